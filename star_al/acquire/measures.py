@@ -1,0 +1,95 @@
+"""Measures of uncertainty for closed labels, from log-probabilities of shape (N, K, C).
+
+N items, K posterior samples, C labels; natural logs, float64. Labels that an item does not have are −inf
+in every sample, and 0·log 0 = 0. Every measure looks at each item alone, so a pool may be scored in shards.
+
+With ``per_option`` entropy and mutual information are divided by log C_i, C_i being the number of labels
+of item i. That makes items with different numbers of options comparable; an item with one option scores 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from scipy.special import entr, logsumexp
+
+from star_al.types import FloatArray
+
+ROUNDING = 1e-6
+"""How far below zero, in nats, rounding may push a mutual information."""
+
+
+def predictive_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
+    """log p̄ = log (1/K Σ_k p_k), shape (N, C): probabilities are averaged before the log."""
+    mean_N_C: FloatArray = logsumexp(log_probs_N_K_C, axis=1) - np.log(log_probs_N_K_C.shape[1])
+    return mean_N_C
+
+
+def predictive_entropy(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
+    """H[p̄] in nats, shape (N,); in [0, 1] with ``per_option``."""
+    scores_N = _entropy(predictive_mean_log(log_probs_N_K_C))
+    return _divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
+
+
+def bald(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
+    """Mutual information H[p̄] − mean_k H[p_k] in nats, shape (N,) (Houlsby et al. 2011, arXiv 1112.5745).
+
+    Exactly 0 where all samples agree, hence everywhere for K = 1; at most log K.
+
+    Raises:
+        ValueError: a value is NaN or below −1e-6, so the input was no set of distributions.
+    """
+    entropy_N_K = _entropy(log_probs_N_K_C)
+    scores_N = _entropy(predictive_mean_log(log_probs_N_K_C)) - entropy_N_K.mean(axis=1)
+    agree_N = (log_probs_N_K_C == log_probs_N_K_C[:, :1]).all(axis=(1, 2))
+    scores_N = _at_least_zero(np.where(agree_N, 0.0, scores_N))
+    return _divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
+
+
+def margin(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
+    """1 − (p̄_(1) − p̄_(2)), the two largest probabilities, in [0, 1], shape (N,).
+
+    ``per_option`` changes nothing: the range does not depend on the number of options.
+    """
+    probs_N_C: FloatArray = np.sort(np.exp(predictive_mean_log(log_probs_N_K_C)), axis=1)
+    second_N = probs_N_C[:, -2] if probs_N_C.shape[1] > 1 else 0.0
+    return 1.0 - (probs_N_C[:, -1] - second_N)
+
+
+def least_confidence(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
+    """1 − max_c p̄_c, in [0, 1 − 1/C_i], shape (N,). ``per_option`` changes nothing."""
+    confidence_N: FloatArray = np.exp(predictive_mean_log(log_probs_N_K_C).max(axis=1))
+    return 1.0 - confidence_N
+
+
+class Measure(Protocol):
+    """What every measure is: scores of shape (N,), larger for less certain items."""
+
+    def __call__(self, log_probs_N_K_C: FloatArray, /, *, per_option: bool = False) -> FloatArray: ...
+
+
+MEASURES: Mapping[str, Measure] = {
+    "entropy": predictive_entropy,
+    "margin": margin,
+    "least_confidence": least_confidence,
+    "bald": bald,
+}
+
+
+def _entropy(log_probs: FloatArray) -> FloatArray:
+    """−Σ_c p log p over the last axis, in nats."""
+    entropy: FloatArray = entr(np.exp(log_probs)).sum(axis=-1)
+    return entropy
+
+
+def _divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:
+    options_N = np.isfinite(log_probs_N_K_C).any(axis=1).sum(axis=-1)
+    return np.where(options_N > 1, scores_N / np.log(np.maximum(options_N, 2)), 0.0)
+
+
+def _at_least_zero(information_N: FloatArray) -> FloatArray:
+    if not (information_N >= -ROUNDING).all():
+        raise ValueError(f"mutual information of {information_N.min()} nats; is every row a distribution?")
+    return np.maximum(information_N, 0.0)

@@ -1,0 +1,82 @@
+"""The choice of a batch from scores. A result depends on ids, scores and the generator's state alone, never
+on the order in which items are given.
+
+``scores_N`` are larger for less certain items and belong to ``item_ids`` by position; ids are distinct.
+Batches come back in ask order, the most uncertain first; one larger than the pool is the whole pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from star_al.types import FloatArray, IntArray
+
+
+def rank_order(scores_N: FloatArray, item_ids: Sequence[str]) -> IntArray:
+    """Positions by descending score, equal scores by ascending id, shape (N,).
+
+    Raises:
+        ValueError: NaN or infinite scores, or not one for each id.
+    """
+    _check(scores_N, item_ids)
+    by_id_N = _id_order(item_ids)
+    return by_id_N[np.argsort(-scores_N[by_id_N], kind="stable")]
+
+
+def top_k(scores_N: FloatArray, item_ids: Sequence[str], k: int) -> tuple[str, ...]:
+    """The ``k`` most uncertain ids.
+
+    Raises:
+        ValueError: as ``rank_order``, or a negative ``k``.
+    """
+    return _take(item_ids, rank_order(scores_N, item_ids), k)
+
+
+def power_sample(
+    scores_N: FloatArray, item_ids: Sequence[str], k: int, beta: float, rng: np.random.Generator
+) -> tuple[str, ...]:
+    """``k`` ids drawn without replacement, each with probability ∝ score^β ("power" acquisition).
+
+    Stochastic batch acquisition (Kirsch et al. 2023, arXiv 2106.12059): the top k of log score + Gumbel
+    noise of scale 1/β. Items that score 0 come after all others, at random among themselves.
+
+    Raises:
+        ValueError: as ``top_k``, a negative score, or β not above 0.
+    """
+    _check(scores_N, item_ids)
+    if not beta > 0:
+        raise ValueError(f"beta is {beta}, expected above 0")
+    if (scores_N < 0).any():
+        raise ValueError(f"power sampling needs scores of at least 0, the lowest is {scores_N.min()}")
+    by_id_N = _id_order(item_ids)  # noise is drawn in id order, so that it belongs to the item
+    noise_N = rng.gumbel(scale=1.0 / beta, size=len(by_id_N))
+    with np.errstate(divide="ignore"):
+        perturbed_N = np.log(scores_N[by_id_N]) + noise_N
+    drawn_N = by_id_N[np.lexsort((-noise_N, -perturbed_N))]
+    batch = _take(item_ids, drawn_N, k)
+    return top_k(scores_N[drawn_N[: len(batch)]], batch, k)
+
+
+def random_order(item_ids: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """All ids in a uniformly random order."""
+    return _take(item_ids, rng.permutation(_id_order(item_ids)), len(item_ids))
+
+
+def _id_order(item_ids: Sequence[str]) -> IntArray:
+    """Positions by ascending id; linear when the ids are sorted already, as they come from the store."""
+    return np.array(sorted(range(len(item_ids)), key=item_ids.__getitem__), dtype=np.int64)
+
+
+def _take(item_ids: Sequence[str], positions_N: IntArray, k: int) -> tuple[str, ...]:
+    if k < 0:
+        raise ValueError(f"a batch of {k} items")
+    return tuple(item_ids[position] for position in positions_N[:k])
+
+
+def _check(scores_N: FloatArray, item_ids: Sequence[str]) -> None:
+    if scores_N.shape != (len(item_ids),):
+        raise ValueError(f"scores of shape {scores_N.shape} for {len(item_ids)} ids")
+    if not np.isfinite(scores_N).all():
+        raise ValueError(f"the score of {item_ids[int(np.isfinite(scores_N).argmin())]} is not finite")

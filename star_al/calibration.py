@@ -1,0 +1,100 @@
+"""Scaling of predictive means: one temperature (Guo et al. 2017), or the label prior (Zhao et al. 2021).
+
+Arrays are natural logs of shape (N, C); −inf, for labels that an item does not have, stays −inf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from star_al.types import FloatArray, IntArray
+
+LOG_T_BOUND = 5.0
+"""|log T| stays below this in the search, a guard against overflow far outside what data ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    """A temperature, the number of labels it was fitted on, and what to know about it, in words."""
+
+    value: float
+    n: int
+    note: str
+
+
+def fit_temperature(log_probs_N_C: FloatArray, targets_N: IntArray) -> Temperature:
+    """T of softmax(log p̄ / T) that minimises Σ −log p_T(y) + ½ (log T)².
+
+    The last term is a prior log T ~ N(0, 1), one pseudo-observation however many labels there are: it
+    vanishes as they grow, and keeps T above 0 when all of them are predicted right. The labels must be
+    drawn at random and never trained on. Without any, T = 1.
+
+    Raises:
+        ValueError: shapes that do not agree, or a target of probability 0.
+    """
+    n = len(targets_N)
+    if n == 0:
+        return Temperature(1.0, 0, "T = 1: there are no calibration labels to fit it on")
+    if log_probs_N_C.shape[:1] != (n,):
+        raise ValueError(f"log_probs has shape {log_probs_N_C.shape} for {n} targets")
+    if not np.isfinite(log_probs_N_C[np.arange(n), targets_N]).all():
+        raise ValueError("a calibration label has probability 0, so no temperature explains it")
+    found = minimize(
+        _penalised_nll,
+        x0=np.zeros(1),
+        args=(log_probs_N_C, targets_N),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-LOG_T_BOUND, LOG_T_BOUND)],
+        options={"ftol": 1e-14, "gtol": 1e-9},
+    )
+    return Temperature(float(np.exp(found.x[0])), n, f"fitted on {n} calibration labels")
+
+
+def apply_temperature(log_probs_N_C: FloatArray, temperature: float) -> FloatArray:
+    """log softmax(log p̄ / T), same shape.
+
+    Raises:
+        ValueError: T is not positive and finite.
+    """
+    if not 0.0 < temperature < np.inf:
+        raise ValueError(f"temperature {temperature} is not a positive number")
+    scaled: FloatArray = log_softmax(log_probs_N_C / temperature, axis=-1)
+    return scaled
+
+
+def contextual_calibration(log_probs_N_C: FloatArray, log_prior_N_C: FloatArray) -> FloatArray:
+    """p ∝ p̄ / prior, the prior being the answer to a content-free input (Zhao et al. 2021, arXiv 2102.09690).
+
+    Raises:
+        ValueError: the prior gives probability 0 to a label that the item has.
+    """
+    has_N_C = np.isfinite(log_probs_N_C)
+    if not np.isfinite(np.where(has_N_C, log_prior_N_C, 0.0)).all():
+        raise ValueError("the prior gives probability 0 to a label that the item has")
+    ratio_N_C = np.subtract(
+        log_probs_N_C, log_prior_N_C, out=np.full_like(log_probs_N_C, -np.inf), where=has_N_C
+    )
+    calibrated: FloatArray = log_softmax(ratio_N_C, axis=-1)
+    return calibrated
+
+
+def _penalised_nll(
+    log_temperature_1: FloatArray, log_probs_N_C: FloatArray, targets_N: IntArray
+) -> tuple[float, FloatArray]:
+    """The objective of ``fit_temperature`` and its derivative by log T, shape (1,).
+
+    d/d(log T) of −log p_T(y) is (log p̄(y) − Σ_c p_T(c) log p̄(c)) / T.
+    """
+    rows = np.arange(len(targets_N))
+    temperature = np.exp(log_temperature_1[0])
+    log_scaled_N_C = apply_temperature(log_probs_N_C, temperature)
+    finite_N_C = np.where(np.isfinite(log_probs_N_C), log_probs_N_C, 0.0)  # p_T = 0 there
+    expected_N = (np.exp(log_scaled_N_C) * finite_N_C).sum(axis=1)
+    slope = (log_probs_N_C[rows, targets_N] - expected_N).sum() / temperature
+    loss = -log_scaled_N_C[rows, targets_N].sum() + 0.5 * log_temperature_1[0] ** 2
+    return float(loss), slope + log_temperature_1

@@ -1,0 +1,473 @@
+"""One YAML a campaign → a validated, frozen ``CampaignSpec``. The only reader of YAML.
+
+Every setting is declared here once, with its default and its meaning; ``configs/`` and the README show
+them in use. Unknown keys are refused with the file, the key and the nearest right name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from star_al.errors import ConfigError
+from star_al.types import JsonObject
+
+
+class Spec(BaseModel):
+    """Base of every section: immutable, no unknown keys, no NaN or infinity, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=False)
+
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class OptionsPattern(Spec):
+    """Options written inside the text: every match of ``pattern`` is one option and leaves the text.
+
+    The pattern needs a group ``option``; it may have a group ``key`` (the letter the gold answer uses).
+    """
+
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles_with_an_option_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as exc:
+            raise ValueError(f"not a regular expression: {exc}") from exc
+        if "option" not in groups:
+            raise ValueError("needs a named group (?P<option>…)")
+        return pattern
+
+
+class DataSpec(Spec):
+    """Where the pool comes from and which columns matter; all other columns are kept for export."""
+
+    path: str  # a .jsonl, .csv or .parquet file, a saved `datasets` folder, or a `datasets` name
+    subset: str | None = None  # configuration name of a `datasets` name
+    split: str = "train"
+    text: str = "text"
+    id: str | None = None  # the user's own id column
+    label: str | None = None  # a column of human labels that exist already; they start round 0
+    options: str | tuple[str, ...] | OptionsPattern | None = None  # multiple choice only
+
+
+class LabelSpec(Spec):
+    """A label and how it is spelled to the model, when that differs."""
+
+    name: str
+    verbaliser: str | None = None
+
+
+class TaskSpec(Spec):
+    """What is asked about each text."""
+
+    kind: Literal["classification", "multiple_choice"]
+    labels: tuple[LabelSpec, ...] = ()
+    instruction: str | None = None  # the system message, or the first lines of the prompt
+    template: str | None = None  # the user's message; {text}, {labels} and {options} are filled in
+    chat_template: bool = True  # use the tokenizer's chat template where it has one
+    answer: Literal["letter", "text"] = "letter"  # multiple choice: what the model is scored on
+    contextual_calibration: bool = False  # divide base probabilities by those of an empty input
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _plain_strings_are_labels(cls, labels: Any) -> Any:
+        if isinstance(labels, (list, tuple)):
+            return tuple(label if isinstance(label, dict) else {"name": scalar_label(label)} for label in labels)
+        return labels
+
+    @model_validator(mode="after")
+    def _labels_are_usable(self) -> TaskSpec:
+        if self.kind == "multiple_choice":
+            if self.labels:
+                raise ValueError("multiple_choice takes its options from data.options; remove task.labels")
+            return self
+        if len(self.labels) < 2:
+            raise ValueError(f"classification needs at least two labels, found {len(self.labels)}")
+        _refuse_equal([label.name for label in self.labels], "labels")
+        _refuse_equal([label.verbaliser or label.name for label in self.labels], "verbalisers")
+        return self
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The label names in order; empty for multiple choice."""
+        return tuple(label.name for label in self.labels)
+
+
+def _refuse_equal(names: list[str], what: str) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        key = normalise_label(name)
+        if not key:
+            raise ValueError(f"one of the {what} is empty")
+        if key in seen:
+            raise ValueError(f"the {what} {seen[key]!r} and {name!r} are equal after normalising")
+        seen[key] = name
+
+
+def scalar_label(value: Any) -> Any:
+    """A label given as a YAML or JSON scalar, as its name: 3 → "3", true → "true"; others unchanged."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else value
+
+
+def normalise_label(name: str) -> str:
+    """The form in which labels are compared: white space folded, case folded."""
+    return " ".join(name.split()).casefold()
+
+
+class ModelSpec(Spec):
+    """Any causal language model of transformers: a hub name or a folder with safetensors."""
+
+    name: str
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # auto: a short probe decides
+    device: str = "auto"
+    max_tokens: Annotated[int, Field(ge=16)] = 512  # prompt and text together; the text is cut to fit
+    batch_tokens: Annotated[int, Field(ge=64)] = 4096  # padded tokens a scoring batch
+
+
+class AdapterSpec(Spec):
+    """LoRA (Hu et al. 2021) and its training; defaults suit a few hundred labels."""
+
+    rank: Positive = 8
+    alpha: Annotated[float, Field(gt=0)] = 16.0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1  # on A's input, one mask a sequence
+    target_modules: Literal["auto", "all-linear"] | tuple[str, ...] = "auto"
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    epochs: Positive = 4
+    min_steps: Annotated[int, Field(ge=0)] = 0  # train longer when few labels make few steps
+    batch_size: Positive = 8
+    warmup_ratio: Fraction = 0.1
+    weight_decay_b: Annotated[float, Field(ge=0)] = 0.5  # decoupled, on B alone (STAR, hybrid regularisation)
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    warm_start: bool = False  # start from the last round's adapter instead of a fresh one
+
+
+class McDropoutSpec(Spec):
+    """Monte-Carlo dropout (Gal and Ghahramani 2016; STAR) by coherent weight samples."""
+
+    kind: Literal["mc_dropout"] = "mc_dropout"
+    samples: Positive = 3
+
+
+PosteriorSpec: TypeAlias = McDropoutSpec
+
+
+class BlendSpec(Spec):
+    """How base and adapted uncertainty are combined (STAR, dynamic uncertainty)."""
+
+    kind: Literal["schedule", "constant", "off"] = "schedule"
+    weight: Fraction = 0.5  # of the adapted model; for kind: constant
+    normalise: Literal["minmax", "rank"] = "minmax"
+
+
+class BatchSpec(Spec):
+    """How the batch is taken from the ranking."""
+
+    kind: Literal["top_k", "power"] = "top_k"
+    beta: Annotated[float, Field(gt=0)] = 1.0  # power: higher is greedier (Kirsch et al. 2023)
+
+
+class AcquisitionSpec(Spec):
+    """Which items are asked next."""
+
+    measure: Literal["entropy", "margin", "least_confidence", "bald"] = "entropy"
+    blend: BlendSpec = BlendSpec()
+    batch: BatchSpec = BatchSpec()
+    batch_size: Positive = 25
+    cold_start: Literal["random", "base_uncertainty"] = "random"  # round 0 without any label
+    candidates: Positive | None = None  # score a random part of the pool each round; null: all of it
+
+
+class OracleSpec(Spec):
+    """A simulated annotator that answers from a column of the data."""
+
+    kind: Literal["oracle"] = "oracle"
+    gold: str  # the column with the right answers
+    accuracy: Fraction = 1.0  # below 1: seeded noise, the same item always gets the same answer
+    skips: Fraction = 0.0  # share of items it skips
+
+
+AnnotatorSpec: TypeAlias = OracleSpec
+
+
+class EvaluationSpec(Spec):
+    """On what the model is measured, and from what its temperature comes.
+
+    ``test`` reads a labelled file; ``audit`` draws ``size`` items at random at import, asks them first and
+    never trains on them. ``calibration`` further items are drawn and asked likewise and fit the
+    temperature; with none of them T = 1.
+    """
+
+    kind: Literal["test", "audit", "none"] = "audit"
+    path: str | None = None  # test: a file like data.path
+    split: str = "test"
+    label: str | None = None  # test: its label column; default: data.label, else the oracle's gold
+    size: Positive = 100  # audit
+    calibration: Annotated[int, Field(ge=0)] = 30
+    stop_set: Annotated[int, Field(ge=0)] = 200  # pool items whose predictions are compared over rounds
+
+    @model_validator(mode="after")
+    def _a_test_needs_a_file(self) -> EvaluationSpec:
+        if self.kind == "test" and self.path is None:
+            raise ValueError("kind: test needs a path")
+        if self.kind != "test" and self.path is not None:
+            raise ValueError(f"path belongs to kind: test, not to kind: {self.kind}")
+        return self
+
+
+class StoppingSpec(Spec):
+    """When the campaign ends; a rule that is null is off."""
+
+    max_labels: Positive | None = None  # every human label counts: start, audit, calibration
+    max_rounds: Positive | None = None  # trained rounds after round 0
+    target_accuracy: Fraction | None = None
+    stable_agreement: Fraction | None = None  # of the stop set's predictions with the round before
+    stable_rounds: Positive = 3
+
+
+class DatabaseSpec(Spec):
+    """Where rounds, labels and statistics are kept.
+
+    A password is written as ``${NAME}`` and read from the environment; one in clear is refused.
+    """
+
+    url: str | None = None  # default: sqlite, <name>.db beside the config
+    lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0  # a silent controller loses the campaign after this
+
+    @field_validator("url")
+    @classmethod
+    def _no_password_in_clear(cls, url: str | None) -> str | None:
+        secret = re.match(r"^[^:/]+://[^:/@]*:(?P<password>[^@]*)@", url or "")
+        if secret and not re.fullmatch(r"\$\{\w+\}", secret["password"]):
+            raise ValueError("has a password in clear; write ${NAME} and set NAME in the environment")
+        return url
+
+
+class CampaignSpec(Spec):
+    """A whole campaign."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    data: DataSpec
+    task: TaskSpec
+    model: ModelSpec
+    adapter: AdapterSpec = AdapterSpec()
+    posterior: PosteriorSpec = McDropoutSpec()
+    acquisition: AcquisitionSpec = AcquisitionSpec()
+    annotator: AnnotatorSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+    stopping: StoppingSpec = StoppingSpec()
+    database: DatabaseSpec = DatabaseSpec()
+    artefacts: str | None = None  # folder of adapters and score files; default: <name>-artefacts
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> CampaignSpec:
+        multiple_choice = self.task.kind == "multiple_choice"
+        if multiple_choice and self.data.options is None:
+            raise ValueError("task.kind: multiple_choice needs data.options")
+        if not multiple_choice and self.data.options is not None:
+            raise ValueError("data.options belongs to task.kind: multiple_choice")
+        if self.acquisition.measure == "bald" and self.posterior.samples < 2:
+            raise ValueError("acquisition.measure: bald needs posterior.samples of at least 2")
+        if self.posterior.samples > 1 and self.adapter.dropout == 0.0:
+            raise ValueError("posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples")
+        if self.evaluation.kind == "test" and self.test_label_column is None:
+            raise ValueError("evaluation.kind: test needs evaluation.label, the label column of the test file")
+        return self
+
+    @property
+    def test_label_column(self) -> str | None:
+        """The label column of the test file: its own, else the data's, else the oracle's gold column."""
+        return self.evaluation.label or self.data.label or self.annotator.gold
+
+
+class CampaignFile(BaseModel):
+    """A specification and the file it came from; relative paths in it are relative to that file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    spec: CampaignSpec
+
+    def resolve(self, name: str) -> Path:
+        """``name`` as an absolute path, relative to the campaign file's folder."""
+        return (self.path.parent / Path(name).expanduser()).resolve()
+
+    @property
+    def database_url(self) -> str:
+        """The URL to connect to, with ``${NAME}`` read from the environment.
+
+        Raises:
+            ConfigError: a named variable is not set.
+        """
+        url = self.spec.database.url
+        if url is None:
+            return f"sqlite:///{self.resolve(self.spec.name + '.db')}"
+        url = re.sub(r"\$\{(\w+)\}", self._environment, url)
+        if url.startswith("sqlite:///"):
+            return f"sqlite:///{self.resolve(url.removeprefix('sqlite:///'))}"
+        return url
+
+    @property
+    def artefact_folder(self) -> Path:
+        """Where adapters and score files lie."""
+        return self.resolve(self.spec.artefacts or f"{self.spec.name}-artefacts")
+
+    def _environment(self, match: re.Match[str]) -> str:
+        value = os.environ.get(match[1])
+        if value is None:
+            raise ConfigError(
+                f"{self.path}: database.url names ${{{match[1]}}}, which is not set. Export {match[1]} and run again."
+            )
+        return value
+
+
+FREE_TO_CHANGE = frozenset(
+    {"stopping", "acquisition.batch_size", "model.device", "model.batch_tokens", "database", "artefacts"}
+)
+"""What the config of a running campaign may change, by dotted prefix; anything else is refused.
+
+The annotator's address joins them with the annotators that have one."""
+
+
+def changed_fields(stored: JsonObject, current: JsonObject) -> list[str]:
+    """Dotted names of the fields that differ and that a running campaign may not change."""
+    flat_stored, flat_current = _flatten(stored), _flatten(current)
+    names = sorted(flat_stored.keys() | flat_current.keys())
+    missing = object()
+    return [
+        name
+        for name in names
+        if flat_stored.get(name, missing) != flat_current.get(name, missing)
+        and not any(name == free or name.startswith(free + ".") for free in FREE_TO_CHANGE)
+    ]
+
+
+def _flatten(tree: JsonObject, prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def load_campaign(path: Path) -> CampaignFile:
+    """Read and validate a campaign file.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or not a valid campaign.
+    """
+    tree = _read_yaml(path)
+    try:
+        spec = CampaignSpec.model_validate(tree)
+    except ValidationError as exc:
+        raise ConfigError(_explain(path, exc)) from exc
+    return CampaignFile(path=path.resolve(), spec=spec)
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{path}: no such file. `star-al init` writes one.") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not a text file (byte {exc.start} is no UTF-8).") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc.strerror}).") from exc
+    try:
+        tree = yaml.load(text, Loader=_CampaignLoader)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(exc).split())}") from exc
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a campaign (keys like name, data, task), found {type(tree).__name__}.")
+    return tree
+
+
+class _CampaignLoader(yaml.SafeLoader):
+    """Safe YAML in which a key given twice is an error and only true and false are booleans.
+
+    Plain YAML 1.1 silently keeps the last of equal keys, and reads the labels yes, no, on and off as booleans.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                mark = node.value[position][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", mark)
+        return super().construct_mapping(node, deep)
+
+
+_CampaignLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_CampaignLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = [_explain_one(detail) for detail in error.errors()]
+    head = f"{path}: " + ("one setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong")
+    return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def _explain_one(detail: Any) -> str:
+    location = tuple(part for part in detail["loc"] if not _is_union_tag(part))
+    name = ".".join(map(str, location)) or "campaign"
+    if detail["type"] == "extra_forbidden":
+        return f"{name}: unknown key.{_nearest(location)}"
+    if detail["type"] == "missing":
+        return f"{name}: is needed."
+    message = detail["msg"].removeprefix("Value error, ")
+    hidden = location[:1] == ("database",) or isinstance(detail["input"], (dict, list, tuple, BaseModel))
+    given = "" if hidden else f" (given: {detail['input']!r})"
+    return f"{name}: {message}{given}"
+
+
+def _is_union_tag(part: object) -> bool:
+    return isinstance(part, str) and bool(re.search(r"[\[(]|^OptionsPattern$|^str$|^tuple", part))
+
+
+def _nearest(location: tuple[Any, ...]) -> str:
+    section = _section(location[:-1])
+    if section is None:
+        return ""
+    names = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(names)}."
+
+
+def _section(location: tuple[Any, ...]) -> type[BaseModel] | None:
+    section: Any = CampaignSpec
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if part not in section.model_fields:
+            return None
+        section = _model_in(section.model_fields[part].annotation)
+        if section is None:
+            return None
+    return section if isinstance(section, type) and issubclass(section, BaseModel) else None
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

@@ -1,0 +1,344 @@
+"""The spine: one campaign, round after round.
+
+    prepare → (fit → evaluate → decide → score → select → push → collect) → next round
+
+``prepare`` asks the audit and calibration items, once. Each step computes outside any transaction and ends
+in one short transaction that stores its result and moves the round's state, so the program may be killed
+anywhere: started again, the loop goes on with the step after the stored state and repeats at most that
+step, with the same result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from star_al import rng, scorefile
+from star_al.evaluation import evaluate_round
+from star_al.fitting import fit_adapter, round_spec
+from star_al.parts import Parts
+from star_al.scoring import score_plan, score_pool
+from star_al.selection import held_out_queries, select_batch
+from star_al.settle import settle
+from star_al.stopping import StopRules, StopView, agreement, decide
+from star_al.types import (
+    Adapter,
+    Evaluation,
+    Event,
+    Lease,
+    Query,
+    QueryState,
+    Role,
+    Round,
+    RoundState,
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of the loop ended: ``stopped`` by a rule, ``paused`` after its rounds, or ``waiting``."""
+
+    kind: str
+    round_index: int
+    reason: str
+
+
+class _StillOpenError(Exception):
+    """Queries are open and nobody waits for them."""
+
+
+class Loop:
+    """Runs the rounds of the campaign in ``parts``, which must hold its lease."""
+
+    def __init__(self, parts: Parts, lease: Lease) -> None:
+        self.parts = parts
+        self.lease = lease
+        self.store = parts.store
+        self.campaign_id = parts.campaign.campaign_id
+
+    def run(self, max_rounds: int | None = None) -> Outcome:
+        """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
+        try:
+            self.prepare()
+            round_ = self._current_round()
+            finished = 0
+            while True:
+                round_ = self.run_round(round_)
+                if round_.state is RoundState.STOPPED:
+                    return Outcome("stopped", round_.index, round_.stop_reason or "")
+                finished += 1
+                if finished == max_rounds:
+                    return Outcome("paused", round_.index, f"after {finished} round(s), as asked")
+                round_ = self._start_round(round_.index + 1)
+        except _StillOpenError as exc:
+            rounds = self.store.rounds(self.campaign_id)
+            return Outcome("waiting", rounds[-1].index if rounds else 0, str(exc))
+
+    def run_round(self, round_: Round) -> Round:
+        """The steps of one round, from the one after its state to its end."""
+        steps: dict[RoundState, Callable[[Round], Round]] = {
+            RoundState.STARTED: self.fit,
+            RoundState.FITTED: self.evaluate,
+            RoundState.EVALUATED: self.decide,
+            RoundState.DECIDED: self.score,
+            RoundState.SCORED: self.select,
+            RoundState.SELECTED: self.push,
+            RoundState.PUSHED: self.collect,
+        }
+        while round_.state in steps:
+            round_ = steps[round_.state](round_)
+        return round_
+
+    # -- the steps, in order ---------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Ask the audit and calibration items and wait for their labels, before anything is trained."""
+        known = {query.query_id for query in self.store.queries(self.campaign_id, 0)}
+        for role in (Role.AUDIT, Role.CALIBRATION):
+            queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
+            if queries:
+                message = f"asking {len(queries)} {role.value} items, drawn at random"
+                self.store.add_queries(self.lease, queries, Event("prepare", message))
+                self.parts.progress.say(message[0].upper() + message[1:])
+        if self._open_queries():
+            self._push_open()
+            self._collect_open()
+
+    def fit(self, round_: Round) -> Round:
+        """Train the adapter on the round's snapshot of labels; without labels the base model stands in."""
+        watch = _Watch()
+        training = self.store.training_labels(self.campaign_id, round_.index)
+        adapter = None
+        if training:
+            with self.parts.artefacts.stage() as folder:
+                kind = fit_adapter(self.parts, round_, training, folder)
+                adapter = self.parts.artefacts.adopt(folder, kind)
+        spec = round_spec(round_)
+        round_ = replace(
+            round_,
+            state=RoundState.FITTED,
+            adapter_sha256=adapter.sha256 if adapter else None,
+            samples=spec.posterior.samples if adapter else None,
+            versions=self.parts.learner.versions(),
+        )
+        what = f"trained on {len(training)} labels" if training else "no labels yet: the base model stands in"
+        return self._commit(round_, "fit", what, watch, adapter=adapter)
+
+    def evaluate(self, round_: Round) -> Round:
+        """Measure base and adapted model on the held-out split; fit temperatures; predict the stop set."""
+        watch = _Watch()
+        measured = evaluate_round(self.parts, round_, round_spec(round_))
+        round_ = replace(
+            round_,
+            state=RoundState.EVALUATED,
+            temperature=measured.temperature.value,
+            base_temperature=measured.base_temperature.value,
+            temperature_note=measured.temperature.note,
+            stop_set=measured.stop_set,
+            stop_agreement=self._stop_agreement(round_, measured.stop_set),
+        )
+        message = _describe(measured.evaluations)
+        return self._commit(round_, "evaluate", message, watch, evaluations=measured.evaluations)
+
+    def decide(self, round_: Round) -> Round:
+        """Stop, with the reason in words, or go on; under the stopping rules as they are configured now."""
+        watch = _Watch()
+        round_ = replace(
+            round_,
+            config=self.parts.spec.model_dump(mode="json"),
+            labels_bought=self._labels_bought(),
+            pool_size=len(self.store.pool_ids(self.campaign_id, round_.index)),
+        )
+        reason = decide(self._stop_view(round_))
+        state = RoundState.STOPPED if reason else RoundState.DECIDED
+        round_ = replace(round_, state=state, stop_reason=reason)
+        return self._commit(round_, "decide", reason or "go on", watch)
+
+    def score(self, round_: Round) -> Round:
+        """Base and adapted uncertainty of every candidate in the pool."""
+        watch = _Watch()
+        plan = score_plan(self.parts, round_, round_spec(round_))
+        if plan is None:
+            return self._commit(replace(round_, state=RoundState.SCORED), "score", "not needed", watch)
+        with self.parts.artefacts.work(f"scores-{self.campaign_id}-{round_.index}") as folder:
+            shards = score_pool(self.parts, plan, self._adapter_folder(round_), folder)
+            sha256 = scorefile.concatenate(shards, self.parts.artefacts.scores)
+            round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
+            return self._commit(round_, "score", f"scored {len(plan.item_ids)} items", watch)
+
+    def select(self, round_: Round) -> Round:
+        """Blend, choose the batch, and note for each item why."""
+        watch = _Watch()
+        spec = round_spec(round_)
+        selection = select_batch(self.parts, round_, spec, self._score_file(round_), self._batch_size(round_))
+        round_ = replace(
+            round_,
+            state=RoundState.SELECTED,
+            asked=len(selection.queries),
+            blend_weight=selection.blend_weight,
+            histograms=selection.histograms or {},
+        )
+        message = f"asking {len(selection.queries)} items"
+        return self._commit(
+            round_, "select", message, watch, queries=selection.queries, ranking=selection.ranking
+        )
+
+    def push(self, round_: Round) -> Round:
+        """Make the round's queries exist in the annotation tool, each exactly once."""
+        watch = _Watch()
+        n_open = self._push_open()
+        return self._commit(replace(round_, state=RoundState.PUSHED), "push", f"{n_open} open tasks", watch)
+
+    def collect(self, round_: Round) -> Round:
+        """Mirror annotations and settle labels until the round's queries are closed."""
+        watch = _Watch()
+        self._push_open()
+        self._collect_open()
+        asked = [q for q in self.store.queries(self.campaign_id, round_.index) if q.purpose is Role.POOL]
+        skipped = sum(query.state is QueryState.SKIPPED for query in asked)
+        round_ = replace(
+            round_, state=RoundState.COLLECTED, skipped=skipped, labels_bought=self._labels_bought()
+        )
+        message = f"{len(asked) - skipped} labels, {skipped} skipped"
+        return self._commit(round_, "collect", message, watch)
+
+    # -- what the steps share --------------------------------------------------------------------------
+
+    def _current_round(self) -> Round:
+        """The newest round to go on with; a stopped one decides again, as its rules may have changed."""
+        rounds = self.store.rounds(self.campaign_id)
+        if not rounds:
+            return self._start_round(0)
+        newest = rounds[-1]
+        if newest.state is RoundState.COLLECTED:
+            return self._start_round(newest.index + 1)
+        if newest.state is RoundState.STOPPED:
+            return replace(newest, state=RoundState.EVALUATED, stop_reason=None)
+        return newest
+
+    def _start_round(self, index: int) -> Round:
+        labels = self.store.labels(self.campaign_id, Role.POOL)
+        training = [labels[item_id] for item_id in sorted(labels)]
+        config = self.parts.spec.model_dump(mode="json")
+        round_ = Round(
+            index=index,
+            state=RoundState.STARTED,
+            seed=rng.derive_seed(self.parts.campaign.seed, index, "fit"),
+            config=config,
+            input_hash=_hash([config, [[label.item_id, label.value] for label in training]]),
+            labels=len(training),
+            labels_bought=self._labels_bought(),
+        )
+        self.store.start_round(self.lease, round_, training)
+        return round_
+
+    def _commit(
+        self,
+        round_: Round,
+        step: str,
+        message: str,
+        watch: _Watch,
+        **made: Any,
+    ) -> Round:
+        """One transaction for a step: the round's values and state, its event, and what the step ``made``."""
+        seconds = watch.seconds()
+        round_ = replace(round_, seconds={**round_.seconds, step: seconds})
+        self.store.commit_step(self.lease, round_, Event(step, message, round_.index, seconds), **made)
+        self.parts.progress.say(f"Round {round_.index} · {step:<8} · {message} ({seconds:.1f} s)")
+        return round_
+
+    def _open_queries(self) -> list[Query]:
+        return [q for q in self.store.queries(self.campaign_id) if q.state is QueryState.OPEN]
+
+    def _push_open(self) -> int:
+        """Ensure every open query of the campaign; how many there are."""
+        queries = self._open_queries()
+        self.store.save_tasks(self.lease, self.parts.annotator.ensure(queries))
+        return len(queries)
+
+    def _collect_open(self) -> None:
+        """Poll, mirror and settle until no query is open, or until nobody waits."""
+        cursor = None
+        while queries := self._open_queries():
+            poll = self.parts.annotator.poll(cursor)
+            cursor = poll.cursor
+            self.store.mirror(self.lease, self.parts.spec.annotator.kind, poll.annotations)
+            known = self.store.annotations(self.campaign_id, [query.query_id for query in queries])
+            settled = settle(queries, known, self.parts.task)
+            self.store.settle(self.lease, settled.labels, settled.skipped)
+            n_open = len(queries) - len(settled.labels) - len(settled.skipped)
+            if n_open and not self.parts.wait(n_open):
+                raise _StillOpenError(f"{n_open} queries are open")
+
+    def _labels_bought(self) -> int:
+        """Every human label of the campaign but those of a test file."""
+        roles = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
+        return sum(len(self.store.labels(self.campaign_id, role)) for role in roles)
+
+    def _batch_size(self, round_: Round) -> int:
+        """The configured batch, cut to what the label budget leaves."""
+        spec = round_spec(round_)
+        budget = spec.stopping.max_labels
+        size = spec.acquisition.batch_size
+        return size if budget is None else min(size, budget - round_.labels_bought)
+
+    def _stop_view(self, round_: Round) -> StopView:
+        rules = self.parts.spec.stopping
+        adapted = next(
+            (e for e in self.store.evaluations(self.campaign_id, round_.index) if e.model == "adapted"), None
+        )
+        earlier = self.store.rounds(self.campaign_id)[: round_.index]
+        agreements = [each.stop_agreement for each in (*earlier, round_)]
+        return StopView(
+            round_index=round_.index,
+            labels_bought=round_.labels_bought,
+            pool_size=round_.pool_size or 0,
+            accuracy=adapted.accuracy if adapted else None,
+            accuracy_low=adapted.accuracy_low if adapted else None,
+            agreements=tuple(each for each in agreements if each is not None),
+            rules=StopRules(**rules.model_dump()),
+        )
+
+    def _stop_agreement(self, round_: Round, stop_set: dict[str, int]) -> float | None:
+        """Agreement with the round before; null for the first trained round, which has nothing to compare."""
+        earlier = self.store.rounds(self.campaign_id)[: round_.index]
+        if not earlier or earlier[-1].adapter_sha256 is None:
+            return None
+        return agreement(earlier[-1].stop_set, stop_set)
+
+    def _adapter_folder(self, round_: Round) -> Path | None:
+        return self.parts.artefacts.path_of(round_.adapter_sha256) if round_.adapter_sha256 else None
+
+    def _score_file(self, round_: Round) -> Path | None:
+        return self.parts.artefacts.score_file(round_.scores_sha256) if round_.scores_sha256 else None
+
+
+class _Watch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+
+def _hash(inputs: object) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _describe(evaluations: Sequence[Evaluation]) -> str:
+    """The line of the evaluate step: accuracy and calibration of the adapted model beside the base."""
+    adapted = [evaluation for evaluation in evaluations if evaluation.model == "adapted"]
+    base = [evaluation for evaluation in evaluations if evaluation.model == "base"]
+    if not adapted:
+        return "no held-out labels, so no metrics"
+    return (
+        f"accuracy {adapted[-1].accuracy:.3f} (base {base[-1].accuracy:.3f}), "
+        f"ECE {adapted[-1].ece:.3f}, NLL {adapted[-1].nll:.3f} on {adapted[-1].n} items"
+    )

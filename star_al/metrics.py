@@ -1,0 +1,192 @@
+"""How good predictions are, in the definitions that the papers' numbers use.
+
+``log_probs_N_C``: natural logs of the predictive mean, −inf for labels that an item does not have.
+``targets_N``: columns of the true labels. Every mean is over items, of which there is at least one. With
+equal probabilities the lowest column is the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star_al.types import CalibrationBin, Evaluation, FloatArray, IntArray, Role
+
+BINS = 15
+LOWEST_LOG_PROB = float(np.log(1e-12))
+"""Floor of a log-probability in ``nll``, so that a label given probability 0 leaves the mean finite."""
+
+
+def accuracy(predicted_N: IntArray, targets_N: IntArray) -> float:
+    """Share of items predicted right."""
+    return float((predicted_N == targets_N).mean())
+
+
+def confusion_matrix(predicted_N: IntArray, targets_N: IntArray, n_labels: int) -> IntArray:
+    """Counts of shape (C, C), rows = true label, columns = predicted label."""
+    counts = np.bincount(targets_N * n_labels + predicted_N, minlength=n_labels**2)
+    return counts.reshape(n_labels, n_labels)
+
+
+def per_class_recall(confusion_C_C: IntArray) -> tuple[float | None, ...]:
+    """Share of each label's items that were predicted right; None for a label that no item has."""
+    rows = zip(confusion_C_C.diagonal().tolist(), confusion_C_C.sum(axis=1).tolist(), strict=True)
+    return tuple(right / total if total else None for right, total in rows)
+
+
+def macro_f1(confusion_C_C: IntArray) -> float:
+    """Mean F1 = 2·TP / (true + predicted) over the labels that occur, as true label or as prediction."""
+    occurrences_C = confusion_C_C.sum(axis=0) + confusion_C_C.sum(axis=1)
+    occurs_C = occurrences_C > 0
+    return float((2.0 * confusion_C_C.diagonal()[occurs_C] / occurrences_C[occurs_C]).mean())
+
+
+def nll(log_probs_N_C: FloatArray, targets_N: IntArray) -> float:
+    """−mean log p̄(y) in nats; log p̄(y) counts as log 1e-12 where it is lower."""
+    return float(-np.maximum(_of_targets(log_probs_N_C, targets_N), LOWEST_LOG_PROB).mean())
+
+
+def brier(log_probs_N_C: FloatArray, targets_N: IntArray) -> float:
+    """Mean Σ_c (p_c − 1[y = c])², from 0 to 2."""
+    errors_N_C = np.exp(log_probs_N_C)
+    errors_N_C[np.arange(len(targets_N)), targets_N] -= 1.0
+    return float(np.square(errors_N_C).sum(axis=1).mean())
+
+
+def reliability_bins(confidence_N: FloatArray, correct_N: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
+    """15 equal-width bins (low, high] of the top-1 confidence; a confidence of 0 is in the first."""
+    edges = np.arange(BINS + 1) / BINS
+    bin_N = np.minimum(np.searchsorted(edges[1:], confidence_N, side="left"), BINS - 1)
+    return tuple(
+        _bin(float(edges[b]), float(edges[b + 1]), confidence_N[bin_N == b], correct_N[bin_N == b])
+        for b in range(BINS)
+    )
+
+
+def ece(bins: Sequence[CalibrationBin]) -> float:
+    """Expected calibration error Σ_b n_b/n · |acc_b − conf_b| (Guo et al. 2017), in [0, 1]."""
+    gap = sum(
+        b.count * abs(b.accuracy - b.confidence)
+        for b in bins
+        if b.accuracy is not None and b.confidence is not None
+    )
+    return gap / sum(b.count for b in bins)
+
+
+def ece_equal_mass(confidence_N: FloatArray, correct_N: NDArray[np.bool_]) -> float:
+    """The same over 15 bins of equally many items by confidence (Nguyen and O'Connor 2015).
+
+    Items of equal confidence share a bin, so the order of items does not matter.
+    """
+    n = len(confidence_N)
+    below_N = np.searchsorted(np.sort(confidence_N), confidence_N, side="left")
+    gap_B = np.bincount(below_N * BINS // n, weights=correct_N - confidence_N)
+    return float(np.abs(gap_B).sum() / n)
+
+
+def error_auroc(uncertainty_N: FloatArray, errors_N: NDArray[np.bool_]) -> float | None:
+    """Probability that an error is more uncertain than a right answer, ties counting half.
+
+    None without errors or without right answers.
+    """
+    wrong_M, right_L = uncertainty_N[errors_N], np.sort(uncertainty_N[~errors_N])
+    if len(wrong_M) == 0 or len(right_L) == 0:
+        return None
+    below_M = np.searchsorted(right_L, wrong_M, side="left")
+    not_above_M = np.searchsorted(right_L, wrong_M, side="right")
+    return float((below_M + not_above_M).mean() / (2 * len(right_L)))
+
+
+def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1.0 + level) / 2.0)
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def aulc(labels_R: Sequence[int], accuracy_R: Sequence[float]) -> float | None:
+    """Area under the learning curve: trapezoid of accuracy over labels ÷ span; None without a span.
+
+    Raises:
+        ValueError: label counts that fall, or not one accuracy for each.
+    """
+    if len(labels_R) != len(accuracy_R) or (np.diff(labels_R) < 0).any():
+        raise ValueError(
+            "a learning curve needs one accuracy for each label count, and counts that do not fall"
+        )
+    span = labels_R[-1] - labels_R[0] if labels_R else 0
+    return float(np.trapezoid(accuracy_R, labels_R) / span) if span else None
+
+
+def evaluate(
+    log_probs_N_C: FloatArray,
+    targets_N: IntArray,
+    label_names: Sequence[str],
+    *,
+    model: str,
+    scaling: str,
+    split: Role,
+    temperature: float,
+) -> Evaluation:
+    """All metrics of one model on one split.
+
+    ``log_probs_N_C`` are scaled already; ``model``, ``scaling``, ``split`` and ``temperature`` are recorded.
+
+    Raises:
+        ValueError: no items, shapes that do not agree, or a target that is no column.
+    """
+    _check(log_probs_N_C, targets_N, len(label_names))
+    predicted_N = log_probs_N_C.argmax(axis=1)
+    correct_N = predicted_N == targets_N
+    confidence_N = np.exp(log_probs_N_C.max(axis=1))
+    confusion_C_C = confusion_matrix(predicted_N, targets_N, len(label_names))
+    bins = reliability_bins(confidence_N, correct_N)
+    low, high = wilson_interval(int(correct_N.sum()), len(targets_N))
+    return Evaluation(
+        model=model,
+        scaling=scaling,
+        split=split,
+        n=len(targets_N),
+        accuracy=accuracy(predicted_N, targets_N),
+        accuracy_low=low,
+        accuracy_high=high,
+        macro_f1=macro_f1(confusion_C_C),
+        recall=dict(zip(label_names, per_class_recall(confusion_C_C), strict=True)),
+        confusion_C_C=tuple(tuple(row) for row in confusion_C_C.tolist()),
+        nll=nll(log_probs_N_C, targets_N),
+        brier=brier(log_probs_N_C, targets_N),
+        ece=ece(bins),
+        ece_equal_mass=ece_equal_mass(confidence_N, correct_N),
+        temperature=temperature,
+        bins=bins,
+    )
+
+
+def _of_targets(log_probs_N_C: FloatArray, targets_N: IntArray) -> FloatArray:
+    return log_probs_N_C[np.arange(len(targets_N)), targets_N]
+
+
+def _bin(low: float, high: float, confidence_M: FloatArray, correct_M: NDArray[np.bool_]) -> CalibrationBin:
+    if len(confidence_M) == 0:
+        return CalibrationBin(low, high, 0, None, None)
+    return CalibrationBin(low, high, len(confidence_M), float(confidence_M.mean()), float(correct_M.mean()))
+
+
+def _check(log_probs_N_C: FloatArray, targets_N: IntArray, n_labels: int) -> None:
+    if len(targets_N) == 0:
+        raise ValueError("there are no items to evaluate on")
+    if log_probs_N_C.shape != (len(targets_N), n_labels):
+        raise ValueError(
+            f"log_probs has shape {log_probs_N_C.shape}, expected ({len(targets_N)}, {n_labels})"
+        )
+    if np.isnan(log_probs_N_C).any():
+        raise ValueError("log_probs holds NaN")
+    if targets_N.min() < 0 or targets_N.max() >= n_labels:
+        raise ValueError(f"targets from {targets_N.min()} to {targets_N.max()} for {n_labels} labels")

@@ -1,0 +1,29 @@
+"""What a campaign runs on: the adapters that the composition root chose, bound to one campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from star_al.artefacts import ArtefactFolder
+from star_al.config import CampaignSpec
+from star_al.ports import Annotator, Learner, Progress, Store
+from star_al.task import ClosedTask
+from star_al.types import Campaign, Lease
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The loop's world. ``lease`` null means read-only work, as in a replay."""
+
+    campaign: Campaign
+    spec: CampaignSpec
+    task: ClosedTask
+    store: Store
+    learner: Learner
+    annotator: Annotator
+    artefacts: ArtefactFolder
+    progress: Progress
+    lease: Lease | None
+    wait: Callable[[int], bool]
+    """Called with the number of open queries when a poll brought nothing final; false gives up waiting."""

@@ -1,0 +1,309 @@
+"""What the loop needs from the world, as Protocols: a learner, an annotator, a store, a progress display.
+
+Adapters import this module, never the reverse. Every method may be called again after a crash: writes are
+upserts or guarded by the lease's epoch, and the same inputs give the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from star_al.types import (
+    Adapter,
+    Annotation,
+    BasePrediction,
+    Campaign,
+    Dataset,
+    Evaluation,
+    Event,
+    ExternalTask,
+    Item,
+    JsonObject,
+    JsonValue,
+    Label,
+    Lease,
+    Poll,
+    Predictions,
+    Query,
+    Role,
+    Round,
+    ScoreRow,
+    SourceItem,
+)
+
+Advance = Callable[[int], None]
+"""Called with the number of units (items, steps) done since the last call."""
+
+
+class Progress(Protocol):
+    """Where the loop tells what it does; a terminal, a log, or nothing."""
+
+    def say(self, message: str) -> None:
+        """Print one line."""
+
+    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
+        """A task of ``total`` units (null: unknown) with a bar and a time estimate."""
+
+
+class Learner(Protocol):
+    """A language model with an adapter whose posterior can be sampled. It reads texts and options only."""
+
+    @property
+    def base_key(self) -> str:
+        """Hash of all that base predictions depend on: weights, dtype, prompt, labels, truncation."""
+
+    def versions(self) -> JsonObject:
+        """Libraries, device and dtype, for the record of a round."""
+
+    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+        """Predictions of the frozen base model, adapter off, in the order of ``items``.
+
+        Raises:
+            ModelError: the model cannot be loaded or answers NaN.
+        """
+
+    def training_steps(self, n_examples: int) -> int:
+        """How many optimiser steps ``fit`` takes on this many examples."""
+
+    def fit(
+        self,
+        examples: Sequence[tuple[Item, JsonValue]],
+        *,
+        seed: int,
+        folder: Path,
+        parent: Path | None,
+        advance: Advance,
+    ) -> str:
+        """Train an adapter on (item, label value) pairs and write it into the empty ``folder``.
+
+        ``parent`` is the folder of the adapter to start from (warm start), or null. ``advance`` counts
+        optimiser steps. Returns the kind of the artefact. The same arguments on the same machine
+        write the same bytes.
+
+        Raises:
+            ModelError: the loss is not finite, or the model cannot be loaded.
+        """
+
+    def predict(
+        self, folder: Path | None, items: Sequence[Item], *, samples: int | None, seed: int, advance: Advance
+    ) -> Predictions:
+        """Posterior predictions with the adapter in ``folder``, in the order of ``items``.
+
+        ``folder`` null means the base model (K = 1). ``samples`` null means the posterior's configured
+        number; 1 the posterior mean or mode. Sample k depends on ``seed`` and k alone, so calls with other
+        items share their function samples. ``advance`` counts items.
+
+        Raises:
+            ModelError: the adapter is damaged or the predictions are not finite.
+        """
+
+
+class Annotator(Protocol):
+    """People, or an oracle, who answer queries."""
+
+    def ensure(self, queries: Sequence[Query]) -> tuple[ExternalTask, ...]:
+        """Make each query exist as exactly one open task; harmless to repeat.
+
+        Raises:
+            AnnotatorError: the annotation tool cannot be reached or refuses.
+        """
+
+    def poll(self, cursor: str | None) -> Poll:
+        """Annotations that are new since ``cursor`` (null: all) for the queries ensured so far."""
+
+
+class Store(Protocol):
+    """Campaigns in a database. Frozen records go in and come out; transactions stay inside.
+
+    Methods that take a lease refuse, within their transaction, an epoch that is not the current one.
+
+    Raises:
+        LeaseLostError: from any method with a lease, when another controller has taken over; nothing was
+            written.
+        StoreError: the database cannot be reached or written.
+    """
+
+    # -- data sets -------------------------------------------------------------------------------------
+
+    def find_dataset(self, key: str) -> Dataset | None:
+        """The data set with this key, complete or not."""
+
+    def begin_dataset(self, key: str, name: str) -> Dataset:
+        """A new, empty, not yet ready data set; what an interrupted import left under ``key`` goes first."""
+
+    def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
+        """Store items in pages of bounded size, leaving out ids already there; how many were new."""
+
+    def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
+        """Count the items and mark the data set ready."""
+
+    def dataset_item_ids(self, dataset_id: int) -> list[str]:
+        """Sorted ids of all items of a data set."""
+
+    # -- campaigns -------------------------------------------------------------------------------------
+
+    def create_campaign(
+        self,
+        name: str,
+        dataset_id: int,
+        config: JsonObject,
+        seed: int,
+        *,
+        held_out: Mapping[str, Role],
+        test_dataset_id: int | None,
+    ) -> Campaign:
+        """A new campaign, in one transaction.
+
+        All items of the data set join: those in ``held_out`` with that role, the others as pool, except
+        items that are also in the test data set, which join as test. Given labels of all that joined
+        become labels of version 1, source ``import``.
+        """
+
+    def find_campaign(self, name: str) -> Campaign | None:
+        """The campaign of this name."""
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns, oldest first."""
+
+    def update_config(self, lease: Lease, config: JsonObject) -> None:
+        """Store a config that differs only in what a running campaign may change."""
+
+    def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
+        """Add rows to a campaign's pool, from the round after the newest on; how many were new to it.
+
+        One transaction. Items that the campaign already has, in any role, are left out. Given labels
+        become imported labels. Needs no lease: it only appends.
+        """
+
+    # -- lease -----------------------------------------------------------------------------------------
+
+    def acquire_lease(self, campaign_id: int, owner: str, seconds: float, *, may_take: Callable[[str], bool]) -> Lease:
+        """Take the campaign when it is free, expired, or ``may_take(present owner)`` says it is dead.
+
+        Raises:
+            LeaseHeldError: a living controller holds it; the message names it and the seconds left.
+        """
+
+    def renew_lease(self, lease: Lease, seconds: float) -> None:
+        """Push the lease's end to ``seconds`` from now."""
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give the campaign back; does nothing when the epoch is over."""
+
+    # -- items -----------------------------------------------------------------------------------------
+
+    def item_ids(self, campaign_id: int, role: Role) -> list[str]:
+        """Sorted ids of a role."""
+
+    def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
+        """Sorted ids of what round ``round_index`` may ask.
+
+        A function of history alone, the same before and after the round's own queries: pool items that
+        joined by this round, without an imported label, and not queried by an earlier round.
+        """
+
+    def items(self, campaign_id: int, item_ids: Sequence[str]) -> list[Item]:
+        """Items in the order of ``item_ids``.
+
+        Raises:
+            StoreError: an id is not in the campaign.
+        """
+
+    # -- labels and annotations ------------------------------------------------------------------------
+
+    def labels(self, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
+        """The label in force of each labelled item, of one role or all."""
+
+    def label_versions(self, campaign_id: int, item_id: str) -> list[Label]:
+        """Every version of an item's label, oldest first."""
+
+    def add_labels(self, lease: Lease, labels: Sequence[Label]) -> int:
+        """Append label versions; one that repeats the value in force is left out. ``version`` is assigned.
+
+        Returns how many were appended.
+        """
+
+    def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
+        """Keep annotations and their revisions, each once; how many were new."""
+
+    def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
+        """All revisions, ordered by external id and revision."""
+
+    # -- rounds ----------------------------------------------------------------------------------------
+
+    def rounds(self, campaign_id: int) -> list[Round]:
+        """All rounds in order."""
+
+    def start_round(self, lease: Lease, round_: Round, training: Sequence[Label]) -> None:
+        """A new round with the snapshot of labels it trains on (``round_labels``)."""
+
+    def training_labels(self, campaign_id: int, round_index: int) -> list[Label]:
+        """The snapshot that a round trains on, in order of item id."""
+
+    def commit_step(
+        self,
+        lease: Lease,
+        round_: Round,
+        event: Event,
+        *,
+        adapter: Adapter | None = None,
+        evaluations: Sequence[Evaluation] = (),
+        ranking: Sequence[ScoreRow] = (),
+        queries: Sequence[Query] = (),
+    ) -> None:
+        """One short transaction: the round's new values and state, what the step made, and its event.
+
+        Evaluations and ranking replace what the same round had of them, when given; empty ones leave it.
+        Queries are added; one that exists (unique on campaign, item, attempt) keeps its state.
+        """
+
+    def add_queries(self, lease: Lease, queries: Sequence[Query], event: Event) -> None:
+        """Queries outside a round's selection (audit and calibration items); existing ones stay."""
+
+    def evaluations(self, campaign_id: int, round_index: int) -> list[Evaluation]:
+        """What ``commit_step`` stored."""
+
+    def ranking(self, campaign_id: int, round_index: int) -> list[ScoreRow]:
+        """The stored top of a round's ranking, best rank first."""
+
+    def adapter(self, sha256: str) -> Adapter | None:
+        """An adapter by content hash."""
+
+    # -- queries ---------------------------------------------------------------------------------------
+
+    def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
+        """Queries of one round or all, ordered by round, purpose and rank."""
+
+    def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
+        """Remember where queries live in the annotation tool; upsert."""
+
+    def settle(self, lease: Lease, labels: Sequence[tuple[str, Label]], skipped: Sequence[str]) -> None:
+        """Close queries: (query id, label) pairs get their label appended, ``skipped`` ids are marked so.
+
+        One transaction; a query that is already closed only gets a changed label as a new version.
+        """
+
+    # -- base predictions ------------------------------------------------------------------------------
+
+    def base_predictions(self, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
+        """Those that are stored, by item id."""
+
+    def save_base_predictions(self, lease: Lease, base_key: str, predictions: Sequence[BasePrediction]) -> None:
+        """Store a page; existing ones stay."""
+
+    # -- record ----------------------------------------------------------------------------------------
+
+    def add_event(self, lease: Lease, event: Event) -> None:
+        """Append to the log."""
+
+    def events(self, campaign_id: int) -> list[Event]:
+        """The log, oldest first."""
+
+    def history(self, campaign_id: int) -> list[JsonObject]:
+        """Rows of the view ``round_history`` (without the campaign's name), by round."""
+
+    def close(self) -> None:
+        """Give connections back."""

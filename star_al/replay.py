@@ -1,0 +1,77 @@
+"""Run a stored round again, from its training snapshot, and compare what it would ask. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from star_al import scorefile
+from star_al.artefacts import content_hash
+from star_al.errors import DataError
+from star_al.fitting import fit_adapter, round_spec
+from star_al.parts import Parts
+from star_al.scoring import score_plan, score_pool
+from star_al.selection import select_batch
+from star_al.types import Role, Round
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a round asked, what it asks when run again, and whether its adapter came out the same.
+
+    ``same_adapter`` is null for a round without adapter.
+    """
+
+    round_index: int
+    stored: tuple[str, ...]
+    replayed: tuple[str, ...]
+    same_adapter: bool | None
+
+    @property
+    def same_batch(self) -> bool:
+        """Whether the same items are asked in the same order."""
+        return self.stored == self.replayed
+
+
+def replay_round(parts: Parts, round_index: int) -> Replay:
+    """Fit, score and select round ``round_index`` anew in a scratch folder.
+
+    Raises:
+        DataError: there is no such round, or it has asked nothing.
+    """
+    round_ = _round(parts, round_index)
+    queries = parts.store.queries(parts.campaign.campaign_id, round_index)
+    stored = tuple(query.item.item_id for query in queries if query.purpose is Role.POOL)
+    if not stored:
+        raise DataError(f"round {round_index} has asked nothing (state: {round_.state}), so there is nothing to replay.")
+    with parts.artefacts.stage() as scratch:
+        adapter_folder = _fit(parts, round_, scratch)
+        score_file = _score(parts, round_, adapter_folder, scratch)
+        selection = select_batch(parts, round_, round_spec(round_), score_file, len(stored))
+        same_adapter = None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
+    return Replay(round_index, stored, tuple(query.item.item_id for query in selection.queries), same_adapter)
+
+
+def _round(parts: Parts, round_index: int) -> Round:
+    rounds = parts.store.rounds(parts.campaign.campaign_id)
+    if not 0 <= round_index < len(rounds):
+        raise DataError(f"there is no round {round_index}; the campaign has {len(rounds)} round(s), from 0.")
+    return rounds[round_index]
+
+
+def _fit(parts: Parts, round_: Round, scratch: Path) -> Path | None:
+    if round_.adapter_sha256 is None:
+        return None
+    folder = scratch / "adapter"
+    folder.mkdir()
+    training = parts.store.training_labels(parts.campaign.campaign_id, round_.index)
+    fit_adapter(parts, round_, training, folder)
+    return folder
+
+
+def _score(parts: Parts, round_: Round, adapter_folder: Path | None, scratch: Path) -> Path | None:
+    plan = score_plan(parts, round_, round_spec(round_))
+    if plan is None:
+        return None
+    shards = score_pool(parts, plan, adapter_folder, scratch)
+    return scratch / f"{scorefile.concatenate(shards, scratch)}.parquet"

@@ -1,0 +1,180 @@
+"""Choose a batch from a round's scores, and write down for each item why."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from star_al import rng, scorefile
+from star_al.acquire.blend import blend, blend_weight
+from star_al.acquire.measures import predictive_mean_log
+from star_al.acquire.select import power_sample, random_order, rank_order, top_k
+from star_al.config import CampaignSpec
+from star_al.parts import Parts
+from star_al.scoring import candidates
+from star_al.types import FloatArray, Histogram, Item, JsonValue, Query, Reason, Role, Round, ScoreRow
+
+RANKING_ROWS = 200
+"""How much of the ranking the database keeps, beside what was asked; the rest is in the score file."""
+
+HISTOGRAM_BINS = 20
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A batch in the order to ask it, the top of the ranking behind it, and histograms of the pool."""
+
+    queries: tuple[Query, ...]
+    ranking: tuple[ScoreRow, ...] = ()
+    histograms: dict[str, Histogram] | None = None
+    blend_weight: float | None = None
+
+
+@dataclass(frozen=True)
+class _Scores:
+    item_ids: tuple[str, ...]
+    base_N: FloatArray | None
+    adapted_N: FloatArray | None
+    blended_N: FloatArray
+    weight: float | None
+
+
+def query_id(campaign_name: str, item_id: str, attempt: int) -> str:
+    """The key of a query, the same after every restart and unique over campaigns in one annotation tool."""
+    return hashlib.sha256(f"{campaign_name}\n{item_id}\n{attempt}".encode()).hexdigest()[:32]
+
+
+def select_batch(parts: Parts, round_: Round, spec: CampaignSpec, score_file: Path | None, size: int) -> Selection:
+    """The ``size`` items to ask in a round; ``score_file`` null draws them at random (cold start)."""
+    if score_file is None:
+        return _random_batch(parts, round_, spec, size)
+    scores = _read_scores(parts, score_file, round_, spec)
+    order = rank_order(scores.blended_N, scores.item_ids)
+    rank_of = {scores.item_ids[position]: rank for rank, position in enumerate(order, 1)}
+    chosen = _choose(scores, spec, size, rng.generator(parts.campaign.seed, round_.index, "select"))
+    positions = {item_id: position for position, item_id in enumerate(scores.item_ids)}
+    items = parts.store.items(parts.campaign.campaign_id, chosen)
+    guesses = _guesses(parts, score_file, items)
+    reasons = [
+        _reason(scores, positions[item.item_id], rank_of[item.item_id], spec, guess)
+        for item, guess in zip(items, guesses, strict=True)
+    ]
+    return Selection(
+        queries=_queries(parts, round_, items, reasons),
+        ranking=_ranking(scores, order[: max(RANKING_ROWS, size)]),
+        histograms=_histograms(scores),
+        blend_weight=scores.weight,
+    )
+
+
+def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
+    """Queries for the audit or calibration items that have no label yet, in a random order."""
+    campaign = parts.campaign
+    labelled = parts.store.labels(campaign.campaign_id, role)
+    item_ids = [item for item in parts.store.item_ids(campaign.campaign_id, role) if item not in labelled]
+    order = random_order(item_ids, rng.generator(campaign.seed, 0, role.value))
+    reason = Reason(f"{role.value} set: drawn at random at import, never trained on")
+    items = parts.store.items(campaign.campaign_id, order)
+    return tuple(
+        Query(query_id(campaign.name, item.item_id, 1), item, 0, role, rank, reason)
+        for rank, item in enumerate(items, 1)
+    )
+
+
+def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int) -> Selection:
+    pool = candidates(parts, round_.index, spec)
+    chosen = random_order(pool, rng.generator(parts.campaign.seed, round_.index, "select"))[:size]
+    reason = Reason("cold start: drawn at random, there was no label to train on")
+    items = parts.store.items(parts.campaign.campaign_id, chosen)
+    return Selection(queries=_queries(parts, round_, items, [reason] * len(items)))
+
+
+def _read_scores(parts: Parts, score_file: Path, round_: Round, spec: CampaignSpec) -> _Scores:
+    item_ids, base_N, adapted_N = scorefile.read_uncertainties(score_file)
+    settings = spec.acquisition.blend
+    weight = blend_weight(settings.kind, _trained_rounds(parts, round_), settings.weight)
+    blended_N = blend(adapted_N, base_N, weight, settings.normalise)
+    return _Scores(item_ids, base_N, adapted_N, blended_N, weight)
+
+
+def _trained_rounds(parts: Parts, round_: Round) -> int:
+    """How many rounds up to this one have trained an adapter; 0 when this one has none."""
+    if round_.adapter_sha256 is None:
+        return 0
+    earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
+    return 1 + sum(round_.adapter_sha256 is not None for round_ in earlier)
+
+
+def _choose(scores: _Scores, spec: CampaignSpec, size: int, random: np.random.Generator) -> tuple[str, ...]:
+    batch = spec.acquisition.batch
+    if batch.kind == "power":
+        return power_sample(scores.blended_N, scores.item_ids, size, batch.beta, random)
+    return top_k(scores.blended_N, scores.item_ids, size)
+
+
+def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tuple[JsonValue, float]]:
+    """The model's label for each item, and its probability."""
+    predictions = scorefile.read_predictions(score_file, [item.item_id for item in items])
+    probs_N_C = np.exp(predictive_mean_log(predictions.log_probs_N_K_C))
+    return [
+        (parts.task.value(item, int(probs_C.argmax())), float(probs_C.max()))
+        for item, probs_C in zip(items, probs_N_C, strict=True)
+    ]
+
+
+def _reason(scores: _Scores, position: int, rank: int, spec: CampaignSpec, guess: tuple[JsonValue, float]) -> Reason:
+    base = None if scores.base_N is None else float(scores.base_N[position])
+    adapted = None if scores.adapted_N is None else float(scores.adapted_N[position])
+    blended = float(scores.blended_N[position])
+    terms = [] if adapted is None else [f"adapted {spec.acquisition.measure} {adapted:.3f}"]
+    terms += [] if base is None else [f"base entropy {base:.3f}"]
+    weight = "" if scores.weight is None else f", weight of the adapted model {scores.weight:.2f}"
+    how = "drawn by power sampling, " if spec.acquisition.batch.kind == "power" else ""
+    text = f"{how}rank {rank} of {len(scores.item_ids)}: blended {blended:.3f} from {' and '.join(terms)}{weight}"
+    predicted, confidence = guess
+    return Reason(
+        text,
+        measure=spec.acquisition.measure,
+        base_uncertainty=base,
+        adapted_uncertainty=adapted,
+        blended=blended,
+        blend_weight=scores.weight,
+        predicted=predicted,
+        confidence=confidence,
+    )
+
+
+def _queries(
+    parts: Parts, round_: Round, items: Sequence[Item], reasons: Sequence[Reason]
+) -> tuple[Query, ...]:
+    return tuple(
+        Query(query_id(parts.campaign.name, item.item_id, 1), item, round_.index, Role.POOL, rank, reason)
+        for rank, (item, reason) in enumerate(zip(items, reasons, strict=True), 1)
+    )
+
+
+def _ranking(scores: _Scores, order: Sequence[int]) -> tuple[ScoreRow, ...]:
+    return tuple(
+        ScoreRow(
+            scores.item_ids[position],
+            rank,
+            None if scores.base_N is None else float(scores.base_N[position]),
+            None if scores.adapted_N is None else float(scores.adapted_N[position]),
+            float(scores.blended_N[position]),
+        )
+        for rank, position in enumerate(order, 1)
+    )
+
+
+def _histograms(scores: _Scores) -> dict[str, Histogram]:
+    arrays = {"base": scores.base_N, "adapted": scores.adapted_N, "blended": scores.blended_N}
+    histograms = {}
+    for name, values_N in arrays.items():
+        if values_N is not None and values_N.size:
+            counts, edges = np.histogram(values_N, bins=HISTOGRAM_BINS)
+            histograms[name] = Histogram(tuple(map(float, edges)), tuple(map(int, counts)))
+    return histograms
