@@ -56,7 +56,7 @@ def fit_temperature(log_probs_N_C: FloatArray, targets_N: IntArray) -> Temperatu
 
 
 def apply_temperature(log_probs_N_C: FloatArray, temperature: float) -> FloatArray:
-    """log softmax(log p̄ / T), same shape.
+    """Return log softmax(log p̄ / T), same shape.
 
     Raises:
         ValueError: T is not positive and finite.
@@ -68,7 +68,9 @@ def apply_temperature(log_probs_N_C: FloatArray, temperature: float) -> FloatArr
 
 
 def contextual_calibration(log_probs_N_C: FloatArray, log_prior_N_C: FloatArray) -> FloatArray:
-    """p ∝ p̄ / prior, the prior being the answer to a content-free input (Zhao et al. 2021, arXiv 2102.09690).
+    """Divide out the label prior, log p with p ∝ p̄ / prior (Zhao et al. 2021, arXiv 2102.09690).
+
+    The prior is the answer to a content-free input.
 
     Raises:
         ValueError: the prior gives probability 0 to a label that the item has.

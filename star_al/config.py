@@ -83,7 +83,9 @@ class TaskSpec(Spec):
     @classmethod
     def _plain_strings_are_labels(cls, labels: Any) -> Any:
         if isinstance(labels, (list, tuple)):
-            return tuple(label if isinstance(label, dict) else {"name": scalar_label(label)} for label in labels)
+            return tuple(
+                label if isinstance(label, dict) else {"name": scalar_label(label)} for label in labels
+            )
         return labels
 
     @model_validator(mode="after")
@@ -283,9 +285,13 @@ class CampaignSpec(Spec):
         if self.acquisition.measure == "bald" and self.posterior.samples < 2:
             raise ValueError("acquisition.measure: bald needs posterior.samples of at least 2")
         if self.posterior.samples > 1 and self.adapter.dropout == 0.0:
-            raise ValueError("posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples")
+            raise ValueError(
+                "posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples"
+            )
         if self.evaluation.kind == "test" and self.test_label_column is None:
-            raise ValueError("evaluation.kind: test needs evaluation.label, the label column of the test file")
+            raise ValueError(
+                "evaluation.kind: test needs evaluation.label, the label column of the test file"
+            )
         return self
 
     @property
@@ -394,7 +400,9 @@ def _read_yaml(path: Path) -> object:
     except yaml.YAMLError as exc:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a campaign (keys like name, data, task), found {type(tree).__name__}.")
+        raise ConfigError(
+            f"{path}: expected a campaign (keys like name, data, task), found {type(tree).__name__}."
+        )
     return tree
 
 

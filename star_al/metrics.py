@@ -108,7 +108,7 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))  # min, max: rounding
 
 
 def aulc(labels_R: Sequence[int], accuracy_R: Sequence[float]) -> float | None:
@@ -121,8 +121,8 @@ def aulc(labels_R: Sequence[int], accuracy_R: Sequence[float]) -> float | None:
         raise ValueError(
             "a learning curve needs one accuracy for each label count, and counts that do not fall"
         )
-    span = labels_R[-1] - labels_R[0] if labels_R else 0
-    return float(np.trapezoid(accuracy_R, labels_R) / span) if span else None
+    widths, heights = np.diff(labels_R), np.add(accuracy_R[1:], accuracy_R[:-1]) / 2
+    return float(widths @ heights / widths.sum()) if widths.any() else None
 
 
 def evaluate(

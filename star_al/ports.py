@@ -180,7 +180,9 @@ class Store(Protocol):
 
     # -- lease -----------------------------------------------------------------------------------------
 
-    def acquire_lease(self, campaign_id: int, owner: str, seconds: float, *, may_take: Callable[[str], bool]) -> Lease:
+    def acquire_lease(
+        self, campaign_id: int, owner: str, seconds: float, *, may_take: Callable[[str], bool]
+    ) -> Lease:
         """Take the campaign when it is free, expired, or ``may_take(present owner)`` says it is dead.
 
         Raises:
@@ -291,7 +293,9 @@ class Store(Protocol):
     def base_predictions(self, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
         """Those that are stored, by item id."""
 
-    def save_base_predictions(self, lease: Lease, base_key: str, predictions: Sequence[BasePrediction]) -> None:
+    def save_base_predictions(
+        self, lease: Lease, base_key: str, predictions: Sequence[BasePrediction]
+    ) -> None:
         """Store a page; existing ones stay."""
 
     # -- record ----------------------------------------------------------------------------------------

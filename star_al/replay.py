@@ -43,12 +43,16 @@ def replay_round(parts: Parts, round_index: int) -> Replay:
     queries = parts.store.queries(parts.campaign.campaign_id, round_index)
     stored = tuple(query.item.item_id for query in queries if query.purpose is Role.POOL)
     if not stored:
-        raise DataError(f"round {round_index} has asked nothing (state: {round_.state}), so there is nothing to replay.")
+        raise DataError(
+            f"round {round_index} has asked nothing (state: {round_.state}), so there is nothing to replay."
+        )
     with parts.artefacts.stage() as scratch:
         adapter_folder = _fit(parts, round_, scratch)
         score_file = _score(parts, round_, adapter_folder, scratch)
         selection = select_batch(parts, round_, round_spec(round_), score_file, len(stored))
-        same_adapter = None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
+        same_adapter = (
+            None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
+        )
     return Replay(round_index, stored, tuple(query.item.item_id for query in selection.queries), same_adapter)
 
 

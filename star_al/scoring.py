@@ -72,7 +72,9 @@ def candidates(parts: Parts, round_index: int, spec: CampaignSpec) -> tuple[str,
     limit = spec.acquisition.candidates
     if limit is None or limit >= len(pool):
         return tuple(pool)
-    return tuple(sorted(rng.draw(pool, limit, rng.derive_seed(parts.campaign.seed, round_index, "candidates"))))
+    return tuple(
+        sorted(rng.draw(pool, limit, rng.derive_seed(parts.campaign.seed, round_index, "candidates")))
+    )
 
 
 def score_pool(parts: Parts, plan: ScorePlan, adapter_folder: Path | None, folder: Path) -> list[Path]:
@@ -87,7 +89,7 @@ def score_pool(parts: Parts, plan: ScorePlan, adapter_folder: Path | None, folde
     with parts.progress.task("Scoring the pool", len(plan.item_ids)) as advance:
         for shard in plan.shards():
             path = folder / f"{plan.key(shard, parts.learner.base_key)}.parquet"
-            if scorefile.is_whole(path):
+            if scorefile.is_whole(path, shard):
                 advance(len(shard))
             else:
                 _score_shard(parts, plan, shard, adapter_folder, path, advance)

@@ -16,7 +16,7 @@ from star_al.acquire.select import power_sample, random_order, rank_order, top_k
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
 from star_al.scoring import candidates
-from star_al.types import FloatArray, Histogram, Item, JsonValue, Query, Reason, Role, Round, ScoreRow
+from star_al.types import FloatArray, Histogram, IntArray, Item, JsonValue, Query, Reason, Role, Round, ScoreRow
 
 RANKING_ROWS = 200
 """How much of the ranking the database keeps, beside what was asked; the rest is in the score file."""
@@ -48,7 +48,9 @@ def query_id(campaign_name: str, item_id: str, attempt: int) -> str:
     return hashlib.sha256(f"{campaign_name}\n{item_id}\n{attempt}".encode()).hexdigest()[:32]
 
 
-def select_batch(parts: Parts, round_: Round, spec: CampaignSpec, score_file: Path | None, size: int) -> Selection:
+def select_batch(
+    parts: Parts, round_: Round, spec: CampaignSpec, score_file: Path | None, size: int
+) -> Selection:
     """The ``size`` items to ask in a round; ``score_file`` null draws them at random (cold start)."""
     if score_file is None:
         return _random_batch(parts, round_, spec, size)
@@ -126,7 +128,9 @@ def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tupl
     ]
 
 
-def _reason(scores: _Scores, position: int, rank: int, spec: CampaignSpec, guess: tuple[JsonValue, float]) -> Reason:
+def _reason(
+    scores: _Scores, position: int, rank: int, spec: CampaignSpec, guess: tuple[JsonValue, float]
+) -> Reason:
     base = None if scores.base_N is None else float(scores.base_N[position])
     adapted = None if scores.adapted_N is None else float(scores.adapted_N[position])
     blended = float(scores.blended_N[position])
@@ -134,7 +138,8 @@ def _reason(scores: _Scores, position: int, rank: int, spec: CampaignSpec, guess
     terms += [] if base is None else [f"base entropy {base:.3f}"]
     weight = "" if scores.weight is None else f", weight of the adapted model {scores.weight:.2f}"
     how = "drawn by power sampling, " if spec.acquisition.batch.kind == "power" else ""
-    text = f"{how}rank {rank} of {len(scores.item_ids)}: blended {blended:.3f} from {' and '.join(terms)}{weight}"
+    terms_in_words = " and ".join(terms)
+    text = f"{how}rank {rank} of {len(scores.item_ids)}: blended {blended:.3f} from {terms_in_words}{weight}"
     predicted, confidence = guess
     return Reason(
         text,
@@ -157,7 +162,7 @@ def _queries(
     )
 
 
-def _ranking(scores: _Scores, order: Sequence[int]) -> tuple[ScoreRow, ...]:
+def _ranking(scores: _Scores, order: IntArray) -> tuple[ScoreRow, ...]:
     return tuple(
         ScoreRow(
             scores.item_ids[position],

@@ -22,9 +22,9 @@ ROUNDING = 1e-6
 
 
 def predictive_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
-    """log p̄ = log (1/K Σ_k p_k), shape (N, C): probabilities are averaged before the log."""
+    """The predictive mean log p̄ = log (1/K Σ_k p_k), shape (N, C): averaged before the log."""
     mean_N_C: FloatArray = logsumexp(log_probs_N_K_C, axis=1) - np.log(log_probs_N_K_C.shape[1])
-    return mean_N_C
+    return np.minimum(mean_N_C, 0.0)  # rounding may put a probability above 1, and scores below 0
 
 
 def predictive_entropy(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
@@ -67,7 +67,8 @@ def least_confidence(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -
 class Measure(Protocol):
     """What every measure is: scores of shape (N,), larger for less certain items."""
 
-    def __call__(self, log_probs_N_K_C: FloatArray, /, *, per_option: bool = False) -> FloatArray: ...
+    def __call__(self, log_probs_N_K_C: FloatArray, /, *, per_option: bool = False) -> FloatArray:
+        """Score each item of a shard; ``per_option`` as in the module's description."""
 
 
 MEASURES: Mapping[str, Measure] = {

@@ -1,6 +1,6 @@
-"""The choice of a batch from scores. A result depends on ids, scores and the generator's state alone, never
-on the order in which items are given.
+"""The choice of a batch from scores.
 
+A result depends on ids, scores and the generator's state alone, never on the order of the input.
 ``scores_N`` are larger for less certain items and belong to ``item_ids`` by position; ids are distinct.
 Batches come back in ask order, the most uncertain first; one larger than the pool is the whole pool.
 """

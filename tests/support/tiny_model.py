@@ -28,7 +28,12 @@ ARCHITECTURES = ("llama", "qwen2", "gpt2", "gpt_neox")
 
 
 def build_tiny_model(
-    folder: Path, *, chat_template: bool = True, architecture: str = "llama", seed: int = 0, spread: float = 0.1
+    folder: Path,
+    *,
+    chat_template: bool = True,
+    architecture: str = "llama",
+    seed: int = 0,
+    spread: float = 0.1,
 ) -> Path:
     """Save a float32 model (hidden 32, 2 layers, context 256) and its tokenizer into ``folder``; returns it.
 
@@ -102,7 +107,13 @@ def _architecture(name: str, vocabulary: int, spread: float, eos: int) -> Any:
         return hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**block))
     if name == "gpt2":
         config = hf.GPT2Config(
-            vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=spread, **ends
+            vocab_size=vocabulary,
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            n_positions=256,
+            initializer_range=spread,
+            **ends,
         )
         return hf.GPT2LMHeadModel(config)
     raise ValueError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}")

@@ -29,7 +29,8 @@ def random_log_probs(seed: int, n: int, k: int, c: int, *, ragged: bool = False)
         logits[np.arange(c) >= options[:, None, None].repeat(k, axis=1)] = -np.inf
     with np.errstate(divide="ignore"):
         probs = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return np.log(probs / probs.sum(axis=-1, keepdims=True))
+        log_probs: FloatArray = np.log(probs / probs.sum(axis=-1, keepdims=True))
+    return log_probs
 
 
 def naive_entropy(probs: list[float]) -> float:
@@ -95,6 +96,12 @@ def test_a_certain_item_scores_zero(name: str) -> None:
         assert MEASURES[name](certain, per_option=per_option).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_probability_that_rounding_put_above_one_gives_no_negative_score(name: str) -> None:
+    log_probs = np.array([[[1e-9, -np.inf]], [[1e-9, -40.0]]])
+    assert (MEASURES[name](log_probs) >= 0).all()
+
+
 def test_bald_of_samples_that_are_certain_and_disagree_is_log_k() -> None:
     with np.errstate(divide="ignore"):
         log_probs = np.log(np.eye(3))[None]
@@ -115,6 +122,12 @@ def test_bald_lies_between_zero_and_both_its_bounds(seed: int, k: int, c: int) -
     scores = bald(log_probs)
     assert (scores >= 0).all()
     assert (scores <= np.minimum(math.log(k), predictive_entropy(log_probs)) + 1e-9).all()
+
+
+def test_rounding_cannot_make_bald_negative_when_samples_nearly_agree() -> None:
+    log_probs = random_log_probs(seed=1, n=200, k=1, c=4).repeat(3, axis=1)
+    log_probs[:, 1] += 1e-14
+    assert (bald(log_probs) >= 0).all()
 
 
 def test_bald_refuses_what_is_no_set_of_distributions() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_an_upper_edge_belongs_to_its_bin_and_zero_to_the_first() -> None:
     assert counts == [2, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2]
     assert (bins[2].confidence, bins[2].accuracy) == (None, None)
     assert [bins[0].low, bins[-1].high] == [0.0, 1.0]
-    assert all(left.high == right.low for left, right in zip(bins, bins[1:], strict=False))
+    assert all(left.high == right.low for left, right in pairwise(bins))
 
 
 def naive_ece(confidence: list[float], correct: list[bool]) -> float:

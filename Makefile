@@ -1,0 +1,52 @@
+# `make demo` and `make test` are all that a fresh machine needs. PYTHON and VENV may be overridden:
+#     make test PYTHON=python3.12 VENV=/somewhere/else
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= star-al-demo
+PYTEST_ARGS ?=
+
+PIP = $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-input -c constraints.txt
+PINS = pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.demo ## a whole campaign with a simulated annotator, in ./star-al-demo
+	$(VENV)/bin/star-al demo --folder $(DEMO)
+
+test: $(VENV)/.develop ## the tests; PYTEST_ARGS="-k name" chooses
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.develop ## style, types and import contracts
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy star_al db
+	$(VENV)/bin/lint-imports
+
+clean: ## remove the environment and the caches; campaigns stay
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# Stamp files: the newest thing in an environment, made when its installs are complete.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "star_al needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch goes first and alone, so that a CPU build on disk or a chosen index decides which one it is.
+$(VENV)/.torch: $(VENV)/.python $(PINS)
+	@echo "Installing into $(VENV); this takes a few minutes the first time."
+	$(PIP) torch
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch
+	$(PIP) -e '.[demo,postgres]'
+	@touch $@
+
+$(VENV)/.develop: $(VENV)/.torch
+	$(PIP) -e '.[demo,postgres,test,dev]'
+	@touch $@

@@ -1,0 +1,35 @@
+"""Predictions of frozen base models, shared by all campaigns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from db.statements import insert_new, pages
+from db.tables import BaseScoreRow
+from star_al.types import BasePrediction
+
+
+def find(connection: Connection, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
+    """Those that are stored, by item id."""
+    columns = (BaseScoreRow.item_id, BaseScoreRow.log_probs, BaseScoreRow.log_prior)
+    found: dict[str, BasePrediction] = {}
+    for page in pages(item_ids):
+        chosen = select(*columns).where(BaseScoreRow.base_key == base_key, BaseScoreRow.item_id.in_(page))
+        found.update((row.item_id, BasePrediction(*row)) for row in connection.execute(chosen))
+    return found
+
+
+def save(connection: Connection, base_key: str, predictions: Sequence[BasePrediction]) -> None:
+    """Store those that are not there yet."""
+    rows = [
+        {
+            "base_key": base_key,
+            "item_id": prediction.item_id,
+            "log_probs": prediction.log_probs_C,
+            "log_prior": prediction.log_prior_C,
+        }
+        for prediction in predictions
+    ]
+    insert_new(connection, BaseScoreRow, rows)

@@ -1,0 +1,215 @@
+"""Campaigns, and how items join them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, exists, func, insert, literal, null, select, update
+
+from db import datasets
+from db.statements import now, pages, stream
+from db.tables import CampaignItemRow, CampaignRow, DatasetRow, ItemRow, LabelRow, QueryRow, RoundRow
+from star_al.errors import StoreError
+from star_al.types import Campaign, Dataset, Item, JsonObject, Role
+
+_COLUMNS = (
+    CampaignRow.campaign_id,
+    CampaignRow.name,
+    CampaignRow.dataset_id,
+    CampaignRow.config,
+    CampaignRow.seed,
+)
+_LEFTOVER = timedelta(days=1)  # an extension that is not finished after this was killed
+
+
+def create(
+    connection: Connection,
+    campaign: Campaign,
+    held_out: Mapping[str, Role],
+    test_dataset_id: int | None,
+) -> Campaign:
+    """Store a campaign (its id is assigned), let items join, import their given labels."""
+    if find(connection, campaign.name) is not None:
+        raise StoreError(f"a campaign named {campaign.name!r} is already there; name this one differently.")
+    for dataset_id in {campaign.dataset_id, test_dataset_id or campaign.dataset_id}:
+        datasets.require_ready(connection, dataset_id)
+    values = {
+        "name": campaign.name,
+        "dataset_id": campaign.dataset_id,
+        "test_dataset_id": test_dataset_id,
+        "config": campaign.config,
+        "seed": campaign.seed,
+        "lease_epoch": 0,
+        "created_at": now(connection),
+    }
+    created = connection.execute(insert(CampaignRow).values(values).returning(*_COLUMNS)).one()
+    campaign_id = int(created.campaign_id)
+    if test_dataset_id is not None:  # first, so that an item of both data sets is a test item
+        _join(connection, campaign_id, test_dataset_id, Role.TEST, from_round=0)
+    _join(connection, campaign_id, campaign.dataset_id, Role.POOL, from_round=0)
+    _hold_out(connection, campaign_id, held_out)
+    for dataset_id in {campaign.dataset_id, test_dataset_id or campaign.dataset_id}:
+        _import_labels(connection, campaign_id, dataset_id)
+    return Campaign(*created)
+
+
+def find(connection: Connection, name: str) -> Campaign | None:
+    """The campaign of this name."""
+    row = connection.execute(select(*_COLUMNS).where(CampaignRow.name == name)).one_or_none()
+    return None if row is None else Campaign(*row)
+
+
+def all_of_them(connection: Connection) -> list[Campaign]:
+    """All campaigns, oldest first."""
+    return [Campaign(*row) for row in connection.execute(select(*_COLUMNS).order_by(CampaignRow.campaign_id))]
+
+
+def update_config(connection: Connection, campaign_id: int, config: JsonObject) -> None:
+    """Replace the config."""
+    connection.execute(update(CampaignRow).where(CampaignRow.campaign_id == campaign_id).values(config=config))
+
+
+def begin_extension(connection: Connection, campaign_id: int, key: str) -> Dataset:
+    """An unready data set for rows to come; unseen until ``finish_extension`` joins it."""
+    name = connection.scalars(select(CampaignRow.name).where(CampaignRow.campaign_id == campaign_id)).one_or_none()
+    if name is None:
+        raise StoreError(f"there is no campaign number {campaign_id}.")
+    prefix = f"extension of campaign {campaign_id} "
+    killed = DatasetRow.key.startswith(prefix, autoescape=True) & ~DatasetRow.ready
+    connection.execute(delete(DatasetRow).where(killed, DatasetRow.created_at < now(connection) - _LEFTOVER))
+    return datasets.begin(connection, prefix + key, f"added to {name}")
+
+
+def finish_extension(connection: Connection, campaign_id: int, dataset_id: int) -> int:
+    """Let the rows that are new to the campaign join its pool; how many."""
+    # The lock keeps a round from starting between here and the commit.
+    connection.execute(
+        select(CampaignRow.campaign_id)
+        .where(CampaignRow.campaign_id == campaign_id)
+        .with_for_update(key_share=True)
+    )
+    newest = connection.scalars(
+        select(func.max(RoundRow.round_index)).where(RoundRow.campaign_id == campaign_id)
+    ).one()
+    known = exists().where(CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id)
+    connection.execute(delete(ItemRow).where(ItemRow.dataset_id == dataset_id, known))
+    joined = _join(
+        connection, campaign_id, dataset_id, Role.POOL, from_round=0 if newest is None else newest + 1
+    )
+    _import_labels(connection, campaign_id, dataset_id)
+    if joined:
+        datasets.finish(connection, dataset_id, n_duplicates=0, n_empty=0)
+    else:
+        datasets.discard(connection, dataset_id)
+    return joined
+
+
+def item_ids(connection: Connection, campaign_id: int, role: Role) -> list[str]:
+    """Sorted ids of a role."""
+    return sorted(stream(connection, _of_role(campaign_id, role)))
+
+
+def pool_ids(connection: Connection, campaign_id: int, round_index: int) -> list[str]:
+    """Sorted ids of what a round may ask, by history alone."""
+    imported = exists().where(
+        LabelRow.campaign_id == campaign_id,
+        LabelRow.item_id == CampaignItemRow.item_id,
+        LabelRow.source == "import",
+    )
+    asked = exists().where(
+        QueryRow.campaign_id == campaign_id,
+        QueryRow.item_id == CampaignItemRow.item_id,
+        QueryRow.round_index < round_index,
+    )
+    free = _of_role(campaign_id, Role.POOL).where(CampaignItemRow.from_round <= round_index, ~imported, ~asked)
+    return sorted(stream(connection, free))
+
+
+def items(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> list[Item]:
+    """Items in the order of ``item_ids``."""
+    found: dict[str, Item] = {}
+    for page in pages(item_ids):
+        chosen = (
+            select(ItemRow.item_id, ItemRow.text, ItemRow.options, ItemRow.external_id, ItemRow.fields)
+            .join(CampaignItemRow, _same_item())
+            .where(CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id.in_(page))
+        )
+        for item_id, text, options, external_id, fields in connection.execute(chosen):
+            found[item_id] = Item(item_id, text, tuple(options or ()), external_id, fields)
+    _require(found, item_ids)
+    return [found[item_id] for item_id in item_ids]
+
+
+def require_items(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> None:
+    """Refuse ids that are not in the campaign."""
+    known: set[str] = set()
+    for page in pages(item_ids):
+        chosen = select(CampaignItemRow.item_id).where(
+            CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id.in_(page)
+        )
+        known.update(connection.scalars(chosen))
+    _require(known, item_ids)
+
+
+def _require(known: Iterable[str], item_ids: Iterable[str]) -> None:
+    missing = sorted(set(item_ids) - set(known))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise StoreError(f"the item {missing[0]!r}{more} is not in the campaign.")
+
+
+def _of_role(campaign_id: int, role: Role):  # type: ignore[no-untyped-def]
+    return select(CampaignItemRow.item_id).where(
+        CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.role == role.value
+    )
+
+
+def _same_item():  # type: ignore[no-untyped-def]
+    return (CampaignItemRow.dataset_id == ItemRow.dataset_id) & (CampaignItemRow.item_id == ItemRow.item_id)
+
+
+def _join(connection: Connection, campaign_id: int, dataset_id: int, role: Role, from_round: int) -> int:
+    known = exists().where(CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id)
+    joining = select(
+        literal(campaign_id), ItemRow.item_id, ItemRow.dataset_id, literal(role.value), literal(from_round)
+    ).where(ItemRow.dataset_id == dataset_id, ~known)
+    names = ["campaign_id", "item_id", "dataset_id", "role", "from_round"]
+    return connection.execute(insert(CampaignItemRow).from_select(names, joining)).rowcount
+
+
+def _hold_out(connection: Connection, campaign_id: int, held_out: Mapping[str, Role]) -> None:
+    require_items(connection, campaign_id, list(held_out))
+    for role in set(held_out.values()):
+        for page in pages(item_id for item_id, its_role in held_out.items() if its_role is role):
+            connection.execute(
+                update(CampaignItemRow)
+                .where(
+                    CampaignItemRow.campaign_id == campaign_id,
+                    CampaignItemRow.item_id.in_(page),
+                    CampaignItemRow.role != Role.TEST.value,
+                )
+                .values(role=role.value)
+            )
+
+
+def _import_labels(connection: Connection, campaign_id: int, dataset_id: int) -> None:
+    given = (
+        select(
+            CampaignItemRow.campaign_id,
+            CampaignItemRow.item_id,
+            literal(1),
+            ItemRow.given_label,
+            literal("import"),
+            null(),
+            literal(now(connection)),
+        )
+        .join(ItemRow, _same_item())
+        .where(
+            CampaignItemRow.campaign_id == campaign_id,
+            CampaignItemRow.dataset_id == dataset_id,
+            ItemRow.given_label.is_not(null()),
+        )
+    )
+    names = ["campaign_id", "item_id", "version", "value", "source", "round_index", "created_at"]
+    connection.execute(insert(LabelRow).from_select(names, given))

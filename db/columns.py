@@ -1,0 +1,139 @@
+"""Column types that keep values the same on SQLite and Postgres, and refuse what one of them would spoil."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import JSON, DateTime, Dialect, Double, LargeBinary, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator
+
+from star_al.errors import StoreError
+from star_al.types import FloatArray, JsonValue
+
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def storable_text(text: str) -> str:
+    """``text`` itself.
+
+    Raises:
+        StoreError: it has a NUL character, which Postgres cannot keep, or half a surrogate pair, which is
+            no Unicode text.
+    """
+    if "\0" in text:
+        raise StoreError(
+            f"{_shown(text)} has a NUL character, which a database cannot keep. Remove it, run again."
+        )
+    if not text.isascii():
+        _require_unicode(text)
+    return text
+
+
+def to_json(value: JsonValue, *, canonical: bool = False) -> str:
+    """``value`` as JSON text; ``canonical`` sorts keys, so that equal values give equal text.
+
+    Raises:
+        StoreError: it is not JSON (NaN and infinity are not), or has a text that cannot be stored.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=canonical, default=_plain)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise StoreError(f"{_shown(value)} cannot be stored as JSON: {exc}.") from exc
+    if "\\u0000" in text and _ESCAPED_NUL.search(text):
+        raise StoreError(
+            f"{_shown(value)} has a NUL character, which a database cannot keep. Remove it, run again."
+        )
+    if not text.isascii():
+        _require_unicode(text)
+    return text
+
+
+def same_json(one: JsonValue, other: JsonValue) -> bool:
+    """Whether two values are the same JSON; unlike ``==``, 1, 1.0 and true differ."""
+    return to_json(one, canonical=True) == to_json(other, canonical=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+def _require_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        around = text[max(exc.start - 20, 0) : exc.end + 20]
+        raise StoreError(
+            f"{_shown(around)} has half a surrogate pair (a broken emoji). Repair the text, run again."
+        ) from exc
+
+
+def _shown(value: object) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+class SafeText(TypeDecorator[str]):
+    """Text that both databases give back unchanged."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: D102
+        return None if value is None else storable_text(value)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment; always aware and in UTC in Python. A naive one is taken as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: D102
+        if value is None:
+            return None
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: D102
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Real(TypeDecorator[float]):
+    """A float64 that is a number; SQLite would turn NaN into NULL."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: D102
+        if value is not None and value != value:  # noqa: PLR0124 (NaN)
+            raise StoreError(
+                "a statistic is NaN and was not stored; this is a defect of the step that computed it."
+            )
+        return value
+
+
+class Floats(TypeDecorator[Any]):
+    """A one-dimensional float64 array as little-endian bytes."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: FloatArray | None, dialect: Dialect) -> bytes | None:  # noqa: D102
+        return None if value is None else np.ascontiguousarray(value, dtype="<f8").tobytes()
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> FloatArray | None:  # noqa: D102
+        return None if value is None else np.frombuffer(value, dtype="<f8").astype(np.float64)
+
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""Typed JSON; Python's None is SQL's NULL."""

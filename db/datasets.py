@@ -1,0 +1,93 @@
+"""Data sets and their items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from db.statements import insert_new, now, stream
+from db.tables import DatasetRow, ItemRow
+from star_al.errors import StoreError
+from star_al.types import Dataset, SourceItem
+
+_COLUMNS = (
+    DatasetRow.dataset_id,
+    DatasetRow.key,
+    DatasetRow.name,
+    DatasetRow.ready,
+    DatasetRow.n_items,
+    DatasetRow.n_duplicates,
+    DatasetRow.n_empty,
+)
+
+
+def find(connection: Connection, key: str) -> Dataset | None:
+    """The data set with this key."""
+    row = connection.execute(select(*_COLUMNS).where(DatasetRow.key == key)).one_or_none()
+    return None if row is None else Dataset(*row)
+
+
+def begin(connection: Connection, key: str, name: str) -> Dataset:
+    """A new data set in place of an interrupted one."""
+    present = find(connection, key)
+    if present is not None and present.ready:
+        raise StoreError(f"the data set {present.name!r} is already imported; use it as it is.")
+    if present is not None:
+        discard(connection, present.dataset_id)
+    row = {"key": key, "name": name, "ready": False, "n_items": 0, "n_duplicates": 0, "n_empty": 0}
+    created = insert(DatasetRow).values(**row, created_at=now(connection)).returning(DatasetRow.dataset_id)
+    return Dataset(dataset_id=connection.scalars(created).one(), **row)  # type: ignore[arg-type]
+
+
+def discard(connection: Connection, dataset_id: int) -> None:
+    """Remove a data set and its items, unless it became ready."""
+    connection.execute(delete(DatasetRow).where(DatasetRow.dataset_id == dataset_id, ~DatasetRow.ready))
+
+
+def add_page(connection: Connection, dataset_id: int, page: Sequence[SourceItem]) -> int:
+    """Insert one page of items; how many were new."""
+    unready = select(DatasetRow.dataset_id).where(DatasetRow.dataset_id == dataset_id, ~DatasetRow.ready)
+    if connection.execute(unready.with_for_update(key_share=True)).one_or_none() is None:
+        raise StoreError("the data set being imported was replaced or finished by another import; run again.")
+    return insert_new(connection, ItemRow, [_row(dataset_id, source) for source in page])
+
+
+def finish(connection: Connection, dataset_id: int, n_duplicates: int, n_empty: int) -> Dataset:
+    """Count the items and mark the data set ready."""
+    n_items = select(func.count()).where(ItemRow.dataset_id == dataset_id).scalar_subquery()
+    finished = (
+        update(DatasetRow)
+        .where(DatasetRow.dataset_id == dataset_id)
+        .values(ready=True, n_items=n_items, n_duplicates=n_duplicates, n_empty=n_empty)
+        .returning(*_COLUMNS)
+    )
+    row = connection.execute(finished).one_or_none()
+    if row is None:
+        raise StoreError("the data set being imported was replaced by another import; run again.")
+    return Dataset(*row)
+
+
+def item_ids(connection: Connection, dataset_id: int) -> list[str]:
+    """Sorted ids; sorted here, as databases order text by their own locale."""
+    return sorted(stream(connection, select(ItemRow.item_id).where(ItemRow.dataset_id == dataset_id)))
+
+
+def require_ready(connection: Connection, dataset_id: int) -> None:
+    """Refuse a data set that is missing or half imported."""
+    ready = connection.scalars(select(DatasetRow.ready).where(DatasetRow.dataset_id == dataset_id)).one_or_none()
+    if not ready:
+        raise StoreError("the data set of the campaign is not imported completely; import it again.")
+
+
+def _row(dataset_id: int, source: SourceItem) -> dict[str, object]:
+    item = source.item
+    return {
+        "dataset_id": dataset_id,
+        "item_id": item.item_id,
+        "text": item.text,
+        "options": list(item.options) or None,
+        "external_id": item.external_id,
+        "fields": item.fields,
+        "given_label": source.given_label,
+    }

@@ -1,0 +1,81 @@
+"""Labels: append-only versions, the highest in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, insert, select
+
+from db.campaigns import require_items
+from db.columns import same_json
+from db.statements import now, pages
+from db.tables import CampaignItemRow, LabelRow
+from star_al.errors import StoreError
+from star_al.types import Label, Role
+
+COLUMNS = (LabelRow.item_id, LabelRow.value, LabelRow.version, LabelRow.source, LabelRow.round_index)
+"""Of a ``Label``, in order."""
+
+
+def in_force(connection: Connection, campaign_id: int, role: Role | None) -> dict[str, Label]:
+    """The newest version of each labelled item, by item id in order."""
+    chosen = select(*COLUMNS).where(LabelRow.campaign_id == campaign_id).order_by(LabelRow.version)
+    if role is not None:
+        same_item = (CampaignItemRow.campaign_id == LabelRow.campaign_id) & (
+            CampaignItemRow.item_id == LabelRow.item_id
+        )
+        chosen = chosen.join(CampaignItemRow, same_item).where(CampaignItemRow.role == role.value)
+    newest = {row.item_id: Label(*row) for row in connection.execute(chosen)}
+    return dict(sorted(newest.items()))
+
+
+def versions(connection: Connection, campaign_id: int, item_id: str) -> list[Label]:
+    """Every version, oldest first."""
+    chosen = (
+        select(*COLUMNS)
+        .where(LabelRow.campaign_id == campaign_id, LabelRow.item_id == item_id)
+        .order_by(LabelRow.version)
+    )
+    return [Label(*row) for row in connection.execute(chosen)]
+
+
+def append(connection: Connection, campaign_id: int, labels: Sequence[Label]) -> int:
+    """Append those that differ from the value in force; how many. The caller holds the campaign's lock."""
+    require_items(connection, campaign_id, [label.item_id for label in labels])
+    return sum(_append_page(connection, campaign_id, page) for page in pages(labels))
+
+
+def _append_page(connection: Connection, campaign_id: int, labels: Sequence[Label]) -> int:
+    newest = _newest(connection, campaign_id, [label.item_id for label in labels])
+    moment = now(connection)
+    rows = []
+    for label in labels:
+        if label.value is None:
+            raise StoreError(f"the label of item {label.item_id!r} is null; skip the item instead.")
+        version, value = newest.get(label.item_id, (0, None))
+        if version and same_json(value, label.value):
+            continue
+        newest[label.item_id] = (version + 1, label.value)
+        rows.append(
+            {
+                "campaign_id": campaign_id,
+                "item_id": label.item_id,
+                "version": version + 1,
+                "value": label.value,
+                "source": label.source,
+                "round_index": label.round_index,
+                "created_at": moment,
+            }
+        )
+    if rows:
+        connection.execute(insert(LabelRow), rows)
+    return len(rows)
+
+
+def _newest(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[int, object]]:
+    chosen = (
+        select(LabelRow.item_id, LabelRow.version, LabelRow.value)
+        .where(LabelRow.campaign_id == campaign_id, LabelRow.item_id.in_(item_ids))
+        .order_by(LabelRow.version)
+    )
+    return {item_id: (version, value) for item_id, version, value in connection.execute(chosen)}

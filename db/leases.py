@@ -1,0 +1,112 @@
+"""The lease of a campaign: one controller at a time, and late writers fenced off by its epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, or_, select, update
+
+from db.engine import Database
+from db.statements import now
+from db.tables import CampaignRow
+from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
+from star_al.types import Lease
+
+
+def holder(connection: Connection, campaign_id: int) -> tuple[str | None, float]:
+    """Who holds the campaign, null when it is free or expired, and the seconds left."""
+    row = connection.execute(
+        select(CampaignRow.lease_owner, CampaignRow.lease_expires).where(CampaignRow.campaign_id == campaign_id)
+    ).one_or_none()
+    if row is None:
+        raise StoreError(f"there is no campaign number {campaign_id}.")
+    left = _seconds_left(row.lease_expires, now(connection))
+    return (row.lease_owner if left > 0 else None), left
+
+
+def take(connection: Connection, campaign_id: int, owner: str, seconds: float, dead: str | None) -> Lease | None:
+    """The lease, if the campaign is free, expired, or held by ``dead``; else null.
+
+    One guarded UPDATE, so that of several controllers that try at once exactly one succeeds.
+    """
+    moment = now(connection)
+    guard = or_(
+        CampaignRow.lease_owner.is_(None),
+        CampaignRow.lease_expires <= moment,
+        CampaignRow.lease_owner == dead,
+    )
+    taken = (
+        update(CampaignRow)
+        .where(CampaignRow.campaign_id == campaign_id, guard)
+        .values(
+            lease_owner=owner,
+            lease_epoch=CampaignRow.lease_epoch + 1,
+            lease_expires=moment + timedelta(seconds=seconds),
+        )
+        .returning(CampaignRow.lease_epoch)
+    )
+    epoch = connection.scalars(taken).one_or_none()
+    return None if epoch is None else Lease(campaign_id, owner, epoch)
+
+
+def acquire(
+    database: Database, campaign_id: int, owner: str, seconds: float, may_take: Callable[[str], bool]
+) -> Lease:
+    """Take the lease. ``may_take`` is asked between transactions, as it may look at processes or ask a host."""
+    present, _ = database.read(lambda connection: holder(connection, campaign_id))
+    dead = present if present is not None and may_take(present) else None
+    lease = database.write(
+        lambda connection: take(connection, campaign_id, owner, seconds, dead), repeatable=False
+    )
+    if lease is not None:
+        return lease
+    present, left = database.read(lambda connection: holder(connection, campaign_id))
+    raise LeaseHeldError(
+        f"{database.location}: the campaign is run by {present or 'another controller'}, whose lease lasts "
+        f"another {left:.0f} s. Stop that controller, or wait until it is gone, and run again."
+    )
+
+
+def renew(connection: Connection, lease: Lease, seconds: float) -> None:
+    """Push the end of the lease."""
+    fence(connection, lease)
+    end = now(connection) + timedelta(seconds=seconds)
+    connection.execute(update(CampaignRow).where(_is_current(lease)).values(lease_expires=end))
+
+
+def release(connection: Connection, lease: Lease) -> None:
+    """Give the campaign back, if it is still held with this lease."""
+    connection.execute(update(CampaignRow).where(_is_current(lease)).values(lease_owner=None, lease_expires=None))
+
+
+def fence(connection: Connection, lease: Lease) -> None:
+    """Refuse a lease that another controller has taken over; locks the campaign until the commit.
+
+    An expired lease that nobody took still belongs to its owner.
+    """
+    row = connection.execute(
+        select(CampaignRow.name, CampaignRow.lease_owner, CampaignRow.lease_epoch)
+        .where(CampaignRow.campaign_id == lease.campaign_id)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        raise StoreError(f"there is no campaign number {lease.campaign_id}.")
+    if (row.lease_owner, row.lease_epoch) != (lease.owner, lease.epoch):
+        now_with = f"now {row.lease_owner} runs it" if row.lease_owner else "it was given back"
+        raise LeaseLostError(
+            f"campaign {row.name!r}: {lease.owner} no longer holds it ({now_with}). Nothing was written; follow it "
+            "with `star-al status`, or run again once it is free."
+        )
+
+
+def _is_current(lease: Lease):  # type: ignore[no-untyped-def]
+    return (
+        (CampaignRow.campaign_id == lease.campaign_id)
+        & (CampaignRow.lease_owner == lease.owner)
+        & (CampaignRow.lease_epoch == lease.epoch)
+    )
+
+
+def _seconds_left(expires: datetime | None, moment: datetime) -> float:
+    return 0.0 if expires is None else max((expires - moment).total_seconds(), 0.0)

@@ -1,0 +1,192 @@
+"""Rounds: their values, what they trained on, and what their steps made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from db.labels import COLUMNS as LABEL_COLUMNS
+from db.statements import insert_new, now, table_of
+from db.tables import AdapterRow, CalibrationBinRow, EvaluationRow, LabelRow, RoundLabelRow, RoundRow, ScoreTableRow
+from star_al.errors import StoreError
+from star_al.types import (
+    Adapter,
+    CalibrationBin,
+    Evaluation,
+    Histogram,
+    Label,
+    Role,
+    Round,
+    RoundState,
+    ScoreRow,
+)
+
+_SCORE_COLUMNS = (
+    ScoreTableRow.item_id,
+    ScoreTableRow.rank,
+    ScoreTableRow.base_uncertainty,
+    ScoreTableRow.adapted_uncertainty,
+    ScoreTableRow.blended,
+)
+_BIN_COLUMNS = (
+    CalibrationBinRow.low,
+    CalibrationBinRow.high,
+    CalibrationBinRow.count,
+    CalibrationBinRow.confidence,
+    CalibrationBinRow.accuracy,
+)
+
+
+def all_of_them(connection: Connection, campaign_id: int) -> list[Round]:
+    """All rounds in order."""
+    chosen = select(table_of(RoundRow)).where(RoundRow.campaign_id == campaign_id).order_by(RoundRow.round_index)
+    return [_round(row) for row in connection.execute(chosen)]
+
+
+def start(connection: Connection, campaign_id: int, round_: Round, training: Sequence[Label]) -> None:
+    """A new round and the label versions it trains on; a round that exists is left as it is."""
+    row = {
+        "campaign_id": campaign_id,
+        "round_index": round_.index,
+        "created_at": now(connection),
+        **_values(round_),
+    }
+    if insert_new(connection, RoundRow, [row]) and training:
+        key = {"campaign_id": campaign_id, "round_index": round_.index}
+        snapshot = [{**key, "item_id": label.item_id, "version": label.version} for label in training]
+        connection.execute(insert(RoundLabelRow), snapshot)
+
+
+def training_labels(connection: Connection, campaign_id: int, round_index: int) -> list[Label]:
+    """The snapshot of a round, in order of item id."""
+    same_label = (
+        (LabelRow.campaign_id == RoundLabelRow.campaign_id)
+        & (LabelRow.item_id == RoundLabelRow.item_id)
+        & (LabelRow.version == RoundLabelRow.version)
+    )
+    chosen = (
+        select(*LABEL_COLUMNS)
+        .join(RoundLabelRow, same_label)
+        .where(RoundLabelRow.campaign_id == campaign_id, RoundLabelRow.round_index == round_index)
+    )
+    return sorted((Label(*row) for row in connection.execute(chosen)), key=lambda label: label.item_id)
+
+
+def save(connection: Connection, campaign_id: int, round_: Round) -> None:
+    """The round's new values."""
+    changed = (
+        update(RoundRow)
+        .where(RoundRow.campaign_id == campaign_id, RoundRow.round_index == round_.index)
+        .values(_values(round_))
+    )
+    if connection.execute(changed).rowcount == 0:
+        raise StoreError(f"round {round_.index} was never started; nothing was written.")
+
+
+def save_adapter(connection: Connection, adapter: Adapter) -> None:
+    """A trained artefact; the same hash is the same artefact."""
+    insert_new(connection, AdapterRow, [{**asdict(adapter), "created_at": now(connection)}])
+
+
+def adapter(connection: Connection, sha256: str) -> Adapter | None:
+    """An adapter by content hash."""
+    columns = (AdapterRow.sha256, AdapterRow.kind, AdapterRow.path, AdapterRow.size_bytes)
+    row = connection.execute(select(*columns).where(AdapterRow.sha256 == sha256)).one_or_none()
+    return None if row is None else Adapter(*row)
+
+
+def replace_evaluations(
+    connection: Connection, campaign_id: int, round_index: int, evaluations: Sequence[Evaluation]
+) -> None:
+    """Put these in the place of the round's evaluations and their bins."""
+    connection.execute(
+        delete(EvaluationRow).where(
+            EvaluationRow.campaign_id == campaign_id, EvaluationRow.round_index == round_index
+        )
+    )
+    key = {"campaign_id": campaign_id, "round_index": round_index}
+    connection.execute(insert(EvaluationRow), [{**key, **_evaluation_values(one)} for one in evaluations])
+    bins = [
+        {**key, "model": one.model, "scaling": one.scaling, "position": position, **asdict(bin_)}
+        for one in evaluations
+        for position, bin_ in enumerate(one.bins)
+    ]
+    if bins:
+        connection.execute(insert(CalibrationBinRow), bins)
+
+
+def evaluations(connection: Connection, campaign_id: int, round_index: int) -> list[Evaluation]:
+    """The evaluations of a round, by model and scaling."""
+    bins: dict[tuple[str, str], list[CalibrationBin]] = {}
+    chosen = (
+        select(CalibrationBinRow.model, CalibrationBinRow.scaling, *_BIN_COLUMNS)
+        .where(CalibrationBinRow.campaign_id == campaign_id, CalibrationBinRow.round_index == round_index)
+        .order_by(CalibrationBinRow.position)
+    )
+    for model, scaling, *bin_ in connection.execute(chosen):
+        bins.setdefault((model, scaling), []).append(CalibrationBin(*bin_))
+    rows = connection.execute(
+        select(table_of(EvaluationRow))
+        .where(EvaluationRow.campaign_id == campaign_id, EvaluationRow.round_index == round_index)
+        .order_by(EvaluationRow.model, EvaluationRow.scaling)
+    )
+    return [_evaluation(row, tuple(bins.get((row.model, row.scaling), ()))) for row in rows]
+
+
+def replace_ranking(
+    connection: Connection, campaign_id: int, round_index: int, ranking: Sequence[ScoreRow]
+) -> None:
+    """Put this in the place of the round's ranking."""
+    connection.execute(
+        delete(ScoreTableRow).where(
+            ScoreTableRow.campaign_id == campaign_id, ScoreTableRow.round_index == round_index
+        )
+    )
+    key = {"campaign_id": campaign_id, "round_index": round_index}
+    connection.execute(insert(ScoreTableRow), [{**key, **asdict(row)} for row in ranking])
+
+
+def ranking(connection: Connection, campaign_id: int, round_index: int) -> list[ScoreRow]:
+    """The stored top of a round's ranking, best rank first."""
+    chosen = (
+        select(*_SCORE_COLUMNS)
+        .where(ScoreTableRow.campaign_id == campaign_id, ScoreTableRow.round_index == round_index)
+        .order_by(ScoreTableRow.rank)
+    )
+    return [ScoreRow(*row) for row in connection.execute(chosen)]
+
+
+def _values(round_: Round) -> dict[str, Any]:
+    values = asdict(round_)
+    del values["index"]
+    return {**values, "state": round_.state.value, "seconds_total": sum(round_.seconds.values())}
+
+
+def _round(row: Row[Any]) -> Round:
+    values = row._asdict()
+    for name in ("campaign_id", "seconds_total", "created_at"):
+        del values[name]
+    histograms = {
+        name: Histogram(tuple(stored["edges"]), tuple(stored["counts"]))
+        for name, stored in values.pop("histograms").items()
+    }
+    index, state = values.pop("round_index"), RoundState(values.pop("state"))
+    return Round(index=index, state=state, histograms=histograms, **values)
+
+
+def _evaluation_values(one: Evaluation) -> dict[str, Any]:
+    values = asdict(one)
+    del values["bins"]
+    return {**values, "split": one.split.value, "confusion": values.pop("confusion_C_C")}
+
+
+def _evaluation(row: Row[Any], bins: tuple[CalibrationBin, ...]) -> Evaluation:
+    values = row._asdict()
+    for name in ("campaign_id", "round_index"):
+        del values[name]
+    confusion = tuple(tuple(counts) for counts in values.pop("confusion"))
+    split = Role(values.pop("split"))
+    return Evaluation(split=split, confusion_C_C=confusion, bins=bins, **values)

@@ -1,0 +1,64 @@
+"""The few statements that every table needs: pages, inserts that leave or update what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Insert, Select, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from db.tables import Base
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+
+PAGE = 5_000
+"""Rows a statement; SQLite takes at most 32,766 parameters."""
+
+
+def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
+    """``values`` in lists of at most ``size``."""
+    rest = iter(values)
+    while page := list(islice(rest, size)):
+        yield page
+
+
+def table_of(row: type[Base]) -> Table:
+    """The table behind a row class."""
+    assert isinstance(row.__table__, Table)
+    return row.__table__
+
+
+def insert_new(connection: Connection, row: type[Base], rows: Sequence[Row]) -> int:
+    """Insert the rows whose keys are not there yet; how many were."""
+    statement = _insert(connection, row).on_conflict_do_nothing()
+    return sum(connection.execute(statement, page).rowcount for page in pages(rows))
+
+
+def upsert(connection: Connection, row: type[Base], rows: Sequence[Row], key: Sequence[str]) -> None:
+    """Insert rows, and give those whose ``key`` is there the new values."""
+    statement = _insert(connection, row)
+    values = {name: statement.excluded[name] for name in (rows[0] if rows else ()) if name not in key}
+    statement = statement.on_conflict_do_update(index_elements=key, set_=values)
+    for page in pages(rows):
+        connection.execute(statement, page)
+
+
+def stream(connection: Connection, statement: Select[T]) -> Iterator[T]:
+    """The only column of a result that may have a million rows, in bounded memory."""
+    return iter(connection.execution_options(yield_per=10_000).scalars(statement))
+
+
+def now(connection: Connection) -> datetime:
+    """The moment by the clock that all controllers share: the server's, or this machine's for a file."""
+    if connection.dialect.name == "postgresql":
+        moment: datetime = connection.scalars(select(func.clock_timestamp())).one()
+        return moment.astimezone(UTC)
+    return datetime.now(UTC)
+
+
+def _insert(connection: Connection, row: type[Base]) -> Any:
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table_of(row))

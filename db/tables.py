@@ -1,0 +1,389 @@
+"""The tables as SQLAlchemy reads and writes them. The migrations create them; `db check` compares the two.
+
+Rounds are named by (campaign_id, round_index). Queries, labels and events carry a round_index without a
+foreign key: audit and calibration items are asked, and events logged, before round 0 exists.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.columns import Floats, Json, Real, SafeText, UtcTime
+from star_al.types import FloatArray, QueryState, Role, RoundState
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Common names and types of the tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {str: SafeText, float: Real, datetime: UtcTime, FloatArray: Floats, Any: Json}  # noqa: RUF012
+
+
+def _one_of(column: str, values: type[Role] | type[RoundState] | type[QueryState]) -> CheckConstraint:
+    names = ", ".join(f"'{value.value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({names})", name=column)
+
+
+def _to_round() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["campaign_id", "round_index"], ["rounds.campaign_id", "rounds.round_index"])
+
+
+def _to_campaign_item() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["campaign_id", "item_id"], ["campaign_items.campaign_id", "campaign_items.item_id"]
+    )
+
+
+def _to_query() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["campaign_id", "query_id"], ["queries.campaign_id", "queries.query_id"])
+
+
+class DatasetRow(Base):
+    """Items read from one source."""
+
+    __tablename__ = "datasets"
+
+    dataset_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    ready: Mapped[bool] = mapped_column(default=False)
+    n_items: Mapped[int] = mapped_column(default=0)
+    n_duplicates: Mapped[int] = mapped_column(default=0)
+    n_empty: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        {"sqlite_autoincrement": True},
+    )  # an interrupted import's id never means a later data set
+
+
+class ItemRow(Base):
+    """A text of a data set, by content hash."""
+
+    __tablename__ = "items"
+
+    dataset_id: Mapped[int] = mapped_column(
+        ForeignKey("datasets.dataset_id", ondelete="CASCADE"), primary_key=True
+    )
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    options: Mapped[Any | None]  # multiple choice: a list of texts
+    external_id: Mapped[str | None]
+    fields: Mapped[Any] = mapped_column(nullable=False)
+    given_label: Mapped[Any | None]
+
+
+class CampaignRow(Base):
+    """A campaign and its lease."""
+
+    __tablename__ = "campaigns"
+
+    campaign_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.dataset_id"))
+    test_dataset_id: Mapped[int | None] = mapped_column(ForeignKey("datasets.dataset_id"))
+    config: Mapped[Any] = mapped_column(nullable=False)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    lease_owner: Mapped[str | None]
+    lease_epoch: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_expires: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class CampaignItemRow(Base):
+    """An item's place in a campaign, and the data set that has its text."""
+
+    __tablename__ = "campaign_items"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.campaign_id"), primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int]
+    role: Mapped[str]
+    from_round: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["dataset_id", "item_id"], ["items.dataset_id", "items.item_id"]),
+        Index(None, "dataset_id", "item_id"),  # else each item that is deleted scans this table
+        _one_of("role", Role),
+        CheckConstraint("from_round >= 0", name="from_round"),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class AdapterRow(Base):
+    """A trained artefact in the artefact folder."""
+
+    __tablename__ = "adapters"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    path: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+
+
+class RoundRow(Base):
+    """A round of a campaign; ``seconds_total`` is the sum of ``seconds`` over its steps."""
+
+    __tablename__ = "rounds"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.campaign_id"), primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    config: Mapped[Any] = mapped_column(nullable=False)
+    versions: Mapped[Any] = mapped_column(nullable=False)
+    input_hash: Mapped[str | None]
+    labels: Mapped[int]
+    labels_bought: Mapped[int]
+    adapter_sha256: Mapped[str | None] = mapped_column(ForeignKey("adapters.sha256"))
+    samples: Mapped[int | None]
+    temperature: Mapped[float | None]
+    base_temperature: Mapped[float | None]
+    temperature_note: Mapped[str | None]
+    pool_size: Mapped[int | None]
+    blend_weight: Mapped[float | None]
+    scores_sha256: Mapped[str | None]
+    histograms: Mapped[Any] = mapped_column(nullable=False)
+    stop_set: Mapped[Any] = mapped_column(nullable=False)
+    stop_agreement: Mapped[float | None]
+    stop_reason: Mapped[str | None]
+    asked: Mapped[int]
+    skipped: Mapped[int]
+    seconds: Mapped[Any] = mapped_column(nullable=False)
+    seconds_total: Mapped[float]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        _one_of("state", RoundState),
+        CheckConstraint("round_index >= 0", name="round_index"),
+    )
+
+
+class LabelRow(Base):
+    """A version of an item's label; append-only, the highest version is in force."""
+
+    __tablename__ = "labels"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(nullable=False)
+    source: Mapped[str]
+    round_index: Mapped[int | None]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        _to_campaign_item(),
+        CheckConstraint("version >= 1", name="version"),
+    )
+
+
+class RoundLabelRow(Base):
+    """The version of a label that a round was trained on."""
+
+    __tablename__ = "round_labels"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int]
+
+    __table_args__ = (
+        _to_round(),
+        ForeignKeyConstraint(
+            ["campaign_id", "item_id", "version"], ["labels.campaign_id", "labels.item_id", "labels.version"]
+        ),
+    )
+
+
+class BaseScoreRow(Base):
+    """What a frozen base model says of an item, whatever campaign asks; no data set owns it."""
+
+    __tablename__ = "base_scores"
+
+    base_key: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    log_probs: Mapped[FloatArray]
+    log_prior: Mapped[FloatArray | None]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class ScoreTableRow(Base):
+    """The top of a round's ranking; all scores are in the round's score file."""
+
+    __tablename__ = "scores"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    rank: Mapped[int]
+    base_uncertainty: Mapped[float | None]
+    adapted_uncertainty: Mapped[float | None]
+    blended: Mapped[float]
+
+    __table_args__ = (_to_round(), _to_campaign_item(), CheckConstraint("rank >= 1", name="rank"))
+
+
+class QueryRow(Base):
+    """A request to label an item; ``reason`` in full, its three uncertainties as columns too."""
+
+    __tablename__ = "queries"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    query_id: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str]
+    attempt: Mapped[int]
+    round_index: Mapped[int]
+    purpose: Mapped[str]
+    rank: Mapped[int]
+    wanted: Mapped[int]
+    state: Mapped[str]
+    base_uncertainty: Mapped[float | None]
+    adapted_uncertainty: Mapped[float | None]
+    blended: Mapped[float | None]
+    reason: Mapped[Any] = mapped_column(nullable=False)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        _to_campaign_item(),
+        UniqueConstraint("campaign_id", "item_id", "attempt"),
+        Index(None, "campaign_id", "round_index"),
+        _one_of("purpose", Role),
+        _one_of("state", QueryState),
+        CheckConstraint("attempt >= 1", name="attempt"),
+        CheckConstraint("wanted >= 1", name="wanted"),
+        CheckConstraint("rank >= 1", name="rank"),
+    )
+
+
+class ExternalTaskRow(Base):
+    """Where a query lives in the annotation tool."""
+
+    __tablename__ = "external_tasks"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    query_id: Mapped[str] = mapped_column(primary_key=True)
+    tool: Mapped[str] = mapped_column(primary_key=True)
+    project: Mapped[str]
+    task: Mapped[str]
+
+    __table_args__ = (_to_query(), UniqueConstraint("campaign_id", "tool", "project", "task"))
+
+
+class AnnotationRow(Base):
+    """One revision of one answer, as the annotation tool gave it; never rewritten."""
+
+    __tablename__ = "annotations"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    tool: Mapped[str] = mapped_column(primary_key=True)
+    external_id: Mapped[str] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    query_id: Mapped[str]
+    value: Mapped[Any | None]
+    skipped: Mapped[bool]
+    annotator: Mapped[str | None]
+    lead_time: Mapped[float | None]
+    created_at: Mapped[datetime | None]  # by the annotation tool's clock
+    mirrored_at: Mapped[datetime]
+
+    __table_args__ = (_to_query(), Index(None, "campaign_id", "query_id"))
+
+
+class EvaluationRow(Base):
+    """Metrics of one model under one scaling on a round's held-out split."""
+
+    __tablename__ = "evaluations"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    scaling: Mapped[str] = mapped_column(primary_key=True)
+    split: Mapped[str]
+    n: Mapped[int]
+    accuracy: Mapped[float]
+    accuracy_low: Mapped[float]
+    accuracy_high: Mapped[float]
+    macro_f1: Mapped[float]
+    recall: Mapped[Any] = mapped_column(nullable=False)
+    confusion: Mapped[Any] = mapped_column(nullable=False)
+    nll: Mapped[float]
+    brier: Mapped[float]
+    ece: Mapped[float]
+    ece_equal_mass: Mapped[float]
+    temperature: Mapped[float]
+
+    __table_args__ = (
+        _to_round(),
+        _one_of("split", Role),
+        CheckConstraint("model IN ('base', 'adapted')", name="model"),
+        CheckConstraint("scaling IN ('raw', 'contextual', 'temperature')", name="scaling"),
+    )
+
+
+class CalibrationBinRow(Base):
+    """A bin of an evaluation's reliability diagram."""
+
+    __tablename__ = "calibration_bins"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    scaling: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    low: Mapped[float]
+    high: Mapped[float]
+    count: Mapped[int]
+    confidence: Mapped[float | None]
+    accuracy: Mapped[float | None]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["campaign_id", "round_index", "model", "scaling"],
+            [
+                "evaluations.campaign_id",
+                "evaluations.round_index",
+                "evaluations.model",
+                "evaluations.scaling",
+            ],
+            ondelete="CASCADE",
+        ),
+    )
+
+
+class EventRow(Base):
+    """A line of the append-only log."""
+
+    __tablename__ = "events"
+
+    event_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.campaign_id"), index=True)
+    round_index: Mapped[int | None]
+    step: Mapped[str]
+    message: Mapped[str]
+    seconds: Mapped[float | None]
+    detail: Mapped[Any] = mapped_column(nullable=False)
+    created_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""Who answers queries: an oracle for rehearsals."""

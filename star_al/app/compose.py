@@ -1,0 +1,94 @@
+"""The composition root: names in a config become concrete classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from star_al.annotators.oracle import Oracle
+from star_al.artefacts import ArtefactFolder
+from star_al.config import AnnotatorSpec, CampaignFile, CampaignSpec
+from star_al.errors import ConfigError, StoreError
+from star_al.parts import Parts
+from star_al.ports import Annotator, Learner, Progress, Store
+from star_al.task import ClosedTask
+from star_al.types import Campaign, Round
+
+ANNOTATORS: Mapping[str, Callable[[AnnotatorSpec, ClosedTask, int], Annotator]] = {"oracle": Oracle}
+"""Annotators by the ``kind`` in a config."""
+
+
+def open_store(file: CampaignFile, *, create: bool = False) -> Store:
+    """The campaign's database; ``create`` makes the schema in one that is new or empty.
+
+    Raises:
+        StoreError: it cannot be reached, or is at another schema version.
+    """
+    from db.store import SqlStore
+
+    return SqlStore.open(file.database_url, create=create)
+
+
+def open_learner(file: CampaignFile, rounds: list[Round]) -> Learner:
+    """The model with its adapter and posterior; a campaign keeps the dtype that its first round ran in."""
+    from star_al.models.learner import LoraLearner
+
+    spec = file.spec
+    if rounds and spec.model.dtype == "auto":
+        stored = rounds[0].versions.get("dtype")
+        spec = spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": stored or "auto"})})
+    return LoraLearner(ClosedTask(spec.task), spec, model_path(file))
+
+
+def model_path(file: CampaignFile) -> str:
+    """The model's folder where there is one, relative to the campaign file; else its hub name."""
+    name = file.spec.model.name
+    folder = file.resolve(name)
+    if folder.exists():
+        return str(folder)
+    if name.startswith((".", "/", "~")):
+        raise ConfigError(f"{file.path}: model.name: there is no folder {folder}.")
+    return name
+
+
+def find_campaign(file: CampaignFile, store: Store) -> Campaign:
+    """The campaign of this file.
+
+    Raises:
+        StoreError: it has not been started.
+    """
+    campaign = store.find_campaign(file.spec.name)
+    if campaign is None:
+        raise StoreError(
+            f"campaign {file.spec.name!r} has not been started; `star-al run {file.path.name}` does."
+        )
+    return campaign
+
+
+@contextmanager
+def reading(file: CampaignFile) -> Iterator[tuple[Store, Campaign]]:
+    """Store and campaign for commands that only look."""
+    store = open_store(file)
+    try:
+        yield store, find_campaign(file, store)
+    finally:
+        store.close()
+
+
+def read_only_parts(file: CampaignFile, store: Store, campaign: Campaign, progress: Progress) -> Parts:
+    """All parts but a lease; nothing can be written to the store with them."""
+    spec = CampaignSpec.model_validate(campaign.config)
+    task = ClosedTask(spec.task)
+    return Parts(
+        campaign=campaign,
+        spec=spec,
+        task=task,
+        store=store,
+        learner=open_learner(file, store.rounds(campaign.campaign_id)),
+        annotator=ANNOTATORS[spec.annotator.kind](spec.annotator, task, campaign.seed),
+        artefacts=ArtefactFolder(file.artefact_folder),
+        progress=progress,
+        lease=None,
+        wait=lambda n_open: False,
+    )

@@ -1,0 +1,134 @@
+"""Start a campaign: import its data, draw its held-out items; and add rows to it later."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from star_al import rng
+from star_al.app.compose import find_campaign, open_store
+from star_al.config import CampaignFile, CampaignSpec
+from star_al.data import DataSource, ImportCounts, data_source, locate, read_items, test_source
+from star_al.errors import DataError
+from star_al.ports import Advance, Progress, Store
+from star_al.task import ClosedTask
+from star_al.types import Campaign, Dataset, Role, SourceItem
+
+ADVANCE_EVERY = 1000
+"""Rows between two updates of the import's progress."""
+
+
+def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Campaign:
+    """Import the data and draw the held-out items; the campaign appears in one transaction at the end."""
+    spec = file.spec
+    task = ClosedTask(spec.task)
+    dataset = _import(store, data_source(file), task, progress, what="items")
+    source = test_source(file)
+    test = None if source is None else _import(store, source, task, progress, what="test items")
+    item_ids = store.dataset_item_ids(dataset.dataset_id)
+    if test is not None:
+        test_ids = set(store.dataset_item_ids(test.dataset_id))
+        shared = sum(item_id in test_ids for item_id in item_ids)
+        if shared:
+            progress.say(f"{shared} items are in the test file too and were left out of the pool")
+            item_ids = [item_id for item_id in item_ids if item_id not in test_ids]
+    held_out = _draw_held_out(spec, item_ids)
+    if len(held_out) >= len(item_ids):
+        raise DataError(
+            f"{spec.data.path}: the pool is empty: of {len(item_ids)} usable items, {len(held_out)} are held out "
+            "(evaluation.size and evaluation.calibration). Add data or hold out fewer."
+        )
+    return store.create_campaign(
+        spec.name,
+        dataset.dataset_id,
+        spec.model_dump(mode="json"),
+        spec.seed,
+        held_out=held_out,
+        test_dataset_id=test.dataset_id if test else None,
+    )
+
+
+def _draw_held_out(spec: CampaignSpec, item_ids: list[str]) -> dict[str, Role]:
+    """Audit and calibration items, drawn at random by the campaign's seed."""
+    n_audit = spec.evaluation.size if spec.evaluation.kind == "audit" else 0
+    drawn = rng.draw(
+        item_ids, n_audit + spec.evaluation.calibration, rng.derive_seed(spec.seed, 0, "held out")
+    )
+    return {
+        item_id: Role.AUDIT if position < n_audit else Role.CALIBRATION
+        for position, item_id in enumerate(drawn)
+    }
+
+
+def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
+    """Add a file's rows to a campaign's pool, from the round after the newest on; how many were new to it.
+
+    Raises:
+        DataError: the file cannot be read; nothing was added.
+    """
+    store = open_store(file)
+    try:
+        campaign = find_campaign(file, store)
+        source = replace(data_source(file), table=locate(path, Path.cwd()))
+        task = ClosedTask(CampaignSpec.model_validate(campaign.config).task)
+        counts = ImportCounts()
+        with progress.task(f"Reading {path}", None) as advance:
+            items = _counted(read_items(source, task, counts), advance)
+            new = store.extend_campaign(campaign.campaign_id, items)
+        known = counts.rows - counts.empty - new
+        progress.say(f"{new:,} new items from {path}: {known:,} known and {counts.empty:,} empty left out")
+        return new
+    finally:
+        store.close()
+
+
+def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progress, *, what: str) -> Dataset:
+    key, name = _dataset_key(source, task), source.table.name
+    found = store.find_dataset(key)
+    if found is not None and found.ready:
+        progress.say(f"{found.n_items:,} {what} from {name}, already in the database")
+        return found
+    dataset = store.begin_dataset(key, name)
+    counts = ImportCounts()
+    with progress.task(f"Importing {name}", None) as advance:
+        new = store.add_items(dataset.dataset_id, _counted(read_items(source, task, counts), advance))
+    duplicates = counts.rows - counts.empty - new
+    dataset = store.finish_dataset(dataset.dataset_id, n_duplicates=duplicates, n_empty=counts.empty)
+    progress.say(f"{new:,} {what} from {name}: {duplicates:,} duplicates and {counts.empty:,} empty left out")
+    replaced = counts.nul_replaced + counts.surrogates_replaced
+    if replaced:
+        progress.say(
+            f"{replaced:,} characters that no database can hold (NUL, half surrogates) became U+FFFD"
+        )
+    return dataset
+
+
+def _counted(items: Iterable[SourceItem], advance: Advance) -> Iterator[SourceItem]:
+    pending = 0
+    for item in items:
+        yield item
+        pending += 1
+        if pending == ADVANCE_EVERY:
+            advance(pending)
+            pending = 0
+    advance(pending)
+
+
+def _dataset_key(source: DataSource, task: ClosedTask) -> str:
+    """A hash of the source's bytes, the meaning of its columns, and the labels that its answers are read with."""
+    digest = hashlib.sha256()
+    for path in _files(source.table.path):
+        digest.update(path.name.encode())
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    table = replace(source.table, path=None)
+    digest.update(repr((replace(source, table=table), task.spec.kind, task.spec.label_names)).encode())
+    return digest.hexdigest()
+
+
+def _files(path: Path | None) -> list[Path]:
+    if path is None:
+        return []
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]

@@ -1,0 +1,231 @@
+"""Items with their labels → JSONL, CSV or Parquet, with the user's own columns back in place."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from star_al.config import DataSpec
+from star_al.data.items import user_fields
+from star_al.errors import DataError, StoreError
+from star_al.task import ClosedTask
+from star_al.types import Item, JsonObject, JsonValue, Label
+
+PARQUET_ROWS = 5_000
+"""Rows a row group of a Parquet export."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What the model says of an item: the label value it gives and its calibrated probability."""
+
+    label: JsonValue
+    confidence: float
+
+
+def export_rows(
+    rows: Iterable[tuple[Item, Label | None, ModelAnswer | None]],
+    task: ClosedTask,
+    data: DataSpec,
+    *,
+    with_predictions: bool = False,
+) -> Iterator[dict[str, JsonValue]]:
+    """One flat row an item: the user's columns, then ``item_id`` and what star_al knows.
+
+    Columns of star_al: ``label`` (and ``label_text``, the option's text, for multiple choice), ``source``,
+    ``round`` and ``version`` of the label; with predictions also ``kind`` (human, model or null),
+    ``predicted`` (and ``predicted_text``) and ``confidence``, null where there is a human label. A user's
+    column of one of these names comes back as ``data_<name>``, the text and options columns as read.
+    """
+    for item, label, answer in rows:
+        ours = {"item_id": item.item_id, **_label_columns(task, item, label)}
+        if with_predictions:
+            ours |= _prediction_columns(task, item, label, answer)
+        yield _user_columns(item, data, ours) | ours
+
+
+def _user_columns(item: Item, data: DataSpec, ours: JsonObject) -> dict[str, JsonValue]:
+    columns: dict[str, JsonValue] = {}
+    fields = user_fields(item.fields)
+    if data.text not in fields:
+        columns[data.text] = item.text
+    if isinstance(data.options, str) and data.options not in fields:
+        columns[data.options] = list(item.options)
+    if isinstance(data.options, tuple):
+        padded = (*item.options, *[None] * len(data.options))
+        columns |= dict(zip(data.options, padded, strict=False))
+    columns |= fields
+    if data.options is not None and not isinstance(data.options, (str, tuple)):
+        columns |= {"options": list(item.options)} if "options" not in columns else {}
+    return {_free_name(name, columns, ours): value for name, value in columns.items()}
+
+
+def _free_name(name: str, columns: JsonObject, ours: JsonObject) -> str:
+    while name in ours:
+        name = f"data_{name}"
+        while name in columns:
+            name = f"data_{name}"
+    return name
+
+
+def _label_columns(task: ClosedTask, item: Item, label: Label | None) -> dict[str, JsonValue]:
+    columns: dict[str, JsonValue] = {"label": label.value if label else None}
+    if task.is_multiple_choice:
+        columns["label_text"] = _option_text(task, item, label.value) if label else None
+    return columns | {
+        "source": label.source if label else None,
+        "round": label.round_index if label else None,
+        "version": label.version if label else None,
+    }
+
+
+def _prediction_columns(
+    task: ClosedTask, item: Item, label: Label | None, answer: ModelAnswer | None
+) -> dict[str, JsonValue]:
+    shown = None if label else answer
+    columns: dict[str, JsonValue] = {
+        "kind": "human" if label else "model" if answer else None,
+        "predicted": shown.label if shown else None,
+    }
+    if task.is_multiple_choice:
+        columns["predicted_text"] = _option_text(task, item, shown.label) if shown else None
+    return columns | {"confidence": shown.confidence if shown else None}
+
+
+def _option_text(task: ClosedTask, item: Item, value: JsonValue) -> str:
+    return item.options[task.column(item, value)]
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file name that ``write_rows`` has no format for, before any work is done.
+
+    Raises:
+        DataError: the suffix is none of .jsonl, .csv, .parquet.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise DataError(f"{path}: unknown kind of file. Write to one of {', '.join(_WRITERS)}.")
+
+
+def write_rows(path: Path, rows: Iterable[JsonObject]) -> int:
+    """Write rows to .jsonl, .csv or .parquet, aside first and then renamed over ``path``; how many.
+
+    Rows are streamed; columns are the union over all rows, in order of first appearance. In CSV, null is an
+    empty cell and lists are JSON; in Parquet, a column of mixed kinds is JSON text.
+
+    Raises:
+        DataError: unknown suffix. StoreError: the file cannot be written; ``path`` is as it was.
+    """
+    check_suffix(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            spool, aside = Path(folder, "rows.jsonl"), Path(folder, "out")
+            n_rows, columns = _spool(spool, rows)
+            _WRITERS[path.suffix.lower()](spool, aside, columns)
+            _sync(aside)
+            os.replace(aside, path)
+    except OSError as exc:
+        raise StoreError(
+            f"{path}: cannot be written ({exc.strerror or exc}). Check the folder and the disk."
+        ) from exc
+    return n_rows
+
+
+def _spool(path: Path, rows: Iterable[JsonObject]) -> tuple[int, dict[str, set[str]]]:
+    """Rows as JSON lines, with the kinds of value that each column holds."""
+    columns: dict[str, set[str]] = {}
+    n_rows = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            for name, value in row.items():
+                columns.setdefault(name, set()).add(_kind(value))
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            n_rows += 1
+    return n_rows, columns
+
+
+def _kind(value: JsonValue) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        return "huge"
+    return type(value).__name__
+
+
+def _spooled(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _keep_json_lines(spool: Path, aside: Path, columns: dict[str, set[str]]) -> None:
+    os.replace(spool, aside)
+
+
+def _write_csv(spool: Path, aside: Path, columns: dict[str, set[str]]) -> None:
+    with aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in _spooled(spool):
+            writer.writerow([_cell(row.get(name)) for name in columns])
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict, bool)) else value
+
+
+def _write_parquet(spool: Path, aside: Path, columns: dict[str, set[str]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
+    plain = {name: _single_kind(kinds) for name, kinds in columns.items()}
+    schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in plain.items()])
+    with pq.ParquetWriter(aside, schema) as writer:
+        for page in _pages(_spooled(spool), PARQUET_ROWS):
+            cells = {
+                name: [_parquet_cell(row.get(name), kind) for row in page] for name, kind in plain.items()
+            }
+            writer.write_table(pa.table(cells, schema=schema))
+
+
+def _single_kind(kinds: set[str]) -> str:
+    kinds = kinds - {"NoneType"}
+    if kinds == {"int", "float"}:
+        return "float"
+    if not kinds:
+        return "str"
+    return next(iter(kinds)) if len(kinds) == 1 and kinds <= {"bool", "int", "float", "str"} else "json"
+
+
+def _parquet_cell(value: Any, kind: str) -> Any:
+    return json.dumps(value, ensure_ascii=False) if kind == "json" and value is not None else value
+
+
+def _pages(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    page: list[dict[str, Any]] = []
+    for row in rows:
+        page.append(row)
+        if len(page) == size:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+_WRITERS: dict[str, Callable[[Path, Path, dict[str, set[str]]], None]] = {
+    ".jsonl": _keep_json_lines,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}

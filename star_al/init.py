@@ -1,0 +1,344 @@
+"""A first campaign file from a data file: columns guessed where not named, every setting commented."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from star_al.config import CampaignSpec, LabelSpec, normalise_label, scalar_label
+from star_al.data.readers import read_rows
+from star_al.data.source import Table, locate
+from star_al.errors import ConfigError, DataError
+
+MAX_LABELS = 100
+"""A column with more distinct values than this is no column of labels."""
+
+TEXT_NAMES = ("text", "content", "body", "message", "question", "sentence", "review", "comment", "document")
+"""Names of text columns, the likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user says about the campaign to propose; null is for star_al to find out.
+
+    ``data`` and ``model`` are names, or paths relative to the current folder. ``labels`` are all the labels;
+    without them those in ``label_column`` are taken. ``options`` makes it multiple choice: one column of
+    lists, or several columns.
+    """
+
+    data: str
+    model: str
+    name: str | None = None
+    labels: Sequence[str] | None = None
+    label_column: str | None = None
+    text_column: str | None = None
+    id_column: str | None = None
+    options: Sequence[str] = ()
+    subset: str | None = None
+    split: str = "train"
+
+
+def propose_campaign(wish: Wish, folder: Path) -> str:
+    """The commented YAML of a campaign whose file will lie in ``folder``; reads all of the data once.
+
+    Raises:
+        DataError: the data cannot be read, or a named column or usable labels are not in it.
+        ConfigError: the labels cannot be used together, or nobody could answer for lack of an annotator.
+    """
+    table = locate(wish.data, Path.cwd(), subset=wish.subset, split=wish.split)
+    columns = _profile(table)
+    named = (wish.label_column, wish.text_column, wish.id_column, *wish.options)
+    _require(table, columns, [name for name in named if name is not None])
+    text = wish.text_column or _guess_text(table, columns, {*named} - {None})
+    labels = () if wish.options else _labels(table, columns, wish)
+    n_rows = columns[text].filled
+    tree = {
+        "name": wish.name or _slug(wish.data),
+        "data": _data(wish, folder, text),
+        "task": {"kind": "multiple_choice" if wish.options else "classification", "labels": labels},
+        "model": {"name": _relative(wish.model, folder)},
+        "annotator": _annotator(table, columns, wish, labels, n_rows),
+        "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
+        "stopping": {"max_labels": max(1, min(500, n_rows))},
+    }
+    try:
+        spec = CampaignSpec.model_validate(tree)
+    except ValidationError as exc:
+        reasons = "; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())
+        raise ConfigError(f"{wish.data}: no campaign can be made of this: {reasons}.") from exc
+    return render(spec)
+
+
+# -- what is in the data -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Column:
+    """What one column holds, over all rows; ``values`` is null once there are too many for labels."""
+
+    filled: int = 0
+    characters: int = 0  # of the values that are text
+    values: Counter[str] | None = field(default_factory=Counter)
+
+    def add(self, value: Any) -> None:
+        if value is None or value != value or (isinstance(value, str) and not value.strip()):  # noqa: PLR0124 (NaN)
+            return
+        self.filled += 1
+        if isinstance(value, str):
+            self.characters += len(value)
+        if self.values is None:
+            return
+        label = scalar_label(int(value) if isinstance(value, float) and value.is_integer() else value)
+        if isinstance(label, str):
+            self.values[" ".join(label.split())] += 1
+        if not isinstance(label, str) or len(self.values) > MAX_LABELS:
+            self.values = None
+
+
+def _profile(table: Table) -> dict[str, _Column]:
+    columns: dict[str, _Column] = {}
+    for row in read_rows(table):
+        for name, value in row.values.items():
+            columns.setdefault(name, _Column()).add(value)
+    return columns
+
+
+def _require(table: Table, columns: dict[str, _Column], names: list[str]) -> None:
+    for name in names:
+        if name not in columns:
+            raise DataError(f"{table.name}: there is no column {name!r}. Columns: {', '.join(columns)}.")
+
+
+def _guess_text(table: Table, columns: dict[str, _Column], taken: set[str | None]) -> str:
+    texts = {name: column for name, column in columns.items() if column.characters and name not in taken}
+    if not texts:
+        raise DataError(f"{table.name}: no column holds text. Columns: {', '.join(columns)}.")
+    by_name = {name.casefold(): name for name in reversed(texts)}
+    likely = next((by_name[name] for name in TEXT_NAMES if name in by_name), None)
+    return likely or max(texts, key=lambda name: texts[name].characters)
+
+
+def _labels(table: Table, columns: dict[str, _Column], wish: Wish) -> tuple[str, ...]:
+    """The labels given, or those of the label column, the most frequent first."""
+    if wish.labels:
+        _refuse_others(table, columns, wish)
+        return tuple(wish.labels)
+    if wish.label_column is None:
+        raise ConfigError(
+            f"{table.name}: which labels are there? Give --labels with their names, or --label-column with a "
+            f"column that holds them. Columns: {', '.join(columns)}."
+        )
+    values = columns[wish.label_column].values
+    if values is None:
+        raise DataError(
+            f"{table.name}: column {wish.label_column!r} holds more than {MAX_LABELS} values, or values that "
+            "are no labels. Name another column, or give --labels with the names."
+        )
+    spellings: dict[str, str] = {}
+    totals: Counter[str] = Counter()
+    for value, count in values.most_common():
+        spellings.setdefault(normalise_label(value), value)  # the most frequent spelling stands for all
+        totals[normalise_label(value)] += count
+    if len(totals) < 2:
+        raise DataError(
+            f"{table.name}: column {wish.label_column!r} holds {len(totals)} label(s); two are needed."
+        )
+    return tuple(spellings[key] for key in sorted(totals, key=lambda key: (-totals[key], key)))
+
+
+def _refuse_others(table: Table, columns: dict[str, _Column], wish: Wish) -> None:
+    """Refuse a label column that holds what is not among the given labels."""
+    found = columns[wish.label_column].values if wish.label_column else Counter()
+    known = {normalise_label(label) for label in wish.labels or ()}
+    others = None if found is None else [value for value in found if normalise_label(value) not in known]
+    if others is None or others:
+        what = "many values" if others is None else ", ".join(map(repr, others[:5]))
+        raise DataError(
+            f"{table.name}: column {wish.label_column!r} holds {what}, not among the labels "
+            f"{', '.join(wish.labels or ())}. Add them to --labels, or correct the column."
+        )
+
+
+def _annotator(
+    table: Table, columns: dict[str, _Column], wish: Wish, labels: tuple[str, ...], n_rows: int
+) -> dict[str, object]:
+    """Who answers: a rehearsal by an oracle, where a column holds every answer."""
+    gold = wish.label_column or _answers_all(columns, labels, n_rows)
+    if gold is not None and columns[gold].filled >= n_rows:
+        return {"kind": "oracle", "gold": gold}
+    state = "no column is" if gold is None else f"column {gold!r} is not"
+    raise ConfigError(
+        f"{table.name}: {state} filled with labels in every row, and people cannot be asked yet: labelling by "
+        "people in Label Studio arrives with the next release. To rehearse, give --label-column with a fully "
+        "labelled file."
+    )
+
+
+def _answers_all(columns: dict[str, _Column], labels: tuple[str, ...], n_rows: int) -> str | None:
+    """The first column that holds nothing but the labels, in every row."""
+    known = {normalise_label(label) for label in labels}
+    for name, column in columns.items():
+        found = {normalise_label(value) for value in column.values or ()}
+        if column.filled >= n_rows and found and found <= known:
+            return name
+    return None
+
+
+# -- paths and names -----------------------------------------------------------------------------------
+
+
+def _data(wish: Wish, folder: Path, text: str) -> dict[str, object]:
+    options = wish.options[0] if len(wish.options) == 1 else tuple(wish.options) or None
+    return {
+        "path": _relative(wish.data, folder),
+        "subset": wish.subset,
+        "split": wish.split,
+        "text": text,
+        "id": wish.id_column,
+        "options": options,
+    }
+
+
+def _relative(name: str, folder: Path) -> str:
+    """An existing path as the campaign file in ``folder`` should name it; a hub name as it is."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        return name
+    if path.is_absolute() and not path.resolve().is_relative_to(folder.resolve()):
+        return str(path)
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+
+
+def _slug(name: str) -> str:
+    stem = Path(name).name.partition(".")[0]
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64] or "campaign"
+
+
+# -- YAML ----------------------------------------------------------------------------------------------
+
+
+def render(spec: CampaignSpec) -> str:
+    """A specification as YAML with all its settings, each with a comment; ``load_campaign`` reads it back."""
+    head = "# A star_al campaign. Run it with: star-al run THIS-FILE\n"
+    return head + "\n".join(_render_fields(spec, "", "")) + "\n"
+
+
+def _render_fields(section: BaseModel, prefix: str, indent: str) -> list[str]:
+    lines: list[str] = []
+    for name in type(section).model_fields:
+        value, comment = getattr(section, name), COMMENTS[prefix + name]
+        if not prefix and name not in ("name", "seed"):
+            lines.append("")
+        if isinstance(value, BaseModel):
+            lines += [
+                f"{indent}{name}:  # {comment}",
+                *_render_fields(value, f"{prefix}{name}.", indent + "  "),
+            ]
+        elif isinstance(value, tuple) and value:
+            lines += [f"{indent}{name}:  # {comment}", *(f"{indent}  - {_entry(entry)}" for entry in value)]
+        else:
+            lines.append(f"{indent}{name}: {_scalar(list(value) if value == () else value)}  # {comment}")
+    return lines
+
+
+def _entry(value: Any) -> str:
+    if isinstance(value, LabelSpec):
+        return _scalar(value.name if value.verbaliser is None else value.model_dump())
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    """A value on one line of YAML, quoted where it must be."""
+    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9).strip()
+    if "\n" in text:  # a line break inside a string: only the double-quoted style escapes it
+        text = yaml.safe_dump([value], default_flow_style=True, default_style='"', width=10**9).strip()
+    return text[1:-1]
+
+
+COMMENTS = {
+    "name": "letters, digits, dot, dash; unique in the database",
+    "seed": "every random choice follows from it",
+    "data": "the texts to label",
+    "data.path": "a .jsonl, .csv or .parquet file, a saved datasets folder, or a datasets name",
+    "data.subset": "configuration of a datasets name",
+    "data.split": "split of a datasets name or folder",
+    "data.text": "the column with the text",
+    "data.id": "your own id column, or null",
+    "data.label": "a column of labels that people have given already; they start round 0",
+    "data.options": "multiple choice: a column of lists, several columns, or {pattern: …} on the text",
+    "task": "what is asked about each text",
+    "task.kind": "classification | multiple_choice",
+    "task.labels": "a name, or {name: …, verbaliser: how the model says it}",
+    "task.instruction": "first lines of the prompt; null: a plain one",
+    "task.template": "the user's message, with {text}, {labels}, {options}; null: a plain one",
+    "task.chat_template": "use the model's chat template where it has one",
+    "task.answer": "multiple choice: score the letter or the text of an option",
+    "task.contextual_calibration": "divide base probabilities by those of an empty input",
+    "model": "any causal language model of transformers",
+    "model.name": "a hub name or a folder with safetensors",
+    "model.revision": "branch, tag or commit of a hub name",
+    "model.dtype": "auto | bfloat16 | float16 | float32; auto: a short probe decides",
+    "model.device": "auto | cpu | cuda | cuda:1 | mps",
+    "model.max_tokens": "of prompt and text; the text is cut to fit",
+    "model.batch_tokens": "padded tokens in a scoring batch",
+    "adapter": "LoRA and its training; the defaults suit a few hundred labels",
+    "adapter.rank": "of the two matrices",
+    "adapter.alpha": "scale is alpha / rank",
+    "adapter.dropout": "on the adapter's input; the posterior samples draw from it",
+    "adapter.target_modules": "auto | all-linear | a list of module names",
+    "adapter.learning_rate": "of AdamW",
+    "adapter.epochs": "passes over the labels each round",
+    "adapter.min_steps": "train longer when few labels make few steps",
+    "adapter.batch_size": "examples a step",
+    "adapter.warmup_ratio": "share of the steps in which the learning rate rises",
+    "adapter.weight_decay_b": "decoupled, on matrix B alone (STAR)",
+    "adapter.max_grad_norm": "gradients are clipped to it",
+    "adapter.warm_start": "start from the last round's adapter instead of a fresh one",
+    "posterior": "how the model's uncertainty is sampled",
+    "posterior.kind": "mc_dropout",
+    "posterior.samples": "more cost more time and are less noisy",
+    "acquisition": "which texts are asked next",
+    "acquisition.measure": "entropy | margin | least_confidence | bald",
+    "acquisition.blend": "how base and adapted uncertainty are combined (STAR)",
+    "acquisition.blend.kind": "schedule | constant | off",
+    "acquisition.blend.weight": "of the adapted model, for kind: constant",
+    "acquisition.blend.normalise": "minmax | rank",
+    "acquisition.batch": "how the batch is taken from the ranking",
+    "acquisition.batch.kind": "top_k | power",
+    "acquisition.batch.beta": "power: higher is greedier",
+    "acquisition.batch_size": "labels asked each round",
+    "acquisition.cold_start": "random | base_uncertainty: round 0 without any label",
+    "acquisition.candidates": "score a random part of the pool each round; null: all of it",
+    "annotator": "who answers",
+    "annotator.kind": "oracle: a rehearsal that answers from a column",
+    "annotator.gold": "the column with the right answers",
+    "annotator.accuracy": "below 1: it errs at this rate, the same way each time",
+    "annotator.skips": "share of the texts that it skips",
+    "evaluation": "on what the model is measured",
+    "evaluation.kind": "test: a labelled file | audit: random texts, asked first, never trained on | none",
+    "evaluation.path": "test: the file",
+    "evaluation.split": "test: the split of a datasets name or folder",
+    "evaluation.label": "test: its label column; null: as in the data",
+    "evaluation.size": "audit: how many texts",
+    "evaluation.calibration": "further random texts from which the temperature is fitted; 0: none",
+    "evaluation.stop_set": "texts whose predictions are compared over the rounds",
+    "stopping": "when the campaign ends; null: the rule is off",
+    "stopping.max_labels": "human labels in all, audit and calibration included",
+    "stopping.max_rounds": "trained rounds after round 0",
+    "stopping.target_accuracy": "between 0 and 1",
+    "stopping.stable_agreement": "of the stop set's predictions with the round before, between 0 and 1",
+    "stopping.stable_rounds": "rounds in a row that must agree",
+    "database": "where rounds, labels and statistics are kept",
+    "database.url": "null: SQLite beside this file; Postgres: postgresql://user:${PASSWORD}@host/name",
+    "database.lease_seconds": "a silent controller loses the campaign after this",
+    "artefacts": "folder of adapters and score files; null: <name>-artefacts beside this file",
+}
+"""The comment of each setting, by dotted name."""

@@ -1,0 +1,131 @@
+"""Trained adapters on disk: peft's two files, which other tools can load, and ``star_al.json`` beside them.
+
+The bytes are a function of the tensors and settings: no time, no machine path, keys sorted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from star_al.errors import ModelError, StoreError
+from star_al.types import JsonObject
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+RECORD = "star_al.json"
+
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class LoraWeights:
+    """``a``: A (r, d_in) and ``b``: B (d_out, r) by layer name, float32; W = W0 + ``scale`` · B A."""
+
+    a: Mapping[str, Tensor]
+    b: Mapping[str, Tensor]
+    scale: float
+
+
+def save_adapter(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    config: peft.LoraConfig,
+    *,
+    base: str,
+    dropout: float,
+    record: JsonObject,
+) -> None:
+    """Write an adapter; ``tensors`` are named as peft names them, ``base`` is what the user calls the model.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    settings = config.to_dict() | {
+        "base_model_name_or_path": base,
+        "lora_dropout": dropout,
+        "inference_mode": True,
+        "target_modules": sorted(config.target_modules or ()),
+    }
+    try:
+        save_file(
+            {name: tensor.detach().float().cpu().contiguous() for name, tensor in sorted(tensors.items())},
+            folder / WEIGHTS,
+            metadata={"format": "pt"},
+        )
+        _write_json(folder / CONFIG, settings)
+        _write_json(folder / RECORD, record)
+    except (OSError, SafetensorError) as exc:
+        raise StoreError(
+            f"{folder}: the adapter cannot be written ({exc}). Make room or rights, run again."
+        ) from exc
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, default=_plain) + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """``star_al.json``.
+
+    Raises:
+        ModelError: missing or damaged.
+    """
+    return _read_json(folder / RECORD)
+
+
+def load_adapter(folder: Path) -> LoraWeights:
+    """A and B of every adapted layer.
+
+    Raises:
+        ModelError: a file is missing or damaged, or a tensor is not finite.
+    """
+    config = _read_json(folder / CONFIG)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+        scale = float(config["lora_alpha"]) / int(config["r"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ZeroDivisionError) as exc:
+        raise _damaged(folder / WEIGHTS, exc) from exc
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{folder / WEIGHTS}: {name} holds NaN or infinity. Train the round again.")
+    a, b = (_by_layer(tensors, f".lora_{half}.weight") for half in "AB")
+    if not a or a.keys() != b.keys() or len(a) + len(b) != len(tensors):
+        raise _damaged(folder / WEIGHTS, ValueError("not a LoRA adapter"))
+    return LoraWeights(a, b, scale)
+
+
+def _by_layer(tensors: Mapping[str, Tensor], ending: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(_PREFIX).removesuffix(ending): tensor.float()
+        for name, tensor in tensors.items()
+        if name.endswith(ending)
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise _damaged(path, exc) from exc
+    if not isinstance(value, dict):
+        raise _damaged(path, ValueError("not an object"))
+    return value
+
+
+def _damaged(path: Path, exc: Exception) -> ModelError:
+    reason = " ".join(str(exc).split())[:200]
+    return ModelError(f"{path}: the adapter is damaged or missing ({reason}). Train the round again.")

@@ -1,0 +1,253 @@
+"""A causal language model and its tokenizer, from a folder or the hub, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from transformers.utils import logging as hf_logging
+
+from star_al.errors import ModelError
+from star_al.models.readout import Readout
+from star_al.types import JsonObject
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+"""The dtypes a model may run in, by name."""
+
+_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
+_FILES_OF_A_MODEL = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Neither progress bars nor warnings of transformers and peft within; their settings come back after."""
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ModelError: no such device here.
+    """
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as exc:
+        reason = str(exc).splitlines()[0]
+        raise ModelError(f"model.device {name!r} cannot be used: {reason}. Use auto, cpu or cuda.") from exc
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # reproducible sums, read at first use
+    return device
+
+
+def resolve_dtype(name: str, device: torch.device) -> str:
+    """The dtype to run in; ``auto`` is bfloat16 where it is no slower than float32, by a short probe."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if device.type != "cpu":
+        return "float32"
+    return "bfloat16" if _matmul_seconds(torch.bfloat16) <= _matmul_seconds(torch.float32) else "float32"
+
+
+def _matmul_seconds(dtype: torch.dtype) -> float:
+    """The best of five products of the size of a small model's layer: with matrix units bfloat16 wins by
+    far, without them it loses by far, so that noise does not flip the answer."""
+    left, right = torch.ones(512, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def locate_model(path: str, revision: str | None) -> Path:
+    """The folder of a model; a hub name is downloaded, or found in the cache.
+
+    Raises:
+        ModelError: there is no such folder or hub model, or it holds no safetensors.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        if folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+            raise ModelError(f"{path}: not a model folder. Give a folder with config.json and *.safetensors.")
+        folder = _download(path, revision)
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder}: not a model folder, config.json is missing. Give a saved transformers model."
+        )
+    if not _weight_files(folder):
+        other = any(folder.glob("*.bin"))
+        found = "only .bin weights, which can run code when loaded" if other else "no weights"
+        raise ModelError(f"{folder}: {found}. Save the model with save_pretrained, which writes safetensors.")
+    return folder
+
+
+def _download(name: str, revision: str | None) -> Path:
+    try:
+        with quiet():
+            return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES_OF_A_MODEL)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
+        reason = " ".join(str(exc).split())[:200]
+        raise ModelError(
+            f"model {name!r}: neither a folder nor obtainable from the hub ({reason}). "
+            "Check the name and the network, or give a local folder."
+        ) from exc
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen base model. Tokenizer, weights and fingerprint are read when first asked for, and kept."""
+
+    folder: Path
+    dtype: str
+    device: torch.device
+
+    @cached_property
+    def config(self) -> Any:
+        """The transformers configuration.
+
+        Raises:
+            ModelError: not the configuration of a causal language model that transformers knows.
+        """
+        try:
+            with quiet():
+                config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as exc:
+            raise ModelError(f"{self.folder}: config.json cannot be used: {_first_line(exc)}") from exc
+        if config.is_encoder_decoder or type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise ModelError(
+                f"{self.folder}: a {config.model_type} model is no causal language model. "
+                "Give one that continues text, such as Llama, Qwen, Gemma, GPT-2."
+            )
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer.
+
+        Raises:
+            ModelError: it is missing or damaged.
+        """
+        try:
+            with quiet():
+                return transformers.AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
+        except Exception as exc:  # tokenizers raise bare Exception on a damaged file
+            raise ModelError(f"{self.folder}: the tokenizer cannot be loaded: {_first_line(exc)}") from exc
+
+    @cached_property
+    def context(self) -> int:
+        """The longest input in tokens."""
+        text_config = self.config.get_text_config()
+        limits = [getattr(text_config, "max_position_embeddings", None), self.tokenizer.model_max_length]
+        return min((limit for limit in limits if limit is not None and limit > 0), default=2**31)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, configuration and tokenizer files; not over the dtype."""
+        names = [
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "tokenizer.model",
+            "chat_template.jinja",
+        ]
+        names += ["special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"]
+        files = [self.folder / name for name in names if (self.folder / name).is_file()]
+        parts = {path.name: _file_hash(path) for path in [*files, *_weight_files(self.folder)]}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def model(self) -> Any:
+        """The model in evaluation mode, frozen, on its device.
+
+        Raises:
+            ModelError: the weights are damaged, incomplete or do not fit into memory.
+        """
+        try:
+            with quiet():
+                model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                    self.folder,
+                    config=self.config,
+                    dtype=DTYPES[self.dtype],
+                    trust_remote_code=False,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                )
+                model.to(self.device)
+        except Exception as exc:  # safetensors, transformers and torch each have their own ways to fail
+            raise ModelError(f"{self.folder}: the model cannot be loaded: {_first_line(exc)}") from exc
+        absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+        if absent:
+            raise ModelError(
+                f"{self.folder}: the weight files lack {len(absent)} tensors, such as {absent[0]}."
+            )
+        model.config.use_cache = False
+        return model.eval().requires_grad_(False)
+
+    @cached_property
+    def readout(self) -> Readout:
+        """Hidden states and logits of the model."""
+        with quiet():
+            return Readout(self.model)
+
+    def versions(self) -> JsonObject:
+        """Libraries, device, threads and dtype."""
+        cuda = self.device.type == "cuda"
+        return {
+            **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "device": torch.cuda.get_device_name(self.device) if cuda else self.device.type,
+            "threads": torch.get_num_threads(),
+            "dtype": self.dtype,
+        }
+
+
+def load_backbone(path: str, *, revision: str | None, dtype: str, device: str) -> Backbone:
+    """A backbone from a folder or hub name; ``dtype`` and ``device`` may be ``auto``.
+
+    Raises:
+        ModelError: no such model or device.
+    """
+    place = resolve_device(device)
+    return Backbone(locate_model(path, revision), resolve_dtype(dtype, place), place)
+
+
+def _first_line(exc: BaseException) -> str:
+    lines = str(exc).strip().splitlines()
+    return lines[0][:300] if lines else type(exc).__name__

@@ -1,0 +1,146 @@
+"""Which items go through the model together, and the tensors of such a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from star_al.models.label_tree import LabelTree, label_tree
+from star_al.models.prompts import Prompt
+from star_al.models.readout import Readout, additive_mask
+
+
+def plan_batches(prompts: Sequence[Prompt], budget: int, *, packed: bool) -> list[list[int]]:
+    """Positions in ``prompts`` by batch: at most ``budget`` padded tokens each, or one prompt alone.
+
+    A function of the set of ids and lengths, not of their order: sorted by length, then id.
+    """
+    sizes = [_size(prompt, packed) for prompt in prompts]
+    batches: list[list[int]] = []
+    rows = 0
+    for position in sorted(range(len(prompts)), key=lambda p: (sizes[p][1], prompts[p].item_id)):
+        more, width = sizes[position]
+        if not batches or (rows + more) * width > budget:
+            batches.append([])
+            rows = 0
+        batches[-1].append(position)
+        rows += more
+    return batches
+
+
+def _size(prompt: Prompt, packed: bool) -> tuple[int, int]:
+    """Sequences of a prompt, and the length of its longest."""
+    tree = label_tree(prompt.labels)
+    return (1, len(prompt)) if packed else (len(tree.chains()), len(prompt.tokens) + max(tree.depths))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B prompts with their label trees as R sequences of S tokens.
+
+    P nodes (ends of prompts and of beginnings of labels) lie at ``(node_rows_P, node_columns_P)``. E edges
+    each add log p(``edge_tokens_E`` | node ``edge_nodes_E``) to the label ``edge_labels_E``, counted
+    row-major over (B, C). ``prompt_rows_R`` is the prompt that a sequence belongs to.
+    """
+
+    ids_R_S: Tensor
+    positions_R_S: Tensor | None
+    mask_R_1_S_S: Tensor | None
+    prompt_rows_R: Tensor
+    node_rows_P: Tensor
+    node_columns_P: Tensor
+    inner_P: Tensor  # whether a node is not the end of a prompt
+    edge_nodes_E: Tensor
+    edge_tokens_E: Tensor
+    edge_labels_E: Tensor
+    exists_B_C: Tensor
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One sequence: a prompt and the nodes of its tree that follow it, in order."""
+
+    prompt: int
+    tokens: tuple[int, ...]
+    nodes: tuple[int, ...]
+
+
+def make_batch(prompts: Sequence[Prompt], readout: Readout) -> Batch:
+    """The tensors of a batch: one sequence a prompt where the model takes packed labels, else one a chain."""
+    trees = [label_tree(prompt.labels) for prompt in prompts]
+    longest = max(len(prompt) for prompt in prompts)
+    packed = readout.packed and longest <= readout.window
+    rows = [
+        _Row(index, prompt.tokens + tuple(tree.tokens[node] for node in nodes), nodes)
+        for index, (prompt, tree) in enumerate(zip(prompts, trees, strict=True))
+        for nodes in ([tuple(range(1, len(tree.tokens)))] if packed else tree.chains())
+    ]
+    width = max(len(row.tokens) for row in rows)
+    padded = torch.tensor([[*row.tokens, *[0] * (width - len(row.tokens))] for row in rows])
+    positions = mask = None
+    if packed and any(len(tree) for tree in trees):
+        positions, mask = _tree_positions(rows, trees, width), _tree_mask(rows, trees, width)
+        positions, mask = positions.to(readout.device), additive_mask(mask.to(readout.device), readout.dtype)
+    return Batch(
+        ids_R_S=padded.to(readout.device),
+        positions_R_S=positions,
+        mask_R_1_S_S=mask,
+        prompt_rows_R=torch.tensor([row.prompt for row in rows], device=readout.device),
+        **_nodes_and_edges(prompts, trees, rows, readout.device),
+    )
+
+
+def _tree_positions(rows: Sequence[_Row], trees: Sequence[LabelTree], width: int) -> Tensor:
+    positions = torch.arange(width).repeat(len(rows), 1)
+    for index, row in enumerate(rows):
+        start = len(row.tokens) - len(row.nodes)
+        depths = torch.tensor([trees[row.prompt].depths[node] for node in row.nodes], dtype=torch.long)
+        positions[index, start : len(row.tokens)] = start - 1 + depths
+        positions[index, len(row.tokens) :] = 0  # padding, kept inside the context
+    return positions
+
+
+def _tree_mask(rows: Sequence[_Row], trees: Sequence[LabelTree], width: int) -> Tensor:
+    """(R, 1, S, S) booleans: who sees whom. Padding sees what is before it, so that no softmax is empty."""
+    seen = torch.ones(width, width, dtype=torch.bool).tril().repeat(len(rows), 1, 1)
+    for index, row in enumerate(rows):
+        tree, start = trees[row.prompt], len(row.tokens) - len(row.nodes)
+        for node in row.nodes:
+            column = start + node - 1
+            seen[index, column, start:] = False
+            seen[index, column, [start + ancestor - 1 for ancestor in tree.path(node)]] = True
+    return seen[:, None]
+
+
+def _nodes_and_edges(
+    prompts: Sequence[Prompt], trees: Sequence[LabelTree], rows: Sequence[_Row], device: torch.device
+) -> dict[str, Tensor]:
+    places: dict[tuple[int, int], tuple[int, int]] = {}
+    for index, row in enumerate(rows):
+        start = len(row.tokens) - len(row.nodes)
+        places.setdefault((row.prompt, 0), (index, start - 1))
+        for offset, node in enumerate(row.nodes):
+            places.setdefault((row.prompt, node), (index, start + offset))
+    number = {node: index for index, node in enumerate(places)}
+    columns = max(len(prompt.labels) for prompt in prompts)
+    edges = [
+        (number[index, node], token, index * columns + label)
+        for index, tree in enumerate(trees)
+        for label, path in enumerate(tree.edges)
+        for node, token in path
+    ]
+    exists = [[column < len(prompt.labels) for column in range(columns)] for prompt in prompts]
+    node_rows, node_columns = zip(*places.values(), strict=True)
+    edge_nodes, edge_tokens, edge_labels = zip(*edges, strict=True)
+    return {
+        "node_rows_P": torch.tensor(node_rows, device=device),
+        "node_columns_P": torch.tensor(node_columns, device=device),
+        "inner_P": torch.tensor([node > 0 for _, node in places], device=device),
+        "edge_nodes_E": torch.tensor(edge_nodes, device=device),
+        "edge_tokens_E": torch.tensor(edge_tokens, device=device),
+        "edge_labels_E": torch.tensor(edge_labels, device=device),
+        "exists_B_C": torch.tensor(exists, device=device),
+    }

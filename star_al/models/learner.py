@@ -1,0 +1,272 @@
+"""The learner: a frozen language model, a LoRA adapter each round, and samples of its posterior."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from star_al.config import CampaignSpec
+from star_al.errors import ModelError
+from star_al.models import adapter_file
+from star_al.models.backbone import Backbone, load_backbone, quiet
+from star_al.models.batching import make_batch, plan_batches
+from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.posterior import Posterior
+from star_al.models.posterior.mc_dropout import McDropout
+from star_al.models.prompts import Prompt, PromptFormat
+from star_al.models.train import train
+from star_al.ports import Advance
+from star_al.task import ClosedTask
+from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObject, JsonValue
+
+FORMAT = 1
+"""Version of what base predictions and adapters mean; a change makes stored ones unused."""
+
+
+class LoraLearner:
+    """Implements ``star_al.ports.Learner`` for closed labels.
+
+    ``model_path`` is a folder or hub name, already resolved against the campaign file. ``dtype`` overrides
+    the spec's, so that a resumed campaign keeps the one its rounds recorded. Nothing is loaded before it is
+    needed.
+    """
+
+    def __init__(
+        self, task: ClosedTask, spec: CampaignSpec, model_path: str, *, dtype: str | None = None
+    ) -> None:
+        self._task = task
+        self._spec = spec
+        self._model_path = model_path
+        self._dtype = dtype or spec.model.dtype
+        self._truncated: set[str] = set()
+
+    @property
+    def truncated(self) -> int:
+        """Distinct items met so far whose text was cut to ``model.max_tokens``."""
+        return len(self._truncated)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The base model.
+
+        Raises:
+            ModelError: there is none at the path.
+        """
+        model = self._spec.model
+        return load_backbone(
+            self._model_path, revision=model.revision, dtype=self._dtype, device=model.device
+        )
+
+    @cached_property
+    def prompts(self) -> PromptFormat:
+        """How items are shown to the model.
+
+        Raises:
+            ConfigError, ModelError: prompt and labels do not work with this model.
+        """
+        backbone = self.backbone
+        with quiet():
+            return PromptFormat(
+                backbone.tokenizer,
+                self._task,
+                max_tokens=self._spec.model.max_tokens,
+                context=backbone.context,
+            )
+
+    @cached_property
+    def model_key(self) -> str:
+        """Hash of weights, tokenizer, prompt, labels and truncation: what an adapter is trained for."""
+        return hashlib.sha256(f"{FORMAT}/{self.backbone.fingerprint}/{self.prompts.key}".encode()).hexdigest()
+
+    @cached_property
+    def base_key(self) -> str:
+        """Hash of all that base predictions depend on: ``model_key``, dtype, and whether a prior is kept."""
+        parts = [self.model_key, self.backbone.dtype, self._task.spec.contextual_calibration]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def versions(self) -> JsonObject:
+        """Libraries, device and dtype."""
+        return self.backbone.versions()
+
+    # -- base ----------------------------------------------------------------------------------------------
+
+    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+        """See ``Learner.base_predict``."""
+        log_probs = self._scores(self._encode(items), None, [None], 0, advance).log_probs_N_K_C[:, 0]
+        priors = self._priors(items) if self._task.spec.contextual_calibration else [None] * len(items)
+        counts = [len(self._task.label_names(item)) for item in items]
+        return [
+            BasePrediction(item.item_id, row[:count].copy(), prior)
+            for item, row, count, prior in zip(items, log_probs, counts, priors, strict=True)
+        ]
+
+    def _priors(self, items: Sequence[Item]) -> list[FloatArray | None]:
+        """Predictions for a content-free text: one for all items of a classification, one an item with options."""
+        if not self._task.is_multiple_choice:
+            return [self._class_prior] * len(items)
+        blank = [self.prompts.encode_content_free(item) for item in items]
+        log_probs = self._scores(blank, None, [None], 0, _nowhere).log_probs_N_K_C[:, 0]
+        return [row[: len(prompt.labels)].copy() for row, prompt in zip(log_probs, blank, strict=True)]
+
+    @cached_property
+    def _class_prior(self) -> FloatArray:
+        blank = self.prompts.encode_content_free(Item(item_id="content-free", text=""))
+        return self._scores([blank], None, [None], 0, _nowhere).log_probs_N_K_C[0, 0]
+
+    # -- adapter -------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        examples: Sequence[tuple[Item, JsonValue]],
+        *,
+        seed: int,
+        folder: Path,
+        parent: Path | None,
+        advance: Callable[[int, int], None],
+    ) -> str:
+        """See ``Learner.fit``."""
+        columns = [self._task.column(item, value) for item, value in examples]
+        prompts = self._encode([item for item, _ in examples])
+        start = None if parent is None else adapter_file.load_adapter(parent)
+        with quiet():
+            tensors, config = train(
+                self.backbone,
+                list(zip(prompts, columns, strict=True)),
+                self._spec.adapter,
+                seed=seed,
+                parent=start,
+                advance=advance,
+            )
+        kind = self._spec.posterior.kind
+        adapter_file.save_adapter(
+            folder,
+            tensors,
+            config,
+            base=self._spec.model.name,
+            dropout=self._spec.adapter.dropout,
+            record={
+                "format": FORMAT,
+                "kind": kind,
+                "model_key": self.model_key,
+                "dtype": self.backbone.dtype,
+                "dropout": self._spec.adapter.dropout,
+            },
+        )
+        return kind
+
+    def predict(
+        self, folder: Path | None, items: Sequence[Item], *, samples: int | None, seed: int, advance: Advance
+    ) -> Categorical:
+        """See ``Learner.predict``."""
+        posterior = None if folder is None else self._posterior(folder)
+        count = 1 if posterior is None else samples or posterior.samples
+        draws = [None] if count == 1 else list(range(count))
+        return self._scores(self._encode(items), posterior, draws, seed, advance)
+
+    def _posterior(self, folder: Path) -> Posterior:
+        record = adapter_file.read_record(folder)
+        if record.get("kind") != "mc_dropout" or record.get("format") != FORMAT:
+            raise ModelError(
+                f"{folder}: an adapter of kind {record.get('kind')!r}, which this version cannot read."
+            )
+        if record.get("model_key") != self.model_key:
+            raise ModelError(
+                f"{folder}: the adapter was trained with another base model, prompt or label set. "
+                "Use the campaign's own config and model."
+            )
+        weights = adapter_file.load_adapter(folder)
+        return McDropout(weights, float(record["dropout"]), self._spec.posterior.samples)
+
+    # -- scoring -------------------------------------------------------------------------------------------
+
+    def _encode(self, items: Sequence[Item]) -> list[Prompt]:
+        prompts = [self.prompts.encode(item) for item in items]
+        self._truncated.update(prompt.item_id for prompt in prompts if prompt.truncated)
+        return prompts
+
+    def _scores(
+        self,
+        prompts: Sequence[Prompt],
+        posterior: Posterior | None,
+        draws: Sequence[int | None],
+        seed: int,
+        advance: Advance,
+    ) -> Categorical:
+        """Log-probabilities by sample; the model takes on each sample once, then reads all prompts."""
+        columns = max((len(prompt.labels) for prompt in prompts), default=0)
+        log_probs_N_K_C = np.full((len(prompts), len(draws), columns), -np.inf)
+        if not prompts:
+            return Categorical((), log_probs_N_K_C)
+        progress = _ItemProgress(len(draws), advance)
+        plan = plan_batches(prompts, self._spec.model.batch_tokens, packed=self.backbone.readout.packed)
+        for k, sample in enumerate(draws):
+            with quiet(), _drawn(posterior, self.backbone, seed, sample):
+                for positions in plan:
+                    rows = self._score_batch([prompts[position] for position in positions])
+                    log_probs_N_K_C[positions, k, : rows.shape[1]] = rows
+                    progress.add(len(positions))
+        return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
+
+    def _score_batch(self, prompts: Sequence[Prompt]) -> FloatArray:
+        """(B, C) log-probabilities; a batch that does not fit into the device's memory is halved."""
+        try:
+            with torch.inference_mode():
+                scores = label_log_likelihoods(
+                    self.backbone.readout, make_batch(prompts, self.backbone.readout)
+                )
+                log_probs: FloatArray = scores.double().log_softmax(dim=-1).cpu().numpy()
+        except torch.OutOfMemoryError as exc:
+            if len(prompts) == 1:
+                raise ModelError(
+                    f"item {prompts[0].item_id} does not fit into the memory of {self.backbone.device}. "
+                    "Lower model.max_tokens."
+                ) from exc
+            half = len(prompts) // 2
+            return _stack(self._score_batch(prompts[:half]), self._score_batch(prompts[half:]))
+        wrong = np.isnan(log_probs).any(axis=1)
+        if wrong.any():
+            raise ModelError(
+                f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. "
+                "Set model.dtype: float32, or check the model's weights."
+            )
+        return log_probs
+
+
+class _ItemProgress:
+    """Counts items over several passes: an item is done when it went through all of them."""
+
+    def __init__(self, passes: int, advance: Advance) -> None:
+        self._passes, self._advance, self._seen = passes, advance, 0
+
+    def add(self, n: int) -> None:
+        before = self._seen // self._passes
+        self._seen += n
+        self._advance(self._seen // self._passes - before)
+
+
+def _drawn(
+    posterior: Posterior | None, backbone: Backbone, seed: int, sample: int | None
+) -> AbstractContextManager[None]:
+    return nullcontext() if posterior is None else posterior.draw(backbone.model, seed, sample)
+
+
+def _stack(top: FloatArray, bottom: FloatArray) -> FloatArray:
+    """Rows one below the other, the narrower ones filled up with −inf."""
+    width = max(top.shape[1], bottom.shape[1])
+    return np.concatenate(
+        [
+            np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=-np.inf)
+            for rows in (top, bottom)
+        ]
+    )
+
+
+def _nowhere(_: int) -> None:
+    """Progress that nobody watches."""

@@ -1,0 +1,34 @@
+"""Log-likelihoods of whole labels after a prompt, and the prediction they make."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from star_al.models.batching import Batch
+from star_al.models.readout import Readout
+
+
+def label_log_likelihoods(readout: Readout, batch: Batch) -> Tensor:
+    """log p(all tokens of a label | prompt), (B, C) float32, up to a constant of each prompt.
+
+    The constant is the normaliser of a label's first token, which all labels of a prompt share and a softmax
+    over them cancels; with single-token labels no logit beyond the labels' own is ever computed. Labels that
+    a prompt does not have are −inf. Differentiable.
+    """
+    hidden_R_S_d = readout.hidden(batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_S)
+    hidden_P_d = hidden_R_S_d[batch.node_rows_P, batch.node_columns_P]
+    tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
+    terms_E = readout.logits(hidden_P_d, tokens_U)[batch.edge_nodes_E, columns_E]
+    if batch.inner_P.any():
+        normalisers_P = torch.zeros(len(hidden_P_d), device=hidden_P_d.device)
+        normalisers_P[batch.inner_P] = readout.log_normalisers(hidden_P_d[batch.inner_P])
+        terms_E = terms_E - normalisers_P[batch.edge_nodes_E]
+    sums = torch.zeros(batch.exists_B_C.numel(), device=terms_E.device)
+    sums_B_C = sums.index_add(0, batch.edge_labels_E, terms_E).view(batch.exists_B_C.shape)
+    return sums_B_C.masked_fill(~batch.exists_B_C, -torch.inf)
+
+
+def label_log_probs(readout: Readout, batch: Batch) -> Tensor:
+    """log p(label | prompt) by a softmax over the prompt's labels (methods, section 1), (B, C) float32."""
+    return label_log_likelihoods(readout, batch).log_softmax(dim=-1)

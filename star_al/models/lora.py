@@ -1,0 +1,133 @@
+"""LoRA (Hu et al. 2021) by peft: which layers are adapted, and dropout that is one mask a sequence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import peft
+import torch
+from peft.tuners.lora import LoraLayer
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from star_al.config import AdapterSpec
+from star_al.errors import ModelError
+from star_al.models.backbone import quiet
+
+_ADAPTER = "default"  # peft's name of a model's first adapter
+
+
+class SequenceDropout(nn.Module):
+    """Dropout of input features with one mask for all tokens of a prompt (methods, section 3).
+
+    ``prompt_rows`` maps each sequence of the batch to its prompt, so that sequences of one prompt share a
+    mask; null: each sequence has its own. ``fixed_mask``, (d,) with 1 for kept, replaces the draw, also in
+    evaluation mode. Kept features are scaled by 1/(1 − p). Inputs without a sequence axis share one mask.
+    """
+
+    prompt_rows: Tensor | None = None
+    fixed_mask: Tensor | None = None
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` (R, S, d), masked."""
+        if self.fixed_mask is not None:
+            return x * (self.fixed_mask / (1 - self.p)).to(x.dtype)
+        if not self.training or self.p == 0.0:
+            return x
+        if x.ndim != 3:
+            return x * self._draw(1, x)[0]
+        if self.prompt_rows is None:
+            return x * self._draw(len(x), x)[:, None]
+        return x * self._draw(int(self.prompt_rows.max()) + 1, x)[self.prompt_rows][:, None]
+
+    def _draw(self, n: int, x: Tensor) -> Tensor:
+        kept = torch.rand(n, x.shape[-1], device=x.device) >= self.p
+        return (kept / (1 - self.p)).to(x.dtype)
+
+
+def adaptable_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Dense layers by name, the output head excepted (it may share its weight with the embedding)."""
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    dense = {
+        name: module for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))
+    }
+    return {name: module for name, module in dense.items() if module is not head}
+
+
+def target_names(model: Any, spec: AdapterSpec) -> list[str]:
+    """Last parts of the names of the layers to adapt, sorted.
+
+    Raises:
+        ModelError: a name in the spec is no dense layer of the model, or is its head.
+    """
+    modules = adaptable_modules(model)
+    known = sorted({name.rpartition(".")[2] for name in modules})
+    if spec.target_modules == "auto":
+        wanted = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
+        if isinstance(wanted, str):
+            return (
+                sorted({name.rpartition(".")[2] for name in modules if re.fullmatch(wanted, name)}) or known
+            )
+        return sorted(set(wanted or ()) & set(known)) or known
+    if spec.target_modules == "all-linear":
+        return known
+    for target in spec.target_modules:
+        if not any(name == target or name.endswith("." + target) for name in modules):
+            raise ModelError(
+                f"adapter.target_modules: {target!r} is no layer that can be adapted. There are: {', '.join(known)}."
+            )
+    return sorted(spec.target_modules)
+
+
+def lora_config(model: Any, spec: AdapterSpec) -> peft.LoraConfig:
+    """What peft needs to know; dropout is left to ``SequenceDropout``."""
+    targets = target_names(model, spec)
+    modules = adaptable_modules(model)
+    adapted = [modules[name] for name in modules if any(name == t or name.endswith("." + t) for t in targets)]
+    return peft.LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,  # type: ignore[arg-type]  # peft computes with any number
+        lora_dropout=0.0,
+        target_modules=targets,
+        fan_in_fan_out=all(isinstance(module, Conv1D) for module in adapted),
+        task_type=peft.TaskType.CAUSAL_LM,
+    )
+
+
+@contextmanager
+def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
+    """``model`` with a fresh adapter inside its layers; afterwards it is what it was.
+
+    A is drawn from torch's global generator, B is zero; both are float32 whatever the base is.
+    """
+    with quiet():
+        wrapped = peft.get_peft_model(model, lora_config(model, spec))
+    try:
+        for layer in lora_layers(wrapped):
+            layer.lora_dropout[_ADAPTER] = SequenceDropout(spec.dropout)
+            layer.cast_input_dtype_enabled = False  # autocast casts A and B, which are small, not x
+        yield wrapped
+    finally:
+        with quiet():
+            wrapped.unload()
+        model.__dict__.pop("peft_config", None)
+        model.requires_grad_(False).eval()
+
+
+def lora_layers(model: nn.Module) -> list[Any]:
+    """The adapted layers."""
+    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+
+
+def set_prompt_rows(model: nn.Module, prompt_rows_R: Tensor | None) -> None:
+    """Tell every dropout which sequences belong to one prompt."""
+    for layer in lora_layers(model):
+        layer.lora_dropout[_ADAPTER].prompt_rows = prompt_rows_R

@@ -1,0 +1,305 @@
+"""What the model reads of an item, and how its labels are spelled, as token ids.
+
+A prompt is rendered once with marks in place of text, labels and options, and cut at the marks. Its fixed
+pieces are tokenised with the chat's control tokens, the filled-in ones as plain text: content can neither
+end its message nor change the prompt, and truncation cuts the text alone. Prompt and label are tokenised
+apart, so that no token straddles the border.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jinja2 import TemplateError
+
+from star_al.config import TaskSpec
+from star_al.errors import ConfigError, ModelError
+from star_al.models.label_tree import is_prefix_free, label_tree
+from star_al.task import LETTERS, ClosedTask
+from star_al.types import Item
+
+CONTENT_FREE = "N/A"
+"""The text of a content-free input (Zhao et al. 2021)."""
+
+_INSTRUCTIONS = {
+    ("classification", "letter"): "Classify the text. Answer with exactly one of these labels: {labels}.",
+    ("multiple_choice", "letter"): "Choose the right option. Answer with its letter only.",
+    ("multiple_choice", "text"): "Choose the right option. Answer with its text only.",
+}
+_TEMPLATES = {"classification": "Text:\n{text}", "multiple_choice": "{text}\n\nOptions:\n{options}"}
+_PLAIN_TAILS = {
+    ("classification", "letter"): "\n\nLabel:",
+    ("multiple_choice", "letter"): "\n\nAnswer:",
+    ("multiple_choice", "text"): "\n\nAnswer:",
+}
+_FIELDS = ("text", "labels", "options")
+_CHARACTERS_A_TOKEN = 64  # texts are cut to this many characters for each token of room, then tokenised
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of an item's prompt and of each of its labels, in the order of the task's columns."""
+
+    item_id: str
+    tokens: tuple[int, ...]
+    labels: tuple[tuple[int, ...], ...]
+    truncated: bool = False
+
+    def __len__(self) -> int:
+        """Tokens when all labels follow the prompt in one sequence."""
+        return len(self.tokens) + len(label_tree(self.labels))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Fixed text and the field that follows it, null at the prompt's end.
+
+    A space between them, ``gap``, is tokenised with the field, as a word's token holds the space before it.
+    """
+
+    text: str
+    field: str | None = None
+    gap: str = ""
+
+
+class PromptFormat:
+    """How the items of a task are shown to one model.
+
+    ``max_tokens`` bounds prompt and text; ``context`` bounds these and the labels.
+
+    Raises:
+        ConfigError: the template lacks what it needs.
+        ModelError: no text fits beside the prompt, or two labels are the same tokens.
+    """
+
+    def __init__(self, tokenizer: Any, task: ClosedTask, *, max_tokens: int, context: int) -> None:
+        self._tokenizer = tokenizer
+        self._task = task
+        self._max_tokens = max_tokens
+        self._context = context
+        self.is_chat = bool(task.spec.chat_template and tokenizer.chat_template)
+        self._pieces = self._cut(self._render(*_messages(task.spec)))
+        self._fixed = [self._encode_fixed(index, piece.text) for index, piece in enumerate(self._pieces)]
+        self._gap = "" if self.is_chat or self._pieces[-1].text[-1:].isspace() else " "
+        if not task.is_multiple_choice:
+            self._class_labels: tuple[tuple[int, ...], ...] = self._encode_labels(
+                self._spellings, distinct=True
+            )
+            self._room_for_text(Item(item_id="", text=""), self._class_labels)
+
+    @cached_property
+    def _spellings(self) -> tuple[str, ...]:
+        return tuple(label.verbaliser or label.name for label in self._task.spec.labels)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of all that tokens depend on besides tokenizer and item."""
+        spec = self._task.spec
+        parts = [
+            [(piece.text, piece.field) for piece in self._pieces],
+            self.is_chat,
+            self._gap,
+            self._max_tokens,
+        ]
+        labels = [spec.kind, spec.answer, spec.label_names, self._spellings, self._context]
+        return hashlib.sha256(json.dumps([parts, labels]).encode()).hexdigest()
+
+    def encode(self, item: Item) -> Prompt:
+        """An item's prompt; a text that does not fit is cut at its end.
+
+        Raises:
+            ModelError: the prompt does not fit even without the text, or the item has no options.
+        """
+        labels = self._labels(item)
+        room = self._room_for_text(item, labels)
+        tokens: list[int] = []
+        truncated = False
+        for piece, fixed in zip(self._pieces, self._fixed, strict=True):
+            tokens += fixed
+            if piece.field == "text":
+                text, truncated = self._encode_text(piece.gap + item.text, room)
+                tokens += text
+            else:
+                tokens += self._fill(piece, item)
+        return Prompt(item.item_id, tuple(tokens), labels, truncated)
+
+    def encode_content_free(self, item: Item) -> Prompt:
+        """The prompt of an empty input with the labels of ``item`` (for contextual calibration)."""
+        return self.encode(Item(item_id=item.item_id, text=CONTENT_FREE, options=item.options))
+
+    # -- rendering -----------------------------------------------------------------------------------------
+
+    def _render(self, instruction: str, message: str) -> str:
+        """The whole prompt, with marks."""
+        instruction, message = _mark(instruction), _mark(message)
+        joined = "\n\n".join(part for part in (instruction, message) if part)
+        if not self.is_chat:
+            return joined if self._task.spec.template else joined + _PLAIN_TAILS[_kind(self._task.spec)]
+        user = {"role": "user", "content": message}
+        if instruction:
+            try:
+                rendered = self._apply_template([{"role": "system", "content": instruction}, user])
+                if instruction.strip() in rendered:
+                    return rendered
+            except TemplateError:
+                pass  # the model's template knows no system message
+        try:
+            return self._apply_template([{"role": "user", "content": joined}])
+        except TemplateError as exc:
+            raise ModelError(
+                f"the model's chat template cannot be used: {exc}. Set task.chat_template: false."
+            ) from exc
+
+    def _apply_template(self, messages: list[dict[str, str]]) -> str:
+        rendered = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        return str(rendered)
+
+    def _cut(self, rendered: str) -> tuple[_Piece, ...]:
+        """Pieces of a rendered prompt; the last one is fixed text."""
+        parts = re.split("|".join(f"({re.escape(_mark_of(field))})" for field in _FIELDS), rendered)
+        strings = [part for part in parts if part is not None]
+        fields = {_mark_of(field): field for field in _FIELDS}
+        pieces: list[_Piece] = []
+        before = ""
+        for string in strings:
+            if string in fields:
+                gap = " " if before.endswith(" ") else ""
+                pieces.append(_Piece(before.removesuffix(" "), fields[string], gap))
+                before = ""
+            else:
+                before += string
+        names = [piece.field for piece in pieces]
+        if names.count("text") != 1:
+            raise ConfigError(
+                f"task.template: {{text}} must occur once, it occurs {names.count('text')} times."
+            )
+        if self._task.is_multiple_choice and "options" not in names and self._task.spec.answer == "letter":
+            raise ConfigError(
+                "task.template: {options} is missing; the model cannot answer with a letter without it."
+            )
+        return (*pieces, _Piece(before))
+
+    def _encode_fixed(self, index: int, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids if text else []
+        if index == 0 and not self.is_chat:
+            start = self._tokenizer("", add_special_tokens=True).input_ids[:1]
+            if start == [self._tokenizer.bos_token_id]:
+                return start + ids
+        return ids
+
+    # -- content -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _control(self) -> re.Pattern[str] | None:
+        """Where any of the tokenizer's added tokens begins in a text."""
+        added = {str(token) for token in self._tokenizer.added_tokens_decoder.values()}
+        words = sorted(
+            (word for word in added if len(word) > 1 and not word.isspace()), key=len, reverse=True
+        )
+        return re.compile(f"(?={'|'.join(map(re.escape, words))})") if words else None
+
+    def _encode_content(self, text: str) -> list[int]:
+        """Ids of plain text. What looks like a control token is cut after its first character and so is none."""
+        cuts = (
+            [0, *(match.start() + 1 for match in self._control.finditer(text)), len(text)]
+            if self._control
+            else []
+        )
+        pieces = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)] if len(cuts) > 2 else [text]
+        return [
+            token for piece in pieces for token in self._tokenizer(piece, add_special_tokens=False).input_ids
+        ]
+
+    def _encode_text(self, text: str, room: int) -> tuple[list[int], bool]:
+        head = text[: room * _CHARACTERS_A_TOKEN]
+        ids = self._encode_content(head)
+        return ids[:room], len(ids) > room or len(head) < len(text)
+
+    def _fill(self, piece: _Piece, item: Item) -> list[int]:
+        """Ids of a field other than the text; none where no field is."""
+        if piece.field is None:
+            return []
+        if piece.field == "labels":
+            return self._encode_content(piece.gap + ", ".join(self._spellings))
+        names = self._task.label_names(item)
+        lines = [f"{name}. {option}" for name, option in zip(names, item.options, strict=False)]
+        return self._encode_content(piece.gap + "\n".join(lines))
+
+    def _room_for_text(self, item: Item, labels: Sequence[tuple[int, ...]]) -> int:
+        used = sum(map(len, self._fixed))
+        used += sum(len(self._fill(piece, item)) for piece in self._pieces if piece.field != "text")
+        limit = min(self._max_tokens, self._context - max(map(len, labels)))
+        if used >= limit:
+            whose = f"item {item.external_id or item.item_id}: " if item.item_id else ""
+            raise ModelError(
+                f"{whose}the prompt without any text has {used} tokens, {limit} fit. "
+                "Raise model.max_tokens, or shorten task.instruction, the labels or the options."
+            )
+        return limit - used
+
+    # -- labels --------------------------------------------------------------------------------------------
+
+    def _labels(self, item: Item) -> tuple[tuple[int, ...], ...]:
+        if not self._task.is_multiple_choice:
+            return self._class_labels
+        if not item.options:
+            raise ModelError(f"item {item.external_id or item.item_id}: it has no options to choose from.")
+        if self._task.spec.answer == "letter":
+            return self._letters[: len(item.options)]
+        return self._encode_labels(item.options, distinct=False)
+
+    @cached_property
+    def _letters(self) -> tuple[tuple[int, ...], ...]:
+        return self._encode_labels(tuple(LETTERS), distinct=True)
+
+    def _encode_labels(self, spellings: Sequence[str], *, distinct: bool) -> tuple[tuple[int, ...], ...]:
+        """Ids of labels, with an end token on all of them when one begins another.
+
+        ``distinct`` refuses labels of equal ids; equal options of an item merely get equal probabilities.
+        """
+        labels = [tuple(self._encode_content(self._gap + spelling.strip())) for spelling in spellings]
+        seen: dict[tuple[int, ...], str] = {}
+        for spelling, label in zip(spellings, labels, strict=True):
+            if not label:
+                raise ModelError(f"the label {spelling!r} has no tokens. Give it another verbaliser.")
+            if label in seen and distinct:
+                raise ModelError(
+                    f"the labels {seen[label]!r} and {spelling!r} are the same to the tokenizer. "
+                    "Give one of them another verbaliser."
+                )
+            seen[label] = spelling
+        if is_prefix_free(labels):
+            return tuple(labels)
+        return tuple((*label, self._end_token) for label in labels)
+
+    @property
+    def _end_token(self) -> int:
+        end = self._tokenizer.eos_token_id
+        return int(end if end is not None else self._tokenizer("\n", add_special_tokens=False).input_ids[-1])
+
+
+def _kind(spec: TaskSpec) -> tuple[str, str]:
+    return spec.kind, spec.answer if spec.kind == "multiple_choice" else "letter"
+
+
+def _messages(spec: TaskSpec) -> tuple[str, str]:
+    """Instruction and user message, with fields in braces."""
+    instruction = _INSTRUCTIONS[_kind(spec)] if spec.instruction is None else spec.instruction
+    return instruction, _TEMPLATES[spec.kind] if spec.template is None else spec.template
+
+
+def _mark_of(field: str) -> str:
+    return f"⟦star-al {field}⟧"
+
+
+def _mark(text: str) -> str:
+    """A text with marks for ``{text}``, ``{labels}`` and ``{options}``; other braces stay what they are."""
+    return re.sub(r"\{(text|labels|options)\}", lambda match: _mark_of(match[1]), text)

@@ -1,0 +1,149 @@
+"""Hidden states of a causal language model and logits at chosen positions and tokens only.
+
+(batch, tokens, vocabulary) logits never exist: the body gives hidden states, a few of them are taken, and
+they meet the head's rows that are asked for, in float32 (in bfloat16 a logit of 16 has steps of 0.125).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from star_al.errors import ModelError
+
+_SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+_CHUNK_ELEMENTS = 2**24  # float32 logits held at once for a normaliser: 64 MiB
+
+
+class Readout:
+    """The body and the head of a causal language model.
+
+    ``packed`` says whether the model takes several continuations of a prompt in one sequence, by a 4-D mask
+    and explicit positions; it is found out by comparing with separate sequences.
+
+    Raises:
+        ModelError: the model's own logits are not reproduced from its head, or a token sees the future.
+    """
+
+    def __init__(self, model: Any) -> None:
+        body = model.get_decoder()
+        self.body = model.base_model if body is model else body
+        self.head = model.get_output_embeddings()
+        if self.head is None or self.body is model:
+            raise ModelError(f"{type(model).__name__} has no language-model head that star_al can read.")
+        self._takes_positions = "position_ids" in inspect.signature(self.body.forward).parameters
+        text_config = model.config.get_text_config()
+        self._cap: float | None = getattr(text_config, "final_logit_softcapping", None)
+        self._scale = 1.0
+        with torch.inference_mode():
+            self._match_scale(model, text_config)
+            self.packed = not getattr(model, "_is_stateful", False) and self._packing_works()
+        windows = [getattr(text_config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+        self.window = min((size for size in windows if size), default=2**31)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs belong."""
+        return self.head.weight.device  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What masks are made of."""
+        return self.head.weight.dtype  # type: ignore[no-any-return]
+
+    def hidden(
+        self, ids_R_S: Tensor, positions_R_S: Tensor | None = None, mask_R_1_S_S: Tensor | None = None
+    ) -> Tensor:
+        """Last hidden states, (R, S, d).
+
+        Without a mask attention is causal; padding on the right is then never seen by a token.
+        """
+        extra = {} if positions_R_S is None else {"position_ids": positions_R_S}
+        out = self.body(input_ids=ids_R_S, attention_mask=mask_R_1_S_S, use_cache=False, **extra)
+        return out.last_hidden_state  # type: ignore[no-any-return]
+
+    def logits(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
+        """Logits of the tokens ``tokens_U`` at P positions, (P, U) float32."""
+        bias = getattr(self.head, "bias", None)
+        return self._finish(hidden_P_d, self.head.weight[tokens_U], None if bias is None else bias[tokens_U])
+
+    def log_normalisers(self, hidden_P_d: Tensor) -> Tensor:
+        """log Σ exp of all logits of the vocabulary at P positions, (P,) float32, in bounded memory."""
+        size = max(1024, _CHUNK_ELEMENTS // max(1, len(hidden_P_d)))
+        chunks = torch.arange(self.head.weight.shape[0], device=hidden_P_d.device).split(size)
+        return torch.stack([self._part(hidden_P_d, tokens) for tokens in chunks]).logsumexp(dim=0)
+
+    def _part(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
+        if hidden_P_d.requires_grad and torch.is_grad_enabled():
+            # The logits are made again in the backward pass instead of kept.
+            return checkpoint(self._log_sum, hidden_P_d, tokens_U, use_reentrant=False)  # type: ignore[no-any-return]
+        return self._log_sum(hidden_P_d, tokens_U)
+
+    def _log_sum(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
+        return self.logits(hidden_P_d, tokens_U).logsumexp(dim=-1)
+
+    def _finish(self, hidden_P_d: Tensor, weight_U_d: Tensor, bias_U: Tensor | None) -> Tensor:
+        with torch.autocast(hidden_P_d.device.type, enabled=False):
+            logits = hidden_P_d.float() @ weight_U_d.float().T
+            if bias_U is not None:
+                logits = logits + bias_U.float()
+            logits = logits * self._scale
+            return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
+
+    # -- checks at loading -------------------------------------------------------------------------------
+
+    def _probe(self, length: int) -> Tensor:
+        vocabulary = self.head.weight.shape[0]
+        return (torch.arange(length, device=self.device) * 7919 + 11) % vocabulary
+
+    def _match_scale(self, model: Any, text_config: Any) -> None:
+        """Some models multiply or divide their logits; take the factor that gives what the model gives."""
+        ids = self._probe(12)[None]
+        own = model(input_ids=ids, use_cache=False).logits[0].float()
+        hidden = self.hidden(ids)[0]
+        values = [float(value) for name in _SCALES if (value := getattr(text_config, name, None))]
+        every = torch.arange(own.shape[-1], device=self.device)
+        for self._scale in [1.0, *values, *(1 / value for value in values)]:
+            if _close(self.logits(hidden, every), own, self.dtype):
+                break
+        else:
+            raise ModelError(
+                f"{type(model).__name__} changes its logits in a way that star_al does not know."
+            )
+        changed = ids.clone()
+        changed[0, -1] = (changed[0, -1] + 1) % own.shape[-1]
+        if not _close(self.hidden(changed)[0, :-1], hidden[:-1], self.dtype):
+            raise ModelError(
+                f"{type(model).__name__} lets tokens see what follows them; a causal model is needed."
+            )
+
+    def _packing_works(self) -> bool:
+        """Whether "prompt a b | c" in one sequence equals "prompt a b" and "prompt c"."""
+        if not self._takes_positions:
+            return False
+        prompt, (a, b, c) = self._probe(8), self._probe(11)[8:]
+        ids = torch.cat([prompt, torch.stack([a, b, c])])[None]
+        positions = torch.tensor([[*range(8), 8, 9, 8]], device=self.device)
+        seen = torch.ones(11, 11, dtype=torch.bool, device=self.device).tril()
+        seen[10, 8:10] = False
+        try:
+            packed = self.hidden(ids, positions, additive_mask(seen[None, None], self.dtype))[0]
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            return False  # a model that cannot take such a mask says so in its own way
+        first = self.hidden(ids[:, :10])[0, 8:]
+        second = self.hidden(torch.cat([prompt, c[None]])[None])[0, 8:]
+        return _close(packed[8:], torch.cat([first, second]), self.dtype)
+
+
+def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """Zero where a token sees another, the lowest number elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
+
+
+def _close(left: Tensor, right: Tensor, dtype: torch.dtype) -> bool:
+    tolerance = 1e-3 if dtype == torch.float32 else 5e-2
+    return bool((left.float() - right.float()).abs().max() <= tolerance * right.float().abs().max())

@@ -1,0 +1,156 @@
+"""Training of a LoRA adapter on labelled prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import peft
+import torch
+from torch import Tensor, nn
+
+from star_al.config import AdapterSpec
+from star_al.errors import ModelError
+from star_al.models.adapter_file import LoraWeights
+from star_al.models.backbone import DTYPES, Backbone
+from star_al.models.batching import make_batch
+from star_al.models.likelihood import label_log_probs
+from star_al.models.lora import attached, lora_layers, set_prompt_rows
+from star_al.models.prompts import Prompt
+
+
+def train(
+    backbone: Backbone,
+    examples: Sequence[tuple[Prompt, int]],
+    spec: AdapterSpec,
+    *,
+    seed: int,
+    parent: LoraWeights | None,
+    advance: Callable[[int, int], None],
+) -> tuple[Mapping[str, Tensor], peft.LoraConfig]:
+    """Fit A and B to (prompt, label column) pairs by −log p(label | prompt) under the softmax over labels.
+
+    Returns the tensors by peft's names and peft's configuration. The base model is left as it was.
+
+    Raises:
+        ModelError: no examples, loss or gradient not finite, or not enough memory.
+    """
+    if not examples:
+        raise ModelError("there is no labelled example to train on. Label some items first.")
+    with _reproducible(seed), attached(backbone.model, spec) as model:
+        if parent is not None:
+            _start_from(model, parent)
+        try:
+            _optimise(backbone, model, examples, spec, seed, advance)
+        except torch.OutOfMemoryError as exc:
+            raise ModelError(
+                f"training ran out of memory on {backbone.device}. Lower adapter.batch_size or model.max_tokens."
+            ) from exc
+        tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+        return {name: tensor.detach().clone() for name, tensor in tensors.items()}, model.peft_config[
+            "default"
+        ]
+
+
+def _optimise(
+    backbone: Backbone,
+    model: nn.Module,
+    examples: Sequence[tuple[Prompt, int]],
+    spec: AdapterSpec,
+    seed: int,
+    advance: Callable[[int, int], None],
+) -> None:
+    optimiser = torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    total = step_count(len(examples), spec)
+    batches = _shuffled_batches(len(examples), spec.batch_size, seed)
+    model.train()
+    for step in range(total):
+        for group in optimiser.param_groups:
+            group["lr"] = spec.learning_rate * learning_rate_factor(step, total, spec.warmup_ratio)
+        loss = _loss(backbone, model, [examples[index] for index in next(batches)])
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise ModelError(
+                f"training diverged at step {step + 1} of {total}: the loss is {loss.item():g}, its gradient "
+                f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}) or set model.dtype: float32."
+            )
+        optimiser.step()
+        optimiser.zero_grad()
+        advance(step + 1, total)
+
+
+def _loss(backbone: Backbone, model: nn.Module, examples: Sequence[tuple[Prompt, int]]) -> Tensor:
+    batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
+    set_prompt_rows(model, batch.prompt_rows_R)
+    columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
+    half = backbone.dtype != "float32"
+    with torch.autocast(backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half):
+        log_probs_B_C = label_log_probs(backbone.readout, batch)
+    return nn.functional.nll_loss(log_probs_B_C, columns_B)
+
+
+def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, Any]]:
+    """A without and B with weight decay (STAR, hybrid regularisation)."""
+    layers = lora_layers(model)
+    return [
+        {"params": [layer.lora_A["default"].weight for layer in layers], "weight_decay": 0.0},
+        {"params": [layer.lora_B["default"].weight for layer in layers], "weight_decay": weight_decay_b},
+    ]
+
+
+def step_count(n: int, spec: AdapterSpec) -> int:
+    """Optimiser steps on n examples."""
+    return max(spec.epochs * math.ceil(n / spec.batch_size), spec.min_steps)
+
+
+def learning_rate_factor(step: int, total: int, warmup_ratio: float) -> float:
+    """Linear warm-up over ``warmup_ratio`` of the steps to 1, then linear decay towards 0; never 0."""
+    warmup = math.ceil(warmup_ratio * total)
+    return (step + 1) / (warmup + 1) if step < warmup else (total - step) / (total - warmup)
+
+
+def _shuffled_batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Endless epochs, each in its own random order."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(n, generator=generator).tolist()
+        yield from (order[start : start + size] for start in range(0, n, size))
+
+
+@torch.no_grad()
+def _start_from(model: nn.Module, parent: LoraWeights) -> None:
+    """Copy a trained adapter's A and B.
+
+    Raises:
+        ModelError: it adapts other layers or has another rank.
+    """
+    names = {name: layer for name, layer in model.named_modules() if layer in set(lora_layers(model))}
+    for name, layer in names.items():
+        own = name.removeprefix("base_model.model.")
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight  # type: ignore[union-attr,index]
+        if own not in parent.a or a.shape != parent.a[own].shape or b.shape != parent.b[own].shape:
+            raise ModelError(
+                f"warm start: the last adapter does not fit layer {own}. Set adapter.warm_start: false."
+            )
+        a.copy_(parent.a[own])
+        b.copy_(parent.b[own])
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """Seeded generators and deterministic kernels within; both as before afterwards."""
+    before, only_warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=only_warn)

@@ -1,0 +1,266 @@
+"""The loop on the in-memory store with the NumPy learner: order of steps, budgets, held-out sets, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.campaigns import write_campaign
+from support.memory_store import MemoryStore
+from support.numpy_learner import NumpyLearner
+from support.quiet import Quiet
+
+from star_al.annotators.oracle import Oracle
+from star_al.app.starting import create_campaign
+from star_al.artefacts import ArtefactFolder
+from star_al.config import CampaignFile, load_campaign
+from star_al.errors import DataError
+from star_al.loop import Loop, Outcome
+from star_al.parts import Parts
+from star_al.replay import replay_round
+from star_al.task import ClosedTask
+from star_al.types import Label, Lease, Query, QueryState, Role, RoundState
+
+
+class World:
+    """One campaign with everything it runs on; ``run`` may be called again, as after a restart."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.file: CampaignFile = load_campaign(write_campaign(folder, **changes))
+        self.store = MemoryStore()
+        self.learner = NumpyLearner(ClosedTask(self.file.spec.task), self.file.spec.posterior.samples)
+        self.progress = Quiet()
+        self.campaign = create_campaign(self.file, self.store, self.progress)
+        self.campaign_id = self.campaign.campaign_id
+
+    def lease(self) -> Lease:
+        return self.store.acquire_lease(self.campaign_id, "test", 60, may_take=lambda owner: True)
+
+    def parts(self, lease: Lease | None) -> Parts:
+        spec, task = self.file.spec, ClosedTask(self.file.spec.task)
+        return Parts(
+            campaign=self.campaign,
+            spec=spec,
+            task=task,
+            store=self.store,
+            learner=self.learner,
+            annotator=Oracle(spec.annotator, task, spec.seed),
+            artefacts=ArtefactFolder(self.file.artefact_folder),
+            progress=self.progress,
+            lease=lease,
+            wait=lambda n_open: False,
+        )
+
+    def run(self, max_rounds: int | None = None) -> Outcome:
+        lease = self.lease()
+        return Loop(self.parts(lease), lease).run(max_rounds)
+
+    def asked(self, purpose: Role = Role.POOL) -> list[Query]:
+        return [query for query in self.store.queries(self.campaign_id) if query.purpose is purpose]
+
+
+def test_a_campaign_runs_its_steps_in_the_documented_order(tmp_path: Path) -> None:
+    world = World(tmp_path, stopping__max_rounds=1)
+    outcome = world.run()
+    assert (outcome.kind, outcome.round_index) == ("stopped", 1)
+    steps = [event.step for event in world.store.events(world.campaign_id) if event.round_index is not None]
+    assert steps == ["fit", "evaluate", "decide", "score", "select", "push", "collect", "fit", "evaluate", "decide"]
+
+
+def test_the_curve_starts_at_zero_shot_and_counts_every_bought_label(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    rounds = world.store.rounds(world.campaign_id)
+    assert [round_.labels for round_ in rounds] == [0, 4, 8, 12]
+    assert [round_.labels_bought for round_ in rounds] == [18, 22, 26, 26]  # 8 audit + 6 calibration are bought too
+    assert rounds[0].adapter_sha256 is None and rounds[1].adapter_sha256 is not None
+    first = world.store.evaluations(world.campaign_id, 0)
+    raw = {evaluation.model: evaluation.nll for evaluation in first if evaluation.scaling == "raw"}
+    assert raw["base"] == raw["adapted"]
+
+
+def test_held_out_items_are_asked_first_and_never_trained_on(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    held_out = {query.item.item_id for role in (Role.AUDIT, Role.CALIBRATION) for query in world.asked(role)}
+    assert len(held_out) == 14
+    trained = {
+        label.item_id
+        for round_ in world.store.rounds(world.campaign_id)
+        for label in world.store.training_labels(world.campaign_id, round_.index)
+    }
+    assert trained and not trained & held_out
+    assert not held_out & {query.item.item_id for query in world.asked()}
+
+
+def test_no_item_is_asked_twice(tmp_path: Path) -> None:
+    world = World(tmp_path, stopping__max_rounds=5)
+    world.run()
+    asked = [query.item.item_id for query in world.store.queries(world.campaign_id)]
+    assert len(asked) == len(set(asked)) == 14 + 5 * 4
+
+
+def test_the_same_seed_asks_the_same_items_and_another_seed_others(tmp_path: Path) -> None:
+    worlds = [World(tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    for world in worlds:
+        world.run()
+    asked = [[query.item.item_id for query in world.asked()] for world in worlds]
+    assert asked[0] == asked[1] != asked[2]
+
+
+def test_base_predictions_are_computed_once_for_all_rounds(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    assert len(world.learner.base_calls) == len(set(world.learner.base_calls))
+
+
+def test_base_predictions_of_the_pool_are_not_computed_when_the_blend_is_off(tmp_path: Path) -> None:
+    world = World(tmp_path, acquisition__blend={"kind": "off"}, evaluation__stop_set=0)
+    world.run()
+    assert set(world.learner.base_calls) == {
+        query.item.item_id for role in (Role.AUDIT, Role.CALIBRATION) for query in world.asked(role)
+    }
+
+
+def test_the_blend_weight_follows_the_papers_schedule(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    weights = [round_.blend_weight for round_ in world.store.rounds(world.campaign_id)[:3]]
+    assert weights == [None, 0.1, 0.2]
+
+
+def test_every_query_says_why_it_was_asked(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    cold, trained = world.asked()[0], world.asked()[-1]
+    assert "at random" in cold.reason.text
+    assert trained.reason.blended is not None and "blended" in trained.reason.text
+    assert [q.rank for q in world.store.queries(world.campaign_id, 1)] == [1, 2, 3, 4]
+    assert trained.reason.predicted in ("sport", "business", "tech")
+
+
+def test_the_batch_is_the_top_of_the_stored_ranking(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    ranking = world.store.ranking(world.campaign_id, 2)
+    asked = [query.item.item_id for query in world.store.queries(world.campaign_id, 2)]
+    assert [row.item_id for row in ranking[:4]] == asked
+    blended = [row.blended for row in ranking]
+    assert blended == sorted(blended, reverse=True)
+
+
+def test_the_label_budget_is_never_exceeded(tmp_path: Path) -> None:
+    world = World(tmp_path, stopping={"max_labels": 21})
+    outcome = world.run()
+    assert outcome.kind == "stopped" and "21" in outcome.reason
+    assert len(world.store.labels(world.campaign_id)) == 21
+
+
+def test_an_exhausted_pool_stops_the_campaign(tmp_path: Path) -> None:
+    world = World(tmp_path, n=20, stopping={"max_rounds": None})
+    outcome = world.run()
+    assert outcome.kind == "stopped" and "pool" in outcome.reason
+    assert len(world.store.labels(world.campaign_id)) == 20
+
+
+def test_skipped_items_are_counted_and_not_trained_on(tmp_path: Path) -> None:
+    world = World(tmp_path, annotator={"kind": "oracle", "gold": "label", "skips": 0.5})
+    world.run()
+    rounds = world.store.rounds(world.campaign_id)
+    skipped = [query for query in world.asked() if query.state is QueryState.SKIPPED]
+    assert sum(round_.skipped for round_ in rounds) == len(skipped) > 0
+    assert not {query.item.item_id for query in skipped} & world.store.labels(world.campaign_id).keys()
+
+
+def test_existing_labels_train_round_0(tmp_path: Path) -> None:
+    folder = tmp_path / "partly"
+    path = write_campaign(folder)
+    lines = (folder / "pool.jsonl").read_text().splitlines()
+    given = [
+        line.replace('"label"', '"given"') if number < 30 else line.replace('"label"', '"gold"')
+        for number, line in enumerate(lines)
+    ]
+    assert path and len(given) == 60
+    both = [line.replace('"given":', '"gold": "sport", "given":') for line in given]
+    (folder / "pool.jsonl").write_text("\n".join(both))
+    world = World(folder, data__label="given", annotator__gold="gold")
+    world.run(max_rounds=1)
+    first = world.store.rounds(world.campaign_id)[0]
+    assert 0 < first.labels < 30 and first.adapter_sha256 is not None and first.blend_weight == 0.1
+    asked = {query.item.item_id for query in world.store.queries(world.campaign_id)}
+    imported = {label.item_id for label in world.store.labels(world.campaign_id).values() if label.source == "import"}
+    assert len(imported) == 30 and not imported & asked
+
+
+def test_without_held_out_labels_there_are_no_metrics_and_t_is_1(tmp_path: Path) -> None:
+    world = World(tmp_path, evaluation={"kind": "none", "calibration": 0})
+    world.run()
+    last = world.store.rounds(world.campaign_id)[-1]
+    assert world.store.evaluations(world.campaign_id, last.index) == []
+    assert last.temperature == 1.0 and "no calibration labels" in (last.temperature_note or "")
+
+
+def test_a_stopped_campaign_goes_on_when_its_rules_are_relaxed(tmp_path: Path) -> None:
+    world = World(tmp_path, stopping__max_rounds=1)
+    world.run()
+    stopping = world.file.spec.stopping.model_copy(update={"max_rounds": 2})
+    world.file = replace_spec(world.file, stopping=stopping)
+    outcome = world.run()
+    assert outcome.round_index == 2
+    assert [r.state for r in world.store.rounds(world.campaign_id)] == [
+        RoundState.COLLECTED,
+        RoundState.COLLECTED,
+        RoundState.STOPPED,
+    ]
+
+
+def test_max_rounds_of_a_call_pauses_at_a_round_border(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert world.run(max_rounds=1).kind == "paused"
+    assert [r.state for r in world.store.rounds(world.campaign_id)] == [RoundState.COLLECTED]
+    unbroken = World(tmp_path / "other")
+    unbroken.run()
+    world.run()
+    assert [q.item.text for q in world.asked()] == [q.item.text for q in unbroken.asked()]
+
+
+def test_replay_agrees_also_after_a_label_was_corrected(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    label = next(iter(world.store.labels(world.campaign_id, Role.POOL).values()))
+    other = "tech" if label.value != "tech" else "sport"
+    world.store.add_labels(world.lease(), [Label(label.item_id, other, source="correction")])
+    for round_index in (0, 1, 2):
+        replay = replay_round(world.parts(None), round_index)
+        assert replay.same_batch and replay.same_adapter in (None, True), replay
+
+
+def test_replay_of_a_round_that_asked_nothing_says_so(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    with pytest.raises(DataError, match="asked nothing"):
+        replay_round(world.parts(None), 3)
+    with pytest.raises(DataError, match="no round 9"):
+        replay_round(world.parts(None), 9)
+
+
+def test_candidates_limit_what_is_scored(tmp_path: Path) -> None:
+    world = World(tmp_path, acquisition__candidates=9)
+    world.run()
+    assert len(world.store.ranking(world.campaign_id, 1)) == 9
+
+
+def replace_spec(file: CampaignFile, **changes: Any) -> CampaignFile:
+    return file.model_copy(update={"spec": file.spec.model_copy(update=changes)})
+
+
+def test_a_warm_start_trains_from_the_last_adapter(tmp_path: Path) -> None:
+    world = World(tmp_path, adapter__warm_start=True)
+    world.run()
+    folders = [
+        ArtefactFolder(world.file.artefact_folder).path_of(round_.adapter_sha256)
+        for round_ in world.store.rounds(world.campaign_id)
+        if round_.adapter_sha256
+    ]
+    assert f'"parent": "{folders[0].name}"' in (folders[1] / "model.json").read_text()

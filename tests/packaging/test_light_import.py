@@ -1,0 +1,28 @@
+"""`star-al --help` is instant because nothing heavy is imported until it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = {
+    "alembic",
+    "datasets",
+    "matplotlib",
+    "pandas",
+    "peft",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "sqlalchemy",
+    "torch",
+    "transformers",
+}
+
+
+def test_command_line_imports_no_heavy_library() -> None:
+    code = "import sys, star_al.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "star_al" in loaded
+    assert not loaded & HEAVY

@@ -1,0 +1,91 @@
+"""The wheel holds all that the program needs, and works where there is no checkout."""
+
+from __future__ import annotations
+
+import os
+import site
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Standard output of a command that sees no PYTHONPATH, and must succeed."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def pip(*arguments: str | Path, cwd: Path) -> None:
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT, cwd=folder)
+    (built,) = folder.glob("star_al-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``bin`` folder of an environment with the wheel alone, and this one's libraries behind it.
+
+    The libraries come by a .pth line: it leaves out what .pth files of this environment add, an editable
+    star_al among them.
+    """
+    environment = tmp_path_factory.mktemp("installed") / "venv"
+    venv.create(environment, with_pip=False, symlinks=True)
+    python = environment / "bin" / "python"
+    pip("--python", python, "install", "-q", "--no-deps", "--no-index", wheel, cwd=environment)
+    own = Path(run(python, "-c", "import site; print(site.getsitepackages()[0])", cwd=environment).strip())
+    (own / "libraries.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    return python.parent
+
+
+def test_wheel_holds_packages_migrations_and_configs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    expected = {
+        *_placed("star_al", "star_al", "*.py"),
+        *_placed("db", "db", "*.py"),
+        *_placed("migrations", "db/_migrations", "*.py"),
+        *_placed("configs", "star_al/_configs", "*.yaml"),
+        "star_al/py.typed",
+        "db/py.typed",
+    }
+    assert expected <= names, f"missing: {sorted(expected - names)}"
+    assert any(name.startswith("db/_migrations/versions/") for name in names)
+    folders = {name.partition("/")[0] for name in names}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"star_al", "db"}
+
+
+def _placed(folder: str, place: str, pattern: str) -> set[str]:
+    """Where the wheel should have the checkout's files under ``folder``."""
+    root = CHECKOUT / folder
+    return {f"{place}/{path.relative_to(root).as_posix()}" for path in root.rglob(pattern)}
+
+
+def test_installed_program_answers_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    assert "demo" in run(installed / "star-al", "--help", cwd=tmp_path)
+
+
+def test_installed_modules_come_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    code = "import star_al, db; print(star_al.__file__); print(db.__file__)"
+    for path in run(installed / "python", "-c", code, cwd=tmp_path).split():
+        assert Path(path).is_relative_to(installed.parent)
+
+
+def test_installed_demo_finds_its_campaign(installed: Path, tmp_path: Path) -> None:
+    code = "import pathlib; from star_al.demo import campaign_text; print(campaign_text(pathlib.Path('m')))"
+    assert 'name: "m"' in run(installed / "python", "-c", code, cwd=tmp_path)

@@ -1,0 +1,63 @@
+"""Run the command line in a process that kills itself (SIGKILL) at one write to the store.
+
+    python -m support.kill_at METHOD N before|after ARGS…
+
+METHOD is a method of the store that writes; the process dies before or after its N-th call (from 1). The
+model is the NumPy learner when STAR_AL_TEST_LEARNER=numpy, so that a run takes a second. METHOD ``-`` never kills.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def main(arguments: list[str]) -> None:
+    method, n, moment, *command = arguments
+    if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
+        _use_numpy_learner()
+    if method != "-":
+        from db.store import SqlStore
+
+        setattr(SqlStore, method, _killing(getattr(SqlStore, method), int(n), moment))
+    sys.argv = ["star-al", *command]
+    from star_al.cli.main import main as cli
+
+    cli()
+
+
+def _use_numpy_learner() -> None:
+    from support.numpy_learner import NumpyLearner
+
+    from star_al.app import compose
+    from star_al.task import ClosedTask
+
+    def numpy_learner(file: Any, rounds: Any) -> NumpyLearner:
+        return NumpyLearner(ClosedTask(file.spec.task), file.spec.posterior.samples)
+
+    compose.open_learner = numpy_learner
+
+
+def _killing(function: Callable[..., Any], n: int, moment: str) -> Callable[..., Any]:
+    calls = 0
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == n and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if calls == n and moment == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return wrapper
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,104 @@
+"""A learner without torch: smoothed word counts whose posterior samples jitter the counts. For loop tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from star_al.errors import ModelError
+from star_al.ports import Advance
+from star_al.task import ClosedTask
+from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObject, JsonValue
+
+
+class NumpyLearner:
+    """Naive Bayes over words, as a ``ports.Learner``; the base model likes labels by a hash of the text."""
+
+    def __init__(self, task: ClosedTask, samples: int = 3) -> None:
+        self.task = task
+        self.samples = samples
+        self.base_calls: list[str] = []
+
+    @property
+    def base_key(self) -> str:
+        return "numpy-base"
+
+    def versions(self) -> JsonObject:
+        return {"learner": "numpy", "device": "cpu", "dtype": "float64"}
+
+    def training_steps(self, n_examples: int) -> int:
+        return n_examples
+
+    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+        self.base_calls += [item.item_id for item in items]
+        advance(len(items))
+        return [BasePrediction(item.item_id, _base_log_probs(item, self.task)) for item in items]
+
+    def fit(
+        self,
+        examples: Sequence[tuple[Item, JsonValue]],
+        *,
+        seed: int,
+        folder: Path,
+        parent: Path | None,
+        advance: Advance,
+    ) -> str:
+        counts: dict[str, list[float]] = {}
+        width = max(len(self.task.label_names(item)) for item, _ in examples)
+        for item, value in examples:
+            column = self.task.column(item, value)
+            for word in item.text.split():
+                counts.setdefault(word, [0.0] * width)[column] += 1.0
+            advance(1)
+        model = {"seed": seed, "parent": parent.name if parent else None, "counts": counts}
+        (folder / "model.json").write_text(json.dumps(model, sort_keys=True))
+        return "numpy"
+
+    def predict(
+        self, folder: Path | None, items: Sequence[Item], *, samples: int | None, seed: int, advance: Advance
+    ) -> Categorical:
+        advance(len(items))
+        ids = tuple(item.item_id for item in items)
+        if folder is None:
+            rows = [_base_log_probs(item, self.task)[None] for item in items]
+            return Categorical(ids, _stack(rows, 1))
+        try:
+            counts = json.loads((folder / "model.json").read_text())["counts"]
+        except (OSError, ValueError) as exc:
+            raise ModelError(f"{folder}: damaged adapter") from exc
+        n_samples = samples or self.samples
+        return Categorical(
+            ids, _stack([self._rows(item, counts, n_samples, seed) for item in items], n_samples)
+        )
+
+    def _rows(self, item: Item, counts: dict[str, list[float]], samples: int, seed: int) -> FloatArray:
+        n_labels = len(self.task.label_names(item))
+        rows = []
+        for sample in range(samples):
+            logits = _base_log_probs(item, self.task) * 0.1
+            for word in item.text.split():
+                jitter = 1.0 if samples == 1 else 0.5 + _unit(f"{seed}/{sample}/{word}")
+                logits = logits + jitter * np.array(counts.get(word, [0.0] * n_labels))[:n_labels]
+            rows.append(logits - np.logaddexp.reduce(logits))
+        return np.stack(rows)
+
+
+def _base_log_probs(item: Item, task: ClosedTask) -> FloatArray:
+    logits = np.array([3.0 * _unit(f"{item.text}/{name}") for name in task.label_names(item)])
+    return np.asarray(logits - np.logaddexp.reduce(logits), dtype=np.float64)
+
+
+def _stack(rows: Sequence[FloatArray], samples: int) -> FloatArray:
+    width = max((row.shape[1] for row in rows), default=1)
+    stacked = np.full((len(rows), samples, width), -np.inf)
+    for position, row in enumerate(rows):
+        stacked[position, :, : row.shape[1]] = row
+    return stacked
+
+
+def _unit(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2.0**48

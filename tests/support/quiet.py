@@ -1,0 +1,22 @@
+"""A progress display that keeps what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from star_al.ports import Advance
+
+
+class Quiet:
+    """Implements ``ports.Progress`` without printing."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        yield lambda n: None

