@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, exists, func, insert, literal, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    update,
+)
 
 from db import datasets
 from db.statements import now, pages, stream
@@ -23,35 +36,34 @@ _COLUMNS = (
 _LEFTOVER = timedelta(days=1)  # an extension that is not finished after this was killed
 
 
-def create(
-    connection: Connection,
-    campaign: Campaign,
-    held_out: Mapping[str, Role],
-    test_dataset_id: int | None,
-) -> Campaign:
-    """Store a campaign (its id is assigned), let items join, import their given labels."""
-    if find(connection, campaign.name) is not None:
-        raise StoreError(f"a campaign named {campaign.name!r} is already there; name this one differently.")
-    for dataset_id in {campaign.dataset_id, test_dataset_id or campaign.dataset_id}:
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    """A campaign that has no id yet."""
+
+    name: str
+    dataset_id: int
+    test_dataset_id: int | None
+    config: JsonObject
+    seed: int
+
+
+def create(connection: Connection, new: NewCampaign, held_out: Mapping[str, Role]) -> Campaign:
+    """Store a campaign, let the items of its data sets join, import their given labels."""
+    if find(connection, new.name) is not None:
+        raise StoreError(f"a campaign named {new.name!r} is already there; name this one differently.")
+    joining = [(new.dataset_id, Role.POOL)]
+    if new.test_dataset_id is not None:  # first, so that an item of both data sets is a test item
+        joining.insert(0, (new.test_dataset_id, Role.TEST))
+    for dataset_id, _ in joining:
         datasets.require_ready(connection, dataset_id)
-    values = {
-        "name": campaign.name,
-        "dataset_id": campaign.dataset_id,
-        "test_dataset_id": test_dataset_id,
-        "config": campaign.config,
-        "seed": campaign.seed,
-        "lease_epoch": 0,
-        "created_at": now(connection),
-    }
-    created = connection.execute(insert(CampaignRow).values(values).returning(*_COLUMNS)).one()
-    campaign_id = int(created.campaign_id)
-    if test_dataset_id is not None:  # first, so that an item of both data sets is a test item
-        _join(connection, campaign_id, test_dataset_id, Role.TEST, from_round=0)
-    _join(connection, campaign_id, campaign.dataset_id, Role.POOL, from_round=0)
-    _hold_out(connection, campaign_id, held_out)
-    for dataset_id in {campaign.dataset_id, test_dataset_id or campaign.dataset_id}:
-        _import_labels(connection, campaign_id, dataset_id)
-    return Campaign(*created)
+    created = insert(CampaignRow).values(**asdict(new), lease_epoch=0, created_at=now(connection))
+    campaign = Campaign(*connection.execute(created.returning(*_COLUMNS)).one())
+    for dataset_id, role in joining:
+        _join(connection, campaign.campaign_id, dataset_id, role, from_round=0)
+    _hold_out(connection, campaign.campaign_id, held_out)
+    for dataset_id, _ in joining:
+        _import_labels(connection, campaign.campaign_id, dataset_id)
+    return campaign
 
 
 def find(connection: Connection, name: str) -> Campaign | None:
@@ -67,12 +79,16 @@ def all_of_them(connection: Connection) -> list[Campaign]:
 
 def update_config(connection: Connection, campaign_id: int, config: JsonObject) -> None:
     """Replace the config."""
-    connection.execute(update(CampaignRow).where(CampaignRow.campaign_id == campaign_id).values(config=config))
+    connection.execute(
+        update(CampaignRow).where(CampaignRow.campaign_id == campaign_id).values(config=config)
+    )
 
 
 def begin_extension(connection: Connection, campaign_id: int, key: str) -> Dataset:
     """An unready data set for rows to come; unseen until ``finish_extension`` joins it."""
-    name = connection.scalars(select(CampaignRow.name).where(CampaignRow.campaign_id == campaign_id)).one_or_none()
+    name = connection.scalars(
+        select(CampaignRow.name).where(CampaignRow.campaign_id == campaign_id)
+    ).one_or_none()
     if name is None:
         raise StoreError(f"there is no campaign number {campaign_id}.")
     prefix = f"extension of campaign {campaign_id} "
@@ -92,7 +108,9 @@ def finish_extension(connection: Connection, campaign_id: int, dataset_id: int) 
     newest = connection.scalars(
         select(func.max(RoundRow.round_index)).where(RoundRow.campaign_id == campaign_id)
     ).one()
-    known = exists().where(CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id)
+    known = exists().where(
+        CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id
+    )
     connection.execute(delete(ItemRow).where(ItemRow.dataset_id == dataset_id, known))
     joined = _join(
         connection, campaign_id, dataset_id, Role.POOL, from_round=0 if newest is None else newest + 1
@@ -122,7 +140,9 @@ def pool_ids(connection: Connection, campaign_id: int, round_index: int) -> list
         QueryRow.item_id == CampaignItemRow.item_id,
         QueryRow.round_index < round_index,
     )
-    free = _of_role(campaign_id, Role.POOL).where(CampaignItemRow.from_round <= round_index, ~imported, ~asked)
+    free = _of_role(campaign_id, Role.POOL).where(
+        CampaignItemRow.from_round <= round_index, ~imported, ~asked
+    )
     return sorted(stream(connection, free))
 
 
@@ -159,18 +179,20 @@ def _require(known: Iterable[str], item_ids: Iterable[str]) -> None:
         raise StoreError(f"the item {missing[0]!r}{more} is not in the campaign.")
 
 
-def _of_role(campaign_id: int, role: Role):  # type: ignore[no-untyped-def]
+def _of_role(campaign_id: int, role: Role) -> Select[str]:
     return select(CampaignItemRow.item_id).where(
         CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.role == role.value
     )
 
 
-def _same_item():  # type: ignore[no-untyped-def]
+def _same_item() -> ColumnElement[bool]:
     return (CampaignItemRow.dataset_id == ItemRow.dataset_id) & (CampaignItemRow.item_id == ItemRow.item_id)
 
 
 def _join(connection: Connection, campaign_id: int, dataset_id: int, role: Role, from_round: int) -> int:
-    known = exists().where(CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id)
+    known = exists().where(
+        CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id
+    )
     joining = select(
         literal(campaign_id), ItemRow.item_id, ItemRow.dataset_id, literal(role.value), literal(from_round)
     ).where(ItemRow.dataset_id == dataset_id, ~known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -86,7 +87,7 @@ class SafeText(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: D102
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else storable_text(value)
 
 
@@ -96,13 +97,13 @@ class UtcTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: D102
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: D102
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -114,8 +115,8 @@ class Real(TypeDecorator[float]):
     impl = Double
     cache_ok = True
 
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: D102
-        if value is not None and value != value:  # noqa: PLR0124 (NaN)
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        if value is not None and math.isnan(value):
             raise StoreError(
                 "a statistic is NaN and was not stored; this is a defect of the step that computed it."
             )
@@ -128,10 +129,10 @@ class Floats(TypeDecorator[Any]):
     impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: FloatArray | None, dialect: Dialect) -> bytes | None:  # noqa: D102
+    def process_bind_param(self, value: FloatArray | None, dialect: Dialect) -> bytes | None:
         return None if value is None else np.ascontiguousarray(value, dtype="<f8").tobytes()
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> FloatArray | None:  # noqa: D102
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> FloatArray | None:
         return None if value is None else np.frombuffer(value, dtype="<f8").astype(np.float64)
 
 

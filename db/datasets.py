@@ -75,7 +75,9 @@ def item_ids(connection: Connection, dataset_id: int) -> list[str]:
 
 def require_ready(connection: Connection, dataset_id: int) -> None:
     """Refuse a data set that is missing or half imported."""
-    ready = connection.scalars(select(DatasetRow.ready).where(DatasetRow.dataset_id == dataset_id)).one_or_none()
+    ready = connection.scalars(
+        select(DatasetRow.ready).where(DatasetRow.dataset_id == dataset_id)
+    ).one_or_none()
     if not ready:
         raise StoreError("the data set of the campaign is not imported completely; import it again.")
 

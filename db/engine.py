@@ -86,7 +86,8 @@ class Database:
             reraise=True,
         )
         try:
-            return attempts(_transaction, engine, body)
+            done: T = attempts(_transaction, engine, body)
+            return done
         except SQLAlchemyError as exc:
             raise translated(exc, self.location) from exc
         except OverflowError as exc:
@@ -201,5 +202,5 @@ _ADVICE = {
     "disk I/O error": "the disk cannot be read or written (disk I/O error). Check the disk, then run again.",
     "database is locked": "another program kept it locked for too long. End that program and run again.",
     "no such table": "lacks a table. Look at it with `star-al db check`.",
-    "password authentication failed": "wrong user or password. Check database.url and its environment variable.",
+    "password authentication failed": "wrong user or password. Check database.url and the environment.",
 }

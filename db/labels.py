@@ -11,7 +11,7 @@ from db.columns import same_json
 from db.statements import now, pages
 from db.tables import CampaignItemRow, LabelRow
 from star_al.errors import StoreError
-from star_al.types import Label, Role
+from star_al.types import JsonValue, Label, Role
 
 COLUMNS = (LabelRow.item_id, LabelRow.value, LabelRow.version, LabelRow.source, LabelRow.round_index)
 """Of a ``Label``, in order."""
@@ -72,7 +72,9 @@ def _append_page(connection: Connection, campaign_id: int, labels: Sequence[Labe
     return len(rows)
 
 
-def _newest(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[int, object]]:
+def _newest(
+    connection: Connection, campaign_id: int, item_ids: Sequence[str]
+) -> dict[str, tuple[int, JsonValue]]:
     chosen = (
         select(LabelRow.item_id, LabelRow.version, LabelRow.value)
         .where(LabelRow.campaign_id == campaign_id, LabelRow.item_id.in_(item_ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from db.engine import Database
 from db.statements import now
@@ -17,7 +17,9 @@ from star_al.types import Lease
 def holder(connection: Connection, campaign_id: int) -> tuple[str | None, float]:
     """Who holds the campaign, null when it is free or expired, and the seconds left."""
     row = connection.execute(
-        select(CampaignRow.lease_owner, CampaignRow.lease_expires).where(CampaignRow.campaign_id == campaign_id)
+        select(CampaignRow.lease_owner, CampaignRow.lease_expires).where(
+            CampaignRow.campaign_id == campaign_id
+        )
     ).one_or_none()
     if row is None:
         raise StoreError(f"there is no campaign number {campaign_id}.")
@@ -25,7 +27,9 @@ def holder(connection: Connection, campaign_id: int) -> tuple[str | None, float]
     return (row.lease_owner if left > 0 else None), left
 
 
-def take(connection: Connection, campaign_id: int, owner: str, seconds: float, dead: str | None) -> Lease | None:
+def take(
+    connection: Connection, campaign_id: int, owner: str, seconds: float, dead: str | None
+) -> Lease | None:
     """The lease, if the campaign is free, expired, or held by ``dead``; else null.
 
     One guarded UPDATE, so that of several controllers that try at once exactly one succeeds.
@@ -53,7 +57,7 @@ def take(connection: Connection, campaign_id: int, owner: str, seconds: float, d
 def acquire(
     database: Database, campaign_id: int, owner: str, seconds: float, may_take: Callable[[str], bool]
 ) -> Lease:
-    """Take the lease. ``may_take`` is asked between transactions, as it may look at processes or ask a host."""
+    """Take the lease. ``may_take`` is asked between transactions, as it may take its time."""
     present, _ = database.read(lambda connection: holder(connection, campaign_id))
     dead = present if present is not None and may_take(present) else None
     lease = database.write(
@@ -77,7 +81,9 @@ def renew(connection: Connection, lease: Lease, seconds: float) -> None:
 
 def release(connection: Connection, lease: Lease) -> None:
     """Give the campaign back, if it is still held with this lease."""
-    connection.execute(update(CampaignRow).where(_is_current(lease)).values(lease_owner=None, lease_expires=None))
+    connection.execute(
+        update(CampaignRow).where(_is_current(lease)).values(lease_owner=None, lease_expires=None)
+    )
 
 
 def fence(connection: Connection, lease: Lease) -> None:
@@ -95,12 +101,12 @@ def fence(connection: Connection, lease: Lease) -> None:
     if (row.lease_owner, row.lease_epoch) != (lease.owner, lease.epoch):
         now_with = f"now {row.lease_owner} runs it" if row.lease_owner else "it was given back"
         raise LeaseLostError(
-            f"campaign {row.name!r}: {lease.owner} no longer holds it ({now_with}). Nothing was written; follow it "
-            "with `star-al status`, or run again once it is free."
+            f"campaign {row.name!r}: {lease.owner} no longer holds it ({now_with}). Nothing was "
+            "written; follow it with `star-al status`, or run again once it is free."
         )
 
 
-def _is_current(lease: Lease):  # type: ignore[no-untyped-def]
+def _is_current(lease: Lease) -> ColumnElement[bool]:
     return (
         (CampaignRow.campaign_id == lease.campaign_id)
         & (CampaignRow.lease_owner == lease.owner)

@@ -60,7 +60,6 @@ def upgrade(url: str) -> str:
     """
     database = Database(url)
     try:
-        # A SQLite transaction alone cannot hold what Alembic's batch mode does, which the connection's lock covers.
         return database.write(lambda connection: _upgrade(connection, database.location))
     except CommandError as exc:
         raise SchemaError(f"{database.location}: cannot be upgraded ({exc}).") from exc
@@ -150,8 +149,8 @@ def _require_head(connection: Connection, where: str) -> None:
         )
     if current != head():
         raise SchemaError(
-            f"{where}: the schema is at version {current}, this program needs {head()}. Make a backup, then run "
-            "`star-al db upgrade CONFIG`."
+            f"{where}: the schema is at version {current}, this program needs {head()}. Make a backup, "
+            "then run `star-al db upgrade CONFIG`."
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, select, update
+from sqlalchemy import Connection, Delete, Row, delete, exists, select, update
 
 from db import campaigns, labels
 from db.statements import insert_new, now, pages, upsert
@@ -122,7 +122,7 @@ def _require(connection: Connection, campaign_id: int, query_ids: Sequence[str])
         raise StoreError(f"the query {missing[0]!r} was never asked in this campaign; nothing was written.")
 
 
-def _unasked(campaign_id: int, query_ids: Sequence[str]):  # type: ignore[no-untyped-def]
+def _unasked(campaign_id: int, query_ids: Sequence[str]) -> Delete:
     has_task = exists().where(
         ExternalTaskRow.campaign_id == campaign_id, ExternalTaskRow.query_id == QueryRow.query_id
     )

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from db.labels import COLUMNS as LABEL_COLUMNS
 from db.statements import insert_new, now, table_of
-from db.tables import AdapterRow, CalibrationBinRow, EvaluationRow, LabelRow, RoundLabelRow, RoundRow, ScoreTableRow
+from db.tables import (
+    AdapterRow,
+    CalibrationBinRow,
+    EvaluationRow,
+    LabelRow,
+    RoundLabelRow,
+    RoundRow,
+    ScoreTableRow,
+)
 from star_al.errors import StoreError
 from star_al.types import (
     Adapter,
@@ -42,7 +50,9 @@ _BIN_COLUMNS = (
 
 def all_of_them(connection: Connection, campaign_id: int) -> list[Round]:
     """All rounds in order."""
-    chosen = select(table_of(RoundRow)).where(RoundRow.campaign_id == campaign_id).order_by(RoundRow.round_index)
+    chosen = (
+        select(table_of(RoundRow)).where(RoundRow.campaign_id == campaign_id).order_by(RoundRow.round_index)
+    )
     return [_round(row) for row in connection.execute(chosen)]
 
 
@@ -75,8 +85,27 @@ def training_labels(connection: Connection, campaign_id: int, round_index: int) 
     return sorted((Label(*row) for row in connection.execute(chosen)), key=lambda label: label.item_id)
 
 
-def save(connection: Connection, campaign_id: int, round_: Round) -> None:
-    """The round's new values."""
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What a step made beside the round's own values; empty means that it made none."""
+
+    adapter: Adapter | None
+    evaluations: Sequence[Evaluation]
+    ranking: Sequence[ScoreRow]
+
+
+def save(connection: Connection, campaign_id: int, round_: Round, products: Products) -> None:
+    """The round's new values; products take the place of what the round had of them."""
+    if products.adapter is not None:
+        _save_adapter(connection, products.adapter)
+    _update(connection, campaign_id, round_)
+    if products.evaluations:
+        _replace_evaluations(connection, campaign_id, round_.index, products.evaluations)
+    if products.ranking:
+        _replace_ranking(connection, campaign_id, round_.index, products.ranking)
+
+
+def _update(connection: Connection, campaign_id: int, round_: Round) -> None:
     changed = (
         update(RoundRow)
         .where(RoundRow.campaign_id == campaign_id, RoundRow.round_index == round_.index)
@@ -86,7 +115,7 @@ def save(connection: Connection, campaign_id: int, round_: Round) -> None:
         raise StoreError(f"round {round_.index} was never started; nothing was written.")
 
 
-def save_adapter(connection: Connection, adapter: Adapter) -> None:
+def _save_adapter(connection: Connection, adapter: Adapter) -> None:
     """A trained artefact; the same hash is the same artefact."""
     insert_new(connection, AdapterRow, [{**asdict(adapter), "created_at": now(connection)}])
 
@@ -98,7 +127,7 @@ def adapter(connection: Connection, sha256: str) -> Adapter | None:
     return None if row is None else Adapter(*row)
 
 
-def replace_evaluations(
+def _replace_evaluations(
     connection: Connection, campaign_id: int, round_index: int, evaluations: Sequence[Evaluation]
 ) -> None:
     """Put these in the place of the round's evaluations and their bins."""
@@ -126,8 +155,8 @@ def evaluations(connection: Connection, campaign_id: int, round_index: int) -> l
         .where(CalibrationBinRow.campaign_id == campaign_id, CalibrationBinRow.round_index == round_index)
         .order_by(CalibrationBinRow.position)
     )
-    for model, scaling, *bin_ in connection.execute(chosen):
-        bins.setdefault((model, scaling), []).append(CalibrationBin(*bin_))
+    for row in connection.execute(chosen):
+        bins.setdefault((row.model, row.scaling), []).append(CalibrationBin(*row[2:]))
     rows = connection.execute(
         select(table_of(EvaluationRow))
         .where(EvaluationRow.campaign_id == campaign_id, EvaluationRow.round_index == round_index)
@@ -136,7 +165,7 @@ def evaluations(connection: Connection, campaign_id: int, round_index: int) -> l
     return [_evaluation(row, tuple(bins.get((row.model, row.scaling), ()))) for row in rows]
 
 
-def replace_ranking(
+def _replace_ranking(
     connection: Connection, campaign_id: int, round_index: int, ranking: Sequence[ScoreRow]
 ) -> None:
     """Put this in the place of the round's ranking."""

@@ -9,7 +9,10 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from db import annotations, base_scores, campaigns, datasets, labels, leases, migrate, queries, record, rounds
+from db import annotations as annotations_
+from db import base_scores, campaigns, datasets, leases, migrate, record, rounds
+from db import labels as labels_
+from db import queries as queries_
 from db.engine import Database
 from db.statements import pages
 from star_al.errors import StoreError
@@ -114,7 +117,7 @@ class SqlStore(Store):
         try:
             self.add_items(extension.dataset_id, items)
             return self._database.write(
-                lambda c: campaigns.finish_extension(c, campaign_id, extension.dataset_id)
+                lambda c: campaigns.finish_extension(c, campaign_id, extension.dataset_id), repeatable=False
             )
         except BaseException:
             with suppress(StoreError):  # the first error is the one to tell
@@ -148,19 +151,21 @@ class SqlStore(Store):
     # -- labels and annotations ------------------------------------------------------------------------
 
     def labels(self, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
-        return self._read(lambda c: labels.in_force(c, campaign_id, role))
+        return self._read(lambda c: labels_.in_force(c, campaign_id, role))
 
     def label_versions(self, campaign_id: int, item_id: str) -> list[Label]:
-        return self._read(lambda c: labels.versions(c, campaign_id, item_id))
+        return self._read(lambda c: labels_.versions(c, campaign_id, item_id))
 
-    def add_labels(self, lease: Lease, new: Sequence[Label]) -> int:
-        return self._fenced(lease, lambda c: labels.append(c, lease.campaign_id, new))
+    def add_labels(self, lease: Lease, labels: Sequence[Label]) -> int:
+        return self._fenced(lease, lambda c: labels_.append(c, lease.campaign_id, labels))
 
-    def mirror(self, lease: Lease, annotator: str, new: Sequence[Annotation]) -> int:
-        return self._fenced(lease, lambda c: annotations.mirror(c, lease.campaign_id, annotator, new))
+    def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
+        return self._fenced(
+            lease, lambda c: annotations_.mirror(c, lease.campaign_id, annotator, annotations)
+        )
 
     def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
-        return self._read(lambda c: annotations.find(c, campaign_id, query_ids))
+        return self._read(lambda c: annotations_.find(c, campaign_id, query_ids))
 
     # -- rounds ----------------------------------------------------------------------------------------
 
@@ -189,14 +194,14 @@ class SqlStore(Store):
         def commit(connection: Connection) -> None:
             rounds.save(connection, lease.campaign_id, round_, products)
             if queries:
-                _queries.replace(connection, lease.campaign_id, round_.index, queries)
+                queries_.replace(connection, lease.campaign_id, round_.index, queries)
             record.add_event(connection, lease.campaign_id, event)
 
         self._fenced(lease, commit)
 
-    def add_queries(self, lease: Lease, new: Sequence[Query], event: Event) -> None:
+    def add_queries(self, lease: Lease, queries: Sequence[Query], event: Event) -> None:
         def add(connection: Connection) -> None:
-            queries.add(connection, lease.campaign_id, new)
+            queries_.add(connection, lease.campaign_id, queries)
             record.add_event(connection, lease.campaign_id, event)
 
         self._fenced(lease, add)
@@ -213,13 +218,13 @@ class SqlStore(Store):
     # -- queries ---------------------------------------------------------------------------------------
 
     def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
-        return self._read(lambda c: queries.find(c, campaign_id, round_index))
+        return self._read(lambda c: queries_.find(c, campaign_id, round_index))
 
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
-        self._fenced(lease, lambda c: queries.save_tasks(c, lease.campaign_id, tasks))
+        self._fenced(lease, lambda c: queries_.save_tasks(c, lease.campaign_id, tasks))
 
     def settle(self, lease: Lease, labels: Sequence[tuple[str, Label]], skipped: Sequence[str]) -> None:
-        self._fenced(lease, lambda c: queries.settle(c, lease.campaign_id, labels, skipped))
+        self._fenced(lease, lambda c: queries_.settle(c, lease.campaign_id, labels, skipped))
 
     # -- base predictions ------------------------------------------------------------------------------
 

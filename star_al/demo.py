@@ -71,7 +71,9 @@ def prepare_demo(folder: Path, say: Say) -> Path:
     """
     campaign, test, pool = (folder / name for name in ("campaign.yaml", "test.jsonl", "pool.jsonl"))
     if campaign.is_file() and not (test.is_file() and pool.is_file()):
-        raise ConfigError(f"{campaign} is not the demo's campaign. Name another folder with --folder.")
+        raise ConfigError(
+            f"{campaign} has none of the demo's data beside it. Name another folder with --folder."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (test.is_file() and pool.is_file()):
@@ -81,8 +83,8 @@ def prepare_demo(folder: Path, say: Say) -> Path:
             _write(campaign, campaign_text(model))
     except OSError as exc:
         raise StoreError(
-            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 1 GB in {cache_folder()} "
-            "(STAR_AL_CACHE names another place) and 50 MB in its own folder (--folder)."
+            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 500 MB in {cache_folder()} "
+            "(STAR_AL_CACHE names another place) and 100 MB in its own folder (--folder)."
         ) from exc
     return campaign
 

@@ -176,9 +176,9 @@ def _annotator(
         return {"kind": "oracle", "gold": gold}
     state = "no column is" if gold is None else f"column {gold!r} is not"
     raise ConfigError(
-        f"{table.name}: {state} filled with labels in every row, and people cannot be asked yet: labelling by "
-        "people in Label Studio arrives with the next release. To rehearse, give --label-column with a fully "
-        "labelled file."
+        f"{table.name}: {state} filled with labels in every row, and people cannot be asked yet: labelling "
+        "by people in Label Studio arrives with the next release. To rehearse, give --label-column with a "
+        "fully labelled file."
     )
 
 
@@ -274,6 +274,7 @@ COMMENTS = {
     "data.id": "your own id column, or null",
     "data.label": "a column of labels that people have given already; they start round 0",
     "data.options": "multiple choice: a column of lists, several columns, or {pattern: …} on the text",
+    "data.options.pattern": "each match is one option, in its group (?P<option>…), and leaves the text",
     "task": "what is asked about each text",
     "task.kind": "classification | multiple_choice",
     "task.labels": "a name, or {name: …, verbaliser: how the model says it}",

@@ -201,9 +201,7 @@ class Loop:
         self._collect_open()
         asked = [q for q in self.store.queries(self.campaign_id, round_.index) if q.purpose is Role.POOL]
         skipped = sum(query.state is QueryState.SKIPPED for query in asked)
-        round_ = replace(
-            round_, state=RoundState.COLLECTED, skipped=skipped, labels_bought=self._labels_bought()
-        )
+        round_ = replace(round_, state=RoundState.COLLECTED, skipped=skipped)
         message = f"{len(asked) - skipped} labels, {skipped} skipped"
         return self._commit(round_, "collect", message, watch)
 

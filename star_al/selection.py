@@ -56,13 +56,12 @@ def select_batch(
         return _random_batch(parts, round_, spec, size)
     scores = _read_scores(parts, score_file, round_, spec)
     order = rank_order(scores.blended_N, scores.item_ids)
-    rank_of = {scores.item_ids[position]: rank for rank, position in enumerate(order, 1)}
     chosen = _choose(scores, spec, size, rng.generator(parts.campaign.seed, round_.index, "select"))
-    positions = {item_id: position for position, item_id in enumerate(scores.item_ids)}
+    place_of = _places(scores.item_ids, order, frozenset(chosen))
     items = parts.store.items(parts.campaign.campaign_id, chosen)
     guesses = _guesses(parts, score_file, items)
     reasons = [
-        _reason(scores, positions[item.item_id], rank_of[item.item_id], spec, guess)
+        _reason(scores, *place_of[item.item_id], spec, guess)
         for item, guess in zip(items, guesses, strict=True)
     ]
     return Selection(
@@ -116,6 +115,15 @@ def _choose(scores: _Scores, spec: CampaignSpec, size: int, random: np.random.Ge
     if batch.kind == "power":
         return power_sample(scores.blended_N, scores.item_ids, size, batch.beta, random)
     return top_k(scores.blended_N, scores.item_ids, size)
+
+
+def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) -> dict[str, tuple[int, int]]:
+    """Position and rank (from 1) of the chosen items."""
+    return {
+        item_ids[position]: (int(position), rank)
+        for rank, position in enumerate(order, 1)
+        if item_ids[position] in chosen
+    }
 
 
 def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tuple[JsonValue, float]]:

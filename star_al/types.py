@@ -270,8 +270,8 @@ class Histogram:
 class Round:
     """One round of a campaign, as stored. Fields are null until the step that fills them.
 
-    ``labels`` counts the labels trained on; ``labels_bought`` every human label so far (start, audit,
-    calibration and repeats included).
+    ``labels`` counts the labels trained on; ``labels_bought`` every human label there was when the round's
+    model was measured (start, audit and calibration included), which is what that model cost.
     """
 
     index: int

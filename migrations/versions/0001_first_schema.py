@@ -18,9 +18,9 @@ JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 HISTORY_COMMENT = (
     "One row a round. accuracy, accuracy_low, accuracy_high, macro_f1, nll, brier and ece are of the adapted "
-    "model, scaled by its temperature where one was fitted, else raw. base_accuracy, base_nll and base_ece are of "
-    "the base model, contextually calibrated where the campaign does so, else raw. nll in nats, brier 0 to 2, "
-    "ece over 15 equal-width bins, seconds summed over the steps."
+    "model, scaled by its temperature where one was fitted, else raw. base_accuracy, base_nll and base_ece are "
+    "of the base model, contextually calibrated where the campaign does so, else raw. nll in nats, brier 0 to "
+    "2, ece over 15 equal-width bins, seconds summed over the steps."
 )
 
 HISTORY_VIEW = """
@@ -240,7 +240,8 @@ def _rounds() -> None:
         sa.Column("seconds_total", sa.Double(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "state IN ('started', 'fitted', 'evaluated', 'decided', 'scored', 'selected', 'pushed', 'collected', 'stopped')",
+            "state IN ('started', 'fitted', 'evaluated', 'decided', 'scored', 'selected', 'pushed', "
+            "'collected', 'stopped')",
             name=op.f("ck_rounds_state"),
         ),
         sa.CheckConstraint("round_index >= 0", name=op.f("ck_rounds_round_index")),

@@ -25,9 +25,12 @@ def open_store(file: CampaignFile, *, create: bool = False) -> Store:
     Raises:
         StoreError: it cannot be reached, or is at another schema version.
     """
+    from db import migrate
     from db.store import SqlStore
 
-    return SqlStore.open(file.database_url, create=create)
+    if create and migrate.is_empty(file.database_url):
+        migrate.upgrade(file.database_url)
+    return SqlStore.open(file.database_url)
 
 
 def open_learner(file: CampaignFile, rounds: list[Round]) -> Learner:

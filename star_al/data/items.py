@@ -60,16 +60,16 @@ def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> It
         yield item
     if not found:
         raise DataError(f"{source.table.name}: all {counts.rows} texts in column {source.text!r} are empty.")
-    reader.check_label_column_seen()
+    reader.check_columns_seen()
 
 
 def read_texts(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[Item]:
-    """Like ``read_items`` without looking at labels, for texts to predict; the id column may be missing.
+    """Like ``read_items`` without looking at labels and ids, for texts to predict; their columns may be missing.
 
     Raises:
         DataError: as ``read_items``.
     """
-    unlabelled = replace(source, label=None, gold=None)
+    unlabelled = replace(source, id=None, label=None, gold=None)
     for source_item in read_items(unlabelled, task, counts):
         yield source_item.item
 
@@ -98,7 +98,7 @@ class _ItemReader:
         self._source, self._task, self._counts = source, task, counts
         pattern = source.options.pattern if isinstance(source.options, OptionsPattern) else None
         self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None
-        self._saw_label = source.label is None
+        self._unseen = {source.id, source.label} - {None}
 
     def item(self, row: Row) -> SourceItem | None:
         """The row's item, or null where its text is empty."""
@@ -115,17 +115,15 @@ class _ItemReader:
         fields = {name: value for name, value in values.items() if not self._restorable(name, value)}
         if keys and "".join(keys) != LETTERS[: len(keys)]:
             fields[OPTION_KEYS] = list(keys)
-        item = Item(content_id(text, options), text, options, self._external_id(values), fields)
-        if self._source.gold is not None and self._answer(row, values, item, self._source.gold) is None:
-            raise self._error(
-                row, f"column {self._source.gold!r} is empty, but every row needs its label there."
-            )
+        item = Item(content_id(text, options), text, options, self._external_id(row, values), fields)
+        if self._source.gold is not None:
+            self._gold(row, values, item, self._source.gold)
         return SourceItem(item, self._given_label(row, values, item))
 
-    def check_label_column_seen(self) -> None:
-        """Refuse a label column that no row has."""
-        if not self._saw_label:
-            raise DataError(f"{self._source.table.name}: no row has the label column {self._source.label!r}.")
+    def check_columns_seen(self) -> None:
+        """Refuse an id or label column that no row has."""
+        for name in sorted(name for name in self._unseen if name is not None):
+            raise DataError(f"{self._source.table.name}: no row has the column {name!r}.")
 
     # -- columns ---------------------------------------------------------------------------------------
 
@@ -137,24 +135,30 @@ class _ItemReader:
             return str(raw)
         raise self._error(row, f"column {self._source.text!r} holds a {type(raw).__name__}, not a text.")
 
-    def _external_id(self, values: dict[str, JsonValue]) -> str | None:
-        raw = values.get(self._source.id) if self._source.id is not None else None
-        return None if raw is None else str(raw)
+    def _external_id(self, row: Row, values: dict[str, JsonValue]) -> str | None:
+        return None if (raw := self._optional(row, values, self._source.id)) is None else str(raw)
 
     def _given_label(self, row: Row, values: dict[str, JsonValue], item: Item) -> JsonValue:
-        label = self._source.label
-        if label is None or (label not in values and self._source.table.is_sparse):
-            return None
-        self._saw_label = True
-        return self._answer(row, values, item, label)
+        raw = self._optional(row, values, self._source.label)
+        return self._answer(row, item, self._source.label, raw)
 
-    def _answer(self, row: Row, values: dict[str, JsonValue], item: Item, column: str) -> JsonValue:
+    def _gold(self, row: Row, values: dict[str, JsonValue], item: Item, column: str) -> None:
+        """Check that the gold column answers."""
+        if self._answer(row, item, column, self._column(row, values, column)) is None:
+            raise self._error(row, f"column {column!r} is empty; every row needs its label there.")
+
+    def _answer(self, row: Row, item: Item, column: str | None, raw: JsonValue) -> JsonValue:
         try:
-            return parse_answer(self._task, item, self._column(row, values, column))
+            return parse_answer(self._task, item, raw)
         except DataError as exc:
-            if str(exc).startswith(self._source.table.name):
-                raise
             raise self._error(row, f"column {column!r}: {exc}") from exc
+
+    def _optional(self, row: Row, values: dict[str, JsonValue], name: str | None) -> JsonValue:
+        """A column that rows may lack where their format allows it; null when the source has none."""
+        if name is None or (name not in values and self._source.table.is_sparse):
+            return None
+        self._unseen.discard(name)
+        return self._column(row, values, name)
 
     def _column(self, row: Row, values: dict[str, JsonValue], name: str) -> JsonValue:
         if name in values:

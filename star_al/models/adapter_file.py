@@ -39,7 +39,7 @@ class LoraWeights:
 def save_adapter(
     folder: Path,
     tensors: Mapping[str, Tensor],
-    config: peft.LoraConfig,
+    config: peft.PeftConfig,
     *,
     base: str,
     dropout: float,
@@ -50,11 +50,12 @@ def save_adapter(
     Raises:
         StoreError: the folder cannot be written.
     """
-    settings = config.to_dict() | {
+    plain: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+    settings = plain | {
         "base_model_name_or_path": base,
         "lora_dropout": dropout,
         "inference_mode": True,
-        "target_modules": sorted(config.target_modules or ()),
+        "target_modules": sorted(plain["target_modules"]),
     }
     try:
         save_file(

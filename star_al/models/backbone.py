@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers.utils import logging as hf_logging
 
 from star_al.errors import ModelError
@@ -35,17 +35,18 @@ _FILES_OF_A_MODEL = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 @contextmanager
 def quiet() -> Iterator[None]:
     """Neither progress bars nor warnings of transformers and peft within; their settings come back after."""
-    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
+    logs: Any = hf_logging
+    verbosity, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        hf_logging.set_verbosity(verbosity)
+        logs.set_verbosity(verbosity)
         if bars:
-            hf_logging.enable_progress_bar()
+            logs.enable_progress_bar()
 
 
 def resolve_device(name: str) -> torch.device:
@@ -77,8 +78,10 @@ def resolve_dtype(name: str, device: torch.device) -> str:
 
 
 def _matmul_seconds(dtype: torch.dtype) -> float:
-    """The best of five products of the size of a small model's layer: with matrix units bfloat16 wins by
-    far, without them it loses by far, so that noise does not flip the answer."""
+    """The best of five products of the size of a small model's layer.
+
+    With matrix units bfloat16 wins by far, without them it loses by far, so noise does not flip the answer.
+    """
     left, right = torch.ones(512, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
     seconds = []
     for _ in range(6):
@@ -200,9 +203,10 @@ class Backbone:
         Raises:
             ModelError: the weights are damaged, incomplete or do not fit into memory.
         """
+        auto: Any = transformers.AutoModelForCausalLM
         try:
             with quiet():
-                model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                model, report = auto.from_pretrained(
                     self.folder,
                     config=self.config,
                     dtype=DTYPES[self.dtype],

@@ -108,7 +108,7 @@ class LoraLearner:
         ]
 
     def _priors(self, items: Sequence[Item]) -> list[FloatArray | None]:
-        """Predictions for a content-free text: one for all items of a classification, one an item with options."""
+        """Predictions for a content-free text: one for all, or with options one an item."""
         if not self._task.is_multiple_choice:
             return [self._class_prior] * len(items)
         blank = [self.prompts.encode_content_free(item) for item in items]
@@ -118,7 +118,8 @@ class LoraLearner:
     @cached_property
     def _class_prior(self) -> FloatArray:
         blank = self.prompts.encode_content_free(Item(item_id="content-free", text=""))
-        return self._scores([blank], None, [None], 0, _nowhere).log_probs_N_K_C[0, 0]
+        prior: FloatArray = self._scores([blank], None, [None], 0, _nowhere).log_probs_N_K_C[0, 0]
+        return prior
 
     # -- adapter -------------------------------------------------------------------------------------------
 

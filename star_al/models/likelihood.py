@@ -10,7 +10,7 @@ from star_al.models.readout import Readout
 
 
 def label_log_likelihoods(readout: Readout, batch: Batch) -> Tensor:
-    """log p(all tokens of a label | prompt), (B, C) float32, up to a constant of each prompt.
+    """Log p(all tokens of a label | prompt), (B, C) float32, up to a constant of each prompt.
 
     The constant is the normaliser of a label's first token, which all labels of a prompt share and a softmax
     over them cancels; with single-token labels no logit beyond the labels' own is ever computed. Labels that
@@ -30,5 +30,5 @@ def label_log_likelihoods(readout: Readout, batch: Batch) -> Tensor:
 
 
 def label_log_probs(readout: Readout, batch: Batch) -> Tensor:
-    """log p(label | prompt) by a softmax over the prompt's labels (methods, section 1), (B, C) float32."""
+    """Log p(label | prompt) by a softmax over the prompt's labels (methods, section 1), (B, C) float32."""
     return label_log_likelihoods(readout, batch).log_softmax(dim=-1)

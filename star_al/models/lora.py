@@ -82,7 +82,8 @@ def target_names(model: Any, spec: AdapterSpec) -> list[str]:
     for target in spec.target_modules:
         if not any(name == target or name.endswith("." + target) for name in modules):
             raise ModelError(
-                f"adapter.target_modules: {target!r} is no layer that can be adapted. There are: {', '.join(known)}."
+                f"adapter.target_modules: {target!r} is no layer that can be adapted. "
+                f"There are: {', '.join(known)}."
             )
     return sorted(spec.target_modules)
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from jinja2 import TemplateError
@@ -190,7 +191,7 @@ class PromptFormat:
     def _encode_fixed(self, index: int, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids if text else []
         if index == 0 and not self.is_chat:
-            start = self._tokenizer("", add_special_tokens=True).input_ids[:1]
+            start: list[int] = self._tokenizer("", add_special_tokens=True).input_ids[:1]
             if start == [self._tokenizer.bos_token_id]:
                 return start + ids
         return ids
@@ -207,13 +208,9 @@ class PromptFormat:
         return re.compile(f"(?={'|'.join(map(re.escape, words))})") if words else None
 
     def _encode_content(self, text: str) -> list[int]:
-        """Ids of plain text. What looks like a control token is cut after its first character and so is none."""
-        cuts = (
-            [0, *(match.start() + 1 for match in self._control.finditer(text)), len(text)]
-            if self._control
-            else []
-        )
-        pieces = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)] if len(cuts) > 2 else [text]
+        """Ids of plain text; what looks like a control token is cut after its first character."""
+        starts = [match.start() + 1 for match in self._control.finditer(text)] if self._control else []
+        pieces = [text[a:b] for a, b in pairwise([0, *starts, len(text)])]
         return [
             token for piece in pieces for token in self._tokenizer(piece, add_special_tokens=False).input_ids
         ]

@@ -72,9 +72,9 @@ class Readout:
         return self._finish(hidden_P_d, self.head.weight[tokens_U], None if bias is None else bias[tokens_U])
 
     def log_normalisers(self, hidden_P_d: Tensor) -> Tensor:
-        """log Σ exp of all logits of the vocabulary at P positions, (P,) float32, in bounded memory."""
+        """Log Σ exp of all logits of the vocabulary at P positions, (P,) float32, in bounded memory."""
         size = max(1024, _CHUNK_ELEMENTS // max(1, len(hidden_P_d)))
-        chunks = torch.arange(self.head.weight.shape[0], device=hidden_P_d.device).split(size)
+        chunks = torch.split(torch.arange(self.head.weight.shape[0], device=hidden_P_d.device), size)
         return torch.stack([self._part(hidden_P_d, tokens) for tokens in chunks]).logsumexp(dim=0)
 
     def _part(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Readout:
     # -- checks at loading -------------------------------------------------------------------------------
 
     def _probe(self, length: int) -> Tensor:
-        vocabulary = self.head.weight.shape[0]
+        vocabulary: int = self.head.weight.shape[0]
         return (torch.arange(length, device=self.device) * 7919 + 11) % vocabulary
 
     def _match_scale(self, model: Any, text_config: Any) -> None:

@@ -29,7 +29,7 @@ def train(
     seed: int,
     parent: LoraWeights | None,
     advance: Callable[[int, int], None],
-) -> tuple[Mapping[str, Tensor], peft.LoraConfig]:
+) -> tuple[Mapping[str, Tensor], peft.PeftConfig]:
     """Fit A and B to (prompt, label column) pairs by −log p(label | prompt) under the softmax over labels.
 
     Returns the tensors by peft's names and peft's configuration. The base model is left as it was.
@@ -46,7 +46,8 @@ def train(
             _optimise(backbone, model, examples, spec, seed, advance)
         except torch.OutOfMemoryError as exc:
             raise ModelError(
-                f"training ran out of memory on {backbone.device}. Lower adapter.batch_size or model.max_tokens."
+                f"training ran out of memory on {backbone.device}. "
+                "Lower adapter.batch_size or model.max_tokens."
             ) from exc
         tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}, model.peft_config[
@@ -76,7 +77,8 @@ def _optimise(
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
             raise ModelError(
                 f"training diverged at step {step + 1} of {total}: the loss is {loss.item():g}, its gradient "
-                f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}) or set model.dtype: float32."
+                f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}) "
+                "or set model.dtype: float32."
             )
         optimiser.step()
         optimiser.zero_grad()
@@ -131,7 +133,7 @@ def _start_from(model: nn.Module, parent: LoraWeights) -> None:
     names = {name: layer for name, layer in model.named_modules() if layer in set(lora_layers(model))}
     for name, layer in names.items():
         own = name.removeprefix("base_model.model.")
-        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight  # type: ignore[union-attr,index]
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         if own not in parent.a or a.shape != parent.a[own].shape or b.shape != parent.b[own].shape:
             raise ModelError(
                 f"warm start: the last adapter does not fit layer {own}. Set adapter.warm_start: false."

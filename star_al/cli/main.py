@@ -1,0 +1,147 @@
+"""`star-al`: its commands in one list, and the edge where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from star_al import __version__
+from star_al.cli import data, database, inspect, run, setup
+from star_al.cli.console import TerminatedError, complain
+from star_al.errors import StarALError
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes of a process that ended by SIGINT or SIGTERM, as shells have them."""
+
+EPILOG = (
+    "Exit codes: 0 done, 1 internal error or a replay that differs, 2 usage, campaign file or data, 3 database or "
+    "artefact folder, 4 annotation tool, 5 model, 6 waiting for labels, 130 and 143 stopped by Ctrl-C or SIGTERM."
+)
+
+
+@dataclass
+class _Settings:
+    """Global options, for the edge."""
+
+    debug: bool = False
+
+
+app = typer.Typer(
+    name="star-al",
+    help="Active-learning campaigns for language models: label less text, and know how sure the model is.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+databases = typer.Typer(help="Create, upgrade and check the database.", no_args_is_help=True)
+
+START, LOOK, USE, KEEP = "Start and run", "Look", "Data in and out", "Upkeep"
+app.command("demo", rich_help_panel=START)(setup.demo)
+app.command("init", rich_help_panel=START)(setup.init)
+app.command("run", rich_help_panel=START)(run.run)
+app.command("status", rich_help_panel=LOOK)(inspect.status)
+app.command("history", rich_help_panel=LOOK)(inspect.history)
+app.command("explain", rich_help_panel=LOOK)(inspect.explain)
+app.command("pictures", rich_help_panel=LOOK)(inspect.pictures)
+app.command("replay", rich_help_panel=LOOK)(run.replay)
+app.command("predict", rich_help_panel=USE)(data.predict)
+app.command("export", rich_help_panel=USE)(data.export)
+app.command("add-data", rich_help_panel=USE)(data.add_data)
+app.command("doctor", rich_help_panel=KEEP)(setup.doctor)
+databases.command("upgrade")(database.upgrade)
+databases.command("check")(database.check)
+app.add_typer(databases, name="db", rich_help_panel=KEEP)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"star-al {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="STAR_AL_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if isinstance(context.obj, _Settings):
+        context.obj.debug = debug
+    if not debug and not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of libraries; ours are lines of the progress display
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. The only place where errors of any kind end."""
+    _never_fail_on_characters()
+    settings = _Settings()
+    try:
+        with _sigterm_raises():
+            app(None if arguments is None else list(arguments), obj=settings)
+        return 0
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except TerminatedError:
+        return TERMINATED
+    except StarALError as exc:
+        _print_traceback(settings)
+        complain(f"star-al: {exc}")
+        return exc.exit_code
+    except Exception as exc:
+        _print_traceback(settings)
+        what = " ".join(f"{type(exc).__name__}: {exc}".split())
+        complain(f"star-al: internal error: {what[:500]}; run with --debug for the traceback")
+        return 1
+
+
+def _print_traceback(settings: _Settings) -> None:
+    if settings.debug:
+        import traceback
+
+        complain(traceback.format_exc())
+
+
+def _never_fail_on_characters() -> None:
+    """A terminal that cannot show "→" or half an emoji shows "?" instead."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that it unwinds like Ctrl-C and gives the lease back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise TerminatedError
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Progress displays: bars on a terminal, now and then a line elsewhere. Both write to stderr."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from star_al.cli.console import clean, complain, one_line
+
+if TYPE_CHECKING:
+    from star_al.ports import Advance, Progress
+
+BAR_AFTER = 0.5
+"""Seconds a task must run before its bar appears."""
+
+LINE_AFTER, LINE_EVERY = 2.0, 10.0
+"""Seconds before the first line of a task, and between lines."""
+
+
+def make_progress() -> Progress:
+    """The display that suits stderr."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return TerminalProgress(console)
+    return LineProgress()
+
+
+class TerminalProgress:
+    """Bars with counts and times for tasks that take a while; they vanish when the task ends."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _Count(),
+            TimeElapsedColumn(),
+            TextColumn("·", markup=False),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("left", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._lock = threading.Lock()
+
+    def say(self, message: str) -> None:
+        """Print one line, above the bars."""
+        self._console.print(Text(clean(message)), soft_wrap=True)
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """A bar, once the task has run for ``BAR_AFTER`` seconds."""
+        bar = self._bars.add_task(one_line(description), total=total, visible=False)
+        timer = threading.Timer(BAR_AFTER, self._show, args=(bar,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield lambda n: self._bars.advance(bar, n)
+        finally:
+            timer.cancel()
+            self._remove(bar)
+
+    def _show(self, bar: int) -> None:
+        with self._lock:
+            if any(task.id == bar for task in self._bars.tasks):  # else it ended at this moment
+                self._bars.update(_id(bar), visible=True)
+                self._bars.start()
+
+    def _remove(self, bar: int) -> None:
+        with self._lock:
+            if not any(task.visible and task.id != bar for task in self._bars.tasks):
+                # Before the bar goes: a display that has shrunk to nothing leaves an empty line behind.
+                if self._bars.live.is_started:
+                    self._bars.stop()
+            self._bars.remove_task(_id(bar))
+
+
+class _Count(ProgressColumn):
+    """"120 of 600", or "120" where nobody knows how many there are."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_count(int(task.completed), None if task.total is None else int(task.total)))
+
+
+class LineProgress:
+    """Lines for logs and pipes: what is said, and for long tasks how far they are."""
+
+    def __init__(
+        self, write: Callable[[str], None] = complain, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write, self._clock = write, clock
+
+    def say(self, message: str) -> None:
+        """Print one line."""
+        self._write(message)
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """A line after ``LINE_AFTER`` seconds, then one every ``LINE_EVERY``, at most."""
+        start = self._clock()
+        done, due = 0, start + LINE_AFTER
+
+        def advance(n: int) -> None:
+            nonlocal done, due
+            done += n
+            now = self._clock()
+            if now >= due:
+                due = now + LINE_EVERY
+                self._write(f"{one_line(description)}: {_count(done, total)}, {_times(now - start, done, total)}")
+
+        yield advance
+
+
+def _count(done: int, total: int | None) -> str:
+    return f"{done:,}" if total is None else f"{done:,} of {total:,}"
+
+
+def _times(elapsed: float, done: int, total: int | None) -> str:
+    so_far = f"{clock_time(elapsed)} so far"
+    if total is None or done <= 0:
+        return so_far
+    return f"{so_far}, about {clock_time(elapsed / done * max(total - done, 0))} left"
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

