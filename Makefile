@@ -27,7 +27,7 @@ lint: $(VENV)/.develop ## style, types and import contracts
 	$(VENV)/bin/lint-imports
 
 clean: ## remove the environment and the caches; campaigns stay
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .grimp_cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Stamp files: the newest thing in an environment, made when its installs are complete.
 $(VENV)/.python:

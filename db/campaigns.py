@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from db import datasets
-from db.statements import now, pages, stream
+from db.statements import count, now, pages, stream
 from db.tables import CampaignItemRow, CampaignRow, DatasetRow, ItemRow, LabelRow, QueryRow, RoundRow
 from star_al.errors import StoreError
 from star_al.types import Campaign, Dataset, Item, JsonObject, Role
@@ -197,7 +197,7 @@ def _join(connection: Connection, campaign_id: int, dataset_id: int, role: Role,
         literal(campaign_id), ItemRow.item_id, ItemRow.dataset_id, literal(role.value), literal(from_round)
     ).where(ItemRow.dataset_id == dataset_id, ~known)
     names = ["campaign_id", "item_id", "dataset_id", "role", "from_round"]
-    return connection.execute(insert(CampaignItemRow).from_select(names, joining)).rowcount
+    return count(connection, insert(CampaignItemRow).from_select(names, joining))
 
 
 def _hold_out(connection: Connection, campaign_id: int, held_out: Mapping[str, Role]) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Insert, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.tables import Base
@@ -35,7 +35,12 @@ def table_of(row: type[Base]) -> Table:
 def insert_new(connection: Connection, row: type[Base], rows: Sequence[Row]) -> int:
     """Insert the rows whose keys are not there yet; how many were."""
     statement = _insert(connection, row).on_conflict_do_nothing()
-    return sum(connection.execute(statement, page).rowcount for page in pages(rows))
+    return sum(count(connection, statement, page) for page in pages(rows))
+
+
+def count(connection: Connection, statement: Insert, rows: Sequence[Row] | None = None) -> int:
+    """Run an INSERT; how many rows it made."""
+    return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def upsert(connection: Connection, row: type[Base], rows: Sequence[Row], key: Sequence[str]) -> None:

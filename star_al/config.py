@@ -252,8 +252,8 @@ class DatabaseSpec(Spec):
     @field_validator("url")
     @classmethod
     def _no_password_in_clear(cls, url: str | None) -> str | None:
-        secret = re.match(r"^[^:/]+://[^:/@]*:(?P<password>[^@]*)@", url or "")
-        if secret and not re.fullmatch(r"\$\{\w+\}", secret["password"]):
+        secrets = re.findall(r"^[^:/]+://[^:/@]*:([^@]+)@|[?&]password=([^&]+)", url or "")
+        if any(not re.fullmatch(r"\$\{\w+\}", user or query) for user, query in secrets):
             raise ValueError("has a password in clear; write ${NAME} and set NAME in the environment")
         return url
 

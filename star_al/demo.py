@@ -83,8 +83,8 @@ def prepare_demo(folder: Path, say: Say) -> Path:
             _write(campaign, campaign_text(model))
     except OSError as exc:
         raise StoreError(
-            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 500 MB in {cache_folder()} "
-            "(STAR_AL_CACHE names another place) and 100 MB in its own folder (--folder)."
+            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 500 MB in "
+            f"{cache_folder()} (STAR_AL_CACHE names another place) and 100 MB in its folder (--folder)."
         ) from exc
     return campaign
 

@@ -17,10 +17,10 @@ depends_on = None
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 HISTORY_COMMENT = (
-    "One row a round. accuracy, accuracy_low, accuracy_high, macro_f1, nll, brier and ece are of the adapted "
-    "model, scaled by its temperature where one was fitted, else raw. base_accuracy, base_nll and base_ece are "
-    "of the base model, contextually calibrated where the campaign does so, else raw. nll in nats, brier 0 to "
-    "2, ece over 15 equal-width bins, seconds summed over the steps."
+    "One row a round. accuracy, accuracy_low, accuracy_high, macro_f1, nll, brier and ece are of the "
+    "adapted model, scaled by its temperature where one was fitted, else raw. base_accuracy, base_nll "
+    "and base_ece are of the base model, contextually calibrated where the campaign does so, else raw. "
+    "nll in nats, brier 0 to 2, ece over 15 equal-width bins, seconds summed over the steps."
 )
 
 HISTORY_VIEW = """

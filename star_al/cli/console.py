@@ -32,7 +32,7 @@ _NAMED_PASSWORD = re.compile(r"(?i)(\bpassword=)[^\s&'\"]+")
 
 
 class TerminatedError(BaseException):
-    """The process was asked to end (SIGTERM); like ``KeyboardInterrupt``, no ``except Exception`` holds it."""
+    """The process was asked to end (SIGTERM); ``except Exception`` does not hold it."""
 
 
 def clean(text: str) -> str:

@@ -17,7 +17,9 @@ OutFile = Annotated[
 
 def predict(
     config: Config,
-    texts: Annotated[Path, typer.Option("--in", help="A file of texts, with the campaign's columns.", show_default=False)],
+    texts: Annotated[
+        Path, typer.Option("--in", help="A file of texts, with the campaign's columns.", show_default=False)
+    ],
     out: OutFile,
 ) -> None:
     """Predict the texts of a file with the newest adapter, with calibrated confidence."""
@@ -25,7 +27,7 @@ def predict(
     from star_al.cli.progress import make_progress
 
     n, model = predicting.predict_file(load(config), texts, out, make_progress())
-    say(f"{n:,} predictions in {out}, by the {_named(model.note)}.")
+    say(f"{n:,} predictions in {out} ({model.note}).")
 
 
 def export(
@@ -46,7 +48,9 @@ def export(
 
 def add_data(
     config: Config,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows with the campaign's columns.", show_default=False)],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Rows with the campaign's columns.", show_default=False)
+    ],
 ) -> None:
     """Add the rows of a file to the pool of a campaign, from its next round on."""
     from star_al.app import starting

@@ -14,7 +14,9 @@ from star_al.cli.options import load
 Place = Annotated[
     str,
     typer.Argument(
-        metavar="CONFIG_OR_URL", help="A campaign file, or sqlite:///FILE or postgresql://….", show_default=False
+        metavar="CONFIG_OR_URL",
+        help="A campaign file, or sqlite:///FILE or postgresql://….",
+        show_default=False,
     ),
 ]
 
@@ -43,9 +45,8 @@ def check(place: Place) -> None:
     advice = f"Make a backup, then run `star-al db upgrade {redacted(place)}`."
     if report.current == report.head:
         advice = "Something else has changed its tables; restore a backup."
-    raise SchemaError(
-        f"{_shown(url)}: the schema is at version {report.current or 'none'}, this program needs {report.head}. {advice}"
-    )
+    versions = f"the schema is at version {report.current or 'none'}, this program needs {report.head}"
+    raise SchemaError(f"{_shown(url)}: {versions}. {advice}")
 
 
 def _url(place: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -23,8 +23,9 @@ INTERRUPTED, TERMINATED = 130, 143
 """Exit codes of a process that ended by SIGINT or SIGTERM, as shells have them."""
 
 EPILOG = (
-    "Exit codes: 0 done, 1 internal error or a replay that differs, 2 usage, campaign file or data, 3 database or "
-    "artefact folder, 4 annotation tool, 5 model, 6 waiting for labels, 130 and 143 stopped by Ctrl-C or SIGTERM."
+    "Exit codes: 0 done, 1 internal error or a replay that differs, 2 usage, campaign file or data, "
+    "3 database or artefact folder, 4 annotation tool, 5 model, 6 waiting for labels, 130 and 143 stopped by "
+    "Ctrl-C or SIGTERM."
 )
 
 
@@ -86,8 +87,13 @@ def _global_options(
         warnings.simplefilter("ignore")  # of libraries; ours are lines of the progress display
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. The only place where errors of any kind end."""
+def main() -> NoReturn:
+    """Run the command of this process and exit."""
+    sys.exit(run_command())
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (null: that of this process); its exit code. Errors of any kind end here."""
     _never_fail_on_characters()
     settings = _Settings()
     try:
@@ -144,4 +150,4 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from star_al.config import CampaignFile
 
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The campaign file (YAML).", show_default=False)]
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The campaign file (YAML).", show_default=False)
+]
 RoundIndex = Annotated[int, typer.Option("--round", min=0, help="Which round, from 0.", show_default=False)]
 
 

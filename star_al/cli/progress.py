@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -68,23 +76,22 @@ class TerminalProgress:
             timer.cancel()
             self._remove(bar)
 
-    def _show(self, bar: int) -> None:
+    def _show(self, bar: TaskID) -> None:
         with self._lock:
             if any(task.id == bar for task in self._bars.tasks):  # else it ended at this moment
-                self._bars.update(_id(bar), visible=True)
+                self._bars.update(bar, visible=True)
                 self._bars.start()
 
-    def _remove(self, bar: int) -> None:
+    def _remove(self, bar: TaskID) -> None:
         with self._lock:
-            if not any(task.visible and task.id != bar for task in self._bars.tasks):
-                # Before the bar goes: a display that has shrunk to nothing leaves an empty line behind.
-                if self._bars.live.is_started:
-                    self._bars.stop()
-            self._bars.remove_task(_id(bar))
+            others = any(task.visible and task.id != bar for task in self._bars.tasks)
+            if self._bars.live.is_started and not others:
+                self._bars.stop()  # before the bar goes: an empty display would leave an empty line behind
+            self._bars.remove_task(bar)
 
 
 class _Count(ProgressColumn):
-    """"120 of 600", or "120" where nobody knows how many there are."""
+    """The units done, of how many where that is known."""
 
     def render(self, task: Task) -> Text:
         return Text(_count(int(task.completed), None if task.total is None else int(task.total)))
@@ -114,7 +121,9 @@ class LineProgress:
             now = self._clock()
             if now >= due:
                 due = now + LINE_EVERY
-                self._write(f"{one_line(description)}: {_count(done, total)}, {_times(now - start, done, total)}")
+                self._write(
+                    f"{one_line(description)}: {_count(done, total)}, {_times(now - start, done, total)}"
+                )
 
         yield advance
 

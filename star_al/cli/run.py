@@ -54,8 +54,6 @@ def replay(config: Config, round_index: RoundIndex) -> None:
         return
     common = len(set(result.stored) & set(result.replayed))
     order = " in another order" if common == len(result.stored) == len(result.replayed) else ""
-    say(
-        f"Round {round_index} differs: {common} of the {len(result.stored)} items are asked again{order}{adapters}. "
-        "Another machine, dtype or library version may be why."
-    )
+    again = f"{common} of the {len(result.stored)} items are asked again{order}{adapters}"
+    say(f"Round {round_index} differs: {again}. Another machine, dtype or library version may be why.")
     raise typer.Exit(1)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from star_al.config import OptionsPattern, normalise_label
+from star_al.config import OptionsPattern
 from star_al.data.readers import Row, read_rows
 from star_al.data.source import DataSource
 from star_al.errors import DataError
@@ -64,7 +64,7 @@ def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> It
 
 
 def read_texts(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[Item]:
-    """Like ``read_items`` without looking at labels and ids, for texts to predict; their columns may be missing.
+    """Like ``read_items`` without labels and ids, for texts to predict; their columns may be missing.
 
     Raises:
         DataError: as ``read_items``.
@@ -113,7 +113,7 @@ class _ItemReader:
         if not text.strip():
             return None
         fields = {name: value for name, value in values.items() if not self._restorable(name, value)}
-        if keys and "".join(keys) != LETTERS[: len(keys)]:
+        if list(keys) != list(LETTERS[: len(keys)]):
             fields[OPTION_KEYS] = list(keys)
         item = Item(content_id(text, options), text, options, self._external_id(row, values), fields)
         if self._source.gold is not None:
@@ -133,7 +133,7 @@ class _ItemReader:
             return raw or ""
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
             return str(raw)
-        raise self._error(row, f"column {self._source.text!r} holds a {type(raw).__name__}, not a text.")
+        raise self._error(row, f"column {self._source.text!r} holds a value of type {type(raw).__name__}, not a text.")
 
     def _external_id(self, row: Row, values: dict[str, JsonValue]) -> str | None:
         return None if (raw := self._optional(row, values, self._source.id)) is None else str(raw)
@@ -220,18 +220,15 @@ class _ItemReader:
         if isinstance(raw, dict):
             labels, raw = raw.get("label") or [], raw.get("text")
         if not isinstance(raw, list) or not isinstance(labels, list):
-            raise self._error(row, f"column {column!r} holds a {type(raw).__name__}, not a list of options.")
+            raise self._error(row, f"column {column!r} holds a value of type {type(raw).__name__}, not a list.")
         return [_option(value) for value in raw], [_option(value) for value in labels]
 
     def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:
+        """Equal options pass: published sets hold some, and their letters still tell them apart."""
         if not 2 <= len(options) <= len(LETTERS):
             raise self._error(row, f"{len(options)} options; multiple choice takes 2 to {len(LETTERS)}.")
         if not all(options):
             raise self._error(row, f"option {options.index('') + 1} is empty.")
-        names = [normalise_label(option) for option in options]
-        for position, name in enumerate(names):
-            if name in names[:position]:
-                raise self._error(row, f"the options hold {options[position]!r} twice.")
         if keys and (len(keys) != len(options) or len(set(keys)) != len(keys)):
             raise self._error(
                 row, f"{len(options)} options have the keys {', '.join(keys)}; each needs its own."

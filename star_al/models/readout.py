@@ -40,6 +40,7 @@ class Readout:
         self._cap: float | None = getattr(text_config, "final_logit_softcapping", None)
         self._scale = 1.0
         with torch.inference_mode():
+            self._check_causal(model)
             self._match_scale(model, text_config)
             self.packed = not getattr(model, "_is_stateful", False) and self._packing_works()
         windows = [getattr(text_config, name, None) for name in ("sliding_window", "attention_chunk_size")]
@@ -100,6 +101,13 @@ class Readout:
         vocabulary: int = self.head.weight.shape[0]
         return (torch.arange(length, device=self.device) * 7919 + 11) % vocabulary
 
+    def _check_causal(self, model: Any) -> None:
+        ids = self._probe(12)[None]
+        changed = ids.clone()
+        changed[0, -1] = self._probe(13)[-1]
+        if not torch.allclose(self.hidden(changed)[0, :-1], self.hidden(ids)[0, :-1], rtol=1e-3, atol=1e-5):
+            raise ModelError(f"{type(model).__name__} lets tokens see what follows them; give a causal model.")
+
     def _match_scale(self, model: Any, text_config: Any) -> None:
         """Some models multiply or divide their logits; take the factor that gives what the model gives."""
         ids = self._probe(12)[None]
@@ -145,5 +153,5 @@ def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _close(left: Tensor, right: Tensor, dtype: torch.dtype) -> bool:
-    tolerance = 1e-3 if dtype == torch.float32 else 5e-2
+    tolerance = 1e-4 if dtype == torch.float32 else 5e-2
     return bool((left.float() - right.float()).abs().max() <= tolerance * right.float().abs().max())

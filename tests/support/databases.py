@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from db import migrate
 from sqlalchemy import create_engine, make_url, text
 
-KINDS = ("sqlite", "postgres")
+from db import migrate
+
+KINDS = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 _numbers = itertools.count()
 
 

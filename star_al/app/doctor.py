@@ -1,0 +1,205 @@
+"""Check what a campaign needs, one thing after the other; whatever is wrong is a finding, not an error."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from star_al.app.compose import model_path
+from star_al.config import CampaignFile, load_campaign
+from star_al.data import ImportCounts, data_source, read_items, test_source
+from star_al.errors import ModelError, SchemaError, StarALError, StoreError
+from star_al.task import ClosedTask
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "sqlalchemy",
+    "alembic",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "matplotlib",
+)
+OPTIONAL_PACKAGES = ("psycopg",)  # Postgres
+
+ROWS_READ = 100
+"""Rows of the data that are read; a run reads them all."""
+
+LEAST_FREE_BYTES = 500_000_000
+"""Adapters and scores of a small campaign; with less, the disk counts as full."""
+
+_SMALL_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. ``exit_code`` is 0 when it is fine."""
+
+    name: str
+    ok: bool
+    detail: str
+    exit_code: int = 0
+
+
+def examine(config: Path | None) -> Iterator[Finding]:
+    """Look at the installation and, with a campaign file, at what that campaign needs; raises nothing."""
+    yield _look("python", lambda: f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield _look("packages", _packages)
+    files: list[CampaignFile] = []
+    if config is not None:
+        yield _look("config", lambda: _config(config, files))
+    file = files[0] if files else None
+    yield _look("device", lambda: _device(file))
+    if file is None:
+        yield _look("disk", lambda: _free_space(Path.cwd()))
+        return
+    checks: tuple[tuple[str, Callable[[CampaignFile], str]], ...] = (
+        ("data", _data),
+        ("model", _model),
+        ("database", _database),
+        ("artefacts", _artefacts),
+    )
+    for name, check in checks:
+        yield _look(name, lambda check=check: check(file))  # type: ignore[misc]
+    yield _look("disk", lambda: _free_space(file.artefact_folder))
+
+
+def _look(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except StarALError as exc:
+        return Finding(name, False, str(exc), exc.exit_code)
+    except Exception as exc:  # a doctor reports what it meets, it does not break down itself
+        return Finding(name, False, f"unexpected {type(exc).__name__}: {exc}", StarALError.exit_code)
+
+
+def _packages() -> str:
+    found: dict[str, str] = {}
+    for name in (*PACKAGES, *OPTIONAL_PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError as exc:
+            if name in PACKAGES:
+                raise StarALError(f"{name} is not installed. Run: pip install star-al") from exc
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _config(path: Path, files: list[CampaignFile]) -> str:
+    files.append(load_campaign(path))
+    return f"{path}: campaign {files[0].spec.name!r}, {files[0].spec.task.kind}"
+
+
+def _device(file: CampaignFile | None) -> str:
+    import psutil
+
+    from star_al.models.backbone import Backbone, resolve_device, resolve_dtype
+
+    device = resolve_device(file.spec.model.device if file else "auto")
+    asked = file.spec.model.dtype if file else "auto"
+    start = time.perf_counter()
+    dtype = resolve_dtype(asked, device)
+    how = f"by a probe of {time.perf_counter() - start:.2f} s" if asked == "auto" else "as configured"
+    found = Backbone(Path(), dtype, device).versions()
+    free_gb = psutil.virtual_memory().available / 1e9
+    place = f"{found['device']}, {found['threads']} threads, {free_gb:.1f} GB memory free"
+    return f"{place}; dtype {dtype}, {how}"
+
+
+def _data(file: CampaignFile) -> str:
+    read = []
+    for source in (data_source(file), test_source(file)):
+        if source is not None:
+            items = read_items(source, ClosedTask(file.spec.task), ImportCounts())
+            n = sum(1 for _ in islice(items, ROWS_READ))
+            read.append(f"{source.table.name}: the first {n} texts are fine")
+    return "; ".join(read)
+
+
+def _model(file: CampaignFile) -> str:
+    from star_al.models.backbone import Backbone, resolve_device
+    from star_al.models.learner import LoraLearner
+
+    spec, path = file.spec, model_path(file)
+    if Path(path).is_dir():
+        learner = LoraLearner(ClosedTask(spec.task), spec, path)
+        backbone, prompts = learner.backbone, learner.prompts
+        del prompts  # made to see whether labels and prompt work with this tokenizer
+    else:
+        folder = _fetch_small_files(path, spec.model.revision)
+        backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
+    kind, context = backbone.config.model_type, backbone.context
+    return f"{spec.model.name}: a {kind} model with a context of {context:,} tokens"
+
+
+def _fetch_small_files(name: str, revision: str | None) -> Path:
+    """Configuration and tokenizer of a hub model, without its weights."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_SMALL_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
+        reason = " ".join(str(exc).split())[:200]
+        raise ModelError(
+            f"{name}: neither a folder nor to be had from the hub ({reason}). Check name and network."
+        ) from exc
+
+
+def _database(file: CampaignFile) -> str:
+    from db import migrate
+    from db.engine import location, parse_url, sqlite_file
+
+    url = file.database_url
+    where = location(parse_url(url))
+    if migrate.is_empty(url):
+        path = sqlite_file(parse_url(url))
+        if path is not None:
+            _try_to_write(path.parent)
+        return f"{where}: new; `star-al run` creates its tables"
+    report = migrate.check(url)
+    if report.up_to_date:
+        return f"{where}: schema version {report.current}, as needed"
+    raise SchemaError(
+        f"{where}: schema version {report.current or 'none'}, needed {report.head}. See `star-al db check`."
+    )
+
+
+def _artefacts(file: CampaignFile) -> str:
+    _try_to_write(file.artefact_folder)
+    return f"{file.artefact_folder}: can be written"
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write a file into the folder, or into the nearest one above it that exists, and take it away again."""
+    place = _existing(folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=place) as probe:
+            probe.write(b"star_al")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as exc:
+        raise StoreError(
+            f"{place}: cannot be written ({exc.strerror or exc}). Check its permissions and the disk."
+        ) from exc
+
+
+def _free_space(folder: Path) -> str:
+    place = _existing(folder)
+    free = shutil.disk_usage(place).free
+    if free < LEAST_FREE_BYTES:
+        raise StoreError(f"{place}: only {free / 1e6:,.0f} MB free. Make room for adapters and scores.")
+    return f"{free / 1e9:,.1f} GB free at {place}"
+
+
+def _existing(folder: Path) -> Path:
+    return next((place for place in (folder, *folder.parents) if place.is_dir()), Path.cwd())

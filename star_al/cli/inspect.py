@@ -1,0 +1,201 @@
+"""Look at a campaign: where it stands, its rounds, why a round asked what it asked, pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from star_al.cli.console import one_line, print_json, print_rich, say, width
+from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
+
+if TYPE_CHECKING:
+    from star_al.app.looking import Asked, Status
+    from star_al.config import CampaignFile
+    from star_al.ports import Store
+    from star_al.types import Campaign, JsonObject
+
+
+def status(config: Config) -> None:
+    """Where the campaign stands, and what comes next."""
+    from star_al.app import compose, looking
+
+    file = load(config)
+    with compose.reading(file) as (store, campaign):
+        lines = _status_lines(looking.status(store, campaign), file)
+    for name, text in lines.items():
+        say(f"{name:<11} {one_line(text)}")
+
+
+def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
+    from db.engine import location, parse_url
+    from star_al.cli import tables
+
+    folder, newest, metrics = file.artefact_folder, now.newest, now.latest_metrics
+    accuracy = "not measured yet"
+    if metrics is not None:
+        base = tables.percent(metrics["base_accuracy"])
+        accuracy = f"{tables.accuracy(metrics)} % (base {base} %) at round {metrics['round']}"
+    return {
+        "campaign": now.campaign.name,
+        "data": _amounts(now.sizes),
+        "labels": _amounts(now.labels),
+        "round": "none yet" if newest is None else f"{newest.index}, {newest.state.value}",
+        "accuracy": accuracy,
+        "open": f"{now.open_queries:,} queries",
+        "next": now.next_step,
+        "database": location(parse_url(file.database_url)),
+        "artefacts": f"{folder} ({_megabytes(folder)})",
+    }
+
+
+def _amounts(amounts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {role}" for role, n in amounts.items() if n) or "none"
+
+
+def _megabytes(folder: Path) -> str:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{total / 1e6:,.1f} MB"
+
+
+def history(
+    config: Config,
+    shape: Annotated[Shape, typer.Option("--format", help="How to print it.")] = Shape.TABLE,
+) -> None:
+    """One line a round: labels, accuracy, calibration, what was asked, why it stopped."""
+    from star_al.app import compose
+
+    with compose.reading(load(config)) as (store, campaign):
+        if shape is Shape.TABLE:
+            print_history(store, campaign)
+            return
+        rows = store.history(campaign.campaign_id)
+    if shape is Shape.JSON:
+        print_json([dict(row) for row in rows])
+    else:
+        typer.echo(_csv(rows), nl=False)
+
+
+def print_history(store: Store, campaign: Campaign) -> None:
+    """The rounds as a table, with notes beneath it."""
+    from star_al.cli import tables
+
+    rows = store.history(campaign.campaign_id)
+    if not rows:
+        say(f"Campaign {campaign.name} has no round yet.")
+        return
+    notes = [
+        round_.temperature_note for round_ in store.rounds(campaign.campaign_id) if round_.temperature_note
+    ]
+    print_rich(tables.history_table(rows))
+    for note in tables.history_notes(rows, notes[-1] if notes else None):
+        say(note)
+
+
+def _csv(rows: Sequence[JsonObject]) -> str:
+    out = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return out.getvalue()
+
+
+def explain(
+    config: Config,
+    round_index: RoundIndex,
+    shape: Annotated[ShortShape, typer.Option("--format", help="How to print it.")] = ShortShape.TABLE,
+) -> None:
+    """What a round asked, and why: the uncertainty of base and adapted model, blended, and the rank."""
+    from star_al.app import compose, looking
+
+    with compose.reading(load(config)) as (store, campaign):
+        asked = looking.explain(store, campaign, round_index)
+    if shape is ShortShape.JSON:
+        print_json([_asked_json(each) for each in asked])
+    else:
+        _print_explanation(round_index, asked)
+
+
+def _print_explanation(round_index: int, asked: Sequence[Asked]) -> None:
+    from star_al.cli import tables
+    from star_al.types import Role
+
+    batch = [each for each in asked if each.query.purpose is Role.POOL]
+    if not batch:
+        say(f"Round {round_index} has asked nothing to learn from.")
+    else:
+        first = batch[0].query.reason
+        say(f"Round {round_index} asked {len(batch)} items. {_how(first)}")
+        print_rich(tables.explain_table(batch, width()))
+        if width() < tables.WIDE:
+            say(f"Why, for the first: {one_line(first.text)}")
+    for role in (Role.AUDIT, Role.CALIBRATION):
+        held_out = [each for each in asked if each.query.purpose is role]
+        if held_out:
+            labelled = sum(each.label is not None for each in held_out)
+            what = one_line(held_out[0].query.reason.text)
+            say(f"Besides {len(held_out)} for the {what}; {labelled} labelled.")
+
+
+def _how(reason: Any) -> str:
+    if reason.measure is None:
+        return ""
+    if reason.blend_weight is None:
+        return f"Measure: {reason.measure}, not blended."
+    weight = f"λ = {reason.blend_weight:.2f} for the adapted model, the rest for the base"
+    return f"Measure: {reason.measure}; {weight}."
+
+
+def _asked_json(asked: Asked) -> dict[str, Any]:
+    query, label = asked.query, asked.label
+    return {
+        "rank": query.rank,
+        "purpose": query.purpose.value,
+        "state": query.state.value,
+        "id": query.item.external_id,
+        "item_id": query.item.item_id,
+        "text": query.item.text,
+        "options": list(query.item.options),
+        **_plain(query.reason, rename={"text": "why"}),
+        "label": None if label is None else label.value,
+        "label_version": None if label is None else label.version,
+    }
+
+
+def _plain(record: object, rename: Mapping[str, str]) -> dict[str, Any]:
+    if not is_dataclass(record):
+        raise TypeError(f"{type(record).__name__} is no record")
+    return {rename.get(field.name, field.name): getattr(record, field.name) for field in fields(record)}
+
+
+def pictures(
+    config: Config,
+    out: Annotated[
+        Path, typer.Option("--out", file_okay=False, help="The folder for them; made when missing.")
+    ] = Path(),
+) -> None:
+    """Draw learning_curve.png and reliability.png from what is stored."""
+    from star_al.app import compose
+
+    with compose.reading(load(config)) as (store, campaign):
+        draw(store, campaign, out)
+
+
+def draw(store: Store, campaign: Campaign, folder: Path) -> None:
+    """Draw the pictures and say where they are, or why there are none."""
+    from star_al.report.pictures import draw_pictures
+
+    paths = draw_pictures(store, campaign, folder)
+    for path in paths:
+        say(str(path))
+    if not paths:
+        say("Nothing to draw: no round has been evaluated on held-out labels.")
+        return
+    sys.stdout.flush()

@@ -1,0 +1,161 @@
+"""Begin: write a campaign file, look whether all that it needs is there, and a demo of the whole."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from star_al.cli.console import clean, command_line, redacted, resumable, say
+from star_al.cli.options import load
+from star_al.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from star_al.config import CampaignFile
+
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def init(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A .jsonl, .csv or .parquet file, a saved datasets folder or a datasets name.",
+            show_default=False,
+        ),
+    ],
+    labels: Annotated[str | None, typer.Option(help="All labels, as a,b,c.", show_default=False)] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="The column of labels; they are found in it.", show_default=False)
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="The column of texts; guessed when not given.", show_default=False)
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="Your own id column.", show_default=False)] = None,
+    options_column: Annotated[
+        str | None,
+        typer.Option(help="Multiple choice: a column of lists, or columns as a,b,c.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A causal language model: a hub name or a folder.")
+    ] = DEFAULT_MODEL,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The campaign's name; from the data file when not given.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write.")] = Path("campaign.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a campaign file from a data file and its labels, and check it."""
+    from star_al.init import Wish, propose_campaign
+
+    if out.exists() and not force:
+        raise ConfigError(f"{out}: is there already. Give --force to write over it, or another --out.")
+    wish = Wish(
+        data=data,
+        model=model,
+        name=name,
+        labels=_names(labels),
+        label_column=label_column,
+        text_column=text_column,
+        id_column=id_column,
+        options=_names(options_column),
+    )
+    file, findings = _write_checked(out, propose_campaign(wish, out.parent))
+    say(f"Wrote {out}: campaign {file.spec.name!r}, {findings}.")
+    say(f"Labels: {', '.join(file.spec.task.label_names) or 'the options of each item'}.")
+    say(f"Read it, change what you like, then: {command_line('star-al', 'doctor', out)}")
+    say(f"                                and: {command_line('star-al', 'run', out)}")
+
+
+def _names(listed: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (listed or "").split(",") if name.strip())
+
+
+def _write_checked(out: Path, text: str) -> tuple[CampaignFile, str]:
+    """Write aside, load, read all data once, and only then give the file its name."""
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        file = load(aside).model_copy(update={"path": out.resolve()})
+        findings = _read_once(file)
+        aside.replace(out)
+    except OSError as exc:
+        raise StoreError(f"{out}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
+    finally:
+        aside.unlink(missing_ok=True)
+    return file, findings
+
+
+def _read_once(file: CampaignFile) -> str:
+    from star_al.data import ImportCounts, data_source, read_items
+    from star_al.task import ClosedTask
+
+    counts, ids = ImportCounts(), set()
+    for each in read_items(data_source(file), ClosedTask(file.spec.task), counts):
+        ids.add(each.item.item_id)
+    duplicates = counts.rows - counts.empty - len(ids)
+    return f"{len(ids):,} texts ({duplicates:,} duplicates and {counts.empty:,} empty left out)"
+
+
+def doctor(
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG]", help="Also check what this campaign needs.", show_default=False),
+    ] = None,
+) -> None:
+    """Check what is installed, the device, and whether model, data, database and folders can be used."""
+    from star_al.app.doctor import examine
+
+    first_failure = 0
+    for finding in examine(config):
+        mark = typer.style("✓", fg="green") if finding.ok else typer.style("✗", fg="red")
+        detail = redacted(clean(finding.detail)).replace("\n", "\n" + " " * 15)
+        typer.echo(f"{mark} {finding.name:<12} {detail}")
+        first_failure = first_failure or finding.exit_code
+    raise typer.Exit(first_failure)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(file_okay=False, help="Where everything goes.")] = Path(
+        "star-al-demo"
+    ),
+) -> None:
+    """A whole campaign on BBC news with a small model and a simulated annotator, in a few minutes."""
+    start = time.monotonic()
+    with resumable("star-al", "demo", "--folder", folder):
+        from star_al.app import running
+        from star_al.cli.progress import make_progress
+        from star_al.demo import prepare_demo
+
+        progress = make_progress()
+        file = load(prepare_demo(folder, progress.say))
+        running.run(file, progress)
+        _show_demo(file, folder)
+    say(f"The demo took {time.monotonic() - start:.0f} seconds and {_peak_gigabytes():.1f} GB at its peak.")
+    say("")
+    say("Your own data: a .jsonl, .csv or .parquet file with a text column and a label column, say data.csv.")
+    say("  star-al init data.csv --label-column label   writes campaign.yaml, to be read and changed")
+    say("  star-al run campaign.yaml                    runs it; Ctrl-C and the same command go on")
+
+
+def _show_demo(file: CampaignFile, folder: Path) -> None:
+    from star_al.app import compose
+    from star_al.cli.inspect import draw, print_history
+
+    with compose.reading(file) as (store, campaign):
+        print_history(store, campaign)
+        draw(store, campaign, folder)
+
+
+def _peak_gigabytes() -> float:
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e9 if sys.platform == "darwin" else 1e6)  # bytes on macOS, kilobytes elsewhere

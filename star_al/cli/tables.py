@@ -1,0 +1,146 @@
+"""Rounds, queries and status as tables that fit 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from star_al.cli.console import one_line
+from star_al.types import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from star_al.app.looking import Asked
+
+NOTHING = "–"
+
+WIDE = 110
+"""From this many columns on, the reason of each query has a column of its own."""
+
+
+def history_table(rows: Sequence[JsonObject]) -> Table:
+    """One line a round of ``Store.history``."""
+    table = _table()
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    headers = (
+        "labels",
+        "bought",
+        "accuracy %",
+        "base\nacc.",
+        "NLL",
+        "ECE",
+        "base\nECE",
+        "T",
+        "λ",
+        "asked",
+        "sec.",
+    )
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            str(row["round"]),
+            str(row["state"]),
+            str(row["labels"]),
+            str(row["labels_bought"]),
+            accuracy(row),
+            percent(row["base_accuracy"]),
+            number(row["nll"], 2),
+            number(row["ece"], 3),
+            number(row["base_ece"], 3),
+            number(row["temperature"], 2),
+            number(row["blend_weight"], 2),
+            str(row["asked"]),
+            number(row["seconds"], 1),
+        )
+    return table
+
+
+def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> list[str]:
+    """What the table cannot say: why values are missing, where T comes from, why the campaign stopped."""
+    notes = []
+    if any(row["accuracy"] is None for row in rows):
+        measured = [row for row in rows if row["accuracy"] is not None]
+        why = (
+            "the round is not evaluated yet"
+            if measured
+            else "nothing held out is labelled (evaluation in the config)"
+        )
+        notes.append(f"{NOTHING} accuracy, NLL, ECE: {why}")
+    if any(row["blend_weight"] is None for row in rows):
+        notes.append(
+            f"{NOTHING} λ (weight of the adapted model): a round that ranked nothing, or drew at random"
+        )
+    if temperature_note:
+        notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")
+    notes += [f"Stopped at round {row['round']}: {row['stop_reason']}" for row in rows if row["stop_reason"]]
+    return [one_line(note) for note in notes]
+
+
+def explain_table(asked: Sequence[Asked], width: int) -> Table:
+    """One line a query, the most uncertain first; texts are cut to ``width``."""
+    wide = width >= WIDE
+    table = _table()
+    table.expand = True
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("id", max_width=20 if wide else 12, no_wrap=True)
+    table.add_column("text", ratio=3, no_wrap=True)
+    for header in ("base", "adapted", "blended"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("model's guess", max_width=18, no_wrap=True)
+    table.add_column("human", max_width=14, no_wrap=True)
+    if wide:
+        table.add_column("why", ratio=4)
+    for each in asked:
+        table.add_row(*_query_cells(each, wide))
+    return table
+
+
+def _query_cells(asked: Asked, wide: bool) -> list[str]:
+    query, reason = asked.query, asked.query.reason
+    guess = NOTHING
+    if reason.confidence is not None:
+        guess = f"{value(reason.predicted)} ({reason.confidence:.0%})"
+    cells = [
+        str(query.rank),
+        one_line(query.item.external_id or query.item.item_id[:8]),
+        one_line(query.item.text),
+        number(reason.base_uncertainty, 3),
+        number(reason.adapted_uncertainty, 3),
+        number(reason.blended, 3),
+        guess,
+        query.state.value if asked.label is None else value(asked.label.value),
+    ]
+    return [*cells, one_line(reason.text)] if wide else cells
+
+
+def accuracy(row: JsonObject) -> str:
+    """Accuracy in percent, and half the width of its 95 % interval."""
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    if not (isinstance(low, float) and isinstance(high, float)):
+        return percent(row["accuracy"])
+    return f"{percent(row['accuracy'])} ±{(high - low) * 50:.1f}"
+
+
+def percent(share: JsonValue) -> str:
+    """A share in percent, without the sign."""
+    return f"{share * 100:.1f}" if isinstance(share, (int, float)) else NOTHING
+
+
+def number(amount: JsonValue, digits: int) -> str:
+    """A number with fewer digits the larger it is, so that columns stay narrow."""
+    if not isinstance(amount, (int, float)):
+        return NOTHING
+    whole = len(str(int(abs(amount))))
+    return f"{amount:.{max(digits + 1 - whole, 0)}f}"
+
+
+def value(label: JsonValue) -> str:
+    """A label value as text."""
+    return one_line(str(label))
+
+
+def _table() -> Table:
+    return Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")

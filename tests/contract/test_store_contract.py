@@ -1,0 +1,767 @@
+"""What ``star_al.ports.Store`` promises, on every store alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
+from star_al.ports import Store
+from star_al.types import (
+    Adapter,
+    Annotation,
+    Event,
+    ExternalTask,
+    Histogram,
+    JsonValue,
+    Label,
+    Lease,
+    QueryState,
+    Reason,
+    Role,
+    RoundState,
+    ScoreRow,
+    SourceItem,
+)
+from support.records import a_round, base_prediction, campaign, evaluation, held, item, never, query, source
+
+EVENT = Event("select", "chose two items", 0, 1.5, {"items": ["a", "b"]})
+ADAPTER = Adapter("f" * 64, "lora", "adapters/f", 2**33)
+FUNNY = 'naïve 😀 “quote” \\u0000 \t\n"'
+
+
+def abc(store: Store, **changes: object):
+    """A campaign over the items a, b and c, and its lease."""
+    made = campaign(store, [source("a"), source("b"), source("c")], **changes)  # type: ignore[arg-type]
+    return made.campaign_id, held(store, made)
+
+
+# -- data sets -----------------------------------------------------------------------------------------
+
+
+def test_a_data_set_counts_its_items_and_leaves_out_those_it_has(store: Store) -> None:
+    begun = store.begin_dataset("key", "pool")
+    assert (begun.ready, begun.n_items) == (False, 0)
+    assert store.add_items(begun.dataset_id, [source("b"), source("a"), source("b")]) == 2
+    assert store.add_items(begun.dataset_id, iter([source("a"), source("c")])) == 1
+    finished = store.finish_dataset(begun.dataset_id, n_duplicates=2, n_empty=1)
+    assert finished == dataclasses.replace(begun, ready=True, n_items=3, n_duplicates=2, n_empty=1)
+    assert store.find_dataset("key") == finished
+    assert store.find_dataset("other") is None
+    assert store.dataset_item_ids(begun.dataset_id) == ["a", "b", "c"]
+
+
+def test_pages_are_counted_together(store: Store) -> None:
+    begun = store.begin_dataset("key", "pool")
+    many = [source(f"i{number:05}") for number in range(10_050)]
+    assert store.add_items(begun.dataset_id, iter([*many, *many])) == 10_050
+    assert store.dataset_item_ids(begun.dataset_id) == [one.item.item_id for one in many]
+
+
+def test_an_interrupted_import_is_replaced_and_can_no_longer_write(store: Store) -> None:
+    interrupted = store.begin_dataset("key", "pool")
+    store.add_items(interrupted.dataset_id, [source("a")])
+    again = store.begin_dataset("key", "pool")
+    assert again.dataset_id != interrupted.dataset_id
+    assert store.dataset_item_ids(again.dataset_id) == []
+    with pytest.raises(StoreError, match="run again"):
+        store.add_items(interrupted.dataset_id, [source("b")])
+    assert store.dataset_item_ids(interrupted.dataset_id) == []
+
+
+def test_a_finished_data_set_is_neither_replaced_nor_added_to(store: Store) -> None:
+    dataset = store.begin_dataset("key", "pool")
+    store.finish_dataset(dataset.dataset_id, n_duplicates=0, n_empty=0)
+    with pytest.raises(StoreError, match="already imported"):
+        store.begin_dataset("key", "pool")
+    with pytest.raises(StoreError, match="finished"):
+        store.add_items(dataset.dataset_id, [source("a")])
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half \ud83d of a pair"])
+@pytest.mark.parametrize("place", ["text", "fields"])
+def test_text_that_a_database_cannot_keep_is_refused(store: Store, text: str, place: str) -> None:
+    bad = source("a", text=text) if place == "text" else source("a", fields={"note": [text]})
+    begun = store.begin_dataset("key", "pool")
+    with pytest.raises(StoreError, match="NUL character|surrogate pair"):
+        store.add_items(begun.dataset_id, [bad])
+    assert store.dataset_item_ids(begun.dataset_id) == []
+
+
+def test_nan_is_no_json(store: Store) -> None:
+    begun = store.begin_dataset("key", "pool")
+    with pytest.raises(StoreError, match="JSON"):
+        store.add_items(begun.dataset_id, [source("a", fields={"x": float("nan")})])
+
+
+# -- campaigns -----------------------------------------------------------------------------------------
+
+
+def test_a_campaign_comes_back_as_it_was_made(store: Store) -> None:
+    made = campaign(store, [source("a")], name="first")
+    other = campaign(store, [source("a")], name="second")
+    assert (made.name, made.config, made.seed) == ("first", {"name": "first"}, 7)
+    assert store.find_campaign("first") == made
+    assert store.find_campaign("third") is None
+    assert store.campaigns() == [made, other]
+    with pytest.raises(StoreError, match="'first'"):
+        store.create_campaign("first", made.dataset_id, {}, 7, held_out={}, test_dataset_id=None)
+
+
+def test_a_campaign_needs_a_complete_data_set(store: Store) -> None:
+    begun = store.begin_dataset("key", "pool")
+    with pytest.raises(StoreError, match="completely"):
+        store.create_campaign("one", begun.dataset_id, {}, 7, held_out={}, test_dataset_id=None)
+    assert store.campaigns() == []
+
+
+def test_items_join_with_their_roles_and_the_test_set_wins(store: Store) -> None:
+    sources = [source(name) for name in "abcde"]
+    tests = [source("c", "pos"), source("t", "neg")]
+    held_out = {"a": Role.AUDIT, "b": Role.CALIBRATION, "c": Role.AUDIT}
+    made = campaign(store, sources, tests=tests, held_out=held_out)
+    roles = {role: store.item_ids(made.campaign_id, role) for role in Role}
+    assert roles == {
+        Role.POOL: ["d", "e"],
+        Role.TEST: ["c", "t"],
+        Role.AUDIT: ["a"],
+        Role.CALIBRATION: ["b"],
+    }
+    assert store.labels(made.campaign_id) == {
+        "c": Label("c", "pos", 1, "import"),
+        "t": Label("t", "neg", 1, "import"),
+    }
+
+
+def test_a_held_out_item_must_exist(store: Store) -> None:
+    with pytest.raises(StoreError, match="'z'"):
+        campaign(store, [source("a")], held_out={"z": Role.AUDIT})
+    assert store.campaigns() == []
+
+
+def test_items_come_back_whole_in_the_order_asked_from_both_data_sets(store: Store) -> None:
+    rich = item(
+        "a", text=FUNNY, options=("yes", "no 😀"), external_id="7", fields={"n": [1, None, {"x": 1.5}]}
+    )
+    made = campaign(store, [SourceItem(rich), source("b")], tests=[source("t")])
+    assert store.items(made.campaign_id, ["t", "a", "b", "a"]) == [item("t"), rich, item("b"), rich]
+    assert store.items(made.campaign_id, []) == []
+    with pytest.raises(StoreError, match="'nowhere'"):
+        store.items(made.campaign_id, ["a", "nowhere"])
+
+
+def test_update_config(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.update_config(lease, {"stopping": {"max_rounds": 3}, "note": FUNNY})
+    (made,) = store.campaigns()
+    assert made.campaign_id == campaign_id
+    assert made.config == {"stopping": {"max_rounds": 3}, "note": FUNNY}
+
+
+def test_two_campaigns_over_the_same_data_know_nothing_of_each_other(store: Store) -> None:
+    one = campaign(store, [source("a"), source("b")], name="one")
+    two = store.create_campaign("two", one.dataset_id, {}, 1, held_out={}, test_dataset_id=None)
+    first, second = held(store, one, "me"), held(store, two, "you")
+    for lease, value in ((first, "neg"), (second, "pos")):
+        store.start_round(lease, a_round(), [])
+        store.commit_step(lease, a_round(asked=1), EVENT, queries=[query("a")])
+        store.settle(lease, [("q-a-1", Label("a", value))], [])
+    assert store.labels(one.campaign_id)["a"].value == "neg"
+    assert store.labels(two.campaign_id)["a"].value == "pos"
+    assert store.pool_ids(two.campaign_id, 1) == ["b"]
+    assert len(store.events(one.campaign_id)) == len(store.history(two.campaign_id)) == 1
+
+
+# -- more rows -----------------------------------------------------------------------------------------
+
+
+def test_rows_join_a_running_campaign_from_the_round_after_the_newest(store: Store) -> None:
+    campaign_id, lease = abc(store, tests=[source("t")])
+    store.start_round(lease, a_round(0), [])
+    added = store.extend_campaign(
+        campaign_id, [source("a"), source("d"), source("t"), source("e", "pos"), source("d")]
+    )
+    assert added == 2
+    assert store.pool_ids(campaign_id, 0) == ["a", "b", "c"]
+    assert store.pool_ids(campaign_id, 1) == ["a", "b", "c", "d"]
+    assert store.labels(campaign_id) == {"e": Label("e", "pos", 1, "import")}
+    assert store.items(campaign_id, ["d", "t"]) == [item("d"), item("t")]
+    assert store.item_ids(campaign_id, Role.TEST) == ["t"]
+    assert store.extend_campaign(campaign_id, [source("d")]) == 0
+
+
+def test_rows_join_before_the_first_round(store: Store) -> None:
+    campaign_id, _ = abc(store)
+    assert store.extend_campaign(campaign_id, [source("d")]) == 1
+    assert store.pool_ids(campaign_id, 0) == ["a", "b", "c", "d"]
+
+
+def test_rows_of_one_campaign_do_not_join_another_over_the_same_data(store: Store) -> None:
+    one = campaign(store, [source("a")])
+    store.extend_campaign(one.campaign_id, [source("b")])
+    two = store.create_campaign("two", one.dataset_id, {}, 1, held_out={}, test_dataset_id=None)
+    assert store.item_ids(two.campaign_id, Role.POOL) == ["a"]
+    assert store.extend_campaign(two.campaign_id, [source("b"), source("c")]) == 2
+
+
+def test_a_broken_file_adds_nothing(store: Store) -> None:
+    campaign_id, _ = abc(store)
+
+    def rows() -> Iterator[SourceItem]:
+        yield source("d", "pos")
+        raise ValueError("row 2")
+
+    with pytest.raises(ValueError, match="row 2"):
+        store.extend_campaign(campaign_id, rows())
+    assert store.item_ids(campaign_id, Role.POOL) == ["a", "b", "c"]
+    assert store.labels(campaign_id) == {}
+
+
+def test_an_unknown_campaign_is_told(store: Store) -> None:
+    with pytest.raises(StoreError, match="99"):
+        store.extend_campaign(99, [source("a")])
+    with pytest.raises(StoreError, match="99"):
+        store.acquire_lease(99, "me", 60.0, may_take=never)
+
+
+# -- lease ---------------------------------------------------------------------------------------------
+
+
+def test_a_living_controller_keeps_others_out(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    held(store, made, "alpha:1")
+    asked: list[str] = []
+    with pytest.raises(LeaseHeldError, match=r"alpha:1.*another (5\d|60) s"):
+        store.acquire_lease(
+            made.campaign_id, "beta:2", 60.0, may_take=lambda owner: bool(asked.append(owner))
+        )
+    assert asked == ["alpha:1"]
+
+
+def test_a_dead_controller_is_taken_over(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    old = held(store, made, "alpha:1")
+    new = store.acquire_lease(made.campaign_id, "beta:2", 60.0, may_take=lambda owner: owner == "alpha:1")
+    assert (new.owner, new.epoch) == ("beta:2", old.epoch + 1)
+
+
+def test_an_expired_lease_is_free_and_until_taken_still_its_owners(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    old = store.acquire_lease(made.campaign_id, "me", 0.0, may_take=never)
+    time.sleep(0.01)
+    store.add_event(old, EVENT)
+    new = store.acquire_lease(made.campaign_id, "you", 60.0, may_take=never)
+    assert new.epoch == old.epoch + 1
+    with pytest.raises(LeaseLostError):
+        store.add_event(old, EVENT)
+
+
+def test_a_renewed_lease_keeps_others_out(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    lease = store.acquire_lease(made.campaign_id, "me", 0.0, may_take=never)
+    store.renew_lease(lease, 60.0)
+    with pytest.raises(LeaseHeldError):
+        held(store, made, "you")
+
+
+def test_a_released_lease_is_free_and_writes_no_more(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    lease = held(store, made)
+    store.release_lease(lease)
+    store.release_lease(lease)
+    with pytest.raises(LeaseLostError, match="me"):
+        store.add_event(lease, EVENT)
+    assert held(store, made, "you").epoch == lease.epoch + 1
+
+
+def test_releasing_a_lost_lease_leaves_the_new_one(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    old = held(store, made, "old")
+    new = store.acquire_lease(made.campaign_id, "new", 60.0, may_take=lambda _: True)
+    store.release_lease(old)
+    store.add_event(new, EVENT)
+
+
+LEASE_WRITES: dict[str, Callable[[Store, Lease], object]] = {
+    "update_config": lambda store, lease: store.update_config(lease, {"changed": True}),
+    "renew_lease": lambda store, lease: store.renew_lease(lease, 999.0),
+    "add_labels": lambda store, lease: store.add_labels(lease, [Label("a", "late")]),
+    "mirror": lambda store, lease: store.mirror(lease, "oracle", [Annotation("late", "q-a-1", "late")]),
+    "start_round": lambda store, lease: store.start_round(lease, a_round(1), []),
+    "commit_step": lambda store, lease: store.commit_step(lease, a_round(asked=9), EVENT, adapter=ADAPTER),
+    "add_queries": lambda store, lease: store.add_queries(lease, [query("b")], EVENT),
+    "save_tasks": lambda store, lease: store.save_tasks(lease, [ExternalTask("q-a-1", "late", "1", "1")]),
+    "settle": lambda store, lease: store.settle(lease, [("q-a-1", Label("a", "late"))], []),
+    "save_base_predictions": lambda store, lease: store.save_base_predictions(
+        lease, "k", [base_prediction("a")]
+    ),
+    "add_event": lambda store, lease: store.add_event(lease, EVENT),
+}
+
+
+def test_the_fencing_test_knows_every_method_with_a_lease() -> None:
+    methods = {
+        name
+        for name, method in vars(Store).items()
+        if "lease" in getattr(method, "__annotations__", {}) and name != "release_lease"
+    }
+    assert set(LEASE_WRITES) == methods
+
+
+def contents(store: Store, campaign_id: int) -> list[object]:
+    """All that a late writer could have changed."""
+    return [
+        store.campaigns(),
+        store.labels(campaign_id),
+        store.annotations(campaign_id),
+        store.rounds(campaign_id),
+        store.queries(campaign_id),
+        store.events(campaign_id),
+        store.adapter(ADAPTER.sha256),
+        store.base_predictions("k", ["a"]),
+    ]
+
+
+@pytest.mark.parametrize("method", LEASE_WRITES)
+@pytest.mark.parametrize("how", ["other owner", "same owner again"])
+def test_a_late_writer_writes_nothing(store: Store, method: str, how: str) -> None:
+    campaign_id, lease = abc(store)
+    store.start_round(lease, a_round(), [])
+    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
+    owner = "me" if how == "same owner again" else "you"
+    store.acquire_lease(campaign_id, owner, 60.0, may_take=lambda _: True)
+    before = contents(store, campaign_id)
+    with pytest.raises(LeaseLostError):
+        LEASE_WRITES[method](store, lease)
+    assert contents(store, campaign_id) == before
+
+
+@pytest.mark.parametrize("method", LEASE_WRITES)
+def test_the_holder_may_write(store: Store, method: str) -> None:
+    _, lease = abc(store)
+    store.start_round(lease, a_round(), [])
+    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
+    LEASE_WRITES[method](store, lease)
+
+
+def test_of_many_that_acquire_at_once_exactly_one_wins(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    gate, won, lost = threading.Barrier(6), [], []
+
+    def acquire(number: int) -> None:
+        gate.wait()
+        try:
+            won.append(held(store, made, f"controller {number}"))
+        except LeaseHeldError as exc:
+            lost.append(exc)
+
+    threads = [threading.Thread(target=acquire, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(lost)) == (1, 5)
+    store.add_event(won[0], EVENT)
+
+
+# -- labels --------------------------------------------------------------------------------------------
+
+
+def test_label_versions_are_appended_unless_they_repeat_the_one_in_force(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    assert (
+        store.add_labels(lease, [Label("a", "pos", source="annotator", round_index=0), Label("b", "neg")])
+        == 2
+    )
+    assert store.add_labels(lease, [Label("a", "pos"), Label("b", "pos", source="correction")]) == 1
+    assert store.add_labels(lease, [Label("b", "neg", source="correction", round_index=3)]) == 1
+    assert store.label_versions(campaign_id, "b") == [
+        Label("b", "neg", 1, "annotator"),
+        Label("b", "pos", 2, "correction"),
+        Label("b", "neg", 3, "correction", 3),
+    ]
+    assert store.labels(campaign_id) == {
+        "a": Label("a", "pos", 1, "annotator", 0),
+        "b": Label("b", "neg", 3, "correction", 3),
+    }
+    assert store.label_versions(campaign_id, "c") == []
+
+
+def test_one_call_may_bring_several_versions(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    assert store.add_labels(lease, [Label("a", "x"), Label("a", "x"), Label("a", "y")]) == 2
+    assert [label.value for label in store.label_versions(campaign_id, "a")] == ["x", "y"]
+
+
+def test_labels_of_a_role(store: Store) -> None:
+    campaign_id, lease = abc(store, held_out={"a": Role.AUDIT})
+    store.add_labels(lease, [Label("a", "pos"), Label("b", "neg")])
+    assert set(store.labels(campaign_id, Role.AUDIT)) == {"a"}
+    assert set(store.labels(campaign_id, Role.POOL)) == {"b"}
+    assert store.labels(campaign_id, Role.TEST) == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "pos",
+        FUNNY,
+        "",
+        "null",
+        1,
+        1.0,
+        0.1,
+        True,
+        False,
+        2**53 + 1,
+        ["a", ["b"]],
+        [],
+        {},
+        {"b": 1, "a": None},
+    ],
+    ids=repr,
+)
+def test_a_label_is_any_json_and_keeps_its_type(store: Store, value: JsonValue) -> None:
+    made = campaign(store, [source("a", value), source("b")])
+    store.add_labels(held(store, made), [Label("b", value)])
+    for label in store.labels(made.campaign_id).values():
+        assert label.value == value
+        assert type(label.value) is type(value)
+
+
+def test_values_that_python_takes_for_equal_are_different_labels(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    assert [store.add_labels(lease, [Label("a", value)]) for value in (1, True, 1.0, 1.0)] == [1, 1, 1, 0]
+    assert [repr(label.value) for label in store.label_versions(campaign_id, "a")] == ["1", "True", "1.0"]
+
+
+def test_a_label_needs_a_value_and_an_item_of_the_campaign(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    with pytest.raises(StoreError, match="'z'"):
+        store.add_labels(lease, [Label("a", "pos"), Label("z", "pos")])
+    with pytest.raises(StoreError, match="null"):
+        store.add_labels(lease, [Label("b", "pos"), Label("a", None)])
+    assert store.labels(campaign_id) == {}
+
+
+# -- the pool ------------------------------------------------------------------------------------------
+
+
+def test_the_pool_of_a_round_is_a_function_of_history_alone(store: Store) -> None:
+    sources = [source("a", "pos"), *(source(name) for name in "bcdef")]
+    made = campaign(store, sources, held_out={"f": Role.AUDIT})
+    campaign_id, lease = made.campaign_id, held(store, made)
+    store.start_round(lease, a_round(0), [])
+    assert store.pool_ids(campaign_id, 0) == ["b", "c", "d", "e"]  # a has an imported label, f is held out
+    store.commit_step(lease, a_round(0), EVENT, queries=[query("b"), query("c", rank=2)])
+    assert store.pool_ids(campaign_id, 0) == ["b", "c", "d", "e"]  # the same after its own queries
+    assert store.pool_ids(campaign_id, 1) == ["d", "e"]
+    store.settle(lease, [("q-b-1", Label("b", "pos", round_index=0))], ["q-c-1"])
+    store.add_labels(lease, [Label("d", "neg", source="correction")])
+    assert store.pool_ids(campaign_id, 0) == ["b", "c", "d", "e"]
+    assert store.pool_ids(campaign_id, 1) == ["d", "e"]
+    store.add_labels(lease, [Label("a", "neg", source="correction")])
+    assert "a" not in store.pool_ids(campaign_id, 1)  # its first version was imported
+
+
+# -- rounds --------------------------------------------------------------------------------------------
+
+
+def test_a_round_comes_back_as_it_was_committed(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    started = a_round()
+    store.start_round(lease, started, [])
+    assert store.rounds(campaign_id) == [started]
+    full = dataclasses.replace(
+        started,
+        state=RoundState.SELECTED,
+        seed=2**63 - 1,
+        versions={"torch": "2.13", "device": None},
+        input_hash="abc",
+        labels=3,
+        labels_bought=5,
+        adapter_sha256=ADAPTER.sha256,
+        samples=3,
+        temperature=1.7,
+        base_temperature=0.3,
+        temperature_note=FUNNY,
+        pool_size=3,
+        blend_weight=1 / 3,
+        scores_sha256="def",
+        histograms={"blended": Histogram((0.0, 0.5, 1.0), (3, 4))},
+        stop_set={"a": 1, "b": 0},
+        stop_agreement=0.99,
+        stop_reason="the budget is spent",
+        asked=2,
+        skipped=1,
+        seconds={"fit": 1.25, "score": 0.5},
+    )
+    store.commit_step(lease, full, EVENT, adapter=ADAPTER)
+    assert store.rounds(campaign_id) == [full]
+    assert store.adapter(ADAPTER.sha256) == ADAPTER
+    assert store.adapter("unknown") is None
+
+
+def test_starting_a_round_again_leaves_it_as_it_is(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_labels(lease, [Label("a", "pos"), Label("b", "neg")])
+    labels = store.labels(campaign_id)
+    store.start_round(lease, a_round(seed=1), [labels["a"]])
+    store.start_round(lease, a_round(seed=2), [labels["b"]])
+    assert [one.seed for one in store.rounds(campaign_id)] == [1]
+    assert store.training_labels(campaign_id, 0) == [labels["a"]]
+
+
+def test_the_snapshot_does_not_follow_later_corrections(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_labels(lease, [Label("b", "neg"), Label("a", "pos")])
+    snapshot = store.labels(campaign_id)
+    store.start_round(lease, a_round(), list(reversed(snapshot.values())))
+    store.add_labels(lease, [Label("a", "neg", source="correction")])
+    assert store.training_labels(campaign_id, 0) == [snapshot["a"], snapshot["b"]]
+    assert store.labels(campaign_id)["a"].value == "neg"
+    assert store.training_labels(campaign_id, 1) == []
+
+
+def test_a_round_trains_on_stored_labels_only(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    with pytest.raises(StoreError):
+        store.start_round(lease, a_round(), [Label("a", "pos", 1)])
+    assert store.rounds(campaign_id) == []
+
+
+def test_a_step_of_a_round_that_was_not_started_writes_nothing(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    with pytest.raises(StoreError, match="round 4"):
+        store.commit_step(lease, a_round(4), EVENT, adapter=ADAPTER, queries=[query("a", 4)])
+    assert (store.events(campaign_id), store.queries(campaign_id), store.adapter(ADAPTER.sha256)) == (
+        [],
+        [],
+        None,
+    )
+
+
+def test_a_step_is_all_or_nothing(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.start_round(lease, a_round(), [])
+    with pytest.raises(StoreError, match="'z'"):
+        store.commit_step(
+            lease, a_round(asked=1), EVENT, adapter=ADAPTER, evaluations=[evaluation()], queries=[query("z")]
+        )
+    assert store.rounds(campaign_id) == [a_round()]
+    assert store.evaluations(campaign_id, 0) == []
+    assert (store.events(campaign_id), store.adapter(ADAPTER.sha256)) == ([], None)
+
+
+def test_a_step_replaces_what_its_round_had_and_leaves_what_it_does_not_make(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    for index in (0, 1):
+        store.start_round(lease, a_round(index), [])
+    other = [ScoreRow("c", 1, 0.1, 0.2, 0.3)]
+    store.commit_step(lease, a_round(1), EVENT, evaluations=[evaluation()], ranking=other)
+    first = [evaluation(), evaluation("base")]
+    ranking = [ScoreRow("b", 2, None, None, 0.1), ScoreRow("a", 1, 0.7, 0.8, 0.9)]
+    store.commit_step(lease, a_round(), EVENT, evaluations=first, ranking=ranking)
+    assert store.evaluations(campaign_id, 0) == first
+    assert store.ranking(campaign_id, 0) == [ranking[1], ranking[0]]
+    again = [evaluation(scaling="temperature", accuracy=0.8), evaluation("base", "contextual", bins=())]
+    for _ in range(2):
+        store.commit_step(lease, a_round(), EVENT, evaluations=again, ranking=ranking[1:])
+    store.commit_step(lease, a_round(state=RoundState.PUSHED), EVENT)
+    assert store.evaluations(campaign_id, 0) == again
+    assert store.ranking(campaign_id, 0) == ranking[1:]
+    assert store.evaluations(campaign_id, 1) == [evaluation()]
+    assert store.ranking(campaign_id, 1) == other
+    assert store.evaluations(campaign_id, 2) == store.ranking(campaign_id, 2) == []
+
+
+# -- queries -------------------------------------------------------------------------------------------
+
+
+def test_queries_come_back_whole_by_round_purpose_and_rank(store: Store) -> None:
+    campaign_id, lease = abc(store, held_out={"c": Role.AUDIT})
+    audit = query("c", purpose=Role.AUDIT, wanted=2, reason=Reason(FUNNY))
+    store.add_queries(lease, [audit], EVENT)
+    store.start_round(lease, a_round(0), [])
+    store.start_round(lease, a_round(1), [])
+    store.commit_step(lease, a_round(1), EVENT, queries=[query("a", 1, attempt=2, query_id="q-a-2")])
+    store.commit_step(lease, a_round(0), EVENT, queries=[query("b", rank=2), query("a", rank=1)])
+    assert store.queries(campaign_id, 0) == [audit, query("a"), query("b", rank=2)]
+    assert [one.query_id for one in store.queries(campaign_id)] == ["q-c-1", "q-a-1", "q-b-1", "q-a-2"]
+    assert len(store.events(campaign_id)) == 3
+
+
+def test_queries_given_again_keep_their_state_and_existing_ones_stay(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.start_round(lease, a_round(), [])
+    store.commit_step(lease, a_round(), EVENT, queries=[query("a"), query("b", rank=2)])
+    store.settle(lease, [("q-a-1", Label("a", "pos"))], [])
+    store.commit_step(lease, a_round(), EVENT, queries=[query("b", rank=1), query("a", rank=2)])
+    store.add_queries(lease, [query("a", wanted=5)], EVENT)
+    assert store.queries(campaign_id) == [query("b"), query("a", rank=2, state=QueryState.LABELLED)]
+
+
+def test_a_selection_made_anew_drops_what_was_not_pushed(store: Store) -> None:
+    campaign_id, lease = abc(store, held_out={"c": Role.AUDIT})
+    store.start_round(lease, a_round(), [])
+    store.add_queries(lease, [query("c", purpose=Role.AUDIT)], EVENT)
+    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
+    store.commit_step(lease, a_round(), EVENT, queries=[query("b")])
+    assert [one.query_id for one in store.queries(campaign_id)] == ["q-c-1", "q-b-1"]
+    store.save_tasks(lease, [ExternalTask("q-b-1", "tool", "1", "10")])
+    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
+    assert [one.query_id for one in store.queries(campaign_id)] == ["q-c-1", "q-a-1", "q-b-1"]
+
+
+def test_a_query_of_an_earlier_round_stays_there(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    for index in (0, 1):
+        store.start_round(lease, a_round(index), [])
+        store.commit_step(lease, a_round(index), EVENT, queries=[query("a", index, rank=index + 1)])
+    assert store.queries(campaign_id) == [query("a")]
+
+
+def test_a_query_needs_an_item_of_the_campaign(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    with pytest.raises(StoreError, match="'z'"):
+        store.add_queries(lease, [query("a"), query("z")], EVENT)
+    assert (store.queries(campaign_id), store.events(campaign_id)) == ([], [])
+
+
+def test_tasks_may_be_saved_again_and_moved(store: Store) -> None:
+    _, lease = abc(store)
+    store.add_queries(lease, [query("a")], EVENT)
+    for task in ("10", "10", "11"):
+        store.save_tasks(lease, [ExternalTask("q-a-1", "tool", "1", task)])
+    with pytest.raises(StoreError):
+        store.save_tasks(lease, [ExternalTask("q-z-1", "tool", "1", "12")])
+
+
+def test_settling_labels_and_skips_closes_queries_once(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_queries(lease, [query("a"), query("b"), query("c")], EVENT)
+    for _ in range(2):
+        store.settle(lease, [("q-a-1", Label("a", "pos", round_index=0))], ["q-b-1"])
+    states = {one.item.item_id: one.state for one in store.queries(campaign_id)}
+    assert states == {"a": QueryState.LABELLED, "b": QueryState.SKIPPED, "c": QueryState.OPEN}
+    assert store.label_versions(campaign_id, "a") == [Label("a", "pos", 1, "annotator", 0)]
+
+
+def test_a_late_answer_to_a_closed_query_only_adds_a_version(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_queries(lease, [query("a"), query("b")], EVENT)
+    store.settle(lease, [("q-a-1", Label("a", "pos"))], ["q-b-1"])
+    store.settle(lease, [("q-a-1", Label("a", "neg")), ("q-b-1", Label("b", "pos"))], ["q-a-1"])
+    assert [label.value for label in store.label_versions(campaign_id, "a")] == ["pos", "neg"]
+    assert store.labels(campaign_id)["b"].value == "pos"
+    states = {one.item.item_id: one.state for one in store.queries(campaign_id)}
+    assert states == {"a": QueryState.LABELLED, "b": QueryState.SKIPPED}
+
+
+def test_settling_an_unknown_query_writes_nothing(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_queries(lease, [query("a")], EVENT)
+    with pytest.raises(StoreError, match="q-z-1"):
+        store.settle(lease, [("q-a-1", Label("a", "pos"))], ["q-z-1"])
+    assert store.labels(campaign_id) == {}
+    assert store.queries(campaign_id) == [query("a")]
+
+
+def test_annotations_are_mirrored_once_a_revision(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_queries(lease, [query("a"), query("b")], EVENT)
+    moment = datetime(2024, 5, 1, 12, 30, 0, 123456, tzinfo=UTC)
+    first = Annotation("10", "q-a-1", {"choice": FUNNY}, annotator="eve", lead_time=1.5, created_at=moment)
+    second = dataclasses.replace(first, value="neg", revision=2)
+    skip = Annotation("9", "q-b-1", None, skipped=True)
+    assert store.mirror(lease, "oracle", [second, skip]) == 2
+    assert store.mirror(lease, "oracle", [first, second, skip]) == 1
+    rewritten = dataclasses.replace(first, value="rewritten")
+    assert store.mirror(lease, "oracle", [rewritten]) == 0
+    assert store.annotations(campaign_id) == [first, second, skip]
+    assert store.annotations(campaign_id, ["q-b-1", "q-z-1"]) == [skip]
+    assert store.annotations(campaign_id, []) == []
+    assert store.mirror(lease, "other tool", [skip]) == 1
+
+
+def test_an_annotation_of_an_unknown_query_is_refused(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    with pytest.raises(StoreError):
+        store.mirror(lease, "oracle", [Annotation("1", "q-z-1", "pos")])
+    assert store.annotations(campaign_id) == []
+
+
+# -- base predictions ----------------------------------------------------------------------------------
+
+
+def test_base_predictions_are_shared_by_campaigns_and_kept_bit_for_bit(store: Store) -> None:
+    one, two = (campaign(store, [source("a")], name=name) for name in ("one", "two"))
+    exact = base_prediction("a", 0.1)
+    ragged = dataclasses.replace(
+        base_prediction("b"), log_probs_C=np.array([np.log(1 / 3), -1e-300, -np.inf]), log_prior_C=None
+    )
+    store.save_base_predictions(held(store, one), "key", [exact, ragged])
+    store.save_base_predictions(held(store, two), "key", [base_prediction("a", 0.9)])
+    found = store.base_predictions("key", ["b", "a", "c"])
+    assert set(found) == {"a", "b"}
+    for stored, given in ((found["a"], exact), (found["b"], ragged)):
+        assert stored.log_probs_C.dtype == np.float64
+        np.testing.assert_array_equal(stored.log_probs_C, given.log_probs_C, strict=True)
+    np.testing.assert_array_equal(found["a"].log_prior_C, exact.log_prior_C)
+    assert found["b"].log_prior_C is None
+    assert store.base_predictions("other key", ["a"]) == {}
+
+
+# -- record --------------------------------------------------------------------------------------------
+
+
+def test_the_log_is_kept_in_order(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    moment = datetime(2024, 5, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
+    store.add_event(lease, EVENT)
+    store.add_event(lease, Event("fit", FUNNY, created_at=moment))
+    first, second = store.events(campaign_id)
+    assert first.created_at is not None
+    assert abs(datetime.now(UTC) - first.created_at) < timedelta(minutes=1)
+    assert dataclasses.replace(first, created_at=None) == EVENT
+    assert second == Event("fit", FUNNY, created_at=moment)
+
+
+HISTORY = (
+    "round state labels labels_bought accuracy accuracy_low accuracy_high macro_f1 nll brier ece base_accuracy "
+    "base_nll base_ece temperature base_temperature blend_weight pool_size asked skipped stop_agreement seconds "
+    "stop_reason"
+).split()
+
+
+def test_history_shows_the_scaled_adapted_and_the_calibrated_base(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    for index in (0, 1):
+        store.start_round(lease, a_round(index), [])
+    raw = [evaluation(nll=0.9), evaluation("base", nll=1.9)]
+    store.commit_step(lease, a_round(0, seconds={"fit": 1.5, "score": 2.0}, labels=4), EVENT, evaluations=raw)
+    scaled = [evaluation(scaling="temperature", nll=0.5), evaluation("base", "contextual", nll=1.5)]
+    unseen = evaluation("base", "temperature", nll=9.0)
+    values = {"temperature": 1.8, "state": RoundState.STOPPED, "stop_reason": "done", "pool_size": 3}
+    store.commit_step(lease, a_round(1, **values), EVENT, evaluations=[*raw, *scaled, unseen])
+    first, second = store.history(campaign_id)
+    assert list(first) == HISTORY
+    assert (first["nll"], first["base_nll"], first["seconds"], first["labels"]) == (0.9, 1.9, 3.5, 4)
+    assert (second["nll"], second["base_nll"], second["seconds"]) == (0.5, 1.5, 0.0)
+    assert (second["round"], second["state"], second["temperature"]) == (1, "stopped", 1.8)
+    assert (second["stop_reason"], second["pool_size"]) == ("done", 3)
+    assert (second["accuracy"], second["accuracy_low"], second["accuracy_high"]) == (0.7, 0.4, 0.9)
+
+
+def test_history_of_a_round_without_evaluation_has_nulls(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.start_round(lease, a_round(), [])
+    (row,) = store.history(campaign_id)
+    assert row["state"] == "started"
+    assert {row[name] for name in ("accuracy", "nll", "ece", "base_accuracy", "temperature")} == {None}

@@ -1,0 +1,525 @@
+"""A Store in dictionaries, for tests of the loop; it passes the same contract tests as the databases.
+
+Everything that goes in is checked as a database would and copied through JSON where a database would, so
+that a test which passes here does not pass by sharing objects.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+from db.columns import same_json, storable_text, to_json
+from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
+from star_al.ports import Store
+from star_al.types import (
+    Adapter,
+    Annotation,
+    BasePrediction,
+    Campaign,
+    Dataset,
+    Evaluation,
+    Event,
+    ExternalTask,
+    Item,
+    JsonObject,
+    JsonValue,
+    Label,
+    Lease,
+    Query,
+    QueryState,
+    Role,
+    Round,
+    ScoreRow,
+    SourceItem,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class _Lease:
+    owner: str | None = None
+    epoch: int = 0
+    expires: datetime = datetime.min.replace(tzinfo=UTC)
+
+    def seconds_left(self) -> float:
+        return max((self.expires - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+@dataclass
+class _Member:
+    source: SourceItem
+    role: Role
+    from_round: int
+
+
+@dataclass
+class _State:
+    """All that one campaign has."""
+
+    campaign: Campaign
+    members: dict[str, _Member]
+    lease: _Lease = field(default_factory=_Lease)
+    labels: dict[str, list[Label]] = field(default_factory=dict)
+    annotations: dict[tuple[str, str, int], Annotation] = field(default_factory=dict)
+    rounds: dict[int, Round] = field(default_factory=dict)
+    training: dict[int, list[Label]] = field(default_factory=dict)
+    evaluations: dict[int, list[Evaluation]] = field(default_factory=dict)
+    rankings: dict[int, list[ScoreRow]] = field(default_factory=dict)
+    queries: dict[str, Query] = field(default_factory=dict)
+    tasks: dict[tuple[str, str], ExternalTask] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+
+def _locked(method: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(method)
+    def one_at_a_time(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _LOCK:
+            return method(*args, **kwargs)
+
+    return one_at_a_time
+
+
+_LOCK = threading.RLock()
+
+
+class MemoryStore(Store):
+    """The Store port without a database. The contract of each method is that of ``star_al.ports.Store``."""
+
+    def __init__(self) -> None:
+        self._datasets: dict[str, Dataset] = {}
+        self._items: dict[int, dict[str, SourceItem]] = {}
+        self._campaigns: dict[int, _State] = {}
+        self._adapters: dict[str, Adapter] = {}
+        self._base: dict[tuple[str, str], BasePrediction] = {}
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    # -- data sets -------------------------------------------------------------------------------------
+
+    @_locked
+    def find_dataset(self, key: str) -> Dataset | None:
+        return self._datasets.get(key)
+
+    @_locked
+    def begin_dataset(self, key: str, name: str) -> Dataset:
+        present = self._datasets.get(key)
+        if present is not None and present.ready:
+            raise StoreError(f"the data set {present.name!r} is already imported; use it as it is.")
+        if present is not None:
+            self._items[present.dataset_id].clear()
+        dataset = Dataset(len(self._items) + 1, key, name, ready=False, n_items=0)
+        self._datasets[key] = dataset
+        self._items[dataset.dataset_id] = {}
+        return dataset
+
+    @_locked
+    def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
+        if not any(one.dataset_id == dataset_id and not one.ready for one in self._datasets.values()):
+            raise StoreError(
+                "the data set being imported was replaced or finished by another import; run again."
+            )
+        stored = self._items[dataset_id]
+        before = len(stored)
+        for source in items:
+            stored.setdefault(source.item.item_id, _stored_item(source))
+        return len(stored) - before
+
+    @_locked
+    def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
+        for key, dataset in self._datasets.items():
+            if dataset.dataset_id == dataset_id:
+                counts = {
+                    "n_items": len(self._items[dataset_id]),
+                    "n_duplicates": n_duplicates,
+                    "n_empty": n_empty,
+                }
+                self._datasets[key] = replace(dataset, ready=True, **counts)
+                return self._datasets[key]
+        raise StoreError("the data set being imported was replaced by another import; run again.")
+
+    @_locked
+    def dataset_item_ids(self, dataset_id: int) -> list[str]:
+        return sorted(self._items.get(dataset_id, ()))
+
+    # -- campaigns -------------------------------------------------------------------------------------
+
+    @_locked
+    def create_campaign(
+        self,
+        name: str,
+        dataset_id: int,
+        config: JsonObject,
+        seed: int,
+        *,
+        held_out: Mapping[str, Role],
+        test_dataset_id: int | None,
+    ) -> Campaign:
+        if self.find_campaign(name) is not None:
+            raise StoreError(f"a campaign named {name!r} is already there; name this one differently.")
+        ready = {dataset.dataset_id for dataset in self._datasets.values() if dataset.ready}
+        if not {dataset_id, test_dataset_id or dataset_id} <= ready:
+            raise StoreError("the data set of the campaign is not imported completely; import it again.")
+        members = {key: _Member(one, Role.POOL, 0) for key, one in self._items[dataset_id].items()}
+        if missing := held_out.keys() - members.keys() - self._items.get(test_dataset_id or 0, {}).keys():
+            raise StoreError(f"the item {min(missing)!r} is not in the campaign.")
+        for item_id, role in held_out.items():
+            if item_id in members:
+                members[item_id].role = role
+        for item_id, source in self._items.get(test_dataset_id or 0, {}).items():
+            members[item_id] = _Member(source, Role.TEST, 0)
+        campaign = Campaign(len(self._campaigns) + 1, name, dataset_id, _copied(config), seed)
+        state = _State(campaign, members)
+        _import_labels(state, members)
+        self._campaigns[campaign.campaign_id] = state
+        return campaign
+
+    @_locked
+    def find_campaign(self, name: str) -> Campaign | None:
+        return next((one for one in self.campaigns() if one.name == name), None)
+
+    @_locked
+    def campaigns(self) -> list[Campaign]:
+        return [state.campaign for _, state in sorted(self._campaigns.items())]
+
+    @_locked
+    def update_config(self, lease: Lease, config: JsonObject) -> None:
+        state = self._held(lease)
+        state.campaign = replace(state.campaign, config=_copied(config))
+
+    @_locked
+    def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
+        state = self._state(campaign_id)
+        from_round = max(state.rounds, default=-1) + 1
+        new: dict[str, _Member] = {}
+        for source in items:
+            if source.item.item_id not in state.members:
+                new.setdefault(source.item.item_id, _Member(_stored_item(source), Role.POOL, from_round))
+        state.members.update(new)
+        _import_labels(state, new)
+        return len(new)
+
+    # -- lease -----------------------------------------------------------------------------------------
+
+    @_locked
+    def acquire_lease(
+        self, campaign_id: int, owner: str, seconds: float, *, may_take: Callable[[str], bool]
+    ) -> Lease:
+        lease = self._state(campaign_id).lease
+        if lease.owner is not None and lease.seconds_left() > 0 and not may_take(lease.owner):
+            raise LeaseHeldError(
+                f"the campaign is run by {lease.owner}, whose lease lasts another {lease.seconds_left():.0f} s."
+            )
+        lease.owner, lease.epoch = owner, lease.epoch + 1
+        lease.expires = datetime.now(UTC) + timedelta(seconds=seconds)
+        return Lease(campaign_id, owner, lease.epoch)
+
+    @_locked
+    def renew_lease(self, lease: Lease, seconds: float) -> None:
+        self._held(lease).lease.expires = datetime.now(UTC) + timedelta(seconds=seconds)
+
+    @_locked
+    def release_lease(self, lease: Lease) -> None:
+        held = self._state(lease.campaign_id).lease
+        if (held.owner, held.epoch) == (lease.owner, lease.epoch):
+            held.owner = None
+
+    # -- items -----------------------------------------------------------------------------------------
+
+    @_locked
+    def item_ids(self, campaign_id: int, role: Role) -> list[str]:
+        members = self._state(campaign_id).members
+        return sorted(item_id for item_id, member in members.items() if member.role is role)
+
+    @_locked
+    def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
+        state = self._state(campaign_id)
+        asked = {one.item.item_id for one in state.queries.values() if one.round_index < round_index}
+        imported = {
+            key for key, versions in state.labels.items() if any(v.source == "import" for v in versions)
+        }
+        joined = {key for key, member in state.members.items() if member.from_round <= round_index}
+        return sorted((joined & set(self.item_ids(campaign_id, Role.POOL))) - asked - imported)
+
+    @_locked
+    def items(self, campaign_id: int, item_ids: Sequence[str]) -> list[Item]:
+        state = self._state(campaign_id)
+        _require_items(state, item_ids)
+        return [state.members[item_id].source.item for item_id in item_ids]
+
+    # -- labels and annotations ------------------------------------------------------------------------
+
+    @_locked
+    def labels(self, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
+        state = self._state(campaign_id)
+        return {
+            item_id: versions[-1]
+            for item_id, versions in sorted(state.labels.items())
+            if role is None or state.members[item_id].role is role
+        }
+
+    @_locked
+    def label_versions(self, campaign_id: int, item_id: str) -> list[Label]:
+        return list(self._state(campaign_id).labels.get(item_id, ()))
+
+    @_locked
+    def add_labels(self, lease: Lease, labels: Sequence[Label]) -> int:
+        return _append_labels(self._held(lease), labels)
+
+    @_locked
+    def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
+        state = self._held(lease)
+        _require_queries(state, [annotation.query_id for annotation in annotations])
+        before = len(state.annotations)
+        for annotation in annotations:
+            key = (annotator, annotation.external_id, annotation.revision)
+            state.annotations.setdefault(key, replace(annotation, value=_copied(annotation.value)))
+        return len(state.annotations) - before
+
+    @_locked
+    def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
+        wanted = None if query_ids is None else set(query_ids)
+        found = self._state(campaign_id).annotations.values()
+        chosen = (one for one in found if wanted is None or one.query_id in wanted)
+        return sorted(chosen, key=lambda one: (one.external_id, one.revision))
+
+    # -- rounds ----------------------------------------------------------------------------------------
+
+    @_locked
+    def rounds(self, campaign_id: int) -> list[Round]:
+        return [copy.deepcopy(one) for _, one in sorted(self._state(campaign_id).rounds.items())]
+
+    @_locked
+    def start_round(self, lease: Lease, round_: Round, training: Sequence[Label]) -> None:
+        state = self._held(lease)
+        if round_.index in state.rounds:
+            return
+        versions = [state.labels.get(label.item_id, [])[: label.version] for label in training]
+        if any(len(found) != label.version for found, label in zip(versions, training, strict=True)):
+            raise StoreError("refused, as a training label is not stored; nothing was written.")
+        state.rounds[round_.index] = copy.deepcopy(round_)
+        state.training[round_.index] = [found[-1] for found in versions]
+
+    @_locked
+    def training_labels(self, campaign_id: int, round_index: int) -> list[Label]:
+        return sorted(self._state(campaign_id).training.get(round_index, ()), key=lambda one: one.item_id)
+
+    @_locked
+    def commit_step(
+        self,
+        lease: Lease,
+        round_: Round,
+        event: Event,
+        *,
+        adapter: Adapter | None = None,
+        evaluations: Sequence[Evaluation] = (),
+        ranking: Sequence[ScoreRow] = (),
+        queries: Sequence[Query] = (),
+    ) -> None:
+        state = self._held(lease)
+        if round_.index not in state.rounds:
+            raise StoreError(f"round {round_.index} was never started; nothing was written.")
+        known = self._adapters.keys() | ({adapter.sha256} if adapter is not None else set())
+        if round_.adapter_sha256 is not None and round_.adapter_sha256 not in known:
+            raise StoreError("refused, as the round's adapter is not stored; nothing was written.")
+        _require_items(state, [row.item_id for row in ranking])
+        if queries:
+            _replace_queries(state, round_.index, queries)
+        if adapter is not None:
+            self._adapters.setdefault(adapter.sha256, adapter)
+        state.rounds[round_.index] = copy.deepcopy(round_)
+        if evaluations:
+            ordered = sorted(evaluations, key=lambda one: (one.model, one.scaling))
+            state.evaluations[round_.index] = copy.deepcopy(ordered)
+        if ranking:
+            state.rankings[round_.index] = sorted(ranking, key=lambda row: row.rank)
+        _log(state, event)
+
+    @_locked
+    def add_queries(self, lease: Lease, queries: Sequence[Query], event: Event) -> None:
+        state = self._held(lease)
+        _add_queries(state, queries)
+        _log(state, event)
+
+    @_locked
+    def evaluations(self, campaign_id: int, round_index: int) -> list[Evaluation]:
+        return list(self._state(campaign_id).evaluations.get(round_index, ()))
+
+    @_locked
+    def ranking(self, campaign_id: int, round_index: int) -> list[ScoreRow]:
+        return list(self._state(campaign_id).rankings.get(round_index, ()))
+
+    @_locked
+    def adapter(self, sha256: str) -> Adapter | None:
+        return self._adapters.get(sha256)
+
+    # -- queries ---------------------------------------------------------------------------------------
+
+    @_locked
+    def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
+        found = self._state(campaign_id).queries.values()
+        chosen = (one for one in found if round_index is None or one.round_index == round_index)
+        return sorted(chosen, key=lambda one: (one.round_index, one.purpose.value, one.rank, one.attempt))
+
+    @_locked
+    def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
+        state = self._held(lease)
+        _require_queries(state, [task.query_id for task in tasks])
+        state.tasks.update({(task.query_id, task.annotator): task for task in tasks})
+
+    @_locked
+    def settle(self, lease: Lease, labels: Sequence[tuple[str, Label]], skipped: Sequence[str]) -> None:
+        state = self._held(lease)
+        _require_queries(state, [*(query_id for query_id, _ in labels), *skipped])
+        _append_labels(state, [label for _, label in labels])
+        for query_id, _ in labels:
+            _close(state, query_id, QueryState.LABELLED)
+        for query_id in skipped:
+            _close(state, query_id, QueryState.SKIPPED)
+
+    # -- base predictions ------------------------------------------------------------------------------
+
+    @_locked
+    def base_predictions(self, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
+        return {key: self._base[base_key, key] for key in item_ids if (base_key, key) in self._base}
+
+    @_locked
+    def save_base_predictions(
+        self, lease: Lease, base_key: str, predictions: Sequence[BasePrediction]
+    ) -> None:
+        self._held(lease)
+        for prediction in predictions:
+            self._base.setdefault((base_key, prediction.item_id), copy.deepcopy(prediction))
+
+    # -- record ----------------------------------------------------------------------------------------
+
+    @_locked
+    def add_event(self, lease: Lease, event: Event) -> None:
+        _log(self._held(lease), event)
+
+    @_locked
+    def events(self, campaign_id: int) -> list[Event]:
+        return list(self._state(campaign_id).events)
+
+    @_locked
+    def history(self, campaign_id: int) -> list[JsonObject]:
+        state = self._state(campaign_id)
+        return [_history_row(one, state.evaluations.get(one.index, ())) for one in self.rounds(campaign_id)]
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _state(self, campaign_id: int) -> _State:
+        if campaign_id not in self._campaigns:
+            raise StoreError(f"there is no campaign number {campaign_id}.")
+        return self._campaigns[campaign_id]
+
+    def _held(self, lease: Lease) -> _State:
+        state = self._state(lease.campaign_id)
+        if (state.lease.owner, state.lease.epoch) != (lease.owner, lease.epoch):
+            raise LeaseLostError(f"{lease.owner} no longer holds the campaign. Nothing was written.")
+        return state
+
+
+def _copied(value: T) -> T:
+    copied: T = json.loads(to_json(value))  # type: ignore[arg-type]
+    return copied
+
+
+def _stored_item(source: SourceItem) -> SourceItem:
+    storable_text(source.item.text)
+    item = replace(source.item, fields=_copied(source.item.fields))
+    return SourceItem(item, _copied(source.given_label))
+
+
+def _import_labels(state: _State, members: Mapping[str, _Member]) -> None:
+    for item_id, member in members.items():
+        if member.source.given_label is not None:
+            state.labels[item_id] = [Label(item_id, member.source.given_label, 1, "import")]
+
+
+def _append_labels(state: _State, labels: Sequence[Label]) -> int:
+    _require_items(state, [label.item_id for label in labels])
+    for label in labels:
+        if label.value is None:
+            raise StoreError(f"the label of item {label.item_id!r} is null; skip the item instead.")
+    copies = [replace(label, value=_copied(label.value)) for label in labels]
+    return sum(_append_label(state.labels.setdefault(label.item_id, []), label) for label in copies)
+
+
+def _append_label(versions: list[Label], label: Label) -> bool:
+    if versions and same_json(versions[-1].value, label.value):
+        return False
+    versions.append(replace(label, version=len(versions) + 1))
+    return True
+
+
+def _add_queries(state: _State, queries: Sequence[Query]) -> None:
+    _require_items(state, [query.item.item_id for query in queries])
+    asked = {(one.item.item_id, one.attempt) for one in state.queries.values()}
+    for query in queries:
+        if query.query_id not in state.queries and (query.item.item_id, query.attempt) not in asked:
+            state.queries[query.query_id] = query
+
+
+def _replace_queries(state: _State, round_index: int, queries: Sequence[Query]) -> None:
+    _require_items(state, [query.item.item_id for query in queries])
+    wanted, purposes = {one.query_id for one in queries}, {one.purpose for one in queries}
+    known = {query_id for query_id, _ in state.tasks} | {one.query_id for one in state.annotations.values()}
+    for old in list(state.queries.values()):
+        replaceable = (
+            old.round_index == round_index and old.purpose in purposes and old.state is QueryState.OPEN
+        )
+        if replaceable and old.query_id not in wanted | known:
+            del state.queries[old.query_id]
+    _add_queries(state, queries)
+    for query in queries:
+        old = state.queries[query.query_id]
+        if old.round_index == round_index:
+            state.queries[query.query_id] = replace(
+                old, rank=query.rank, wanted=query.wanted, reason=query.reason
+            )
+
+
+def _close(state: _State, query_id: str, ending: QueryState) -> None:
+    query = state.queries[query_id]
+    if query.state is QueryState.OPEN:
+        state.queries[query_id] = replace(query, state=ending)
+
+
+def _log(state: _State, event: Event) -> None:
+    created_at = event.created_at or datetime.now(UTC)
+    state.events.append(replace(event, detail=_copied(event.detail), created_at=created_at))
+
+
+def _require_items(state: _State, item_ids: Sequence[str]) -> None:
+    if missing := set(item_ids) - state.members.keys():
+        raise StoreError(f"the item {min(missing)!r} is not in the campaign.")
+
+
+def _require_queries(state: _State, query_ids: Sequence[str]) -> None:
+    if missing := set(query_ids) - state.queries.keys():
+        raise StoreError(f"the query {min(missing)!r} was never asked in this campaign; nothing was written.")
+
+
+def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, JsonValue]:
+    by_key = {(evaluation.model, evaluation.scaling): evaluation for evaluation in evaluations}
+    adapted = by_key.get(("adapted", "temperature")) or by_key.get(("adapted", "raw"))
+    base = by_key.get(("base", "contextual")) or by_key.get(("base", "raw"))
+    row: dict[str, JsonValue] = {"round": one.index, "state": one.state.value}
+    row |= {name: getattr(one, name) for name in ("labels", "labels_bought")}
+    for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "nll", "brier", "ece"):
+        row[name] = getattr(adapted, name, None)
+    row |= {f"base_{name}": getattr(base, name, None) for name in ("accuracy", "nll", "ece")}
+    for name in ("temperature", "base_temperature", "blend_weight", "pool_size", "asked", "skipped"):
+        row[name] = getattr(one, name)
+    row["stop_agreement"], row["seconds"] = one.stop_agreement, sum(one.seconds.values())
+    return row | {"stop_reason": one.stop_reason}

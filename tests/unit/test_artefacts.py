@@ -1,0 +1,148 @@
+"""The artefact folder: content hashes, nothing half-written, damage recognised, dead runs' leftovers gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from star_al.artefacts import STALE_SECONDS, ArtefactFolder, content_hash
+from star_al.errors import StoreError
+
+ROOT = Path(__file__).parents[2]
+
+
+def fill(folder: Path, weights: bytes = b"weights") -> None:
+    (folder / "adapter.safetensors").write_bytes(weights)
+    (folder / "sub").mkdir()
+    (folder / "sub" / "config.json").write_text("{}")
+
+
+def adopted(artefacts: ArtefactFolder, weights: bytes = b"weights") -> str:
+    with artefacts.stage() as folder:
+        fill(folder, weights)
+        return artefacts.adopt(folder, "lora").sha256
+
+
+def test_an_adopted_folder_lies_under_its_hash(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path / "a" / "b")
+    with artefacts.stage() as folder:
+        assert list(folder.iterdir()) == []
+        fill(folder)
+        adapter = artefacts.adopt(folder, "lora")
+    assert (adapter.kind, adapter.size_bytes) == ("lora", 9)
+    assert (
+        artefacts.root / adapter.path == artefacts.path_of(adapter.sha256) == artefacts.verify(adapter.sha256)
+    )
+    assert (artefacts.path_of(adapter.sha256) / "sub" / "config.json").read_text() == "{}"
+    assert list((artefacts.root / ".staging").iterdir()) == []
+
+
+def test_the_hash_covers_names_and_bytes_alone(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path / "one")
+    same = {adopted(artefacts), adopted(artefacts), adopted(ArtefactFolder(tmp_path / "two"))}
+    assert len(same) == 1
+    for name, files in {
+        "p": {"ab": b"c"},
+        "q": {"a": b"bc"},
+        "r": {"a": b"b", "c": b""},
+        "s": {"ab/c": b""},
+    }.items():
+        for file, content in files.items():
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    assert len({content_hash(tmp_path / name) for name in "pqrs"}) == 4
+
+
+def test_what_is_not_adopted_goes(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path)
+    with pytest.raises(ZeroDivisionError), artefacts.stage() as folder:
+        fill(folder)
+        raise ZeroDivisionError
+    assert not folder.exists()
+    with artefacts.stage() as folder, pytest.raises(StoreError, match="without files"):
+        artefacts.adopt(folder, "lora")
+
+
+def test_damage_is_recognised_and_mended_by_adopting_again(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path)
+    sha256 = adopted(artefacts)
+    weights = artefacts.path_of(sha256) / "adapter.safetensors"
+    weights.write_bytes(b"wEights")
+    with pytest.raises(StoreError, match="the adapter is damaged"):
+        artefacts.verify(sha256)
+    assert adopted(artefacts) == sha256
+    assert weights.read_bytes() == b"weights"
+    artefacts.verify(sha256)
+    assert list((ArtefactFolder(tmp_path).root / ".staging").iterdir()) == []
+
+
+def test_missing_artefacts_are_named(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path)
+    with pytest.raises(StoreError, match="adapters/0123: the adapter is missing"):
+        artefacts.path_of("0123")
+    with pytest.raises(StoreError, match=r"scores/0123\.parquet: the scores are missing"):
+        artefacts.score_file("0123")
+
+
+def test_work_is_kept_over_an_error_and_gone_on_success(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt), artefacts.work("scores-1-2") as folder:
+        (folder / "page").write_text("done")
+        raise KeyboardInterrupt
+    with ArtefactFolder(tmp_path).work("scores-1-2") as folder:
+        assert (folder / "page").read_text() == "done"
+    assert not folder.exists()
+
+
+def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    """A run is killed with -9 while it stages; this process and an unknown host stage too."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from star_al.artefacts import ArtefactFolder\n"
+        "with ArtefactFolder(Path(sys.argv[1])).stage() as folder:\n"
+        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=False)
+    staging = tmp_path / ".staging"
+    assert len(list(staging.iterdir())) == 1
+    (staging / "elsewhere.example.org.1.abc").mkdir()
+    (staging / "elsewhere.example.org.2.abc").mkdir()
+    (tmp_path / ".work" / "forgotten").mkdir()
+    (tmp_path / ".work" / "recent").mkdir()
+    old = time.time() - STALE_SECONDS - 60
+    for forgotten in (staging / "elsewhere.example.org.2.abc", tmp_path / ".work" / "forgotten"):
+        os.utime(forgotten, (old, old))
+    artefacts = ArtefactFolder(tmp_path)
+    with artefacts.stage() as mine:
+        ArtefactFolder(tmp_path)
+        assert sorted(staging.iterdir()) == sorted([mine, staging / "elsewhere.example.org.1.abc"])
+    assert [path.name for path in (tmp_path / ".work").iterdir()] == ["recent"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        StoreError, match=r"file/artefacts: cannot be read or written \(Not a directory\)\. Check"
+    ):
+        ArtefactFolder(tmp_path / "file" / "artefacts")
+
+
+def test_a_disk_that_fills_up_while_adopting_leaves_no_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one fault that cannot be brought about for real without a file system of its own."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    artefacts = ArtefactFolder(tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device"):
+        adopted(artefacts)
+    assert list((tmp_path / "adapters").iterdir()) == []
+    assert list((tmp_path / ".staging").iterdir()) == []

@@ -1,0 +1,206 @@
+"""Campaign files: what loads, and the one message for each way to be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from star_al.config import (
+    CampaignSpec,
+    DatabaseSpec,
+    OptionsPattern,
+    TaskSpec,
+    changed_fields,
+    load_campaign,
+    normalise_label,
+)
+from star_al.errors import ConfigError
+
+MINIMAL = """\
+name: news
+data: {path: rows.jsonl}
+task: {kind: classification, labels: [sport, business]}
+model: {name: org/model}
+annotator: {kind: oracle, gold: topic}
+"""
+
+
+def load(folder: Path, text: str) -> CampaignSpec:
+    (folder / "c.yaml").write_text(text, encoding="utf-8")
+    return load_campaign(folder / "c.yaml").spec
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    message = str(caught.value)
+    assert message.startswith(f"{folder / 'c.yaml'}: ")
+    return message
+
+
+def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL)
+    assert spec.task.label_names == ("sport", "business")
+    assert (spec.acquisition.measure, spec.acquisition.blend.kind, spec.posterior.samples) == (
+        "entropy",
+        "schedule",
+        3,
+    )
+    assert spec.test_label_column == "topic"
+    with pytest.raises(ValidationError):
+        spec.seed = 1
+
+
+def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL + "seed: 7\nstopping: {max_labels: 100}\n")
+    assert CampaignSpec.model_validate(spec.model_dump(mode="json")) == spec
+    assert changed_fields(spec.model_dump(mode="json"), spec.model_dump(mode="json")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "sed: 1\n", "sed: unknown key. Did you mean 'seed'?"),
+        (
+            MINIMAL + "adapter: {learning_rat: 1}\n",
+            "adapter.learning_rat: unknown key. Did you mean 'learning_rate'",
+        ),
+        (
+            MINIMAL + "acquisition: {blend: {knd: off}}\n",
+            "acquisition.blend.knd: unknown key. Did you mean 'kind'?",
+        ),
+        (MINIMAL + "stopping: {zzz: 1}\n", "stopping.zzz: unknown key. Known keys: max_labels, max_rounds"),
+        (MINIMAL.replace("gold", "glod"), "annotator.glod: unknown key. Did you mean 'gold'?"),
+        (MINIMAL.replace("name: news\n", ""), "name: is needed."),
+        (MINIMAL.replace("{path: rows.jsonl}", "{}"), "data.path: is needed."),
+        (MINIMAL.replace("name: news", "name: a/b"), "name: "),
+        (MINIMAL + "seed: -1\n", "seed: "),
+        (MINIMAL + "adapter: {dropout: 1.0}\n", "adapter.dropout: "),
+        (MINIMAL + "adapter: {learning_rate: .nan}\n", "adapter.learning_rate: "),
+        (MINIMAL + "evaluation: {kind: test}\n", "evaluation: kind: test needs a path"),
+        (
+            MINIMAL + "evaluation: {path: x.csv}\n",
+            "evaluation: path belongs to kind: test, not to kind: audit",
+        ),
+        (
+            MINIMAL.replace("[sport, business]", "[sport]"),
+            "task: classification needs at least two labels, found 1",
+        ),
+        (MINIMAL.replace("[sport, business]", "[Sport, ' sport']"), "are equal after normalising"),
+        (MINIMAL.replace("[sport, business]", "[sport, '  ']"), "one of the labels is empty"),
+        (
+            MINIMAL.replace("business", "{name: b, verbaliser: Sport}"),
+            "task: the verbalisers 'sport' and 'Sport' are equal",
+        ),
+        (MINIMAL.replace("classification", "multiple_choice"), "takes its options from data.options"),
+        (
+            MINIMAL.replace("classification, labels: [sport, business]", "multiple_choice"),
+            "multiple_choice needs data.options",
+        ),
+        (MINIMAL.replace("rows.jsonl", "rows.jsonl, options: o"), "data.options belongs to task.kind"),
+        (
+            MINIMAL + "acquisition: {measure: bald}\nposterior: {samples: 1}\n",
+            "needs posterior.samples of at least 2",
+        ),
+        (MINIMAL + "adapter: {dropout: 0.0}\n", "needs adapter.dropout above 0"),
+        (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: the key 'seed' is given twice"),
+        ("- a\n", "expected a campaign (keys like name, data, task), found list."),
+        ("", "expected a campaign"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, text)
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+    message = refusal(tmp_path, MINIMAL + "sed: 1\nadapter: {rnk: 4}\n")
+    assert "2 settings are wrong" in message
+    assert "adapter.rnk" in message
+    assert "sed" in message
+
+
+def test_files_that_are_no_text_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file. `star-al init` writes one"):
+        load_campaign(tmp_path / "absent.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_campaign(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\x89PNG\xff")
+    with pytest.raises(ConfigError, match="not a text file"):
+        load_campaign(tmp_path / "binary.yaml")
+
+
+def test_labels_that_yaml_would_read_as_something_else(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL.replace("[sport, business]", "[yes, no, on, off, true, 3]"))
+    assert spec.task.label_names == ("yes", "no", "on", "off", "true", "3")
+
+
+def test_a_yaml_tag_cannot_run_code(tmp_path: Path) -> None:
+    refusal(tmp_path, MINIMAL + "seed: !!python/object/apply:os.getpid []\n")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("(", "not a regular expression"), ("(.*)", "needs a named group")]
+)
+def test_an_options_pattern_must_find_options(pattern: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        OptionsPattern(pattern=pattern)
+
+
+# -- the file's folder and the environment -------------------------------------------------------------
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(MINIMAL)
+    file = load_campaign(tmp_path / "c.yaml")
+    assert file.resolve("../x") == tmp_path.parent / "x"
+    assert file.database_url == f"sqlite:///{tmp_path / 'news.db'}"
+    assert file.artefact_folder == tmp_path / "news-artefacts"
+    (tmp_path / "c.yaml").write_text(MINIMAL + "database: {url: 'sqlite:///sub/x.db'}\nartefacts: kept\n")
+    file = load_campaign(tmp_path / "c.yaml")
+    assert file.database_url == f"sqlite:///{tmp_path / 'sub' / 'x.db'}"
+    assert file.artefact_folder == tmp_path / "kept"
+
+
+def test_a_password_comes_from_the_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.yaml").write_text(MINIMAL + "database: {url: 'postgresql://u:${STAR_AL_PW}@host/db'}\n")
+    file = load_campaign(tmp_path / "c.yaml")
+    monkeypatch.delenv("STAR_AL_PW", raising=False)
+    with pytest.raises(ConfigError, match="STAR_AL_PW"):
+        _ = file.database_url
+    monkeypatch.setenv("STAR_AL_PW", "secret")
+    assert file.database_url == "postgresql://u:secret@host/db"
+    assert "secret" not in str(file.spec.model_dump())
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:secret@host/db", "postgresql+psycopg://:secret@h/d"])
+def test_a_password_in_clear_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
+    message = refusal(tmp_path, MINIMAL + f"database: {{url: '{url}'}}\n")
+    assert "password in clear" in message
+    assert "secret" not in message
+    assert DatabaseSpec(url="postgresql://user@host/db").url
+
+
+# -- changes of a running campaign ---------------------------------------------------------------------
+
+
+def test_only_what_a_running_campaign_may_change_is_free(tmp_path: Path) -> None:
+    stored = load(tmp_path, MINIMAL).model_dump(mode="json")
+    free = "stopping: {max_labels: 9}\nacquisition: {batch_size: 3}\ndatabase: {lease_seconds: 5}\n"
+    assert changed_fields(stored, load(tmp_path, MINIMAL + free).model_dump(mode="json")) == []
+    fixed = "seed: 5\nacquisition: {measure: margin, batch: {kind: power}}\n"
+    assert changed_fields(stored, load(tmp_path, MINIMAL + fixed).model_dump(mode="json")) == [
+        "acquisition.batch.kind",
+        "acquisition.measure",
+        "seed",
+    ]
+    relabelled = MINIMAL.replace("business", "politics")
+    assert changed_fields(stored, load(tmp_path, relabelled).model_dump(mode="json")) == ["task.labels"]
+
+
+def test_labels_are_compared_without_case_and_spacing() -> None:
+    assert normalise_label("  New \n York ") == normalise_label("new york")
+    assert normalise_label("STRASSE") == normalise_label("straße")
+    assert TaskSpec(kind="classification", labels=("a b", "ab")).label_names == ("a b", "ab")

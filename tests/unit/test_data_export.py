@@ -1,0 +1,152 @@
+"""Export gives the user's rows back, with the labels, in each format."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from star_al.config import DataSpec, OptionsPattern, TaskSpec
+from star_al.data.export import ModelAnswer, check_suffix, export_rows, write_rows
+from star_al.data.items import ImportCounts, read_items
+from star_al.data.source import DataSource, locate
+from star_al.errors import DataError, StoreError
+from star_al.task import ClosedTask
+from star_al.types import Item, Label
+
+NEWS = ClosedTask(TaskSpec(kind="classification", labels=("sport", "business")))
+CHOICE = ClosedTask(TaskSpec(kind="multiple_choice"))
+
+
+def imported(folder: Path, rows: list[dict], task: ClosedTask, data: DataSpec) -> list[Item]:
+    (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = DataSource(locate("in.jsonl", folder), text=data.text, id=data.id, options=data.options)
+    return [each.item for each in read_items(source, task, ImportCounts())]
+
+
+def test_a_row_has_the_users_columns_and_the_label(tmp_path: Path) -> None:
+    data = DataSpec(path="in.jsonl", text="body", id="key")
+    [item] = imported(tmp_path, [{"key": 7, "body": "t", "label": "x", "meta": [1]}], NEWS, data)
+    label = Label(item.item_id, "sport", version=2, source="annotator", round_index=3)
+    assert list(export_rows([(item, label, None)], NEWS, data)) == [
+        {
+            "body": "t",
+            "key": 7,
+            "data_label": "x",
+            "meta": [1],
+            "item_id": item.item_id,
+            "label": "sport",
+            "source": "annotator",
+            "round": 3,
+            "version": 2,
+        }
+    ]
+
+
+def test_predictions_fill_what_people_did_not_label() -> None:
+    data = DataSpec(path="in.jsonl")
+    rows = [
+        (Item("1", "a"), Label("1", "sport"), ModelAnswer("business", 0.9)),
+        (Item("2", "b"), None, ModelAnswer("business", 0.75)),
+        (Item("3", "c"), None, None),
+    ]
+    found = list(export_rows(rows, NEWS, data, with_predictions=True))
+    assert [(row["kind"], row["label"], row["predicted"], row["confidence"]) for row in found] == [
+        ("human", "sport", None, None),
+        ("model", None, "business", 0.75),
+        (None, None, None, None),
+    ]
+    assert all(list(row) == list(found[0]) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "row"),
+    [
+        ("o", {"text": "q", "o": ["x", "y"], "g": 1}),
+        (("o1", "o2", "o3"), {"text": "q", "o1": "x", "o2": "y", "o3": None, "g": 1}),
+        (
+            OptionsPattern(pattern=r"^(?P<key>\d)\) (?P<option>.*)$"),
+            {"text": "q\n1) x\n2) y", "g": 1, "options": ["x", "y"]},
+        ),
+        ("o", {"text": "q", "o": {"text": ["x", "y"], "label": ["1", "2"]}, "g": 1}),
+    ],
+)
+def test_multiple_choice_rows_come_back_as_they_were(tmp_path: Path, options: object, row: dict) -> None:
+    data = DataSpec(path="in.jsonl", options=options)
+    [item] = imported(tmp_path, [row], CHOICE, data)
+    answer = ModelAnswer("A", 0.5)
+    labelled, predicted = export_rows(
+        [(item, Label(item.item_id, "B"), None), (item, None, answer)], CHOICE, data, with_predictions=True
+    )
+    assert {name: labelled[name] for name in row} == row
+    assert (labelled["label"], labelled["label_text"]) == ("B", "y")
+    assert (predicted["predicted"], predicted["predicted_text"]) == ("A", "x")
+    assert set(labelled) - set(row) == {
+        *("item_id", "label", "label_text", "source", "round", "version"),
+        *("kind", "predicted", "predicted_text", "confidence"),
+    }
+
+
+def test_a_users_columns_never_hide_another(tmp_path: Path) -> None:
+    data = DataSpec(path="in.jsonl", text="label")
+    row = {"label": "text", "data_label": 1, "data_data_label": 2, "round": 3}
+    [item] = imported(tmp_path, [row], NEWS, data)
+    [found] = export_rows([(item, None, None)], NEWS, data)
+    assert sorted(map(str, found.values())) == sorted(
+        map(str, ["text", 1, 2, 3, item.item_id, None, None, None, None])
+    )
+    assert (found["data_label"], found["label"], found["data_round"]) == (1, None, 3)
+
+
+ROWS = [
+    {"a": '=1+1, "x"\nnew', "n": 1, "f": 1, "m": 1, "l": ["é"], "b": True},
+    {"a": "b", "n": None, "f": 0.5, "m": "x", "l": None, "b": None, "late": 2**70},
+]
+
+
+def test_every_format_holds_all_rows_and_columns(tmp_path: Path) -> None:
+    for suffix in (".jsonl", ".csv", ".parquet"):
+        assert write_rows(tmp_path / f"out{suffix}", iter(ROWS)) == 2
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == ROWS
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        header, first, second = csv.reader(file)
+    assert header == ["a", "n", "f", "m", "l", "b", "late"]
+    assert first == ['=1+1, "x"\nnew', "1", "1", "1", '["é"]', "true", ""]
+    assert second == ["b", "", "0.5", "x", "", "", str(2**70)]
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.to_pylist() == [
+        {"a": '=1+1, "x"\nnew', "n": 1, "f": 1.0, "m": "1", "l": '["é"]', "b": True, "late": None},
+        {"a": "b", "n": None, "f": 0.5, "m": '"x"', "l": None, "b": None, "late": str(2**70)},
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.jsonl", "out.parquet"]
+
+
+def test_no_rows_make_an_empty_file(tmp_path: Path) -> None:
+    for suffix in (".jsonl", ".csv", ".parquet"):
+        assert write_rows(tmp_path / f"out{suffix}", []) == 0
+        assert (tmp_path / f"out{suffix}").is_file()
+
+
+def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    def failing() -> Iterator[dict]:
+        yield {"a": 1}
+        raise DataError("the model failed")
+
+    out = tmp_path / "out.csv"
+    out.write_text("before")
+    with pytest.raises(DataError, match="the model failed"):
+        write_rows(out, failing())
+    assert out.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_unknown_suffix_or_folder_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"out\.xlsx: unknown kind of file. Write to one of .jsonl, .csv"):
+        check_suffix(tmp_path / "out.xlsx")
+    with pytest.raises(StoreError, match=r"absent/out\.csv: cannot be written \(No such file"):
+        write_rows(tmp_path / "absent" / "out.csv", [])

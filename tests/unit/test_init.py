@@ -1,0 +1,154 @@
+"""The proposed campaign file loads, guesses well, and is refused where nobody could answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from star_al.config import CampaignSpec, LabelSpec, TaskSpec, load_campaign, normalise_label
+from star_al.data.source import data_source
+from star_al.errors import ConfigError, DataError
+from star_al.init import COMMENTS, Wish, propose_campaign, render
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def data(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path.name
+
+
+def proposal(folder: Path, wish: Wish) -> CampaignSpec:
+    folder.mkdir(exist_ok=True)
+    (folder / "campaign.yaml").write_text(propose_campaign(wish, folder), encoding="utf-8")
+    return load_campaign(folder / "campaign.yaml").spec
+
+
+NEWS = [{"title": "t" * n, "body": "b" * (9 - n), "topic": topic} for n, topic in enumerate("xyYyxzyy", 1)]
+
+
+def test_a_labelled_file_becomes_a_rehearsal(here: Path) -> None:
+    name = data(here / "my news.v2.jsonl", NEWS)
+    spec = proposal(here, Wish(name, "org/model", label_column="topic"))
+    assert spec.name == "my-news"
+    assert spec.task.label_names == ("y", "x", "z")  # the most frequent first, spellings folded
+    assert spec.data.text == "body"  # by its name, although titles are longer
+    assert spec.data.label is None  # else nothing would be left to ask
+    assert spec.annotator.gold == "topic"
+    assert (spec.model.name, spec.evaluation.size, spec.stopping.max_labels) == ("org/model", 1, 8)
+
+
+def test_given_labels_find_their_column(here: Path) -> None:
+    name = data(here / "d.jsonl", NEWS)
+    spec = proposal(here, Wish(name, "m", labels=["z", "y", "x", "unused"], text_column="title"))
+    assert spec.annotator.gold == "topic"
+    assert spec.task.label_names == ("z", "y", "x", "unused")
+    assert spec.data.text == "title"
+
+
+def test_the_longest_text_is_the_text_where_no_name_tells(here: Path) -> None:
+    rows = [{"a": "short", "b": "rather longer", "y": label} for label in ["no", "yes"]]
+    assert proposal(here, Wish(data(here / "d.jsonl", rows), "m", label_column="y")).data.text == "b"
+
+
+def test_labels_like_yes_and_numbers_stay_what_they_are(here: Path) -> None:
+    rows = [{"text": "a", "y": y} for y in (True, False, 3, "no", "on", "1:30", "null", "~", "é: #")]
+    spec = proposal(here, Wish(data(here / "d.jsonl", rows), "m", label_column="y"))
+    assert set(spec.task.label_names) == {"true", "false", "3", "no", "on", "1:30", "null", "~", "é: #"}
+
+
+def test_paths_are_relative_to_the_campaign_file(here: Path) -> None:
+    name = data(here / "d.jsonl", NEWS)
+    (here / "model").mkdir()
+    spec = proposal(here / "sub", Wish(name, "model", label_column="topic"))
+    assert (spec.data.path, spec.model.name) == ("../d.jsonl", "../model")
+    assert data_source(load_campaign(here / "sub" / "campaign.yaml")).table.path == here / name
+    spec = proposal(here, Wish(str(here / name), "m", label_column="topic"))
+    assert spec.data.path == "d.jsonl"
+    spec = proposal(here / "sub", Wish(str(here / name), "m", label_column="topic"))
+    assert spec.data.path == str(here / name)  # given as absolute, and elsewhere
+
+
+def test_options_columns_make_it_multiple_choice(here: Path) -> None:
+    rows = [{"question": "q", "o": ["x", "y"], "p": "x", "q": "y", "answer": "A"}] * 3
+    name = data(here / "d.jsonl", rows)
+    spec = proposal(here, Wish(name, "m", options=["o"], label_column="answer"))
+    assert (spec.task.kind, spec.task.labels, spec.data.options) == ("multiple_choice", (), "o")
+    spec = proposal(here, Wish(name, "m", options=["p", "q"], label_column="answer"))
+    assert spec.data.options == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "message"),
+    [
+        ({"label_column": "none"}, DataError, "there is no column 'none'. Columns: title, body, topic, part"),
+        ({"text_column": "none", "label_column": "topic"}, DataError, "there is no column 'none'"),
+        ({}, ConfigError, "which labels are there? Give --labels"),
+        ({"label_column": "part"}, ConfigError, "column 'part' is not filled with labels in every row"),
+        ({"labels": ["p", "q"]}, ConfigError, "no column is filled"),
+        ({"labels": ["x", "y"], "label_column": "topic"}, DataError, "holds 'z', not among the labels x, y"),
+        ({"labels": ["x", "X", "y", "z"]}, ConfigError, "'x' and 'X' are equal"),
+        ({"label_column": "one"}, DataError, "column 'one' holds 1 label(s)"),
+        ({"label_column": "many"}, DataError, "more than 100 values, or values that are no labels"),
+        ({"options": ["many"]}, ConfigError, "no column is filled"),
+    ],
+)
+def test_what_cannot_work_is_refused(here: Path, wish: dict, error: type[Exception], message: str) -> None:
+    rows = [
+        row | {"part": None if row["topic"] == "z" else row["topic"], "one": 1, "many": ["x"]} for row in NEWS
+    ]
+    name = data(here / "d.jsonl", rows)
+    with pytest.raises(error) as caught:
+        propose_campaign(Wish(name, "m", **wish), here)
+    assert message in str(caught.value)
+
+
+def test_more_than_a_hundred_labels_are_none(here: Path) -> None:
+    name = data(here / "d.jsonl", [{"text": "t", "y": f"label {n}"} for n in range(101)])
+    with pytest.raises(DataError, match="more than 100 values"):
+        propose_campaign(Wish(name, "m", label_column="y"), here)
+
+
+def test_every_setting_has_a_comment_and_no_comment_is_left_over() -> None:
+    def names(section: type[BaseModel], prefix: str = "") -> list[str]:
+        found = []
+        for name, field in section.model_fields.items():
+            found.append(prefix + name)
+            for part in (field.annotation, *get_args(field.annotation)):
+                if isinstance(part, type) and issubclass(part, BaseModel) and part is not LabelSpec:
+                    found += names(part, f"{prefix}{name}.")
+        return found
+
+    assert sorted(names(CampaignSpec)) == sorted(COMMENTS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=st.lists(st.text(min_size=1), min_size=2, max_size=4), note=st.none() | st.text())
+def test_any_text_survives_the_yaml(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[str], note: str | None
+) -> None:
+    keys = {normalise_label(label) for label in labels}
+    if "" in keys or len(keys) < len(labels):
+        return
+    spec = CampaignSpec.model_validate(
+        {
+            "name": "n",
+            "data": {"path": "d.csv", "options": None},
+            "task": TaskSpec(kind="classification", labels=tuple(labels), instruction=note),
+            "model": {"name": "m"},
+            "annotator": {"gold": labels[0]},
+        }
+    )
+    path = tmp_path_factory.mktemp("yaml") / "c.yaml"
+    path.write_text(render(spec), encoding="utf-8", newline="\n")
+    assert load_campaign(path).spec == spec

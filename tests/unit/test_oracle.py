@@ -1,0 +1,112 @@
+"""The oracle answers each item the same way whatever the order, the round, the attempt or the process."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from star_al.annotators.oracle import Oracle
+from star_al.config import OracleSpec, TaskSpec
+from star_al.data.items import OPTION_KEYS
+from star_al.errors import DataError
+from star_al.ports import Annotator
+from star_al.task import ClosedTask
+from star_al.types import Annotation, Item, Query, Reason, Role
+
+LABELS = ("a", "b", "c")
+TASK = ClosedTask(TaskSpec(kind="classification", labels=LABELS))
+
+
+def query(number: int, gold: object = "A", attempt: int = 1) -> Query:
+    item = Item(f"{number:032x}", f"text {number}", fields={"gold": gold})
+    return Query(f"q{number}-{attempt}", item, attempt, Role.POOL, number + 1, Reason(""), attempt)
+
+
+def oracle(seed: int = 0, **spec: float) -> Oracle:
+    return Oracle(OracleSpec(gold="gold", **spec), TASK, seed)
+
+
+def answers(annotator: Annotator, queries: list[Query]) -> dict[str, Annotation]:
+    tasks = annotator.ensure(queries)
+    assert [(task.query_id, task.annotator) for task in tasks] == [(q.query_id, "oracle") for q in queries]
+    return {annotation.query_id: annotation for annotation in annotator.poll(None).annotations}
+
+
+def test_it_answers_from_the_gold_column_in_canonical_form() -> None:
+    [found] = answers(oracle(), [query(1, " A ")]).values()
+    assert found == Annotation("oracle-q1-1", "q1-1", "a", annotator="oracle")
+
+
+def test_ensuring_twice_makes_one_task_and_a_cursor_brings_only_what_is_new() -> None:
+    annotator = oracle()
+    annotator.ensure([query(1), query(2)])
+    annotator.ensure([query(2), query(1)])
+    first = annotator.poll(None)
+    assert [a.query_id for a in first.annotations] == ["q1-1", "q2-1"]
+    assert annotator.poll(first.cursor).annotations == ()
+    annotator.ensure([query(1), query(3)])
+    assert [a.query_id for a in annotator.poll(first.cursor).annotations] == ["q3-1"]
+    assert len(annotator.poll(None).annotations) == 3
+
+
+def test_a_cursor_of_an_earlier_process_hides_nothing() -> None:
+    before = oracle()
+    before.ensure([query(n) for n in range(5)])
+    cursor = before.poll(None).cursor
+    after = oracle()
+    after.ensure([query(4)])
+    assert [a.query_id for a in after.poll(cursor).annotations] == ["q4-1"]
+
+
+def test_noise_belongs_to_the_item() -> None:
+    queries = [query(n) for n in range(300)]
+    spec = {"accuracy": 0.5, "skips": 0.2}
+    forwards, backwards = answers(oracle(**spec), queries), answers(oracle(**spec), queries[::-1])
+    assert forwards == backwards
+    again = answers(oracle(**spec), [query(n, attempt=2) for n in range(300)])
+    assert [(a.value, a.skipped) for a in forwards.values()] == [(a.value, a.skipped) for a in again.values()]
+    other_seed = answers(oracle(seed=1, **spec), queries)
+    assert [a.value for a in other_seed.values()] != [a.value for a in forwards.values()]
+
+
+def test_its_rates_are_what_they_say_and_errors_are_spread_evenly() -> None:
+    """4,000 items; bounds are five standard deviations wide."""
+    found = answers(oracle(accuracy=0.7, skips=0.25), [query(n) for n in range(4000)])
+    skipped = [a for a in found.values() if a.skipped]
+    assert all(a.value is None for a in skipped)
+    assert abs(len(skipped) - 1000) < 5 * 27.4
+    counts = Counter(a.value for a in found.values() if not a.skipped)
+    assert abs(counts["a"] / counts.total() - 0.7) < 5 * 0.0084
+    assert abs(counts["b"] - counts["c"]) < 5 * counts.total() ** 0.5 * 0.3**0.5
+
+
+def test_the_share_of_skips_leaves_the_answers_alone() -> None:
+    queries = [query(n) for n in range(200)]
+    without = answers(oracle(accuracy=0.5), queries)
+    for annotation in answers(oracle(accuracy=0.5, skips=0.5), queries).values():
+        assert annotation.skipped or annotation == without[annotation.query_id]
+
+
+def test_extremes_are_exact() -> None:
+    queries = [query(n) for n in range(50)]
+    assert all(a.value == "a" for a in answers(oracle(accuracy=1.0), queries).values())
+    assert all(a.value in ("b", "c") for a in answers(oracle(accuracy=0.0), queries).values())
+    assert all(a.skipped for a in answers(oracle(skips=1.0), queries).values())
+
+
+def test_multiple_choice_uses_the_items_own_options_and_keys() -> None:
+    item = Item("x", "q", ("one", "two"), fields={"gold": 2, OPTION_KEYS: ["1", "2"]})
+    task = ClosedTask(TaskSpec(kind="multiple_choice"))
+    for accuracy, expected in ((1.0, "B"), (0.0, "A")):
+        annotator = Oracle(OracleSpec(gold="gold", accuracy=accuracy), task, 0)
+        annotator.ensure([Query("q", item, 0, Role.POOL, 1, Reason(""))])
+        assert annotator.poll(None).annotations[0].value == expected
+
+
+@pytest.mark.parametrize("gold", [None, " ", "z"])
+def test_an_unusable_gold_answer_is_refused(gold: object) -> None:
+    annotator = oracle()
+    annotator.ensure([query(1, gold)])
+    with pytest.raises(DataError, match=f"item {1:032x}"):
+        annotator.poll(None)
