@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import JSON, DateTime, Dialect, Double, LargeBinary, Text
+from sqlalchemy import DateTime, Dialect, Double, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from star_al.errors import StoreError
 from star_al.types import FloatArray, JsonValue
@@ -136,5 +136,21 @@ class Floats(TypeDecorator[Any]):
         return None if value is None else np.frombuffer(value, dtype="<f8").astype(np.float64)
 
 
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-"""Typed JSON; Python's None is SQL's NULL."""
+class Json(TypeDecorator[Any]):
+    """Any JSON with its types kept; Python's None is SQL's NULL.
+
+    Text on SQLite, where a column declared JSON would turn 1.0 into 1.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return JSONB(none_as_null=True) if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: JsonValue, dialect: Dialect) -> JsonValue:
+        return value if value is None or dialect.name == "postgresql" else to_json(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> JsonValue:
+        stored: JsonValue = value if value is None or dialect.name == "postgresql" else json.loads(value)
+        return stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tenacity
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
 """How long one attempt waits for another process that writes to the same SQLite file."""
+
+SLEEP_SECONDS = 30.0
+"""Postgres ends a transaction that does nothing for so long: a suspended controller must not hold locks."""
 
 ATTEMPTS = 4
 
@@ -114,17 +117,17 @@ def parse_url(url: str) -> URL:
         return parsed.set(drivername="sqlite+pysqlite")
     if backend == "postgresql" and parsed.drivername in ("postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
-    shown = parsed.render_as_string(hide_password=True)
     raise StoreError(
-        f"{shown}: campaigns are kept in a file (sqlite:///FILE) or in Postgres (postgresql://…)."
+        f"{location(parsed)}: campaigns are kept in a file (sqlite:///FILE) or in Postgres (postgresql://…)."
     )
 
 
 def location(url: URL) -> str:
     """A file's path, or a URL without its password."""
     if url.get_backend_name() == "sqlite":
-        return str(url.database)
-    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+        return url.database or "sqlite://"
+    bare = url.set(drivername=url.get_backend_name(), query={})  # options may hold passwords too
+    return bare.render_as_string(hide_password=True)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -134,20 +137,20 @@ def sqlite_file(url: URL) -> Path | None:
 
 def _engine(url: URL) -> Engine:
     if sqlite_file(url) is not None:
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_serializer=to_json)
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        return create_engine(url, pool_pre_ping=True, json_serializer=to_json)
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json)
     except ImportError as exc:
         raise StoreError('Postgres needs the driver psycopg; run `pip install "psycopg[binary]"`.') from exc
+    event.listen(engine, "connect", _prepare_postgres)
+    return engine
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = (
-        None  # sqlite3's own transactions begin late and skip reads; see _begin_sqlite
-    )
+    connection.isolation_level = None  # sqlite3's own transactions begin late; _begin_sqlite does it
     for pragma in (
         "journal_mode = WAL",
         "foreign_keys = ON",
@@ -155,6 +158,12 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> N
         "journal_size_limit = 67108864",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgres(connection: Any, _: ConnectionPoolEntry) -> None:
+    connection.autocommit = True  # else the setting would go with the first transaction that is rolled back
+    connection.execute(f"SET idle_in_transaction_session_timeout = {round(SLEEP_SECONDS * 1000)}")
+    connection.autocommit = False
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -69,10 +69,10 @@ def find(connection: Connection, campaign_id: int, round_index: int | None) -> l
     chosen = select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id)
     if round_index is not None:
         chosen = chosen.where(QueryRow.round_index == round_index)
-    ordered = chosen.order_by(QueryRow.round_index, QueryRow.purpose, QueryRow.rank, QueryRow.attempt)
-    rows = connection.execute(ordered).all()
+    rows = connection.execute(chosen).all()
     items = campaigns.items(connection, campaign_id, [row.item_id for row in rows])
-    return [_query(row, item) for row, item in zip(rows, items, strict=True)]
+    found = [_query(row, item) for row, item in zip(rows, items, strict=True)]
+    return sorted(found, key=lambda one: (one.round_index, one.purpose, one.rank, one.query_id))
 
 
 def save_tasks(connection: Connection, campaign_id: int, tasks: Sequence[ExternalTask]) -> None:

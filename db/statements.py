@@ -45,8 +45,10 @@ def count(connection: Connection, statement: Insert, rows: Sequence[Row] | None 
 
 def upsert(connection: Connection, row: type[Base], rows: Sequence[Row], key: Sequence[str]) -> None:
     """Insert rows, and give those whose ``key`` is there the new values."""
+    if not rows:
+        return
     statement = _insert(connection, row)
-    values = {name: statement.excluded[name] for name in (rows[0] if rows else ()) if name not in key}
+    values = {name: statement.excluded[name] for name in rows[0] if name not in key}
     statement = statement.on_conflict_do_update(index_elements=key, set_=values)
     for page in pages(rows):
         connection.execute(statement, page)

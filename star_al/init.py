@@ -259,7 +259,9 @@ def _scalar(value: Any) -> str:
     """A value on one line of YAML, quoted where it must be."""
     text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9).strip()
     if "\n" in text:  # a line break inside a string: only the double-quoted style escapes it
-        text = yaml.safe_dump([value], default_flow_style=True, default_style='"', width=10**9).strip()
+        text = yaml.safe_dump(
+            [value], default_flow_style=True, default_style='"', allow_unicode=True, width=10**9
+        ).strip()
     return text[1:-1]
 
 

@@ -60,6 +60,7 @@ class Loop:
         self.lease = lease
         self.store = parts.store
         self.campaign_id = parts.campaign.campaign_id
+        self._told_of_truncation = False
 
     def run(self, max_rounds: int | None = None) -> Outcome:
         """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
@@ -248,7 +249,17 @@ class Loop:
         round_ = replace(round_, seconds={**round_.seconds, step: seconds})
         self.store.commit_step(self.lease, round_, Event(step, message, round_.index, seconds), **made)
         self.parts.progress.say(f"Round {round_.index} · {step:<8} · {message} ({seconds:.1f} s)")
+        self._tell_of_truncation()
         return round_
+
+    def _tell_of_truncation(self) -> None:
+        """Say once a run that texts are cut."""
+        if self._told_of_truncation or not self.parts.learner.truncated:
+            return
+        self._told_of_truncation = True
+        limit = self.parts.spec.model.max_tokens
+        n = self.parts.learner.truncated
+        self.parts.progress.say(f"Long texts are cut to model.max_tokens = {limit}: {n} of those read so far")
 
     def _open_queries(self) -> list[Query]:
         return [q for q in self.store.queries(self.campaign_id) if q.state is QueryState.OPEN]

@@ -55,6 +55,10 @@ class Learner(Protocol):
     def base_key(self) -> str:
         """Hash of all that base predictions depend on: weights, dtype, prompt, labels, truncation."""
 
+    @property
+    def truncated(self) -> int:
+        """How many different items met so far had their text cut to fit the model."""
+
     def versions(self) -> JsonObject:
         """Libraries, device and dtype, for the record of a round."""
 

@@ -38,7 +38,9 @@ class ClosedTask:
         return self.label_names(item)[column]
 
     def column(self, item: Item, value: JsonValue) -> int:
-        """The column of a label value, an equal one after normalising, or (multiple choice) an option's text.
+        """The column of a label value or of one that is equal after normalising.
+
+        For multiple choice also of an option's text, or of a whole number, the option's index from 0.
 
         Raises:
             DataError: the item has no such label.
@@ -59,6 +61,8 @@ class ClosedTask:
         return self.value(item, self.column(item, raw))
 
     def _find(self, item: Item, value: JsonValue) -> int | None:
+        if self.is_multiple_choice and isinstance(value, int) and not isinstance(value, bool):
+            return value if 0 <= value < len(item.options) else None
         name = scalar_label(int(value) if isinstance(value, float) and value.is_integer() else value)
         if not isinstance(name, str):
             return None

@@ -14,7 +14,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+JSON = sa.Text().with_variant(JSONB(), "postgresql")  # a SQLite column declared JSON would turn 1.0 into 1
 
 HISTORY_COMMENT = (
     "One row a round. accuracy, accuracy_low, accuracy_high, macro_f1, nll, brier and ece are of the "

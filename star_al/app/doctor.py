@@ -169,9 +169,10 @@ def _database(file: CampaignFile) -> str:
     report = migrate.check(url)
     if report.up_to_date:
         return f"{where}: schema version {report.current}, as needed"
-    raise SchemaError(
-        f"{where}: schema version {report.current or 'none'}, needed {report.head}. See `star-al db check`."
-    )
+    state = f"is at version {report.current or 'none'}, needed is {report.head}"
+    if report.current == report.head:
+        state = f"is at version {report.current}, but {len(report.drift)} parts of its tables differ"
+    raise SchemaError(f"{where}: the schema {state}. See `star-al db check`.")
 
 
 def _artefacts(file: CampaignFile) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.table import Table
 
 LEAST_WIDTH = 80
 """Tables are laid out for at least this many columns, whatever a pipe or a narrow window says."""
@@ -60,13 +60,15 @@ def complain(text: str) -> None:
     typer.echo(redacted(clean(text)), err=True)
 
 
-def print_rich(renderable: RenderableType) -> None:
-    """A rich table or text, to stdout; its texts must be clean."""
+def print_table(table: Table) -> None:
+    """A table of clean texts, to stdout; only one that expands to the width is cut to it."""
     from rich.console import Console
 
-    probe = Console()
-    console = Console(width=max(probe.width, LEAST_WIDTH), highlight=False, markup=False, emoji=False)
-    console.print(renderable)
+    console = Console(width=width(), highlight=False, markup=False, emoji=False)
+    if not table.expand:
+        natural = console.measure(table, options=console.options.update(max_width=1000)).maximum
+        console.width = max(console.width, natural)
+    console.print(table)
 
 
 def width() -> int:

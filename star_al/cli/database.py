@@ -42,11 +42,15 @@ def check(place: Place) -> None:
         return
     for difference in report.drift:
         say(f"differs: {difference}")
-    advice = f"Make a backup, then run `star-al db upgrade {redacted(place)}`."
     if report.current == report.head:
-        advice = "Something else has changed its tables; restore a backup."
-    versions = f"the schema is at version {report.current or 'none'}, this program needs {report.head}"
-    raise SchemaError(f"{_shown(url)}: {versions}. {advice}")
+        raise SchemaError(
+            f"{_shown(url)}: its tables are not those of schema version {report.head}. "
+            "Another program has changed them; restore a backup."
+        )
+    raise SchemaError(
+        f"{_shown(url)}: the schema is at version {report.current or 'none'}, this program needs "
+        f"{report.head}. Make a backup, then run `star-al db upgrade {redacted(place)}`."
+    )
 
 
 def _url(place: str) -> str:

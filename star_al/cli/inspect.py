@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from star_al.cli.console import one_line, print_json, print_rich, say, width
+from star_al.cli.console import one_line, print_json, print_table, say, width
 from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
 
 if TYPE_CHECKING:
     from star_al.app.looking import Asked, Status
     from star_al.config import CampaignFile
     from star_al.ports import Store
-    from star_al.types import Campaign, JsonObject
+    from star_al.types import Campaign, JsonObject, Reason
 
 
 def status(config: Config) -> None:
@@ -60,7 +60,10 @@ def _amounts(amounts: Mapping[str, int]) -> str:
 
 
 def _megabytes(folder: Path) -> str:
-    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a campaign that runs now moves its files
+            total += path.stat().st_size if path.is_file() else 0
     return f"{total / 1e6:,.1f} MB"
 
 
@@ -93,7 +96,7 @@ def print_history(store: Store, campaign: Campaign) -> None:
     notes = [
         round_.temperature_note for round_ in store.rounds(campaign.campaign_id) if round_.temperature_note
     ]
-    print_rich(tables.history_table(rows))
+    print_table(tables.history_table(rows))
     for note in tables.history_notes(rows, notes[-1] if notes else None):
         say(note)
 
@@ -132,8 +135,8 @@ def _print_explanation(round_index: int, asked: Sequence[Asked]) -> None:
         say(f"Round {round_index} has asked nothing to learn from.")
     else:
         first = batch[0].query.reason
-        say(f"Round {round_index} asked {len(batch)} items. {_how(first)}")
-        print_rich(tables.explain_table(batch, width()))
+        say(f"Round {round_index} asked {len(batch)} items{_how(first)}.")
+        print_table(tables.explain_table(batch, width()))
         if width() < tables.WIDE:
             say(f"Why, for the first: {one_line(first.text)}")
     for role in (Role.AUDIT, Role.CALIBRATION):
@@ -144,13 +147,12 @@ def _print_explanation(round_index: int, asked: Sequence[Asked]) -> None:
             say(f"Besides {len(held_out)} for the {what}; {labelled} labelled.")
 
 
-def _how(reason: Any) -> str:
+def _how(reason: Reason) -> str:
     if reason.measure is None:
         return ""
     if reason.blend_weight is None:
-        return f"Measure: {reason.measure}, not blended."
-    weight = f"λ = {reason.blend_weight:.2f} for the adapted model, the rest for the base"
-    return f"Measure: {reason.measure}; {weight}."
+        return f" by {reason.measure}, not blended"
+    return f" by {reason.measure}; weight of the adapted model λ = {reason.blend_weight:.2f}"
 
 
 def _asked_json(asked: Asked) -> dict[str, Any]:
@@ -163,16 +165,11 @@ def _asked_json(asked: Asked) -> dict[str, Any]:
         "item_id": query.item.item_id,
         "text": query.item.text,
         "options": list(query.item.options),
-        **_plain(query.reason, rename={"text": "why"}),
+        "why": query.reason.text,
+        **{name: value for name, value in asdict(query.reason).items() if name != "text"},
         "label": None if label is None else label.value,
         "label_version": None if label is None else label.version,
     }
-
-
-def _plain(record: object, rename: Mapping[str, str]) -> dict[str, Any]:
-    if not is_dataclass(record):
-        raise TypeError(f"{type(record).__name__} is no record")
-    return {rename.get(field.name, field.name): getattr(record, field.name) for field in fields(record)}
 
 
 def pictures(
@@ -197,5 +194,3 @@ def draw(store: Store, campaign: Campaign, folder: Path) -> None:
         say(str(path))
     if not paths:
         say("Nothing to draw: no round has been evaluated on held-out labels.")
-        return
-    sys.stdout.flush()

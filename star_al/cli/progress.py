@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from star_al.cli.console import clean, complain, one_line
+from star_al.cli.console import clean, complain, one_line, redacted
 
 if TYPE_CHECKING:
     from star_al.ports import Advance, Progress
@@ -61,7 +61,7 @@ class TerminalProgress:
 
     def say(self, message: str) -> None:
         """Print one line, above the bars."""
-        self._console.print(Text(clean(message)), soft_wrap=True)
+        self._console.print(Text(redacted(clean(message))), soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:

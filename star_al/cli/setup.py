@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +89,8 @@ def _write_checked(out: Path, text: str) -> tuple[CampaignFile, str]:
     except OSError as exc:
         raise StoreError(f"{out}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
     return file, findings
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
+CUT = 1000
+"""Characters of a text that can be of use in one line."""
+
 WIDE = 110
 """From this many columns on, the reason of each query has a column of its own."""
 
@@ -24,20 +27,8 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
     table = _table()
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    headers = (
-        "labels",
-        "bought",
-        "accuracy %",
-        "base\nacc.",
-        "NLL",
-        "ECE",
-        "base\nECE",
-        "T",
-        "λ",
-        "asked",
-        "sec.",
-    )
-    for header in headers:
+    counts, measures = ("labels", "bought"), ("accuracy\n%", "base\n%", "NLL", "ECE", "base\nECE", "T", "λ")
+    for header in (*counts, *measures, "asked", "sec."):
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -62,17 +53,12 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> l
     """What the table cannot say: why values are missing, where T comes from, why the campaign stopped."""
     notes = []
     if any(row["accuracy"] is None for row in rows):
-        measured = [row for row in rows if row["accuracy"] is not None]
-        why = (
-            "the round is not evaluated yet"
-            if measured
-            else "nothing held out is labelled (evaluation in the config)"
-        )
+        why = "nothing held out is labelled (evaluation in the config), or the round is not evaluated yet"
+        if any(row["accuracy"] is not None for row in rows):
+            why = "the round is not evaluated yet"
         notes.append(f"{NOTHING} accuracy, NLL, ECE: {why}")
     if any(row["blend_weight"] is None for row in rows):
-        notes.append(
-            f"{NOTHING} λ (weight of the adapted model): a round that ranked nothing, or drew at random"
-        )
+        notes.append(f"{NOTHING} λ (weight of the adapted model): the round ranked nothing with it")
     if temperature_note:
         notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")
     notes += [f"Stopped at round {row['round']}: {row['stop_reason']}" for row in rows if row["stop_reason"]]
@@ -102,11 +88,11 @@ def _query_cells(asked: Asked, wide: bool) -> list[str]:
     query, reason = asked.query, asked.query.reason
     guess = NOTHING
     if reason.confidence is not None:
-        guess = f"{value(reason.predicted)} ({reason.confidence:.0%})"
+        guess = f"{reason.confidence:.0%} {value(reason.predicted)}"
     cells = [
         str(query.rank),
         one_line(query.item.external_id or query.item.item_id[:8]),
-        one_line(query.item.text),
+        one_line(query.item.text[:CUT]),
         number(reason.base_uncertainty, 3),
         number(reason.adapted_uncertainty, 3),
         number(reason.blended, 3),

@@ -133,7 +133,9 @@ class _ItemReader:
             return raw or ""
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
             return str(raw)
-        raise self._error(row, f"column {self._source.text!r} holds a value of type {type(raw).__name__}, not a text.")
+        raise self._error(
+            row, f"column {self._source.text!r} holds a value of type {type(raw).__name__}, not a text."
+        )
 
     def _external_id(self, row: Row, values: dict[str, JsonValue]) -> str | None:
         return None if (raw := self._optional(row, values, self._source.id)) is None else str(raw)
@@ -220,7 +222,9 @@ class _ItemReader:
         if isinstance(raw, dict):
             labels, raw = raw.get("label") or [], raw.get("text")
         if not isinstance(raw, list) or not isinstance(labels, list):
-            raise self._error(row, f"column {column!r} holds a value of type {type(raw).__name__}, not a list.")
+            raise self._error(
+                row, f"column {column!r} holds a value of type {type(raw).__name__}, not a list."
+            )
         return [_option(value) for value in raw], [_option(value) for value in labels]
 
     def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:

@@ -50,7 +50,7 @@ def save_adapter(
     Raises:
         StoreError: the folder cannot be written.
     """
-    plain: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+    plain: dict[str, Any] = config.to_dict()
     settings = plain | {
         "base_model_name_or_path": base,
         "lora_dropout": dropout,

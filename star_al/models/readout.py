@@ -106,7 +106,7 @@ class Readout:
         changed = ids.clone()
         changed[0, -1] = self._probe(13)[-1]
         if not torch.allclose(self.hidden(changed)[0, :-1], self.hidden(ids)[0, :-1], rtol=1e-3, atol=1e-5):
-            raise ModelError(f"{type(model).__name__} lets tokens see what follows them; give a causal model.")
+            raise ModelError(f"{type(model).__name__} lets tokens see what follows. Give a causal model.")
 
     def _match_scale(self, model: Any, text_config: Any) -> None:
         """Some models multiply or divide their logits; take the factor that gives what the model gives."""

@@ -39,6 +39,7 @@ def train(
     """
     if not examples:
         raise ModelError("there is no labelled example to train on. Label some items first.")
+    _ = backbone.readout  # its checks belong to the bare model
     with _reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)

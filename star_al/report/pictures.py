@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,5 +153,6 @@ def _save(figure: Any, path: Path) -> Path:
     except OSError as exc:
         raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Name another folder.") from exc
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
     return path

@@ -89,7 +89,7 @@ def test_a_finished_data_set_is_neither_replaced_nor_added_to(store: Store) -> N
 def test_text_that_a_database_cannot_keep_is_refused(store: Store, text: str, place: str) -> None:
     bad = source("a", text=text) if place == "text" else source("a", fields={"note": [text]})
     begun = store.begin_dataset("key", "pool")
-    with pytest.raises(StoreError, match="NUL character|surrogate pair"):
+    with pytest.raises(StoreError, match=r"NUL character|surrogate pair"):
         store.add_items(begun.dataset_id, [bad])
     assert store.dataset_item_ids(begun.dataset_id) == []
 
@@ -237,7 +237,7 @@ def test_a_living_controller_keeps_others_out(store: Store) -> None:
     made = campaign(store, [source("a")])
     held(store, made, "alpha:1")
     asked: list[str] = []
-    with pytest.raises(LeaseHeldError, match=r"alpha:1.*another (5\d|60) s"):
+    with pytest.raises(LeaseHeldError, match=r"alpha:1.* another (5\d|60) s"):
         store.acquire_lease(
             made.campaign_id, "beta:2", 60.0, may_take=lambda owner: bool(asked.append(owner))
         )
@@ -420,6 +420,7 @@ def test_labels_of_a_role(store: Store) -> None:
         True,
         False,
         2**53 + 1,
+        10**30,
         ["a", ["b"]],
         [],
         {},
@@ -733,11 +734,31 @@ def test_the_log_is_kept_in_order(store: Store) -> None:
     assert second == Event("fit", FUNNY, created_at=moment)
 
 
-HISTORY = (
-    "round state labels labels_bought accuracy accuracy_low accuracy_high macro_f1 nll brier ece base_accuracy "
-    "base_nll base_ece temperature base_temperature blend_weight pool_size asked skipped stop_agreement seconds "
-    "stop_reason"
-).split()
+HISTORY = [
+    "round",
+    "state",
+    "labels",
+    "labels_bought",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "macro_f1",
+    "nll",
+    "brier",
+    "ece",
+    "base_accuracy",
+    "base_nll",
+    "base_ece",
+    "temperature",
+    "base_temperature",
+    "blend_weight",
+    "pool_size",
+    "asked",
+    "skipped",
+    "stop_agreement",
+    "seconds",
+    "stop_reason",
+]
 
 
 def test_history_shows_the_scaled_adapted_and_the_calibrated_base(store: Store) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +61,22 @@ def test_killed_at_every_kind_of_write(
     for method in WRITES:
         done = controller.run("run", str(path), at=("SIGKILL", method, 1, moment))
         assert done.returncode == -signal.SIGKILL, (method, done.returncode, done.stderr)
+    done = controller.run("run", str(path))
+    assert done.returncode == 0, done.stderr
+    assert controller.record(path) == unbroken
+
+
+def test_killed_at_random_moments(
+    tmp_path: Path, database_url: Callable[[], str], unbroken: dict[str, object]
+) -> None:
+    path = write_campaign(tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0})
+    random_ = random.Random(5)
+    for _ in range(8):
+        process = controller.start("run", str(path))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=random_.uniform(0.5, 2.5))
+        process.kill()
+        process.communicate()
     done = controller.run("run", str(path))
     assert done.returncode == 0, done.stderr
     assert controller.record(path) == unbroken

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 from star_al.errors import ModelError
 from star_al.models.backbone import Backbone, load_backbone
@@ -15,6 +14,7 @@ from star_al.models.batching import make_batch, plan_batches
 from star_al.models.label_tree import is_prefix_free, label_tree
 from star_al.models.likelihood import label_log_likelihoods, label_log_probs
 from star_al.models.prompts import Prompt
+from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 LABEL_SETS = {
     "single": ((85,), (297,), (71,)),
@@ -44,7 +44,7 @@ def brute_force(backbone: Backbone, one: Prompt) -> torch.Tensor:
         log_probs = logits.log_softmax(dim=-1)
         start = len(one.tokens) - 1
         totals.append(sum(log_probs[start + offset, token] for offset, token in enumerate(label)))
-    return torch.stack(totals).log_softmax(dim=0)  # type: ignore[arg-type]
+    return torch.stack(totals).log_softmax(dim=0)
 
 
 @pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS)

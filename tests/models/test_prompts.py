@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.tiny_model import build_tokenizer
 
 from star_al.config import TaskSpec
 from star_al.errors import ConfigError, ModelError
 from star_al.models.prompts import PromptFormat
 from star_al.task import ClosedTask
 from star_al.types import Item
+from support.tiny_model import build_tokenizer
 
 LABELS = ("sport", "politics", "tech")
 CHAT, PLAIN = build_tokenizer(), build_tokenizer(chat_template=False)
@@ -39,7 +39,8 @@ def item(text: str = "The film won", **fields: Any) -> Item:
 
 def test_chat_prompt() -> None:
     assert shown(prompt_format(), item()) == (
-        "<|im_start|>system\nClassify the text. Answer with exactly one of these labels: sport, politics, tech."
+        "<|im_start|>system\n"
+        "Classify the text. Answer with exactly one of these labels: sport, politics, tech."
         "<|im_end|>\n<|im_start|>user\nText:\nThe film won<|im_end|>\n<|im_start|>assistant\n"
     )
 

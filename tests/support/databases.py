@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import itertools
 import shutil
@@ -35,7 +36,9 @@ def empty_url(kind: str, folder: Path) -> str:
 
 @functools.cache
 def _sqlite_template() -> Path:
-    file = Path(tempfile.mkdtemp(prefix="star_al_sqlite_")) / "template.db"
+    folder = Path(tempfile.mkdtemp(prefix="star_al_sqlite_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "template.db"
     migrate.upgrade(f"sqlite:///{file}")
     return file
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from db.columns import same_json, storable_text, to_json
 from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
@@ -48,7 +48,7 @@ T = TypeVar("T")
 class _Lease:
     owner: str | None = None
     epoch: int = 0
-    expires: datetime = datetime.min.replace(tzinfo=UTC)
+    expires: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def seconds_left(self) -> float:
         return max((self.expires - datetime.now(UTC)).total_seconds(), 0.0)
@@ -138,7 +138,7 @@ class MemoryStore(Store):
     def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
         for key, dataset in self._datasets.items():
             if dataset.dataset_id == dataset_id:
-                counts = {
+                counts: dict[str, Any] = {
                     "n_items": len(self._items[dataset_id]),
                     "n_duplicates": n_duplicates,
                     "n_empty": n_empty,
@@ -217,7 +217,7 @@ class MemoryStore(Store):
         lease = self._state(campaign_id).lease
         if lease.owner is not None and lease.seconds_left() > 0 and not may_take(lease.owner):
             raise LeaseHeldError(
-                f"the campaign is run by {lease.owner}, whose lease lasts another {lease.seconds_left():.0f} s."
+                f"the campaign is run by {lease.owner} for another {lease.seconds_left():.0f} s."
             )
         lease.owner, lease.epoch = owner, lease.epoch + 1
         lease.expires = datetime.now(UTC) + timedelta(seconds=seconds)
@@ -368,7 +368,7 @@ class MemoryStore(Store):
     def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
         found = self._state(campaign_id).queries.values()
         chosen = (one for one in found if round_index is None or one.round_index == round_index)
-        return sorted(chosen, key=lambda one: (one.round_index, one.purpose.value, one.rank, one.attempt))
+        return sorted(chosen, key=lambda one: (one.round_index, one.purpose, one.rank, one.query_id))
 
     @_locked
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:

@@ -27,6 +27,10 @@ class NumpyLearner:
     def base_key(self) -> str:
         return "numpy-base"
 
+    @property
+    def truncated(self) -> int:
+        return 0
+
     def versions(self) -> JsonObject:
         return {"learner": "numpy", "device": "cpu", "dtype": "float64"}
 

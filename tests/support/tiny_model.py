@@ -89,8 +89,8 @@ def build_tokenizer(*, chat_template: bool = True) -> Any:
 def _architecture(name: str, vocabulary: int, spread: float, eos: int) -> Any:
     import transformers as hf
 
-    ends = {"bos_token_id": 1, "eos_token_id": eos, "pad_token_id": 0}
-    block = {
+    ends: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": eos, "pad_token_id": 0}
+    block: dict[str, Any] = {
         "vocab_size": vocabulary,
         "hidden_size": 32,
         "intermediate_size": 64,

@@ -46,17 +46,20 @@ def test_the_hash_covers_names_and_bytes_alone(tmp_path: Path) -> None:
     artefacts = ArtefactFolder(tmp_path / "one")
     same = {adopted(artefacts), adopted(artefacts), adopted(ArtefactFolder(tmp_path / "two"))}
     assert len(same) == 1
-    for name, files in {
+    folders = {
         "p": {"ab": b"c"},
         "q": {"a": b"bc"},
         "r": {"a": b"b", "c": b""},
         "s": {"ab/c": b""},
-    }.items():
+        "t": {"a": b"x", "b": b"y"},
+        "u": {"a": b"xb\0y"},
+    }
+    for name, files in folders.items():
         for file, content in files.items():
             path = tmp_path / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    assert len({content_hash(tmp_path / name) for name in "pqrs"}) == 4
+    assert len({content_hash(tmp_path / name) for name in folders}) == len(folders)
 
 
 def test_what_is_not_adopted_goes(tmp_path: Path) -> None:

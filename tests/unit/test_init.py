@@ -56,6 +56,17 @@ def test_given_labels_find_their_column(here: Path) -> None:
     assert spec.data.text == "title"
 
 
+def test_a_column_with_gaps_is_passed_over_for_a_full_one(here: Path) -> None:
+    rows = [{"some": None if n else "x", "all": "xy"[n % 2], "text": f"t{n}"} for n in range(4)]
+    assert proposal(here, Wish(data(here / "d.jsonl", rows), "m", labels=["x", "y"])).annotator.gold == "all"
+
+
+def test_every_setting_is_on_one_line(here: Path) -> None:
+    spec = proposal(here, Wish(data(here / "d.jsonl", NEWS), "m", label_column="topic"))
+    task = spec.task.model_copy(update={"instruction": "first\nsecond: é #"})
+    assert '\n  instruction: "first\\nsecond: é #"  # ' in render(spec.model_copy(update={"task": task}))
+
+
 def test_the_longest_text_is_the_text_where_no_name_tells(here: Path) -> None:
     rows = [{"a": "short", "b": "rather longer", "y": label} for label in ["no", "yes"]]
     assert proposal(here, Wish(data(here / "d.jsonl", rows), "m", label_column="y")).data.text == "b"

@@ -1,0 +1,230 @@
+"""A real campaign by the command line: tiny model, SQLite, simulated annotator."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.campaigns import make_rows, write_campaign, write_jsonl
+
+StarAl = Callable[..., tuple[int, str, str]]
+
+HISTORY_KEYS = {
+    "round",
+    "state",
+    "labels",
+    "accuracy",
+    "nll",
+    "brier",
+    "ece",
+    "base_accuracy",
+    "base_ece",
+    "temperature",
+    "blend_weight",
+    "seconds",
+    "stop_reason",
+}
+
+
+def rows_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_init_writes_a_campaign_that_runs(
+    star_al: StarAl, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "mine.jsonl", make_rows(40))
+    code, out, _ = star_al("init", "mine.jsonl", "--label-column", "label", "--model", model)
+    assert code == 0
+    assert "40 texts" in out and "star-al run campaign.yaml" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml", "mine.jsonl"]
+
+    config = tmp_path / "campaign.yaml"
+    config.write_text(config.read_text().replace("max_tokens: 512", "max_tokens: 96"))
+    code, out, err = star_al("run", "campaign.yaml", "--max-rounds", 1)
+    assert code == 0, err
+    assert "Paused at round 0" in out and "star-al run campaign.yaml" in out
+
+
+def test_history_as_json_is_one_list_with_the_promised_keys(star_al: StarAl, finished: Path) -> None:
+    code, out, err = star_al("history", finished / "campaign.yaml", "--format", "json")
+    rows = json.loads(out)
+    assert code == 0 and err == ""
+    assert all(row.keys() >= HISTORY_KEYS for row in rows)
+    assert [row["round"] for row in rows] == [0, 1, 2]
+    assert [row["labels"] for row in rows] == [0, 4, 8]
+    assert [row["state"] for row in rows] == ["collected", "collected", "stopped"]
+    assert rows[-1]["stop_reason"].startswith("round limit")
+
+
+def test_history_as_csv_holds_the_same_rows(star_al: StarAl, finished: Path) -> None:
+    _, as_json, _ = star_al("history", finished / "campaign.yaml", "--format", "json")
+    _, as_csv, _ = star_al("history", finished / "campaign.yaml", "--format", "csv")
+    expected = [
+        {key: "" if value is None else str(value) for key, value in row.items()}
+        for row in json.loads(as_json)
+    ]
+    assert list(csv.DictReader(io.StringIO(as_csv))) == expected
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_tables_fit_the_terminal(
+    star_al: StarAl, finished: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    _, history, _ = star_al("history", finished / "campaign.yaml")
+    _, explained, _ = star_al("explain", finished / "campaign.yaml", "--round", 1)
+    for table in (history.split("Stopped")[0], explained.split("Why")[0]):
+        assert "…" not in table.splitlines()[0] and "…" not in table.splitlines()[1]
+        assert max(map(len, table.splitlines())) <= int(columns)
+    assert "Stopped at round 2: round limit" in history
+    assert ("why" in explained.splitlines()[1]) == (columns == "120")
+
+
+def test_explain_tells_rank_uncertainty_and_label(star_al: StarAl, finished: Path) -> None:
+    code, out, _ = star_al("explain", finished / "campaign.yaml", "--round", 1, "--format", "json")
+    asked = json.loads(out)
+    gold = {row["id"]: row["label"] for row in rows_of(finished / "pool.jsonl")}
+    assert code == 0
+    assert [each["rank"] for each in asked] == [1, 2, 3, 4]
+    assert all(each["label"] == gold[each["id"]] for each in asked)
+    assert all(0 <= each["blended"] <= 1 and each["base_uncertainty"] > 0 for each in asked)
+    blended = [each["blended"] for each in asked]
+    assert blended == sorted(blended, reverse=True)
+    assert all(each["why"].startswith("rank ") for each in asked)
+
+
+def test_explain_names_held_out_items_apart(star_al: StarAl, finished: Path) -> None:
+    _, out, _ = star_al("explain", finished / "campaign.yaml", "--round", 0)
+    assert "Round 0 asked 4 items" in out
+    assert "Besides 8 for the audit set" in out and "Besides 6 for the calibration set" in out
+
+
+@pytest.mark.parametrize("command", ["explain", "replay"])
+def test_an_unknown_round_is_a_clear_error(star_al: StarAl, finished: Path, command: str) -> None:
+    code, out, err = star_al(command, finished / "campaign.yaml", "--round", 9)
+    assert (code, out) == (2, "")
+    assert "there is no round 9" in err and len(err.splitlines()) == 1
+
+
+def test_status_says_where_the_campaign_stands(star_al: StarAl, finished: Path) -> None:
+    code, out, _ = star_al("status", finished / "campaign.yaml")
+    assert code == 0
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()}
+    assert lines["data"] == "46 pool, 8 audit, 6 calibration"
+    assert lines["labels"] == "8 pool, 8 audit, 6 calibration"
+    assert lines["round"] == "2, stopped"
+    assert lines["next"].startswith("stopped: round limit")
+    assert lines["database"].endswith("small.db")
+
+
+def test_replay_of_an_unchanged_round_is_the_same(star_al: StarAl, finished: Path) -> None:
+    code, out, err = star_al("replay", finished / "campaign.yaml", "--round", 1)
+    assert code == 0, err
+    assert "the same 4 items in the same order, and the same adapter" in out
+
+
+def test_replay_notices_another_order(star_al: StarAl, own_copy: Path) -> None:
+    with sqlite3.connect(own_copy / "small.db") as database:
+        database.execute("UPDATE queries SET rank = 5 - rank WHERE round_index = 1")
+    code, out, _ = star_al("replay", own_copy / "campaign.yaml", "--round", 1)
+    assert code == 1
+    assert "4 of the 4 items are asked again in another order" in out
+
+
+def test_predict_answers_every_text_and_keeps_columns(
+    star_al: StarAl, finished: Path, tmp_path: Path
+) -> None:
+    texts = write_jsonl(tmp_path / "new.jsonl", [{"text": f"the bank {i}", "mine": i} for i in range(7)])
+    out_file = tmp_path / "predicted.jsonl"
+    code, out, err = star_al("predict", finished / "campaign.yaml", "--in", texts, "--out", out_file)
+    assert code == 0, err
+    assert out.startswith("7 predictions") and "adapter of round 2" in out
+    rows = rows_of(out_file)
+    assert [row["mine"] for row in rows] == list(range(7))
+    assert all(row["predicted"] in ("sport", "business", "tech") for row in rows)
+    assert all(1 / 3 <= float(str(row["confidence"])) <= 1 for row in rows)
+
+
+def test_export_gives_human_labels_and_on_request_the_rest(
+    star_al: StarAl, finished: Path, tmp_path: Path
+) -> None:
+    code, out, _ = star_al("export", finished / "campaign.yaml", "--out", tmp_path / "labels.jsonl")
+    assert (code, out.split()[0]) == (0, "22")
+    gold = {row["id"]: row["label"] for row in rows_of(finished / "pool.jsonl")}
+    assert all(row["label"] == gold[row["id"]] for row in rows_of(tmp_path / "labels.jsonl"))
+
+    everything = tmp_path / "all.csv"
+    code, out, err = star_al("export", finished / "campaign.yaml", "--out", everything, "--with-predictions")
+    assert code == 0, err
+    with everything.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = [row["kind"] for row in rows]
+    assert (kinds.count("human"), kinds.count("model")) == (22, 38)
+
+
+def test_added_rows_join_the_pool_once(star_al: StarAl, own_copy: Path, tmp_path: Path) -> None:
+    more = write_jsonl(tmp_path / "more.jsonl", make_rows(5, seed=1) + make_rows(3))
+    for expected in ("5 new items", "0 new items"):
+        code, out, err = star_al("add-data", own_copy / "campaign.yaml", more)
+        assert code == 0, err
+        assert out.startswith(expected)
+    assert "51 pool" in star_al("status", own_copy / "campaign.yaml")[1]
+
+
+def test_pictures_are_drawn_from_the_store(star_al: StarAl, finished: Path, tmp_path: Path) -> None:
+    code, out, err = star_al("pictures", finished / "campaign.yaml", "--out", tmp_path / "new")
+    assert code == 0, err
+    for name in ("learning_curve.png", "reliability.png"):
+        assert name in out
+        assert (tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_doctor_finds_a_healthy_campaign(star_al: StarAl, finished: Path) -> None:
+    code, out, _ = star_al("doctor", finished / "campaign.yaml")
+    assert code == 0, out
+    assert "✗" not in out
+    for name in ("packages", "device", "data", "model", "database", "artefacts", "disk"):
+        assert f"✓ {name}" in out
+    assert "dtype float32" in out
+
+
+def test_doctor_returns_the_code_of_the_first_failure(star_al: StarAl, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "small.db").write_bytes(b"no database" * 1000)
+    config = write_campaign(tmp_path, n=30)
+    code, out, _ = star_al("doctor", config)
+    assert code == 5
+    assert "✗ model" in out and "config.json is missing" in out
+    assert "✗ database" in out and "✓ disk" in out
+
+
+def test_doctor_reports_a_bad_config_and_goes_on(star_al: StarAl, tmp_path: Path) -> None:
+    code, out, _ = star_al("doctor", tmp_path / "none.yaml")
+    assert code == 2
+    assert "✗ config" in out and "✓ disk" in out
+
+
+def test_doctor_runs_without_a_campaign(star_al: StarAl) -> None:
+    code, out, _ = star_al("doctor")
+    assert code == 0
+    assert "torch" in out and "by a probe" in out
+
+
+def test_the_demo_shows_rounds_pictures_and_what_to_do_next(
+    star_al: StarAl, own_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What prepares the model and the news needs a package index and has tests of its own.
+    monkeypatch.setattr("star_al.demo.prepare_demo", lambda folder, say: folder / "campaign.yaml")
+    code, out, err = star_al("demo", "--folder", own_copy)
+    assert code == 0, err
+    assert "Stopped at round 2: round limit" in out
+    assert (own_copy / "learning_curve.png").is_file() and (own_copy / "reliability.png").is_file()
+    assert "seconds and" in out and "star-al init data.csv --label-column label" in out

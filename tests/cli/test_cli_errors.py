@@ -1,0 +1,186 @@
+"""Errors at the command line: one message, the right exit code, nothing half-written, no secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from star_al.loop import Outcome
+from support.campaigns import make_rows, write_campaign, write_jsonl
+
+StarAl = Callable[..., tuple[int, str, str]]
+
+CHECKOUT = Path(__file__).parent.parent.parent
+HEAVY = {"torch", "transformers", "peft", "sqlalchemy", "datasets", "matplotlib", "numpy", "pydantic", "yaml"}
+
+
+def test_help_is_light() -> None:
+    program = (
+        "import sys; from star_al.cli.main import run_command; code = run_command(['--help']); "
+        f"heavy = {HEAVY} & set(sys.modules); sys.exit(code or ' '.join(sorted(heavy)) or 0)"
+    )
+    start = time.monotonic()
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, check=False)
+    print(f"--help took {time.monotonic() - start:.2f} s")
+    assert done.returncode == 0, done.stderr
+    assert "add-data" in done.stdout
+
+
+def test_every_command_has_help(star_al: StarAl) -> None:
+    commands = ["init", "run", "status", "history", "explain", "replay", "predict", "export", "add-data"]
+    commands += ["doctor", "demo", "pictures", "db"]
+    for command in (*([name] for name in commands), ["db", "upgrade"], ["db", "check"]):
+        code, out, _ = star_al(*command, "--help")
+        assert code == 0 and "Usage" in out
+
+
+def test_version(star_al: StarAl) -> None:
+    code, out, _ = star_al("--version")
+    assert code == 0 and re.fullmatch(r"star-al \d+\.\d+\S*\n", out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["run", "x.yaml", "--max-rounds", "0"], ["fly"], ["history", "x", "--format", "pdf"]],
+)
+def test_wrong_usage_is_code_2(star_al: StarAl, arguments: list[str]) -> None:
+    assert star_al(*arguments)[0] == 2
+
+
+def test_a_missing_campaign_file(star_al: StarAl, tmp_path: Path) -> None:
+    code, out, err = star_al("run", tmp_path / "none.yaml")
+    assert (code, out) == (2, "")
+    assert "none.yaml: no such file" in err
+
+
+def test_a_misspelt_key_is_named_with_its_neighbour(star_al: StarAl, tmp_path: Path) -> None:
+    code, _, err = star_al("run", write_campaign(tmp_path, acquisition__batchsize=3))
+    assert code == 2
+    assert "acquisition.batchsize: unknown key. Did you mean 'batch_size'?" in err
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_looking_at_a_campaign_that_has_not_begun(star_al: StarAl, tmp_path: Path) -> None:
+    config = write_campaign(tmp_path)
+    assert star_al("status", config)[0] == 3
+    assert not (tmp_path / "small.db").exists()
+    assert star_al("db", "upgrade", config)[0] == 0
+    code, _, err = star_al("status", config)
+    assert code == 3 and "star-al run" in err
+
+
+def test_init_leaves_a_file_that_is_there(star_al: StarAl, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "pool.jsonl", make_rows(30))
+    out_file = tmp_path / "campaign.yaml"
+    out_file.write_text("mine")
+    arguments = ["init", data, "--label-column", "label", "--out", out_file]
+    code, _, err = star_al(*arguments)
+    assert code == 2 and "--force" in err and out_file.read_text() == "mine"
+    assert star_al(*arguments, "--force")[0] == 0
+    assert "label" in out_file.read_text()
+
+
+def test_init_writes_nothing_when_the_data_do_not_suit(star_al: StarAl, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "pool.jsonl", make_rows(30))
+    code, _, err = star_al("init", data, "--label-column", "lable", "--out", tmp_path / "new" / "c.yaml")
+    assert code == 2 and "'lable'" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.jsonl"]
+
+
+def test_db_upgrade_and_check_take_a_url_or_a_campaign(star_al: StarAl, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'small.db'}"
+    code, _, err = star_al("db", "check", url)
+    assert code == 3 and "no such database" in err
+    assert star_al("db", "upgrade", url)[0] == 0
+    assert star_al("db", "check", write_campaign(tmp_path))[0] == 0
+
+
+def test_db_check_notices_another_version(star_al: StarAl, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'small.db'}"
+    star_al("db", "upgrade", url)
+    with sqlite3.connect(tmp_path / "small.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'ffff'")
+    code, _, err = star_al("db", "check", url)
+    assert code == 3 and "ffff" in err
+
+
+def test_no_password_in_a_message(star_al: StarAl) -> None:
+    code, out, err = star_al("db", "check", "postgresql://me:s3cret@localhost:1/none")
+    assert code == 3
+    assert "s3cret" not in out + err and "me:***@localhost" in err
+
+
+def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(
+    star_al: StarAl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("postgresql://me:s3cret@host/x\nis broken")
+
+    monkeypatch.setattr("star_al.app.running.run", broken)
+    config = write_campaign(tmp_path)
+    code, out, err = star_al("run", config)
+    assert (code, out) == (1, "")
+    assert err == (
+        "star-al: internal error: RuntimeError: postgresql://me:***@host/x is broken; "
+        "run with --debug for the traceback\n"
+    )
+    code, _, err = star_al("--debug", "run", config)
+    assert code == 1 and "Traceback" in err and "s3cret" not in err
+
+
+def test_waiting_for_labels_is_code_6(
+    star_al: StarAl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = Outcome("waiting", 2, "3 queries are open")
+    monkeypatch.setattr("star_al.app.running.run", lambda *args, **kwargs: outcome)
+    code, out, _ = star_al("run", write_campaign(tmp_path), "--no-wait")
+    assert code == 6 and "3 queries are open" in out
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "star_al.cli.main", "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        cwd=CHECKOUT,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == b"" and done.returncode == 1
+
+
+def test_a_stream_without_greek_gets_question_marks(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": ["λ", "é"][i % 2]} for i in range(30)]
+    write_jsonl(tmp_path / "pool.jsonl", rows)
+    command = [sys.executable, "-m", "star_al.cli.main", "init", "pool.jsonl", "--label-column", "label"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1:strict", "PYTHONPATH": str(CHECKOUT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Labels: \xe9, ?." in done.stdout or b"Labels: ?, \xe9." in done.stdout
+
+
+def test_hostile_text_cannot_control_the_terminal(star_al: StarAl, tmp_path: Path) -> None:
+    row = {"id": "1", "text": "x", "label": "\x1b]0;owned\x07\x1b[31mred[/red]\x00"}
+    data = tmp_path / "pool.jsonl"
+    write_campaign(tmp_path, n=30)
+    data.write_text(json.dumps(row) + "\n")
+    code, _, err = star_al("run", tmp_path / "campaign.yaml")
+    assert code == 2
+    assert "\x1b" not in err and "\x07" not in err and "[/red]" in err

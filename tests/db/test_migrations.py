@@ -1,0 +1,167 @@
+"""The schema is made by the migrations alone, and a database at another version is left alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+
+from db import migrate
+from db.engine import Database
+from db.store import SqlStore
+from star_al.errors import SchemaError, StoreError
+
+
+def execute(url: str, *statements: str) -> None:
+    """Change a database behind the program's back."""
+    database = Database(url)
+    database.write(lambda connection: [connection.execute(text(statement)) for statement in statements])
+    database.close()
+
+
+def tables(url: str) -> Sequence[str]:
+    database = Database(url)
+    found = database.read(lambda connection: inspect(connection).get_table_names())
+    database.close()
+    return found
+
+
+def test_upgrade_makes_the_schema_that_the_program_expects(empty: str) -> None:
+    assert migrate.is_empty(empty)
+    assert migrate.upgrade(empty) == migrate.head()
+    report = migrate.check(empty)
+    assert (report.current, report.drift, report.up_to_date) == (migrate.head(), (), True)
+    assert not migrate.is_empty(empty)
+    SqlStore.open(empty).close()
+
+
+def test_upgrade_again_changes_nothing(migrated: str) -> None:
+    before = tables(migrated)
+    assert migrate.upgrade(migrated) == migrate.head()
+    assert tables(migrated) == before
+
+
+def test_several_may_upgrade_at_once(empty: str) -> None:
+    errors: list[BaseException] = []
+
+    def upgrade() -> None:
+        try:
+            migrate.upgrade(empty)
+        except BaseException as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert migrate.check(empty).up_to_date
+
+
+def test_the_history_view_has_its_columns(migrated: str) -> None:
+    database = Database(migrated)
+    columns = database.read(lambda c: [one["name"] for one in inspect(c).get_columns("round_history")])
+    database.close()
+    assert columns[:3] == ["campaign", "round", "state"]
+    assert {"accuracy", "nll", "brier", "ece", "base_ece", "seconds", "stop_reason"} <= set(columns)
+
+
+def test_the_view_says_which_metrics_it_shows(migrated: str) -> None:
+    def comment(connection: Connection) -> str:
+        if connection.dialect.name == "postgresql":
+            return str(connection.scalar(text("SELECT obj_description('round_history'::regclass)")))
+        return str(connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = 'round_history'")))
+
+    database = Database(migrated)
+    assert "scaled by its temperature where one was fitted" in database.read(comment)
+    database.close()
+
+
+def test_an_empty_database_is_refused_with_the_command_that_creates_it(empty: str, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="star-al db upgrade"):
+        SqlStore.open(empty)
+    assert list(tmp_path.iterdir()) == []  # looking at a SQLite file that is not there does not create it
+
+
+def test_an_existing_file_without_tables_is_refused_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(SchemaError, match="star-al db upgrade"):
+        SqlStore.open(url)
+    assert migrate.is_empty(url)
+
+
+def test_an_unknown_version_is_refused_and_left_alone(migrated: str) -> None:
+    execute(migrated, "UPDATE alembic_version SET version_num = '9999'", "CREATE TABLE future (x INTEGER)")
+    before = tables(migrated)
+    for touch in (SqlStore.open, migrate.upgrade):
+        with pytest.raises(SchemaError, match=r"9999.*newer star_al"):
+            touch(migrated)
+    assert tables(migrated) == before
+    assert migrate.check(migrated).current == "9999"
+    assert not migrate.check(migrated).up_to_date
+
+
+def test_an_older_version_is_refused_with_the_command_that_upgrades(
+    migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "head", lambda: "0002")  # as the next version of this program would see it
+    with pytest.raises(SchemaError, match=r"at version 0001, .* needs 0002.*star-al db upgrade"):
+        SqlStore.open(migrated)
+
+
+def test_another_programs_tables_are_left_alone(empty: str) -> None:
+    execute(empty, "CREATE TABLE labels (x INTEGER)")
+    assert not migrate.is_empty(empty)
+    for touch in (SqlStore.open, migrate.upgrade):
+        with pytest.raises(SchemaError, match="another program"):
+            touch(empty)
+    assert tables(empty) == ["labels"]
+
+
+def test_unrelated_tables_do_not_matter(empty: str) -> None:
+    execute(empty, "CREATE TABLE invoices (x INTEGER)")
+    assert migrate.is_empty(empty)
+    migrate.upgrade(empty)
+    assert migrate.check(empty).drift == ()
+
+
+@pytest.mark.parametrize(
+    ("damage", "sign"),
+    [
+        ("DROP VIEW round_history", "round_history"),
+        ("ALTER TABLE events DROP COLUMN seconds", "seconds"),
+        ("DROP INDEX ix_queries_campaign_id_round_index", "ix_queries_campaign_id_round_index"),
+    ],
+)
+def test_check_tells_what_differs(migrated: str, damage: str, sign: str) -> None:
+    execute(migrated, damage)
+    (drift,) = migrate.check(migrated).drift
+    assert sign in drift
+
+
+def test_check_of_a_missing_file_says_how_to_create_it(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="star-al db upgrade"):
+        migrate.check(f"sqlite:///{tmp_path / 'none.db'}")
+
+
+def test_a_failed_upgrade_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the machine stops")
+
+    monkeypatch.setattr(migrate.command, "upgrade", _then(migrate.command.upgrade, fail))
+    with pytest.raises(RuntimeError):
+        migrate.upgrade(empty)
+    assert migrate.is_empty(empty)
+
+
+def _then(first, second):  # type: ignore[no-untyped-def]
+    def both(*args: object) -> None:
+        first(*args)
+        second(*args)
+
+    return both
