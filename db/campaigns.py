@@ -94,7 +94,7 @@ def begin_extension(connection: Connection, campaign_id: int, key: str) -> Datas
     prefix = f"extension of campaign {campaign_id} "
     killed = DatasetRow.key.startswith(prefix, autoescape=True) & ~DatasetRow.ready
     connection.execute(delete(DatasetRow).where(killed, DatasetRow.created_at < now(connection) - _LEFTOVER))
-    return datasets.begin(connection, prefix + key, f"added to {name}")
+    return datasets.begin(connection, prefix + key, f"added to {name}", key, lambda _: False)
 
 
 def finish_extension(connection: Connection, campaign_id: int, dataset_id: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from db.statements import insert_new, now, stream
 from db.tables import DatasetRow, ItemRow
@@ -23,21 +24,26 @@ _COLUMNS = (
 
 
 def find(connection: Connection, key: str) -> Dataset | None:
-    """The data set with this key."""
-    row = connection.execute(select(*_COLUMNS).where(DatasetRow.key == key)).one_or_none()
+    """The ready data set with this key."""
+    row = connection.execute(select(*_COLUMNS).where(DatasetRow.key == key, DatasetRow.ready)).one_or_none()
     return None if row is None else Dataset(*row)
 
 
-def begin(connection: Connection, key: str, name: str) -> Dataset:
-    """A new data set in place of an interrupted one."""
-    present = find(connection, key)
-    if present is not None and present.ready:
-        raise StoreError(f"the data set {present.name!r} is already imported; use it as it is.")
-    if present is not None:
-        discard(connection, present.dataset_id)
-    row = {"key": key, "name": name, "ready": False, "n_items": 0, "n_duplicates": 0, "n_empty": 0}
-    created = insert(DatasetRow).values(**row, created_at=now(connection)).returning(DatasetRow.dataset_id)
-    return Dataset(dataset_id=connection.scalars(created).one(), **row)  # type: ignore[arg-type]
+def begin(
+    connection: Connection, key: str, name: str, importer: str, may_replace: Callable[[str], bool]
+) -> Dataset:
+    """A new unready data set, after removing those that ``importer`` and the dead left unfinished."""
+    unready = select(DatasetRow.dataset_id, DatasetRow.importer).where(
+        DatasetRow.key == key, ~DatasetRow.ready
+    )
+    for dataset_id, other in connection.execute(unready).all():
+        if other == importer or may_replace(other):
+            discard(connection, dataset_id)
+    counts = {"ready": False, "n_items": 0, "n_duplicates": 0, "n_empty": 0}
+    row = {"key": key, "name": name, **counts}
+    created = insert(DatasetRow).values(**row, importer=importer, created_at=now(connection))
+    dataset_id = connection.scalars(created.returning(DatasetRow.dataset_id)).one()
+    return Dataset(dataset_id=dataset_id, **row)  # type: ignore[arg-type]
 
 
 def discard(connection: Connection, dataset_id: int) -> None:
@@ -49,12 +55,19 @@ def add_page(connection: Connection, dataset_id: int, page: Sequence[SourceItem]
     """Insert one page of items; how many were new."""
     unready = select(DatasetRow.dataset_id).where(DatasetRow.dataset_id == dataset_id, ~DatasetRow.ready)
     if connection.execute(unready.with_for_update(key_share=True)).one_or_none() is None:
-        raise StoreError("the data set being imported was replaced or finished by another import; run again.")
+        raise StoreError("the data set being imported was removed or is finished; run again.")
     return insert_new(connection, ItemRow, [_row(dataset_id, source) for source in page])
 
 
 def finish(connection: Connection, dataset_id: int, n_duplicates: int, n_empty: int) -> Dataset:
-    """Count the items and mark the data set ready."""
+    """Count the items and mark the data set ready, or give way to the one that was ready first."""
+    key = connection.scalars(select(DatasetRow.key).where(DatasetRow.dataset_id == dataset_id)).one_or_none()
+    if key is None:
+        raise StoreError("the data set being imported was removed; run again.")
+    first = find(connection, key)
+    if first is not None:
+        discard(connection, dataset_id)
+        return first
     n_items = select(func.count()).where(ItemRow.dataset_id == dataset_id).scalar_subquery()
     finished = (
         update(DatasetRow)
@@ -62,10 +75,24 @@ def finish(connection: Connection, dataset_id: int, n_duplicates: int, n_empty: 
         .values(ready=True, n_items=n_items, n_duplicates=n_duplicates, n_empty=n_empty)
         .returning(*_COLUMNS)
     )
-    row = connection.execute(finished).one_or_none()
-    if row is None:
-        raise StoreError("the data set being imported was replaced by another import; run again.")
-    return Dataset(*row)
+    try:
+        with connection.begin_nested():
+            return Dataset(*connection.execute(finished).one())
+    except IntegrityError:  # on Postgres another import may become ready between the look and the update
+        discard(connection, dataset_id)
+        return finish_first(connection, key)
+
+
+def finish_first(connection: Connection, key: str) -> Dataset:
+    """The data set that another import made ready.
+
+    Raises:
+        StoreError: there is none.
+    """
+    first = find(connection, key)
+    if first is None:
+        raise StoreError("another import of the same data ended at the same time; run again.")
+    return first
 
 
 def item_ids(connection: Connection, dataset_id: int) -> list[str]:

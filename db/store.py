@@ -70,8 +70,10 @@ class SqlStore(Store):
     def find_dataset(self, key: str) -> Dataset | None:
         return self._read(lambda c: datasets.find(c, key))
 
-    def begin_dataset(self, key: str, name: str) -> Dataset:
-        return self._database.write(lambda c: datasets.begin(c, key, name))
+    def begin_dataset(
+        self, key: str, name: str, importer: str, *, may_replace: Callable[[str], bool]
+    ) -> Dataset:
+        return self._database.write(lambda c: datasets.begin(c, key, name, importer, may_replace))
 
     def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
         # Outside the transactions, so that reading and parsing never holds the database's lock.

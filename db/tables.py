@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -65,8 +66,9 @@ class DatasetRow(Base):
     __tablename__ = "datasets"
 
     dataset_id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    key: Mapped[str] = mapped_column(unique=True)
+    key: Mapped[str]  # unique among ready data sets; several imports of the same data may be under way
     name: Mapped[str]
+    importer: Mapped[str]
     ready: Mapped[bool] = mapped_column(default=False)
     n_items: Mapped[int] = mapped_column(default=0)
     n_duplicates: Mapped[int] = mapped_column(default=0)
@@ -74,8 +76,15 @@ class DatasetRow(Base):
     created_at: Mapped[datetime]
 
     __table_args__ = (
-        {"sqlite_autoincrement": True},
-    )  # an interrupted import's id never means a later data set
+        Index(
+            "uq_datasets_ready_key",
+            "key",
+            unique=True,
+            sqlite_where=text("ready"),
+            postgresql_where=text("ready"),
+        ),
+        {"sqlite_autoincrement": True},  # an interrupted import's id never means a later data set
+    )
 
 
 class ItemRow(Base):

@@ -1,6 +1,6 @@
 """Import a JSONL of many rows into a fresh SQLite campaign; print seconds and peak memory.
 
-    python scripts/bench_import.py --rows 1000000 --folder /some/scratch/folder
+python scripts/bench_import.py --rows 1000000 --folder /some/scratch/folder
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def main() -> None:
     n_pool = len(store.pool_ids(campaign.campaign_id, 0))
     listed = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"import {imported - start:.1f} s, {n_pool:,} pool ids {listed - imported:.1f} s, peak {peak:.0f} MiB")
+    print(
+        f"import {imported - start:.1f} s, {n_pool:,} pool ids {listed - imported:.1f} s, peak {peak:.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

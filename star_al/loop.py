@@ -27,7 +27,6 @@ from star_al.selection import held_out_queries, select_batch
 from star_al.settle import settle
 from star_al.stopping import StopRules, StopView, agreement, decide
 from star_al.types import (
-    Adapter,
     Evaluation,
     Event,
     Lease,

@@ -133,16 +133,25 @@ class Store(Protocol):
     # -- data sets -------------------------------------------------------------------------------------
 
     def find_dataset(self, key: str) -> Dataset | None:
-        """The data set with this key, complete or not."""
+        """The ready data set with this key."""
 
-    def begin_dataset(self, key: str, name: str) -> Dataset:
-        """A new, empty, not yet ready data set; what an interrupted import left under ``key`` goes first."""
+    def begin_dataset(
+        self, key: str, name: str, importer: str, *, may_replace: Callable[[str], bool]
+    ) -> Dataset:
+        """A new, empty data set that nobody finds before it is finished; several may be under way at once.
+
+        What this importer left unfinished under ``key`` goes first, and what those left of whom
+        ``may_replace(importer)`` says that they are dead.
+        """
 
     def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
         """Store items in pages of bounded size, leaving out ids already there; how many were new."""
 
     def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
-        """Count the items and mark the data set ready."""
+        """Count the items and mark the data set ready.
+
+        When another importer was first, this one's data set is removed and the other's returned.
+        """
 
     def dataset_item_ids(self, dataset_id: int) -> list[str]:
         """Sorted ids of all items of a data set."""

@@ -16,7 +16,18 @@ from star_al.acquire.select import power_sample, random_order, rank_order, top_k
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
 from star_al.scoring import candidates
-from star_al.types import FloatArray, Histogram, IntArray, Item, JsonValue, Query, Reason, Role, Round, ScoreRow
+from star_al.types import (
+    FloatArray,
+    Histogram,
+    IntArray,
+    Item,
+    JsonValue,
+    Query,
+    Reason,
+    Role,
+    Round,
+    ScoreRow,
+)
 
 RANKING_ROWS = 200
 """How much of the ranking the database keeps, beside what was asked; the rest is in the score file."""

@@ -97,14 +97,22 @@ def _data() -> None:
         sa.Column("dataset_id", sa.Integer(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("importer", sa.Text(), nullable=False),
         sa.Column("ready", sa.Boolean(), nullable=False),
         sa.Column("n_items", sa.Integer(), nullable=False),
         sa.Column("n_duplicates", sa.Integer(), nullable=False),
         sa.Column("n_empty", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("dataset_id", name=op.f("pk_datasets")),
-        sa.UniqueConstraint("key", name=op.f("uq_datasets_key")),
         sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "uq_datasets_ready_key",
+        "datasets",
+        ["key"],
+        unique=True,
+        sqlite_where=sa.text("ready"),
+        postgresql_where=sa.text("ready"),
     )
     op.create_table(
         "items",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from star_al.annotators.oracle import Oracle
 from star_al.artefacts import ArtefactFolder

@@ -12,6 +12,7 @@ from star_al.app.compose import find_campaign, open_store
 from star_al.config import CampaignFile, CampaignSpec
 from star_al.data import DataSource, ImportCounts, data_source, locate, read_items, test_source
 from star_al.errors import DataError
+from star_al.heartbeat import is_dead, owner_name
 from star_al.ports import Advance, Progress, Store
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Dataset, Role, SourceItem
@@ -87,10 +88,10 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
 def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progress, *, what: str) -> Dataset:
     key, name = _dataset_key(source, task), source.table.name
     found = store.find_dataset(key)
-    if found is not None and found.ready:
+    if found is not None:
         progress.say(f"{found.n_items:,} {what} from {name}, already in the database")
         return found
-    dataset = store.begin_dataset(key, name)
+    dataset = store.begin_dataset(key, name, owner_name(), may_replace=is_dead)
     counts = ImportCounts()
     with progress.task(f"Importing {name}", None) as advance:
         new = store.add_items(dataset.dataset_id, _counted(read_items(source, task, counts), advance))

@@ -12,9 +12,9 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from jinja2 import TemplateError
@@ -92,7 +92,7 @@ class PromptFormat:
             self._class_labels: tuple[tuple[int, ...], ...] = self._encode_labels(
                 self._spellings, distinct=True
             )
-            self._room_for_text(Item(item_id="", text=""), self._class_labels)
+            self.encode(Item(item_id="", text=""))
 
     @cached_property
     def _spellings(self) -> tuple[str, ...]:
@@ -102,14 +102,10 @@ class PromptFormat:
     def key(self) -> str:
         """SHA-256 of all that tokens depend on besides tokenizer and item."""
         spec = self._task.spec
-        parts = [
-            [(piece.text, piece.field) for piece in self._pieces],
-            self.is_chat,
-            self._gap,
-            self._max_tokens,
-        ]
-        labels = [spec.kind, spec.answer, spec.label_names, self._spellings, self._context]
-        return hashlib.sha256(json.dumps([parts, labels]).encode()).hexdigest()
+        pieces = [astuple(piece) for piece in self._pieces]
+        labels = [spec.kind, spec.answer, spec.label_names, self._spellings, self._gap]
+        parts = [pieces, labels, self.is_chat, self._max_tokens, self._context]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def encode(self, item: Item) -> Prompt:
         """An item's prompt; a text that does not fit is cut at its end.
@@ -118,17 +114,12 @@ class PromptFormat:
             ModelError: the prompt does not fit even without the text, or the item has no options.
         """
         labels = self._labels(item)
-        room = self._room_for_text(item, labels)
-        tokens: list[int] = []
-        truncated = False
-        for piece, fixed in zip(self._pieces, self._fixed, strict=True):
-            tokens += fixed
-            if piece.field == "text":
-                text, truncated = self._encode_text(piece.gap + item.text, room)
-                tokens += text
-            else:
-                tokens += self._fill(piece, item)
-        return Prompt(item.item_id, tuple(tokens), labels, truncated)
+        fills = [self._fill(piece, item) for piece in self._pieces]
+        place = next(index for index, piece in enumerate(self._pieces) if piece.field == "text")
+        room = self._room_for_text(item, labels, fills)
+        fills[place], truncated = self._encode_text(self._pieces[place].gap + item.text, room)
+        parts = (part for pair in zip(self._fixed, fills, strict=True) for part in pair)
+        return Prompt(item.item_id, tuple(chain.from_iterable(parts)), labels, truncated)
 
     def encode_content_free(self, item: Item) -> Prompt:
         """The prompt of an empty input with the labels of ``item`` (for contextual calibration)."""
@@ -221,8 +212,8 @@ class PromptFormat:
         return ids[:room], len(ids) > room or len(head) < len(text)
 
     def _fill(self, piece: _Piece, item: Item) -> list[int]:
-        """Ids of a field other than the text; none where no field is."""
-        if piece.field is None:
+        """Ids of labels or options; none for the text, which waits for its room, and where no field is."""
+        if piece.field in (None, "text"):
             return []
         if piece.field == "labels":
             return self._encode_content(piece.gap + ", ".join(self._spellings))
@@ -230,9 +221,10 @@ class PromptFormat:
         lines = [f"{name}. {option}" for name, option in zip(names, item.options, strict=False)]
         return self._encode_content(piece.gap + "\n".join(lines))
 
-    def _room_for_text(self, item: Item, labels: Sequence[tuple[int, ...]]) -> int:
-        used = sum(map(len, self._fixed))
-        used += sum(len(self._fill(piece, item)) for piece in self._pieces if piece.field != "text")
+    def _room_for_text(
+        self, item: Item, labels: Sequence[Sequence[int]], fills: Sequence[Sequence[int]]
+    ) -> int:
+        used = sum(map(len, self._fixed)) + sum(map(len, fills))
         limit = min(self._max_tokens, self._context - max(map(len, labels)))
         if used >= limit:
             whose = f"item {item.external_id or item.item_id}: " if item.item_id else ""

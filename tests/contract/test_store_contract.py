@@ -29,7 +29,18 @@ from star_al.types import (
     ScoreRow,
     SourceItem,
 )
-from support.records import a_round, base_prediction, campaign, evaluation, held, item, never, query, source
+from support.records import (
+    a_round,
+    base_prediction,
+    begin,
+    campaign,
+    evaluation,
+    held,
+    item,
+    never,
+    query,
+    source,
+)
 
 EVENT = Event("select", "chose two items", 0, 1.5, {"items": ["a", "b"]})
 ADAPTER = Adapter("f" * 64, "lora", "adapters/f", 2**33)
@@ -46,7 +57,7 @@ def abc(store: Store, **changes: object):
 
 
 def test_a_data_set_counts_its_items_and_leaves_out_those_it_has(store: Store) -> None:
-    begun = store.begin_dataset("key", "pool")
+    begun = begin(store)
     assert (begun.ready, begun.n_items) == (False, 0)
     assert store.add_items(begun.dataset_id, [source("b"), source("a"), source("b")]) == 2
     assert store.add_items(begun.dataset_id, iter([source("a"), source("c")])) == 1
@@ -58,16 +69,16 @@ def test_a_data_set_counts_its_items_and_leaves_out_those_it_has(store: Store) -
 
 
 def test_pages_are_counted_together(store: Store) -> None:
-    begun = store.begin_dataset("key", "pool")
+    begun = begin(store)
     many = [source(f"i{number:05}") for number in range(10_050)]
     assert store.add_items(begun.dataset_id, iter([*many, *many])) == 10_050
     assert store.dataset_item_ids(begun.dataset_id) == [one.item.item_id for one in many]
 
 
 def test_an_interrupted_import_is_replaced_and_can_no_longer_write(store: Store) -> None:
-    interrupted = store.begin_dataset("key", "pool")
+    interrupted = begin(store, importer="killed")
     store.add_items(interrupted.dataset_id, [source("a")])
-    again = store.begin_dataset("key", "pool")
+    again = begin(store, importer="me", dead="killed")
     assert again.dataset_id != interrupted.dataset_id
     assert store.dataset_item_ids(again.dataset_id) == []
     with pytest.raises(StoreError, match="run again"):
@@ -75,11 +86,20 @@ def test_an_interrupted_import_is_replaced_and_can_no_longer_write(store: Store)
     assert store.dataset_item_ids(interrupted.dataset_id) == []
 
 
-def test_a_finished_data_set_is_neither_replaced_nor_added_to(store: Store) -> None:
-    dataset = store.begin_dataset("key", "pool")
+def test_of_two_imports_at_once_the_first_to_finish_serves_both(store: Store) -> None:
+    mine, other = begin(store, importer="me"), begin(store, importer="other")
+    for dataset in (mine, other):
+        store.add_items(dataset.dataset_id, [source("a")])
+    assert store.find_dataset("key") is None
+    first = store.finish_dataset(other.dataset_id, n_duplicates=0, n_empty=0)
+    assert store.finish_dataset(mine.dataset_id, n_duplicates=0, n_empty=0) == first
+    assert store.find_dataset("key") == first
+    assert store.dataset_item_ids(mine.dataset_id) == []
+
+
+def test_a_finished_data_set_is_not_added_to(store: Store) -> None:
+    dataset = begin(store)
     store.finish_dataset(dataset.dataset_id, n_duplicates=0, n_empty=0)
-    with pytest.raises(StoreError, match="already imported"):
-        store.begin_dataset("key", "pool")
     with pytest.raises(StoreError, match="finished"):
         store.add_items(dataset.dataset_id, [source("a")])
 
@@ -88,14 +108,14 @@ def test_a_finished_data_set_is_neither_replaced_nor_added_to(store: Store) -> N
 @pytest.mark.parametrize("place", ["text", "fields"])
 def test_text_that_a_database_cannot_keep_is_refused(store: Store, text: str, place: str) -> None:
     bad = source("a", text=text) if place == "text" else source("a", fields={"note": [text]})
-    begun = store.begin_dataset("key", "pool")
+    begun = begin(store)
     with pytest.raises(StoreError, match=r"NUL character|surrogate pair"):
         store.add_items(begun.dataset_id, [bad])
     assert store.dataset_item_ids(begun.dataset_id) == []
 
 
 def test_nan_is_no_json(store: Store) -> None:
-    begun = store.begin_dataset("key", "pool")
+    begun = begin(store)
     with pytest.raises(StoreError, match="JSON"):
         store.add_items(begun.dataset_id, [source("a", fields={"x": float("nan")})])
 
@@ -115,7 +135,7 @@ def test_a_campaign_comes_back_as_it_was_made(store: Store) -> None:
 
 
 def test_a_campaign_needs_a_complete_data_set(store: Store) -> None:
-    begun = store.begin_dataset("key", "pool")
+    begun = begin(store)
     with pytest.raises(StoreError, match="completely"):
         store.create_campaign("one", begun.dataset_id, {}, 7, held_out={}, test_dataset_id=None)
     assert store.campaigns() == []

@@ -17,7 +17,7 @@ from db.engine import Database, parse_url
 from db.store import SqlStore
 from star_al.errors import StoreError
 from support.databases import migrated_url
-from support.records import campaign, held, source
+from support.records import begin, campaign, held, source
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_a_lock_that_lasts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     other = sqlite3.connect(str(make_url(url).database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="kept it locked for too long"):
-        store.begin_dataset("key", "name")
+        begin(store)
     other.execute("ROLLBACK")
     other.close()
-    assert store.begin_dataset("key", "name").n_items == 0
+    assert begin(store).n_items == 0
     store.close()
 
 

@@ -71,7 +71,9 @@ def test_two_campaigns_at_once_in_one_database(tmp_path: Path, database_url: Cal
         assert controller.run("run", str(path)).returncode == 0
         alone.append(controller.record(path))
         database = {"url": url, "lease_seconds": 60.0}
-        together.append(write_campaign(tmp_path / f"together-{name}", name=name, seed=seed, database=database))
+        together.append(
+            write_campaign(tmp_path / f"together-{name}", name=name, seed=seed, database=database)
+        )
     processes = [controller.start("run", str(path)) for path in together]
     for process in processes:
         _, errors = process.communicate(timeout=120)

@@ -42,7 +42,9 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 def test_killed_at_every_step_border(
     moment: str, tmp_path: Path, database_url: Callable[[], str], unbroken: dict[str, object]
 ) -> None:
-    path = write_campaign(tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0})
+    path = write_campaign(
+        tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0}
+    )
     at = ("SIGKILL", "commit_step", 1 if moment == "after" else 2, moment)
     kills = 0
     while (done := controller.run("run", str(path), at=at)).returncode == -signal.SIGKILL:
@@ -57,7 +59,9 @@ def test_killed_at_every_step_border(
 def test_killed_at_every_kind_of_write(
     moment: str, tmp_path: Path, database_url: Callable[[], str], unbroken: dict[str, object]
 ) -> None:
-    path = write_campaign(tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0})
+    path = write_campaign(
+        tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0}
+    )
     for method in WRITES:
         done = controller.run("run", str(path), at=("SIGKILL", method, 1, moment))
         assert done.returncode == -signal.SIGKILL, (method, done.returncode, done.stderr)
@@ -69,7 +73,9 @@ def test_killed_at_every_kind_of_write(
 def test_killed_at_random_moments(
     tmp_path: Path, database_url: Callable[[], str], unbroken: dict[str, object]
 ) -> None:
-    path = write_campaign(tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0})
+    path = write_campaign(
+        tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0}
+    )
     random_ = random.Random(5)
     for _ in range(8):
         process = controller.start("run", str(path))

@@ -65,7 +65,18 @@ def test_a_campaign_runs_its_steps_in_the_documented_order(tmp_path: Path) -> No
     outcome = world.run()
     assert (outcome.kind, outcome.round_index) == ("stopped", 1)
     steps = [event.step for event in world.store.events(world.campaign_id) if event.round_index is not None]
-    assert steps == ["fit", "evaluate", "decide", "score", "select", "push", "collect", "fit", "evaluate", "decide"]
+    assert steps == [
+        "fit",
+        "evaluate",
+        "decide",
+        "score",
+        "select",
+        "push",
+        "collect",
+        "fit",
+        "evaluate",
+        "decide",
+    ]
 
 
 def test_the_curve_starts_at_zero_shot_and_counts_every_bought_label(tmp_path: Path) -> None:
@@ -73,7 +84,12 @@ def test_the_curve_starts_at_zero_shot_and_counts_every_bought_label(tmp_path: P
     world.run()
     rounds = world.store.rounds(world.campaign_id)
     assert [round_.labels for round_ in rounds] == [0, 4, 8, 12]
-    assert [round_.labels_bought for round_ in rounds] == [14, 18, 22, 26]  # 8 audit + 6 calibration are bought too
+    assert [round_.labels_bought for round_ in rounds] == [
+        14,
+        18,
+        22,
+        26,
+    ]  # 8 audit + 6 calibration are bought too
     assert rounds[0].adapter_sha256 is None and rounds[1].adapter_sha256 is not None
     first = world.store.evaluations(world.campaign_id, 0)
     raw = {evaluation.model: evaluation.nll for evaluation in first if evaluation.scaling == "raw"}
@@ -189,7 +205,9 @@ def test_existing_labels_train_round_0(tmp_path: Path) -> None:
     first = world.store.rounds(world.campaign_id)[0]
     assert 0 < first.labels < 30 and first.adapter_sha256 is not None and first.blend_weight == 0.1
     asked = {query.item.item_id for query in world.store.queries(world.campaign_id)}
-    imported = {label.item_id for label in world.store.labels(world.campaign_id).values() if label.source == "import"}
+    imported = {
+        label.item_id for label in world.store.labels(world.campaign_id).values() if label.source == "import"
+    }
     assert len(imported) == 30 and not imported & asked
 
 

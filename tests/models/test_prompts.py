@@ -231,6 +231,8 @@ def test_key_follows_whatever_changes_the_prompt() -> None:
         prompt_format(),
         prompt_format(instruction="Say."),
         prompt_format(template="{text}"),
+        prompt_format(template="It: {text}"),
+        prompt_format(template="It:{text}"),
         prompt_format(max_tokens=100),
         prompt_format(chat_template=False),
         prompt_format(labels=("sport", "tech", "politics")),

@@ -26,16 +26,22 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, "STAR_AL_TEST_LEARNER": "numpy", **extra}
 
 
-def run(*arguments: str, at: tuple[str, str, int, str] | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, at: tuple[str, str, int, str] | None = None, **extra: str
+) -> subprocess.CompletedProcess[str]:
     """Run to the end; a negative return code is the signal that ended it."""
     line = command(*arguments, at=at) if at else command(*arguments)
-    return subprocess.run(line, env=environment(**extra), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        line, env=environment(**extra), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def start(*arguments: str, at: tuple[str, str, int, str] | None = None) -> subprocess.Popen[str]:
     """Start and return at once."""
     line = command(*arguments, at=at) if at else command(*arguments)
-    return subprocess.Popen(line, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        line, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def record(path: Path) -> dict[str, Any]:
@@ -48,11 +54,21 @@ def record(path: Path) -> dict[str, Any]:
         queries = store.queries(campaign.campaign_id)
         labels = store.labels(campaign.campaign_id)
         return {
-            "asked": [(q.round_index, q.purpose.value, q.rank, q.item.item_id, q.state.value) for q in queries],
+            "asked": [
+                (q.round_index, q.purpose.value, q.rank, q.item.item_id, q.state.value) for q in queries
+            ],
             "labels": sorted((label.item_id, label.value, label.version) for label in labels.values()),
             "annotations": len(store.annotations(campaign.campaign_id)),
             "rounds": [
-                (r.index, r.state.value, r.adapter_sha256, r.scores_sha256, r.labels, r.labels_bought, r.asked)
+                (
+                    r.index,
+                    r.state.value,
+                    r.adapter_sha256,
+                    r.scores_sha256,
+                    r.labels,
+                    r.labels_bought,
+                    r.asked,
+                )
                 for r in store.rounds(campaign.campaign_id)
             ],
             "metrics": [

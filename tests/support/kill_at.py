@@ -24,7 +24,11 @@ def main(arguments: list[str]) -> None:
     if method != "-":
         from db.store import SqlStore
 
-        setattr(SqlStore, method, _signalling(getattr(SqlStore, method), signal.Signals[signal_name], int(n), moment))
+        setattr(
+            SqlStore,
+            method,
+            _signalling(getattr(SqlStore, method), signal.Signals[signal_name], int(n), moment),
+        )
     sys.argv = ["star-al", *command]
     from star_al.cli.main import main as cli
 
@@ -32,10 +36,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _use_numpy_learner() -> None:
-    from support.numpy_learner import NumpyLearner
-
     from star_al.app import compose
     from star_al.task import ClosedTask
+    from support.numpy_learner import NumpyLearner
 
     def numpy_learner(file: Any, rounds: Any) -> NumpyLearner:
         return NumpyLearner(ClosedTask(file.spec.task), file.spec.posterior.samples)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from db.columns import same_json, storable_text, to_json
 from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
@@ -95,7 +96,9 @@ class MemoryStore(Store):
     """The Store port without a database. The contract of each method is that of ``star_al.ports.Store``."""
 
     def __init__(self) -> None:
-        self._datasets: dict[str, Dataset] = {}
+        self._datasets: dict[int, Dataset] = {}
+        self._importers: dict[int, str] = {}  # of data sets that are not ready
+        self._dataset_ids = itertools.count(1)
         self._items: dict[int, dict[str, SourceItem]] = {}
         self._campaigns: dict[int, _State] = {}
         self._adapters: dict[str, Adapter] = {}
@@ -108,26 +111,29 @@ class MemoryStore(Store):
 
     @_locked
     def find_dataset(self, key: str) -> Dataset | None:
-        return self._datasets.get(key)
+        return next((one for one in self._datasets.values() if one.key == key and one.ready), None)
 
     @_locked
-    def begin_dataset(self, key: str, name: str) -> Dataset:
-        present = self._datasets.get(key)
-        if present is not None and present.ready:
-            raise StoreError(f"the data set {present.name!r} is already imported; use it as it is.")
-        if present is not None:
-            self._items[present.dataset_id].clear()
-        dataset = Dataset(len(self._items) + 1, key, name, ready=False, n_items=0)
-        self._datasets[key] = dataset
+    def begin_dataset(
+        self, key: str, name: str, importer: str, *, may_replace: Callable[[str], bool]
+    ) -> Dataset:
+        for dataset_id, other in list(self._importers.items()):
+            if self._datasets[dataset_id].key == key and (other == importer or may_replace(other)):
+                self._discard(dataset_id)
+        dataset = Dataset(next(self._dataset_ids), key, name, ready=False, n_items=0)
+        self._datasets[dataset.dataset_id] = dataset
+        self._importers[dataset.dataset_id] = importer
         self._items[dataset.dataset_id] = {}
         return dataset
 
+    def _discard(self, dataset_id: int) -> None:
+        for table in (self._datasets, self._importers, self._items):
+            table.pop(dataset_id)  # type: ignore[attr-defined]
+
     @_locked
     def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
-        if not any(one.dataset_id == dataset_id and not one.ready for one in self._datasets.values()):
-            raise StoreError(
-                "the data set being imported was replaced or finished by another import; run again."
-            )
+        if dataset_id not in self._importers:
+            raise StoreError("the data set being imported was removed or is finished; run again.")
         stored = self._items[dataset_id]
         before = len(stored)
         for source in items:
@@ -136,16 +142,17 @@ class MemoryStore(Store):
 
     @_locked
     def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
-        for key, dataset in self._datasets.items():
-            if dataset.dataset_id == dataset_id:
-                counts: dict[str, Any] = {
-                    "n_items": len(self._items[dataset_id]),
-                    "n_duplicates": n_duplicates,
-                    "n_empty": n_empty,
-                }
-                self._datasets[key] = replace(dataset, ready=True, **counts)
-                return self._datasets[key]
-        raise StoreError("the data set being imported was replaced by another import; run again.")
+        if dataset_id not in self._datasets:
+            raise StoreError("the data set being imported was removed; run again.")
+        dataset = self._datasets[dataset_id]
+        first = self.find_dataset(dataset.key)
+        if first is not None:
+            self._discard(dataset_id)
+            return first
+        del self._importers[dataset_id]
+        counts = {"n_items": len(self._items[dataset_id]), "n_duplicates": n_duplicates, "n_empty": n_empty}
+        self._datasets[dataset_id] = replace(dataset, ready=True, **counts)
+        return self._datasets[dataset_id]
 
     @_locked
     def dataset_item_ids(self, dataset_id: int) -> list[str]:

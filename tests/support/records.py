@@ -9,6 +9,7 @@ from star_al.types import (
     BasePrediction,
     CalibrationBin,
     Campaign,
+    Dataset,
     Evaluation,
     Item,
     JsonValue,
@@ -55,8 +56,15 @@ def campaign(
     )
 
 
+def begin(
+    store: Store, key: str = "key", name: str = "pool", importer: str = "me", *, dead: str = ""
+) -> Dataset:
+    """An unfinished data set; ``dead`` names an importer that no longer lives."""
+    return store.begin_dataset(key, name, importer, may_replace=lambda other: other == dead)
+
+
 def _dataset(store: Store, key: str, sources: list[SourceItem]) -> int:
-    dataset = store.begin_dataset(key, key)
+    dataset = begin(store, key, key)
     store.add_items(dataset.dataset_id, sources)
     return store.finish_dataset(dataset.dataset_id, n_duplicates=0, n_empty=0).dataset_id
 

@@ -61,8 +61,8 @@ def _quiet() -> Iterator[None]:
 
 def build_tokenizer(*, chat_template: bool = True) -> Any:
     """A byte-level BPE tokenizer trained on a few sentences, with ChatML control tokens."""
+    import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -74,7 +74,8 @@ def build_tokenizer(*, chat_template: bool = True) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
     bpe.train_from_iterator(SENTENCES * 4, trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    fast: Any = transformers.PreTrainedTokenizerFast
+    tokenizer = fast(
         tokenizer_object=bpe,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>" if chat_template else "<|endoftext|>",
