@@ -21,7 +21,25 @@ from star_al.app.starting import create_campaign
 from star_al.config import load_campaign
 from star_al.ports import Advance
 
-WORDS = "market goal phone bank match chip rates team data the a new old said after monday report".split()
+WORDS = [
+    "market",
+    "goal",
+    "phone",
+    "bank",
+    "match",
+    "chip",
+    "rates",
+    "team",
+    "data",
+    "the",
+    "a",
+    "new",
+    "old",
+    "said",
+    "after",
+    "monday",
+    "report",
+]
 
 
 class Silent:

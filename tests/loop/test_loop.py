@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.campaigns import write_campaign
-from support.memory_store import MemoryStore
-from support.numpy_learner import NumpyLearner
-from support.quiet import Quiet
 
 from star_al.annotators.oracle import Oracle
 from star_al.app.starting import create_campaign
@@ -21,6 +17,10 @@ from star_al.parts import Parts
 from star_al.replay import replay_round
 from star_al.task import ClosedTask
 from star_al.types import Label, Lease, Query, QueryState, Role, RoundState
+from support.campaigns import write_campaign
+from support.memory_store import MemoryStore
+from support.numpy_learner import NumpyLearner
+from support.quiet import Quiet
 
 
 class World:
