@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from star_al.models.likelihood import label_log_likelihoods
 from star_al.models.posterior import Posterior
 from star_al.models.posterior.mc_dropout import McDropout
 from star_al.models.prompts import Prompt, PromptFormat
-from star_al.models.train import train
+from star_al.models.train import step_count, train
 from star_al.ports import Advance
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObject, JsonValue
@@ -123,6 +123,10 @@ class LoraLearner:
 
     # -- adapter -------------------------------------------------------------------------------------------
 
+    def training_steps(self, n_examples: int) -> int:
+        """Optimiser steps of ``fit`` on this many examples."""
+        return step_count(n_examples, self._spec.adapter)
+
     def fit(
         self,
         examples: Sequence[tuple[Item, JsonValue]],
@@ -130,7 +134,7 @@ class LoraLearner:
         seed: int,
         folder: Path,
         parent: Path | None,
-        advance: Callable[[int, int], None],
+        advance: Advance,
     ) -> str:
         """See ``Learner.fit``."""
         columns = [self._task.column(item, value) for item, value in examples]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -20,6 +20,7 @@ from star_al.models.batching import make_batch
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import attached, lora_layers, set_prompt_rows
 from star_al.models.prompts import Prompt
+from star_al.ports import Advance
 
 
 def train(
@@ -29,7 +30,7 @@ def train(
     *,
     seed: int,
     parent: LoraWeights | None,
-    advance: Callable[[int, int], None],
+    advance: Advance,
 ) -> tuple[Mapping[str, Tensor], peft.PeftConfig]:
     """Fit A and B to (prompt, label column) pairs by −log p(label | prompt) under the softmax over labels.
 
@@ -62,7 +63,7 @@ def _optimise(
     examples: Sequence[tuple[Prompt, int]],
     spec: AdapterSpec,
     seed: int,
-    advance: Callable[[int, int], None],
+    advance: Advance,
 ) -> None:
     optimiser = torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
@@ -84,7 +85,7 @@ def _optimise(
             )
         optimiser.step()
         optimiser.zero_grad()
-        advance(step + 1, total)
+        advance(1)
 
 
 def _loss(backbone: Backbone, model: nn.Module, examples: Sequence[tuple[Prompt, int]]) -> Tensor:
