@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import site
 import subprocess
@@ -11,6 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from support.campaigns import write_campaign
+from support.tiny_model import build_tiny_model
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -89,3 +93,17 @@ def test_installed_modules_come_from_the_wheel(installed: Path, tmp_path: Path) 
 def test_installed_demo_finds_its_campaign(installed: Path, tmp_path: Path) -> None:
     code = "import pathlib; from star_al.demo import campaign_text; print(campaign_text(pathlib.Path('m')))"
     assert 'name: "m"' in run(installed / "python", "-c", code, cwd=tmp_path)
+
+
+def test_installed_program_runs_a_round_and_keeps_it(installed: Path, tmp_path: Path) -> None:
+    build_tiny_model(tmp_path / "model")
+    write_campaign(tmp_path, evaluation__stop_set=4)
+    run(installed / "star-al", "run", "campaign.yaml", "--max-rounds", "2", cwd=tmp_path)
+    history = json.loads(
+        run(installed / "star-al", "history", "campaign.yaml", "--format", "json", cwd=tmp_path)
+    )
+    assert [(row["round"], row["state"], row["labels"]) for row in history] == [
+        (0, "collected", 0),
+        (1, "collected", 4),
+    ]
+    run(installed / "star-al", "db", "check", "campaign.yaml", cwd=tmp_path)

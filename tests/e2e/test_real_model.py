@@ -1,0 +1,36 @@
+"""A small campaign with the demo's real model and real news: it learns, it is recorded, it replays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from star_al import demo
+from star_al.app import compose, running
+from star_al.config import load_campaign
+from support.quiet import Quiet
+
+N_POOL, N_TEST = 60, 60
+
+
+def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
+    path = demo.prepare_demo(tmp_path, lambda line: None)
+    for name, n in (("pool.jsonl", N_POOL), ("test.jsonl", N_TEST)):
+        lines = (tmp_path / name).read_text().splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(lines[:n]))
+    config = yaml.safe_load(path.read_text())
+    config["posterior"]["samples"] = 2
+    config["evaluation"] |= {"calibration": 10, "stop_set": 10}
+    config["stopping"] = {"max_rounds": 1}
+    path.write_text(yaml.safe_dump(config))
+    file = load_campaign(path)
+    assert running.run(file, Quiet()).kind == "stopped"
+    with compose.reading(file) as (store, campaign):
+        zero_shot, trained = store.history(campaign.campaign_id)
+    assert float(str(trained["accuracy"])) >= max(0.7, float(str(zero_shot["accuracy"])) + 0.05), json.dumps(
+        trained
+    )
+    assert float(str(trained["nll"])) < float(str(zero_shot["nll"]))
+    assert running.replay(file, 0, Quiet()).same_batch
