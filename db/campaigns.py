@@ -12,7 +12,6 @@ from sqlalchemy import (
     Select,
     delete,
     exists,
-    func,
     insert,
     literal,
     null,
@@ -24,7 +23,7 @@ from db import datasets
 from db.statements import count, now, pages, stream
 from db.tables import CampaignItemRow, CampaignRow, DatasetRow, ItemRow, LabelRow, QueryRow, RoundRow
 from star_al.errors import StoreError
-from star_al.types import Campaign, Dataset, Item, JsonObject, Role
+from star_al.types import Campaign, Dataset, Item, JsonObject, Role, RoundState
 
 _COLUMNS = (
     CampaignRow.campaign_id,
@@ -105,16 +104,18 @@ def finish_extension(connection: Connection, campaign_id: int, dataset_id: int) 
         .where(CampaignRow.campaign_id == campaign_id)
         .with_for_update(key_share=True)
     )
-    newest = connection.scalars(
-        select(func.max(RoundRow.round_index)).where(RoundRow.campaign_id == campaign_id)
-    ).one()
+    newest = connection.execute(
+        select(RoundRow.round_index, RoundRow.state)
+        .where(RoundRow.campaign_id == campaign_id)
+        .order_by(RoundRow.round_index.desc())
+        .limit(1)
+    ).one_or_none()
+    from_round = 0 if newest is None else newest.round_index + (newest.state != RoundState.STOPPED)
     known = exists().where(
         CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id
     )
     connection.execute(delete(ItemRow).where(ItemRow.dataset_id == dataset_id, known))
-    joined = _join(
-        connection, campaign_id, dataset_id, Role.POOL, from_round=0 if newest is None else newest + 1
-    )
+    joined = _join(connection, campaign_id, dataset_id, Role.POOL, from_round=from_round)
     _import_labels(connection, campaign_id, dataset_id)
     if joined:
         datasets.finish(connection, dataset_id, n_duplicates=0, n_empty=0)

@@ -13,6 +13,9 @@ from scipy.special import log_softmax
 
 from star_al.types import FloatArray, IntArray
 
+PRIOR_STD = 0.5
+"""Standard deviation of the prior on log T; temperatures of trained networks mostly lie in [0.4, 2.7]."""
+
 LOG_T_BOUND = 5.0
 """|log T| stays below this in the search, a guard against overflow far outside what data ask for."""
 
@@ -27,11 +30,11 @@ class Temperature:
 
 
 def fit_temperature(log_probs_N_C: FloatArray, targets_N: IntArray) -> Temperature:
-    """T of softmax(log p̄ / T) that minimises Σ −log p_T(y) + ½ (log T)².
+    """T of softmax(log p̄ / T) that minimises Σ −log p_T(y) + ½ (log T / σ)², σ = ``PRIOR_STD``.
 
-    The last term is a prior log T ~ N(0, 1), one pseudo-observation however many labels there are: it
-    vanishes as they grow, and keeps T above 0 when all of them are predicted right. The labels must be
-    drawn at random and never trained on. Without any, T = 1.
+    The last term is a prior log T ~ N(0, σ²): it vanishes as labels grow, and keeps T near 1 when there are
+    few, which are often all predicted right and would then ask for T = 0. The labels must be drawn at
+    random and never trained on. Without any, T = 1.
 
     Raises:
         ValueError: shapes that do not agree, or a target of probability 0.
@@ -98,5 +101,5 @@ def _penalised_nll(
     finite_N_C = np.where(np.isfinite(log_probs_N_C), log_probs_N_C, 0.0)  # p_T = 0 there
     expected_N = (np.exp(log_scaled_N_C) * finite_N_C).sum(axis=1)
     slope = (log_probs_N_C[rows, targets_N] - expected_N).sum() / temperature
-    loss = -log_scaled_N_C[rows, targets_N].sum() + 0.5 * log_temperature_1[0] ** 2
-    return float(loss), slope + log_temperature_1
+    loss = -log_scaled_N_C[rows, targets_N].sum() + 0.5 * (log_temperature_1[0] / PRIOR_STD) ** 2
+    return float(loss), slope + log_temperature_1 / PRIOR_STD**2

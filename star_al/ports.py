@@ -187,8 +187,9 @@ class Store(Protocol):
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
         """Add rows to a campaign's pool, from the round after the newest on; how many were new to it.
 
-        One transaction. Items that the campaign already has, in any role, are left out. Given labels
-        become imported labels. Needs no lease: it only appends.
+        A newest round that has stopped the campaign gets them itself, so that it may go on. All rows are seen
+        at once or none. Items that the campaign already has, in any role, are left out. Given labels become
+        imported labels. Needs no lease: it only appends.
         """
 
     # -- lease -----------------------------------------------------------------------------------------

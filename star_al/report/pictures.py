@@ -86,12 +86,12 @@ def reliability_diagram(evaluations: Sequence[Evaluation], name: str, round_inde
         _bars(counts, scaled, +1, BLUE)
     n = f" of {evaluations[0].n}" if evaluations else ""
     axes.set_ylabel("accuracy")
-    axes.set_ylim(-0.02, 1.02)
+    axes.set_ylim(-0.04, 1.06)
     axes.set_title(f"{name}: reliability at round {round_index}", loc="left", parse_math=False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     counts.set_xlabel("confidence in the predicted label")
     counts.set_ylabel(f"texts{n}")
-    counts.set_xlim(0, 1)
+    counts.set_xlim(0, 1.03)
     return figure
 
 

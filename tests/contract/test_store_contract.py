@@ -216,6 +216,15 @@ def test_rows_join_a_running_campaign_from_the_round_after_the_newest(store: Sto
     assert store.extend_campaign(campaign_id, [source("d")]) == 0
 
 
+def test_rows_join_the_round_that_stopped_the_campaign_so_that_it_may_go_on(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.start_round(lease, a_round(0), [])
+    stopped = a_round(0, state=RoundState.STOPPED, stop_reason="the pool is empty")
+    store.commit_step(lease, stopped, Event("decide", "stop", 0))
+    store.extend_campaign(campaign_id, [source("d")])
+    assert store.pool_ids(campaign_id, 0) == ["a", "b", "c", "d"]
+
+
 def test_rows_join_before_the_first_round(store: Store) -> None:
     campaign_id, _ = abc(store)
     assert store.extend_campaign(campaign_id, [source("d")]) == 1

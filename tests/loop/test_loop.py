@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from star_al.annotators.oracle import Oracle
 from star_al.app.starting import create_campaign
 from star_al.artefacts import ArtefactFolder
 from star_al.config import CampaignFile, load_campaign
+from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.errors import DataError
 from star_al.loop import Loop, Outcome
 from star_al.parts import Parts
 from star_al.replay import replay_round
 from star_al.task import ClosedTask
 from star_al.types import Label, Lease, Query, QueryState, Role, RoundState
-from support.campaigns import write_campaign
+from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.memory_store import MemoryStore
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
@@ -178,6 +180,27 @@ def test_an_exhausted_pool_stops_the_campaign(tmp_path: Path) -> None:
     outcome = world.run()
     assert outcome.kind == "stopped" and "pool" in outcome.reason
     assert len(world.store.labels(world.campaign_id)) == 20
+
+
+def test_an_exhausted_campaign_goes_on_with_new_rows(tmp_path: Path) -> None:
+    world = World(tmp_path, n=20, stopping={"max_rounds": None})
+    world.run()
+    before = len(world.store.rounds(world.campaign_id))
+    task, counts = ClosedTask(world.file.spec.task), ImportCounts()
+    write_jsonl(tmp_path / "more.jsonl", make_rows(5, seed=9))
+    source = replace(data_source(world.file), table=locate("more.jsonl", tmp_path))
+    world.store.extend_campaign(world.campaign_id, read_items(source, task, counts))
+    world.run()
+    assert len(world.store.labels(world.campaign_id)) == 25
+    assert len(world.store.rounds(world.campaign_id)) == before + 2  # batches of 4 and 1, and the end
+
+
+def test_a_stopped_campaign_that_stays_stopped_writes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, stopping__max_rounds=1)
+    first = world.run()
+    events = world.store.events(world.campaign_id)
+    assert world.run() == first
+    assert world.store.events(world.campaign_id) == events
 
 
 def test_skipped_items_are_counted_and_not_trained_on(tmp_path: Path) -> None:

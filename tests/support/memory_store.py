@@ -37,6 +37,7 @@ from star_al.types import (
     QueryState,
     Role,
     Round,
+    RoundState,
     ScoreRow,
     SourceItem,
 )
@@ -207,6 +208,8 @@ class MemoryStore(Store):
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
         state = self._state(campaign_id)
         from_round = max(state.rounds, default=-1) + 1
+        if from_round and self.rounds(campaign_id)[-1].state is RoundState.STOPPED:
+            from_round -= 1
         new: dict[str, _Member] = {}
         for source in items:
             if source.item.item_id not in state.members:

@@ -31,7 +31,7 @@ def test_the_fit_is_the_minimum_of_a_fine_grid_search() -> None:
 
 def _naive_loss(log_temperature: float, log_probs: FloatArray, targets: IntArray) -> float:
     probs = softmax(log_probs / np.exp(log_temperature), axis=1)
-    return float(-np.log(probs[np.arange(len(targets)), targets]).sum() + log_temperature**2 / 2)
+    return float(-np.log(probs[np.arange(len(targets)), targets]).sum() + (log_temperature / 0.5) ** 2 / 2)
 
 
 @pytest.mark.parametrize("log_temperature", [-1.0, 0.0, 0.7, 2.0])
