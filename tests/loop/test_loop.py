@@ -8,58 +8,15 @@ from typing import Any
 
 import pytest
 
-from star_al.annotators.oracle import Oracle
-from star_al.app.starting import create_campaign
 from star_al.artefacts import ArtefactFolder
-from star_al.config import CampaignFile, load_campaign
+from star_al.config import CampaignFile
 from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.errors import DataError
-from star_al.loop import Loop, Outcome
-from star_al.parts import Parts
 from star_al.replay import replay_round
 from star_al.task import ClosedTask
-from star_al.types import Label, Lease, Query, QueryState, Role, RoundState
+from star_al.types import Label, QueryState, Role, RoundState
 from support.campaigns import make_rows, write_campaign, write_jsonl
-from support.memory_store import MemoryStore
-from support.numpy_learner import NumpyLearner
-from support.quiet import Quiet
-
-
-class World:
-    """One campaign with everything it runs on; ``run`` may be called again, as after a restart."""
-
-    def __init__(self, folder: Path, **changes: Any) -> None:
-        self.file: CampaignFile = load_campaign(write_campaign(folder, **changes))
-        self.store = MemoryStore()
-        self.learner = NumpyLearner(ClosedTask(self.file.spec.task), self.file.spec.posterior.samples)
-        self.progress = Quiet()
-        self.campaign = create_campaign(self.file, self.store, self.progress)
-        self.campaign_id = self.campaign.campaign_id
-
-    def lease(self) -> Lease:
-        return self.store.acquire_lease(self.campaign_id, "test", 60, may_take=lambda owner: True)
-
-    def parts(self, lease: Lease | None) -> Parts:
-        spec, task = self.file.spec, ClosedTask(self.file.spec.task)
-        return Parts(
-            campaign=self.campaign,
-            spec=spec,
-            task=task,
-            store=self.store,
-            learner=self.learner,
-            annotator=Oracle(spec.annotator, task, spec.seed),
-            artefacts=ArtefactFolder(self.file.artefact_folder),
-            progress=self.progress,
-            lease=lease,
-            wait=lambda n_open: False,
-        )
-
-    def run(self, max_rounds: int | None = None) -> Outcome:
-        lease = self.lease()
-        return Loop(self.parts(lease), lease).run(max_rounds)
-
-    def asked(self, purpose: Role = Role.POOL) -> list[Query]:
-        return [query for query in self.store.queries(self.campaign_id) if query.purpose is purpose]
+from support.world import World
 
 
 def test_a_campaign_runs_its_steps_in_the_documented_order(tmp_path: Path) -> None:
