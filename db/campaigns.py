@@ -9,9 +9,11 @@ from datetime import timedelta
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Select,
     delete,
     exists,
+    func,
     insert,
     literal,
     null,
@@ -33,6 +35,7 @@ _COLUMNS = (
     CampaignRow.seed,
 )
 _LEFTOVER = timedelta(days=1)  # an extension that is not finished after this was killed
+_UNDECIDED = (RoundState.STARTED, RoundState.FITTED, RoundState.EVALUATED, RoundState.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def create(connection: Connection, new: NewCampaign, held_out: Mapping[str, Role
         _join(connection, campaign.campaign_id, dataset_id, role, from_round=0)
     _hold_out(connection, campaign.campaign_id, held_out)
     for dataset_id, _ in joining:
-        _import_labels(connection, campaign.campaign_id, dataset_id)
+        _import_labels(connection, campaign.campaign_id, dataset_id, _same_item())
     return campaign
 
 
@@ -97,31 +100,37 @@ def begin_extension(connection: Connection, campaign_id: int, key: str) -> Datas
 
 
 def finish_extension(connection: Connection, campaign_id: int, dataset_id: int) -> int:
-    """Let the rows that are new to the campaign join its pool; how many."""
+    """Let the rows that are new to the campaign join its pool, import given labels; how many joined."""
     # The lock keeps a round from starting between here and the commit.
     connection.execute(
         select(CampaignRow.campaign_id)
         .where(CampaignRow.campaign_id == campaign_id)
         .with_for_update(key_share=True)
     )
+    from_round = _extensible_round(connection, campaign_id)
+    joined = _join(connection, campaign_id, dataset_id, Role.POOL, from_round=from_round)
+    _import_late_labels(connection, campaign_id, dataset_id, from_round)
+    connection.execute(delete(ItemRow).where(ItemRow.dataset_id == dataset_id, ~exists().where(_same_item())))
+    if joined:
+        datasets.finish(connection, dataset_id, n_duplicates=0, n_empty=0)
+    else:
+        datasets.discard(connection, dataset_id)
+    return joined
+
+
+def _extensible_round(connection: Connection, campaign_id: int) -> int:
+    """The first round whose pool may still grow: nothing that is a function of it was made."""
     newest = connection.execute(
         select(RoundRow.round_index, RoundRow.state)
         .where(RoundRow.campaign_id == campaign_id)
         .order_by(RoundRow.round_index.desc())
         .limit(1)
     ).one_or_none()
-    from_round = 0 if newest is None else newest.round_index + (newest.state != RoundState.STOPPED)
-    known = exists().where(
-        CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id
-    )
-    connection.execute(delete(ItemRow).where(ItemRow.dataset_id == dataset_id, known))
-    joined = _join(connection, campaign_id, dataset_id, Role.POOL, from_round=from_round)
-    _import_labels(connection, campaign_id, dataset_id)
-    if joined:
-        datasets.finish(connection, dataset_id, n_duplicates=0, n_empty=0)
-    else:
-        datasets.discard(connection, dataset_id)
-    return joined
+    if newest is None:
+        return 0
+    # The pool of round 0 is what the stop set is drawn from, so it grows only to free a stopped campaign.
+    grows = newest.state in _UNDECIDED if newest.round_index else newest.state == RoundState.STOPPED
+    return int(newest.round_index) + (not grows)
 
 
 def item_ids(connection: Connection, campaign_id: int, role: Role) -> list[str]:
@@ -135,6 +144,7 @@ def pool_ids(connection: Connection, campaign_id: int, round_index: int) -> list
         LabelRow.campaign_id == campaign_id,
         LabelRow.item_id == CampaignItemRow.item_id,
         LabelRow.source == "import",
+        func.coalesce(LabelRow.round_index, 0) <= round_index,
     )
     asked = exists().where(
         QueryRow.campaign_id == campaign_id,
@@ -216,7 +226,23 @@ def _hold_out(connection: Connection, campaign_id: int, held_out: Mapping[str, R
             )
 
 
-def _import_labels(connection: Connection, campaign_id: int, dataset_id: int) -> None:
+def _import_late_labels(connection: Connection, campaign_id: int, dataset_id: int, from_round: int) -> None:
+    """Labels of added rows, also of rows that were in the pool already, unlabelled and never asked."""
+    labelled = exists().where(
+        LabelRow.campaign_id == campaign_id, LabelRow.item_id == CampaignItemRow.item_id
+    )
+    asked = exists().where(QueryRow.campaign_id == campaign_id, QueryRow.item_id == CampaignItemRow.item_id)
+    free = (CampaignItemRow.role == Role.POOL.value) & ~labelled & ~asked
+    _import_labels(connection, campaign_id, dataset_id, free, from_round)
+
+
+def _import_labels(
+    connection: Connection,
+    campaign_id: int,
+    dataset_id: int,
+    which: ColumnElement[bool],
+    from_round: int | None = None,
+) -> None:
     given = (
         select(
             CampaignItemRow.campaign_id,
@@ -224,14 +250,15 @@ def _import_labels(connection: Connection, campaign_id: int, dataset_id: int) ->
             literal(1),
             ItemRow.given_label,
             literal("import"),
-            null(),
+            literal(from_round, Integer()),
             literal(now(connection)),
         )
-        .join(ItemRow, _same_item())
+        .join(ItemRow, CampaignItemRow.item_id == ItemRow.item_id)
         .where(
             CampaignItemRow.campaign_id == campaign_id,
-            CampaignItemRow.dataset_id == dataset_id,
+            ItemRow.dataset_id == dataset_id,
             ItemRow.given_label.is_not(null()),
+            which,
         )
     )
     names = ["campaign_id", "item_id", "version", "value", "source", "round_index", "created_at"]

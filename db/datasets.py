@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from db.statements import insert_new, now, stream
+from db.statements import insert_new, now, stream, table_of
 from db.tables import DatasetRow, ItemRow
 from star_al.errors import StoreError
 from star_al.types import Dataset, SourceItem
@@ -52,11 +52,32 @@ def discard(connection: Connection, dataset_id: int) -> None:
 
 
 def add_page(connection: Connection, dataset_id: int, page: Sequence[SourceItem]) -> int:
-    """Insert one page of items; how many were new."""
+    """Insert one page of items, give the unlabelled ones that were there their label; how many were new."""
     unready = select(DatasetRow.dataset_id).where(DatasetRow.dataset_id == dataset_id, ~DatasetRow.ready)
     if connection.execute(unready.with_for_update(key_share=True)).one_or_none() is None:
         raise StoreError("the data set being imported was removed or is finished; run again.")
-    return insert_new(connection, ItemRow, [_row(dataset_id, source) for source in page])
+    new = insert_new(connection, ItemRow, [_row(dataset_id, source) for source in page])
+    if new < len(page):
+        _complete_labels(connection, dataset_id, page)
+    return new
+
+
+def _complete_labels(connection: Connection, dataset_id: int, page: Sequence[SourceItem]) -> None:
+    # Of equal texts the first that has a label gives it: a human's work is not dropped with its row.
+    labels = [
+        {"its_id": source.item.item_id, "its_label": source.given_label}
+        for source in page
+        if source.given_label is not None
+    ]
+    if not labels:
+        return
+    unlabelled = (
+        ItemRow.dataset_id == dataset_id,
+        ItemRow.item_id == bindparam("its_id"),
+        ItemRow.given_label.is_(null()),
+    )
+    completed = update(table_of(ItemRow)).where(*unlabelled).values(given_label=bindparam("its_label"))
+    connection.execute(completed, labels)
 
 
 def finish(connection: Connection, dataset_id: int, n_duplicates: int, n_empty: int) -> Dataset:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Row, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, Row, Select, delete, exists, func, select, update
 
 from db import campaigns, labels
 from db.statements import insert_new, now, pages, upsert
@@ -69,6 +69,24 @@ def find(connection: Connection, campaign_id: int, round_index: int | None) -> l
     chosen = select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id)
     if round_index is not None:
         chosen = chosen.where(QueryRow.round_index == round_index)
+    return _load(connection, campaign_id, chosen)
+
+
+def still_open(connection: Connection, campaign_id: int) -> list[Query]:
+    """Queries that wait for an answer, ordered by round, purpose and rank."""
+    return _load(connection, campaign_id, select(*_COLUMNS).where(*_is_open(campaign_id)))
+
+
+def count_open(connection: Connection, campaign_id: int) -> int:
+    """How many queries wait for an answer."""
+    return connection.scalars(select(func.count()).where(*_is_open(campaign_id))).one()
+
+
+def _is_open(campaign_id: int) -> tuple[ColumnElement[bool], ...]:
+    return QueryRow.campaign_id == campaign_id, QueryRow.state == QueryState.OPEN.value
+
+
+def _load(connection: Connection, campaign_id: int, chosen: Select[Any]) -> list[Query]:
     rows = connection.execute(chosen).all()
     items = campaigns.items(connection, campaign_id, [row.item_id for row in rows])
     found = [_query(row, item) for row, item in zip(rows, items, strict=True)]
@@ -93,7 +111,7 @@ def save_tasks(connection: Connection, campaign_id: int, tasks: Sequence[Externa
 def settle(
     connection: Connection, campaign_id: int, settled: Sequence[tuple[str, Label]], skipped: Sequence[str]
 ) -> None:
-    """Append the labels and close the queries that are open."""
+    """Append the labels and close the queries; an answer outweighs a skip, before it or after."""
     _require(connection, campaign_id, [*(query_id for query_id, _ in settled), *skipped])
     labels.append(connection, campaign_id, [label for _, label in settled])
     _close(connection, campaign_id, [query_id for query_id, _ in settled], QueryState.LABELLED)
@@ -102,12 +120,12 @@ def settle(
 
 def _close(connection: Connection, campaign_id: int, query_ids: Sequence[str], state: QueryState) -> None:
     for page in pages(query_ids):
-        still_open = (
+        unanswered = (
             QueryRow.campaign_id == campaign_id,
             QueryRow.query_id.in_(page),
-            QueryRow.state == QueryState.OPEN.value,
+            QueryRow.state != QueryState.LABELLED.value,
         )
-        connection.execute(update(QueryRow).where(*still_open).values(state=state.value))
+        connection.execute(update(QueryRow).where(*unanswered).values(state=state.value))
 
 
 def _require(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> None:

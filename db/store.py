@@ -222,6 +222,12 @@ class SqlStore(Store):
     def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
         return self._read(lambda c: queries_.find(c, campaign_id, round_index))
 
+    def open_queries(self, campaign_id: int) -> list[Query]:
+        return self._read(lambda c: queries_.still_open(c, campaign_id))
+
+    def count_open(self, campaign_id: int) -> int:
+        return self._read(lambda c: queries_.count_open(c, campaign_id))
+
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
         self._fenced(lease, lambda c: queries_.save_tasks(c, lease.campaign_id, tasks))
 

@@ -200,7 +200,7 @@ class LabelRow(Base):
     version: Mapped[int] = mapped_column(primary_key=True)
     value: Mapped[Any] = mapped_column(nullable=False)
     source: Mapped[str]
-    round_index: Mapped[int | None]
+    round_index: Mapped[int | None]  # that asked for it; of an import the first it counts for, null: all
     created_at: Mapped[datetime]
 
     __table_args__ = (

@@ -11,6 +11,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
+from urllib.parse import quote
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -252,7 +253,7 @@ class DatabaseSpec(Spec):
     @field_validator("url")
     @classmethod
     def _no_password_in_clear(cls, url: str | None) -> str | None:
-        secrets = re.findall(r"^[^:/]+://[^:/@]*:([^@]+)@|[?&]password=([^&]+)", url or "")
+        secrets = re.findall(r"(?i)^[^:/]+://[^:/@]*:([^@]+)@|[?&][^=&]*passw(?:or)?d=([^&]+)", url or "")
         if any(not re.fullmatch(r"\$\{\w+\}", user or query) for user, query in secrets):
             raise ValueError("has a password in clear; write ${NAME} and set NAME in the environment")
         return url
@@ -288,6 +289,14 @@ class CampaignSpec(Spec):
             raise ValueError(
                 "posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples"
             )
+        held_out = self.evaluation.calibration + (
+            self.evaluation.size if self.evaluation.kind == "audit" else 0
+        )
+        if self.stopping.max_labels is not None and self.stopping.max_labels <= held_out:
+            raise ValueError(
+                f"stopping.max_labels: {self.stopping.max_labels} leaves no label to train on; "
+                f"{held_out} are for audit and calibration (evaluation.size, evaluation.calibration)"
+            )
         if self.evaluation.kind == "test" and self.test_label_column is None:
             raise ValueError(
                 "evaluation.kind: test needs evaluation.label, the label column of the test file"
@@ -322,7 +331,10 @@ class CampaignFile(BaseModel):
         url = self.spec.database.url
         if url is None:
             return f"sqlite:///{self.resolve(self.spec.name + '.db')}"
-        url = re.sub(r"\$\{(\w+)\}", self._environment, url)
+        if whole := re.fullmatch(r"\$\{(\w+)\}", url):
+            url = self._environment(whole)
+        else:  # quoted, so that a password may hold any character and never spills into the host
+            url = re.sub(r"\$\{(\w+)\}", lambda match: quote(self._environment(match), safe=""), url)
         if url.startswith("sqlite:///"):
             return f"sqlite:///{self.resolve(url.removeprefix('sqlite:///'))}"
         return url
@@ -348,17 +360,25 @@ FREE_TO_CHANGE = frozenset(
 
 The annotator's address joins them with the annotators that have one."""
 
+FREE_BEFORE_TRAINING = frozenset({"adapter"})
+"""What it may change besides as long as no adapter has been trained."""
 
-def changed_fields(stored: JsonObject, current: JsonObject) -> list[str]:
-    """Dotted names of the fields that differ and that a running campaign may not change."""
-    flat_stored, flat_current = _flatten(stored), _flatten(current)
+
+def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) -> list[str]:
+    """Dotted names of the fields that differ and that a running campaign may not change.
+
+    A field that ``stored``, written by an older version, does not know has its default there.
+    """
+    free = FREE_TO_CHANGE if trained else FREE_TO_CHANGE | FREE_BEFORE_TRAINING
+    flat_stored = _flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
+    flat_current = _flatten(current.model_dump(mode="json"))
     names = sorted(flat_stored.keys() | flat_current.keys())
     missing = object()
     return [
         name
         for name in names
         if flat_stored.get(name, missing) != flat_current.get(name, missing)
-        and not any(name == free or name.startswith(free + ".") for free in FREE_TO_CHANGE)
+        and not any(name == prefix or name.startswith(prefix + ".") for prefix in free)
     ]
 
 
@@ -397,7 +417,7 @@ def _read_yaml(path: Path) -> object:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror}).") from exc
     try:
         tree = yaml.load(text, Loader=_CampaignLoader)
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, RecursionError) as exc:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(tree, dict):
         raise ConfigError(
@@ -413,10 +433,11 @@ class _CampaignLoader(yaml.SafeLoader):
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        plain = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=True) for key in plain]
         for position, key in enumerate(keys):
             if key in keys[:position]:
-                mark = node.value[position][0].start_mark
+                mark = plain[position].start_mark
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", mark)
         return super().construct_mapping(node, deep)
 
@@ -444,6 +465,8 @@ def _explain_one(detail: Any) -> str:
     if detail["type"] == "missing":
         return f"{name}: is needed."
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "string_type":
+        message += "; put it in quotes"
     hidden = location[:1] == ("database",) or isinstance(detail["input"], (dict, list, tuple, BaseModel))
     given = "" if hidden else f" (given: {detail['input']!r})"
     return f"{name}: {message}{given}"

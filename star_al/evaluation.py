@@ -13,7 +13,7 @@ from star_al.acquire.measures import predictive_mean_log
 from star_al.calibration import Temperature, apply_temperature, fit_temperature
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
-from star_al.scoring import base_log_probs
+from star_al.scoring import SHARD_ITEMS, base_log_probs, pad
 from star_al.types import Evaluation, FloatArray, IntArray, Item, Label, Role, Round
 
 
@@ -77,11 +77,16 @@ class _Adapted:
             return np.zeros((0, 1))
         if self._folder is None:
             return base_log_probs(self._parts, [item.item_id for item in items])
+        samples = samples or self._samples
+        rows: list[FloatArray] = []
         with self._parts.progress.task("Evaluating", len(items)) as advance:
-            predictions = self._parts.learner.predict(
-                self._folder, items, samples=samples or self._samples, seed=self._seed, advance=advance
-            )
-        return predictive_mean_log(predictions.log_probs_N_K_C)
+            for start in range(0, len(items), SHARD_ITEMS):
+                page = items[start : start + SHARD_ITEMS]
+                predictions = self._parts.learner.predict(
+                    self._folder, page, samples=samples, seed=self._seed, advance=advance
+                )
+                rows.extend(predictive_mean_log(predictions.log_probs_N_K_C))
+        return pad(rows)
 
 
 def _split(parts: Parts, role: Role) -> _Split:

@@ -19,23 +19,37 @@ BEATS_PER_LEASE = 4
 """Renewals within one lease, so that a slow database or a single failure does not lose it."""
 
 
+SAME_START = 10.0
+"""Seconds that two readings of one process's start may differ by; the kernel's boot time moves with the clock."""
+
+
 def owner_name() -> str:
-    """Who holds a lease: host, process id and the process's start, so that a reused id is told apart."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+    """Who holds a lease: place, process id and the process's start, so that a reused id is told apart."""
+    return f"{_place()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the owner of a lease was a process of this host that has ended."""
+    """Whether the owner of a lease was a process of this place that has ended; false where nobody can tell."""
     try:
-        host, pid, started = owner.rsplit(":", 2)
-        if host != socket.gethostname():
+        place, pid, started = owner.rsplit(":", 2)
+        if place != _place():
             return False
         process = psutil.Process(int(pid))
-        return process.status() == psutil.STATUS_ZOMBIE or f"{process.create_time():.0f}" != started
+        other_process = abs(process.create_time() - float(started)) > SAME_START
+        return other_process or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
     except (ValueError, psutil.Error):
         return False
+
+
+def _place() -> str:
+    """Host and process-id namespace: containers may share a host name, and do not see each other's processes."""
+    try:
+        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        namespace = "-"
+    return f"{socket.gethostname()}/{namespace}"
 
 
 class Heartbeat:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from pydantic import BaseModel, ValidationError
 
 from star_al.config import CampaignSpec, LabelSpec, normalise_label, scalar_label
 from star_al.data.readers import read_rows
-from star_al.data.source import Table, locate
+from star_al.data.source import Table, locate_here
 from star_al.errors import ConfigError, DataError
 
 MAX_LABELS = 100
 """A column with more distinct values than this is no column of labels."""
+
+FEW_LABELS = 10
+"""More labels than this must each be there twice on average, else they are taken for names or ids."""
 
 TEXT_NAMES = ("text", "content", "body", "message", "question", "sentence", "review", "comment", "document")
 """Names of text columns, the likeliest first."""
@@ -46,26 +49,36 @@ class Wish:
     split: str = "train"
 
 
-def propose_campaign(wish: Wish, folder: Path) -> str:
+def propose_campaign(wish: Wish, folder: Path, say: Callable[[str], None] = lambda note: None) -> str:
     """The commented YAML of a campaign whose file will lie in ``folder``; reads all of the data once.
+
+    ``say`` is told what the user should look at again.
 
     Raises:
         DataError: the data cannot be read, or a named column or usable labels are not in it.
         ConfigError: the labels cannot be used together, or nobody could answer for lack of an annotator.
     """
-    table = locate(wish.data, Path.cwd(), subset=wish.subset, split=wish.split)
+    _refuse_few_labels(wish)
+    table = locate_here(wish.data, subset=wish.subset, split=wish.split)
     columns = _profile(table)
     named = (wish.label_column, wish.text_column, wish.id_column, *wish.options)
     _require(table, columns, [name for name in named if name is not None])
     text = wish.text_column or _guess_text(table, columns, {*named} - {None})
+    if text == wish.label_column:
+        raise ConfigError(
+            f"{table.name}: column {text!r} cannot be both text and label. Name another --text-column or "
+            f"--label-column. Columns: {', '.join(columns)}."
+        )
     labels = () if wish.options else _labels(table, columns, wish)
     n_rows = columns[text].filled
+    annotator = _annotator(table, columns, wish, labels, n_rows)
+    _tell_unused(table, columns[annotator["gold"]], annotator["gold"], labels, say)
     tree = {
         "name": wish.name or _slug(wish.data),
         "data": _data(wish, folder, text),
         "task": {"kind": "multiple_choice" if wish.options else "classification", "labels": labels},
         "model": {"name": _relative(wish.model, folder)},
-        "annotator": _annotator(table, columns, wish, labels, n_rows),
+        "annotator": annotator,
         "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
         "stopping": {"max_labels": max(1, min(500, n_rows))},
     }
@@ -128,7 +141,7 @@ def _guess_text(table: Table, columns: dict[str, _Column], taken: set[str | None
 
 def _labels(table: Table, columns: dict[str, _Column], wish: Wish) -> tuple[str, ...]:
     """The labels given, or those of the label column, the most frequent first."""
-    if wish.labels:
+    if wish.labels is not None:
         _refuse_others(table, columns, wish)
         return tuple(wish.labels)
     if wish.label_column is None:
@@ -151,7 +164,30 @@ def _labels(table: Table, columns: dict[str, _Column], wish: Wish) -> tuple[str,
         raise DataError(
             f"{table.name}: column {wish.label_column!r} holds {len(totals)} label(s); two are needed."
         )
+    n_filled = totals.total()
+    if len(totals) > FEW_LABELS and 2 * len(totals) > n_filled:
+        raise DataError(
+            f"{table.name}: column {wish.label_column!r} holds {len(totals)} different values in {n_filled} rows, "
+            "which are hardly labels. Name another column, or give --labels with the names."
+        )
     return tuple(spellings[key] for key in sorted(totals, key=lambda key: (-totals[key], key)))
+
+
+def _refuse_few_labels(wish: Wish) -> None:
+    if wish.labels is not None and not wish.options and len(wish.labels) < 2:
+        raise ConfigError(f"--labels gives {len(wish.labels)} label(s); two labels are needed, as a,b.")
+
+
+def _tell_unused(
+    table: Table, column: _Column, name: str, labels: tuple[str, ...], say: Callable[[str], None]
+) -> None:
+    """Tell of labels that no row has, which may be slips, and of rows that have each a label of their own."""
+    found = {normalise_label(value) for value in column.values or ()}
+    unused = [label for label in labels if normalise_label(label) not in found]
+    if unused:
+        say(f"{table.name}: no row has the label {' or '.join(map(repr, unused))} in column {name!r}.")
+    if labels and len(found) == column.filled:
+        say(f"{table.name}: no two rows have the same label in column {name!r}. Is it the column of labels?")
 
 
 def _refuse_others(table: Table, columns: dict[str, _Column], wish: Wish) -> None:
@@ -169,7 +205,7 @@ def _refuse_others(table: Table, columns: dict[str, _Column], wish: Wish) -> Non
 
 def _annotator(
     table: Table, columns: dict[str, _Column], wish: Wish, labels: tuple[str, ...], n_rows: int
-) -> dict[str, object]:
+) -> dict[str, str]:
     """Who answers: a rehearsal by an oracle, where a column holds every answer."""
     gold = wish.label_column or _answers_all(columns, labels, n_rows)
     if gold is not None and columns[gold].filled >= n_rows:
@@ -331,7 +367,7 @@ COMMENTS = {
     "evaluation.split": "test: the split of a datasets name or folder",
     "evaluation.label": "test: its label column; null: as in the data",
     "evaluation.size": "audit: how many texts",
-    "evaluation.calibration": "further random texts from which the temperature is fitted; 0: none",
+    "evaluation.calibration": "further random texts for the temperature, asked with kind: none too; 0: none",
     "evaluation.stop_set": "texts whose predictions are compared over the rounds",
     "stopping": "when the campaign ends; null: the rule is off",
     "stopping.max_labels": "human labels in all, audit and calibration included",

@@ -19,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from star_al import rng, scorefile
+from star_al.errors import ModelError, StoreError
 from star_al.evaluation import evaluate_round
+from star_al.exchange import StillOpenError, collect_open, push_open
 from star_al.fitting import fit_adapter, round_spec
 from star_al.parts import Parts
 from star_al.scoring import score_plan, score_pool
 from star_al.selection import held_out_queries, select_batch
-from star_al.settle import settle
 from star_al.stopping import StopRules, StopView, agreement, decide
 from star_al.types import (
     Evaluation,
     Event,
+    JsonObject,
+    Label,
     Lease,
-    Query,
     QueryState,
     Role,
     Round,
@@ -47,10 +49,6 @@ class Outcome:
     reason: str
 
 
-class _StillOpenError(Exception):
-    """Queries are open and nobody waits for them."""
-
-
 class Loop:
     """Runs the rounds of the campaign in ``parts``, which must hold its lease."""
 
@@ -64,6 +62,7 @@ class Loop:
     def run(self, max_rounds: int | None = None) -> Outcome:
         """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
         try:
+            self._refuse_another_model()
             self.prepare()
             round_ = self._current_round()
             finished = 0
@@ -75,7 +74,7 @@ class Loop:
                 if finished == max_rounds:
                     return Outcome("paused", round_.index, f"after {finished} round(s), as asked")
                 round_ = self._start_round(round_.index + 1)
-        except _StillOpenError as exc:
+        except StillOpenError as exc:
             rounds = self.store.rounds(self.campaign_id)
             return Outcome("waiting", rounds[-1].index if rounds else 0, str(exc))
 
@@ -105,14 +104,14 @@ class Loop:
                 message = f"asking {len(queries)} {role.value} items, drawn at random"
                 self.store.add_queries(self.lease, queries, Event("prepare", message))
                 self.parts.progress.say(message[0].upper() + message[1:])
-        if self._open_queries():
-            self._push_open()
-            self._collect_open()
+        push_open(self.parts, self.lease)
+        collect_open(self.parts, self.lease)
 
     def fit(self, round_: Round) -> Round:
         """Train the adapter on the round's snapshot of labels; without labels the base model stands in."""
         watch = _Watch()
         training = self.store.training_labels(self.campaign_id, round_.index)
+        round_ = replace(round_, config=self._config(), input_hash=self._input_hash(round_, training))
         adapter = None
         if training:
             with self.parts.artefacts.stage() as folder:
@@ -124,7 +123,7 @@ class Loop:
             state=RoundState.FITTED,
             adapter_sha256=adapter.sha256 if adapter else None,
             samples=spec.posterior.samples if adapter else None,
-            versions=self.parts.learner.versions(),
+            versions={**self.parts.learner.versions(), "base_key": self.parts.learner.base_key},
         )
         what = f"trained on {len(training)} labels" if training else "no labels yet: the base model stands in"
         return self._commit(round_, "fit", what, watch, adapter=adapter)
@@ -186,14 +185,14 @@ class Loop:
     def push(self, round_: Round) -> Round:
         """Make the round's queries exist in the annotation tool, each exactly once."""
         watch = _Watch()
-        n_open = self._push_open()
+        n_open = push_open(self.parts, self.lease)
         return self._commit(replace(round_, state=RoundState.PUSHED), "push", f"{n_open} open tasks", watch)
 
     def collect(self, round_: Round) -> Round:
         """Mirror annotations and settle labels until the round's queries are closed."""
         watch = _Watch()
-        self._push_open()
-        self._collect_open()
+        push_open(self.parts, self.lease)
+        collect_open(self.parts, self.lease)
         asked = [q for q in self.store.queries(self.campaign_id, round_.index) if q.purpose is Role.POOL]
         skipped = sum(query.state is QueryState.SKIPPED for query in asked)
         round_ = replace(round_, state=RoundState.COLLECTED, skipped=skipped)
@@ -207,12 +206,54 @@ class Loop:
         rounds = self.store.rounds(self.campaign_id)
         if not rounds:
             return self._start_round(0)
-        newest = rounds[-1]
+        newest = self._with_artefacts(rounds[-1])
         if newest.state is RoundState.COLLECTED:
             return self._start_round(newest.index + 1)
         if newest.state is RoundState.STOPPED and not self._stops_still(newest):
             return replace(newest, state=RoundState.EVALUATED, stop_reason=None)
         return newest
+
+    def _with_artefacts(self, round_: Round) -> Round:
+        """The round, set back to the step that makes what its artefact folder has lost."""
+        if round_.state in (RoundState.PUSHED, RoundState.COLLECTED, RoundState.STOPPED):
+            return round_
+        artefacts = self.parts.artefacts
+        try:
+            if round_.adapter_sha256:
+                artefacts.path_of(round_.adapter_sha256)
+        except StoreError as exc:
+            self.parts.progress.say(f"Training round {round_.index} again: {exc}")
+            return replace(round_, state=RoundState.STARTED, adapter_sha256=None)
+        try:
+            if round_.scores_sha256:
+                artefacts.score_file(round_.scores_sha256)
+        except StoreError as exc:
+            self.parts.progress.say(f"Scoring round {round_.index} again: {exc}")
+            return replace(round_, state=RoundState.DECIDED, scores_sha256=None)
+        return round_
+
+    def _refuse_another_model(self) -> None:
+        """Keep a campaign on the base model, dtype and prompt that its rounds were made with."""
+        key = self.parts.learner.base_key
+        for round_ in self.store.rounds(self.campaign_id):
+            if round_.versions.get("base_key", key) != key:
+                raise ModelError(
+                    f"{self.parts.spec.model.name}: the model, its dtype or its prompt is not that of round "
+                    f"{round_.index}. Restore the model, or give the new campaign another name."
+                )
+
+    def _config(self) -> JsonObject:
+        config: JsonObject = self.parts.spec.model_dump(mode="json")
+        return config
+
+    def _input_hash(self, round_: Round, training: Sequence[Label]) -> str:
+        """Of all that the adapter is a function of: settings, seed, and the snapshot of labels."""
+        settings = [
+            self.parts.spec.model_dump(mode="json")[name]
+            for name in ("task", "model", "adapter", "posterior")
+        ]
+        labels = [[label.item_id, label.value] for label in training]
+        return _hash([settings, round_.seed, labels])
 
     def _stops_still(self, round_: Round) -> bool:
         """Whether the rules of today would stop a stopped round with the same words."""
@@ -222,7 +263,7 @@ class Loop:
         """The round with the config, the labels and the pool that its decision looks at."""
         return replace(
             round_,
-            config=self.parts.spec.model_dump(mode="json"),
+            config=self._config(),
             labels_bought=self._labels_bought(),
             pool_size=len(self.store.pool_ids(self.campaign_id, round_.index)),
         )
@@ -230,13 +271,11 @@ class Loop:
     def _start_round(self, index: int) -> Round:
         labels = self.store.labels(self.campaign_id, Role.POOL)
         training = [labels[item_id] for item_id in sorted(labels)]
-        config = self.parts.spec.model_dump(mode="json")
         round_ = Round(
             index=index,
             state=RoundState.STARTED,
             seed=rng.derive_seed(self.parts.campaign.seed, index, "fit"),
-            config=config,
-            input_hash=_hash([config, [[label.item_id, label.value] for label in training]]),
+            config=self._config(),
             labels=len(training),
             labels_bought=self._labels_bought(),
         )
@@ -267,29 +306,6 @@ class Loop:
         limit = self.parts.spec.model.max_tokens
         n = self.parts.learner.truncated
         self.parts.progress.say(f"Long texts are cut to model.max_tokens = {limit}: {n} of those read so far")
-
-    def _open_queries(self) -> list[Query]:
-        return [q for q in self.store.queries(self.campaign_id) if q.state is QueryState.OPEN]
-
-    def _push_open(self) -> int:
-        """Ensure every open query of the campaign; how many there are."""
-        queries = self._open_queries()
-        self.store.save_tasks(self.lease, self.parts.annotator.ensure(queries))
-        return len(queries)
-
-    def _collect_open(self) -> None:
-        """Poll, mirror and settle until no query is open, or until nobody waits."""
-        cursor = None
-        while queries := self._open_queries():
-            poll = self.parts.annotator.poll(cursor)
-            cursor = poll.cursor
-            self.store.mirror(self.lease, self.parts.spec.annotator.kind, poll.annotations)
-            known = self.store.annotations(self.campaign_id, [query.query_id for query in queries])
-            settled = settle(queries, known, self.parts.task)
-            self.store.settle(self.lease, settled.labels, settled.skipped)
-            n_open = len(queries) - len(settled.labels) - len(settled.skipped)
-            if n_open and not self.parts.wait(n_open):
-                raise _StillOpenError(f"{n_open} queries are open")
 
     def _labels_bought(self) -> int:
         """Every human label of the campaign but those of a test file."""

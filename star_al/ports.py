@@ -57,7 +57,16 @@ class Learner(Protocol):
 
     @property
     def truncated(self) -> int:
-        """How many different items met so far had their text cut to fit the model."""
+        """How many different items met so far had their text or options cut to fit the model."""
+
+    def check(self) -> None:
+        """Load the model and refuse what cannot work with it, before a campaign is made.
+
+        That is: weights, prompt, labels, and the names of the layers to adapt.
+
+        Raises:
+            ModelError, ConfigError: one of them cannot be used; the message says which and why.
+        """
 
     def versions(self) -> JsonObject:
         """Libraries, device and dtype, for the record of a round."""
@@ -145,7 +154,10 @@ class Store(Protocol):
         """
 
     def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
-        """Store items in pages of bounded size, leaving out ids already there; how many were new."""
+        """Store items in pages of bounded size, leaving out ids already there; how many were new.
+
+        Of items with one id the first is kept, with the first given label that any of them has.
+        """
 
     def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
         """Count the items and mark the data set ready.
@@ -185,11 +197,13 @@ class Store(Protocol):
         """Store a config that differs only in what a running campaign may change."""
 
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
-        """Add rows to a campaign's pool, from the round after the newest on; how many were new to it.
+        """Add rows to a campaign's pool, from the first round that has not used its pool; how many were new.
 
-        A newest round that has stopped the campaign gets them itself, so that it may go on. All rows are seen
-        at once or none. Items that the campaign already has, in any role, are left out. Given labels become
-        imported labels. Needs no lease: it only appends.
+        That is the newest round while it is started, fitted, evaluated or stopped, else the one after it.
+        Round 0, whose pool the stop set is drawn from, gets them only when it has stopped the campaign. All
+        rows are seen at once or none. Items that the campaign already has, in any role, are left out. Given
+        labels of the others, and of pool items that have no label and no query, become imported labels whose
+        ``round_index`` is that first round. Needs no lease: it only appends.
         """
 
     # -- lease -----------------------------------------------------------------------------------------
@@ -218,7 +232,8 @@ class Store(Protocol):
         """Sorted ids of what round ``round_index`` may ask.
 
         A function of history alone, the same before and after the round's own queries: pool items that
-        joined by this round, without an imported label, and not queried by an earlier round.
+        joined by this round, without a label imported by this round (null is from the start), and not
+        queried by an earlier round.
         """
 
     def items(self, campaign_id: int, item_ids: Sequence[str]) -> list[Item]:
@@ -293,13 +308,20 @@ class Store(Protocol):
     def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
         """Queries of one round or all, ordered by round, purpose and rank."""
 
+    def open_queries(self, campaign_id: int) -> list[Query]:
+        """Queries of all rounds that wait for an answer, in the order of ``queries``."""
+
+    def count_open(self, campaign_id: int) -> int:
+        """How many ``open_queries`` there are."""
+
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
         """Remember where queries live in the annotation tool; upsert."""
 
     def settle(self, lease: Lease, labels: Sequence[tuple[str, Label]], skipped: Sequence[str]) -> None:
         """Close queries: (query id, label) pairs get their label appended, ``skipped`` ids are marked so.
 
-        One transaction; a query that is already closed only gets a changed label as a new version.
+        One transaction. A late answer to a skipped query makes it labelled. A labelled query stays so: an
+        answer that differs appends a version of the label, a skip changes nothing.
         """
 
     # -- base predictions ------------------------------------------------------------------------------

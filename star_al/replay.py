@@ -10,9 +10,10 @@ from star_al.artefacts import content_hash
 from star_al.errors import DataError
 from star_al.fitting import fit_adapter, round_spec
 from star_al.parts import Parts
+from star_al.ports import Store
 from star_al.scoring import score_plan, score_pool
 from star_al.selection import select_batch
-from star_al.types import Role, Round
+from star_al.types import Campaign, Role, Round
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Replay:
         return self.stored == self.replayed
 
 
-def replay_round(parts: Parts, round_index: int) -> Replay:
-    """Fit, score and select round ``round_index`` anew in a scratch folder.
+def replay_round(parts: Parts, round_: Round) -> Replay:
+    """Fit, score and select a round anew in a scratch folder; ``parts`` run under the round's own spec.
 
     Raises:
-        DataError: there is no such round, or it has asked nothing.
+        DataError: the round has asked nothing.
     """
-    round_ = _round(parts, round_index)
+    round_index = round_.index
     queries = parts.store.queries(parts.campaign.campaign_id, round_index)
     stored = tuple(query.item.item_id for query in queries if query.purpose is Role.POOL)
     if not stored:
@@ -56,8 +57,13 @@ def replay_round(parts: Parts, round_index: int) -> Replay:
     return Replay(round_index, stored, tuple(query.item.item_id for query in selection.queries), same_adapter)
 
 
-def _round(parts: Parts, round_index: int) -> Round:
-    rounds = parts.store.rounds(parts.campaign.campaign_id)
+def find_round(store: Store, campaign: Campaign, round_index: int) -> Round:
+    """A round by its index.
+
+    Raises:
+        DataError: there is no such round.
+    """
+    rounds = store.rounds(campaign.campaign_id)
     if not 0 <= round_index < len(rounds):
         raise DataError(f"there is no round {round_index}; the campaign has {len(rounds)} round(s), from 0.")
     return rounds[round_index]

@@ -148,8 +148,9 @@ def _predict_base(parts: Parts, item_ids: Sequence[str]) -> dict[str, BasePredic
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     with parts.progress.task("Base model", len(items)) as advance:
         predictions = parts.learner.base_predict(items, advance)
-    if parts.lease is not None:
+    if parts.lease is not None:  # what is stored counts: another campaign may have been quicker
         parts.store.save_base_predictions(parts.lease, parts.learner.base_key, predictions)
+        return parts.store.base_predictions(parts.learner.base_key, item_ids)
     return {prediction.item_id: prediction for prediction in predictions}
 
 

@@ -32,20 +32,23 @@ def open_store(file: CampaignFile, *, create: bool = False) -> Store:
     return SqlStore.open(file.database_url)
 
 
-def open_learner(file: CampaignFile, rounds: list[Round]) -> Learner:
-    """The model with its adapter and posterior; a campaign keeps the dtype that its first round ran in."""
+def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round]) -> Learner:
+    """The model of ``spec`` with its adapter and posterior, on the device that the file names.
+
+    A campaign keeps the dtype that its first round ran in, so that a resumed one does not depend on a probe.
+    """
     from star_al.models.learner import LoraLearner
 
-    spec = file.spec
-    if rounds and spec.model.dtype == "auto":
-        stored = rounds[0].versions.get("dtype")
-        spec = spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": stored or "auto"})})
-    return LoraLearner(ClosedTask(spec.task), spec, model_path(file))
+    here = {"device": file.spec.model.device, "batch_tokens": file.spec.model.batch_tokens}
+    dtypes = [round_.versions["dtype"] for round_ in rounds if "dtype" in round_.versions]
+    if dtypes and spec.model.dtype == "auto":
+        here["dtype"] = str(dtypes[0])
+    spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})
+    return LoraLearner(ClosedTask(spec.task), spec, model_path(file, spec.model.name))
 
 
-def model_path(file: CampaignFile) -> str:
+def model_path(file: CampaignFile, name: str) -> str:
     """The model's folder where there is one, relative to the campaign file; else its hub name."""
-    name = file.spec.model.name
     folder = file.resolve(name)
     if folder.exists():
         return str(folder)
@@ -62,15 +65,27 @@ def find_campaign(file: CampaignFile, store: Store) -> Campaign:
     """
     campaign = store.find_campaign(file.spec.name)
     if campaign is None:
-        raise StoreError(
-            f"campaign {file.spec.name!r} has not been started; `star-al run {file.path.name}` does."
-        )
+        raise _not_started(file)
     return campaign
+
+
+def _not_started(file: CampaignFile) -> StoreError:
+    return StoreError(
+        f"campaign {file.spec.name!r} has not been started; `star-al run {file.path.name}` does."
+    )
 
 
 @contextmanager
 def reading(file: CampaignFile) -> Iterator[tuple[Store, Campaign]]:
-    """Store and campaign for commands that only look."""
+    """Store and campaign for commands that only look.
+
+    Raises:
+        StoreError: the campaign has not been started, or the database cannot be read.
+    """
+    from db import migrate
+
+    if migrate.is_empty(file.database_url):
+        raise _not_started(file)
     store = open_store(file)
     try:
         yield store, find_campaign(file, store)
@@ -78,16 +93,22 @@ def reading(file: CampaignFile) -> Iterator[tuple[Store, Campaign]]:
         store.close()
 
 
-def read_only_parts(file: CampaignFile, store: Store, campaign: Campaign, progress: Progress) -> Parts:
-    """All parts but a lease; nothing can be written to the store with them."""
-    spec = CampaignSpec.model_validate(campaign.config)
+def read_only_parts(
+    file: CampaignFile,
+    store: Store,
+    campaign: Campaign,
+    progress: Progress,
+    spec: CampaignSpec | None = None,
+) -> Parts:
+    """All parts but a lease, under ``spec`` (null: the stored one); nothing can be written to the store with them."""
+    spec = spec or CampaignSpec.model_validate(campaign.config)
     task = ClosedTask(spec.task)
     return Parts(
         campaign=campaign,
         spec=spec,
         task=task,
         store=store,
-        learner=open_learner(file, store.rounds(campaign.campaign_id)),
+        learner=open_learner(file, spec, store.rounds(campaign.campaign_id)),
         annotator=ANNOTATORS[spec.annotator.kind](spec.annotator, task, campaign.seed),
         artefacts=ArtefactFolder(file.artefact_folder),
         progress=progress,

@@ -16,7 +16,7 @@ from pathlib import Path
 from star_al.app.compose import model_path
 from star_al.config import CampaignFile, load_campaign
 from star_al.data import ImportCounts, data_source, read_items, test_source
-from star_al.errors import ModelError, SchemaError, StarALError, StoreError
+from star_al.errors import ConfigError, DataError, ModelError, SchemaError, StarALError, StoreError
 from star_al.task import ClosedTask
 
 PACKAGES = (
@@ -57,28 +57,34 @@ def examine(config: Path | None) -> Iterator[Finding]:
     yield _look("packages", _packages)
     files: list[CampaignFile] = []
     if config is not None:
-        yield _look("config", lambda: _config(config, files))
+        yield _look("config", lambda: _config(config, files), ConfigError)
     file = files[0] if files else None
     yield _look("device", lambda: _device(file))
     if file is None:
         yield _look("disk", lambda: _free_space(Path.cwd()))
         return
-    checks: tuple[tuple[str, Callable[[CampaignFile], str]], ...] = (
-        ("data", _data),
-        ("model", _model),
-        ("database", _database),
-        ("artefacts", _artefacts),
+    checks: tuple[tuple[str, Callable[[CampaignFile], str], type[StarALError]], ...] = (
+        ("data", _data, DataError),
+        ("model", _model, ModelError),
+        ("database", _database, StoreError),
+        ("artefacts", _artefacts, StoreError),
     )
-    for name, check in checks:
-        yield _look(name, lambda check=check: check(file))  # type: ignore[misc]
+    for name, check, failure in checks:
+        yield _look(name, lambda check=check: check(file), failure)  # type: ignore[misc]
     yield _look("disk", lambda: _free_space(file.artefact_folder))
 
 
-def _look(name: str, check: Callable[[], str]) -> Finding:
+def _look(name: str, check: Callable[[], str], failure: type[StarALError] = StoreError) -> Finding:
+    """What a check finds; ``failure`` is the kind of error that a path which cannot be looked up is."""
     try:
         return Finding(name, True, check())
     except StarALError as exc:
         return Finding(name, False, str(exc), exc.exit_code)
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        reason = exc.strerror or str(exc)
+        detail = f"{where}cannot be looked at ({reason}). Check the path and its permissions."
+        return Finding(name, False, detail, failure.exit_code)
     except Exception as exc:  # a doctor reports what it meets, it does not break down itself
         return Finding(name, False, f"unexpected {type(exc).__name__}: {exc}", StarALError.exit_code)
 
@@ -129,7 +135,7 @@ def _model(file: CampaignFile) -> str:
     from star_al.models.backbone import Backbone, resolve_device
     from star_al.models.learner import LoraLearner
 
-    spec, path = file.spec, model_path(file)
+    spec, path = file.spec, model_path(file, file.spec.model.name)
     if Path(path).is_dir():
         learner = LoraLearner(ClosedTask(spec.task), spec, path)
         backbone, prompts = learner.backbone, learner.prompts

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from star_al.errors import DataError
 from star_al.ports import Store
-from star_al.types import Campaign, JsonObject, Label, Query, QueryState, Role, Round
+from star_al.types import Campaign, JsonObject, Label, Query, Role, Round
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def status(store: Store, campaign: Campaign) -> Status:
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
     history = store.history(campaign_id)
-    n_open = sum(query.state is QueryState.OPEN for query in store.queries(campaign_id))
+    n_open = store.count_open(campaign_id)
     return Status(
         campaign=campaign,
         sizes={role.value: len(store.item_ids(campaign_id, role)) for role in Role},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -12,13 +12,22 @@ import numpy as np
 from star_al import rng
 from star_al.acquire.measures import predictive_mean_log
 from star_al.app.compose import read_only_parts, reading
-from star_al.calibration import apply_temperature
+from star_al.calibration import apply_temperature, contextual_calibration
 from star_al.config import CampaignFile
-from star_al.data import ImportCounts, ModelAnswer, data_source, export_rows, locate, read_texts, write_rows
-from star_al.data.export import check_suffix
+from star_al.data import (
+    ImportCounts,
+    ModelAnswer,
+    check_out,
+    check_suffix,
+    export_rows,
+    locate_here,
+    read_texts,
+    source_of,
+    write_rows,
+)
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
-from star_al.scoring import SHARD_ITEMS
+from star_al.scoring import SHARD_ITEMS, pad
 from star_al.task import ClosedTask
 from star_al.types import Campaign, FloatArray, Item, JsonValue, Label, Role, Round
 
@@ -33,29 +42,37 @@ ExportInput = tuple[Item, Label | None, ModelAnswer | None]
 
 @dataclass(frozen=True)
 class LatestModel:
-    """The newest round that can predict, and what to know about it."""
+    """Which model answers: the round of its adapter, null for the base model, and its temperature.
+
+    ``note`` says it in words.
+    """
 
     round_index: int | None
     temperature: float
     note: str
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What became of a file of texts: predictions written, what reading met, and the model that answered."""
+
+    n: int
+    counts: ImportCounts
+    model: LatestModel
+
+
 class Predictor:
-    """The newest trained adapter of a campaign, temperature-scaled; the base model when none is trained."""
+    """The newest measured adapter of a campaign, temperature-scaled; the base model where there is none."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        trained = [r for r in parts.store.rounds(parts.campaign.campaign_id) if r.adapter_sha256]
-        self._round: Round | None = trained[-1] if trained else None
-
-    @property
-    def model(self) -> LatestModel:
-        """Which model answers."""
-        if self._round is None:
-            return LatestModel(None, 1.0, "no adapter has been trained yet: the base model answers")
-        temperature = self._round.temperature or 1.0
-        note = f"adapter of round {self._round.index}, temperature {temperature:.2f}"
-        return LatestModel(self._round.index, temperature, note)
+        rounds = parts.store.rounds(parts.campaign.campaign_id)
+        # A round that was killed after training has an adapter, but no temperature for its confidence.
+        measured = [r for r in rounds if r.adapter_sha256 is not None and r.temperature is not None]
+        self._adapter = measured[-1].adapter_sha256 if measured else None
+        self.model = (
+            _adapted(measured[-1]) if measured else _base(rounds, parts.spec.task.contextual_calibration)
+        )
 
     @property
     def task(self) -> ClosedTask:
@@ -64,14 +81,19 @@ class Predictor:
 
     def answers(self, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
         """The model's label and calibrated confidence for each item."""
-        folder = None
-        if self._round is not None and self._round.adapter_sha256 is not None:
-            folder = self._parts.artefacts.path_of(self._round.adapter_sha256)
-        seed = rng.derive_seed(self._parts.campaign.seed, self.model.round_index or 0, "evaluate")
-        predictions = self._parts.learner.predict(folder, items, samples=None, seed=seed, advance=advance)
-        log_probs_N_C = predictive_mean_log(predictions.log_probs_N_K_C)
+        log_probs_N_C = self._log_probs(items, advance)
         probs_N_C = np.exp(apply_temperature(log_probs_N_C, self.model.temperature))
         return [self._answer(item, probs_C) for item, probs_C in zip(items, probs_N_C, strict=True)]
+
+    def _log_probs(self, items: Sequence[Item], advance: Advance) -> FloatArray:
+        """The predictive mean (N, C), −inf padded, before the temperature."""
+        parts = self._parts
+        if self._adapter is None:
+            return _base_log_probs(parts, items, advance)
+        folder = parts.artefacts.path_of(self._adapter)
+        seed = rng.derive_seed(parts.campaign.seed, self.model.round_index or 0, "evaluate")
+        predictions = parts.learner.predict(folder, items, samples=None, seed=seed, advance=advance)
+        return predictive_mean_log(predictions.log_probs_N_K_C)
 
     def _answer(self, item: Item, probs_C: FloatArray) -> ModelAnswer:
         column = int(probs_C.argmax())
@@ -79,37 +101,68 @@ class Predictor:
         return ModelAnswer(label, float(probs_C[column]))
 
 
-def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress) -> tuple[int, LatestModel]:
-    """Predict every text of a file and write them, with the file's own columns; how many, and by which model.
+def _adapted(round_: Round) -> LatestModel:
+    temperature = 1.0 if round_.temperature is None else round_.temperature
+    return LatestModel(
+        round_.index, temperature, f"adapter of round {round_.index}, temperature {temperature:.2f}"
+    )
+
+
+def _base(rounds: Sequence[Round], contextual: bool) -> LatestModel:
+    found = rounds[0].base_temperature if rounds else None
+    scaling = ["contextual calibration"] if contextual else []
+    scaling += ["no temperature yet" if found is None else f"temperature {found:.2f} of round 0"]
+    note = f"no adapter has been trained and measured yet: the base model answers, {', '.join(scaling)}"
+    return LatestModel(None, 1.0 if found is None else found, note)
+
+
+def _base_log_probs(parts: Parts, items: Sequence[Item], advance: Advance) -> FloatArray:
+    """As ``scoring.base_log_probs``, for items that need not be in the store."""
+    predictions = parts.learner.base_predict(items, advance)
+    log_probs_N_C = pad([prediction.log_probs_C for prediction in predictions])
+    if not parts.spec.task.contextual_calibration:
+        return log_probs_N_C
+    priors = [prediction.log_prior_C for prediction in predictions]
+    return contextual_calibration(log_probs_N_C, pad([prior for prior in priors if prior is not None]))
+
+
+def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress) -> Predicted:
+    """Predict every text of a file and write them, with the file's own columns.
 
     Raises:
-        DataError: the file cannot be read. StoreError: nothing could be written. ModelError: no prediction.
+        DataError: the file cannot be read, or ``out`` is a file of the campaign. StoreError: nothing could
+            be written. ModelError: no prediction.
     """
     check_suffix(out)
+    check_out(out, {"the file of texts": texts} | own_files(file))
+    table = locate_here(str(texts))
     with reading(file) as (store, campaign):
         predictor = Predictor(read_only_parts(file, store, campaign, progress))
-        source = replace(data_source(file), table=locate(str(texts), Path.cwd()))
-        items = read_texts(source, predictor.task, ImportCounts())
+        counts = ImportCounts()
+        items = read_texts(source_of(table, file.spec, gold=None), predictor.task, counts)
         with progress.task("Predicting", None) as advance:
             rows = _answered(items, predictor, advance)
             shown = export_rows(rows, predictor.task, file.spec.data, with_predictions=True)
             n = write_rows(out, ({k: v for k, v in row.items() if k not in LABEL_COLUMNS} for row in shown))
-        return n, predictor.model
+        return Predicted(n, counts, predictor.model)
 
 
 def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predictions: bool) -> int:
     """Write the human labels, and with predictions every other item with the model's label; how many rows.
 
     Raises:
-        DataError: an unknown suffix. StoreError: nothing could be written. ModelError: no prediction.
+        DataError: an unknown suffix, or ``out`` is a file of the campaign. StoreError: nothing could be
+            written. ModelError: no prediction.
     """
     check_suffix(out)
+    check_out(out, own_files(file))
     with reading(file) as (store, campaign):
         task = ClosedTask(file.spec.task)
         rows: Iterable[ExportInput] = _labelled(store, campaign)
         if not with_predictions:
             return write_rows(out, export_rows(rows, task, file.spec.data))
         predictor = Predictor(read_only_parts(file, store, campaign, progress))
+        progress.say(f"Predictions: {predictor.model.note}")
         unlabelled = _unlabelled(store, campaign)
         n_unlabelled = sum(
             len(store.item_ids(campaign.campaign_id, role)) - len(store.labels(campaign.campaign_id, role))
@@ -118,6 +171,19 @@ def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predi
         with progress.task("Predicting the rest", n_unlabelled) as advance:
             rows = chain(rows, _answered(unlabelled, predictor, advance))
             return write_rows(out, export_rows(rows, task, file.spec.data, with_predictions=True))
+
+
+def own_files(file: CampaignFile) -> dict[str, Path | None]:
+    """What a command of a campaign must not write over, by the words that messages have for it."""
+    from db.engine import parse_url, sqlite_file
+
+    test = file.spec.evaluation.path
+    return {
+        "the campaign file": file.path,
+        "the campaign's data": file.resolve(file.spec.data.path),
+        "the campaign's test file": file.resolve(test) if test is not None else None,
+        "the campaign's database": sqlite_file(parse_url(file.database_url)),
+    }
 
 
 def _labelled(store: Store, campaign: Campaign) -> Iterator[ExportInput]:

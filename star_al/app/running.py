@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from star_al.app.compose import open_store, read_only_parts, reading
+from star_al.app.compose import open_learner, open_store, read_only_parts, reading
 from star_al.app.starting import create_campaign
 from star_al.config import CampaignFile, changed_fields
-from star_al.errors import ConfigError
+from star_al.data import data_source, test_source
+from star_al.errors import ConfigError, StoreError
+from star_al.fitting import round_spec
 from star_al.heartbeat import GuardedProgress, Heartbeat, is_dead, owner_name
 from star_al.loop import Loop, Outcome
 from star_al.parts import Parts
 from star_al.ports import Progress, Store
-from star_al.replay import Replay, replay_round
+from star_al.replay import Replay, find_round, replay_round
 from star_al.types import Campaign, Lease
 
 
@@ -27,14 +29,15 @@ def run(
     Raises:
         StarALError: any of the tree; whatever was done is stored and the call may be repeated.
     """
-    store = open_store(file, create=True)
+    store = _store_to_run_in(file)
     try:
-        campaign = store.find_campaign(file.spec.name) or create_campaign(file, store, progress)
-        _refuse_changes(file, campaign)
+        campaign = store.find_campaign(file.spec.name) or _create(file, store, progress)
+        _refuse_changes(file, store, campaign)
         with _leased(file, store, campaign) as (lease, heartbeat):
             store.update_config(lease, file.spec.model_dump(mode="json"))
-            parts = read_only_parts(file, store, campaign, GuardedProgress(progress, heartbeat))
-            parts = replace(parts, spec=file.spec, lease=lease, wait=_waiter(no_wait))
+            guarded = GuardedProgress(progress, heartbeat)
+            parts = read_only_parts(file, store, campaign, guarded, file.spec)
+            parts = replace(parts, lease=lease, wait=_waiter(no_wait))
             progress.say(_where_it_runs(parts))
             return Loop(parts, lease).run(max_rounds)
     finally:
@@ -48,11 +51,35 @@ def replay(file: CampaignFile, round_index: int, progress: Progress) -> Replay:
         DataError: there is no such round, or it has asked nothing.
     """
     with reading(file) as (store, campaign):
-        return replay_round(read_only_parts(file, store, campaign, progress), round_index)
+        round_ = find_round(store, campaign, round_index)
+        return replay_round(read_only_parts(file, store, campaign, progress, round_spec(round_)), round_)
 
 
-def _refuse_changes(file: CampaignFile, campaign: Campaign) -> None:
-    changed = changed_fields(campaign.config, file.spec.model_dump(mode="json"))
+def _store_to_run_in(file: CampaignFile) -> Store:
+    """The store, made if there is none yet; the data is looked for first, so that a slip leaves no database."""
+    from db import migrate
+
+    if migrate.is_empty(file.database_url):
+        data_source(file)
+        test_source(file)
+    return open_store(file, create=True)
+
+
+def _create(file: CampaignFile, store: Store, progress: Progress) -> Campaign:
+    """A new campaign, after a look at whether its model can do the task; or the one made in the meantime."""
+    open_learner(file, file.spec, []).check()
+    try:
+        return create_campaign(file, store, progress)
+    except StoreError:
+        campaign = store.find_campaign(file.spec.name)  # another controller may have been quicker
+        if campaign is None:
+            raise
+        return campaign
+
+
+def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> None:
+    trained = any(round_.adapter_sha256 for round_ in store.rounds(campaign.campaign_id))
+    changed = changed_fields(campaign.config, file.spec, trained=trained)
     if changed:
         raise ConfigError(
             f"{file.path}: campaign {campaign.name!r} has been started with other settings; "
@@ -68,7 +95,8 @@ def _leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tu
         with Heartbeat(store, lease, seconds) as heartbeat:
             yield lease, heartbeat
     finally:
-        store.release_lease(lease)
+        with suppress(StoreError):  # an earlier error is the one to tell; the lease expires by itself
+            store.release_lease(lease)
 
 
 def _waiter(no_wait: bool) -> Callable[[int], bool]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from star_al import rng
-from star_al.app.compose import find_campaign, open_store
+from star_al.app.compose import reading
 from star_al.config import CampaignFile, CampaignSpec
-from star_al.data import DataSource, ImportCounts, data_source, locate, read_items, test_source
+from star_al.data import DataSource, ImportCounts, data_source, locate, read_items, source_of, test_source
 from star_al.errors import DataError
 from star_al.heartbeat import is_dead, owner_name
 from star_al.ports import Advance, Progress, Store
@@ -38,8 +38,9 @@ def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Cam
     held_out = _draw_held_out(spec, item_ids)
     if len(held_out) >= len(item_ids):
         raise DataError(
-            f"{spec.data.path}: the pool is empty: of {len(item_ids)} usable items, {len(held_out)} are held out "
-            "(evaluation.size and evaluation.calibration). Add data or hold out fewer."
+            f"{spec.data.path}: the pool is empty: of {len(item_ids)} different texts outside the test file, "
+            f"{len(held_out)} are held out (evaluation.size and evaluation.calibration). "
+            "Add data or hold out fewer."
         )
     return store.create_campaign(
         spec.name,
@@ -69,20 +70,16 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
     Raises:
         DataError: the file cannot be read; nothing was added.
     """
-    store = open_store(file)
-    try:
-        campaign = find_campaign(file, store)
-        source = replace(data_source(file), table=locate(path, Path.cwd()))
-        task = ClosedTask(CampaignSpec.model_validate(campaign.config).task)
+    with reading(file) as (store, campaign):
+        spec = CampaignSpec.model_validate(campaign.config)
+        source = source_of(locate(path, Path.cwd()), spec, gold=spec.annotator.gold)
         counts = ImportCounts()
         with progress.task(f"Reading {path}", None) as advance:
-            items = _counted(read_items(source, task, counts), advance)
+            items = _counted(read_items(source, ClosedTask(spec.task), counts), advance)
             new = store.extend_campaign(campaign.campaign_id, items)
         known = counts.rows - counts.empty - new
         progress.say(f"{new:,} new items from {path}: {known:,} known and {counts.empty:,} empty left out")
         return new
-    finally:
-        store.close()
 
 
 def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progress, *, what: str) -> Dataset:
@@ -120,10 +117,13 @@ def _counted(items: Iterable[SourceItem], advance: Advance) -> Iterator[SourceIt
 def _dataset_key(source: DataSource, task: ClosedTask) -> str:
     """A hash of the source's bytes, the meaning of its columns, and the labels that its answers are read with."""
     digest = hashlib.sha256()
-    for path in _files(source.table.path):
-        digest.update(path.name.encode())
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    try:
+        for path in _files(source.table.path):
+            digest.update(path.name.encode())
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as exc:
+        raise DataError(f"{source.table.name}: cannot be read ({exc.strerror or exc}).") from exc
     table = replace(source.table, path=None)
     digest.update(repr((replace(source, table=table), task.spec.kind, task.spec.label_names)).encode())
     return digest.hexdigest()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
+
+from star_al.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,6 +97,57 @@ def _json_default(value: object) -> object:
 def command_line(*words: str | Path) -> str:
     """A command as one types it."""
     return shlex.join(map(str, words))
+
+
+@contextmanager
+def told_when_stdout_fails() -> Iterator[None]:
+    """Turn a write to stdout that fails (a full disk) into a StoreError; a closed pipe stays quiet."""
+    stream = sys.stdout
+    sys.stdout = cast("TextIO", _Stdout(stream))
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+
+
+class _Stdout:
+    """A text stream whose write errors are the user's to hear of; everything else is the stream's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if text == "":  # click probes streams with it and swallows the error
+            return 0
+        with self._told():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._told():
+            self._stream.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self._drop()
+            raise  # typer ends the command quietly
+        except OSError as exc:
+            self._drop()
+            raise StoreError(
+                f"standard output cannot be written ({exc.strerror or exc}). Free the disk or write elsewhere."
+            ) from exc
+
+    def _drop(self) -> None:
+        """Let what the stream still holds go nowhere, or Python would complain again when the process ends."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from star_al.cli.console import say
 from star_al.cli.options import Config, load
+
+if TYPE_CHECKING:
+    from star_al.data import ImportCounts
 
 OutFile = Annotated[
     Path, typer.Option("--out", help="A .jsonl, .csv or .parquet file to write.", show_default=False)
@@ -26,8 +29,19 @@ def predict(
     from star_al.app import predicting
     from star_al.cli.progress import make_progress
 
-    n, model = predicting.predict_file(load(config), texts, out, make_progress())
-    say(f"{n:,} predictions in {out} ({model.note}).")
+    done = predicting.predict_file(load(config), texts, out, make_progress())
+    say(f"{done.n:,} predictions in {out} ({done.model.note}){_met(done.counts)}.")
+
+
+def _met(counts: ImportCounts) -> str:
+    """What reading left out or replaced, to be added to a sentence; nothing where it did neither."""
+    met = ""
+    if counts.empty:
+        met += f"; {counts.empty:,} rows without a text left out"
+    replaced = counts.nul_replaced + counts.surrogates_replaced
+    if replaced:
+        met += f"; {replaced:,} characters (NUL, half surrogates) became U+FFFD"
+    return met
 
 
 def export(

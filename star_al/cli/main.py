@@ -16,7 +16,7 @@ import typer
 
 from star_al import __version__
 from star_al.cli import data, database, inspect, run, setup
-from star_al.cli.console import TerminatedError, complain
+from star_al.cli.console import TerminatedError, complain, told_when_stdout_fails
 from star_al.errors import StarALError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -97,8 +97,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     _never_fail_on_characters()
     settings = _Settings()
     try:
-        with _sigterm_raises():
-            app(None if arguments is None else list(arguments), obj=settings)
+        with _sigterm_raises(), told_when_stdout_fails():
+            app(_debug_first(sys.argv[1:] if arguments is None else arguments), obj=settings)
         return 0
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
@@ -122,6 +122,13 @@ def _print_traceback(settings: _Settings) -> None:
         import traceback
 
         complain(traceback.format_exc())
+
+
+def _debug_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with ``--debug``, which may stand anywhere before ``--``, in front of the command."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    rest = [word for word in arguments[:end] if word != "--debug"]
+    return ["--debug"] * (len(rest) < end) + rest + list(arguments[end:])
 
 
 def _never_fail_on_characters() -> None:

@@ -16,7 +16,7 @@ WAITING = 6
 def run(
     config: Config,
     max_rounds: Annotated[
-        int | None, typer.Option(min=1, help="End after this many rounds.", show_default=False)
+        int | None, typer.Option(min=1, help="Rounds in this call, round 0 included.", show_default=False)
     ] = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help=f"End with exit code {WAITING} when labels are missing.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from star_al.cli.console import clean, command_line, redacted, resumable, say
+from star_al.cli.console import clean, command_line, complain, redacted, resumable, say
 from star_al.cli.options import load
 from star_al.errors import ConfigError, StoreError
 
@@ -52,21 +52,24 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write a campaign file from a data file and its labels, and check it."""
+    from star_al.data import check_out, writable_target
     from star_al.init import Wish, propose_campaign
 
-    if out.exists() and not force:
+    check_out(out, {"the data": Path(data).expanduser()})
+    target = writable_target(out)
+    if target.exists() and not force:
         raise ConfigError(f"{out}: is there already. Give --force to write over it, or another --out.")
     wish = Wish(
         data=data,
         model=model,
         name=name,
-        labels=_names(labels),
+        labels=None if labels is None else _names(labels),
         label_column=label_column,
         text_column=text_column,
         id_column=id_column,
         options=_names(options_column),
     )
-    file, findings = _write_checked(out, propose_campaign(wish, out.parent))
+    file, findings = _write_checked(out, target, propose_campaign(wish, target.parent, complain))
     say(f"Wrote {out}: campaign {file.spec.name!r}, {findings}.")
     say(f"Labels: {', '.join(file.spec.task.label_names) or 'the options of each item'}.")
     say(f"Read it, change what you like, then: {command_line('star-al', 'doctor', out)}")
@@ -77,15 +80,20 @@ def _names(listed: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (listed or "").split(",") if name.strip())
 
 
-def _write_checked(out: Path, text: str) -> tuple[CampaignFile, str]:
+def _write_checked(out: Path, target: Path, text: str) -> tuple[CampaignFile, str]:
     """Write aside, load, read all data once, and only then give the file its name."""
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    from star_al.app.predicting import own_files
+    from star_al.data import check_out
+
+    aside = target.with_name(f".star_al.{os.getpid()}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(text, encoding="utf-8")
-        file = load(aside).model_copy(update={"path": out.resolve()})
+        file = load(aside)
+        check_out(target, own_files(file))
+        file = file.model_copy(update={"path": target})
         findings = _read_once(file)
-        aside.replace(out)
+        aside.replace(target)
     except OSError as exc:
         raise StoreError(f"{out}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
     finally:

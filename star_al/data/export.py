@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,23 +115,62 @@ def check_suffix(path: Path) -> None:
         raise DataError(f"{path}: unknown kind of file. Write to one of {', '.join(_WRITERS)}.")
 
 
+def check_out(out: Path, kept: Mapping[str, Path | None]) -> None:
+    """Refuse to write over a file, or into a folder, that must stay; ``kept`` names them for the message.
+
+    Raises:
+        DataError: ``out`` is one of them, by whatever path or link.
+    """
+    for what, path in kept.items():
+        if path is not None and _is_in(out, path):
+            raise DataError(f"{out}: is {what}, which would be written over. Give another --out.")
+
+
+def _is_in(out: Path, path: Path) -> bool:
+    try:
+        target, kept = Path(os.path.realpath(out)), Path(os.path.realpath(path))
+        if target == kept or (kept.is_dir() and target.is_relative_to(kept)):
+            return True
+        return out.exists() and path.exists() and os.path.samefile(out, path)  # hard links
+    except (OSError, ValueError):
+        return False  # what cannot be looked up is refused where it is read or written
+
+
+def writable_target(path: Path) -> Path:
+    """The file that ``path`` leads to, links followed, so that renaming over it leaves a link in place.
+
+    Raises:
+        StoreError: it is there and is no regular file: a folder, a device.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise StoreError(f"{path}: is no regular file and cannot be written over. Give another name.")
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise StoreError(f"{path}: cannot be written ({reason}). Check the path.") from exc
+    return target
+
+
 def write_rows(path: Path, rows: Iterable[JsonObject]) -> int:
     """Write rows to .jsonl, .csv or .parquet, aside first and then renamed over ``path``; how many.
 
-    Rows are streamed; columns are the union over all rows, in order of first appearance. In CSV, null is an
-    empty cell and lists are JSON; in Parquet, a column of mixed kinds is JSON text.
+    A link is followed: its target is written, the link stays. Rows are streamed; columns are the union over
+    all rows, in order of first appearance. In CSV, null is an empty cell and lists are JSON; in Parquet, a
+    column of mixed kinds is JSON text.
 
     Raises:
         DataError: unknown suffix. StoreError: the file cannot be written; ``path`` is as it was.
     """
     check_suffix(path)
+    target = writable_target(path)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=".star_al.", dir=target.parent) as folder:
             spool, aside = Path(folder, "rows.jsonl"), Path(folder, "out")
             n_rows, columns = _spool(spool, rows)
             _WRITERS[path.suffix.lower()](spool, aside, columns)
             _sync(aside)
-            os.replace(aside, path)
+            os.replace(aside, target)
     except OSError as exc:
         raise StoreError(
             f"{path}: cannot be written ({exc.strerror or exc}). Check the folder and the disk."

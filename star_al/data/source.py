@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_al.config import CampaignFile, OptionsPattern
+from star_al.config import CampaignFile, CampaignSpec, OptionsPattern
 from star_al.errors import DataError
 
 FORMATS = {
@@ -68,13 +68,15 @@ def data_source(file: CampaignFile) -> DataSource:
         DataError: the file is missing or of an unknown kind.
     """
     data = file.spec.data
+    table = locate(data.path, file.path.parent, subset=data.subset, split=data.split)
+    return source_of(table, file.spec, gold=file.spec.annotator.gold)
+
+
+def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSource:
+    """A table with the columns of a campaign's data; ``gold`` names the column that must answer every row."""
+    data = spec.data
     return DataSource(
-        table=locate(data.path, file.path.parent, subset=data.subset, split=data.split),
-        text=data.text,
-        id=data.id,
-        label=data.label,
-        gold=file.spec.annotator.gold,
-        options=data.options,
+        table=table, text=data.text, id=data.id, label=data.label, gold=gold, options=data.options
     )
 
 
@@ -98,23 +100,42 @@ def test_source(file: CampaignFile) -> DataSource | None:
     )
 
 
-def locate(name: str, folder: Path, *, subset: str | None = None, split: str = "train") -> Table:
+def locate_here(name: str, *, subset: str | None = None, split: str = "train") -> Table:
+    """``locate`` for a name given on the command line: relative to the current folder.
+
+    Raises:
+        DataError: as ``locate``.
+    """
+    return locate(name, Path.cwd(), subset=subset, split=split, base="the current folder")
+
+
+def locate(
+    name: str,
+    folder: Path,
+    *,
+    subset: str | None = None,
+    split: str = "train",
+    base: str = "the campaign file",
+) -> Table:
     """The table called ``name``: a path, relative to ``folder``, where one exists, else a hub name.
+
+    ``base`` is what messages call ``folder``.
 
     Raises:
         DataError: a path that does not exist, a file of unknown kind, a folder that `datasets` did not save.
     """
     try:
         path = (folder / Path(name).expanduser()).resolve()
-        is_folder, exists = path.is_dir(), path.exists()
+        if path.is_dir():
+            return _saved_folder(name, path, split)
+        exists = path.exists()
     except (OSError, RuntimeError, ValueError) as exc:
-        raise DataError(f"{name}: cannot be looked up ({exc}). Check the path.") from exc
-    if is_folder:
-        return _saved_folder(name, path, split)
+        reason = getattr(exc, "strerror", None) or exc
+        raise DataError(f"{name}: cannot be looked up ({reason}). Check the path.") from exc
     if exists:
         return Table(name, _format(name, path), path)
     if _is_path(name):
-        raise DataError(f"{name}: no such file ({path}). Paths are relative to the campaign file.")
+        raise DataError(f"{name}: no such file ({path}). Paths are relative to {base}.")
     return Table(name, "hub", subset=subset, split=split)
 
 

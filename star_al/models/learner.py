@@ -18,6 +18,7 @@ from star_al.models import adapter_file
 from star_al.models.backbone import Backbone, load_backbone, quiet
 from star_al.models.batching import make_batch, plan_batches
 from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.lora import lora_config
 from star_al.models.posterior import Posterior
 from star_al.models.posterior.mc_dropout import McDropout
 from star_al.models.prompts import Prompt, PromptFormat
@@ -49,7 +50,7 @@ class LoraLearner:
 
     @property
     def truncated(self) -> int:
-        """Distinct items met so far whose text was cut to ``model.max_tokens``."""
+        """Distinct items met so far whose text or options were cut to fit the model."""
         return len(self._truncated)
 
     @cached_property
@@ -90,6 +91,12 @@ class LoraLearner:
         """Hash of all that base predictions depend on: ``model_key``, dtype, and whether a prior is kept."""
         parts = [self.model_key, self.backbone.dtype, self._task.spec.contextual_calibration]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def check(self) -> None:
+        """See ``Learner.check``."""
+        _ = self.base_key  # files, prompt and labels: seconds, so before the weights
+        _ = self.backbone.readout
+        lora_config(self.backbone.model, self._spec.adapter)
 
     def versions(self) -> JsonObject:
         """Libraries, device and dtype."""
@@ -231,7 +238,7 @@ class LoraLearner:
             if len(prompts) == 1:
                 raise ModelError(
                     f"item {prompts[0].item_id} does not fit into the memory of {self.backbone.device}. "
-                    "Lower model.max_tokens."
+                    "Set another model.device; only a new campaign may lower model.max_tokens."
                 ) from exc
             half = len(prompts) // 2
             return _stack(self._score_batch(prompts[:half]), self._score_batch(prompts[half:]))

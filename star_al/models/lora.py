@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,9 +82,11 @@ def target_names(model: Any, spec: AdapterSpec) -> list[str]:
         return known
     for target in spec.target_modules:
         if not any(name == target or name.endswith("." + target) for name in modules):
+            close = difflib.get_close_matches(target, known, n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
             raise ModelError(
                 f"adapter.target_modules: {target!r} is no layer that can be adapted. "
-                f"There are: {', '.join(known)}."
+                f"{hint}There are: {', '.join(known)}."
             )
     return sorted(spec.target_modules)
 

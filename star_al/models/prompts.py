@@ -2,8 +2,8 @@
 
 A prompt is rendered once with marks in place of text, labels and options, and cut at the marks. Its fixed
 pieces are tokenised with the chat's control tokens, the filled-in ones as plain text: content can neither
-end its message nor change the prompt, and truncation cuts the text alone. Prompt and label are tokenised
-apart, so that no token straddles the border.
+end its message nor change the prompt, and truncation cuts the text, then an item's own options, and nothing
+else. Prompt and label are tokenised apart, so that no token straddles the border.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any
@@ -40,6 +41,10 @@ _PLAIN_TAILS = {
     ("multiple_choice", "text"): "\n\nAnswer:",
 }
 _FIELDS = ("text", "labels", "options")
+_DATE = "01 January 2025"
+_FIXED_CLOCK = "{% macro strftime_now(format) %}" + _DATE + "{% endmacro +%}"
+"""Put before a chat template that may print today's date: a prompt must be the same tomorrow."""
+
 _CHARACTERS_A_TOKEN = 64  # texts are cut to this many characters for each token of room, then tokenised
 
 
@@ -51,10 +56,31 @@ class Prompt:
     tokens: tuple[int, ...]
     labels: tuple[tuple[int, ...], ...]
     truncated: bool = False
+    """Whether the text or an option was cut."""
 
     def __len__(self) -> int:
         """Tokens when all labels follow the prompt in one sequence."""
         return len(self.tokens) + len(label_tree(self.labels))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What an item puts into the prompt besides its text: ids by piece, and its labels."""
+
+    fills: tuple[Sequence[int], ...]
+    labels: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """An option in the prompt: its name, its text, which may be cut, and the line's end."""
+
+    name: list[int]
+    option: list[int]
+    end: list[int]
+
+    def cut(self, size: int) -> list[int]:
+        return self.name + self.option[:size] + self.end
 
 
 @dataclass(frozen=True)
@@ -89,10 +115,8 @@ class PromptFormat:
         self._fixed = [self._encode_fixed(index, piece.text) for index, piece in enumerate(self._pieces)]
         self._gap = "" if self.is_chat or self._pieces[-1].text[-1:].isspace() else " "
         if not task.is_multiple_choice:
-            self._class_labels: tuple[tuple[int, ...], ...] = self._encode_labels(
-                self._spellings, distinct=True
-            )
-            self.encode(Item(item_id="", text=""))
+            self._class_labels = self._encode_labels(self._spellings)
+        self.encode(Item(item_id="", text="", options=("A", "B") if task.is_multiple_choice else ()))
 
     @cached_property
     def _spellings(self) -> tuple[str, ...]:
@@ -108,18 +132,18 @@ class PromptFormat:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def encode(self, item: Item) -> Prompt:
-        """An item's prompt; a text that does not fit is cut at its end.
+        """An item's prompt. What does not fit is cut at its end: the text, and once it is gone, long options.
 
         Raises:
-            ModelError: the prompt does not fit even without the text, or the item has no options.
+            ModelError: the prompt does not fit even so, or the item has no options.
         """
-        labels = self._labels(item)
-        fills = [self._fill(piece, item) for piece in self._pieces]
+        content, options_cut = self._content(item)
         place = next(index for index, piece in enumerate(self._pieces) if piece.field == "text")
-        room = self._room_for_text(item, labels, fills)
-        fills[place], truncated = self._encode_text(self._pieces[place].gap + item.text, room)
+        text, text_cut = self._encode_text(self._pieces[place].gap + item.text, self._room(content))
+        fills = (*content.fills[:place], text, *content.fills[place + 1 :])
         parts = (part for pair in zip(self._fixed, fills, strict=True) for part in pair)
-        return Prompt(item.item_id, tuple(chain.from_iterable(parts)), labels, truncated)
+        tokens = tuple(chain.from_iterable(parts))
+        return Prompt(item.item_id, tokens, content.labels, options_cut or text_cut)
 
     def encode_content_free(self, item: Item) -> Prompt:
         """The prompt of an empty input with the labels of ``item`` (for contextual calibration)."""
@@ -139,18 +163,23 @@ class PromptFormat:
                 rendered = self._apply_template([{"role": "system", "content": instruction}, user])
                 if instruction.strip() in rendered:
                     return rendered
-            except TemplateError:
+            except (TemplateError, ValueError, TypeError):
                 pass  # the model's template knows no system message
         try:
             return self._apply_template([{"role": "user", "content": joined}])
-        except TemplateError as exc:
+        except (TemplateError, ValueError, TypeError) as exc:
             raise ModelError(
                 f"the model's chat template cannot be used: {exc}. Set task.chat_template: false."
             ) from exc
 
     def _apply_template(self, messages: list[dict[str, str]]) -> str:
         rendered = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            messages,
+            chat_template=_FIXED_CLOCK + self._tokenizer.get_chat_template(),
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            date_string=_DATE,
         )
         return str(rendered)
 
@@ -211,6 +240,22 @@ class PromptFormat:
         ids = self._encode_content(head)
         return ids[:room], len(ids) > room or len(head) < len(text)
 
+    def _content(self, item: Item) -> tuple[_Content, bool]:
+        """What the item puts in besides its text, and whether options had to be cut for it to fit.
+
+        Raises:
+            ModelError: it does not fit even without options, or the item lacks them.
+        """
+        head = self._max_tokens * _CHARACTERS_A_TOKEN
+        short = replace(item, options=tuple(option[:head] for option in item.options))
+        content = _Content(tuple(self._fill(piece, short) for piece in self._pieces), self._labels(short))
+        room = self._room(content)
+        if room > 0 or (room == 0 and item.options):
+            return content, short != item
+        if not item.options:
+            raise self._no_room(item, content)
+        return self._cut_options(short, content), True
+
     def _fill(self, piece: _Piece, item: Item) -> list[int]:
         """Ids of labels or options; none for the text, which waits for its room, and where no field is."""
         if piece.field in (None, "text"):
@@ -221,18 +266,58 @@ class PromptFormat:
         lines = [f"{name}. {option}" for name, option in zip(names, item.options, strict=False)]
         return self._encode_content(piece.gap + "\n".join(lines))
 
-    def _room_for_text(
-        self, item: Item, labels: Sequence[Sequence[int]], fills: Sequence[Sequence[int]]
-    ) -> int:
-        used = sum(map(len, self._fixed)) + sum(map(len, fills))
-        limit = min(self._max_tokens, self._context - max(map(len, labels)))
-        if used >= limit:
-            whose = f"item {item.external_id or item.item_id}: " if item.item_id else ""
-            raise ModelError(
-                f"{whose}the prompt without any text has {used} tokens, {limit} fit. "
-                "Raise model.max_tokens, or shorten task.instruction, the labels or the options."
+    def _cut_options(self, item: Item, whole: _Content) -> _Content:
+        """All options longer than a common length cut to it, the longest with which the prompt fits."""
+        lines = [self._lines(piece, item) for piece in self._pieces]
+        spelled = self._encode_spellings(item.options) if self._task.spec.answer == "text" else ()
+
+        def cut_to(size: int) -> _Content:
+            fills = (
+                list(chain.from_iterable(line.cut(size) for line in own)) if own else fill
+                for own, fill in zip(lines, whole.fills, strict=True)
             )
-        return limit - used
+            labels = _ended([label[: max(1, size)] for label in spelled], self._end_token)
+            return _Content(tuple(fills), labels or whole.labels)
+
+        sizes = [len(line.option) for own in lines for line in own] + [len(label) for label in spelled]
+        size = bisect_right(range(max(sizes, default=0) + 1), 0, key=lambda n: -self._room(cut_to(n))) - 1
+        if size < 0:
+            raise self._no_room(item, cut_to(0))
+        return cut_to(size)
+
+    def _lines(self, piece: _Piece, item: Item) -> list[_Line]:
+        """The item's options where the piece shows them, else none."""
+        if piece.field != "options":
+            return []
+        gaps = [piece.gap, *[""] * (len(item.options) - 1)]
+        ends = [*["\n"] * (len(item.options) - 1), ""]
+        parts = zip(gaps, self._task.label_names(item), item.options, ends, strict=True)
+        encode = self._encode_content
+        return [
+            _Line(encode(f"{gap}{name}."), encode(f" {option}"), encode(end))
+            for gap, name, option, end in parts
+        ]
+
+    def _limit(self, content: _Content) -> int:
+        """The most tokens that a prompt with these labels may have."""
+        return min(self._max_tokens, self._context - max(map(len, content.labels)))
+
+    def _used(self, content: _Content) -> int:
+        return sum(map(len, self._fixed)) + sum(map(len, content.fills))
+
+    def _room(self, content: _Content) -> int:
+        """Tokens left for the text; negative where the prompt does not fit without it."""
+        return self._limit(content) - self._used(content)
+
+    def _no_room(self, item: Item, content: _Content) -> ModelError:
+        whose = f"item {item.external_id or item.item_id}: " if item.item_id else ""
+        without = "text and options" if item.options else "text"
+        limit = self._limit(content)
+        advice = "Raise model.max_tokens, or shorten" if limit == self._max_tokens else "Shorten"
+        return ModelError(
+            f"{whose}the prompt without any {without} has {self._used(content)} tokens, {limit} fit. "
+            f"{advice} task.instruction, task.template or the labels."
+        )
 
     # -- labels --------------------------------------------------------------------------------------------
 
@@ -243,36 +328,43 @@ class PromptFormat:
             raise ModelError(f"item {item.external_id or item.item_id}: it has no options to choose from.")
         if self._task.spec.answer == "letter":
             return self._letters[: len(item.options)]
-        return self._encode_labels(item.options, distinct=False)
+        return _ended(self._encode_spellings(item.options), self._end_token)
 
     @cached_property
     def _letters(self) -> tuple[tuple[int, ...], ...]:
-        return self._encode_labels(tuple(LETTERS), distinct=True)
+        return self._encode_labels(tuple(LETTERS))
 
-    def _encode_labels(self, spellings: Sequence[str], *, distinct: bool) -> tuple[tuple[int, ...], ...]:
-        """Ids of labels, with an end token on all of them when one begins another.
-
-        ``distinct`` refuses labels of equal ids; equal options of an item merely get equal probabilities.
-        """
-        labels = [tuple(self._encode_content(self._gap + spelling.strip())) for spelling in spellings]
+    def _encode_labels(self, spellings: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Ids of labels that must differ; equal options of an item merely get equal probabilities."""
+        labels = self._encode_spellings(spellings)
         seen: dict[tuple[int, ...], str] = {}
         for spelling, label in zip(spellings, labels, strict=True):
-            if not label:
-                raise ModelError(f"the label {spelling!r} has no tokens. Give it another verbaliser.")
-            if label in seen and distinct:
+            if label in seen:
                 raise ModelError(
                     f"the labels {seen[label]!r} and {spelling!r} are the same to the tokenizer. "
                     "Give one of them another verbaliser."
                 )
             seen[label] = spelling
-        if is_prefix_free(labels):
-            return tuple(labels)
-        return tuple((*label, self._end_token) for label in labels)
+        return _ended(labels, self._end_token)
+
+    def _encode_spellings(self, spellings: Sequence[str]) -> list[tuple[int, ...]]:
+        labels = [tuple(self._encode_content(self._gap + spelling.strip())) for spelling in spellings]
+        if () in labels:
+            empty = spellings[labels.index(())]
+            raise ModelError(f"the label {empty!r} has no tokens. Give it another verbaliser.")
+        return labels
 
     @property
     def _end_token(self) -> int:
         end = self._tokenizer.eos_token_id
         return int(end if end is not None else self._tokenizer("\n", add_special_tokens=False).input_ids[-1])
+
+
+def _ended(labels: Sequence[tuple[int, ...]], end_token: int) -> tuple[tuple[int, ...], ...]:
+    """Labels with an end token on all of them when one begins another."""
+    if is_prefix_free(labels):
+        return tuple(labels)
+    return tuple((*label, end_token) for label in labels)
 
 
 def _kind(spec: TaskSpec) -> tuple[str, str]:

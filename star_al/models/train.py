@@ -50,7 +50,7 @@ def train(
         except torch.OutOfMemoryError as exc:
             raise ModelError(
                 f"training ran out of memory on {backbone.device}. "
-                "Lower adapter.batch_size or model.max_tokens."
+                "Lower adapter.batch_size, or set another model.device."
             ) from exc
         tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         config = model.peft_config["default"]

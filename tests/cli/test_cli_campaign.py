@@ -153,6 +153,64 @@ def test_predict_answers_every_text_and_keeps_columns(
     assert all(1 / 3 <= float(str(row["confidence"])) <= 1 for row in rows)
 
 
+def test_predict_says_what_it_left_out_and_does_not_need_the_data(
+    star_al: StarAl, own_copy: Path, tmp_path: Path
+) -> None:
+    texts = write_jsonl(
+        tmp_path / "new.jsonl", [{"text": text} for text in ("the bank", " ", "a\0goal\0", None)]
+    )
+    (own_copy / "pool.jsonl").unlink()
+    out_file = tmp_path / "predicted.jsonl"
+    code, out, err = star_al("predict", own_copy / "campaign.yaml", "--in", texts, "--out", out_file)
+    assert code == 0, err
+    assert "2 rows without a text left out" in out and "2 characters (NUL, half surrogates) became" in out
+    assert len(rows_of(out_file)) == 2
+
+
+def test_predict_tells_what_its_paths_are_relative_to(star_al: StarAl, finished: Path) -> None:
+    arguments = ["predict", finished / "campaign.yaml", "--in", "absent.csv", "--out", "out.csv"]
+    code, _, err = star_al(*arguments)
+    assert code == 2 and "relative to the current folder" in err
+
+
+def test_a_round_killed_after_training_does_not_predict(
+    star_al: StarAl, own_copy: Path, tmp_path: Path
+) -> None:
+    texts = write_jsonl(tmp_path / "new.jsonl", [{"text": "the bank"}])
+    arguments = ["predict", own_copy / "campaign.yaml", "--in", texts, "--out", tmp_path / "out.jsonl"]
+    with sqlite3.connect(own_copy / "small.db") as database:
+        database.execute("UPDATE rounds SET temperature = NULL WHERE round_index = 2")
+    assert "adapter of round 1, temperature" in star_al(*arguments)[1]
+
+    with sqlite3.connect(own_copy / "small.db") as database:
+        database.execute("UPDATE rounds SET temperature = NULL")
+        database.execute("UPDATE rounds SET base_temperature = 4 WHERE round_index = 0")
+    assert "the base model answers, temperature 4.00 of round 0" in star_al(*arguments)[1]
+    [warm] = rows_of(tmp_path / "out.jsonl")
+    with sqlite3.connect(own_copy / "small.db") as database:
+        database.execute("UPDATE rounds SET base_temperature = NULL")
+    assert "the base model answers, no temperature yet" in star_al(*arguments)[1]
+    [plain] = rows_of(tmp_path / "out.jsonl")
+    assert warm["predicted"] == plain["predicted"]
+    assert 1 / 3 <= float(str(warm["confidence"])) < float(str(plain["confidence"]))
+
+
+@pytest.mark.parametrize("name", ["pool.jsonl", "link.jsonl", "texts.jsonl", "test.jsonl"])
+def test_no_output_is_written_over_the_campaign(star_al: StarAl, own_copy: Path, name: str) -> None:
+    config = write_campaign(own_copy, evaluation={"kind": "test", "path": "test.jsonl"})
+    (own_copy / "link.jsonl").symlink_to("small.db")
+    write_jsonl(own_copy / "texts.jsonl", [{"text": "the bank"}])
+    write_jsonl(own_copy / "test.jsonl", make_rows(3))
+    before = {path.name: path.read_bytes() for path in own_copy.iterdir() if path.is_file()}
+    commands = [["predict", config, "--in", own_copy / "texts.jsonl", "--out", own_copy / name]]
+    if name != "texts.jsonl":
+        commands += [["export", config, "--out", own_copy / name]]
+    for command in commands:
+        code, _, err = star_al(*command)
+        assert code == 2 and "would be written over" in err
+    assert {path.name: path.read_bytes() for path in own_copy.iterdir() if path.is_file()} == before
+
+
 def test_export_gives_human_labels_and_on_request_the_rest(
     star_al: StarAl, finished: Path, tmp_path: Path
 ) -> None:
@@ -210,6 +268,15 @@ def test_doctor_reports_a_bad_config_and_goes_on(star_al: StarAl, tmp_path: Path
     code, out, _ = star_al("doctor", tmp_path / "none.yaml")
     assert code == 2
     assert "✗ config" in out and "✓ disk" in out
+
+
+def test_doctor_reports_paths_that_cannot_be_looked_at(star_al: StarAl, tmp_path: Path) -> None:
+    long = "x" * 300
+    config = write_campaign(tmp_path, n=30, artefacts=f"{long}/artefacts", data__path=f"{long}.jsonl")
+    code, out, _ = star_al("doctor", config)
+    assert code == 2
+    assert "unexpected" not in out and "✗ artefacts" in out and "✗ data" in out
+    assert out.count("File name too long") >= 2
 
 
 def test_doctor_runs_without_a_campaign(star_al: StarAl) -> None:

@@ -72,7 +72,8 @@ def test_a_misspelt_key_is_named_with_its_neighbour(star_al: StarAl, tmp_path: P
 
 def test_looking_at_a_campaign_that_has_not_begun(star_al: StarAl, tmp_path: Path) -> None:
     config = write_campaign(tmp_path)
-    assert star_al("status", config)[0] == 3
+    code, _, err = star_al("status", config)
+    assert code == 3 and "has not been started; `star-al run" in err and "db upgrade" not in err
     assert not (tmp_path / "small.db").exists()
     assert star_al("db", "upgrade", config)[0] == 0
     code, _, err = star_al("status", config)
@@ -88,6 +89,31 @@ def test_init_leaves_a_file_that_is_there(star_al: StarAl, tmp_path: Path) -> No
     assert code == 2 and "--force" in err and out_file.read_text() == "mine"
     assert star_al(*arguments, "--force")[0] == 0
     assert "label" in out_file.read_text()
+
+
+def test_init_spares_its_data_and_writes_through_a_link(star_al: StarAl, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "pool.jsonl", make_rows(30))
+    before = data.read_bytes()
+    arguments = ["init", data, "--label-column", "label", "--force", "--out"]
+    (tmp_path / "same.yaml").symlink_to(data)
+    for out_file in (data, tmp_path / "same.yaml"):
+        code, _, err = star_al(*arguments, out_file)
+        assert code == 2 and "is the data, which would be written over" in err
+    assert data.read_bytes() == before
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "c.yaml").symlink_to(tmp_path / "sub" / "real.yaml")
+    assert star_al(*arguments, tmp_path / "c.yaml")[0] == 0
+    assert (tmp_path / "c.yaml").is_symlink() and (tmp_path / "sub" / "real.yaml").is_file()
+
+
+def test_init_spares_a_database_of_the_campaigns_name(star_al: StarAl, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "pool.jsonl", make_rows(30))
+    (tmp_path / "pool.db").write_bytes(b"precious")
+    code, _, err = star_al("init", data, "--label-column", "label", "--force", "--out", tmp_path / "pool.db")
+    assert code == 2 and "is the campaign's database" in err
+    assert (tmp_path / "pool.db").read_bytes() == b"precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pool.db", "pool.jsonl"]
 
 
 def test_init_writes_nothing_when_the_data_do_not_suit(star_al: StarAl, tmp_path: Path) -> None:
@@ -112,6 +138,23 @@ def test_db_check_notices_another_version(star_al: StarAl, tmp_path: Path) -> No
         database.execute("UPDATE alembic_version SET version_num = 'ffff'")
     code, _, err = star_al("db", "check", url)
     assert code == 3 and "ffff" in err
+    assert "Install a newer star_al" in err and "upgrade" not in err
+
+
+def test_db_check_tells_an_empty_database_to_upgrade(star_al: StarAl, tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "small.db").close()
+    (tmp_path / "small.db").touch()
+    code, out, err = star_al("db", "check", f"sqlite:///{tmp_path / 'small.db'}")
+    assert (code, out) == (3, "") and "star-al db upgrade" in err
+
+
+def test_db_check_lists_what_differs_at_the_same_version(star_al: StarAl, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'small.db'}"
+    star_al("db", "upgrade", url)
+    with sqlite3.connect(tmp_path / "small.db") as database:
+        database.execute("DROP VIEW round_history")
+    code, out, err = star_al("db", "check", url)
+    assert code == 3 and "the view round_history is missing" in out and "restore a backup" in err
 
 
 def test_no_password_in_a_message(star_al: StarAl) -> None:
@@ -134,8 +177,9 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(
         "star-al: internal error: RuntimeError: postgresql://me:***@host/x is broken; "
         "run with --debug for the traceback\n"
     )
-    code, _, err = star_al("--debug", "run", config)
-    assert code == 1 and "Traceback" in err and "s3cret" not in err
+    for arguments in (["--debug", "run", config], ["run", config, "--debug"], ["run", "--debug", config]):
+        code, _, err = star_al(*arguments)
+        assert code == 1 and "Traceback" in err and "s3cret" not in err
 
 
 def test_waiting_for_labels_is_code_6(
@@ -147,18 +191,34 @@ def test_waiting_for_labels_is_code_6(
     assert code == 6 and "3 queries are open" in out
 
 
-def test_a_closed_pipe_is_quiet() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-m", "star_al.cli.main", "--help"],
-        stdout=writer,
+def written_to(stdout: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "star_al.cli.main", *arguments],
+        stdout=stdout,
         stderr=subprocess.PIPE,
         cwd=CHECKOUT,
+        env=os.environ | environment,
         check=False,
     )
+
+
+@pytest.mark.parametrize("command", ["--help", "doctor"])
+def test_a_closed_pipe_is_quiet(command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = written_to(writer, command)
     os.close(writer)
     assert done.stderr == b"" and done.returncode == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [["--version"], ["run", "--help"]])
+def test_a_full_disk_behind_stdout_is_one_message(command: list[str], unbuffered: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = written_to(full.fileno(), *command, PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"star-al: standard output cannot be written (No space left on device)")
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_a_stream_without_greek_gets_question_marks(tmp_path: Path) -> None:
@@ -176,10 +236,10 @@ def test_a_stream_without_greek_gets_question_marks(tmp_path: Path) -> None:
     assert b"Labels: \xe9, ?." in done.stdout or b"Labels: ?, \xe9." in done.stdout
 
 
-def test_hostile_text_cannot_control_the_terminal(star_al: StarAl, tmp_path: Path) -> None:
+def test_hostile_text_cannot_control_the_terminal(star_al: StarAl, model: Path, tmp_path: Path) -> None:
     row = {"id": "1", "text": "x", "label": "\x1b]0;owned\x07\x1b[31mred[/red]\x00"}
     data = tmp_path / "pool.jsonl"
-    write_campaign(tmp_path, n=30)
+    write_campaign(tmp_path, n=30, model__name=str(model))
     data.write_text(json.dumps(row) + "\n")
     code, _, err = star_al("run", tmp_path / "campaign.yaml")
     assert code == 2

@@ -68,6 +68,19 @@ def test_a_data_set_counts_its_items_and_leaves_out_those_it_has(store: Store) -
     assert store.dataset_item_ids(begun.dataset_id) == ["a", "b", "c"]
 
 
+def test_of_equal_texts_the_first_label_is_kept(store: Store) -> None:
+    begun = begin(store)
+    first_page = [source("a", external_id="1"), source("b", "neg"), source("a", "pos"), source("a", "neg")]
+    assert store.add_items(begun.dataset_id, [*first_page, source("c"), source("d")]) == 4
+    later = [source("a", "neg"), source("b", "pos"), source("c", {"n": 1.0}, external_id="9"), source("e")]
+    assert store.add_items(begun.dataset_id, later) == 1
+    dataset = store.finish_dataset(begun.dataset_id, n_duplicates=5, n_empty=0)
+    made = store.create_campaign("one", dataset.dataset_id, {}, 7, held_out={}, test_dataset_id=None)
+    values = {item_id: label.value for item_id, label in store.labels(made.campaign_id).items()}
+    assert values == {"a": "pos", "b": "neg", "c": {"n": 1.0}}
+    assert store.items(made.campaign_id, ["a", "c"]) == [item("a", external_id="1"), item("c")]
+
+
 def test_pages_are_counted_together(store: Store) -> None:
     begun = begin(store)
     many = [source(f"i{number:05}") for number in range(10_050)]
@@ -201,7 +214,7 @@ def test_two_campaigns_over_the_same_data_know_nothing_of_each_other(store: Stor
 # -- more rows -----------------------------------------------------------------------------------------
 
 
-def test_rows_join_a_running_campaign_from_the_round_after_the_newest(store: Store) -> None:
+def test_rows_join_a_running_campaign_once_each(store: Store) -> None:
     campaign_id, lease = abc(store, tests=[source("t")])
     store.start_round(lease, a_round(0), [])
     added = store.extend_campaign(
@@ -210,7 +223,7 @@ def test_rows_join_a_running_campaign_from_the_round_after_the_newest(store: Sto
     assert added == 2
     assert store.pool_ids(campaign_id, 0) == ["a", "b", "c"]
     assert store.pool_ids(campaign_id, 1) == ["a", "b", "c", "d"]
-    assert store.labels(campaign_id) == {"e": Label("e", "pos", 1, "import")}
+    assert store.labels(campaign_id) == {"e": Label("e", "pos", 1, "import", 1)}
     assert store.items(campaign_id, ["d", "t"]) == [item("d"), item("t")]
     assert store.item_ids(campaign_id, Role.TEST) == ["t"]
     assert store.extend_campaign(campaign_id, [source("d")]) == 0
@@ -223,6 +236,60 @@ def test_rows_join_the_round_that_stopped_the_campaign_so_that_it_may_go_on(stor
     store.commit_step(lease, stopped, Event("decide", "stop", 0))
     store.extend_campaign(campaign_id, [source("d")])
     assert store.pool_ids(campaign_id, 0) == ["a", "b", "c", "d"]
+
+
+UNDECIDED = {RoundState.STARTED, RoundState.FITTED, RoundState.EVALUATED, RoundState.STOPPED}
+
+
+@pytest.mark.parametrize("newest", [0, 1, 2])
+@pytest.mark.parametrize("state", RoundState)
+def test_rows_join_the_first_round_that_has_not_used_its_pool(
+    store: Store, newest: int, state: RoundState
+) -> None:
+    campaign_id, lease = abc(store)
+    for index in range(newest + 1):
+        store.start_round(lease, a_round(index, state=RoundState.COLLECTED), [])
+    store.commit_step(lease, a_round(newest, state=state), EVENT)
+    store.extend_campaign(campaign_id, [source("d"), source("e", "pos"), source("c", "neg")])
+    joins_newest = state in UNDECIDED and (newest > 0 or state is RoundState.STOPPED)
+    joined = newest if joins_newest else newest + 1
+    for index in range(joined):
+        assert store.pool_ids(campaign_id, index) == ["a", "b", "c"]
+    assert store.pool_ids(campaign_id, joined) == store.pool_ids(campaign_id, joined + 1) == ["a", "b", "d"]
+    assert store.labels(campaign_id) == {
+        "c": Label("c", "neg", 1, "import", joined),
+        "e": Label("e", "pos", 1, "import", joined),
+    }
+
+
+def test_an_added_row_labels_an_item_of_the_pool_that_nobody_was_asked(store: Store) -> None:
+    tests, held_out = [source("t")], {"v": Role.AUDIT, "w": Role.CALIBRATION}
+    sources = [source(name) for name in "abcdvw"]
+    made = campaign(store, [*sources, source("e", "pos")], tests=tests, held_out=held_out)
+    campaign_id, lease = made.campaign_id, held(store, made)
+    store.add_labels(lease, [Label("b", "neg")])
+    store.start_round(lease, a_round(), [])
+    store.commit_step(lease, a_round(state=RoundState.PUSHED, asked=1), EVENT, queries=[query("c")])
+    before = store.labels(campaign_id)
+    first_pool = store.pool_ids(campaign_id, 0)
+    rows = [source(name, "neg" if name == "e" else "pos") for name in "bcdetvw"]
+    assert store.extend_campaign(campaign_id, [source("a"), source("d"), *rows, source("d", "neg")]) == 0
+    assert store.labels(campaign_id) == {**before, "d": Label("d", "pos", 1, "import", 1)}
+    assert store.pool_ids(campaign_id, 0) == first_pool == ["a", "b", "c", "d"]
+    assert store.pool_ids(campaign_id, 1) == ["a", "b"]
+    assert store.items(campaign_id, ["d", "t"]) == [item("d"), item("t")]
+    assert store.extend_campaign(campaign_id, [source("d", "neg"), source("f")]) == 1
+    assert len(store.label_versions(campaign_id, "d")) == 1
+
+
+def test_a_late_label_concerns_its_campaign_alone(store: Store) -> None:
+    one = campaign(store, [source("a")])
+    two = store.create_campaign("two", one.dataset_id, {}, 1, held_out={}, test_dataset_id=None)
+    assert store.extend_campaign(one.campaign_id, [source("a", "pos")]) == 0
+    assert store.labels(one.campaign_id) == {"a": Label("a", "pos", 1, "import", 0)}
+    assert store.pool_ids(one.campaign_id, 0) == []
+    assert store.labels(two.campaign_id) == {}
+    assert store.pool_ids(two.campaign_id, 0) == ["a"]
 
 
 def test_rows_join_before_the_first_round(store: Store) -> None:
@@ -683,15 +750,39 @@ def test_settling_labels_and_skips_closes_queries_once(store: Store) -> None:
     assert store.label_versions(campaign_id, "a") == [Label("a", "pos", 1, "annotator", 0)]
 
 
-def test_a_late_answer_to_a_closed_query_only_adds_a_version(store: Store) -> None:
+def test_a_late_answer_to_a_skipped_query_makes_it_labelled(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.add_queries(lease, [query("a"), query("b")], EVENT)
-    store.settle(lease, [("q-a-1", Label("a", "pos"))], ["q-b-1"])
-    store.settle(lease, [("q-a-1", Label("a", "neg")), ("q-b-1", Label("b", "pos"))], ["q-a-1"])
-    assert [label.value for label in store.label_versions(campaign_id, "a")] == ["pos", "neg"]
-    assert store.labels(campaign_id)["b"].value == "pos"
+    store.settle(lease, [], ["q-a-1", "q-b-1"])
+    for _ in range(2):
+        store.settle(lease, [("q-a-1", Label("a", "pos", round_index=0))], [])
+    assert store.label_versions(campaign_id, "a") == [Label("a", "pos", 1, "annotator", 0)]
     states = {one.item.item_id: one.state for one in store.queries(campaign_id)}
     assert states == {"a": QueryState.LABELLED, "b": QueryState.SKIPPED}
+
+
+def test_a_labelled_query_takes_corrections_and_no_skip(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_queries(lease, [query("a")], EVENT)
+    for value, skipped in (("pos", []), ("neg", ["q-a-1"]), ("neg", [])):
+        store.settle(lease, [("q-a-1", Label("a", value))], skipped)
+    store.settle(lease, [], ["q-a-1"])
+    assert [label.value for label in store.label_versions(campaign_id, "a")] == ["pos", "neg"]
+    assert store.queries(campaign_id) == [query("a", state=QueryState.LABELLED)]
+
+
+def test_open_queries_are_those_of_the_campaign_that_wait(store: Store) -> None:
+    campaign_id, lease = abc(store, held_out={"c": Role.AUDIT})
+    other = campaign(store, [source("a")], name="two")
+    assert (store.open_queries(campaign_id), store.count_open(campaign_id)) == ([], 0)
+    store.add_queries(held(store, other), [query("a")], EVENT)
+    audit, again = query("c", purpose=Role.AUDIT), query("a", 1, attempt=2, query_id="q-a-2")
+    store.add_queries(lease, [again, query("b", rank=2), query("a"), audit], EVENT)
+    assert store.open_queries(campaign_id) == [audit, query("a"), query("b", rank=2), again]
+    assert store.count_open(campaign_id) == 4
+    store.settle(lease, [("q-a-1", Label("a", "pos"))], ["q-b-1"])
+    assert store.open_queries(campaign_id) == [audit, again]
+    assert (store.count_open(campaign_id), store.count_open(other.campaign_id)) == (2, 1)
 
 
 def test_settling_an_unknown_query_writes_nothing(store: Store) -> None:

@@ -12,7 +12,7 @@ from star_al.artefacts import ArtefactFolder
 from star_al.config import CampaignFile
 from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.errors import DataError
-from star_al.replay import replay_round
+from star_al.replay import find_round, replay_round
 from star_al.task import ClosedTask
 from star_al.types import Label, QueryState, Role, RoundState
 from support.campaigns import make_rows, write_campaign, write_jsonl
@@ -230,7 +230,7 @@ def test_replay_agrees_also_after_a_label_was_corrected(tmp_path: Path) -> None:
     other = "tech" if label.value != "tech" else "sport"
     world.store.add_labels(world.lease(), [Label(label.item_id, other, source="correction")])
     for round_index in (0, 1, 2):
-        replay = replay_round(world.parts(None), round_index)
+        replay = replay_round(world.parts(None), find_round(world.store, world.campaign, round_index))
         assert replay.same_batch and replay.same_adapter in (None, True), replay
 
 
@@ -238,9 +238,9 @@ def test_replay_of_a_round_that_asked_nothing_says_so(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     with pytest.raises(DataError, match="asked nothing"):
-        replay_round(world.parts(None), 3)
+        replay_round(world.parts(None), find_round(world.store, world.campaign, 3))
     with pytest.raises(DataError, match="no round 9"):
-        replay_round(world.parts(None), 9)
+        find_round(world.store, world.campaign, 9)
 
 
 def test_candidates_limit_what_is_scored(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from star_al.config import CampaignSpec
-from star_al.errors import ModelError
+from star_al.errors import ConfigError, ModelError
 from star_al.models.adapter_file import load_adapter
 from star_al.models.batching import make_batch
 from star_al.models.learner import LoraLearner
@@ -25,7 +25,7 @@ from star_al.models.posterior.mc_dropout import McDropout, keep_mask
 from star_al.models.train import learning_rate_factor, parameter_groups
 from star_al.task import ClosedTask
 from star_al.types import Item
-from support.tiny_model import ARCHITECTURES, build_tiny_model
+from support.tiny_model import ARCHITECTURES, build_tiny_model, build_tokenizer
 
 LABELS = ("sport", "sports", "tech", "politics")  # the first begins the second; all have several tokens
 WORDS = {
@@ -153,6 +153,68 @@ def test_truncated_items_are_counted_once(model: Path) -> None:
     one.base_predict([long, *items(3)], ignore)
     one.base_predict([long], ignore)
     assert one.truncated == 1
+
+
+@pytest.mark.parametrize("answer", ["letter", "text"])
+def test_options_longer_than_the_model_reads_are_cut_and_counted(model: Path, answer: str) -> None:
+    task = {"kind": "multiple_choice", "labels": (), "answer": answer, "contextual_calibration": True}
+    one = learner(model, task=task)
+    long = Item("long", "Which?", ("market " * 500, "yes", "rates " * 400))
+    base = one.base_predict([Item("short", "Which?", ("yes", "no")), long], ignore)
+    assert np.isfinite(base[1].log_probs_C).all() and base[1].log_probs_C.shape == (3,)
+    assert one.truncated == 1
+
+
+def test_check_accepts_what_works(model: Path) -> None:
+    one = learner(model, adapter={"target_modules": ["q_proj", "down_proj"]})
+    before = torch.random.get_rng_state()
+    one.check()
+    assert {"model", "readout"} <= vars(one.backbone).keys()  # loaded
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"adapter": {"target_modules": ["q_proj", "v_prj"]}}, "'v_prj' is no layer.*mean 'v_proj'.*q_proj"),
+        ({"task": {"template": "no field"}}, r"\{text\} must occur once"),
+        (
+            {"task": {"kind": "multiple_choice", "labels": (), "instruction": "word " * 200}},
+            "tokens, 120 fit",
+        ),
+        ({"task": {"instruction": "word " * 200}}, "tokens, 120 fit"),
+    ],
+)
+def test_check_refuses(model: Path, sections: dict[str, Any], message: str) -> None:
+    with pytest.raises((ModelError, ConfigError), match=message):
+        learner(model, **sections).check()
+
+
+def test_check_refuses_a_chat_template_that_fails_and_damaged_weights(tmp_path: Path) -> None:
+    folder = build_tiny_model(tmp_path / "m")
+    template = folder / "chat_template.jinja"
+    usable = template.read_text()
+    template.write_text("{{ raise_exception('no') }}")
+    with pytest.raises(ModelError, match="chat template cannot be used"):
+        learner(folder).check()
+    template.write_text(usable)
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        learner(folder).check()
+
+
+def test_check_refuses_verbalisers_that_are_the_same_to_the_tokenizer(tmp_path: Path) -> None:
+    from tokenizers import normalizers
+
+    folder = build_tiny_model(tmp_path / "m")
+    tokenizer = build_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFD(), normalizers.StripAccents()]
+    )
+    tokenizer.save_pretrained(folder)
+    labels = [{"name": "x", "verbaliser": "cafe"}, {"name": "y", "verbaliser": "caf\u00e9"}]
+    with pytest.raises(ModelError, match="'cafe' and 'caf\u00e9' are the same to the tokenizer"):
+        learner(folder, task={"labels": labels}).check()
 
 
 def test_base_key(model: Path, tmp_path: Path) -> None:

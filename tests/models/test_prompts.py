@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, tzinfo
 from typing import Any
 
 import pytest
@@ -132,9 +133,67 @@ def test_no_room_for_text() -> None:
         prompt_format(max_tokens=30)
 
 
-def test_no_room_for_options_names_the_item() -> None:
-    with pytest.raises(ModelError, match="item row7: the prompt without any text"):
-        choice_format(max_tokens=90).encode(item(options=("long " * 100, "b"), external_id="row7"))
+@pytest.mark.parametrize("answer", ["letter", "text"])
+def test_options_are_cut_once_the_text_is_gone(answer: str) -> None:
+    long, longer = "long " * 100, "rates " * 200
+    form = choice_format(max_tokens=90, answer=answer)
+    prompt = form.encode(item("secret", options=(long, "the bank", longer)))
+    text = CHAT.decode(prompt.tokens)
+    assert prompt.truncated and len(prompt.labels) == 3
+    assert 88 <= len(prompt.tokens) <= 90  # one more token for each long option would not fit
+    assert "secret" not in text and text.endswith("<|im_end|>\n<|im_start|>assistant\n")
+    first, short, third = text.split("Options:\n")[1].split("<|im_end|>")[0].split("\n")
+    assert f"A. {long}".startswith(first) and f"C. {longer}".startswith(third) and short == "B. the bank"
+    assert len(first) > 10 and abs(len(CHAT(first).input_ids) - len(CHAT(third).input_ids)) <= 1
+
+
+def test_cut_options_answer_with_what_is_shown_of_them() -> None:
+    labels = choice_format(max_tokens=90, answer="text").encode(item(options=("rates " * 200, "b"))).labels
+    cut, whole = (CHAT.decode(label) for label in labels)
+    assert "rates rates" in cut and cut != "rates " * 200 and whole == "b"
+    assert len(labels[0]) < 90
+
+
+def test_long_options_that_are_not_shown_leave_room_in_the_context() -> None:
+    form = choice_format(answer="text", template="{text}", context=100)
+    prompt = form.encode(item(options=("rates " * 200, "the bank")))
+    assert prompt.truncated and len(prompt.tokens) + len(prompt.labels[0]) == 100
+    assert CHAT.decode(prompt.labels[1]) == "the bank"
+
+
+def test_options_that_differ_beyond_the_cut_are_equal_labels() -> None:
+    options = ("rates " * 200 + "x", "rates " * 200 + "y")
+    labels = choice_format(max_tokens=90, answer="text").encode(item(options=options)).labels
+    assert labels[0] == labels[1]
+
+
+@pytest.mark.parametrize("spare", [-1, 0, 1])
+def test_options_are_cut_only_if_they_do_not_fit(spare: int) -> None:
+    one = item("", options=("long " * 10, "b"))
+    size = len(choice_format().encode(one).tokens)
+    prompt = choice_format(max_tokens=size + spare).encode(one)
+    assert prompt.truncated == (spare < 0)
+    assert (prompt.tokens == choice_format().encode(one).tokens) == (spare >= 0)
+
+
+def test_the_text_goes_before_any_option() -> None:
+    options = ("long " * 10, "b")
+    size = len(choice_format().encode(item("", options=options)).tokens)
+    prompt = choice_format(max_tokens=size + 2).encode(item("market " * 9, options=options))
+    assert prompt.truncated and len(prompt.tokens) == size + 2
+    assert "A. " + "long " * 10 + "\nB. b" in CHAT.decode(prompt.tokens)
+
+
+def test_a_huge_option_is_cut_before_it_is_tokenised() -> None:
+    prompt = choice_format(max_tokens=90).encode(item(options=("The market fell. " * 1_000_000, "b")))
+    assert prompt.truncated and len(prompt.tokens) <= 90
+
+
+def test_no_room_for_the_names_of_options() -> None:
+    with pytest.raises(ModelError, match=r"^the prompt without any text and options has \d+ tokens, 30 fit"):
+        choice_format(max_tokens=30)
+    with pytest.raises(ModelError, match="item row7: the prompt without any text and options"):
+        choice_format(max_tokens=90).encode(item(options=("x",) * 26, external_id="row7"))
 
 
 @pytest.mark.parametrize("template", ["no field", "{text} {text}"])
@@ -242,3 +301,56 @@ def test_key_follows_whatever_changes_the_prompt() -> None:
     ]
     assert len({form.key for form in variants}) == len(variants)
     assert prompt_format().key == prompt_format().key
+
+
+class _Tomorrow(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> _Tomorrow:
+        return cls(2031, 7, 8, tzinfo=tz)
+
+
+DATED = {
+    "clock": "{% set today = strftime_now('%d %B %Y') %}",
+    "guarded clock": "{% set today = 'never' %}{% if strftime_now is defined %}"
+    "{% set today = strftime_now('%d %b %Y') %}{% endif %}",
+    "clock in a macro": "{% macro day() %}{{ strftime_now('%d') }}{% endmacro %}{% set today = day() %}",
+    "date_string": "{% if not date_string is defined %}{% set date_string = strftime_now('%Y') %}{% endif %}"
+    "{% set today = date_string %}",
+}
+
+
+@pytest.mark.parametrize("beginning", DATED.values(), ids=DATED)
+def test_templates_that_print_the_date_give_the_same_prompt_tomorrow(
+    beginning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dated() -> tuple[str, PromptFormat, str]:
+        tokenizer = build_tokenizer()
+        tokenizer.chat_template = beginning + "Today: {{ today }}\n" + tokenizer.chat_template
+        form = prompt_format(tokenizer)
+        messages = [{"role": "user", "content": "x"}]
+        return tokenizer.apply_chat_template(messages, tokenize=False), form, shown(form, item(), tokenizer)
+
+    raw, form, text = dated()
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", _Tomorrow)
+    raw_tomorrow, form_tomorrow, text_tomorrow = dated()
+    assert raw != raw_tomorrow  # the clock did change
+    assert form.key == form_tomorrow.key and text == text_tomorrow
+    assert text.startswith("Today: 01 January 2025\n<|im_start|>system\nClassify")
+
+
+def test_the_fixed_date_changes_no_other_template() -> None:
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = "\n\n  x\n" + tokenizer.chat_template
+    form = prompt_format(tokenizer, instruction="")
+    own = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Text:\nThe film won"}], tokenize=False, add_generation_prompt=True
+    )
+    assert shown(form, item(), tokenizer) == own and own.startswith("\n\n  x\n")
+
+
+@pytest.mark.parametrize("fault", ["{{ raise_exception('no') }}", "{% if %}", "{{ 1 + 'a' }}"])
+def test_a_chat_template_that_cannot_be_used(fault: str) -> None:
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = fault
+    with pytest.raises(ModelError, match=r"chat template cannot be used.*chat_template: false"):
+        prompt_format(tokenizer)

@@ -36,14 +36,14 @@ def main(arguments: list[str]) -> None:
 
 
 def _use_numpy_learner() -> None:
-    from star_al.app import compose
+    from star_al.app import compose, running
     from star_al.task import ClosedTask
     from support.numpy_learner import NumpyLearner
 
-    def numpy_learner(file: Any, rounds: Any) -> NumpyLearner:
-        return NumpyLearner(ClosedTask(file.spec.task), file.spec.posterior.samples)
+    def numpy_learner(file: Any, spec: Any, rounds: Any) -> NumpyLearner:
+        return NumpyLearner(ClosedTask(spec.task), spec.posterior.samples)
 
-    compose.open_learner = numpy_learner
+    compose.open_learner = running.open_learner = numpy_learner
 
 
 def _signalling(

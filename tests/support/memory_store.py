@@ -138,7 +138,7 @@ class MemoryStore(Store):
         stored = self._items[dataset_id]
         before = len(stored)
         for source in items:
-            stored.setdefault(source.item.item_id, _stored_item(source))
+            _store_item(stored, source)
         return len(stored) - before
 
     @_locked
@@ -207,16 +207,15 @@ class MemoryStore(Store):
     @_locked
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
         state = self._state(campaign_id)
-        from_round = max(state.rounds, default=-1) + 1
-        if from_round and self.rounds(campaign_id)[-1].state is RoundState.STOPPED:
-            from_round -= 1
-        new: dict[str, _Member] = {}
+        from_round = _extensible_round(state)
+        added: dict[str, SourceItem] = {}
         for source in items:
-            if source.item.item_id not in state.members:
-                new.setdefault(source.item.item_id, _Member(_stored_item(source), Role.POOL, from_round))
-        state.members.update(new)
-        _import_labels(state, new)
-        return len(new)
+            _store_item(added, source)
+        before = len(state.members)
+        for item_id, source in added.items():
+            state.members.setdefault(item_id, _Member(source, Role.POOL, from_round))
+        _import_late_labels(state, added, from_round)
+        return len(state.members) - before
 
     # -- lease -----------------------------------------------------------------------------------------
 
@@ -255,7 +254,9 @@ class MemoryStore(Store):
         state = self._state(campaign_id)
         asked = {one.item.item_id for one in state.queries.values() if one.round_index < round_index}
         imported = {
-            key for key, versions in state.labels.items() if any(v.source == "import" for v in versions)
+            item_id
+            for item_id, versions in state.labels.items()
+            if any(one.source == "import" and (one.round_index or 0) <= round_index for one in versions)
         }
         joined = {key for key, member in state.members.items() if member.from_round <= round_index}
         return sorted((joined & set(self.item_ids(campaign_id, Role.POOL))) - asked - imported)
@@ -381,6 +382,14 @@ class MemoryStore(Store):
         return sorted(chosen, key=lambda one: (one.round_index, one.purpose, one.rank, one.query_id))
 
     @_locked
+    def open_queries(self, campaign_id: int) -> list[Query]:
+        return [one for one in self.queries(campaign_id) if one.state is QueryState.OPEN]
+
+    @_locked
+    def count_open(self, campaign_id: int) -> int:
+        return len(self.open_queries(campaign_id))
+
+    @_locked
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
         state = self._held(lease)
         _require_queries(state, [task.query_id for task in tasks])
@@ -450,6 +459,30 @@ def _stored_item(source: SourceItem) -> SourceItem:
     return SourceItem(item, _copied(source.given_label))
 
 
+def _store_item(stored: dict[str, SourceItem], source: SourceItem) -> None:
+    """Keep the first item of an id, and the first label."""
+    new = _stored_item(source)
+    first = stored.setdefault(new.item.item_id, new)
+    if first.given_label is None:
+        stored[new.item.item_id] = replace(first, given_label=new.given_label)
+
+
+def _extensible_round(state: _State) -> int:
+    if not state.rounds:
+        return 0
+    newest = max(state.rounds)
+    undecided = {RoundState.STARTED, RoundState.FITTED, RoundState.EVALUATED} if newest else set()
+    return newest if state.rounds[newest].state in undecided | {RoundState.STOPPED} else newest + 1
+
+
+def _import_late_labels(state: _State, added: Mapping[str, SourceItem], from_round: int) -> None:
+    asked = {query.item.item_id for query in state.queries.values()}
+    for item_id, source in added.items():
+        open_to_it = state.members[item_id].role is Role.POOL and item_id not in asked | state.labels.keys()
+        if source.given_label is not None and open_to_it:
+            state.labels[item_id] = [Label(item_id, source.given_label, 1, "import", from_round)]
+
+
 def _import_labels(state: _State, members: Mapping[str, _Member]) -> None:
     for item_id, member in members.items():
         if member.source.given_label is not None:
@@ -501,7 +534,7 @@ def _replace_queries(state: _State, round_index: int, queries: Sequence[Query]) 
 
 def _close(state: _State, query_id: str, ending: QueryState) -> None:
     query = state.queries[query_id]
-    if query.state is QueryState.OPEN:
+    if query.state is not QueryState.LABELLED:
         state.queries[query_id] = replace(query, state=ending)
 
 

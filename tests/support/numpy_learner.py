@@ -31,6 +31,9 @@ class NumpyLearner:
     def truncated(self) -> int:
         return 0
 
+    def check(self) -> None:
+        pass  # nothing to load, and every task works
+
     def versions(self) -> JsonObject:
         return {"learner": "numpy", "device": "cpu", "dtype": "float64"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from star_al.config import (
     CampaignSpec,
@@ -54,9 +55,9 @@ def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
 
 
 def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
-    spec = load(tmp_path, MINIMAL + "seed: 7\nstopping: {max_labels: 100}\n")
+    spec = load(tmp_path, MINIMAL + "seed: 7\nstopping: {max_labels: 400}\n")
     assert CampaignSpec.model_validate(spec.model_dump(mode="json")) == spec
-    assert changed_fields(spec.model_dump(mode="json"), spec.model_dump(mode="json")) == []
+    assert changed_fields(spec.model_dump(mode="json"), spec, trained=True) == []
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,30 @@ def test_a_password_comes_from_the_environment_alone(tmp_path: Path, monkeypatch
     assert "secret" not in str(file.spec.model_dump())
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:secret@host/db", "postgresql+psycopg://:secret@h/d"])
+def test_a_password_may_hold_any_character_and_never_reaches_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = "p@s/s#w%41&x?y=z"
+    monkeypatch.setenv("STAR_AL_PW", password)
+    for written in ("postgresql://u:${STAR_AL_PW}@host/db", "postgresql://u@host/db?password=${STAR_AL_PW}"):
+        (tmp_path / "c.yaml").write_text(MINIMAL + f"database: {{url: '{written}'}}\n")
+        url = make_url(load_campaign(tmp_path / "c.yaml").database_url)
+        assert (url.host, url.database) == ("host", "db")
+        assert password in (url.password, url.query.get("password"))
+    monkeypatch.setenv("STAR_AL_URL", "postgresql://u:secret@host/db")
+    (tmp_path / "c.yaml").write_text(MINIMAL + "database: {url: '${STAR_AL_URL}'}\n")
+    assert load_campaign(tmp_path / "c.yaml").database_url == "postgresql://u:secret@host/db"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:secret@host/db",
+        "postgresql+psycopg://:secret@h/d",
+        "postgresql://host/db?PASSWORD=secret",
+        "postgresql://host/db?sslpassword=secret",
+    ],
+)
 def test_a_password_in_clear_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
     message = refusal(tmp_path, MINIMAL + f"database: {{url: '{url}'}}\n")
     assert "password in clear" in message
@@ -183,21 +207,45 @@ def test_a_password_in_clear_is_refused_and_not_repeated(tmp_path: Path, url: st
     assert DatabaseSpec(url="postgresql://user@host/db").url
 
 
+def test_a_label_budget_that_the_held_out_items_use_up_is_refused(tmp_path: Path) -> None:
+    assert "no label to train on" in refusal(tmp_path, MINIMAL + "stopping: {max_labels: 130}\n")
+
+
+def test_yaml_merges_work_and_endless_nesting_is_told(tmp_path: Path) -> None:
+    merged = MINIMAL + "stopping: &rules {max_labels: 400}\nadapter: {<<: {rank: 4}, alpha: 8}\n"
+    assert load(tmp_path, merged).adapter.rank == 4
+    assert "not valid YAML" in refusal(tmp_path, "{" * 5000)
+
+
 # -- changes of a running campaign ---------------------------------------------------------------------
 
 
 def test_only_what_a_running_campaign_may_change_is_free(tmp_path: Path) -> None:
     stored = load(tmp_path, MINIMAL).model_dump(mode="json")
-    free = "stopping: {max_labels: 9}\nacquisition: {batch_size: 3}\ndatabase: {lease_seconds: 5}\n"
-    assert changed_fields(stored, load(tmp_path, MINIMAL + free).model_dump(mode="json")) == []
+    free = "stopping: {max_labels: 900}\nacquisition: {batch_size: 3}\ndatabase: {lease_seconds: 5}\n"
+    assert changed_fields(stored, load(tmp_path, MINIMAL + free), trained=True) == []
     fixed = "seed: 5\nacquisition: {measure: margin, batch: {kind: power}}\n"
-    assert changed_fields(stored, load(tmp_path, MINIMAL + fixed).model_dump(mode="json")) == [
+    assert changed_fields(stored, load(tmp_path, MINIMAL + fixed), trained=True) == [
         "acquisition.batch.kind",
         "acquisition.measure",
         "seed",
     ]
     relabelled = MINIMAL.replace("business", "politics")
-    assert changed_fields(stored, load(tmp_path, relabelled).model_dump(mode="json")) == ["task.labels"]
+    assert changed_fields(stored, load(tmp_path, relabelled), trained=True) == ["task.labels"]
+
+
+def test_training_settings_are_free_until_an_adapter_is_trained(tmp_path: Path) -> None:
+    stored = load(tmp_path, MINIMAL).model_dump(mode="json")
+    slower = load(tmp_path, MINIMAL + "adapter: {learning_rate: 1.0e-5}\n")
+    assert changed_fields(stored, slower, trained=False) == []
+    assert changed_fields(stored, slower, trained=True) == ["adapter.learning_rate"]
+
+
+def test_a_setting_that_an_older_version_did_not_know_has_its_default(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL)
+    stored = spec.model_dump(mode="json")
+    del stored["adapter"]["min_steps"]
+    assert changed_fields(stored, spec, trained=True) == []
 
 
 def test_labels_are_compared_without_case_and_spacing() -> None:

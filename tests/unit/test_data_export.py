@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from star_al.config import DataSpec, OptionsPattern, TaskSpec
-from star_al.data.export import ModelAnswer, check_suffix, export_rows, write_rows
+from star_al.data.export import ModelAnswer, check_out, check_suffix, export_rows, write_rows
 from star_al.data.items import ImportCounts, read_items
 from star_al.data.source import DataSource, locate
 from star_al.errors import DataError, StoreError
@@ -150,3 +151,33 @@ def test_an_unknown_suffix_or_folder_is_one_message(tmp_path: Path) -> None:
         check_suffix(tmp_path / "out.xlsx")
     with pytest.raises(StoreError, match=r"absent/out\.csv: cannot be written \(No such file"):
         write_rows(tmp_path / "absent" / "out.csv", [])
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "shared" / "real.csv")
+    for rows in ([{"a": 1}], [{"a": 2}]):  # a link to nothing yet, then one to a file
+        write_rows(tmp_path / "out.csv", rows)
+        assert (tmp_path / "out.csv").is_symlink()
+        assert (tmp_path / "shared" / "real.csv").read_text().split() == ["a", str(rows[0]["a"])]
+
+
+def test_what_is_no_regular_file_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "pipe.csv")
+    with pytest.raises(StoreError, match=r"link\.csv: is no regular file"):
+        write_rows(tmp_path / "link.csv", [{"a": 1}])
+    assert (tmp_path / "pipe.csv").is_fifo()
+
+
+def test_a_file_to_keep_is_known_by_whatever_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept, saved = tmp_path / "data.csv", tmp_path / "saved"
+    kept.write_text("text\n")
+    saved.mkdir()
+    Path("link.csv").symlink_to(kept)
+    Path("hard.csv").hardlink_to(kept)
+    for name in ("data.csv", "saved/../data.csv", "link.csv", "hard.csv", "saved/data.csv"):
+        with pytest.raises(DataError, match="is the data, which would be written over"):
+            check_out(Path(name), {"nothing": None, "the data": saved if name == "saved/data.csv" else kept})
+    check_out(Path("other.csv"), {"the data": kept, "the folder": saved})

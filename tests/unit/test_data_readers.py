@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from star_al.data.readers import read_rows
-from star_al.data.source import Table, locate
+from star_al.data.source import Table, locate, locate_here
 from star_al.errors import DataError
 
 ROWS = [{"text": "a, “quoted” “b”\nsecond line", "n": "1"}, {"text": "emoji 🐙\u2028after", "n": "2"}]
@@ -130,6 +130,18 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_path_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="no such file"):
         locate(name, tmp_path)
+
+
+def test_a_missing_path_is_told_what_it_is_relative_to(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Paths are relative to the campaign file"):
+        locate("absent.csv", tmp_path)
+    with pytest.raises(DataError, match="Paths are relative to the current folder"):
+        locate_here("absent.csv")
+
+
+def test_a_path_that_cannot_be_looked_up_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be looked up \(File name too long\)"):
+        locate("x" * 300 + ".csv", tmp_path)
 
 
 def test_what_is_no_path_is_a_hub_name_unless_it_exists(tmp_path: Path) -> None:

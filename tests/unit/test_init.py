@@ -109,6 +109,9 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
         ({"labels": ["p", "q"]}, ConfigError, "no column is filled"),
         ({"labels": ["x", "y"], "label_column": "topic"}, DataError, "holds 'z', not among the labels x, y"),
         ({"labels": ["x", "X", "y", "z"]}, ConfigError, "'x' and 'X' are equal"),
+        ({"labels": ["x"]}, ConfigError, "gives 1 label(s); two labels are needed"),
+        ({"labels": []}, ConfigError, "gives 0 label(s); two labels are needed"),
+        ({"label_column": "topic", "text_column": "topic"}, ConfigError, "cannot be both text and label"),
         ({"label_column": "one"}, DataError, "column 'one' holds 1 label(s)"),
         ({"label_column": "many"}, DataError, "more than 100 values, or values that are no labels"),
         ({"options": ["many"]}, ConfigError, "no column is filled"),
@@ -128,6 +131,37 @@ def test_more_than_a_hundred_labels_are_none(here: Path) -> None:
     name = data(here / "d.jsonl", [{"text": "t", "y": f"label {n}"} for n in range(101)])
     with pytest.raises(DataError, match="more than 100 values"):
         propose_campaign(Wish(name, "m", label_column="y"), here)
+
+
+def test_a_column_of_names_is_no_column_of_labels(here: Path) -> None:
+    rows = [{"text": "t", "who": f"name {n}", "y": f"label {n // 2}"} for n in range(24)]
+    name = data(here / "d.jsonl", rows)
+    with pytest.raises(
+        DataError, match="'who' holds 24 different values in 24 rows, which are hardly labels"
+    ):
+        propose_campaign(Wish(name, "m", label_column="who"), here)
+    assert "label 11" in propose_campaign(Wish(name, "m", label_column="y"), here)
+
+
+@pytest.mark.parametrize(
+    ("labels", "topics", "told"),
+    [
+        (["x", "Y", "sprot"], "xyxy", ["d.jsonl: no row has the label 'sprot' in column 'topic'."]),
+        (
+            None,
+            "xy",
+            ["d.jsonl: no two rows have the same label in column 'topic'. Is it the column of labels?"],
+        ),
+        (None, "xyx", []),
+    ],
+)
+def test_what_looks_like_a_slip_is_told(
+    here: Path, labels: list[str] | None, topics: str, told: list
+) -> None:
+    name = data(here / "d.jsonl", [{"text": "t", "topic": topic} for topic in topics])
+    notes: list[str] = []
+    propose_campaign(Wish(name, "m", labels=labels, label_column="topic"), here, notes.append)
+    assert notes == told
 
 
 def test_every_setting_has_a_comment_and_no_comment_is_left_over() -> None:

@@ -1,0 +1,133 @@
+"""Answers that come late, are corrected, or cannot be read; artefacts that are lost; another base model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from star_al.annotators.oracle import Oracle
+from star_al.errors import ModelError
+from star_al.loop import Loop, Outcome
+from star_al.types import Annotation, ExternalTask, Poll, Query, QueryState, Role, RoundState
+from support.world import World
+
+
+class People:
+    """The oracle's answers, and then what a test adds: revisions and answers of its own."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.instead: dict[str, object] = {}  # item id → another answer
+        self.later: list[Annotation] = []
+
+    def ensure(self, queries: Sequence[Query]) -> tuple[ExternalTask, ...]:
+        return self.oracle.ensure(queries)
+
+    def poll(self, cursor: str | None) -> Poll:
+        poll = self.oracle.poll(cursor)
+        items = {query.query_id: query.item.item_id for query in self.oracle_queries()}
+        answers = [
+            replace(each, value=self.instead[items[each.query_id]])  # type: ignore[arg-type]
+            if items.get(each.query_id) in self.instead
+            else each
+            for each in poll.annotations
+        ]
+        later, self.later = self.later, []
+        return Poll((*answers, *later), poll.cursor)
+
+    def oracle_queries(self) -> list[Query]:
+        return self.world.store.queries(self.world.campaign_id)
+
+    world: World
+
+
+def run(world: World, people: People, max_rounds: int | None = None) -> Outcome:
+    lease = world.lease()
+    people.world = world
+    parts = replace(world.parts(lease), annotator=people)
+    return Loop(parts, lease).run(max_rounds)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def people(world: World) -> People:
+    return People(Oracle(world.file.spec.annotator, world.parts(None).task, world.campaign.seed))
+
+
+def test_a_corrected_answer_becomes_a_new_version_and_leaves_the_old_snapshot(
+    world: World, people: People
+) -> None:
+    run(world, people, max_rounds=2)
+    query = world.asked()[0]
+    before = world.store.labels(world.campaign_id)[query.item.item_id]
+    other = "tech" if before.value != "tech" else "sport"
+    people.later = [Annotation(f"oracle-{query.query_id}", query.query_id, other, revision=2)]
+    run(world, people, max_rounds=1)
+    versions = world.store.label_versions(world.campaign_id, query.item.item_id)
+    assert [(label.version, label.value) for label in versions] == [(1, before.value), (2, other)]
+    trained = {label.item_id: label.value for label in world.store.training_labels(world.campaign_id, 1)}
+    assert trained[query.item.item_id] == before.value
+
+
+def test_a_late_answer_to_a_skipped_query_counts(tmp_path: Path) -> None:
+    world = World(tmp_path, annotator={"kind": "oracle", "gold": "label", "skips": 0.5})
+    people = People(Oracle(world.file.spec.annotator, world.parts(None).task, world.campaign.seed))
+    run(world, people, max_rounds=2)
+    query = next(query for query in world.asked() if query.state is QueryState.SKIPPED)
+    people.later = [Annotation("late", query.query_id, query.item.fields["label"])]
+    run(world, people, max_rounds=1)
+    assert query.item.item_id in world.store.labels(world.campaign_id, Role.POOL)
+
+
+def test_an_answer_outside_the_label_set_is_told_and_waits_for_a_better_one(
+    world: World, people: People
+) -> None:
+    run(world, people, max_rounds=1)
+    ranking_free = [i for i in world.store.pool_ids(world.campaign_id, 1)]
+    people.instead = dict.fromkeys(ranking_free, "cricket")
+    outcome = run(world, people, max_rounds=1)
+    assert outcome.kind == "waiting"
+    assert any("cricket" in line for line in world.progress.said)
+    assert world.store.rounds(world.campaign_id)[-1].state is RoundState.PUSHED
+    waiting = world.store.queries(world.campaign_id, 1)
+    people.later = [
+        Annotation(f"oracle-{query.query_id}", query.query_id, query.item.fields["label"], revision=2)
+        for query in waiting
+    ]
+    assert run(world, people, max_rounds=1).kind == "paused"
+    assert {query.state for query in world.store.queries(world.campaign_id, 1)} == {QueryState.LABELLED}
+
+
+@pytest.mark.parametrize("lost", ["adapters", "scores"])
+def test_a_lost_artefact_of_an_unfinished_round_is_made_again(
+    lost: str, world: World, people: People, tmp_path: Path
+) -> None:
+    unbroken = World(tmp_path / "unbroken")
+    unbroken.run()
+    run(world, people, max_rounds=1)
+    lease = world.lease()
+    loop = Loop(world.parts(lease), lease)
+    round_ = loop._start_round(1)
+    for step in (loop.fit, loop.evaluate, loop.decide, loop.score):
+        round_ = step(round_)
+    shutil.rmtree(world.file.artefact_folder / lost)
+    run(world, people)
+    asked = [[query.item.item_id for query in each.asked()] for each in (world, unbroken)]
+    assert asked[0] == asked[1]
+
+
+def test_a_campaign_does_not_go_on_with_another_base_model(
+    world: World, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(world, people, max_rounds=1)
+    monkeypatch.setattr(type(world.learner), "base_key", "another")
+    with pytest.raises(ModelError, match="not that of round 0"):
+        run(world, people)
