@@ -83,7 +83,7 @@ class Label:
     value: JsonValue
     version: int = 1
     source: str = "annotator"  # import | annotator | correction
-    round_index: int | None = None  # the round that asked for it
+    round_index: int | None = None  # the round that asked for it; of an added row, the first it counts for
 
 
 @dataclass(frozen=True, slots=True)

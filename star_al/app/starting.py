@@ -10,7 +10,15 @@ from pathlib import Path
 from star_al import rng
 from star_al.app.compose import reading
 from star_al.config import CampaignFile, CampaignSpec
-from star_al.data import DataSource, ImportCounts, data_source, locate, read_items, source_of, test_source
+from star_al.data import (
+    DataSource,
+    ImportCounts,
+    data_source,
+    locate_here,
+    read_items,
+    source_of,
+    test_source,
+)
 from star_al.errors import DataError
 from star_al.heartbeat import is_dead, owner_name
 from star_al.ports import Advance, Progress, Store
@@ -72,7 +80,7 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
     """
     with reading(file) as (store, campaign):
         spec = CampaignSpec.model_validate(campaign.config)
-        source = source_of(locate(path, Path.cwd()), spec, gold=spec.annotator.gold)
+        source = source_of(locate_here(path), spec, gold=spec.annotator.gold)
         counts = ImportCounts()
         with progress.task(f"Reading {path}", None) as advance:
             items = _counted(read_items(source, ClosedTask(spec.task), counts), advance)

@@ -41,8 +41,7 @@ _PLAIN_TAILS = {
     ("multiple_choice", "text"): "\n\nAnswer:",
 }
 _FIELDS = ("text", "labels", "options")
-_DATE = "01 January 2025"
-_FIXED_CLOCK = "{% macro strftime_now(format) %}" + _DATE + "{% endmacro +%}"
+_FIXED_CLOCK = "{% macro strftime_now(format) %}01 January 2025{% endmacro +%}"
 """Put before a chat template that may print today's date: a prompt must be the same tomorrow."""
 
 _CHARACTERS_A_TOKEN = 64  # texts are cut to this many characters for each token of room, then tokenised
@@ -179,7 +178,6 @@ class PromptFormat:
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=False,
-            date_string=_DATE,
         )
         return str(rendered)
 

@@ -9,9 +9,15 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from star_al.app.compose import read_only_parts, reading
+from star_al.calibration import apply_temperature
+from star_al.config import load_campaign
+from star_al.scoring import base_log_probs
 from support.campaigns import make_rows, write_campaign, write_jsonl
+from support.quiet import Quiet
 
 StarAl = Callable[..., tuple[int, str, str]]
 
@@ -193,6 +199,26 @@ def test_a_round_killed_after_training_does_not_predict(
     [plain] = rows_of(tmp_path / "out.jsonl")
     assert warm["predicted"] == plain["predicted"]
     assert 1 / 3 <= float(str(warm["confidence"])) < float(str(plain["confidence"]))
+
+
+def test_without_an_adapter_the_base_model_predicts_as_it_was_measured(
+    star_al: StarAl, model: Path, tmp_path: Path
+) -> None:
+    config = write_campaign(tmp_path, n=40, model__name=str(model), task__contextual_calibration=True)
+    assert star_al("run", config, "--max-rounds", 1)[0] == 0
+    code, _, err = star_al("export", config, "--out", tmp_path / "all.jsonl", "--with-predictions")
+    assert code == 0, err
+    assert "the base model answers, contextual calibration, temperature" in err
+    rows = [row for row in rows_of(tmp_path / "all.jsonl") if row["kind"] == "model"]
+
+    file = load_campaign(config)
+    with reading(file) as (store, campaign):
+        parts = read_only_parts(file, store, campaign, Quiet())
+        temperature = store.rounds(campaign.campaign_id)[0].base_temperature
+        assert temperature is not None
+        log_probs_N_C = base_log_probs(parts, [str(row["item_id"]) for row in rows], contextual=True)
+    expected_N = np.exp(apply_temperature(log_probs_N_C, temperature)).max(axis=1)
+    np.testing.assert_allclose([row["confidence"] for row in rows], expected_N, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["pool.jsonl", "link.jsonl", "texts.jsonl", "test.jsonl"])

@@ -147,6 +147,12 @@ def test_options_are_cut_once_the_text_is_gone(answer: str) -> None:
     assert len(first) > 10 and abs(len(CHAT(first).input_ids) - len(CHAT(third).input_ids)) <= 1
 
 
+def test_an_option_is_cut_by_no_more_than_is_needed() -> None:
+    text = shown(form := choice_format(max_tokens=90), one := item("x", options=("long " * 100, "the bank")))
+    assert len(form.encode(one).tokens) == 90
+    assert "user\n\n\nOptions:\nA. long" in text  # no room is left for the text
+
+
 def test_cut_options_answer_with_what_is_shown_of_them() -> None:
     labels = choice_format(max_tokens=90, answer="text").encode(item(options=("rates " * 200, "b"))).labels
     cut, whole = (CHAT.decode(label) for label in labels)
