@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 
 from star_al.app.compose import model_path
-from star_al.config import CampaignFile, load_campaign
+from star_al.config import CampaignFile
+from star_al.config_file import load_campaign
 from star_al.data import ImportCounts, data_source, read_items, test_source
 from star_al.errors import ConfigError, DataError, ModelError, SchemaError, StarALError, StoreError
 from star_al.task import ClosedTask

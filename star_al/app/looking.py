@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from star_al.errors import DataError
 from star_al.ports import Store
+from star_al.replay import find_round
 from star_al.types import Campaign, JsonObject, Label, Query, Role, Round
 
 
@@ -53,9 +53,7 @@ def explain(store: Store, campaign: Campaign, round_index: int) -> list[Asked]:
     Raises:
         DataError: there is no such round.
     """
-    rounds = store.rounds(campaign.campaign_id)
-    if not 0 <= round_index < len(rounds):
-        raise DataError(f"there is no round {round_index}; the campaign has {len(rounds)} round(s), from 0.")
+    find_round(store, campaign, round_index)
     labels = store.labels(campaign.campaign_id)
     queries = store.queries(campaign.campaign_id, round_index)
     return [Asked(query, labels.get(query.item.item_id)) for query in queries]

@@ -38,6 +38,6 @@ def load(config: Path) -> CampaignFile:
     Raises:
         ConfigError: it cannot be read or is not valid.
     """
-    from star_al.config import load_campaign
+    from star_al.config_file import load_campaign
 
     return load_campaign(config)

@@ -14,7 +14,7 @@ import pytest
 
 from star_al.app.compose import read_only_parts, reading
 from star_al.calibration import apply_temperature
-from star_al.config import load_campaign
+from star_al.config_file import load_campaign
 from star_al.scoring import base_log_probs
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.quiet import Quiet

@@ -14,9 +14,9 @@ from star_al.config import (
     OptionsPattern,
     TaskSpec,
     changed_fields,
-    load_campaign,
     normalise_label,
 )
+from star_al.config_file import load_campaign
 from star_al.errors import ConfigError
 
 MINIMAL = """\
@@ -139,7 +139,8 @@ def test_labels_that_yaml_would_read_as_something_else(tmp_path: Path) -> None:
 
 
 def test_a_yaml_tag_cannot_run_code(tmp_path: Path) -> None:
-    refusal(tmp_path, MINIMAL + "seed: !!python/object/apply:os.getpid []\n")
+    message = refusal(tmp_path, MINIMAL + "seed: !!python/object/apply:os.getpid []\n")
+    assert "could not determine a constructor" in message
 
 
 @pytest.mark.parametrize(

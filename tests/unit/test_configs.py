@@ -12,7 +12,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from star_al.config import CampaignSpec, LabelSpec, OptionsPattern, load_campaign
+from star_al.config import CampaignSpec, LabelSpec, OptionsPattern
+from star_al.config_file import load_campaign
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.task import ClosedTask
 
