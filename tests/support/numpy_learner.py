@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,16 @@ class NumpyLearner:
     def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
         self.base_calls += [item.item_id for item in items]
         advance(len(items))
-        return [BasePrediction(item.item_id, _base_log_probs(item, self.task)) for item in items]
+        return [
+            BasePrediction(item.item_id, _base_log_probs(item, self.task), self._prior(item))
+            for item in items
+        ]
+
+    def _prior(self, item: Item) -> FloatArray | None:
+        """The answer to an empty text, where the task asks for contextual calibration."""
+        if not self.task.spec.contextual_calibration:
+            return None
+        return _base_log_probs(replace(item, text=""), self.task)
 
     def fit(
         self,
