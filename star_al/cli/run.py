@@ -48,7 +48,8 @@ def replay(config: Config, round_index: RoundIndex) -> None:
     from star_al.cli.progress import make_progress
 
     result = running.replay(load(config), round_index, make_progress())
-    adapters = {True: ", and trains the same adapter", False: ", but trains another adapter", None: ""}[result.same_adapter]
+    trained = {True: ", and trains the same adapter", False: ", but trains another adapter", None: ""}
+    adapters = trained[result.same_adapter]
     if result.same_batch:
         say(f"Round {round_index} asks the same {len(result.stored)} items in the same order{adapters}.")
         return
