@@ -137,10 +137,15 @@ def base_log_probs(parts: Parts, item_ids: Sequence[str], *, contextual: bool | 
     for start in range(0, len(missing), SHARD_ITEMS):
         stored |= _predict_base(parts, missing[start : start + SHARD_ITEMS])
     use_prior = parts.spec.task.contextual_calibration if contextual is None else contextual
-    log_probs_N_C = pad([stored[item_id].log_probs_C for item_id in item_ids])
-    if not use_prior:
+    return as_log_probs([stored[item_id] for item_id in item_ids], contextual=use_prior)
+
+
+def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> FloatArray:
+    """Base predictions as (N, C), −inf padded; with ``contextual`` divided by their priors."""
+    log_probs_N_C = pad([prediction.log_probs_C for prediction in predictions])
+    if not contextual:
         return log_probs_N_C
-    priors = [stored[item_id].log_prior_C for item_id in item_ids]
+    priors = [prediction.log_prior_C for prediction in predictions]
     return contextual_calibration(log_probs_N_C, pad([prior for prior in priors if prior is not None]))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from star_al import rng
 from star_al.acquire.measures import predictive_mean_log
 from star_al.app.compose import read_only_parts, reading
-from star_al.calibration import apply_temperature, contextual_calibration
+from star_al.calibration import apply_temperature
 from star_al.config import CampaignFile
 from star_al.data import (
     ImportCounts,
@@ -27,7 +27,7 @@ from star_al.data import (
 )
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
-from star_al.scoring import SHARD_ITEMS, pad
+from star_al.scoring import SHARD_ITEMS, as_log_probs
 from star_al.task import ClosedTask
 from star_al.types import Campaign, FloatArray, Item, JsonValue, Label, Role, Round
 
@@ -89,7 +89,8 @@ class Predictor:
         """The predictive mean (N, C), −inf padded, before the temperature."""
         parts = self._parts
         if self._adapter is None:
-            return _base_log_probs(parts, items, advance)
+            contextual = parts.spec.task.contextual_calibration
+            return as_log_probs(parts.learner.base_predict(items, advance), contextual=contextual)
         folder = parts.artefacts.path_of(self._adapter)
         seed = rng.derive_seed(parts.campaign.seed, self.model.round_index or 0, "evaluate")
         predictions = parts.learner.predict(folder, items, samples=None, seed=seed, advance=advance)
@@ -114,16 +115,6 @@ def _base(rounds: Sequence[Round], contextual: bool) -> LatestModel:
     scaling += ["no temperature yet" if found is None else f"temperature {found:.2f} of round 0"]
     note = f"no adapter has been trained and measured yet: the base model answers, {', '.join(scaling)}"
     return LatestModel(None, 1.0 if found is None else found, note)
-
-
-def _base_log_probs(parts: Parts, items: Sequence[Item], advance: Advance) -> FloatArray:
-    """As ``scoring.base_log_probs``, for items that need not be in the store."""
-    predictions = parts.learner.base_predict(items, advance)
-    log_probs_N_C = pad([prediction.log_probs_C for prediction in predictions])
-    if not parts.spec.task.contextual_calibration:
-        return log_probs_N_C
-    priors = [prediction.log_prior_C for prediction in predictions]
-    return contextual_calibration(log_probs_N_C, pad([prior for prior in priors if prior is not None]))
 
 
 def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress) -> Predicted:
