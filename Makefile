@@ -17,7 +17,7 @@ help: ## this list
 demo: $(VENV)/.demo ## a whole campaign with a simulated annotator, in ./star-al-demo
 	$(VENV)/bin/star-al demo --folder $(DEMO)
 
-test: $(VENV)/.develop ## the tests; PYTEST_ARGS="-k name" chooses
+test: $(VENV)/.develop $(VENV)/.chromium ## the tests; PYTEST_ARGS="-k name" chooses
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.develop ## style, types and import contracts
@@ -49,4 +49,8 @@ $(VENV)/.demo: $(VENV)/.torch
 
 $(VENV)/.develop: $(VENV)/.torch
 	$(PIP) -e '.[demo,postgres,test,dev]'
+	@touch $@
+
+$(VENV)/.chromium: $(VENV)/.develop scripts/install_chromium.sh
+	@scripts/install_chromium.sh $(VENV)/bin/python
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -25,7 +26,7 @@ from db import datasets
 from db.statements import count, now, pages, stream
 from db.tables import CampaignItemRow, CampaignRow, DatasetRow, ItemRow, LabelRow, QueryRow, RoundRow
 from star_al.errors import StoreError
-from star_al.types import Campaign, Dataset, Item, JsonObject, Role, RoundState
+from star_al.types import Campaign, Dataset, Item, JsonObject, QueryState, Role, RoundState
 
 _COLUMNS = (
     CampaignRow.campaign_id,
@@ -33,6 +34,7 @@ _COLUMNS = (
     CampaignRow.dataset_id,
     CampaignRow.config,
     CampaignRow.seed,
+    CampaignRow.key,
 )
 _LEFTOVER = timedelta(days=1)  # an extension that is not finished after this was killed
 _UNDECIDED = (RoundState.STARTED, RoundState.FITTED, RoundState.EVALUATED, RoundState.STOPPED)
@@ -58,7 +60,8 @@ def create(connection: Connection, new: NewCampaign, held_out: Mapping[str, Role
         joining.insert(0, (new.test_dataset_id, Role.TEST))
     for dataset_id, _ in joining:
         datasets.require_ready(connection, dataset_id)
-    created = insert(CampaignRow).values(**asdict(new), lease_epoch=0, created_at=now(connection))
+    beside = {"key": uuid.uuid4().hex, "lease_epoch": 0, "created_at": now(connection)}
+    created = insert(CampaignRow).values(**asdict(new), **beside)
     campaign = Campaign(*connection.execute(created.returning(*_COLUMNS)).one())
     for dataset_id, role in joining:
         _join(connection, campaign.campaign_id, dataset_id, role, from_round=0)
@@ -149,7 +152,8 @@ def pool_ids(connection: Connection, campaign_id: int, round_index: int) -> list
     asked = exists().where(
         QueryRow.campaign_id == campaign_id,
         QueryRow.item_id == CampaignItemRow.item_id,
-        QueryRow.round_index < round_index,
+        QueryRow.round_index + 0 < round_index,  # + 0: else SQLite reads the whole round for each item
+        ~(QueryRow.buffer & (QueryRow.state == QueryState.OPEN.value)),
     )
     free = _of_role(campaign_id, Role.POOL).where(
         CampaignItemRow.from_round <= round_index, ~imported, ~asked

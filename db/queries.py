@@ -1,18 +1,30 @@
-"""Queries: what was asked and why, where it lives in the annotation tool, and how it ended."""
+"""Queries: what was asked and why, in which round, and how it ended."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Delete, Row, Select, delete, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 
-from db import campaigns, labels
-from db.statements import insert_new, now, pages, upsert
+from db import campaigns, labels, tasks
+from db.statements import insert_new, now, pages
 from db.tables import AnnotationRow, ExternalTaskRow, QueryRow
 from star_al.errors import StoreError
-from star_al.types import ExternalTask, Item, Label, Query, QueryState, Reason, Role
+from star_al.types import Item, Label, Query, QueryState, Reason, Role
 
 _COLUMNS = (
     QueryRow.query_id,
@@ -24,6 +36,16 @@ _COLUMNS = (
     QueryRow.attempt,
     QueryRow.wanted,
     QueryRow.state,
+    QueryRow.buffer,
+    QueryRow.disputed,
+)
+_OPEN = QueryRow.state == QueryState.OPEN.value
+_WAITS_IN_BUFFER = QueryRow.buffer & _OPEN
+_HAS_TASK = exists().where(
+    ExternalTaskRow.campaign_id == QueryRow.campaign_id, ExternalTaskRow.query_id == QueryRow.query_id
+)
+_ANSWERED = exists().where(
+    AnnotationRow.campaign_id == QueryRow.campaign_id, AnnotationRow.query_id == QueryRow.query_id
 )
 
 
@@ -39,8 +61,8 @@ def add(connection: Connection, campaign_id: int, queries: Sequence[Query]) -> N
 def replace(connection: Connection, campaign_id: int, round_index: int, queries: Sequence[Query]) -> None:
     """Put these in the place of the round's queries of the same purposes.
 
-    A query that exists keeps its state and round; one that is no longer wanted stays when the annotation
-    tool has it or it was answered.
+    A query that exists keeps its state and, but for an open buffer query, its round; one that is no longer
+    wanted stays when the annotation tool has it or it was answered.
     """
     wanted = {query.query_id for query in queries}
     purposes = {query.purpose.value for query in queries}
@@ -50,18 +72,27 @@ def replace(connection: Connection, campaign_id: int, round_index: int, queries:
         if query.purpose.value in purposes and query.query_id not in wanted and query.state is QueryState.OPEN
     ]
     for page in pages(stale):
-        connection.execute(_unasked(campaign_id, page))
+        connection.execute(delete(QueryRow).where(_among(campaign_id, page), ~_HAS_TASK, ~_ANSWERED))
     add(connection, campaign_id, queries)
-    for query in queries:
-        connection.execute(
-            update(QueryRow)
-            .where(
-                QueryRow.campaign_id == campaign_id,
-                QueryRow.query_id == query.query_id,
-                QueryRow.round_index == round_index,
-            )
-            .values(rank=query.rank, wanted=query.wanted, **_reason(query.reason))
-        )
+    asked = [
+        {"this": query.query_id, "rank": query.rank, "wanted": query.wanted, **_reason(query.reason)}
+        for query in queries
+    ]
+    moved = [
+        {**values, "round_index": query.round_index, "buffer": query.buffer}
+        for values, query in zip(asked, queries, strict=True)
+    ]
+    _change(connection, campaign_id, asked, QueryRow.round_index == round_index)
+    _change(connection, campaign_id, moved, _WAITS_IN_BUFFER)
+
+
+def _change(
+    connection: Connection, campaign_id: int, rows: Sequence[Mapping[str, object]], which: ColumnElement[bool]
+) -> None:
+    """Give queries new values: each row has those of the query whose id is ``this``, if it is one of ``which``."""
+    this = (QueryRow.campaign_id == campaign_id) & (QueryRow.query_id == bindparam("this"))
+    for page in pages(rows):
+        connection.execute(update(QueryRow).where(this, which), page)
 
 
 def find(connection: Connection, campaign_id: int, round_index: int | None) -> list[Query]:
@@ -74,16 +105,12 @@ def find(connection: Connection, campaign_id: int, round_index: int | None) -> l
 
 def still_open(connection: Connection, campaign_id: int) -> list[Query]:
     """Queries that wait for an answer, ordered by round, purpose and rank."""
-    return _load(connection, campaign_id, select(*_COLUMNS).where(*_is_open(campaign_id)))
+    return _load(connection, campaign_id, select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id, _OPEN))
 
 
 def count_open(connection: Connection, campaign_id: int) -> int:
     """How many queries wait for an answer."""
-    return connection.scalars(select(func.count()).where(*_is_open(campaign_id))).one()
-
-
-def _is_open(campaign_id: int) -> tuple[ColumnElement[bool], ...]:
-    return QueryRow.campaign_id == campaign_id, QueryRow.state == QueryState.OPEN.value
+    return connection.scalars(select(func.count()).where(QueryRow.campaign_id == campaign_id, _OPEN)).one()
 
 
 def _load(connection: Connection, campaign_id: int, chosen: Select[Any]) -> list[Query]:
@@ -93,63 +120,79 @@ def _load(connection: Connection, campaign_id: int, chosen: Select[Any]) -> list
     return sorted(found, key=lambda one: (one.round_index, one.purpose, one.rank, one.query_id))
 
 
-def save_tasks(connection: Connection, campaign_id: int, tasks: Sequence[ExternalTask]) -> None:
-    """Remember where queries live."""
-    rows = [
-        {
-            "campaign_id": campaign_id,
-            "query_id": task.query_id,
-            "tool": task.annotator,
-            "project": task.project,
-            "task": task.task,
-        }
-        for task in tasks
-    ]
-    upsert(connection, ExternalTaskRow, rows, key=("campaign_id", "query_id", "tool"))
+def withdraw(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> None:
+    """Forget those that are open and have no annotation, and where they live."""
+    for page in pages(query_ids):
+        chosen = select(QueryRow.query_id).where(_among(campaign_id, page), _OPEN, ~_ANSWERED)
+        untouched = connection.scalars(chosen).all()
+        tasks.forget(connection, campaign_id, untouched)
+        connection.execute(delete(QueryRow).where(_among(campaign_id, untouched)))
+
+
+def carry_over(connection: Connection, campaign_id: int, query_ids: Sequence[str], round_index: int) -> None:
+    """Move open buffer queries of other rounds behind the last of this one, in the order given."""
+    elsewhere = _WAITS_IN_BUFFER & (QueryRow.round_index != round_index)
+    purpose_of: dict[str, str] = {}
+    for page in pages(query_ids):
+        chosen = select(QueryRow.query_id, QueryRow.purpose).where(_among(campaign_id, page), elsewhere)
+        purpose_of.update(connection.execute(chosen).all())
+    last = Counter(_last_ranks(connection, campaign_id, round_index))
+    moved = []
+    for query_id in dict.fromkeys(query_ids):
+        if purpose := purpose_of.get(query_id):
+            last[purpose] += 1
+            moved.append({"this": query_id, "round_index": round_index, "rank": last[purpose]})
+    _change(connection, campaign_id, moved, elsewhere)
+
+
+def _last_ranks(connection: Connection, campaign_id: int, round_index: int) -> dict[str, int]:
+    """The highest rank of a round, by purpose."""
+    chosen = (
+        select(QueryRow.purpose, func.max(QueryRow.rank))
+        .where(QueryRow.campaign_id == campaign_id, QueryRow.round_index == round_index)
+        .group_by(QueryRow.purpose)
+    )
+    return dict(connection.execute(chosen).all())
 
 
 def settle(
-    connection: Connection, campaign_id: int, settled: Sequence[tuple[str, Label]], skipped: Sequence[str]
+    connection: Connection,
+    campaign_id: int,
+    settled: Sequence[tuple[str, Label]],
+    skipped: Sequence[str],
+    disputed: Sequence[str],
 ) -> None:
     """Append the labels and close the queries; an answer outweighs a skip, before it or after."""
-    _require(connection, campaign_id, [*(query_id for query_id, _ in settled), *skipped])
+    _require(connection, campaign_id, [*(query_id for query_id, _ in settled), *skipped, *disputed])
     labels.append(connection, campaign_id, [label for _, label in settled])
-    _close(connection, campaign_id, [query_id for query_id, _ in settled], QueryState.LABELLED)
-    _close(connection, campaign_id, skipped, QueryState.SKIPPED)
+    _close(connection, campaign_id, [query_id for query_id, _ in settled], state=QueryState.LABELLED.value)
+    _close(connection, campaign_id, skipped, state=QueryState.SKIPPED.value)
+    _close(connection, campaign_id, disputed, state=QueryState.SKIPPED.value, disputed=True)
 
 
-def _close(connection: Connection, campaign_id: int, query_ids: Sequence[str], state: QueryState) -> None:
+def _close(connection: Connection, campaign_id: int, query_ids: Sequence[str], **ending: object) -> None:
     for page in pages(query_ids):
-        unanswered = (
-            QueryRow.campaign_id == campaign_id,
-            QueryRow.query_id.in_(page),
-            QueryRow.state != QueryState.LABELLED.value,
-        )
-        connection.execute(update(QueryRow).where(*unanswered).values(state=state.value))
+        unlabelled = QueryRow.state != QueryState.LABELLED.value
+        connection.execute(update(QueryRow).where(_among(campaign_id, page), unlabelled).values(ending))
+
+
+def known(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are queries of the campaign."""
+    return {
+        query_id
+        for page in pages(query_ids)
+        for query_id in connection.scalars(select(QueryRow.query_id).where(_among(campaign_id, page)))
+    }
 
 
 def _require(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> None:
-    known: set[str] = set()
-    for page in pages(query_ids):
-        chosen = select(QueryRow.query_id).where(
-            QueryRow.campaign_id == campaign_id, QueryRow.query_id.in_(page)
-        )
-        known.update(connection.scalars(chosen))
-    missing = sorted(set(query_ids) - known)
+    missing = sorted(set(query_ids) - known(connection, campaign_id, query_ids))
     if missing:
         raise StoreError(f"the query {missing[0]!r} was never asked in this campaign; nothing was written.")
 
 
-def _unasked(campaign_id: int, query_ids: Sequence[str]) -> Delete:
-    has_task = exists().where(
-        ExternalTaskRow.campaign_id == campaign_id, ExternalTaskRow.query_id == QueryRow.query_id
-    )
-    answered = exists().where(
-        AnnotationRow.campaign_id == campaign_id, AnnotationRow.query_id == QueryRow.query_id
-    )
-    return delete(QueryRow).where(
-        QueryRow.campaign_id == campaign_id, QueryRow.query_id.in_(query_ids), ~has_task, ~answered
-    )
+def _among(campaign_id: int, query_ids: Sequence[str]) -> ColumnElement[bool]:
+    return (QueryRow.campaign_id == campaign_id) & QueryRow.query_id.in_(query_ids)
 
 
 def _row(campaign_id: int, query: Query) -> dict[str, Any]:
@@ -163,6 +206,8 @@ def _row(campaign_id: int, query: Query) -> dict[str, Any]:
         "rank": query.rank,
         "wanted": query.wanted,
         "state": query.state.value,
+        "buffer": query.buffer,
+        "disputed": query.disputed,
         **_reason(query.reason),
     }
 
@@ -187,4 +232,6 @@ def _query(row: Row[Any], item: Item) -> Query:
         attempt=row.attempt,
         wanted=row.wanted,
         state=QueryState(row.state),
+        buffer=row.buffer,
+        disputed=row.disputed,
     )

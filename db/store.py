@@ -13,6 +13,7 @@ from db import annotations as annotations_
 from db import base_scores, campaigns, datasets, leases, migrate, record, rounds
 from db import labels as labels_
 from db import queries as queries_
+from db import tasks as tasks_
 from db.engine import Database
 from db.statements import pages
 from star_al.errors import StoreError
@@ -229,10 +230,34 @@ class SqlStore(Store):
         return self._read(lambda c: queries_.count_open(c, campaign_id))
 
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
-        self._fenced(lease, lambda c: queries_.save_tasks(c, lease.campaign_id, tasks))
+        self._fenced(lease, lambda c: tasks_.save(c, lease.campaign_id, tasks))
 
-    def settle(self, lease: Lease, labels: Sequence[tuple[str, Label]], skipped: Sequence[str]) -> None:
-        self._fenced(lease, lambda c: queries_.settle(c, lease.campaign_id, labels, skipped))
+    def tasks(self, campaign_id: int) -> list[ExternalTask]:
+        return self._read(lambda c: tasks_.find(c, campaign_id))
+
+    def withdraw(self, lease: Lease, query_ids: Sequence[str], event: Event) -> None:
+        def forget(connection: Connection) -> None:
+            queries_.withdraw(connection, lease.campaign_id, query_ids)
+            record.add_event(connection, lease.campaign_id, event)
+
+        self._fenced(lease, forget)
+
+    def carry_over(self, lease: Lease, query_ids: Sequence[str], round_index: int) -> None:
+        self._fenced(lease, lambda c: queries_.carry_over(c, lease.campaign_id, query_ids, round_index))
+
+    def settle(
+        self,
+        lease: Lease,
+        labels: Sequence[tuple[str, Label]],
+        skipped: Sequence[str],
+        disputed: Sequence[str] = (),
+        follow_up: Sequence[Query] = (),
+    ) -> None:
+        def close(connection: Connection) -> None:
+            queries_.settle(connection, lease.campaign_id, labels, skipped, disputed)
+            queries_.add(connection, lease.campaign_id, follow_up)
+
+        self._fenced(lease, close)
 
     # -- base predictions ------------------------------------------------------------------------------
 

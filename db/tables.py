@@ -110,6 +110,7 @@ class CampaignRow(Base):
 
     campaign_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    key: Mapped[str]
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.dataset_id"))
     test_dataset_id: Mapped[int | None] = mapped_column(ForeignKey("datasets.dataset_id"))
     config: Mapped[Any] = mapped_column(nullable=False)
@@ -118,6 +119,8 @@ class CampaignRow(Base):
     lease_epoch: Mapped[int] = mapped_column(BigInteger, default=0)
     lease_expires: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+    __table_args__ = (Index("uq_campaigns_key", "key", unique=True),)
 
 
 class CampaignItemRow(Base):
@@ -180,6 +183,8 @@ class RoundRow(Base):
     stop_reason: Mapped[str | None]
     asked: Mapped[int]
     skipped: Mapped[int]
+    disputed: Mapped[int] = mapped_column(default=0)
+    agreement: Mapped[float | None]
     seconds: Mapped[Any] = mapped_column(nullable=False)
     seconds_total: Mapped[float]
     created_at: Mapped[datetime]
@@ -270,6 +275,8 @@ class QueryRow(Base):
     rank: Mapped[int]
     wanted: Mapped[int]
     state: Mapped[str]
+    buffer: Mapped[bool] = mapped_column(default=False)
+    disputed: Mapped[bool] = mapped_column(default=False)
     base_uncertainty: Mapped[float | None]
     adapted_uncertainty: Mapped[float | None]
     blended: Mapped[float | None]
@@ -314,6 +321,7 @@ class AnnotationRow(Base):
     query_id: Mapped[str]
     value: Mapped[Any | None]
     skipped: Mapped[bool]
+    withdrawn: Mapped[bool] = mapped_column(default=False)
     annotator: Mapped[str | None]
     lead_time: Mapped[float | None]
     created_at: Mapped[datetime | None]  # by the annotation tool's clock

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -200,7 +200,53 @@ class OracleSpec(Spec):
     skips: Fraction = 0.0  # share of items it skips
 
 
-AnnotatorSpec: TypeAlias = OracleSpec
+class LabelStudioSpec(Spec):
+    """People, who label in Label Studio. Its token comes from the environment, or from `star-al up`."""
+
+    kind: Literal["label_studio"]
+    url: str | None = None  # of the server; null: the local one that `star-al up` starts
+    token_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] = "LABEL_STUDIO_API_KEY"
+    project: Positive | None = None  # the id of an existing project to use; null: one is made
+    title: str | None = None  # of a new project; default: the campaign's name
+    guidelines: str | None = None  # plain text; shown to annotators as the project's instruction
+    question: str | None = None  # the line above the labels
+    unsure: str | None = None  # the text of one more choice, which counts as a skip
+    show_prediction: bool = False  # show the model's answer, which biases annotators
+    show_reason: bool = False  # show why a text was asked
+    deleted: Literal["restore", "drop"] = "restore"  # open tasks that somebody deletes in Label Studio
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0  # seconds that one request may take
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address_without_secrets(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not an address like http://127.0.0.1:8080")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("holds more than an address; the token comes from the environment (token_env)")
+        return url.rstrip("/")
+
+
+AnnotatorSpec: TypeAlias = Annotated[OracleSpec | LabelStudioSpec, Field(discriminator="kind")]
+
+
+class LabellingSpec(Spec):
+    """How answers become labels, and when a round has enough of them.
+
+    A skipped or disputed item is dropped; or asked again, as a new task of which only the new answers count;
+    or another person is asked, whose answer joins those that are there.
+    """
+
+    overlap: Positive = 1  # people who answer each query
+    settle: Literal["majority", "dawid_skene"] = "majority"  # Dawid and Skene 1979
+    skipped: Literal["drop", "ask_again", "ask_another"] = "drop"
+    disputed: Literal["drop", "ask_again", "ask_another"] = "ask_another"
+    max_attempts: Positive = 3  # tasks an item, at most; then it is dropped
+    close_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # a round closes when so many are answered
+    close_after_hours: Annotated[float, Field(gt=0)] | None = None  # or after this; late answers still count
+    buffer: Annotated[int, Field(ge=0)] = 0  # further tasks that stay open while the model trains
 
 
 class EvaluationSpec(Spec):
@@ -268,6 +314,7 @@ class CampaignSpec(Spec):
     posterior: PosteriorSpec = McDropoutSpec()
     acquisition: AcquisitionSpec = AcquisitionSpec()
     annotator: AnnotatorSpec
+    labelling: LabellingSpec = LabellingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     stopping: StoppingSpec = StoppingSpec()
     database: DatabaseSpec = DatabaseSpec()
@@ -301,9 +348,14 @@ class CampaignSpec(Spec):
         return self
 
     @property
+    def gold_column(self) -> str | None:
+        """The column that a simulated annotator answers from; null with people."""
+        return self.annotator.gold if isinstance(self.annotator, OracleSpec) else None
+
+    @property
     def test_label_column(self) -> str | None:
         """The label column of the test file: its own, else the data's, else the oracle's gold column."""
-        return self.evaluation.label or self.data.label or self.annotator.gold
+        return self.evaluation.label or self.data.label or self.gold_column
 
 
 class CampaignFile(BaseModel):
@@ -351,11 +403,20 @@ class CampaignFile(BaseModel):
 
 
 FREE_TO_CHANGE = frozenset(
-    {"stopping", "acquisition.batch_size", "model.device", "model.batch_tokens", "database", "artefacts"}
+    {
+        "stopping",
+        "acquisition.batch_size",
+        "labelling",
+        "model.device",
+        "model.batch_tokens",
+        "database",
+        "artefacts",
+        *(f"annotator.{name}" for name in LabelStudioSpec.model_fields if name != "kind"),
+    }
 )
 """What the config of a running campaign may change, by dotted prefix; anything else is refused.
 
-The annotator's address joins them with the annotators that have one."""
+Labels may join at the end of ``task.labels`` too."""
 
 FREE_BEFORE_TRAINING = frozenset({"adapter"})
 """What it may change besides as long as no adapter has been trained."""
@@ -367,8 +428,11 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
     A field that ``stored``, written by an older version, does not know has its default there.
     """
     free = FREE_TO_CHANGE if trained else FREE_TO_CHANGE | FREE_BEFORE_TRAINING
-    flat_stored = _flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
+    before = CampaignSpec.model_validate(stored)
+    flat_stored = _flatten(before.model_dump(mode="json"))
     flat_current = _flatten(current.model_dump(mode="json"))
+    if added_labels(stored, current):
+        free |= {"task.labels"}
     names = sorted(flat_stored.keys() | flat_current.keys())
     missing = object()
     return [
@@ -377,6 +441,12 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
         if flat_stored.get(name, missing) != flat_current.get(name, missing)
         and not any(name == prefix or name.startswith(prefix + ".") for prefix in free)
     ]
+
+
+def added_labels(stored: JsonObject, current: CampaignSpec) -> tuple[str, ...]:
+    """Names of the labels that ``current`` has after those of ``stored``; none if it changes those."""
+    before, now = CampaignSpec.model_validate(stored).task.labels, current.task.labels
+    return tuple(label.name for label in now[len(before) :]) if now[: len(before)] == before else ()
 
 
 def _flatten(tree: JsonObject, prefix: str = "") -> dict[str, object]:

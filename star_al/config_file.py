@@ -76,6 +76,10 @@ _CampaignLoader.add_implicit_resolver(
 )
 
 
+_MAY_HOLD_SECRETS = {("annotator", "url"), ("annotator", "token_env")}
+"""Settings whose wrong values are not printed, as somebody may have put a token there."""
+
+
 def _explain(path: Path, error: ValidationError) -> str:
     lines = [_explain_one(detail) for detail in error.errors()]
     head = f"{path}: " + ("one setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong")
@@ -83,16 +87,22 @@ def _explain(path: Path, error: ValidationError) -> str:
 
 
 def _explain_one(detail: Any) -> str:
-    location = tuple(part for part in detail["loc"] if not _is_union_tag(part))
+    section, location = _follow(tuple(part for part in detail["loc"] if not _is_union_tag(part)))
     name = ".".join(map(str, location)) or "campaign"
     if detail["type"] == "extra_forbidden":
-        return f"{name}: unknown key.{_nearest(location)}"
+        return f"{name}: unknown key.{_nearest(section, location)}"
     if detail["type"] == "missing":
         return f"{name}: is needed."
+    if detail["type"] == "union_tag_not_found":
+        return f"{name}.kind: is needed."
+    if detail["type"] == "union_tag_invalid":
+        given, known = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
+        return f"{name}.kind: there is no {given!r}; there are {known}."
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "string_type":
         message += "; put it in quotes"
-    hidden = location[:1] == ("database",) or isinstance(detail["input"], (dict, list, tuple, BaseModel))
+    secret = location[:1] == ("database",) or location in _MAY_HOLD_SECRETS
+    hidden = secret or isinstance(detail["input"], (dict, list, tuple, BaseModel))
     given = "" if hidden else f" (given: {detail['input']!r})"
     return f"{name}: {message}{given}"
 
@@ -101,8 +111,7 @@ def _is_union_tag(part: object) -> bool:
     return isinstance(part, str) and bool(re.search(r"[\[(]|^OptionsPattern$|^str$|^tuple", part))
 
 
-def _nearest(location: tuple[Any, ...]) -> str:
-    section = _section(location[:-1])
+def _nearest(section: type[BaseModel] | None, location: tuple[Any, ...]) -> str:
     if section is None:
         return ""
     names = list(section.model_fields)
@@ -110,20 +119,34 @@ def _nearest(location: tuple[Any, ...]) -> str:
     return f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(names)}."
 
 
-def _section(location: tuple[Any, ...]) -> type[BaseModel] | None:
-    section: Any = CampaignSpec
-    for part in location:
-        if isinstance(part, int):
+def _follow(location: tuple[Any, ...]) -> tuple[type[BaseModel] | None, tuple[Any, ...]]:
+    """The section that the last part of ``location`` is in, null where there is none, and the name as written.
+
+    pydantic puts the kind of a section that comes in several into the location, as if it were a key.
+    """
+    sections: list[type[BaseModel]] = [CampaignSpec]
+    written = []
+    for position, part in enumerate(location):
+        kinds = [section for section in sections if _kind(section) == part]
+        if kinds and len(sections) > 1:
+            sections = kinds
             continue
-        if part not in section.model_fields:
-            return None
-        section = _model_in(section.model_fields[part].annotation)
-        if section is None:
-            return None
-    return section if isinstance(section, type) and issubclass(section, BaseModel) else None
+        written.append(part)
+        if position == len(location) - 1 or isinstance(part, int):
+            continue
+        fields = sections[0].model_fields if sections else {}
+        sections = _models_in(fields[part].annotation) if part in fields else []
+    return (sections[0] if sections else None), tuple(written)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _kind(section: type[BaseModel]) -> str | None:
+    """The value of a section's ``kind`` where it has a single one."""
+    field = section.model_fields.get("kind")
+    values = get_args(field.annotation) if field is not None else ()
+    return values[0] if len(values) == 1 else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]

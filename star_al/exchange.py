@@ -2,61 +2,204 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
+
 from star_al.parts import Parts
-from star_al.settle import settle
-from star_al.types import Event, Lease, Query
+from star_al.queries import next_attempt
+from star_al.settle import Settled, settle
+from star_al.types import Annotation, Event, Lease, Query, QueryState, Role, Waiting
 
 
 class StillOpenError(Exception):
-    """Queries are open and nobody waits for them."""
+    """Queries are open and nobody waits for them; ``waiting`` tells of them."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self.waiting = waiting
+        place = f" at {waiting.place}" if waiting.place else ""
+        super().__init__(f"{waiting.closed} of {waiting.asked} are labelled{place}")
 
 
 def push_open(parts: Parts, lease: Lease) -> int:
     """Ensure that every open query of the campaign is a task, once; how many are open."""
-    queries = parts.store.open_queries(parts.campaign.campaign_id)
-    parts.store.save_tasks(lease, parts.annotator.ensure(queries))
-    return len(queries)
+    campaign_id = parts.campaign.campaign_id
+    queries = parts.store.open_queries(campaign_id)
+    ensured = parts.annotator.ensure(queries, parts.store.tasks(campaign_id), _still_ours(parts, lease))
+    parts.store.save_tasks(lease, ensured.tasks)
+    if ensured.restored:
+        _tell(parts, lease, "push", f"{len(ensured.restored)} deleted tasks were made again")
+    if ensured.dropped:
+        parts.store.settle(lease, [], ensured.dropped)
+        _tell(
+            parts, lease, "push", f"{len(ensured.dropped)} open tasks were deleted: their items are dropped"
+        )
+    return len(queries) - len(ensured.dropped)
 
 
-def collect_open(parts: Parts, lease: Lease) -> None:
-    """Take in answers until no query is open; late and corrected answers to closed ones count too.
+def take_in_late(parts: Parts, lease: Lease) -> None:
+    """Take in what has been answered or corrected since the last round was closed."""
+    push_open(parts, lease)
+    Inbox(parts, lease).take_in()
+
+
+def wait_for_answers(
+    parts: Parts, lease: Lease, round_index: int, purposes: Collection[Role], asked_at: datetime
+) -> None:
+    """Take in answers until enough of what a round asked for ``purposes`` is closed, or its time is over.
 
     Raises:
-        StillOpenError: queries are open and ``parts.wait`` gave up.
+        StillOpenError: more is to come and ``parts.wait`` gave up.
     """
-    cursor = None
-    refused: set[str] = set()
+    inbox = Inbox(parts, lease)
+    rules = parts.spec.labelling
+    until = asked_at + timedelta(hours=rules.close_after_hours) if rules.close_after_hours else None
     while True:
-        cursor = _take_in(parts, lease, cursor, refused)
-        n_open = parts.store.count_open(parts.campaign.campaign_id)
-        if not n_open:
+        inbox.take_in()
+        waiting = _waiting(parts, round_index, purposes, until)
+        if waiting.closed >= math.ceil(rules.close_share * waiting.asked):
             return
-        if not parts.wait(n_open):
-            raise StillOpenError(f"{n_open} queries are open")
+        if until is not None and datetime.now(UTC) >= until:
+            _tell(parts, lease, "collect", f"time is over: {waiting.closed} of {waiting.asked} are labelled")
+            return
+        if not parts.wait(waiting):
+            raise StillOpenError(waiting)
 
 
-def _take_in(parts: Parts, lease: Lease, cursor: str | None, refused: set[str]) -> str | None:
-    """One poll: mirror what came, settle what it answers, tell once of answers that cannot be read."""
+def withdraw_buffer(parts: Parts, lease: Lease, next_round: int | None) -> None:
+    """Take back what earlier rounds asked beyond their batches and nobody has touched.
+
+    The rest goes on as part of round ``next_round`` (null: where it is).
+    """
     campaign_id = parts.campaign.campaign_id
-    poll = parts.annotator.poll(cursor)
-    parts.store.mirror(lease, parts.spec.annotator.kind, poll.annotations)
-    queries = _concerned(parts, {annotation.query_id for annotation in poll.annotations})
-    known = parts.store.annotations(campaign_id, [query.query_id for query in queries])
-    settled = settle(queries, known, parts.task)
-    parts.store.settle(lease, settled.labels, settled.skipped)
-    for complaint in settled.refused:
-        if complaint not in refused:
-            refused.add(complaint)
-            parts.store.add_event(lease, Event("collect", f"not counted: {complaint}"))
-            parts.progress.say(f"Not counted: {complaint}")
-    return poll.cursor
+    stale = _buffered(parts, next_round)
+    if not stale:
+        return
+    gone = parts.annotator.withdraw(stale, _still_ours(parts, lease))
+    if gone:
+        message = f"{len(gone)} untouched tasks of the buffer were withdrawn"
+        parts.store.withdraw(lease, gone, Event("push", message, next_round))
+    if next_round is not None:
+        rest = {query.query_id for query in parts.store.open_queries(campaign_id)}
+        parts.store.carry_over(
+            lease, [query.query_id for query in stale if query.query_id in rest], next_round
+        )
 
 
-def _concerned(parts: Parts, answered: set[str]) -> list[Query]:
-    """The open queries, whose answers may be here since before a kill, and closed ones with new answers."""
-    queries = parts.store.open_queries(parts.campaign.campaign_id)
-    late = answered - {query.query_id for query in queries}
-    if not late:
-        return queries
-    everything = parts.store.queries(parts.campaign.campaign_id)
-    return queries + [query for query in everything if query.query_id in late]
+class Inbox:
+    """Answers as they come; each poll starts where the one before ended."""
+
+    def __init__(self, parts: Parts, lease: Lease) -> None:
+        self.parts, self.lease = parts, lease
+        self.campaign_id = parts.campaign.campaign_id
+        self._cursor: str | None = None
+        self._first = True  # answers may have been mirrored, but not settled, before a kill
+        self._told: set[str] = set()
+
+    def take_in(self) -> None:
+        """One poll: mirror what came, settle what it answers, ask again what the rules ask again."""
+        parts, lease = self.parts, self.lease
+        poll = parts.annotator.poll(self._cursor, _still_ours(parts, lease))
+        parts.store.mirror(lease, parts.spec.annotator.kind, poll.annotations)
+        again = self._settle_all(poll.annotations) if poll.annotations or self._first else []
+        if again or poll.gone:
+            push_open(parts, lease)
+        self._cursor, self._first = poll.cursor, False
+
+    def _settle_all(self, new: Collection[Annotation]) -> list[Query]:
+        """Close what is answered; the further attempts that the rules ask for."""
+        parts, lease = self.parts, self.lease
+        settled = self._settle(new)
+        self._tell_refused(settled.refused)
+        again = self._follow_up(settled)
+        parts.store.settle(
+            lease,
+            settled.labels,
+            [query.query_id for query in settled.skipped],
+            [query.query_id for query in settled.disputed],
+            follow_up=again,
+        )
+        return again
+
+    def _settle(self, new: Collection[Annotation]) -> Settled:
+        """Settle the open queries, and the closed ones with new answers."""
+        store, rules = self.parts.store, self.parts.spec.labelling
+        answered = {annotation.query_id for annotation in new}
+        everything = store.queries(self.campaign_id)
+        concerned = [
+            query for query in everything if query.state is QueryState.OPEN or query.query_id in answered
+        ]
+        query_ids = {query.query_id for query in concerned}
+        item_ids = {query.item.item_id for query in concerned}
+        others = [
+            query
+            for query in everything
+            if query.query_id not in query_ids
+            and (rules.settle == "dawid_skene" or query.item.item_id in item_ids)
+        ]
+        known = store.annotations(self.campaign_id, [query.query_id for query in (*concerned, *others)])
+        return settle(concerned, others, known, self.parts.task, rules)
+
+    def _follow_up(self, settled: Settled) -> list[Query]:
+        """Further attempts at what was skipped or disputed just now, as far as the rules ask for them."""
+        rules, name = self.parts.spec.labelling, self.parts.campaign.name
+        again = []
+        for query in settled.skipped:
+            if rules.skipped == "ask_again" and _may_try_again(query, rules.max_attempts):
+                again.append(
+                    next_attempt(query, name, wanted=rules.overlap, why="asked again: it was skipped")
+                )
+        for query in settled.disputed:
+            if rules.disputed != "drop" and _may_try_again(query, rules.max_attempts):
+                another = rules.disputed == "ask_another"
+                why = "another opinion: answers disagree" if another else "asked again: answers disagree"
+                again.append(next_attempt(query, name, wanted=1 if another else rules.overlap, why=why))
+        return again
+
+    def _tell_refused(self, complaints: Collection[str]) -> None:
+        for complaint in complaints:
+            if complaint not in self._told:
+                self._told.add(complaint)
+                _tell(self.parts, self.lease, "collect", f"not counted: {complaint}")
+
+
+def _may_try_again(query: Query, max_attempts: int) -> bool:
+    return query.state is QueryState.OPEN and query.attempt < max_attempts
+
+
+def _waiting(parts: Parts, round_index: int, purposes: Collection[Role], until: datetime | None) -> Waiting:
+    """How far the batch of a round is; further attempts at an item count as the item."""
+    campaign_id = parts.campaign.campaign_id
+    asked = parts.store.queries(campaign_id, round_index)
+    batch = [query for query in asked if query.purpose in purposes and not query.buffer]
+    items = {query.item.item_id for query in batch}
+    still_open = {query.item.item_id for query in batch if query.state is QueryState.OPEN}
+    answers = parts.store.annotations(campaign_id, [query.query_id for query in batch])
+    people = {(each.query_id, each.annotator or "") for each in answers if not each.skipped}
+    return Waiting(
+        closed=len(items - still_open),
+        asked=len(items),
+        answers=dict(Counter(person for _, person in sorted(people)).most_common()),
+        place=parts.annotator.place,
+        until=until,
+    )
+
+
+def _buffered(parts: Parts, next_round: int | None) -> list[Query]:
+    """Open queries that were asked beyond a batch, before round ``next_round`` (null: all)."""
+    return [
+        query
+        for query in parts.store.open_queries(parts.campaign.campaign_id)
+        if query.buffer and (next_round is None or query.round_index < next_round)
+    ]
+
+
+def _still_ours(parts: Parts, lease: Lease) -> Callable[[], None]:
+    """Renews the lease, which fails when another controller has taken over."""
+    return lambda: parts.store.renew_lease(lease, parts.spec.database.lease_seconds)
+
+
+def _tell(parts: Parts, lease: Lease, step: str, message: str) -> None:
+    parts.store.add_event(lease, Event(step, message))
+    parts.progress.say(message[0].upper() + message[1:])

@@ -31,6 +31,8 @@ def fit_adapter(parts: Parts, round_: Round, training: Sequence[Label], folder: 
 
 
 def _parent(parts: Parts, round_: Round) -> Path | None:
+    """The last round's adapter, unless labels have joined the task since."""
     earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
-    sha256 = earlier[-1].adapter_sha256 if earlier else None
+    same_labels = bool(earlier) and round_spec(earlier[-1]).task.labels == parts.spec.task.labels
+    sha256 = earlier[-1].adapter_sha256 if same_labels else None
     return parts.artefacts.path_of(sha256) if sha256 else None

@@ -107,3 +107,9 @@ class GuardedProgress:
                 advance(n)
 
             yield checked
+
+    def waiting(self, message: str | None) -> None:
+        """As the display beneath; checks the lease."""
+        self._progress.waiting(message)
+        if message is not None:
+            self._heartbeat.check()

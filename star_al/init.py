@@ -34,7 +34,8 @@ class Wish:
 
     ``data`` and ``model`` are names, or paths relative to the current folder. ``labels`` are all the labels;
     without them those in ``label_column`` are taken. ``options`` makes it multiple choice: one column of
-    lists, or several columns.
+    lists, or several columns. ``annotator`` is ``oracle`` or ``label_studio``; null: people, unless a column
+    has the answer to every row, so that a rehearsal costs nobody's time.
     """
 
     data: str
@@ -45,6 +46,7 @@ class Wish:
     text_column: str | None = None
     id_column: str | None = None
     options: Sequence[str] = ()
+    annotator: str | None = None
     subset: str | None = None
     split: str = "train"
 
@@ -56,7 +58,7 @@ def propose_campaign(wish: Wish, folder: Path, say: Callable[[str], None] = lamb
 
     Raises:
         DataError: the data cannot be read, or a named column or usable labels are not in it.
-        ConfigError: the labels cannot be used together, or nobody could answer for lack of an annotator.
+        ConfigError: the labels cannot be used together, or an oracle is wished for and has not every answer.
     """
     _refuse_few_labels(wish)
     table = locate_here(wish.data, subset=wish.subset, split=wish.split)
@@ -71,16 +73,20 @@ def propose_campaign(wish: Wish, folder: Path, say: Callable[[str], None] = lamb
         )
     labels = () if wish.options else _labels(table, columns, wish)
     n_rows = columns[text].filled
-    annotator = _annotator(table, columns, wish, labels, n_rows)
-    _tell_unused(table, columns[annotator["gold"]], annotator["gold"], labels, say)
+    answers = wish.label_column or _answers(columns, labels, n_rows)
+    if answers is not None:
+        _tell_unused(table, columns[answers], answers, labels, say)
+    n_answers = 0 if answers is None else columns[answers].filled
+    rehearsal = _is_rehearsal(table, wish, answers, complete=n_answers >= n_rows)
+    given = None if rehearsal else _given(table, answers, n_answers, n_rows, say)
     tree = {
         "name": wish.name or _slug(wish.data),
-        "data": _data(wish, folder, text),
+        "data": _data(wish, folder, text, given),
         "task": {"kind": "multiple_choice" if wish.options else "classification", "labels": labels},
         "model": {"name": _relative(wish.model, folder)},
-        "annotator": annotator,
+        "annotator": {"kind": "oracle", "gold": answers} if rehearsal else {"kind": "label_studio"},
         "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
-        "stopping": {"max_labels": max(1, min(500, n_rows))},
+        "stopping": {"max_labels": max(1, min(500 + (n_answers if given else 0), n_rows))},
     }
     try:
         spec = CampaignSpec.model_validate(tree)
@@ -203,35 +209,47 @@ def _refuse_others(table: Table, columns: dict[str, _Column], wish: Wish) -> Non
         )
 
 
-def _annotator(
-    table: Table, columns: dict[str, _Column], wish: Wish, labels: tuple[str, ...], n_rows: int
-) -> dict[str, str]:
-    """Who answers: a rehearsal by an oracle, where a column holds every answer."""
-    gold = wish.label_column or _answers_all(columns, labels, n_rows)
-    if gold is not None and columns[gold].filled >= n_rows:
-        return {"kind": "oracle", "gold": gold}
-    state = "no column is" if gold is None else f"column {gold!r} is not"
+def _is_rehearsal(table: Table, wish: Wish, answers: str | None, *, complete: bool) -> bool:
+    """Whether an oracle answers, from a column that holds every answer."""
+    if wish.annotator == "label_studio" or (wish.annotator is None and not complete):
+        return False
+    if complete:
+        return True
+    state = "no column is" if answers is None else f"column {answers!r} is not"
     raise ConfigError(
-        f"{table.name}: {state} filled with labels in every row, and people cannot be asked yet: labelling "
-        "by people in Label Studio arrives with the next release. To rehearse, give --label-column with a "
-        "fully labelled file."
+        f"{table.name}: {state} filled with labels in every row, as a rehearsal by an oracle needs. Give "
+        "--label-column with a fully labelled file, or --annotator label_studio for people to label."
     )
 
 
-def _answers_all(columns: dict[str, _Column], labels: tuple[str, ...], n_rows: int) -> str | None:
-    """The first column that holds nothing but the labels, in every row."""
+def _given(
+    table: Table, answers: str | None, n_answers: int, n_rows: int, say: Callable[[str], None]
+) -> str | None:
+    """The column of labels that people need not give again; null where nothing would be left to ask."""
+    if answers is None or n_answers == 0:
+        return None
+    if n_answers >= n_rows:
+        say(f"{table.name}: column {answers!r} labels every row; it is left aside, people label anew.")
+        return None
+    say(f"{table.name}: the {n_answers:,} labels in column {answers!r} start round 0 (data.label).")
+    return answers
+
+
+def _answers(columns: dict[str, _Column], labels: tuple[str, ...], n_rows: int) -> str | None:
+    """The first column that holds nothing but the labels, if possible in every row."""
     known = {normalise_label(label) for label in labels}
-    for name, column in columns.items():
-        found = {normalise_label(value) for value in column.values or ()}
-        if column.filled >= n_rows and found and found <= known:
-            return name
-    return None
+    found = [
+        name
+        for name, column in columns.items()
+        if column.values and {normalise_label(value) for value in column.values} <= known
+    ]
+    return next((name for name in found if columns[name].filled >= n_rows), found[0] if found else None)
 
 
 # -- paths and names -----------------------------------------------------------------------------------
 
 
-def _data(wish: Wish, folder: Path, text: str) -> dict[str, object]:
+def _data(wish: Wish, folder: Path, text: str, label: str | None) -> dict[str, object]:
     options = wish.options[0] if len(wish.options) == 1 else tuple(wish.options) or None
     return {
         "path": _relative(wish.data, folder),
@@ -239,6 +257,7 @@ def _data(wish: Wish, folder: Path, text: str) -> dict[str, object]:
         "split": wish.split,
         "text": text,
         "id": wish.id_column,
+        "label": label,
         "options": options,
     }
 
@@ -357,10 +376,30 @@ COMMENTS = {
     "acquisition.cold_start": "random | base_uncertainty: round 0 without any label",
     "acquisition.candidates": "score a random part of the pool each round; null: all of it",
     "annotator": "who answers",
-    "annotator.kind": "oracle: a rehearsal that answers from a column",
+    "annotator.kind": "oracle: a rehearsal that answers from a column | label_studio: people",
     "annotator.gold": "the column with the right answers",
     "annotator.accuracy": "below 1: it errs at this rate, the same way each time",
     "annotator.skips": "share of the texts that it skips",
+    "annotator.url": "of a Label Studio server; null: the local one that `star-al up` starts",
+    "annotator.token_env": "with a url: the environment variable that holds your access token",
+    "annotator.project": "the id of a project to use; null: one is made, and found again",
+    "annotator.title": "of the new project; null: the campaign's name",
+    "annotator.guidelines": "plain text, shown to annotators as the project's instruction",
+    "annotator.question": "the line above the labels; null: a plain one",
+    "annotator.unsure": "the text of one more choice, which counts as a skip; null: none",
+    "annotator.show_prediction": "show annotators the model's answer; it biases them",
+    "annotator.show_reason": "show annotators why a text was asked",
+    "annotator.deleted": "restore | drop: open tasks that somebody deletes in Label Studio",
+    "annotator.timeout": "seconds that one request may take",
+    "labelling": "how answers become labels, and when a round has enough of them",
+    "labelling.overlap": "people who answer each text",
+    "labelling.settle": "majority | dawid_skene",
+    "labelling.skipped": "drop | ask_again: as a new task | ask_another: person",
+    "labelling.disputed": "drop | ask_again: only the new answers count | ask_another: person, to decide",
+    "labelling.max_attempts": "tasks a text at most, then it is dropped",
+    "labelling.close_share": "a round closes when this share is answered; late answers still count",
+    "labelling.close_after_hours": "or after this time; null: it waits",
+    "labelling.buffer": "further texts to label while the model trains",
     "evaluation": "on what the model is measured",
     "evaluation.kind": "test: a labelled file | audit: random texts, asked first, never trained on | none",
     "evaluation.path": "test: the file",

@@ -15,25 +15,26 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from star_al import rng, scorefile
 from star_al.errors import ModelError, StoreError
 from star_al.evaluation import evaluate_round
-from star_al.exchange import StillOpenError, collect_open, push_open
+from star_al.exchange import StillOpenError, push_open, take_in_late, wait_for_answers, withdraw_buffer
 from star_al.fitting import fit_adapter, round_spec
 from star_al.parts import Parts
 from star_al.scoring import score_plan, score_pool
 from star_al.selection import held_out_queries, select_batch
 from star_al.stopping import StopRules, StopView, agreement, decide
+from star_al.tally import tally_round
 from star_al.types import (
     Evaluation,
     Event,
     JsonObject,
     Label,
     Lease,
-    QueryState,
     Role,
     Round,
     RoundState,
@@ -97,6 +98,8 @@ class Loop:
 
     def prepare(self) -> None:
         """Ask the audit and calibration items and wait for their labels, before anything is trained."""
+        if self.store.rounds(self.campaign_id):
+            return
         known = {query.query_id for query in self.store.queries(self.campaign_id, 0)}
         for role in (Role.AUDIT, Role.CALIBRATION):
             queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
@@ -105,7 +108,8 @@ class Loop:
                 self.store.add_queries(self.lease, queries, Event("prepare", message))
                 self.parts.progress.say(message[0].upper() + message[1:])
         push_open(self.parts, self.lease)
-        collect_open(self.parts, self.lease)
+        held_out = (Role.AUDIT, Role.CALIBRATION)
+        wait_for_answers(self.parts, self.lease, 0, held_out, self._asked_at("prepare", None))
 
     def fit(self, round_: Round) -> Round:
         """Train the adapter on the round's snapshot of labels; without labels the base model stands in."""
@@ -149,6 +153,8 @@ class Loop:
         watch = _Watch()
         round_ = self._as_of_now(round_)
         reason = decide(self._stop_view(round_))
+        if reason:
+            withdraw_buffer(self.parts, self.lease, None)
         state = RoundState.STOPPED if reason else RoundState.DECIDED
         round_ = replace(round_, state=state, stop_reason=reason)
         return self._commit(round_, "decide", reason or "go on", watch)
@@ -169,15 +175,18 @@ class Loop:
         """Blend, choose the batch, and note for each item why."""
         watch = _Watch()
         spec = round_spec(round_)
-        selection = select_batch(self.parts, round_, spec, self._score_file(round_), self._batch_size(round_))
+        size, buffer = self._sizes(round_)
+        selection = select_batch(self.parts, round_, spec, self._score_file(round_), size, buffer)
+        asked = sum(not query.buffer for query in selection.queries)
         round_ = replace(
             round_,
             state=RoundState.SELECTED,
-            asked=len(selection.queries),
+            asked=asked,
             blend_weight=selection.blend_weight,
             histograms=selection.histograms or {},
         )
-        message = f"asking {len(selection.queries)} items"
+        more = len(selection.queries) - asked
+        message = f"asking {asked} items" + (f" and {more} in the buffer" if more else "")
         return self._commit(
             round_, "select", message, watch, queries=selection.queries, ranking=selection.ranking
         )
@@ -185,19 +194,25 @@ class Loop:
     def push(self, round_: Round) -> Round:
         """Make the round's queries exist in the annotation tool, each exactly once."""
         watch = _Watch()
+        withdraw_buffer(self.parts, self.lease, round_.index)
         n_open = push_open(self.parts, self.lease)
         return self._commit(replace(round_, state=RoundState.PUSHED), "push", f"{n_open} open tasks", watch)
 
     def collect(self, round_: Round) -> Round:
-        """Mirror annotations and settle labels until the round's queries are closed."""
+        """Mirror annotations and settle labels until the round's queries are closed, as far as they must be."""
         watch = _Watch()
         push_open(self.parts, self.lease)
-        collect_open(self.parts, self.lease)
-        asked = [q for q in self.store.queries(self.campaign_id, round_.index) if q.purpose is Role.POOL]
-        skipped = sum(query.state is QueryState.SKIPPED for query in asked)
-        round_ = replace(round_, state=RoundState.COLLECTED, skipped=skipped)
-        message = f"{len(asked) - skipped} labels, {skipped} skipped"
-        return self._commit(round_, "collect", message, watch)
+        asked_at = self._asked_at("push", round_.index)
+        wait_for_answers(self.parts, self.lease, round_.index, (Role.POOL,), asked_at)
+        tally = tally_round(self.parts, round_.index)
+        round_ = replace(
+            round_,
+            state=RoundState.COLLECTED,
+            skipped=tally.dropped,
+            disputed=tally.disputed,
+            agreement=tally.agreement,
+        )
+        return self._commit(round_, "collect", tally.in_words(), watch)
 
     # -- what the steps share --------------------------------------------------------------------------
 
@@ -206,7 +221,9 @@ class Loop:
         rounds = self.store.rounds(self.campaign_id)
         if not rounds:
             return self._start_round(0)
-        newest = self._with_artefacts(rounds[-1])
+        if rounds[-1].state in (RoundState.COLLECTED, RoundState.STOPPED):
+            take_in_late(self.parts, self.lease)
+        newest = self._with_artefacts(self._with_labels(rounds[-1]))
         if newest.state is RoundState.COLLECTED:
             return self._start_round(newest.index + 1)
         if newest.state is RoundState.STOPPED and not self._stops_still(newest):
@@ -232,11 +249,30 @@ class Loop:
             return replace(round_, state=RoundState.DECIDED, scores_sha256=None)
         return round_
 
+    def _with_labels(self, round_: Round) -> Round:
+        """The round, from its start when labels have joined the task since its model was trained."""
+        trained = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundState.SCORED)
+        if self._same_labels(round_) or round_.state not in (*trained, RoundState.STOPPED):
+            return round_
+        if round_.state is RoundState.STOPPED and self._stops_still(round_):
+            return round_
+        self.parts.progress.say(f"Training round {round_.index} again: labels were added to the task")
+        return replace(
+            round_, state=RoundState.STARTED, adapter_sha256=None, scores_sha256=None, stop_reason=None
+        )
+
+    def _same_labels(self, round_: Round) -> bool:
+        return round_spec(round_).task.labels == self.parts.spec.task.labels
+
     def _refuse_another_model(self) -> None:
-        """Keep a campaign on the base model, dtype and prompt that its rounds were made with."""
-        key = self.parts.learner.base_key
+        """Keep a campaign on the base model, dtype and prompt that its rounds were made with.
+
+        Labels that join the task change the prompt; then the weights alone must be the same.
+        """
+        versions = {"base_key": self.parts.learner.base_key, **self.parts.learner.versions()}
         for round_ in self.store.rounds(self.campaign_id):
-            if round_.versions.get("base_key", key) != key:
+            names = ("base_key", "dtype") if self._same_labels(round_) else ("weights", "dtype")
+            if any(round_.versions.get(name, versions.get(name)) != versions.get(name) for name in names):
                 raise ModelError(
                     f"{self.parts.spec.model.name}: the model, its dtype or its prompt is not that of round "
                     f"{round_.index}. Restore the model, or give the new campaign another name."
@@ -312,12 +348,23 @@ class Loop:
         roles = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
         return sum(len(self.store.labels(self.campaign_id, role)) for role in roles)
 
-    def _batch_size(self, round_: Round) -> int:
-        """The configured batch, cut to what the label budget leaves."""
+    def _sizes(self, round_: Round) -> tuple[int, int]:
+        """Batch and buffer as configured, cut to what the label budget leaves."""
         spec = round_spec(round_)
-        budget = spec.stopping.max_labels
-        size = spec.acquisition.batch_size
-        return size if budget is None else min(size, budget - round_.labels_bought)
+        size, buffer = spec.acquisition.batch_size, spec.labelling.buffer
+        if spec.stopping.max_labels is None:
+            return size, buffer
+        left = spec.stopping.max_labels - round_.labels_bought
+        return min(size, left), min(buffer, max(left - size, 0))
+
+    def _asked_at(self, step: str, round_index: int | None) -> datetime:
+        """When a step asked its queries, by the log; now, if it had nothing to ask."""
+        moments = [
+            event.created_at
+            for event in self.store.events(self.campaign_id)
+            if (event.step, event.round_index) == (step, round_index) and event.created_at is not None
+        ]
+        return max(moments, default=datetime.now(UTC))
 
     def _stop_view(self, round_: Round) -> StopView:
         rules = self.parts.spec.stopping

@@ -170,7 +170,8 @@ def evaluate(
 
 
 def _of_targets(log_probs_N_C: FloatArray, targets_N: IntArray) -> FloatArray:
-    return log_probs_N_C[np.arange(len(targets_N)), targets_N]
+    of_targets_N: FloatArray = log_probs_N_C[np.arange(len(targets_N)), targets_N]
+    return of_targets_N
 
 
 def _bin(low: float, high: float, confidence_M: FloatArray, correct_M: NDArray[np.bool_]) -> CalibrationBin:

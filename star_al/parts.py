@@ -9,7 +9,7 @@ from star_al.artefacts import ArtefactFolder
 from star_al.config import CampaignSpec
 from star_al.ports import Annotator, Learner, Progress, Store
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Lease
+from star_al.types import Campaign, Lease, Waiting
 
 
 @dataclass(frozen=True)
@@ -25,5 +25,5 @@ class Parts:
     artefacts: ArtefactFolder
     progress: Progress
     lease: Lease | None
-    wait: Callable[[int], bool]
-    """Called with the number of open queries when a poll brought nothing final; false gives up waiting."""
+    wait: Callable[[Waiting], bool]
+    """Called after a poll that did not end the waiting; returns when to poll again, or false to give up."""

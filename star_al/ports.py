@@ -17,6 +17,7 @@ from star_al.types import (
     BasePrediction,
     Campaign,
     Dataset,
+    Ensured,
     Evaluation,
     Event,
     ExternalTask,
@@ -46,6 +47,9 @@ class Progress(Protocol):
 
     def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
         """A task of ``total`` units (null: unknown) with a bar and a time estimate."""
+
+    def waiting(self, message: str | None) -> None:
+        """Show what is waited for, in the place of what the last call showed; null ends it."""
 
 
 class Learner(Protocol):
@@ -114,18 +118,44 @@ class Learner(Protocol):
         """
 
 
+StillOurs = Callable[[], None]
+"""Raises ``LeaseLostError`` when another controller runs the campaign; called before each change elsewhere."""
+
+
 class Annotator(Protocol):
     """People, or an oracle, who answer queries."""
 
-    def ensure(self, queries: Sequence[Query]) -> tuple[ExternalTask, ...]:
+    @property
+    def place(self) -> str | None:
+        """Where people label, as a URL; null for a simulated annotator, or before the first ``ensure``."""
+
+    def ensure(
+        self, queries: Sequence[Query], known: Sequence[ExternalTask], still_ours: StillOurs
+    ) -> Ensured:
         """Make each query exist as exactly one open task; harmless to repeat.
+
+        ``known`` is where earlier calls, perhaps of another process, put queries of the campaign. Queries
+        and known tasks are the whole of what the campaign has open.
 
         Raises:
             AnnotatorError: the annotation tool cannot be reached or refuses.
         """
 
-    def poll(self, cursor: str | None) -> Poll:
-        """Annotations that are new since ``cursor`` (null: all) for the queries ensured so far."""
+    def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
+        """Annotations that are new or changed since ``cursor`` (null: all), of any query ever ensured.
+
+        May return again what it returned before. Follows a call of ``ensure``.
+
+        Raises:
+            AnnotatorError: the annotation tool cannot be reached or refuses.
+        """
+
+    def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
+        """Take back the tasks that nobody has touched; ids of the queries that have no task now.
+
+        Raises:
+            AnnotatorError: the annotation tool cannot be reached or refuses.
+        """
 
 
 class Store(Protocol):
@@ -233,7 +263,7 @@ class Store(Protocol):
 
         A function of history alone, the same before and after the round's own queries: pool items that
         joined by this round, without a label imported by this round (null is from the start), and not
-        queried by an earlier round.
+        queried by an earlier round, unless by a buffer query that is still open.
         """
 
     def items(self, campaign_id: int, item_ids: Sequence[str]) -> list[Item]:
@@ -258,7 +288,12 @@ class Store(Protocol):
         """
 
     def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
-        """Keep annotations and their revisions, each once; how many were new."""
+        """Keep annotations and their revisions; how many revisions were new.
+
+        An annotation whose value, ``skipped`` or ``withdrawn`` differs from the newest revision of its
+        external id becomes the next revision; any other is left out. ``revision`` is assigned. One whose
+        query is not of this campaign is left out too.
+        """
 
     def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
         """All revisions, ordered by external id and revision."""
@@ -288,7 +323,8 @@ class Store(Protocol):
         """One short transaction: the round's new values and state, what the step made, and its event.
 
         Evaluations and ranking replace what the same round had of them, when given; empty ones leave it.
-        Queries are added; one that exists (unique on campaign, item, attempt) keeps its state.
+        Queries are added; one that exists (unique on campaign, item, attempt) keeps its state, and an open
+        buffer query takes round, rank, reason and ``buffer`` of the one that is added.
         """
 
     def add_queries(self, lease: Lease, queries: Sequence[Query], event: Event) -> None:
@@ -315,12 +351,32 @@ class Store(Protocol):
         """How many ``open_queries`` there are."""
 
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
-        """Remember where queries live in the annotation tool; upsert."""
+        """Remember where queries live in the annotation tool; upsert.
 
-    def settle(self, lease: Lease, labels: Sequence[tuple[str, Label]], skipped: Sequence[str]) -> None:
+        Another query of the campaign that was said to live in one of these places is no longer said to.
+        """
+
+    def tasks(self, campaign_id: int) -> list[ExternalTask]:
+        """Where queries live, as saved, by query id."""
+
+    def withdraw(self, lease: Lease, query_ids: Sequence[str], event: Event) -> None:
+        """Forget open queries and their places, as if never asked; those with an annotation stay."""
+
+    def carry_over(self, lease: Lease, query_ids: Sequence[str], round_index: int) -> None:
+        """Make open buffer queries those of another round; ranks go on after the round's last."""
+
+    def settle(
+        self,
+        lease: Lease,
+        labels: Sequence[tuple[str, Label]],
+        skipped: Sequence[str],
+        disputed: Sequence[str] = (),
+        follow_up: Sequence[Query] = (),
+    ) -> None:
         """Close queries: (query id, label) pairs get their label appended, ``skipped`` ids are marked so.
 
-        One transaction. A late answer to a skipped query makes it labelled. A labelled query stays so: an
+        ``disputed`` ids are marked both skipped and disputed. ``follow_up`` are queries that ask closed ones
+        again. One transaction. A late answer to a skipped query makes it labelled. A labelled query stays so: an
         answer that differs appends a version of the label, a skip changes nothing.
         """
 

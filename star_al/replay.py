@@ -42,7 +42,8 @@ def replay_round(parts: Parts, round_: Round) -> Replay:
     """
     round_index = round_.index
     queries = parts.store.queries(parts.campaign.campaign_id, round_index)
-    stored = tuple(query.item.item_id for query in queries if query.purpose is Role.POOL)
+    batch = [q for q in queries if q.purpose is Role.POOL and q.attempt == 1 and not q.buffer]
+    stored = tuple(query.item.item_id for query in batch)
     if not stored:
         raise DataError(
             f"round {round_index} has asked nothing (state: {round_.state}), so there is nothing to replay."

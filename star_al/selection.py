@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from star_al.acquire.measures import predictive_mean_log
 from star_al.acquire.select import power_sample, random_order, rank_order, top_k
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
+from star_al.queries import query_id
 from star_al.scoring import candidates
 from star_al.types import (
     FloatArray,
@@ -54,20 +54,22 @@ class _Scores:
     weight: float | None
 
 
-def query_id(campaign_name: str, item_id: str, attempt: int) -> str:
-    """The key of a query, the same after every restart and unique over campaigns in one annotation tool."""
-    return hashlib.sha256(f"{campaign_name}\n{item_id}\n{attempt}".encode()).hexdigest()[:32]
-
-
 def select_batch(
-    parts: Parts, round_: Round, spec: CampaignSpec, score_file: Path | None, size: int
+    parts: Parts, round_: Round, spec: CampaignSpec, score_file: Path | None, size: int, buffer: int = 0
 ) -> Selection:
-    """The ``size`` items to ask in a round; ``score_file`` null draws them at random (cold start)."""
+    """The ``size`` items to ask in a round, and ``buffer`` more; without ``score_file`` at random (cold start).
+
+    The buffer comes after the batch and does not change it.
+    """
     if score_file is None:
-        return _random_batch(parts, round_, spec, size)
+        return _random_batch(parts, round_, spec, size, buffer)
     scores = _read_scores(parts, score_file, round_, spec)
     order = rank_order(scores.blended_N, scores.item_ids)
-    chosen = _choose(scores, spec, size, rng.generator(parts.campaign.seed, round_.index, "select"))
+    chosen = _choose(parts, round_, spec, scores, size)
+    if buffer:
+        in_batch = frozenset(chosen)
+        more = _choose(parts, round_, spec, scores, size + buffer)
+        chosen += tuple(item_id for item_id in more if item_id not in in_batch)
     place_of = _places(scores.item_ids, order, frozenset(chosen))
     items = parts.store.items(parts.campaign.campaign_id, chosen)
     guesses = _guesses(parts, score_file, items)
@@ -76,7 +78,7 @@ def select_batch(
         for item, guess in zip(items, guesses, strict=True)
     ]
     return Selection(
-        queries=_queries(parts, round_, items, reasons),
+        queries=_queries(parts, round_, items, reasons, size),
         ranking=_ranking(scores, order[: max(RANKING_ROWS, size)]),
         histograms=_histograms(scores),
         blend_weight=scores.weight,
@@ -91,18 +93,19 @@ def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
     order = random_order(item_ids, rng.generator(campaign.seed, 0, role.value))
     reason = Reason(f"{role.value} set: drawn at random at import, never trained on")
     items = parts.store.items(campaign.campaign_id, order)
+    wanted = parts.spec.labelling.overlap
     return tuple(
-        Query(query_id(campaign.name, item.item_id, 1), item, 0, role, rank, reason)
+        Query(query_id(campaign.name, item.item_id, 1), item, 0, role, rank, reason, wanted=wanted)
         for rank, item in enumerate(items, 1)
     )
 
 
-def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int) -> Selection:
+def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int, buffer: int) -> Selection:
     pool = candidates(parts, round_.index, spec)
-    chosen = random_order(pool, rng.generator(parts.campaign.seed, round_.index, "select"))[:size]
+    chosen = random_order(pool, rng.generator(parts.campaign.seed, round_.index, "select"))[: size + buffer]
     reason = Reason("cold start: drawn at random, there was no label to train on")
     items = parts.store.items(parts.campaign.campaign_id, chosen)
-    return Selection(queries=_queries(parts, round_, items, [reason] * len(items)))
+    return Selection(queries=_queries(parts, round_, items, [reason] * len(items), size))
 
 
 def _read_scores(parts: Parts, score_file: Path, round_: Round, spec: CampaignSpec) -> _Scores:
@@ -121,9 +124,11 @@ def _trained_rounds(parts: Parts, round_: Round) -> int:
     return 1 + sum(round_.adapter_sha256 is not None for round_ in earlier)
 
 
-def _choose(scores: _Scores, spec: CampaignSpec, size: int, random: np.random.Generator) -> tuple[str, ...]:
+def _choose(parts: Parts, round_: Round, spec: CampaignSpec, scores: _Scores, size: int) -> tuple[str, ...]:
+    """A batch of ``size``; a larger one contains every smaller one."""
     batch = spec.acquisition.batch
     if batch.kind == "power":
+        random = rng.generator(parts.campaign.seed, round_.index, "select")
         return power_sample(scores.blended_N, scores.item_ids, size, batch.beta, random)
     return top_k(scores.blended_N, scores.item_ids, size)
 
@@ -173,10 +178,20 @@ def _reason(
 
 
 def _queries(
-    parts: Parts, round_: Round, items: Sequence[Item], reasons: Sequence[Reason]
+    parts: Parts, round_: Round, items: Sequence[Item], reasons: Sequence[Reason], batch_size: int
 ) -> tuple[Query, ...]:
+    """Queries in order of rank; those beyond the batch are the buffer."""
     return tuple(
-        Query(query_id(parts.campaign.name, item.item_id, 1), item, round_.index, Role.POOL, rank, reason)
+        Query(
+            query_id(parts.campaign.name, item.item_id, 1),
+            item,
+            round_.index,
+            Role.POOL,
+            rank,
+            reason,
+            wanted=parts.spec.labelling.overlap,
+            buffer=rank > batch_size,
+        )
         for rank, (item, reason) in enumerate(zip(items, reasons, strict=True), 1)
     )
 

@@ -45,7 +45,11 @@ class RoundState(StrEnum):
 
 
 class QueryState(StrEnum):
-    """Whether a query still waits for its annotations, and how it ended."""
+    """Whether a query still waits for its annotations, and how it ended.
+
+    A query without a label is ``SKIPPED``: by its annotators, or for lack of agreement (``Query.disputed``),
+    or because its task was taken out of the annotation tool.
+    """
 
     OPEN = "open"
     LABELLED = "labelled"
@@ -90,13 +94,17 @@ class Label:
 class Annotation:
     """One answer by one annotator, as the annotation tool gave it; revisions are kept.
 
-    ``external_id`` and ``revision`` identify it within the annotator; mirroring one twice is harmless.
+    ``external_id`` identifies it within the annotation tool, for ever. The store counts its revisions: what
+    is mirrored again unchanged adds none. ``lead_time`` is in seconds. ``skipped`` may come with a value, as
+    when an annotator is unsure. ``withdrawn``: the annotator took it back; it counts only where nobody else
+    answered.
     """
 
     external_id: str
     query_id: str
     value: JsonValue = None
     skipped: bool = False
+    withdrawn: bool = False
     revision: int = 1
     annotator: str | None = None
     lead_time: float | None = None
@@ -121,7 +129,10 @@ class Reason:
 class Query:
     """A request to label one item. ``query_id`` is a function of campaign, item and attempt.
 
-    ``rank`` counts from 1 within its round and purpose, the most uncertain first.
+    ``rank`` counts from 1 within its round and purpose, the most uncertain first. ``wanted`` is how many
+    people are to answer. A ``buffer`` query is asked beyond the batch, so that nobody waits while the model
+    trains; its round does not wait for it, and untouched it may be withdrawn. ``disputed``: it was closed
+    without agreement among its annotators.
     """
 
     query_id: str
@@ -133,6 +144,8 @@ class Query:
     attempt: int = 1
     wanted: int = 1
     state: QueryState = QueryState.OPEN
+    buffer: bool = False
+    disputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +159,43 @@ class ExternalTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Ensured:
+    """Where queries live now.
+
+    Somebody had deleted the tasks of ``restored``, which were made again, and of ``dropped``, which were not
+    (query ids).
+    """
+
+    tasks: tuple[ExternalTask, ...]
+    restored: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Poll:
-    """What an annotator returned, and where the next poll starts."""
+    """What an annotator returned, and where the next poll starts.
+
+    ``gone``: queries ensured by this process whose tasks have been deleted since by somebody else.
+    """
 
     annotations: tuple[Annotation, ...]
     cursor: str | None = None
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a round waits for: ``closed`` of its ``asked`` queries are answered, or given up.
+
+    ``answers`` counts the answers so far by annotator. ``place`` is where to label, ``until`` when the round
+    closes at the latest.
+    """
+
+    closed: int
+    asked: int
+    answers: Mapping[str, int] = field(default_factory=dict)
+    place: str | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -295,7 +340,9 @@ class Round:
     stop_agreement: float | None = None
     stop_reason: str | None = None
     asked: int = 0
-    skipped: int = 0
+    skipped: int = 0  # closed without a label, the disputed ones included
+    disputed: int = 0
+    agreement: float | None = None  # Krippendorff's alpha of the answers to what it asked
     seconds: Mapping[str, float] = field(default_factory=dict)  # step → seconds
 
 
@@ -326,13 +373,17 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A campaign as stored; ``config`` is the resolved specification it was created with."""
+    """A campaign as stored; ``config`` is the resolved specification it runs with.
+
+    ``key`` is random, made with the campaign, and tells it from one of the same name in another database.
+    """
 
     campaign_id: int
     name: str
     dataset_id: int
     config: JsonObject
     seed: int
+    key: str
 
 
 @dataclass(frozen=True, slots=True)

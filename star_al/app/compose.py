@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from star_al.annotators.oracle import Oracle
+from star_al.annotators.nobody import Nobody
 from star_al.artefacts import ArtefactFolder
-from star_al.config import AnnotatorSpec, CampaignFile, CampaignSpec
+from star_al.config import CampaignFile, CampaignSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
-from star_al.ports import Annotator, Learner, Progress, Store
+from star_al.ports import Learner, Progress, Store
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Round
-
-ANNOTATORS: Mapping[str, Callable[[AnnotatorSpec, ClosedTask, int], Annotator]] = {"oracle": Oracle}
-"""Annotators by the ``kind`` in a config."""
 
 
 def open_store(file: CampaignFile, *, create: bool = False) -> Store:
@@ -69,6 +66,23 @@ def find_campaign(file: CampaignFile, store: Store) -> Campaign:
     return campaign
 
 
+def find_started(file: CampaignFile) -> Campaign | None:
+    """The campaign of this file; null when it has not been started.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    from db import migrate
+
+    if migrate.is_empty(file.database_url):
+        return None
+    store = open_store(file)
+    try:
+        return store.find_campaign(file.spec.name)
+    finally:
+        store.close()
+
+
 def _not_started(file: CampaignFile) -> StoreError:
     return StoreError(
         f"campaign {file.spec.name!r} has not been started; `star-al run {file.path.name}` does."
@@ -100,18 +114,17 @@ def read_only_parts(
     progress: Progress,
     spec: CampaignSpec | None = None,
 ) -> Parts:
-    """All parts but a lease, under ``spec`` (null: the stored one); nothing can be written to the store with them."""
+    """All parts but a lease and an annotator, under ``spec`` (null: the stored one): to look, not to write or ask."""
     spec = spec or CampaignSpec.model_validate(campaign.config)
-    task = ClosedTask(spec.task)
     return Parts(
         campaign=campaign,
         spec=spec,
-        task=task,
+        task=ClosedTask(spec.task),
         store=store,
         learner=open_learner(file, spec, store.rounds(campaign.campaign_id)),
-        annotator=ANNOTATORS[spec.annotator.kind](spec.annotator, task, campaign.seed),
+        annotator=Nobody(),
         artefacts=ArtefactFolder(file.artefact_folder),
         progress=progress,
         lease=None,
-        wait=lambda n_open: False,
+        wait=lambda waiting: False,
     )

@@ -13,11 +13,20 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from star_al.app.compose import model_path
-from star_al.config import CampaignFile
+from star_al.app.compose import find_started, model_path
+from star_al.app.people import connection, label_config, label_studio
+from star_al.config import CampaignFile, LabelStudioSpec
 from star_al.config_file import load_campaign
 from star_al.data import ImportCounts, data_source, read_items, test_source
-from star_al.errors import ConfigError, DataError, ModelError, SchemaError, StarALError, StoreError
+from star_al.errors import (
+    AnnotatorError,
+    ConfigError,
+    DataError,
+    ModelError,
+    SchemaError,
+    StarALError,
+    StoreError,
+)
 from star_al.task import ClosedTask
 
 PACKAGES = (
@@ -30,6 +39,8 @@ PACKAGES = (
     "pyarrow",
     "numpy",
     "matplotlib",
+    "label-studio-sdk",
+    "crowd-kit",
 )
 OPTIONAL_PACKAGES = ("psycopg",)  # Postgres
 
@@ -73,6 +84,8 @@ def examine(config: Path | None) -> Iterator[Finding]:
     for name, check, failure in checks:
         yield _look(name, lambda check=check: check(file), failure)  # type: ignore[misc]
     yield _look("disk", lambda: _free_space(file.artefact_folder))
+    if isinstance(file.spec.annotator, LabelStudioSpec):
+        yield from _label_studio(file, file.spec.annotator)
 
 
 def _look(name: str, check: Callable[[], str], failure: type[StarALError] = StoreError) -> Finding:
@@ -185,6 +198,31 @@ def _database(file: CampaignFile) -> str:
 def _artefacts(file: CampaignFile) -> str:
     _try_to_write(file.artefact_folder)
     return f"{file.artefact_folder}: can be written"
+
+
+def _label_studio(file: CampaignFile, people: LabelStudioSpec) -> Iterator[Finding]:
+    """The server; and where it answers, the token and the campaign's project."""
+    from star_al.annotators.label_studio.client import ServerReport, examine
+
+    reports: list[ServerReport] = []
+
+    def server() -> str:
+        reports.append(examine(connection(people)))
+        return f"{reports[0].url}: Label Studio {reports[0].version}"
+
+    yield _look("server", server, AnnotatorError)
+    for report in reports:
+        kind = "personal access token" if report.token == "personal" else "legacy token"
+        yield Finding("token", True, f"a {kind} of {report.user}")
+        yield _look("project", lambda: _project(file, people), AnnotatorError)
+
+
+def _project(file: CampaignFile, people: LabelStudioSpec) -> str:
+    campaign = find_started(file)
+    if campaign is not None:
+        return label_studio(file, people, campaign).examine_project()
+    label_config(file)  # raises where a label cannot stand in it
+    return f"project {people.project}, to be marked" if people.project else "new; `star-al run` makes it"
 
 
 def _try_to_write(folder: Path) -> None:

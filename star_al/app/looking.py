@@ -1,22 +1,49 @@
-"""What a campaign looks like now: its status, and why a round asked what it asked."""
+"""What a campaign looks like now: its status, who labelled, and why a round asked what it asked."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
+from star_al.app.people import server_url
+from star_al.config import CampaignFile, CampaignSpec, LabelStudioSpec
 from star_al.ports import Store
 from star_al.replay import find_round
-from star_al.types import Campaign, JsonObject, Label, Query, Role, Round
+from star_al.settle import Ballot, ballots_of
+from star_al.task import ClosedTask
+from star_al.types import Annotation, Campaign, JsonObject, Label, Query, QueryState, Role, Round
+
+
+@dataclass(frozen=True)
+class Person:
+    """One annotator's work. ``agreed`` of the ``compared`` answers are the label in force of their item."""
+
+    name: str
+    answers: int
+    skips: int
+    seconds: float | None  # the median lead time of an answer
+    compared: int
+    agreed: int
 
 
 @dataclass(frozen=True)
 class Status:
-    """A campaign at a glance. ``next_step`` says in words what happens, or what to do, next."""
+    """A campaign at a glance. ``next_step`` says in words what happens, or what to do, next.
+
+    ``skipped`` items were closed without a label, of them ``disputed`` for lack of agreement. ``people`` are
+    those who label, the busiest first; none where the annotator is simulated. ``place`` is where they do.
+    """
 
     campaign: Campaign
     sizes: dict[str, int]  # items a role
     labels: dict[str, int]  # labels a role
     open_queries: int
+    skipped: int
+    disputed: int
+    people: tuple[Person, ...]
+    place: str | None
     newest: Round | None
     latest_metrics: JsonObject | None
     next_step: str
@@ -24,23 +51,32 @@ class Status:
 
 @dataclass(frozen=True)
 class Asked:
-    """A query, and the label it got, if any."""
+    """A query, the label its item got, if any, and the answers to it by annotator; null for a skip."""
 
     query: Query
     label: Label | None
+    answers: Mapping[str, str | None]
 
 
-def status(store: Store, campaign: Campaign) -> Status:
-    """Where the campaign stands."""
+def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
+    """Where the campaign stands; looks at the store alone."""
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
     history = store.history(campaign_id)
-    n_open = store.count_open(campaign_id)
+    queries = store.queries(campaign_id)
+    skipped, disputed = _without_label(queries)
+    n_open = sum(query.state is QueryState.OPEN for query in queries)
+    annotator = file.spec.annotator
+    people = annotator if isinstance(annotator, LabelStudioSpec) else None
     return Status(
         campaign=campaign,
         sizes={role.value: len(store.item_ids(campaign_id, role)) for role in Role},
         labels={role.value: len(store.labels(campaign_id, role)) for role in Role},
         open_queries=n_open,
+        skipped=len(skipped),
+        disputed=len(disputed),
+        people=_people(store, campaign, queries) if people else (),
+        place=_place(store, campaign, people) if people else None,
         newest=rounds[-1] if rounds else None,
         latest_metrics=next((row for row in reversed(history) if row["accuracy"] is not None), None),
         next_step=_next_step(rounds, n_open),
@@ -48,7 +84,7 @@ def status(store: Store, campaign: Campaign) -> Status:
 
 
 def explain(store: Store, campaign: Campaign, round_index: int) -> list[Asked]:
-    """What a round asked, in the order of asking.
+    """What a round asked, in the order of asking; an item that was asked again comes once an attempt.
 
     Raises:
         DataError: there is no such round.
@@ -56,7 +92,73 @@ def explain(store: Store, campaign: Campaign, round_index: int) -> list[Asked]:
     find_round(store, campaign, round_index)
     labels = store.labels(campaign.campaign_id)
     queries = store.queries(campaign.campaign_id, round_index)
-    return [Asked(query, labels.get(query.item.item_id)) for query in queries]
+    annotations = store.annotations(campaign.campaign_id, [query.query_id for query in queries])
+    ballots = ballots_of(queries, annotations, _task(campaign))
+    return [
+        Asked(query, labels.get(query.item.item_id), _answers(ballots[query.query_id])) for query in queries
+    ]
+
+
+def _answers(ballot: Ballot) -> dict[str, str | None]:
+    return {**ballot.values, **dict.fromkeys(sorted(ballot.skips))}
+
+
+def _task(campaign: Campaign) -> ClosedTask:
+    return ClosedTask(CampaignSpec.model_validate(campaign.config).task)
+
+
+def _without_label(queries: Sequence[Query]) -> tuple[set[str], set[str]]:
+    """Ids of the items that were given up, and of those among them whose annotators disagreed."""
+    by_state: dict[QueryState, set[str]] = {state: set() for state in QueryState}
+    for query in queries:
+        by_state[query.state].add(query.item.item_id)
+    skipped = by_state[QueryState.SKIPPED] - by_state[QueryState.OPEN] - by_state[QueryState.LABELLED]
+    return skipped, skipped & {query.item.item_id for query in queries if query.disputed}
+
+
+def _people(store: Store, campaign: Campaign, queries: Sequence[Query]) -> tuple[Person, ...]:
+    annotations = store.annotations(campaign.campaign_id)
+    labels = store.labels(campaign.campaign_id)
+    answers, skips, compared, agreed = (Counter[str]() for _ in range(4))
+    for ballot in ballots_of(queries, annotations, _task(campaign)).values():
+        skips.update(ballot.skips)
+        label = labels.get(ballot.query.item.item_id)
+        for name, value in ballot.values.items():
+            answers[name] += 1
+            compared[name] += label is not None
+            agreed[name] += label is not None and label.value == value
+    seconds = _lead_times(annotations)
+    people = [
+        Person(
+            name=name,
+            answers=answers[name],
+            skips=skips[name],
+            seconds=median(seconds[name]) if name in seconds else None,
+            compared=compared[name],
+            agreed=agreed[name],
+        )
+        for name in answers.keys() | skips.keys()
+    ]
+    return tuple(sorted(people, key=lambda each: (-each.answers, each.name)))
+
+
+def _lead_times(annotations: Sequence[Annotation]) -> dict[str, list[float]]:
+    """Seconds that each annotator's answers took, by the newest revision of each."""
+    newest = {each.external_id: each for each in sorted(annotations, key=lambda each: each.revision)}
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for each in newest.values():
+        if each.annotator and each.lead_time is not None and not each.skipped:
+            seconds[each.annotator].append(each.lead_time)
+    return seconds
+
+
+def _place(store: Store, campaign: Campaign, people: LabelStudioSpec) -> str | None:
+    """The page of the project that holds most tasks, as far as the server's address is known here."""
+    projects = Counter(task.project for task in store.tasks(campaign.campaign_id))
+    url = server_url(people)
+    if not projects or url is None:
+        return None
+    return f"{url}/projects/{projects.most_common(1)[0][0]}/data"
 
 
 def _next_step(rounds: list[Round], n_open: int) -> str:

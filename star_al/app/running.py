@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from star_al.app.compose import open_learner, open_store, read_only_parts, reading
+from star_al.app.people import check_people, connection, open_annotator
 from star_al.app.starting import create_campaign
-from star_al.config import CampaignFile, changed_fields
+from star_al.app.waiting import Hints, Waiter, WebhookOptions
+from star_al.config import CampaignFile, LabelStudioSpec, added_labels, changed_fields
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.fitting import round_spec
@@ -18,29 +19,43 @@ from star_al.loop import Loop, Outcome
 from star_al.parts import Parts
 from star_al.ports import Progress, Store
 from star_al.replay import Replay, find_round, replay_round
-from star_al.types import Campaign, Lease
+from star_al.types import Campaign, Event, Lease
 
 
 def run(
-    file: CampaignFile, progress: Progress, *, max_rounds: int | None = None, no_wait: bool = False
+    file: CampaignFile,
+    progress: Progress,
+    *,
+    max_rounds: int | None = None,
+    no_wait: bool = False,
+    webhook: WebhookOptions | None = None,
 ) -> Outcome:
     """Start or resume a campaign and run its rounds, under its lease.
 
     Raises:
         StarALError: any of the tree; whatever was done is stored and the call may be repeated.
     """
-    store = _store_to_run_in(file)
+    people = _people(file, webhook)
+    store = _store_to_run_in(file, people)
     try:
         campaign = store.find_campaign(file.spec.name) or _create(file, store, progress)
         _refuse_changes(file, store, campaign)
-        with _leased(file, store, campaign) as (lease, heartbeat):
-            store.update_config(lease, file.spec.model_dump(mode="json"))
+        with (
+            _leased(file, store, campaign) as (lease, heartbeat),
+            _hints(people, campaign, webhook) as hints,
+        ):
             guarded = GuardedProgress(progress, heartbeat)
-            parts = read_only_parts(file, store, campaign, guarded, file.spec)
-            parts = replace(parts, lease=lease, wait=_waiter(no_wait))
+            _adopt_config(file, store, campaign, lease, guarded)
+            parts = replace(
+                read_only_parts(file, store, campaign, guarded, file.spec),
+                annotator=open_annotator(file, campaign),
+                lease=lease,
+                wait=Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
+            )
             progress.say(_where_it_runs(parts))
             return Loop(parts, lease).run(max_rounds)
     finally:
+        progress.waiting(None)
         store.close()
 
 
@@ -55,13 +70,27 @@ def replay(file: CampaignFile, round_index: int, progress: Progress) -> Replay:
         return replay_round(read_only_parts(file, store, campaign, progress, round_spec(round_)), round_)
 
 
-def _store_to_run_in(file: CampaignFile) -> Store:
-    """The store, made if there is none yet; the data is looked for first, so that a slip leaves no database."""
+def _people(file: CampaignFile, webhook: WebhookOptions | None) -> LabelStudioSpec | None:
+    """The people who label; null where the annotator is simulated."""
+    annotator = file.spec.annotator
+    people = annotator if isinstance(annotator, LabelStudioSpec) else None
+    if webhook is not None and people is None:
+        raise ConfigError(
+            f"{file.path}: --webhook needs people in Label Studio, but annotator.kind is {annotator.kind}. "
+            "Leave it out."
+        )
+    return people
+
+
+def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Store:
+    """The store, made if there is none yet; data and people are looked for first: a slip leaves no database."""
     from db import migrate
 
     if migrate.is_empty(file.database_url):
         data_source(file)
         test_source(file)
+        if people is not None:
+            check_people(people)
     return open_store(file, create=True)
 
 
@@ -99,19 +128,30 @@ def _leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tu
             store.release_lease(lease)
 
 
-def _waiter(no_wait: bool) -> Callable[[int], bool]:
-    """Sleep between polls, a little longer each time up to 30 s; or give up at once."""
-    pause = 1.0
+@contextmanager
+def _hints(
+    people: LabelStudioSpec | None, campaign: Campaign, options: WebhookOptions | None
+) -> Iterator[Hints | None]:
+    """Webhooks, where they are asked for."""
+    if people is None or options is None:
+        yield None
+        return
+    from star_al.annotators.label_studio.webhook import Webhook
 
-    def wait(n_open: int) -> bool:
-        nonlocal pause
-        if no_wait:
-            return False
-        threading.Event().wait(pause)
-        pause = min(pause * 1.5, 30.0)
-        return True
+    with Webhook(connection(people), campaign.key, bind=options.bind, url=options.url) as webhook:
+        yield webhook
 
-    return wait
+
+def _adopt_config(
+    file: CampaignFile, store: Store, campaign: Campaign, lease: Lease, progress: Progress
+) -> None:
+    """Store the config as it is now, and tell of labels that it has more than before."""
+    added = added_labels(campaign.config, file.spec)
+    store.update_config(lease, file.spec.model_dump(mode="json"))
+    if added:
+        message = f"labels added: {', '.join(added)}"
+        store.add_event(lease, Event("config", message))
+        progress.say(message[0].upper() + message[1:])
 
 
 def _where_it_runs(parts: Parts) -> str:

@@ -80,7 +80,7 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
     """
     with reading(file) as (store, campaign):
         spec = CampaignSpec.model_validate(campaign.config)
-        source = source_of(locate_here(path), spec, gold=spec.annotator.gold)
+        source = source_of(locate_here(path), spec, gold=spec.gold_column)
         counts = ImportCounts()
         with progress.task(f"Reading {path}", None) as advance:
             items = _counted(read_items(source, ClosedTask(spec.task), counts), advance)

@@ -22,15 +22,42 @@ if TYPE_CHECKING:
     from star_al.types import Campaign, JsonObject, Reason
 
 
-def status(config: Config) -> None:
-    """Where the campaign stands, and what comes next."""
+def status(
+    config: Config,
+    shape: Annotated[ShortShape, typer.Option("--format", help="How to print it.")] = ShortShape.TABLE,
+) -> None:
+    """Where the campaign stands, who has labelled how much, and what comes next."""
     from star_al.app import compose, looking
+    from star_al.cli import tables
 
     file = load(config)
     with compose.reading(file) as (store, campaign):
-        lines = _status_lines(looking.status(store, campaign), file)
-    for name, text in lines.items():
+        now = looking.status(file, store, campaign)
+    if shape is ShortShape.JSON:
+        print_json(_status_json(now))
+        return
+    for name, text in _status_lines(now, file).items():
         say(f"{name:<11} {one_line(text)}")
+    if now.people:
+        say("")
+        print_table(tables.people_table(now.people))
+
+
+def _status_json(now: Status) -> dict[str, Any]:
+    newest = now.newest
+    return {
+        "campaign": now.campaign.name,
+        "data": now.sizes,
+        "labels": now.labels,
+        "round": None if newest is None else newest.index,
+        "state": None if newest is None else newest.state.value,
+        "open": now.open_queries,
+        "skipped": now.skipped,
+        "disputed": now.disputed,
+        "people": [asdict(person) for person in now.people],
+        "place": now.place,
+        "next": now.next_step,
+    }
 
 
 def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
@@ -48,11 +75,22 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
         "labels": _amounts(now.labels),
         "round": "none yet" if newest is None else f"{newest.index}, {newest.state.value}",
         "accuracy": accuracy,
-        "open": f"{now.open_queries:,} queries",
+        "open": _open(now),
+        **({"label at": now.place} if now.place else {}),
         "next": now.next_step,
         "database": location(parse_url(file.database_url)),
         "artefacts": f"{folder} ({_megabytes(folder)})",
     }
+
+
+def _open(now: Status) -> str:
+    """How many queries wait, and what became of those that nobody waits for any more without a label."""
+    text = f"{now.open_queries:,} {'query' if now.open_queries == 1 else 'queries'}"
+    if now.skipped:
+        text += f"; without a label: {now.skipped:,}"
+    if now.disputed:
+        text += f", {now.disputed:,} of them disputed"
+    return text
 
 
 def _amounts(amounts: Mapping[str, int]) -> str:
@@ -130,7 +168,8 @@ def _print_explanation(round_index: int, asked: Sequence[Asked]) -> None:
     from star_al.cli import tables
     from star_al.types import Role
 
-    batch = [each for each in asked if each.query.purpose is Role.POOL]
+    attempts = [each for each in asked if each.query.purpose is Role.POOL]
+    batch = list({each.query.item.item_id: each for each in attempts}.values())  # the last attempt at each
     if not batch:
         say(f"Round {round_index} has asked nothing to learn from.")
     else:
@@ -139,11 +178,13 @@ def _print_explanation(round_index: int, asked: Sequence[Asked]) -> None:
         print_table(tables.explain_table(batch, width()))
         if width() < tables.WIDE:
             say(f"Why, for the first: {one_line(first.text)}")
+        for line in tables.answer_lines(attempts):
+            say(line)
     for role in (Role.AUDIT, Role.CALIBRATION):
-        held_out = [each for each in asked if each.query.purpose is role]
+        held_out = {each.query.item.item_id: each for each in asked if each.query.purpose is role}
         if held_out:
-            labelled = sum(each.label is not None for each in held_out)
-            what = one_line(held_out[0].query.reason.text)
+            labelled = sum(each.label is not None for each in held_out.values())
+            what = one_line(next(iter(held_out.values())).query.reason.text)
             say(f"Besides {len(held_out)} for the {what}; {labelled} labelled.")
 
 
@@ -161,6 +202,10 @@ def _asked_json(asked: Asked) -> dict[str, Any]:
         "rank": query.rank,
         "purpose": query.purpose.value,
         "state": query.state.value,
+        "attempt": query.attempt,
+        "wanted": query.wanted,
+        "buffer": query.buffer,
+        "disputed": query.disputed,
         "id": query.item.external_id,
         "item_id": query.item.item_id,
         "text": query.item.text,
@@ -169,6 +214,7 @@ def _asked_json(asked: Asked) -> dict[str, Any]:
         **{name: value for name, value in asdict(query.reason).items() if name != "text"},
         "label": None if label is None else label.value,
         "label_version": None if label is None else label.version,
+        "answers": dict(asked.answers),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from star_al import __version__
-from star_al.cli import data, database, inspect, run, setup
+from star_al.cli import data, database, inspect, label_config, run, server, setup
 from star_al.cli.console import TerminatedError, complain, told_when_stdout_fails
 from star_al.errors import StarALError
 
@@ -50,6 +50,7 @@ databases = typer.Typer(help="Create, upgrade and check the database.", no_args_
 START, LOOK, USE, KEEP = "Start and run", "Look", "Data in and out", "Upkeep"
 app.command("demo", rich_help_panel=START)(setup.demo)
 app.command("init", rich_help_panel=START)(setup.init)
+app.command("up", rich_help_panel=START)(server.up)
 app.command("run", rich_help_panel=START)(run.run)
 app.command("status", rich_help_panel=LOOK)(inspect.status)
 app.command("history", rich_help_panel=LOOK)(inspect.history)
@@ -60,6 +61,7 @@ app.command("predict", rich_help_panel=USE)(data.predict)
 app.command("export", rich_help_panel=USE)(data.export)
 app.command("add-data", rich_help_panel=USE)(data.add_data)
 app.command("doctor", rich_help_panel=KEEP)(setup.doctor)
+app.command("label-config", rich_help_panel=KEEP)(label_config.label_config)
 databases.command("upgrade")(database.upgrade)
 databases.command("check")(database.check)
 app.add_typer(databases, name="db", rich_help_panel=KEEP)

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.status import Status
 from rich.text import Text
 
 from star_al.cli.console import clean, complain, one_line, redacted
@@ -57,15 +58,17 @@ class TerminalProgress:
             console=console,
             transient=True,
         )
+        self._line: Status | None = None
         self._lock = threading.Lock()
 
     def say(self, message: str) -> None:
-        """Print one line, above the bars."""
+        """Print one line, above the bars and the line that waits."""
         self._console.print(Text(redacted(clean(message))), soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
-        """A bar, once the task has run for ``BAR_AFTER`` seconds."""
+        """A bar, once the task has run for ``BAR_AFTER`` seconds; what was waited for is over."""
+        self.waiting(None)
         bar = self._bars.add_task(one_line(description), total=total, visible=False)
         timer = threading.Timer(BAR_AFTER, self._show, args=(bar,))
         timer.daemon = True
@@ -76,9 +79,29 @@ class TerminalProgress:
             timer.cancel()
             self._remove(bar)
 
+    def waiting(self, message: str | None) -> None:
+        """A line with a spinner, until null or a task ends it."""
+        with self._lock:
+            if message is None:
+                self._stop_waiting()
+                return
+            text = Text(redacted(one_line(message)))
+            if self._line is None:
+                self._bars.stop()
+                self._line = self._console.status(text)
+                self._line.start()
+            else:
+                self._line.update(text)
+
+    def _stop_waiting(self) -> None:
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
+
     def _show(self, bar: TaskID) -> None:
         with self._lock:
             if any(task.id == bar for task in self._bars.tasks):  # else it ended at this moment
+                self._stop_waiting()  # a terminal has one display that moves
                 self._bars.update(bar, visible=True)
                 self._bars.start()
 
@@ -104,6 +127,8 @@ class LineProgress:
         self, write: Callable[[str], None] = complain, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._write, self._clock = write, clock
+        self._waits_for: str | None = None  # as last written
+        self._waiting_due = 0.0
 
     def say(self, message: str) -> None:
         """Print one line."""
@@ -112,6 +137,7 @@ class LineProgress:
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
         """A line after ``LINE_AFTER`` seconds, then one every ``LINE_EVERY``, at most."""
+        self.waiting(None)
         start = self._clock()
         done, due = 0, start + LINE_AFTER
 
@@ -126,6 +152,16 @@ class LineProgress:
                 )
 
         yield advance
+
+    def waiting(self, message: str | None) -> None:
+        """A line at once, then one when it has changed, every ``LINE_EVERY`` seconds at most."""
+        if message is None:
+            self._waits_for = None
+            return
+        now, line = self._clock(), one_line(message)
+        if self._waits_for is None or (line != self._waits_for and now >= self._waiting_due):
+            self._waits_for, self._waiting_due = line, now + LINE_EVERY
+            self._write(line)
 
 
 def _count(done: int, total: int | None) -> str:

@@ -21,16 +21,42 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help=f"End with exit code {WAITING} when labels are missing.")
     ] = False,
+    webhook: Annotated[
+        bool, typer.Option("--webhook", help="Let Label Studio tell of each answer, and react at once.")
+    ] = False,
+    webhook_bind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to listen for it; by default 127.0.0.1:0, any free port.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="How Label Studio reaches that, if it runs elsewhere.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Start a campaign, or go on where it stands, until a stopping rule ends it.
 
     It may be stopped at any moment (Ctrl-C, a crash) and started again: nothing is lost or done twice.
     """
+    if not webhook and (webhook_bind or webhook_url):
+        raise typer.BadParameter("--webhook-bind and --webhook-url need --webhook")
     with resumable("star-al", "run", config):
         from star_al.app import running
+        from star_al.app.waiting import WebhookOptions
         from star_al.cli.progress import make_progress
 
-        outcome = running.run(load(config), make_progress(), max_rounds=max_rounds, no_wait=no_wait)
+        outcome = running.run(
+            load(config),
+            make_progress(),
+            max_rounds=max_rounds,
+            no_wait=no_wait,
+            webhook=WebhookOptions(webhook_bind or "127.0.0.1:0", webhook_url) if webhook else None,
+        )
     again = command_line("star-al", "run", config)
     if outcome.kind == "stopped":
         say(f"Finished at round {outcome.round_index}: {outcome.reason}.")

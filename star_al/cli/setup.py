@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,14 @@ from star_al.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from star_al.config import CampaignFile
+
+
+class Annotators(StrEnum):
+    """Who may answer."""
+
+    ORACLE = "oracle"
+    LABEL_STUDIO = "label_studio"
+
 
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -44,6 +53,12 @@ def init(
     model: Annotated[
         str, typer.Option(help="A causal language model: a hub name or a folder.")
     ] = DEFAULT_MODEL,
+    annotator: Annotated[
+        Annotators | None,
+        typer.Option(
+            help="Who answers; oracle where a column has every answer, else label_studio.", show_default=False
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(help="The campaign's name; from the data file when not given.", show_default=False),
@@ -68,12 +83,25 @@ def init(
         text_column=text_column,
         id_column=id_column,
         options=_names(options_column),
+        annotator=annotator,
     )
     file, findings = _write_checked(out, target, propose_campaign(wish, target.parent, complain))
     say(f"Wrote {out}: campaign {file.spec.name!r}, {findings}.")
     say(f"Labels: {', '.join(file.spec.task.label_names) or 'the options of each item'}.")
-    say(f"Read it, change what you like, then: {command_line('star-al', 'doctor', out)}")
-    say(f"                                and: {command_line('star-al', 'run', out)}")
+    _say_next(out, file.spec.gold_column)
+
+
+def _say_next(out: Path, gold: str | None) -> None:
+    """The next commands; people need a place to label in first."""
+    commands = [command_line("star-al", word, out) for word in ("doctor", "run")]
+    if gold is None:
+        say("People label in Label Studio: on this machine, or on the server of annotator.url.")
+        commands.insert(0, "star-al up")
+    else:
+        say(f"It is a rehearsal: column {gold!r} answers. For people: init with --annotator label_studio.")
+    say(f"Read it, change what you like, then: {commands[0]}")
+    for command in commands[1:]:
+        say(f"                                and: {command}")
 
 
 def _names(listed: str | None) -> tuple[str, ...]:

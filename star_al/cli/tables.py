@@ -11,7 +11,7 @@ from star_al.cli.console import one_line
 from star_al.types import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from star_al.app.looking import Asked
+    from star_al.app.looking import Asked, Person
 
 NOTHING = "–"
 
@@ -23,14 +23,17 @@ WIDE = 110
 
 
 def history_table(rows: Sequence[JsonObject]) -> Table:
-    """One line a round of ``Store.history``."""
+    """One line a round of ``Store.history``; where people shared texts, disputes and α instead of seconds."""
+    shared = any(row["disputed"] or row["agreement"] is not None for row in rows)
     table = _table()
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     counts, measures = ("labels", "bought"), ("accuracy\n%", "base\n%", "NLL", "ECE", "base\nECE", "T", "λ")
-    for header in (*counts, *measures, "asked", "sec."):
+    last = ("asked\n/disp", "α") if shared else ("asked", "sec.")
+    for header in (*counts, *measures, *last):
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
+        asked, alpha = f"{row['asked']}/{row['disputed']}", number(row["agreement"], 2)
         table.add_row(
             str(row["round"]),
             str(row["state"]),
@@ -43,8 +46,7 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
             number(row["base_ece"], 3),
             number(row["temperature"], 2),
             number(row["blend_weight"], 2),
-            str(row["asked"]),
-            number(row["seconds"], 1),
+            *((asked, alpha) if shared else (str(row["asked"]), number(row["seconds"], 1))),
         )
     return table
 
@@ -59,6 +61,10 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> l
         notes.append(f"{NOTHING} accuracy, NLL, ECE: {why}")
     if any(row["blend_weight"] is None for row in rows):
         notes.append(f"{NOTHING} λ (weight of the adapted model): the round ranked nothing with it")
+    if any(row["agreement"] is not None for row in rows):
+        notes.append(
+            "α: agreement of annotators (Krippendorff), 1 full, 0 as by chance; disp: disputed, dropped"
+        )
     if temperature_note:
         notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")
     notes += [f"Stopped at round {row['round']}: {row['stop_reason']}" for row in rows if row["stop_reason"]]
@@ -81,6 +87,37 @@ def explain_table(asked: Sequence[Asked], width: int) -> Table:
         table.add_column("why", ratio=4)
     for each in asked:
         table.add_row(*_query_cells(each, wide))
+    return table
+
+
+def answer_lines(attempts: Sequence[Asked]) -> list[str]:
+    """A line for each attempt at an item that several people answered, or that was made again."""
+    lines = []
+    for each in sorted(attempts, key=lambda each: (each.query.rank, each.query.attempt)):
+        query = each.query
+        if len(each.answers) < 2 and query.attempt == 1:
+            continue
+        given = [f"{name} {'skipped it' if label is None else label}" for name, label in each.answers.items()]
+        again = f", attempt {query.attempt}" if query.attempt > 1 else ""
+        disputed = " (disputed)" if query.disputed else ""
+        lines.append(one_line(f"Rank {query.rank}{again}: {', '.join(given) or 'no answer yet'}{disputed}"))
+    return lines
+
+
+def people_table(people: Sequence[Person]) -> Table:
+    """One line an annotator."""
+    table = _table()
+    table.add_column("annotator", no_wrap=True)
+    for header in ("answers", "skips", "seconds\neach", "as the\nlabel %"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for person in people:
+        table.add_row(
+            one_line(person.name),
+            f"{person.answers:,}",
+            f"{person.skips:,}",
+            number(person.seconds, 1),
+            percent(person.agreed / person.compared) if person.compared else NOTHING,
+        )
     return table
 
 

@@ -69,7 +69,7 @@ def data_source(file: CampaignFile) -> DataSource:
     """
     data = file.spec.data
     table = locate(data.path, file.path.parent, subset=data.subset, split=data.split)
-    return source_of(table, file.spec, gold=file.spec.annotator.gold)
+    return source_of(table, file.spec, gold=file.spec.gold_column)
 
 
 def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSource:

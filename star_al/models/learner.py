@@ -99,8 +99,8 @@ class LoraLearner:
         lora_config(self.backbone.model, self._spec.adapter)
 
     def versions(self) -> JsonObject:
-        """Libraries, device and dtype."""
-        return self.backbone.versions()
+        """Libraries, device, dtype, and a hash of the weights."""
+        return {**self.backbone.versions(), "weights": self.backbone.fingerprint}
 
     # -- base ----------------------------------------------------------------------------------------------
 

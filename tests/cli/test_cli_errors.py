@@ -21,6 +21,7 @@ StarAl = Callable[..., tuple[int, str, str]]
 
 CHECKOUT = Path(__file__).parent.parent.parent
 HEAVY = {"torch", "transformers", "peft", "sqlalchemy", "datasets", "matplotlib", "numpy", "pydantic", "yaml"}
+HEAVY |= {"label_studio_sdk", "crowdkit", "pandas", "httpx", "playwright"}
 
 
 def test_help_is_light() -> None:
@@ -38,7 +39,7 @@ def test_help_is_light() -> None:
 
 def test_every_command_has_help(star_al: StarAl) -> None:
     commands = ["init", "run", "status", "history", "explain", "replay", "predict", "export", "add-data"]
-    commands += ["doctor", "demo", "pictures", "db"]
+    commands += ["doctor", "demo", "pictures", "db", "up", "label-config"]
     for command in (*([name] for name in commands), ["db", "upgrade"], ["db", "check"]):
         code, out, _ = star_al(*command, "--help")
         assert code == 0 and "Usage" in out
@@ -51,7 +52,13 @@ def test_version(star_al: StarAl) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run"], ["run", "x.yaml", "--max-rounds", "0"], ["fly"], ["history", "x", "--format", "pdf"]],
+    [
+        ["run"],
+        ["run", "x.yaml", "--max-rounds", "0"],
+        ["run", "x.yaml", "--webhook-url", "http://me"],
+        ["fly"],
+        ["history", "x", "--format", "pdf"],
+    ],
 )
 def test_wrong_usage_is_code_2(star_al: StarAl, arguments: list[str]) -> None:
     assert star_al(*arguments)[0] == 2

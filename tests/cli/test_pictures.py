@@ -52,7 +52,7 @@ class StoredRounds:
         return [evaluation("base", "raw", 1.0), evaluation("adapted", "raw", 3.0)] if round_index == 2 else []
 
 
-CAMPAIGN = Campaign(1, "costs $5 and $6", 1, {}, 0)
+CAMPAIGN = Campaign(1, "costs $5 and $6", 1, {}, 0, "key")
 
 
 def draw(rows: list[dict[str, Any]], folder: Path) -> list[Path]:

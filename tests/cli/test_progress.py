@@ -93,3 +93,54 @@ def test_an_error_inside_a_task_takes_the_bar_away() -> None:
     except ValueError:
         progress.say("after")
     assert out.getvalue().endswith("after\n")
+
+
+def test_what_is_waited_for_is_a_line_at_once_and_then_now_and_then() -> None:
+    lines = Lines()
+    lines.progress.waiting("0 of 9")
+    for labelled in range(1, 5):
+        lines.now += 4
+        lines.progress.waiting(f"{labelled} of 9")
+    assert lines.written == ["0 of 9", "3 of 9"]
+    for _ in range(9):  # nothing changes any more
+        lines.now += 30
+        lines.progress.waiting("4 of 9")
+    assert lines.written == ["0 of 9", "3 of 9", "4 of 9"]
+
+
+def test_the_next_wait_writes_its_line_at_once() -> None:
+    lines = Lines()
+    lines.progress.waiting("9 of 9\x1b[2J")
+    with lines.progress.task("Training", 3):
+        lines.progress.waiting("9 of 9")
+    lines.progress.waiting(None)
+    lines.progress.waiting("9 of 9")
+    assert lines.written == ["9 of 9"] * 3
+
+
+def test_a_terminal_waits_in_one_line_that_replaces_itself() -> None:
+    progress, out = terminal()
+    progress.waiting("0 of 9 · http://127.0.0.1/[x]\x1b[2J")
+    time.sleep(0.2)
+    progress.say("Not counted: this")
+    progress.waiting("1 of 9")
+    progress.waiting(None)
+    drawn = out.getvalue()
+    assert "0 of 9 · http://127.0.0.1/[x]" in drawn and "1 of 9" in drawn
+    assert "Not counted: this\n" in drawn and "\x1b[2J" not in drawn
+    assert drawn.endswith("\x1b[1A\x1b[2K")  # nothing is left of it
+    progress.waiting(None)
+    assert out.getvalue() == drawn
+
+
+def test_a_task_takes_the_place_of_what_was_waited_for() -> None:
+    progress, out = terminal()
+    progress.waiting("9 of 9")
+    with progress.task("Training", 3) as advance:
+        time.sleep(0.8)
+        advance(3)
+        progress.waiting("0 of 9")
+        progress.waiting(None)
+    progress.say("after")
+    drawn = out.getvalue()
+    assert "Training" in drawn and "0 of 9" in drawn and drawn.endswith("after\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,9 @@ from star_al.types import (
     SourceItem,
 )
 from support.records import (
+    EVENT,
     a_round,
+    abc,
     base_prediction,
     begin,
     campaign,
@@ -42,15 +45,8 @@ from support.records import (
     source,
 )
 
-EVENT = Event("select", "chose two items", 0, 1.5, {"items": ["a", "b"]})
 ADAPTER = Adapter("f" * 64, "lora", "adapters/f", 2**33)
 FUNNY = 'naïve 😀 “quote” \\u0000 \t\n"'
-
-
-def abc(store: Store, **changes: object):
-    """A campaign over the items a, b and c, and its lease."""
-    made = campaign(store, [source("a"), source("b"), source("c")], **changes)  # type: ignore[arg-type]
-    return made.campaign_id, held(store, made)
 
 
 # -- data sets -----------------------------------------------------------------------------------------
@@ -140,6 +136,8 @@ def test_a_campaign_comes_back_as_it_was_made(store: Store) -> None:
     made = campaign(store, [source("a")], name="first")
     other = campaign(store, [source("a")], name="second")
     assert (made.name, made.config, made.seed) == ("first", {"name": "first"}, 7)
+    assert re.fullmatch("[0-9a-f]{32}", made.key)
+    assert made.key != other.key
     assert store.find_campaign("first") == made
     assert store.find_campaign("third") is None
     assert store.campaigns() == [made, other]
@@ -394,6 +392,8 @@ LEASE_WRITES: dict[str, Callable[[Store, Lease], object]] = {
     "commit_step": lambda store, lease: store.commit_step(lease, a_round(asked=9), EVENT, adapter=ADAPTER),
     "add_queries": lambda store, lease: store.add_queries(lease, [query("b")], EVENT),
     "save_tasks": lambda store, lease: store.save_tasks(lease, [ExternalTask("q-a-1", "late", "1", "1")]),
+    "withdraw": lambda store, lease: store.withdraw(lease, ["q-a-1"], EVENT),
+    "carry_over": lambda store, lease: store.carry_over(lease, ["q-a-1"], 1),
     "settle": lambda store, lease: store.settle(lease, [("q-a-1", Label("a", "late"))], []),
     "save_base_predictions": lambda store, lease: store.save_base_predictions(
         lease, "k", [base_prediction("a")]
@@ -419,6 +419,7 @@ def contents(store: Store, campaign_id: int) -> list[object]:
         store.annotations(campaign_id),
         store.rounds(campaign_id),
         store.queries(campaign_id),
+        store.tasks(campaign_id),
         store.events(campaign_id),
         store.adapter(ADAPTER.sha256),
         store.base_predictions("k", ["a"]),
@@ -430,7 +431,7 @@ def contents(store: Store, campaign_id: int) -> list[object]:
 def test_a_late_writer_writes_nothing(store: Store, method: str, how: str) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(), [])
-    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
+    store.commit_step(lease, a_round(), EVENT, queries=[query("a", buffer=True)])
     owner = "me" if how == "same owner again" else "you"
     store.acquire_lease(campaign_id, owner, 60.0, may_take=lambda _: True)
     before = contents(store, campaign_id)
@@ -597,8 +598,10 @@ def test_a_round_comes_back_as_it_was_committed(store: Store) -> None:
         stop_set={"a": 1, "b": 0},
         stop_agreement=0.99,
         stop_reason="the budget is spent",
-        asked=2,
-        skipped=1,
+        asked=4,
+        skipped=2,
+        disputed=1,
+        agreement=-1 / 3,
         seconds={"fit": 1.25, "score": 0.5},
     )
     store.commit_step(lease, full, EVENT, adapter=ADAPTER)
@@ -733,15 +736,6 @@ def test_a_query_needs_an_item_of_the_campaign(store: Store) -> None:
     assert (store.queries(campaign_id), store.events(campaign_id)) == ([], [])
 
 
-def test_tasks_may_be_saved_again_and_moved(store: Store) -> None:
-    _, lease = abc(store)
-    store.add_queries(lease, [query("a")], EVENT)
-    for task in ("10", "10", "11"):
-        store.save_tasks(lease, [ExternalTask("q-a-1", "tool", "1", task)])
-    with pytest.raises(StoreError):
-        store.save_tasks(lease, [ExternalTask("q-z-1", "tool", "1", "12")])
-
-
 def test_settling_labels_and_skips_closes_queries_once(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.add_queries(lease, [query("a"), query("b"), query("c")], EVENT)
@@ -794,30 +788,6 @@ def test_settling_an_unknown_query_writes_nothing(store: Store) -> None:
         store.settle(lease, [("q-a-1", Label("a", "pos"))], ["q-z-1"])
     assert store.labels(campaign_id) == {}
     assert store.queries(campaign_id) == [query("a")]
-
-
-def test_annotations_are_mirrored_once_a_revision(store: Store) -> None:
-    campaign_id, lease = abc(store)
-    store.add_queries(lease, [query("a"), query("b")], EVENT)
-    moment = datetime(2024, 5, 1, 12, 30, 0, 123456, tzinfo=UTC)
-    first = Annotation("10", "q-a-1", {"choice": FUNNY}, annotator="eve", lead_time=1.5, created_at=moment)
-    second = dataclasses.replace(first, value="neg", revision=2)
-    skip = Annotation("9", "q-b-1", None, skipped=True)
-    assert store.mirror(lease, "oracle", [second, skip]) == 2
-    assert store.mirror(lease, "oracle", [first, second, skip]) == 1
-    rewritten = dataclasses.replace(first, value="rewritten")
-    assert store.mirror(lease, "oracle", [rewritten]) == 0
-    assert store.annotations(campaign_id) == [first, second, skip]
-    assert store.annotations(campaign_id, ["q-b-1", "q-z-1"]) == [skip]
-    assert store.annotations(campaign_id, []) == []
-    assert store.mirror(lease, "other tool", [skip]) == 1
-
-
-def test_an_annotation_of_an_unknown_query_is_refused(store: Store) -> None:
-    campaign_id, lease = abc(store)
-    with pytest.raises(StoreError):
-        store.mirror(lease, "oracle", [Annotation("1", "q-z-1", "pos")])
-    assert store.annotations(campaign_id) == []
 
 
 # -- base predictions ----------------------------------------------------------------------------------
@@ -877,6 +847,8 @@ HISTORY = [
     "pool_size",
     "asked",
     "skipped",
+    "disputed",
+    "agreement",
     "stop_agreement",
     "seconds",
     "stop_reason",
@@ -892,6 +864,7 @@ def test_history_shows_the_scaled_adapted_and_the_calibrated_base(store: Store) 
     scaled = [evaluation(scaling="temperature", nll=0.5), evaluation("base", "contextual", nll=1.5)]
     unseen = evaluation("base", "temperature", nll=9.0)
     values = {"temperature": 1.8, "state": RoundState.STOPPED, "stop_reason": "done", "pool_size": 3}
+    values |= {"skipped": 2, "disputed": 1, "agreement": 0.25}
     store.commit_step(lease, a_round(1, **values), EVENT, evaluations=[*raw, *scaled, unseen])
     first, second = store.history(campaign_id)
     assert list(first) == HISTORY
@@ -899,6 +872,8 @@ def test_history_shows_the_scaled_adapted_and_the_calibrated_base(store: Store) 
     assert (second["nll"], second["base_nll"], second["seconds"]) == (0.5, 1.5, 0.0)
     assert (second["round"], second["state"], second["temperature"]) == (1, "stopped", 1.8)
     assert (second["stop_reason"], second["pool_size"]) == ("done", 3)
+    assert (second["skipped"], second["disputed"], second["agreement"]) == (2, 1, 0.25)
+    assert (first["skipped"], first["disputed"], first["agreement"]) == (0, 0, None)
     assert (second["accuracy"], second["accuracy_low"], second["accuracy_high"]) == (0.7, 0.4, 0.9)
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from db.engine import Database
 from db.store import SqlStore
 from star_al.errors import LeaseHeldError
-from star_al.types import Event, Label
-from support.records import a_round, campaign, held, never, source
+from star_al.types import Annotation, Event, Label
+from support.records import EVENT, a_round, campaign, held, never, query, source
 
 
 def acquire(url: str, campaign_id: int, owner: str, at: datetime) -> str:
@@ -116,3 +116,30 @@ def test_many_threads_append_versions_without_losing_one(migrated: str, sql_stor
     versions = sql_store.label_versions(made.campaign_id, "a")
     assert [label.version for label in versions] == list(range(1, 21))
     assert len({label.value for label in versions}) == 20
+
+
+def test_controllers_that_mirror_at_once_count_each_revision_once(migrated: str, sql_store: SqlStore) -> None:
+    made = campaign(sql_store, [source("a")])
+    lease = held(sql_store, made)
+    sql_store.add_queries(lease, [query("a")], EVENT)
+    others = [SqlStore.open(migrated) for _ in range(4)]
+    new: list[int] = []
+
+    def poll(number: int) -> None:
+        for turn in range(5):
+            own = Annotation("mine", "q-a-1", f"{number}.{turn}")
+            shared = Annotation(f"shared {turn}", "q-a-1", "pos")
+            new.append(others[number].mirror(lease, "tool", [own, shared]))
+
+    threads = [threading.Thread(target=poll, args=(number,)) for number in range(len(others))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in others:
+        store.close()
+    annotations = sql_store.annotations(made.campaign_id)
+    assert sum(new) == len(annotations) == 25
+    mine = [one for one in annotations if one.external_id == "mine"]
+    assert [one.revision for one in mine] == list(range(1, 21))
+    assert len({one.value for one in mine}) == 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,22 +14,13 @@ from support.campaigns import write_campaign
 STOPPED_BEFORE_THE_SECOND_SCORES = ("SIGSTOP", "commit_step", 11, "before")
 
 
-def wait_until_stopped(process: subprocess.Popen[str]) -> None:
-    """Until the process has stopped itself."""
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_second_controller_is_refused_and_takes_over_when_the_first_is_killed(
     tmp_path: Path, database_url: Callable[[], str]
 ) -> None:
     path = write_campaign(tmp_path, database={"url": database_url(), "lease_seconds": 600.0})
     first = controller.start("run", str(path), at=STOPPED_BEFORE_THE_SECOND_SCORES)
     try:
-        wait_until_stopped(first)
+        controller.wait_until_stopped(first)
         refused = controller.run("run", str(path))
         assert refused.returncode == 3
         assert str(first.pid) in refused.stderr and "Traceback" not in refused.stderr
@@ -47,7 +37,7 @@ def test_a_controller_suspended_past_its_lease_changes_nothing_when_it_wakes(
     path = write_campaign(tmp_path, database={"url": database_url(), "lease_seconds": 1.0})
     first = controller.start("run", str(path), at=STOPPED_BEFORE_THE_SECOND_SCORES)
     try:
-        wait_until_stopped(first)
+        controller.wait_until_stopped(first)
         deadline = time.monotonic() + 30
         while (second := controller.run("run", str(path), "--max-rounds", "1")).returncode == 3:
             assert time.monotonic() < deadline, second.stderr

@@ -12,23 +12,31 @@ import pytest
 from star_al.annotators.oracle import Oracle
 from star_al.errors import ModelError
 from star_al.loop import Loop, Outcome
-from star_al.types import Annotation, ExternalTask, Poll, Query, QueryState, Role, RoundState
+from star_al.ports import StillOurs
+from star_al.types import Annotation, Ensured, ExternalTask, Poll, Query, QueryState, Role, RoundState
 from support.world import World
 
 
 class People:
-    """The oracle's answers, and then what a test adds: revisions and answers of its own."""
+    """The oracle's answers, and then what a test adds: corrections and answers of its own."""
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
         self.instead: dict[str, object] = {}  # item id → another answer
         self.later: list[Annotation] = []
 
-    def ensure(self, queries: Sequence[Query]) -> tuple[ExternalTask, ...]:
-        return self.oracle.ensure(queries)
+    place = None
 
-    def poll(self, cursor: str | None) -> Poll:
-        poll = self.oracle.poll(cursor)
+    def ensure(
+        self, queries: Sequence[Query], known: Sequence[ExternalTask], still_ours: StillOurs
+    ) -> Ensured:
+        return self.oracle.ensure(queries, known, still_ours)
+
+    def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
+        return self.oracle.withdraw(queries, still_ours)
+
+    def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
+        poll = self.oracle.poll(cursor, still_ours)
         items = {query.query_id: query.item.item_id for query in self.oracle_queries()}
         answers = [
             replace(each, value=self.instead[items[each.query_id]])  # type: ignore[arg-type]
@@ -36,8 +44,8 @@ class People:
             else each
             for each in poll.annotations
         ]
-        later, self.later = self.later, []
-        return Poll((*answers, *later), poll.cursor)
+        now = {each.external_id: each for each in (*answers, *self.later)}  # as they stand in the tool
+        return Poll(tuple(now.values()), poll.cursor)
 
     def oracle_queries(self) -> list[Query]:
         return self.world.store.queries(self.world.campaign_id)
@@ -69,7 +77,7 @@ def test_a_corrected_answer_becomes_a_new_version_and_leaves_the_old_snapshot(
     query = world.asked()[0]
     before = world.store.labels(world.campaign_id)[query.item.item_id]
     other = "tech" if before.value != "tech" else "sport"
-    people.later = [Annotation(f"oracle-{query.query_id}", query.query_id, other, revision=2)]
+    people.later = [Annotation(f"oracle-{query.query_id}", query.query_id, other)]
     run(world, people, max_rounds=1)
     versions = world.store.label_versions(world.campaign_id, query.item.item_id)
     assert [(label.version, label.value) for label in versions] == [(1, before.value), (2, other)]
@@ -99,7 +107,7 @@ def test_an_answer_outside_the_label_set_is_told_and_waits_for_a_better_one(
     assert world.store.rounds(world.campaign_id)[-1].state is RoundState.PUSHED
     waiting = world.store.queries(world.campaign_id, 1)
     people.later = [
-        Annotation(f"oracle-{query.query_id}", query.query_id, query.item.fields["label"], revision=2)
+        Annotation(f"oracle-{query.query_id}", query.query_id, query.item.fields["label"])
         for query in waiting
     ]
     assert run(world, people, max_rounds=1).kind == "paused"

@@ -7,10 +7,15 @@ import sys
 
 HEAVY = {
     "alembic",
+    "crowdkit",
     "datasets",
+    "filelock",
+    "httpx",
+    "label_studio_sdk",
     "matplotlib",
     "pandas",
     "peft",
+    "psutil",
     "pyarrow",
     "scipy",
     "sklearn",

@@ -1,10 +1,11 @@
-"""Run the command line in a process that sends itself a signal at one write to the store.
+"""Run the command line in a process that sends itself a signal at one write to the store, or at one request.
 
-    python -m support.kill_at SIGNAL METHOD N before|after ARGS…
+    python -m support.kill_at SIGNAL POINTS N before|after ARGS…
 
-SIGNAL is SIGKILL, SIGSTOP or SIGINT; METHOD is a method of the store that writes, and the signal comes before
-or after its N-th call (from 1); METHOD ``-`` means never. The model is the NumPy learner when
-STAR_AL_TEST_LEARNER=numpy, so that a run takes a second.
+SIGNAL is SIGKILL, SIGSTOP or SIGINT. POINTS are methods of the store that write, with commas between them, or
+``request``, an HTTP request, or ``request:TEXT``, one whose URL holds TEXT; the signal comes before or after the
+N-th of them (from 1). POINTS ``-`` means never. The model is the NumPy learner when STAR_AL_TEST_LEARNER=numpy,
+so that a run takes a second.
 """
 
 from __future__ import annotations
@@ -18,17 +19,11 @@ from typing import Any
 
 
 def main(arguments: list[str]) -> None:
-    signal_name, method, n, moment, *command = arguments
+    signal_name, points, n, moment, *command = arguments
     if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
         _use_numpy_learner()
-    if method != "-":
-        from db.store import SqlStore
-
-        setattr(
-            SqlStore,
-            method,
-            _signalling(getattr(SqlStore, method), signal.Signals[signal_name], int(n), moment),
-        )
+    if points != "-":
+        _signal_at(points, _Counter(signal.Signals[signal_name], int(n), moment))
     sys.argv = ["star-al", *command]
     from star_al.cli.main import main as cli
 
@@ -46,23 +41,46 @@ def _use_numpy_learner() -> None:
     compose.open_learner = running.open_learner = numpy_learner
 
 
-def _signalling(
-    function: Callable[..., Any], sent: signal.Signals, n: int, moment: str
-) -> Callable[..., Any]:
-    calls = 0
+class _Counter:
+    """Sends the signal before or after the n-th of what it counts."""
 
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == n and moment == "before":
-            os.kill(os.getpid(), sent)
-        result = function(*args, **kwargs)
-        if calls == n and moment == "after":
-            os.kill(os.getpid(), sent)
+    def __init__(self, sent: signal.Signals, n: int, moment: str) -> None:
+        self._sent, self._n, self._moment, self._calls = sent, n, moment, 0
+
+    def around(self, function: Callable[[], Any]) -> Any:
+        self._calls += 1
+        its_turn = self._calls == self._n
+        if its_turn and self._moment == "before":
+            os.kill(os.getpid(), self._sent)
+        result = function()
+        if its_turn and self._moment == "after":
+            os.kill(os.getpid(), self._sent)
         return result
 
-    return wrapper
+
+def _signal_at(points: str, counter: _Counter) -> None:
+    if points.partition(":")[0] == "request":
+        import httpx
+
+        _count(httpx.Client, "send", counter, points.partition(":")[2])
+        return
+    from db.store import SqlStore
+
+    for method in points.split(","):
+        _count(SqlStore, method, counter)
+
+
+def _count(owner: type, name: str, counter: _Counter, url_part: str = "") -> None:
+    """Let ``counter`` count the calls of a method; of ``httpx.Client.send``, those to a URL with ``url_part``."""
+    function = getattr(owner, name)
+
+    @functools.wraps(function)
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if url_part and url_part not in str(args[0].url):
+            return function(self, *args, **kwargs)
+        return counter.around(lambda: function(self, *args, **kwargs))
+
+    setattr(owner, name, counted)
 
 
 if __name__ == "__main__":

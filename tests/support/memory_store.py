@@ -11,6 +11,8 @@ import functools
 import itertools
 import json
 import threading
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -71,7 +73,7 @@ class _State:
     members: dict[str, _Member]
     lease: _Lease = field(default_factory=_Lease)
     labels: dict[str, list[Label]] = field(default_factory=dict)
-    annotations: dict[tuple[str, str, int], Annotation] = field(default_factory=dict)
+    annotations: dict[tuple[str, str], list[Annotation]] = field(default_factory=dict)
     rounds: dict[int, Round] = field(default_factory=dict)
     training: dict[int, list[Label]] = field(default_factory=dict)
     evaluations: dict[int, list[Evaluation]] = field(default_factory=dict)
@@ -185,7 +187,9 @@ class MemoryStore(Store):
                 members[item_id].role = role
         for item_id, source in self._items.get(test_dataset_id or 0, {}).items():
             members[item_id] = _Member(source, Role.TEST, 0)
-        campaign = Campaign(len(self._campaigns) + 1, name, dataset_id, _copied(config), seed)
+        campaign = Campaign(
+            len(self._campaigns) + 1, name, dataset_id, _copied(config), seed, uuid.uuid4().hex
+        )
         state = _State(campaign, members)
         _import_labels(state, members)
         self._campaigns[campaign.campaign_id] = state
@@ -252,7 +256,11 @@ class MemoryStore(Store):
     @_locked
     def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
         state = self._state(campaign_id)
-        asked = {one.item.item_id for one in state.queries.values() if one.round_index < round_index}
+        asked = {
+            one.item.item_id
+            for one in state.queries.values()
+            if one.round_index < round_index and not _waits_in_buffer(one)
+        }
         imported = {
             item_id
             for item_id, versions in state.labels.items()
@@ -289,17 +297,18 @@ class MemoryStore(Store):
     @_locked
     def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
         state = self._held(lease)
-        _require_queries(state, [annotation.query_id for annotation in annotations])
-        before = len(state.annotations)
-        for annotation in annotations:
-            key = (annotator, annotation.external_id, annotation.revision)
-            state.annotations.setdefault(key, replace(annotation, value=_copied(annotation.value)))
-        return len(state.annotations) - before
+        copies = [
+            replace(one, value=_copied(one.value)) for one in annotations if one.query_id in state.queries
+        ]
+        return sum(
+            _append_revision(state.annotations.setdefault((annotator, one.external_id), []), one)
+            for one in copies
+        )
 
     @_locked
     def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
         wanted = None if query_ids is None else set(query_ids)
-        found = self._state(campaign_id).annotations.values()
+        found = itertools.chain.from_iterable(self._state(campaign_id).annotations.values())
         chosen = (one for one in found if wanted is None or one.query_id in wanted)
         return sorted(chosen, key=lambda one: (one.external_id, one.revision))
 
@@ -393,17 +402,56 @@ class MemoryStore(Store):
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
         state = self._held(lease)
         _require_queries(state, [task.query_id for task in tasks])
-        state.tasks.update({(task.query_id, task.annotator): task for task in tasks})
+        in_place = {_place(task): task for task in tasks}
+        elsewhere = {key: task for key, task in state.tasks.items() if _place(task) not in in_place}
+        state.tasks = elsewhere | {(task.query_id, task.annotator): task for task in in_place.values()}
 
     @_locked
-    def settle(self, lease: Lease, labels: Sequence[tuple[str, Label]], skipped: Sequence[str]) -> None:
+    def tasks(self, campaign_id: int) -> list[ExternalTask]:
+        return [task for _, task in sorted(self._state(campaign_id).tasks.items())]
+
+    @_locked
+    def withdraw(self, lease: Lease, query_ids: Sequence[str], event: Event) -> None:
         state = self._held(lease)
-        _require_queries(state, [*(query_id for query_id, _ in labels), *skipped])
+        open_ids = {query.query_id for query in self.open_queries(lease.campaign_id)}
+        gone = open_ids.intersection(query_ids) - _answered(state)
+        state.queries = {key: query for key, query in state.queries.items() if key not in gone}
+        state.tasks = {key: task for key, task in state.tasks.items() if task.query_id not in gone}
+        _log(state, event)
+
+    @_locked
+    def carry_over(self, lease: Lease, query_ids: Sequence[str], round_index: int) -> None:
+        state = self._held(lease)
+        last: Counter[Role] = Counter()
+        for query in self.queries(lease.campaign_id, round_index):
+            last[query.purpose] = query.rank
+        for query_id in query_ids:
+            found = state.queries.get(query_id)
+            if found is not None and _waits_in_buffer(found) and found.round_index != round_index:
+                last[found.purpose] += 1
+                moved = replace(found, round_index=round_index, rank=last[found.purpose])
+                state.queries[query_id] = moved
+
+    @_locked
+    def settle(
+        self,
+        lease: Lease,
+        labels: Sequence[tuple[str, Label]],
+        skipped: Sequence[str],
+        disputed: Sequence[str] = (),
+        follow_up: Sequence[Query] = (),
+    ) -> None:
+        state = self._held(lease)
+        _require_queries(state, [*(query_id for query_id, _ in labels), *skipped, *disputed])
+        _require_items(state, [query.item.item_id for query in follow_up])
         _append_labels(state, [label for _, label in labels])
         for query_id, _ in labels:
             _close(state, query_id, QueryState.LABELLED)
         for query_id in skipped:
             _close(state, query_id, QueryState.SKIPPED)
+        for query_id in disputed:
+            _close(state, query_id, QueryState.SKIPPED, disputed=True)
+        _add_queries(state, follow_up)
 
     # -- base predictions ------------------------------------------------------------------------------
 
@@ -505,6 +553,31 @@ def _append_label(versions: list[Label], label: Label) -> bool:
     return True
 
 
+def _append_revision(revisions: list[Annotation], annotation: Annotation) -> bool:
+    if revisions and _same_answer(revisions[-1], annotation):
+        return False
+    revisions.append(replace(annotation, revision=len(revisions) + 1))
+    return True
+
+
+def _same_answer(one: Annotation, other: Annotation) -> bool:
+    marks = (one.skipped, one.withdrawn) == (other.skipped, other.withdrawn)
+    return marks and same_json(one.value, other.value)
+
+
+def _place(task: ExternalTask) -> tuple[str, str, str]:
+    return task.annotator, task.project, task.task
+
+
+def _answered(state: _State) -> set[str]:
+    """Ids of the queries that have an annotation."""
+    return {one.query_id for revisions in state.annotations.values() for one in revisions}
+
+
+def _waits_in_buffer(query: Query) -> bool:
+    return query.buffer and query.state is QueryState.OPEN
+
+
 def _add_queries(state: _State, queries: Sequence[Query]) -> None:
     _require_items(state, [query.item.item_id for query in queries])
     asked = {(one.item.item_id, one.attempt) for one in state.queries.values()}
@@ -516,7 +589,7 @@ def _add_queries(state: _State, queries: Sequence[Query]) -> None:
 def _replace_queries(state: _State, round_index: int, queries: Sequence[Query]) -> None:
     _require_items(state, [query.item.item_id for query in queries])
     wanted, purposes = {one.query_id for one in queries}, {one.purpose for one in queries}
-    known = {query_id for query_id, _ in state.tasks} | {one.query_id for one in state.annotations.values()}
+    known = {query_id for query_id, _ in state.tasks} | _answered(state)
     for old in list(state.queries.values()):
         replaceable = (
             old.round_index == round_index and old.purpose in purposes and old.state is QueryState.OPEN
@@ -525,17 +598,19 @@ def _replace_queries(state: _State, round_index: int, queries: Sequence[Query]) 
             del state.queries[old.query_id]
     _add_queries(state, queries)
     for query in queries:
-        old = state.queries[query.query_id]
-        if old.round_index == round_index:
-            state.queries[query.query_id] = replace(
-                old, rank=query.rank, wanted=query.wanted, reason=query.reason
-            )
+        stored = state.queries[query.query_id]
+        asked = replace(stored, rank=query.rank, wanted=query.wanted, reason=query.reason)
+        if _waits_in_buffer(stored):
+            asked = replace(asked, round_index=query.round_index, buffer=query.buffer)
+        elif stored.round_index != round_index:
+            asked = stored
+        state.queries[query.query_id] = asked
 
 
-def _close(state: _State, query_id: str, ending: QueryState) -> None:
+def _close(state: _State, query_id: str, ending: QueryState, *, disputed: bool = False) -> None:
     query = state.queries[query_id]
     if query.state is not QueryState.LABELLED:
-        state.queries[query_id] = replace(query, state=ending)
+        state.queries[query_id] = replace(query, state=ending, disputed=disputed or query.disputed)
 
 
 def _log(state: _State, event: Event) -> None:
@@ -564,5 +639,5 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     row |= {f"base_{name}": getattr(base, name, None) for name in ("accuracy", "nll", "ece")}
     for name in ("temperature", "base_temperature", "blend_weight", "pool_size", "asked", "skipped"):
         row[name] = getattr(one, name)
-    row["stop_agreement"], row["seconds"] = one.stop_agreement, sum(one.seconds.values())
-    return row | {"stop_reason": one.stop_reason}
+    row |= {name: getattr(one, name) for name in ("disputed", "agreement", "stop_agreement")}
+    return row | {"seconds": sum(one.seconds.values()), "stop_reason": one.stop_reason}

@@ -26,7 +26,7 @@ class NumpyLearner:
 
     @property
     def base_key(self) -> str:
-        return "numpy-base"
+        return f"numpy-base of {', '.join(self.task.spec.label_names)}"  # labels are in the prompt
 
     @property
     def truncated(self) -> int:

@@ -13,6 +13,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.waited: list[str | None] = []
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -20,3 +21,6 @@ class Quiet:
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
         yield lambda n: None
+
+    def waiting(self, message: str | None) -> None:
+        self.waited.append(message)

@@ -11,6 +11,7 @@ from star_al.types import (
     Campaign,
     Dataset,
     Evaluation,
+    Event,
     Item,
     JsonValue,
     Lease,
@@ -23,6 +24,7 @@ from star_al.types import (
 )
 
 LABELS = ("neg", "pos")
+EVENT = Event("select", "chose two items", 0, 1.5, {"items": ["a", "b"]})
 
 
 def item(name: str, **changes: object) -> Item:
@@ -72,6 +74,12 @@ def _dataset(store: Store, key: str, sources: list[SourceItem]) -> int:
 def held(store: Store, campaign_: Campaign, owner: str = "me") -> Lease:
     """The campaign's lease for a minute."""
     return store.acquire_lease(campaign_.campaign_id, owner, 60.0, may_take=never)
+
+
+def abc(store: Store, **changes: object) -> tuple[int, Lease]:
+    """A campaign over the items a, b and c, and its lease."""
+    made = campaign(store, [source("a"), source("b"), source("c")], **changes)  # type: ignore[arg-type]
+    return made.campaign_id, held(store, made)
 
 
 def a_round(index: int = 0, **changes: object) -> Round:

@@ -46,7 +46,7 @@ class World:
             artefacts=ArtefactFolder(self.file.artefact_folder),
             progress=self.progress,
             lease=lease,
-            wait=lambda n_open: False,
+            wait=lambda waiting: False,
         )
 
     def run(self, max_rounds: int | None = None) -> Outcome:

@@ -6,19 +6,20 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from star_al.config import CampaignSpec, LabelSpec, OptionsPattern
+from star_al.config import CampaignSpec, LabellingSpec, LabelSpec, LabelStudioSpec, OptionsPattern
 from star_al.config_file import load_campaign
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.task import ClosedTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 REFERENCE = CONFIGS / "classification.yaml"
+PEOPLE = CONFIGS / "people.yaml"
 
 # Sections that stand in lists, or that only multiple choice has.
 NOT_IN_THE_TREE = {LabelSpec, OptionsPattern}
@@ -33,10 +34,14 @@ def test_each_config_is_valid_and_named_after_its_file(path: Path) -> None:
 def settings(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Dotted names of all settings."""
     for name, field in section.model_fields.items():
-        nested = field.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel) and nested not in NOT_IN_THE_TREE:
-            yield from settings(nested, f"{prefix}{name}.")
-        else:
+        sections = [
+            part
+            for part in (field.annotation, *get_args(field.annotation))
+            if isinstance(part, type) and issubclass(part, BaseModel) and part not in NOT_IN_THE_TREE
+        ]
+        for section_ in sections:
+            yield from settings(section_, f"{prefix}{name}.")
+        if not sections:
             yield prefix + name
 
 
@@ -49,7 +54,15 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def test_reference_names_every_setting() -> None:
     written = flatten(yaml.safe_load(REFERENCE.read_text(encoding="utf-8")))
-    assert sorted(written) == sorted(settings(CampaignSpec))
+    people = yaml.safe_load(PEOPLE.read_text(encoding="utf-8"))
+    written |= flatten({name: people[name] for name in ("annotator", "labelling")})
+    assert sorted(written) == sorted(set(settings(CampaignSpec)))
+
+
+def test_people_shows_the_defaults() -> None:
+    spec = load_campaign(PEOPLE).spec
+    assert spec.annotator == LabelStudioSpec(kind="label_studio")
+    assert spec.labelling == LabellingSpec()
 
 
 def test_reference_shows_the_defaults() -> None:
@@ -59,7 +72,7 @@ def test_reference_shows_the_defaults() -> None:
         "data": {"path": full["data"]["path"]},
         "task": {"kind": full["task"]["kind"], "labels": full["task"]["labels"]},
         "model": {"name": full["model"]["name"]},
-        "annotator": {"gold": full["annotator"]["gold"]},
+        "annotator": {"kind": "oracle", "gold": full["annotator"]["gold"]},
     }
     assert CampaignSpec.model_validate(needed).model_dump() == full
 

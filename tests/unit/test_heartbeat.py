@@ -5,7 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from star_al.heartbeat import SAME_START, is_dead, owner_name
+import pytest
+
+from star_al.errors import LeaseLostError
+from star_al.heartbeat import SAME_START, GuardedProgress, Heartbeat, is_dead, owner_name
+from star_al.types import Lease
+from support.memory_store import MemoryStore
+from support.quiet import Quiet
 
 
 def shifted(owner: str, seconds: float) -> str:
@@ -30,3 +36,17 @@ def test_an_ended_process_is_dead_and_one_elsewhere_cannot_be_told() -> None:
     assert is_dead(ended)
     assert not is_dead("elsewhere/" + ended)
     assert not is_dead("not an owner")
+
+
+def test_waiting_and_working_stop_when_the_lease_is_lost() -> None:
+    heartbeat = Heartbeat(MemoryStore(), Lease(1, "me", 1), 60.0)
+    shown = Quiet()
+    progress = GuardedProgress(shown, heartbeat)
+    progress.waiting("1 of 2")
+    heartbeat._lost = LeaseLostError("taken over")
+    with pytest.raises(LeaseLostError):
+        progress.waiting("2 of 2")
+    with pytest.raises(LeaseLostError), progress.task("Scoring", 1) as advance:
+        advance(1)
+    progress.waiting(None)
+    assert shown.waited == ["1 of 2", "2 of 2", None]

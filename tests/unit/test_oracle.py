@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
@@ -18,6 +20,10 @@ LABELS = ("a", "b", "c")
 TASK = ClosedTask(TaskSpec(kind="classification", labels=LABELS))
 
 
+def nothing() -> None:
+    """A lease that is held."""
+
+
 def query(number: int, gold: object = "A", attempt: int = 1) -> Query:
     item = Item(f"{number:032x}", f"text {number}", fields={"gold": gold})
     return Query(f"q{number}-{attempt}", item, attempt, Role.POOL, number + 1, Reason(""), attempt)
@@ -28,9 +34,9 @@ def oracle(seed: int = 0, **spec: float) -> Oracle:
 
 
 def answers(annotator: Annotator, queries: list[Query]) -> dict[str, Annotation]:
-    tasks = annotator.ensure(queries)
+    tasks = annotator.ensure(queries, [], nothing).tasks
     assert [(task.query_id, task.annotator) for task in tasks] == [(q.query_id, "oracle") for q in queries]
-    return {annotation.query_id: annotation for annotation in annotator.poll(None).annotations}
+    return {annotation.query_id: annotation for annotation in annotator.poll(None, nothing).annotations}
 
 
 def test_it_answers_from_the_gold_column_in_canonical_form() -> None:
@@ -40,23 +46,23 @@ def test_it_answers_from_the_gold_column_in_canonical_form() -> None:
 
 def test_ensuring_twice_makes_one_task_and_a_cursor_brings_only_what_is_new() -> None:
     annotator = oracle()
-    annotator.ensure([query(1), query(2)])
-    annotator.ensure([query(2), query(1)])
-    first = annotator.poll(None)
+    annotator.ensure([query(1), query(2)], [], nothing)
+    annotator.ensure([query(2), query(1)], [], nothing)
+    first = annotator.poll(None, nothing)
     assert [a.query_id for a in first.annotations] == ["q1-1", "q2-1"]
-    assert annotator.poll(first.cursor).annotations == ()
-    annotator.ensure([query(1), query(3)])
-    assert [a.query_id for a in annotator.poll(first.cursor).annotations] == ["q3-1"]
-    assert len(annotator.poll(None).annotations) == 3
+    assert annotator.poll(first.cursor, nothing).annotations == ()
+    annotator.ensure([query(1), query(3)], [], nothing)
+    assert [a.query_id for a in annotator.poll(first.cursor, nothing).annotations] == ["q3-1"]
+    assert len(annotator.poll(None, nothing).annotations) == 3
 
 
 def test_a_cursor_of_an_earlier_process_hides_nothing() -> None:
     before = oracle()
-    before.ensure([query(n) for n in range(5)])
-    cursor = before.poll(None).cursor
+    before.ensure([query(n) for n in range(5)], [], nothing)
+    cursor = before.poll(None, nothing).cursor
     after = oracle()
-    after.ensure([query(4)])
-    assert [a.query_id for a in after.poll(cursor).annotations] == ["q4-1"]
+    after.ensure([query(4)], [], nothing)
+    assert [a.query_id for a in after.poll(cursor, nothing).annotations] == ["q4-1"]
 
 
 def test_noise_belongs_to_the_item() -> None:
@@ -64,10 +70,27 @@ def test_noise_belongs_to_the_item() -> None:
     spec = {"accuracy": 0.5, "skips": 0.2}
     forwards, backwards = answers(oracle(**spec), queries), answers(oracle(**spec), queries[::-1])
     assert forwards == backwards
-    again = answers(oracle(**spec), [query(n, attempt=2) for n in range(300)])
-    assert [(a.value, a.skipped) for a in forwards.values()] == [(a.value, a.skipped) for a in again.values()]
     other_seed = answers(oracle(seed=1, **spec), queries)
     assert [a.value for a in other_seed.values()] != [a.value for a in forwards.values()]
+
+
+def test_another_attempt_and_another_place_are_answered_by_somebody_else() -> None:
+    asked = [replace(query(n), wanted=2) for n in range(200)] + [query(n, attempt=2) for n in range(200)]
+    annotator = oracle(accuracy=0.5)
+    annotator.ensure(asked, [], nothing)
+    found = annotator.poll(None, nothing).annotations
+    assert len({annotation.external_id for annotation in found}) == 600
+    by_person: dict[str | None, list[object]] = {}
+    for annotation in found:
+        by_person.setdefault(annotation.annotator, []).append(annotation.value)
+    assert {person: len(values) for person, values in by_person.items()} == {
+        "oracle": 200,
+        "oracle-2": 200,
+        "oracle-1.2": 200,
+    }
+    for one, other in combinations(by_person.values(), 2):
+        same = sum(a == b for a, b in zip(one, other, strict=True))
+        assert 40 < same < 120  # half right, else one of the two others at random: 0.375 agree
 
 
 def test_its_rates_are_what_they_say_and_errors_are_spread_evenly() -> None:
@@ -100,13 +123,13 @@ def test_multiple_choice_uses_the_items_own_options_and_keys() -> None:
     task = ClosedTask(TaskSpec(kind="multiple_choice"))
     for accuracy, expected in ((1.0, "B"), (0.0, "A")):
         annotator = Oracle(OracleSpec(gold="gold", accuracy=accuracy), task, 0)
-        annotator.ensure([Query("q", item, 0, Role.POOL, 1, Reason(""))])
-        assert annotator.poll(None).annotations[0].value == expected
+        annotator.ensure([Query("q", item, 0, Role.POOL, 1, Reason(""))], [], nothing)
+        assert annotator.poll(None, nothing).annotations[0].value == expected
 
 
 @pytest.mark.parametrize("gold", [None, " ", "z"])
 def test_an_unusable_gold_answer_is_refused(gold: object) -> None:
     annotator = oracle()
-    annotator.ensure([query(1, gold)])
+    annotator.ensure([query(1, gold)], [], nothing)
     with pytest.raises(DataError, match=f"item {1:032x}"):
-        annotator.poll(None)
+        annotator.poll(None, nothing)

@@ -1,0 +1,187 @@
+"""The label config of a project: the XML that Label Studio shows people, and checks of one that is there.
+
+Names in it are fixed: the object ``text`` shows ``data.text``, the control ``label`` holds the answer. A
+comment carries the campaign's key and a hash of the rest, which tells ours from one edited by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+
+from star_al.annotators.label_studio.style import PAGE, ROWS, STYLE, TEXT_BOX, UNSURE, WHY_LINE
+from star_al.config import LabelStudioSpec
+from star_al.errors import AnnotatorError
+from star_al.task import LETTERS, ClosedTask
+from star_al.types import Item, JsonValue
+
+TEXT, CONTROL = "text", "label"
+"""Names of the object and of the control; also the key of the text in a task's data."""
+
+OPTIONS, WHY = "options", "why"
+"""Keys of an item's options and of the reason in a task's data."""
+
+HOTKEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
+
+VERTICAL_UP_TO = 10
+"""Choices that fit below each other on a screen; more flow in lines."""
+
+_MARK = re.compile(r"star_al:([A-Za-z0-9_-]+)")
+_COMMENT = re.compile(r"<!-- star_al:([A-Za-z0-9_-]+) ([0-9a-f]{16}) -->\n?")
+
+
+def mark(key: str) -> str:
+    """The words by which a project is known as a campaign's."""
+    return f"star_al:{key}"
+
+
+def marks(*texts: str) -> frozenset[str]:
+    """The keys of the campaigns that a project's description and label config name."""
+    return frozenset(key for text in texts for key in _MARK.findall(text))
+
+
+def write(spec: LabelStudioSpec, task: ClosedTask, campaign_key: str) -> str:
+    """The label config for these labels.
+
+    Raises:
+        AnnotatorError: a label cannot stand in it; the message names it.
+    """
+    _refuse_unusable(spec, task)
+    lines = [
+        f"  <Style>{STYLE}  </Style>",
+        f'  <View className="{_classes(spec, task)}">',
+        f'    <Header value={_shown(_question(spec, task))} size="4"/>',
+        f'    <View className="{TEXT_BOX}">',
+        f'      <Text name="{TEXT}" value="${TEXT}" valueType="text"/>',
+        "    </View>",
+        *_choices(spec, task),
+    ]
+    if spec.show_reason:
+        lines.append(f'    <View className="{WHY_LINE}"><Header value="${WHY}" size="6"/></View>')
+    lines.append("  </View>")
+    body = "<View>\n" + "\n".join(lines) + "\n</View>"
+    return body.replace("<View>\n", f"<View>\n<!-- {mark(campaign_key)} {_digest(body)} -->\n", 1)
+
+
+def is_unedited(config: str) -> bool:
+    """Whether ``write`` made it, of this or an earlier version of labels and question, and nobody changed it."""
+    config = config.replace("\r\n", "\n")
+    found = _COMMENT.search(config)
+    return found is not None and found[2] == _digest(_COMMENT.sub("", config, count=1))
+
+
+def faults(config: str, task: ClosedTask) -> list[str]:
+    """What a config edited by hand lacks to hold our labels; each fault a few words."""
+    try:
+        tree = ElementTree.fromstring(config)
+    except ElementTree.ParseError as exc:
+        return [f"it is not valid XML ({exc})"]
+    found = []
+    if not any(element.get("value") == f"${TEXT}" and element.get("name") for element in tree.iter()):
+        found.append(f'it does not show the text (a Text with value="${TEXT}")')
+    control = next((element for element in tree.iter("Choices") if element.get("name") == CONTROL), None)
+    if control is None:
+        return [*found, f'it has no Choices with name="{CONTROL}"']
+    if task.is_multiple_choice:
+        if control.get("value") != f"${OPTIONS}":
+            found.append(f'its Choices do not come from the task (value="${OPTIONS}")')
+        return found
+    there = {choice.get("alias") or choice.get("value") for choice in control.iter("Choice")}
+    missing = [name for name in task.spec.label_names if name not in there]
+    if missing:
+        found.append(f"it lacks the labels {', '.join(map(repr, missing[:10]))}")
+    return found
+
+
+def options(item: Item, unsure: str | None) -> list[dict[str, str]]:
+    """The choices of a multiple-choice item for its task: each shown with its letter, and answered by it."""
+    choices = [
+        {"value": _plain(clean(f"{letter}. {option}")), "alias": letter, "hotkey": hotkey}
+        for letter, option, hotkey in zip(LETTERS, item.options, HOTKEYS, strict=False)
+    ]
+    if unsure is not None:
+        choices.append({"value": _plain(unsure), "alias": unsure, "hotkey": HOTKEYS[len(choices)]})
+    return choices
+
+
+def clean(text: str) -> str:
+    """Text without what JSON or the server's database cannot hold: NUL and halves of surrogate pairs."""
+    return re.sub(r"[\x00\ud800-\udfff]", "\ufffd", text)
+
+
+def answer(value: JsonValue, confidence: float | None) -> list[dict[str, JsonValue]]:
+    """A label value as the ``result`` of an annotation or prediction."""
+    region: dict[str, JsonValue] = {
+        "from_name": CONTROL,
+        "to_name": TEXT,
+        "type": "choices",
+        "value": {"choices": [value]},
+    }
+    return [region if confidence is None else {**region, "score": confidence}]
+
+
+def _refuse_unusable(spec: LabelStudioSpec, task: ClosedTask) -> None:
+    names: Sequence[str] = LETTERS if task.is_multiple_choice else task.spec.label_names
+    if spec.unsure is not None and spec.unsure in names:
+        raise AnnotatorError(
+            f"annotator.unsure: {spec.unsure!r} is also a label, so the two answers could not be told apart. "
+            "Use another text."
+        )
+    for name in [*names, spec.unsure or "", _question(spec, task)]:
+        if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", name):
+            raise AnnotatorError(
+                f"{name!r} holds a control character, which a label config cannot hold. "
+                "Remove it from task.labels, annotator.question or annotator.unsure."
+            )
+
+
+def _question(spec: LabelStudioSpec, task: ClosedTask) -> str:
+    if spec.question is not None:
+        return spec.question
+    return "Which option is right?" if task.is_multiple_choice else "Which label fits this text?"
+
+
+def _classes(spec: LabelStudioSpec, task: ClosedTask) -> str:
+    return " ".join(
+        [PAGE, *([ROWS] if task.is_multiple_choice else []), *([] if spec.unsure is None else [UNSURE])]
+    )
+
+
+def _choices(spec: LabelStudioSpec, task: ClosedTask) -> list[str]:
+    common = f'name="{CONTROL}" toName="{TEXT}" choice="single-radio" required="true"'
+    required = 'requiredMessage="Choose one, or skip the task."'
+    if task.is_multiple_choice:
+        return [f'    <Choices {common} {required} layout="vertical" value="${OPTIONS}"/>']
+    names = [*task.spec.label_names, *([] if spec.unsure is None else [spec.unsure])]
+    layout = "vertical" if len(names) <= VERTICAL_UP_TO else "inline"
+    hotkeys = [f' hotkey="{key}"' for key in HOTKEYS] + [""] * len(names)
+    choices = [
+        f"      <Choice value={_shown(name)} alias={_attribute(name)}{hotkey}/>"
+        for name, hotkey in zip(names, hotkeys, strict=False)
+    ]
+    return [f'    <Choices {common} {required} layout="{layout}">', *choices, "    </Choices>"]
+
+
+def _shown(text: str) -> str:
+    return _attribute(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """Text for a place where Label Studio would read ``$name`` as a field of the task.
+
+    An invisible word joiner (U+2060) after the dollar sign keeps it as it is.
+    """
+    return text.replace("$", "$\u2060")
+
+
+def _attribute(text: str) -> str:
+    """A quoted XML attribute; line breaks survive."""
+    for character in "&<>\"'\n\r\t":
+        text = text.replace(character, f"&#{ord(character)};")
+    return f'"{text}"'
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.strip().encode()).hexdigest()[:16]

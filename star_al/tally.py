@@ -1,0 +1,55 @@
+"""What became of a round's batch: how many labels, how many without, and how far people agreed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from star_al.crowd import krippendorff_alpha
+from star_al.parts import Parts
+from star_al.settle import ballots_of, votes_of
+from star_al.types import Query, QueryState, Role
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Items of a batch by what became of them; ``disputed`` are among the dropped.
+
+    ``agreement`` is Krippendorff's alpha over all that the round asked; null when nobody shared an item.
+    """
+
+    labelled: int
+    still_open: int
+    dropped: int
+    disputed: int
+    agreement: float | None
+
+    def in_words(self) -> str:
+        """The line of the collect step."""
+        words = [f"{self.labelled} labels, {self.dropped} skipped"]
+        words += [f"{self.disputed} of them disputed"] if self.disputed else []
+        words += [f"{self.still_open} still open"] if self.still_open else []
+        words += [] if self.agreement is None else [f"agreement (alpha) {self.agreement:.2f}"]
+        return ", ".join(words)
+
+
+def tally_round(parts: Parts, round_index: int) -> Tally:
+    """Count a round's batch as it stands; the attempts at an item count as one, the buffer does not."""
+    campaign_id = parts.campaign.campaign_id
+    queries = parts.store.queries(campaign_id, round_index)
+    batch = [query for query in queries if query.purpose is Role.POOL and not query.buffer]
+    labelled = _items(batch, QueryState.LABELLED)
+    still_open = _items(batch, QueryState.OPEN) - labelled
+    dropped = _items(batch, QueryState.SKIPPED) - labelled - still_open
+    answers = parts.store.annotations(campaign_id, [query.query_id for query in queries])
+    ballots = ballots_of(queries, answers, parts.task)
+    return Tally(
+        labelled=len(labelled),
+        still_open=len(still_open),
+        dropped=len(dropped),
+        disputed=len({query.item.item_id for query in batch if query.disputed} & dropped),
+        agreement=krippendorff_alpha(votes_of(list(ballots.values()))),
+    )
+
+
+def _items(queries: list[Query], state: QueryState) -> set[str]:
+    return {query.item.item_id for query in queries if query.state is state}

@@ -1,0 +1,174 @@
+"""Databases of earlier schema versions, with campaigns in them, are upgraded and lose nothing."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from sqlalchemy import Column, Connection, LargeBinary, MetaData, Table, select, text
+from sqlalchemy.types import TypeEngine
+
+from db import migrate
+from db.columns import Floats
+from db.engine import Database
+from db.store import SqlStore
+from db.tables import Base
+from star_al.errors import SchemaError
+from star_al.types import Annotation, Label, QueryState, Role, RoundState
+from support.databases import KINDS, empty_url
+from support.records import held
+
+DUMP = Path(__file__).parent / "archive" / "0001.sql"
+
+Contents = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(params=KINDS)
+def archived(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database as version 0001 left it: one campaign of three rounds, one that waits."""
+    sqlite_url = f"sqlite:///{_load(tmp_path / 'archived.db')}"
+    if request.param == "sqlite":
+        return sqlite_url
+    url = empty_url(request.param, tmp_path)
+    _run(url, lambda connection: _create(connection, "0001"))
+    contents = _run(sqlite_url, _contents)
+    _run(url, lambda connection: _insert(connection, contents))
+    return url
+
+
+def _load(file: Path) -> Path:
+    connection = sqlite3.connect(file)
+    connection.executescript(DUMP.read_text(encoding="utf-8"))
+    connection.close()
+    return file
+
+
+def _run(url: str, body: Callable[[Connection], Any]) -> Any:
+    database = Database(url)
+    try:
+        return database.write(body)
+    finally:
+        database.close()
+
+
+def _create(connection: Connection, version: str) -> None:
+    config = migrate._config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
+def _insert(connection: Connection, contents: Contents) -> None:
+    for table in _tables():
+        connection.execute(table.insert(), contents[table.name])
+
+
+def _contents(connection: Connection) -> Contents:
+    """The rows of every table, with the columns that it had in the archived version."""
+    return {
+        table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.c)).mappings()]
+        for table in _tables()
+    }
+
+
+@functools.cache
+def _tables() -> list[Table]:
+    """The tables of the archived version, in an order that foreign keys allow."""
+    archive = sqlite3.connect(":memory:")
+    archive.executescript(DUMP.read_text(encoding="utf-8"))
+    tables = []
+    for table in Base.metadata.sorted_tables:
+        names = {row[1] for row in archive.execute(f"PRAGMA table_info({table.name})")}
+        columns = (column for column in table.c if column.name in names)
+        tables.append(Table(table.name, MetaData(), *(Column(one.name, _type(one)) for one in columns)))
+    archive.close()
+    return tables
+
+
+def _type(column: Column[Any]) -> TypeEngine[Any]:
+    return LargeBinary() if isinstance(column.type, Floats) else column.type  # bytes compare, arrays do not
+
+
+def test_an_archived_database_is_upgraded_without_drift(archived: str) -> None:
+    with pytest.raises(SchemaError, match=r"at version 0001.*star-al db upgrade"):
+        SqlStore.open(archived)
+    before = _run(archived, _contents)
+    assert migrate.upgrade(archived) == migrate.head()
+    assert migrate.check(archived).drift == ()
+    after = _run(archived, _contents)
+    assert after == before
+    assert {name: len(rows) for name, rows in after.items() if name in ("rounds", "queries", "items")} == {
+        "rounds": 3,
+        "queries": 22,
+        "items": 30,
+    }
+
+
+def test_an_upgrade_that_fails_leaves_the_archived_version(
+    archived: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _run(archived, _contents)
+    upgrade = command.upgrade
+
+    def and_fail(*args: Any) -> None:
+        upgrade(*args)
+        raise RuntimeError("the machine stops")
+
+    monkeypatch.setattr(command, "upgrade", and_fail)
+    with pytest.raises(RuntimeError):
+        migrate.upgrade(archived)
+    assert migrate.check(archived).current == "0001"
+    assert _run(archived, _contents) == before
+    _run(archived, lambda connection: connection.execute(text("SELECT skipped FROM round_history")))
+
+
+def test_an_upgraded_campaign_reads_as_it_was(archived: str) -> None:
+    migrate.upgrade(archived)
+    store = SqlStore.open(archived)
+    stopped, waiting = store.campaigns()
+    assert (stopped.name, waiting.name) == ("archived", "waiting")
+    assert all(re.fullmatch("[0-9a-f]{32}", key) for key in (stopped.key, waiting.key))
+    assert stopped.key != waiting.key
+    rounds = store.rounds(stopped.campaign_id)
+    assert [one.state for one in rounds] == [RoundState.COLLECTED, RoundState.COLLECTED, RoundState.STOPPED]
+    assert [(one.asked, one.skipped, one.disputed, one.agreement) for one in rounds] == [
+        (4, 1, 0, None),
+        (4, 2, 0, None),
+        (0, 0, 0, None),
+    ]
+    history = store.history(stopped.campaign_id)
+    assert [(row["labels"], row["labels_bought"], row["disputed"]) for row in history] == [
+        (0, 5, 0),
+        (3, 8, 0),
+        (5, 10, 0),
+    ]
+    assert list(history[0])[19:23] == ["skipped", "disputed", "agreement", "stop_agreement"]
+    assert len(store.labels(stopped.campaign_id)) == 10
+    assert len(store.pool_ids(stopped.campaign_id, 2)) == 15
+    queries = store.queries(stopped.campaign_id)
+    assert len(queries) == len(store.annotations(stopped.campaign_id)) - 1 == 15
+    assert not any(one.buffer or one.disputed for one in queries)
+    assert {one.state for one in queries} == {QueryState.LABELLED, QueryState.SKIPPED}
+    store.close()
+
+
+def test_an_upgraded_campaign_goes_on(archived: str) -> None:
+    migrate.upgrade(archived)
+    store = SqlStore.open(archived)
+    stopped, waiting = store.campaigns()
+    asked = store.open_queries(waiting.campaign_id)
+    assert len(asked) == len(store.tasks(waiting.campaign_id)) == 7
+    lease = held(store, waiting)
+    store.mirror(lease, "oracle", [Annotation("1", asked[0].query_id, "sport")])
+    label = Label(asked[0].item.item_id, "sport", round_index=0)
+    store.settle(lease, [(asked[0].query_id, label)], [], [asked[1].query_id])
+    assert store.labels(waiting.campaign_id, Role.AUDIT) == {label.item_id: label}
+    assert store.count_open(waiting.campaign_id) == 5
+    (corrected,) = [one for one in store.annotations(stopped.campaign_id) if one.revision == 2]
+    assert store.mirror(held(store, stopped), "oracle", [corrected]) == 0
+    store.close()

@@ -1,0 +1,117 @@
+"""Tokens of both kinds, and clear words for what does not work."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from star_al.annotators.label_studio.client import Connection, Server, examine
+from star_al.errors import AnnotatorError
+from support.label_studio_campaign import World, queries
+from support.label_studio_server import LabelStudio, free_port
+
+
+def _fails(url: str, token: str) -> str:
+    with pytest.raises(AnnotatorError) as caught:
+        examine(Connection(url, token, 5.0))
+    assert token not in str(caught.value) or not token.strip()
+    return str(caught.value)
+
+
+def test_both_kinds_of_token_work(label_studio: LabelStudio) -> None:
+    for kind, token in (("legacy", label_studio.token), ("personal", label_studio.personal_token())):
+        report = examine(Connection(label_studio.url + "/", token, 20.0))
+        assert (report.token, report.user) == (kind, label_studio.user)
+        assert report.version.startswith("1.")
+        world = World(label_studio)
+        world.token = token
+        world.restart()
+        world.ensure(queries(2))
+        assert world.keys() == ["q-000", "q-001"]
+
+
+def test_a_personal_token_is_exchanged_again_when_the_short_one_expires(label_studio: LabelStudio) -> None:
+    server = Server(Connection(label_studio.url, label_studio.personal_token(), 20.0))
+    server.get("api/current-user/whoami")
+    assert server._sdk is not None
+    client = server._sdk._client_wrapper._tokens_client
+    header, payload, _ = client._access_token.split(".")
+    client._access_token = f"{header}.{payload}.expired"  # as the server sees it when clocks differ
+    assert server.get("api/current-user/whoami").json["email"] == label_studio.user
+
+
+def test_wrong_tokens_are_told_apart(label_studio: LabelStudio) -> None:
+    personal = label_studio.personal_token()
+    label_studio.call("post", "/api/token/blacklist/", json={"refresh": personal})
+    assert "legacy token" in _fails(label_studio.url, "0" * 40)
+    assert "personal access token" in _fails(label_studio.url, personal)
+    assert "personal access token" in _fails(label_studio.url, "eyJhbGciOiJub25lIn0.e30.x")
+    for nonsense in ("", "two words", "line\nbreak", "smart “quotes”"):
+        assert "holds more than a token" in _fails(label_studio.url, nonsense)
+
+
+def test_disabled_legacy_tokens_are_named(label_studio: LabelStudio) -> None:
+    import requests
+
+    settings = {"api_tokens_enabled": True, "api_token_ttl_days": 365}
+    personal = label_studio.personal_token()
+    label_studio.call("post", "/api/jwt/settings", json={**settings, "legacy_api_tokens_enabled": False})
+    try:
+        words = _fails(label_studio.url, label_studio.token)
+        assert "does not allow" in words and "personal access token" in words
+    finally:
+        refreshed = requests.post(
+            f"{label_studio.url}/api/token/refresh/", json={"refresh": personal}, timeout=30
+        )
+        requests.post(
+            f"{label_studio.url}/api/jwt/settings",
+            json={**settings, "legacy_api_tokens_enabled": True},
+            headers={"Authorization": f"Bearer {refreshed.json()['access']}"},
+            timeout=30,
+        ).raise_for_status()
+
+
+def test_nobody_there(label_studio: LabelStudio) -> None:
+    assert "cannot be reached" in _fails(f"http://127.0.0.1:{free_port()}", "0" * 40)
+
+
+@pytest.fixture
+def stranger() -> Iterator[tuple[str, list[str], dict[str, tuple[int, str]]]]:
+    """A web server that is no Label Studio; what it was asked with, and what it says."""
+    tokens: list[str] = []
+    pages: dict[str, tuple[int, str]] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            tokens.append(self.headers.get("Authorization", ""))
+            status, body = pages.get(self.path, (200, "<html>Welcome</html>"))
+            self.send_response(status)
+            if status == 301:
+                self.send_header("Location", body)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", tokens, pages
+        server.shutdown()
+        thread.join()
+
+
+def test_a_stranger_is_recognised_before_it_sees_the_token(
+    stranger: tuple[str, list[str], dict[str, tuple[int, str]]],
+) -> None:
+    url, tokens, pages = stranger
+    assert "is not a Label Studio" in _fails(url, "a" * 40)
+    pages["/api/version"] = (200, '{"release": "1.4.1"}')
+    assert "is Label Studio 1.4.1" in _fails(url, "a" * 40)
+    pages["/api/version"] = (301, "https://example.org/api/version")
+    assert "sends us on to https://example.org" in _fails(url, "a" * 40)
+    assert set(tokens) == {""}

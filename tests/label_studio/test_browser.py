@@ -1,0 +1,279 @@
+"""What annotators see and do in the browser, and what of it arrives in the database.
+
+``STAR_AL_SCREENSHOT=path`` saves the page of the first test, for the README.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_al.app import compose, running
+from star_al.app.compose import open_store
+from star_al.config import CampaignFile, CampaignSpec
+from star_al.config_file import load_campaign
+from star_al.task import ClosedTask
+from star_al.types import Annotation, Query, Round
+from support.browser import LabellingPage, chromium
+from support.campaigns import write_campaign, write_jsonl
+from support.label_studio_server import LabelStudio
+from support.numpy_learner import NumpyLearner
+from support.quiet import Quiet
+
+ANNA, PASSWORD = "anna@example.org", "a good password"
+TOKEN = "STAR_AL_TEST_TOKEN"
+
+NEWS = """Chip maker lifts forecast as orders for home robots surge
+
+The chip maker Norvane has raised its forecast for the year after sales of its low-power processors rose by \
+28% in the third quarter. Revenue reached £412m, against the £365m that analysts had expected.
+
+Most of the growth came from makers of cleaning and garden robots, which bought the company's new vision chip in \
+far larger numbers than planned. "Demand has outrun our suppliers," its chief executive said.
+
+The shares closed 6% higher at $58.20 in London. Some investors warned that the boom may pass as quickly as it \
+came: two years ago a similar rush for smart speakers ended with full warehouses."""
+SCRIPTS = """<script>window.ran = 1; alert(1)</script><img src=x onerror="window.ran = 1">
+&lt;b&gt; <b>bold</b> {{text}} ${text} $text costs $x "quoted" 'it's' 😀 é
+\tindented   wide
+
+https://other.example/page.txt"""
+LONG = (
+    "".join(f"{number} lines of a megabyte, {'<i>all</i> shown ' * 290}\n" for number in range(200))
+    + "the end"
+)
+TEXTS = (NEWS, SCRIPTS, LONG, "A late goal wins the cup.", "https://other.example/<b>x</b>")
+
+LABELS = ["business", "entertainment", "politics", "sport", "tech"]
+ODD_LABELS = ["$text", '"quoted" <b>', "1st & last", "it's, well", "😀 glad", "back\\slash"]
+QUESTION = "Which section of a newspaper would print this?"
+UNSURE = "I cannot tell"
+GUIDELINES = (
+    "In which section of a newspaper would you look for it?\nTake the <b>main</b> subject & no other."
+)
+
+
+@pytest.fixture(scope="module")
+def logged_in(label_studio: LabelStudio) -> Iterator[LabellingPage]:
+    """Anna, who has signed up as a colleague of the server's owner."""
+    label_studio.new_user(ANNA, PASSWORD)
+    with chromium() as browser:
+        page = LabellingPage(browser, label_studio.url)
+        page.log_in(ANNA, PASSWORD)
+        yield page
+
+
+@pytest.fixture
+def labelling(logged_in: LabellingPage) -> LabellingPage:
+    logged_in.complaints.clear()
+    return logged_in
+
+
+@pytest.fixture
+def campaign(
+    label_studio: LabelStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Write a campaign that asks all rows at once, the most uncertain first."""
+    monkeypatch.setenv(TOKEN, label_studio.token)
+    for module in (compose, running):
+        monkeypatch.setattr(module, "open_learner", numpy_learner)
+
+    def write(rows: list[dict[str, Any]], *, annotator: dict[str, Any], **changes: Any) -> Path:
+        write_jsonl(tmp_path / "pool.jsonl", rows)
+        people = {"kind": "label_studio", "url": label_studio.url, "token_env": TOKEN}
+        return write_campaign(
+            tmp_path,
+            annotator=people | annotator,
+            acquisition={"batch_size": len(rows), "cold_start": "base_uncertainty"},
+            evaluation={"kind": "none", "calibration": 0},
+            **changes,
+        )
+
+    return write
+
+
+def numpy_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round]) -> NumpyLearner:
+    return NumpyLearner(ClosedTask(spec.task), spec.posterior.samples)
+
+
+def run(path: Path) -> None:
+    """`star-al run --no-wait`, while labels are missing."""
+    assert running.run(load_campaign(path), Quiet(), no_wait=True).kind == "waiting"
+
+
+def asked(path: Path) -> list[Query]:
+    """What the campaign asks, the most uncertain first."""
+    return _from_store(path)[0]
+
+
+def answers(path: Path) -> dict[str, Annotation]:
+    """What is in the database, by text."""
+    queries, annotations = _from_store(path)
+    texts = {query.query_id: query.item.text for query in queries}
+    return {texts[annotation.query_id]: annotation for annotation in annotations}
+
+
+def _from_store(path: Path) -> tuple[list[Query], list[Annotation]]:
+    file = load_campaign(path)
+    store = open_store(file)
+    try:
+        found = store.find_campaign(file.spec.name)
+        assert found is not None
+        return store.queries(found.campaign_id), store.annotations(found.campaign_id)
+    finally:
+        store.close()
+
+
+def outcome(annotation: Annotation) -> tuple[object, bool]:
+    return annotation.value, annotation.skipped
+
+
+def test_labels_by_click_and_hotkey_and_skips_arrive(
+    labelling: LabellingPage, campaign: Callable[..., Path]
+) -> None:
+    path = campaign(
+        [{"id": str(number), "text": text} for number, text in enumerate(TEXTS)],
+        name="newspaper",
+        task={"kind": "classification", "labels": LABELS},
+        annotator={"question": QUESTION, "unsure": UNSURE, "guidelines": GUIDELINES},
+    )
+    run(path)
+
+    labelling.label_all_tasks("newspaper")
+    for line in GUIDELINES.splitlines():
+        assert labelling.page.get_by_text(line).is_visible()
+    labelling.close_instructions()
+    served = []
+
+    def see() -> None:
+        served.append(labelling.text)
+        look_over(labelling)
+
+    see()
+    labelling.click("sport")
+    assert labelling.chosen == ["sport"]
+    labelling.click("business")
+    assert labelling.chosen == ["business"]
+    labelling.submit()
+    see()
+    labelling.press("5")
+    labelling.submit_by_hotkey()
+    see()
+    labelling.skip()
+    see()
+    labelling.click(UNSURE)
+    labelling.submit()
+    see()
+
+    by_rank = [query.item.text for query in asked(path)]
+    assert sorted(by_rank) == sorted(TEXTS)
+    assert served == by_rank, "not served the most uncertain first, or not shown as it is"
+    assert labelling.page.evaluate("window.ran") is None
+    assert labelling.complaints == []
+
+    run(path)
+    found = answers(path)
+    outcomes = [("business", False), ("tech", False), (None, True), (UNSURE, True)]
+    assert [outcome(found[text]) for text in by_rank[:4]] == outcomes
+    assert set(found) == set(by_rank[:4])
+    assert {annotation.annotator for annotation in found.values()} == {ANNA}
+    assert all(annotation.lead_time > 0 for annotation in found.values())
+
+
+def look_over(labelling: LabellingPage) -> None:
+    """The task as it comes up: nothing chosen, no hint of the model, all that is needed in sight."""
+    assert labelling.chosen == []
+    assert labelling.choices.count() == len(LABELS) + 1
+    assert labelling.page.locator(".star-al-why").count() == 0
+    assert labelling.page.locator(".star-al h3").inner_text() == QUESTION
+    for place in (labelling.choices.first, labelling.choices.last, labelling.page.locator(".star-al-text")):
+        assert labelling.in_sight(place)
+    picture = os.environ.get("STAR_AL_SCREENSHOT")
+    if picture and labelling.text == NEWS:
+        labelling.press("1")
+        labelling.save_picture(Path(picture))
+        labelling.press("1")
+
+
+def test_multiple_choice_with_options_of_each_item(
+    labelling: LabellingPage, campaign: Callable[..., Path]
+) -> None:
+    rows = [
+        {
+            "id": "a",
+            "text": "Why do most coasts have two high tides a day?",
+            "options": ["Wind", "The moon $x", "Ice"],
+        },
+        {
+            "id": "b",
+            "text": "What is <b>2 + 2</b>?",
+            "options": ["3", "<img src=x onerror=alert(1)>", "5", "4 😀"],
+        },
+        {"id": "c", "text": "Which is a prime?", "options": ["7", "8"]},
+    ]
+    path = campaign(
+        rows,
+        name="quiz",
+        data={"path": "pool.jsonl", "text": "text", "id": "id", "options": "options"},
+        task={"kind": "multiple_choice"},
+        annotator={"question": 'Which <answer> to $text is "right"?', "unsure": UNSURE, "show_reason": True},
+    )
+    run(path)
+
+    labelling.label_all_tasks("quiz")
+    by_rank = asked(path)
+    for query, take in zip(by_rank, ("hotkey", "click"), strict=False):
+        assert labelling.text == query.item.text
+        assert visible(labelling.page.locator(".star-al h3").inner_text()) == (
+            'Which <answer> to $text is "right"?'
+        )
+        assert query.reason.text in labelling.page.locator(".star-al-why").inner_text()
+        shown = [visible(text) for text in labelling.choices.all_inner_texts()]
+        assert [text.split("\n")[0] for text in shown[:-1]] == [
+            f"{letter}. {option}" for letter, option in zip("ABCD", query.item.options, strict=False)
+        ]
+        assert shown[-1].startswith(UNSURE)
+        if take == "hotkey":
+            labelling.press("2")
+            labelling.submit_by_hotkey()
+        else:
+            labelling.choices.nth(0).click()
+            labelling.submit()
+    assert labelling.complaints == []
+
+    run(path)
+    found = answers(path)
+    assert [outcome(found[query.item.text]) for query in by_rank[:2]] == [("B", False), ("A", False)]
+
+
+def test_labels_are_shown_and_answered_as_they_are(
+    labelling: LabellingPage, campaign: Callable[..., Path]
+) -> None:
+    rows = [{"id": label, "text": f"the text for {label}"} for label in ODD_LABELS]
+    path = campaign(
+        rows,
+        name="odd",
+        task={"kind": "classification", "labels": ODD_LABELS},
+        annotator={"guidelines": None},
+    )
+    run(path)
+    labelling.label_all_tasks("odd")
+    shown = [visible(text) for text in labelling.choices.all_inner_texts()]
+    assert shown == [f"{label}\n[{hotkey}]" for hotkey, label in enumerate(ODD_LABELS, 1)]
+    given = {}
+    for label in ODD_LABELS[:2]:
+        labelling.choices.nth(ODD_LABELS.index(label)).click()
+        given[labelling.text] = (label, False)
+        labelling.submit()
+    assert labelling.complaints == []
+    run(path)
+    assert {text: outcome(annotation) for text, annotation in answers(path).items()} == given
+
+
+def visible(text: str) -> str:
+    """Text as people see it: without the invisible joiner after a dollar sign."""
+    return text.replace("\u2060", "")

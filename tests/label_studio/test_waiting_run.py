@@ -1,0 +1,210 @@
+"""`star-al run` while people label: the live line, webhooks, --no-wait, signals; and doctor beside it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_al.app.compose import find_started, open_store
+from star_al.cli.main import run_command
+from star_al.config_file import load_campaign
+from support import controller
+from support.campaigns import write_campaign
+from support.label_studio_server import LabelStudio
+
+TOKEN = "STAR_AL_TEST_TOKEN"
+
+
+@pytest.fixture
+def config(label_studio: LabelStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A campaign that asks four texts in its first round."""
+    monkeypatch.setenv(TOKEN, label_studio.token)
+    return write_campaign(
+        tmp_path,
+        name=f"waiting-{tmp_path.name}",
+        annotator={"kind": "label_studio", "url": label_studio.url, "token_env": TOKEN},
+        evaluation={"kind": "none", "calibration": 0, "stop_set": 5},
+        stopping={"max_rounds": 1},
+    )
+
+
+def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """What ``found`` finds as soon as it finds something."""
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, "nothing came of it"
+        time.sleep(0.05)
+    return value
+
+
+class Server:
+    """The campaign's project, as an annotator and an owner see it."""
+
+    def __init__(self, server: LabelStudio, config: Path) -> None:
+        self._server = server
+        self._title = load_campaign(config).spec.name
+
+    def project(self) -> int | None:
+        projects = self._server.call("get", "/api/projects/?page_size=1000")["results"]
+        return next((project["id"] for project in projects if project["title"] == self._title), None)
+
+    def hooks(self) -> list[dict[str, Any]]:
+        project = self.project()
+        return [hook for hook in self._server.call("get", "/api/webhooks/") if hook["project"] == project]
+
+    def tasks(self) -> list[dict[str, Any]]:
+        project = self.project()
+        if project is None:
+            return []
+        found = self._server.call("get", f"/api/tasks/?project={project}&fields=all")
+        return sorted(found["tasks"], key=lambda task: task["id"])
+
+    def label(self, task: dict[str, Any], label: str = "sport") -> None:
+        value = {"choices": [label]}
+        result = [{"from_name": "label", "to_name": "text", "type": "choices", "value": value}]
+        answer = {"result": result, "lead_time": 2.0}
+        self._server.call("post", f"/api/tasks/{task['id']}/annotations/", json=answer)
+
+
+def labels_in_store(config: Path) -> int:
+    file = load_campaign(config)
+    campaign = find_started(file)
+    if campaign is None:
+        return 0
+    store = open_store(file)
+    try:
+        return len(store.labels(campaign.campaign_id))
+    finally:
+        store.close()
+
+
+def stop(run: subprocess.Popen[str], signal_: signal.Signals = signal.SIGTERM) -> tuple[int, str, float]:
+    """Its exit code, what it wrote, and the seconds that it took to end."""
+    start = time.monotonic()
+    run.send_signal(signal_)
+    try:
+        out, err = run.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        raise
+    return run.returncode, out + err, time.monotonic() - start
+
+
+def test_a_webhook_brings_an_answer_long_before_the_next_poll_and_goes_with_the_run(
+    label_studio: LabelStudio, config: Path
+) -> None:
+    server = Server(label_studio, config)
+    run = controller.start("run", str(config), "--webhook", "--max-rounds", "1")
+    try:
+        until(server.hooks)
+        tasks = until(server.tasks)
+        assert len(tasks) == 4
+        time.sleep(8)  # the next poll is four seconds away by now
+        start = time.monotonic()
+        server.label(tasks[0])
+        until(lambda: labels_in_store(config) == 1)
+        assert time.monotonic() - start < 2.0  # of which 0.5 on an idle machine
+    finally:
+        code, written, seconds = stop(run)
+    assert code == 143 and seconds < 3.0
+    assert "0 of 4 labelled" in written and f"{label_studio.url}/projects/{server.project()}" in written
+    assert written.count("labelled") <= 4 and "Go on with: star-al run" in written
+    assert label_studio.token not in written
+    assert server.hooks() == []
+
+
+def test_a_killed_run_leaves_a_webhook_that_the_next_one_removes(
+    label_studio: LabelStudio, config: Path
+) -> None:
+    server = Server(label_studio, config)
+    first = controller.start("run", str(config), "--webhook")
+    [left_over] = until(server.hooks)
+    first.kill()
+    first.communicate()
+    second = controller.start("run", str(config), "--webhook", "--max-rounds", "1")
+    try:
+        until(lambda: [hook for hook in server.hooks() if hook["id"] != left_over["id"]])
+        assert len(server.hooks()) == 1
+        for task in server.tasks():
+            server.label(task)
+        out, err = second.communicate(timeout=30)
+    finally:
+        second.kill()
+    assert second.returncode == 0, err
+    assert "Paused at round 0" in out
+    assert server.hooks() == []
+
+
+def test_without_webhook_answers_are_polled_for_and_ctrl_c_is_quick(
+    label_studio: LabelStudio, config: Path
+) -> None:
+    server = Server(label_studio, config)
+    run = controller.start("run", str(config))
+    try:
+        tasks = until(server.tasks)
+        server.label(tasks[0])
+        until(lambda: labels_in_store(config) == 1, seconds=5)
+    finally:
+        code, written, seconds = stop(run, signal.SIGINT)
+    assert code == 130 and seconds < 3.0
+    assert "Stopped; nothing is lost" in written and "Traceback" not in written
+    assert server.hooks() == []
+
+
+def test_no_wait_says_how_many_are_labelled_and_where(label_studio: LabelStudio, config: Path) -> None:
+    server = Server(label_studio, config)
+    first = controller.run("run", str(config), "--no-wait")
+    assert first.returncode == 6, first.stderr
+    assert "0 of 4" in first.stdout and f"{label_studio.url}/projects/{server.project()}" in first.stdout
+    server.label(server.tasks()[0])
+    second = controller.run("run", str(config), "--no-wait")
+    assert second.returncode == 6 and "1 of 4" in second.stdout
+    for task in server.tasks()[1:]:
+        server.label(task)
+    assert controller.run("run", str(config), "--no-wait", "--max-rounds", "1").returncode == 0
+
+
+def test_looking_and_doctor_beside_a_campaign(
+    label_studio: LabelStudio, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["doctor", str(config)]) == 5  # there is no model
+    before = capsys.readouterr().out
+    assert f"✓ server       {label_studio.url}: Label Studio 1." in before
+    assert f"✓ token        a legacy token of {label_studio.user}" in before
+    assert "✓ project      new" in before
+
+    assert controller.run("run", str(config), "--no-wait").returncode == 6
+    server = Server(label_studio, config)
+    server.label(server.tasks()[0])
+    controller.run("run", str(config), "--no-wait")
+    run_command(["status", str(config)])
+    status = capsys.readouterr().out
+    assert f"label at    {label_studio.url}/projects/{server.project()}/data" in status
+    assert f"{label_studio.user}" in status and "2.0" in status
+    run_command(["doctor", str(config)])
+    assert "✓ project" in capsys.readouterr().out
+
+
+def test_a_label_config_edited_into_nonsense_is_put_back(
+    label_studio: LabelStudio, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.run("run", str(config), "--no-wait")
+    project = Server(label_studio, config).project()
+    choices = '<Choices name="label" toName="text"><Choice value="sport"/></Choices>'
+    nonsense = f'<View><Text name="text" value="$text"/>{choices}</View>'
+    label_studio.call("patch", f"/api/projects/{project}/", json={"label_config": nonsense})
+    run_command(["doctor", str(config)])
+    out = capsys.readouterr().out
+    assert "✗ project" in out and "'business'" in out and "label-config" in out
+    assert run_command(["label-config", str(config), "--apply"]) == 0
+    run_command(["doctor", str(config)])
+    assert "✓ project" in capsys.readouterr().out
+    run_command(["label-config", str(config)])
+    written = label_studio.call("get", f"/api/projects/{project}/")["label_config"]
+    assert written.strip() in capsys.readouterr().out

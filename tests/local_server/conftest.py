@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from star_al import local_server
+from star_al.local_server import LocalServer, Place
+from support.label_studio_server import free_port, fresh_place
+from support.quiet import Quiet
+
+Start = Callable[..., LocalServer]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Nothing runs here yet; whatever a test starts here ends with it."""
+    place = fresh_place(tmp_path / "home")
+    yield place
+    local_server.stop(place, Quiet())
+
+
+@pytest.fixture
+def start(place: Place) -> Start:
+    """Start a server in ``place``, on a free port when none is named."""
+
+    def start(**arguments) -> LocalServer:
+        defaults = {"owner": local_server.identity(), "port": free_port()}
+        return local_server.start(place, arguments.pop("progress", Quiet()), **defaults | arguments)
+
+    return start

@@ -1,0 +1,137 @@
+"""Label Studio's pages in a headless Chromium, used as an annotator uses them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Error as BrowserError
+
+OWN_FAULTS = re.compile(r"/heidi-tips$|/api/dm/actions\?id=next_task&")
+"""What Label Studio's pages ask for in vain by themselves; no task left is a 404, too."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser; where none can be started, the test fails."""
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        except BrowserError as exc:
+            reason = str(exc).splitlines()[0]
+            pytest.fail(
+                f"Chromium cannot be started ({installed or 'none on PATH'}: {reason}). Install chromium, "
+                "or run: playwright install --with-deps chromium",
+                pytrace=False,
+            )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class LabellingPage:
+    """One annotator's window. ``complaints``: errors of the page, dialogs, requests to other servers."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.url, self.complaints = url, list[str]()
+        self.page: Page = browser.new_page(viewport={"width": 1280, "height": 720})
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        self.page.on("request", self._on_request)
+        self.page.on("dialog", self._on_dialog)
+
+    # -- on the way to a task ------------------------------------------------------------------------------
+
+    def log_in(self, email: str, password: str) -> None:
+        self.page.goto(f"{self.url}/user/login/")
+        self.page.fill("#email", email)
+        self.page.fill("#password", password)
+        self.page.click("button[type=submit]")
+        self.page.wait_for_url(lambda url: "/user/login" not in url)
+
+    def label_all_tasks(self, title: str) -> None:
+        """Find the project among all and begin with its first task."""
+        self.page.goto(f"{self.url}/projects/")
+        self.page.get_by_text(title, exact=True).first.click()
+        self.page.get_by_role("button", name="Label All Tasks").click()
+        self.choices.first.wait_for()
+
+    def close_instructions(self) -> None:
+        """They come up at the beginning."""
+        heading = self.page.get_by_text("Labeling Instructions")
+        heading.wait_for()
+        self.page.keyboard.press("Escape")
+        heading.wait_for(state="hidden")
+
+    # -- a task --------------------------------------------------------------------------------------------
+
+    @property
+    def text(self) -> str:
+        """The text to label, as the page shows it."""
+        lines = self.page.locator(".star-al-text .lsf-richtext__line")
+        return "\n".join(lines.evaluate_all("lines => lines.map(line => line.textContent)"))
+
+    @property
+    def choices(self) -> Locator:
+        """The rows or chips to click, in order."""
+        return self.page.locator(".star-al .lsf-choice")
+
+    @property
+    def chosen(self) -> list[str]:
+        return self.page.locator(".star-al input:checked").evaluate_all("all => all.map(one => one.name)")
+
+    def click(self, choice: str) -> None:
+        self.choices.get_by_text(choice).click()
+
+    def press(self, hotkey: str) -> None:
+        self.page.keyboard.press(hotkey)
+
+    def submit(self) -> None:
+        self._until_the_next(self.page.get_by_test_id("bottombar-submit-button").click)
+
+    def submit_by_hotkey(self) -> None:
+        self._until_the_next(lambda: self.press("Control+Enter"))
+
+    def skip(self) -> None:
+        self._until_the_next(self.page.get_by_test_id("bottombar-skip-button").click)
+
+    def in_sight(self, place: Locator) -> bool:
+        """Whether all of it can be seen without scrolling the page."""
+        box, size = place.bounding_box(), self.page.viewport_size
+        assert box is not None and size is not None
+        right, bottom = box["x"] + box["width"], box["y"] + box["height"]
+        return box["x"] >= 0 and box["y"] >= 0 and right <= size["width"] and bottom <= size["height"]
+
+    def save_picture(self, path: Path) -> None:
+        """The window as it is, without what differs from run to run."""
+        changing = ".lsf-menu-header__user, .lsf-current-task__task-id, [class*=toast]"
+        self.page.screenshot(path=path, animations="disabled", style=f"{changing} {{ visibility: hidden; }}")
+
+    def _until_the_next(self, act: Callable[[], None]) -> None:
+        """Do what ends with a task; return when the next one, or the end of all, is shown."""
+        task = self.page.locator(".lsf-current-task__task-id")
+        before = task.inner_text()
+        act()
+        ended = self.page.get_by_text("No More Tasks Left in Queue")
+        task.filter(has_not_text=before).or_(ended).wait_for()
+
+    # -- complaints ----------------------------------------------------------------------------------------
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not OWN_FAULTS.search(message.location["url"]):
+            self.complaints.append(f"console: {message.text} ({message.location['url']})")
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:")):
+            self.complaints.append(f"request to {request.url}")
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()

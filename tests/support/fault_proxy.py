@@ -1,0 +1,344 @@
+"""A proxy between an HTTP client and its server that breaks chosen requests, in threads of this process.
+
+    with FaultProxy("http://127.0.0.1:8080", [Fault(Kind.DROP_REPLY, method="POST", path="/import")]) as proxy:
+        ...  # talk to proxy.url
+
+It says what it did in ``record``, one ``Exchange`` a request, in the order in which requests came.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+UPSTREAM_LIMIT = 120.0  # seconds that the server may take
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
+
+
+class Kind(StrEnum):
+    """What can go wrong with one request."""
+
+    DROP_REPLY = "reply dropped"  # the server did it, the client's connection is closed
+    DROP_REQUEST = "request dropped"  # the server never hears of it, the connection is closed
+    HOLD = "held back"  # the server does it later, perhaps when the client has gone
+    DELAY = "reply delayed"  # the server did it, the client hears after ``seconds``
+    ERROR_BEFORE = "error, not done"  # ``status`` in place of the server
+    ERROR_AFTER = "error, but done"  # ``status`` in place of the server's answer
+    CUT = "reply cut"  # the server did it, the client gets half of the answer
+    REFUSE = "connections refused"  # this connection is closed, new ones are refused for ``seconds``
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``kind`` befalls the ``nth`` request (from 1) that matches, and the ``times`` − 1 matching ones after it.
+
+    ``path`` is a regular expression searched for in path and query. A request that is held back goes on after
+    ``requests`` further requests or ``seconds``, whichever comes first, else at ``FaultProxy.release``; with
+    ``gone`` its client's connection is closed at once, else the client waits as long as it likes.
+    """
+
+    kind: Kind
+    nth: int = 1
+    times: int = 1
+    method: str | None = None
+    path: str = ""
+    status: int = 500
+    seconds: float | None = None
+    requests: int | None = None
+    gone: bool = False
+
+    def matches(self, method: str, path: str) -> bool:
+        return self.method in (None, method) and re.search(self.path, path) is not None
+
+
+@dataclass
+class Exchange:
+    """One request. ``status`` and ``reply`` are the server's, null if it has not answered; no body of a GET."""
+
+    number: int
+    method: str
+    path: str
+    fault: Fault | None
+    status: int | None = None
+    reply: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class FaultProxy:
+    """Listens on a free port of 127.0.0.1 until it is closed. ``faults`` may be replaced under way."""
+
+    def __init__(self, upstream: str, faults: Sequence[Fault] = ()) -> None:
+        parts = urlsplit(upstream)
+        assert parts.hostname is not None
+        self._upstream = (parts.hostname, parts.port or 80)
+        self.record: list[Exchange] = []
+        self._faults: list[tuple[Fault, Counter[str]]] = []
+        self._news = threading.Condition()  # a request came, held ones are released, the proxy closes
+        self._held: set[int] = set()
+        self._releases = 0
+        self._closing = False
+        self._connections: set[socket.socket] = set()
+        self.plan(faults)
+        self._server = _Server(("127.0.0.1", 0), self)
+        self.port = self._server.server_address[1]
+        self._listen()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def injected(self) -> Counter[Kind]:
+        """How many requests each kind of fault has befallen."""
+        with self._news:
+            return Counter(each.fault.kind for each in self.record if each.fault is not None)
+
+    def plan(self, faults: Sequence[Fault]) -> None:
+        """Forget the faults that have not come yet and wait for these; they count requests from now on."""
+        with self._news:
+            self._faults = [(fault, Counter()) for fault in faults]
+
+    def held(self) -> int:
+        """How many requests are held back now."""
+        with self._news:
+            return len(self._held)
+
+    def wait_until_held(self, seconds: float) -> bool:
+        """Until a request is held back; false if none is within ``seconds``."""
+        with self._news:
+            return self._news.wait_for(lambda: bool(self._held), seconds)
+
+    def release(self) -> None:
+        """Let every request that is held back go on, and wait until the server has answered them."""
+        with self._news:
+            self._releases += 1
+            self._news.notify_all()
+            self._news.wait_for(lambda: not self._held, UPSTREAM_LIMIT)
+
+    def close(self) -> None:
+        """End it; requests that are still held back never reach the server."""
+        with self._news:
+            self._closing = True
+            self._news.notify_all()
+        self._deaf()
+
+    def __enter__(self) -> FaultProxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- one request -----------------------------------------------------------------------------------
+
+    def serve(self, request: _Handler, body: bytes) -> None:
+        """Do with one request what the plan says."""
+        exchange = self._note(request.command, request.path)
+        fault = exchange.fault
+        match fault.kind if fault else None:
+            case Kind.DROP_REQUEST:
+                request.hang_up()
+            case Kind.ERROR_BEFORE:
+                assert fault is not None
+                request.answer(_error(fault.status))
+            case Kind.REFUSE:
+                assert fault is not None
+                request.hang_up()
+                self._refuse(fault.seconds or 1.0)
+            case Kind.HOLD:
+                assert fault is not None
+                if fault.gone:
+                    request.hang_up()
+                with self._holding(exchange, fault) as goes_on:
+                    reply = self._forward(exchange, request, body) if goes_on else _error(502)
+                request.answer(reply)
+            case _:
+                self._break_reply(fault, request, self._forward(exchange, request, body))
+
+    def _break_reply(self, fault: Fault | None, request: _Handler, reply: _Reply) -> None:
+        match fault.kind if fault else None:
+            case Kind.DROP_REPLY:
+                request.hang_up()
+            case Kind.CUT:
+                request.answer(reply, cut=True)
+            case Kind.ERROR_AFTER:
+                assert fault is not None
+                request.answer(_error(fault.status))
+            case Kind.DELAY:
+                assert fault is not None
+                with self._news:
+                    self._news.wait_for(lambda: self._closing, fault.seconds)
+                request.answer(reply)
+            case _:
+                request.answer(reply)
+
+    def _note(self, method: str, path: str) -> Exchange:
+        """Record the request and choose its fault: the first planned one whose turn it is."""
+        with self._news:
+            chosen = None
+            for fault, count in self._faults:
+                if fault.matches(method, path):
+                    count["seen"] += 1
+                    if chosen is None and fault.nth <= count["seen"] < fault.nth + fault.times:
+                        chosen = fault
+            exchange = Exchange(len(self.record) + 1, method, path, chosen)
+            self.record.append(exchange)
+            self._news.notify_all()
+            return exchange
+
+    @contextmanager
+    def _holding(self, exchange: Exchange, fault: Fault) -> Iterator[bool]:
+        """Wait until it is the request's turn, true; held counts it until the server has answered."""
+        with self._news:
+            releases, later = self._releases, exchange.number + (fault.requests or 0)
+            self._held.add(exchange.number)
+            self._news.notify_all()
+            self._news.wait_for(
+                lambda: (
+                    self._closing
+                    or self._releases > releases
+                    or (fault.requests is not None and len(self.record) >= later)
+                ),
+                fault.seconds,
+            )
+            goes_on = not self._closing
+        try:
+            yield goes_on
+        finally:
+            with self._news:
+                self._held.discard(exchange.number)
+                self._news.notify_all()
+
+    def _forward(self, exchange: Exchange, request: _Handler, body: bytes) -> _Reply:
+        """The server's answer; 502 where there is none, as of a proxy whose server is restarted."""
+        connection = http.client.HTTPConnection(*self._upstream, timeout=UPSTREAM_LIMIT)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        try:
+            connection.request(request.command, request.path, body or None, headers)
+            response = connection.getresponse()
+            reply = _Reply(response.status, response.getheaders(), response.read())
+        except (OSError, http.client.HTTPException):
+            return _error(502)
+        finally:
+            connection.close()
+        exchange.status = reply.status
+        exchange.reply = None if request.command == "GET" else reply.body
+        return reply
+
+    # -- connections -----------------------------------------------------------------------------------
+
+    def joined(self, connection: socket.socket) -> None:
+        """A client has connected."""
+        with self._news:
+            self._connections.add(connection)
+
+    def left(self, connection: socket.socket) -> None:
+        """A client's connection is at its end."""
+        with self._news:
+            self._connections.discard(connection)
+
+    def _listen(self) -> None:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def _deaf(self) -> None:
+        """Stop listening and close the connections that are open."""
+        self._server.shutdown()
+        self._server.server_close()
+        with self._news:
+            connections = list(self._connections)
+        for connection in connections:
+            _close(connection)
+
+    def _refuse(self, seconds: float) -> None:
+        self._deaf()
+        with self._news:
+            self._news.wait_for(lambda: self._closing, seconds)
+            if not self._closing:
+                self._server = _Server(("127.0.0.1", self.port), self)
+                self._listen()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], proxy: FaultProxy) -> None:
+        self.proxy = proxy
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is what this proxy is for."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.proxy.joined(self.connection)
+
+    def finish(self) -> None:
+        self.server.proxy.left(self.connection)
+        with suppress(OSError):
+            super().finish()
+
+    def _serve(self) -> None:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            self.answer(_error(411))
+            return
+        length = int(self.headers.get("Content-Length") or 0)
+        self.server.proxy.serve(self, self.rfile.read(length))
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve
+
+    def answer(self, reply: _Reply, *, cut: bool = False) -> None:
+        """Send the reply; ``cut``: half of it, after which the connection is closed."""
+        self.send_response_only(reply.status)
+        for name, value in reply.headers:
+            if name.lower() not in HOP_BY_HOP:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        body = b"" if self.command == "HEAD" else reply.body
+        if cut and not body:
+            self.hang_up()  # in the middle of a headline that has not gone out
+            return
+        with suppress(OSError):
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2] if cut else body)
+            self.wfile.flush()
+        if cut:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.close_connection = True
+        _close(self.connection)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """``FaultProxy.record`` says more."""
+
+
+def _close(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _error(status: int) -> _Reply:
+    body = f'{{"detail": "the fault proxy says {status}"}}'.encode()
+    return _Reply(status, [("Content-Type", "application/json")], body)

@@ -1,0 +1,147 @@
+"""A real Label Studio for tests, run by the code of `star-al up`; installed once, with fresh data each time.
+
+The virtual environment and an empty migrated database are kept in ``$STAR_AL_TEST_LABEL_STUDIO`` or the
+user's cache folder; several test runs may share them. Where it cannot be installed the tests fail.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import platformdirs
+from filelock import FileLock
+
+from star_al import local_server
+from star_al.local_server.command import server_environment
+from star_al.local_server.install import install, python
+from star_al.local_server.where import new_credentials
+from support.quiet import Quiet
+
+DATABASE = "label_studio.sqlite3"
+
+
+class LabelStudio:
+    """One server; ``url``, ``user``, ``password`` and ``token`` (legacy) stay the same over restarts.
+
+    The user owns the organisation. It ends with this process at the latest.
+    """
+
+    def __init__(self, place: local_server.Place, port: int) -> None:
+        self.place, self._port = place, port
+        self.start()
+
+    def start(self) -> None:
+        server = local_server.start(self.place, Quiet(), port=self._port, owner=local_server.identity())
+        self.url, self.user = server.url, server.user
+        self.token, self.password = server.token, server.password
+
+    def stop(self) -> None:
+        local_server.stop(self.place, Quiet())
+
+    def restart(self) -> None:
+        """Stop and start again with the same data, at the same address."""
+        self.stop()
+        self.start()
+
+    def lose_database(self) -> None:
+        """Start again with an empty database: projects, tasks and further users are gone, tokens stay."""
+        self.stop()
+        shutil.rmtree(self.place.data)
+        _fresh_data(self.place)
+        self.start()
+
+    def new_user(self, email: str, password: str = "a good password") -> str:
+        """Sign up by the organisation's invitation, as a colleague would; the new user's legacy token."""
+        page = self.call("get", "/api/invite")["invite_url"]
+        with self.visitor() as visitor:
+            submit(visitor, page, {"email": email, "password": password}).raise_for_status()
+            return visitor.get("/api/current-user/token").raise_for_status().json()["token"]
+
+    def personal_token(self, token: str | None = None) -> str:
+        """A new personal access token of the user with the legacy ``token`` (null: the owner)."""
+        for known in self.call("get", "/api/token/", token=token):  # a user has one at most
+            self.call("post", "/api/token/blacklist/", token=token, json={"refresh": known["token"]})
+        return self.call("post", "/api/token/", token=token)["token"]
+
+    def call(self, method: str, path: str, *, token: str | None = None, **arguments):
+        """One request with a legacy token (null: the owner's); its JSON, or None."""
+        reply = self.ask(method, path, token=token, **arguments)
+        assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text[:500]}"
+        return reply.json() if reply.content else None
+
+    def ask(self, method: str, path: str, *, token: str | None = None, **arguments) -> httpx.Response:
+        """As ``call``, whatever the answer."""
+        with self.visitor() as visitor:
+            visitor.headers["Authorization"] = f"Token {token or self.token}"
+            return visitor.request(method, path, **arguments)
+
+    def visitor(self) -> httpx.Client:
+        """A browser without pictures: it keeps cookies and follows redirects."""
+        return httpx.Client(base_url=self.url, timeout=60, follow_redirects=True, trust_env=False)
+
+
+def submit(visitor: httpx.Client, page: str, form: dict[str, str]) -> httpx.Response:
+    """Open a page with a form and send it, filled in."""
+    visitor.get(page).raise_for_status()
+    secret = {"csrfmiddlewaretoken": visitor.cookies["csrftoken"]}
+    return visitor.post(page, data=form | secret, headers={"Referer": f"{visitor.base_url}{page}"})
+
+
+def start_server(home: Path) -> LabelStudio:
+    """A server with fresh data in ``home``, on a free port."""
+    return LabelStudio(fresh_place(home), free_port())
+
+
+def fresh_place(home: Path) -> local_server.Place:
+    """Where nothing has been started yet, but everything is installed and an empty database is there."""
+    place = local_server.Place(home, cache_folder() / "environments")
+    with FileLock(_lock()):
+        install(place, local_server.VERSION, Quiet())
+    _fresh_data(place)
+    return place
+
+
+def cache_folder() -> Path:
+    """What test runs share."""
+    named = os.environ.get("STAR_AL_TEST_LABEL_STUDIO")
+    return Path(named or Path(platformdirs.user_cache_dir("star_al")) / "label-studio-tests").absolute()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _lock() -> Path:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    return cache_folder() / "lock"
+
+
+def _fresh_data(place: local_server.Place) -> None:
+    """Data as Label Studio makes it at its first start, without the 23 seconds that it takes."""
+    place.data.mkdir(parents=True)
+    shutil.copy(_template(place) / DATABASE, place.data)
+
+
+def _template(place: local_server.Place) -> Path:
+    folder = cache_folder() / f"database-{local_server.VERSION}"
+    with FileLock(_lock()):
+        if not folder.is_dir():
+            aside = local_server.Place(folder.with_name(f"making-{secrets.token_hex(4)}"), place.environments)
+            aside.home.mkdir()
+            environment = server_environment(aside, new_credentials(aside, 0, local_server.VERSION))
+            command = [python(aside, local_server.VERSION), "-I", "-m", "label_studio.server", "version"]
+            done = subprocess.run(
+                command, env=environment, cwd=aside.home, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            aside.data.rename(folder)
+            aside.home.rmdir()
+    return folder

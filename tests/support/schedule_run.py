@@ -1,0 +1,313 @@
+"""One small campaign under one schedule of faults, against a real server.
+
+Its requests go through the fault proxy, while a person labels straight at the server. Its controllers die,
+stand still while another takes over, and start again from what the database holds. At the end nothing is held
+back any more, one clean poll is made, and the result is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
+from star_al.annotators.label_studio.client import Connection
+from star_al.app.compose import open_store
+from star_al.app.starting import create_campaign
+from star_al.artefacts import ArtefactFolder
+from star_al.config import CampaignFile, LabelStudioSpec
+from star_al.config_file import load_campaign
+from star_al.errors import AnnotatorError, LeaseLostError
+from star_al.exchange import take_in_late
+from star_al.loop import Loop
+from star_al.parts import Parts
+from star_al.ports import Store
+from star_al.task import ClosedTask
+from star_al.types import Campaign, Lease, Waiting
+from support.campaigns import WORDS, write_campaign
+from support.databases import migrated_url
+from support.exchange_check import Verdict, check, check_sqlite
+from support.fault_proxy import FaultProxy, Kind
+from support.label_studio_server import LabelStudio
+from support.numpy_learner import NumpyLearner
+from support.quiet import Quiet
+from support.schedules import TIME_LIMIT, Schedule, schedule
+from support.server_side import Person, ServerSide
+
+PATIENCE = 120.0  # seconds after which a schedule is said to make no progress
+WRITES = {
+    "renew_lease",
+    "save_tasks",
+    "mirror",
+    "settle",
+    "add_queries",
+    "commit_step",
+    "start_round",
+    "withdraw",
+}
+
+
+# -- a controller --------------------------------------------------------------------------------------
+
+
+class Ending(StrEnum):
+    """How a controller's life ended."""
+
+    DONE = "done"
+    KILLED = "killed"
+    LOST = "lease lost"
+    FAILED = "annotator error"
+    STUCK = "stuck"
+
+
+class Killed(BaseException):
+    """kill -9, as far as a thread can be killed: nothing may catch it."""
+
+
+class Moments:
+    """Counts the writes of one controller, and does at one moment of them what it is told to."""
+
+    def __init__(self, at: int | None = None, do: Callable[[], None] | None = None) -> None:
+        self._at, self._do, self._count = at, do, 0
+
+    def one(self) -> None:
+        self._count += 1
+        if self._count == self._at and self._do is not None:
+            self._do()
+
+
+class WatchedStore:
+    """A store whose writes are moments, each before and after it."""
+
+    def __init__(self, store: Store, moments: Moments) -> None:
+        self._store, self._moments = store, moments
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name not in WRITES:
+            return method
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self._moments.one()
+            result = method(*args, **kwargs)
+            self._moments.one()
+            return result
+
+        return watched
+
+
+# -- one campaign under one schedule -------------------------------------------------------------------
+
+
+@dataclass
+class Result:
+    """What one schedule came to."""
+
+    schedule: Schedule
+    injected: Counter[Kind]
+    endings: list[Ending]
+    repaired: int  # tasks that the server made and that are no longer there, but for those people deleted
+    verdict: Verdict
+    seconds: float
+    errors: list[str] = field(default_factory=list)  # what controllers that failed said
+
+
+class Run:
+    """One campaign under one schedule, against the server at ``url``."""
+
+    def __init__(
+        self, plan: Schedule, folder: Path, url: str, token: str, restart: Callable[[], None]
+    ) -> None:
+        self.plan, self._restart, self._token = plan, restart, token
+        self.proxy = FaultProxy(url, plan.faults)
+        self.file = self._campaign_file(folder)
+        self.side = ServerSide(url, token, self.file.spec.name)
+        self.campaign = self._create()
+        self.person = Person(
+            ServerSide(url, token, self.file.spec.name), list(WORDS), plan.seed, deletes=plan.deletes
+        )
+        self.endings: list[Ending] = []
+        self.errors: list[str] = []
+        self._deadline = time.monotonic() + PATIENCE
+
+    def go(self) -> Result:
+        start = time.monotonic()
+        self.person.start()
+        try:
+            self._lives()
+        finally:
+            self.person.stop()
+            self.proxy.plan(())
+            self.proxy.release()
+        with self.proxy:
+            verdict = self._clean_poll_and_check()
+        repaired = self._tasks_made() - len(self.side.tasks()) - self.person.deleted
+        self.side.close()
+        seconds = time.monotonic() - start
+        return Result(self.plan, self.proxy.injected, self.endings, repaired, verdict, seconds, self.errors)
+
+    # -- lives of controllers --------------------------------------------------------------------------
+
+    def _lives(self) -> None:
+        restart = threading.Timer(1.0, self._restart)
+        if self.plan.restarts:
+            restart.start()
+        for moment in self.plan.kills:
+            self._live(Moments(moment, _die))
+        if self.plan.stands_still is not None:
+            self._take_over(self.plan.stands_still, self.plan.wakes)
+        while Ending.DONE not in self.endings and time.monotonic() < self._deadline:
+            self._live(Moments())
+        if self.plan.restarts:
+            restart.join()
+
+    def _take_over(self, stands_still: int, wakes: int | None) -> None:
+        """One controller stands still, another takes the campaign, the first goes on and must notice."""
+        still, go_on = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            still.set()
+            go_on.wait(PATIENCE)
+
+        endings: list[Ending] = []
+        first = threading.Thread(
+            target=lambda: endings.append(self._life(Moments(stands_still, stand))), daemon=True
+        )
+        first.start()
+        while first.is_alive() and not still.wait(0.05):
+            pass
+        self._live(Moments(wakes, go_on.set))
+        go_on.set()
+        first.join(PATIENCE)
+        self.endings += endings or [Ending.STUCK]
+        if still.is_set() and endings == [Ending.DONE]:
+            self.errors.append("a controller that had lost its lease ended well")
+
+    def _live(self, moments: Moments) -> None:
+        self.endings.append(self._life(moments))
+
+    def _life(self, moments: Moments) -> Ending:
+        """One controller, from its start to its end."""
+        store = open_store(self.file)
+        try:
+            lease = store.acquire_lease(self.campaign.campaign_id, "schedule", 60, may_take=lambda _: True)
+            parts = self._parts(WatchedStore(store, moments), lease)
+            outcome = Loop(parts, lease).run()
+            return Ending.DONE if outcome.kind == "stopped" else Ending.STUCK
+        except Killed:
+            return Ending.KILLED
+        except LeaseLostError:
+            return Ending.LOST
+        except AnnotatorError as exc:
+            self.errors.append(str(exc))
+            return Ending.FAILED
+        finally:
+            store.close()
+
+    def _wait(self, waiting: Waiting) -> bool:
+        time.sleep(0.3)
+        return time.monotonic() < self._deadline
+
+    # -- what it runs on -------------------------------------------------------------------------------
+
+    def _campaign_file(self, folder: Path) -> CampaignFile:
+        folder.mkdir(parents=True)
+        name = f"{folder.name}-{time.time_ns()}"  # nothing on a server that was used before is called so
+        path = write_campaign(
+            folder,
+            n=60,
+            name=name,
+            acquisition__batch_size=self.plan.batch,
+            annotator={"kind": "label_studio", "url": self.proxy.url, "timeout": TIME_LIMIT},
+            labelling={"buffer": self.plan.buffer},
+            evaluation={"kind": "audit", "size": 4, "calibration": 3, "stop_set": 5},
+            stopping={"max_rounds": 1},
+            database={"url": migrated_url("sqlite", folder), "lease_seconds": 60.0},
+        )
+        return load_campaign(path)
+
+    def _create(self) -> Campaign:
+        store = open_store(self.file)
+        try:
+            return create_campaign(self.file, store, Quiet())
+        finally:
+            store.close()
+
+    def _parts(self, store: Any, lease: Lease) -> Parts:
+        spec = self.file.spec
+        task = ClosedTask(spec.task)
+        assert isinstance(spec.annotator, LabelStudioSpec)
+        connection = Connection(self.proxy.url, self._token, TIME_LIMIT)
+        return Parts(
+            campaign=self.campaign,
+            spec=spec,
+            task=task,
+            store=store,
+            learner=NumpyLearner(task, spec.posterior.samples),
+            annotator=LabelStudioAnnotator(
+                connection, spec.annotator, task, self.campaign, spec.labelling.overlap
+            ),
+            artefacts=ArtefactFolder(self.file.artefact_folder),
+            progress=Quiet(),
+            lease=lease,
+            wait=self._wait,
+        )
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def _clean_poll_and_check(self) -> Verdict:
+        store = open_store(self.file)
+        try:
+            lease = store.acquire_lease(self.campaign.campaign_id, "check", 60, may_take=lambda _: True)
+            take_in_late(self._parts(store, lease), lease)
+            verdict = check(self.side, store, self.campaign.campaign_id, self.person.given)
+        finally:
+            store.close()
+        verdict.other += check_sqlite(self.file.database_url)
+        if Ending.DONE not in self.endings or Ending.STUCK in self.endings:
+            verdict.other.append(f"the campaign did not end in {PATIENCE:.0f} s: {self.endings}")
+        verdict.other += [error for error in self.errors if "ended well" in error]
+        return verdict
+
+    def _tasks_made(self) -> int:
+        """How many tasks the server made, told to the client or not."""
+        made = [each for each in self.proxy.record if "/import" in each.path and each.status == 201]
+        return sum(json.loads(each.reply or b"{}").get("task_count", 0) for each in made)
+
+
+def _die() -> None:
+    raise Killed
+
+
+def run_all(
+    seeds: Sequence[int],
+    folder: Path,
+    server: LabelStudio,
+    *,
+    workers: int,
+    tell: Callable[[Result], None] = lambda result: None,
+) -> list[Result]:
+    """The results of the seeds' schedules in order, ``workers`` of them at once, each with its own project."""
+    restarting, making = threading.Lock(), threading.Lock()  # a database is made in one thread at a time
+
+    def restart() -> None:
+        with restarting:
+            server.restart()
+
+    def one(number: int, seed: int) -> Result:
+        with making:
+            run = Run(schedule(seed), folder / f"schedule-{number}-{seed}", server.url, server.token, restart)
+        result = run.go()
+        tell(result)
+        return result
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, range(len(seeds)), seeds))

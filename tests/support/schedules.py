@@ -1,0 +1,112 @@
+"""Seeded schedules of all that can go wrong between a campaign and Label Studio; ``schedule_run`` carries them out."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from support.fault_proxy import Fault, Kind
+
+TIME_LIMIT = 1.0  # seconds of one request
+IMPORT = r"/import\b"
+
+
+class Theme(StrEnum):
+    """What a schedule is about; each breaks an import or another request besides."""
+
+    REPLY_DROPPED = "reply dropped"
+    REQUEST_DROPPED = "request dropped"
+    HELD_BACK = "held back, done later"
+    DELAYED = "delayed past the limit"
+    ERROR_BEFORE = "5xx or 429, not done"
+    ERROR_AFTER = "5xx or 429, but done"
+    CUT = "reply cut"
+    REFUSED = "connections refused"
+    KILLED = "controller killed"
+    TAKEN_OVER = "controller taken over"
+    LATE = "held past a take-over"
+    DELETED = "tasks deleted by people"
+    RESTARTED = "server restarted"
+    EVERYTHING = "all of it at once"
+
+
+BROKEN_BY = {
+    Theme.REPLY_DROPPED: Kind.DROP_REPLY,
+    Theme.REQUEST_DROPPED: Kind.DROP_REQUEST,
+    Theme.HELD_BACK: Kind.HOLD,
+    Theme.DELAYED: Kind.DELAY,
+    Theme.ERROR_BEFORE: Kind.ERROR_BEFORE,
+    Theme.ERROR_AFTER: Kind.ERROR_AFTER,
+    Theme.CUT: Kind.CUT,
+    Theme.REFUSED: Kind.REFUSE,
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What happens, as a function of the seed. Moments count a controller's writes to its store, before and after."""
+
+    seed: int
+    theme: Theme
+    faults: tuple[Fault, ...]
+    kills: tuple[int, ...] = ()  # the moment at which each of the first controllers dies
+    stands_still: int | None = None  # the moment at which one stands still while another takes over
+    wakes: int | None = None  # the other's moment at which it goes on; null: when the other has ended
+    deletes: int = 0  # blank tasks that the person throws away
+    restarts: bool = False  # the server, once, under way
+    batch: int = 5
+    buffer: int = 0
+
+
+def schedule(seed: int) -> Schedule:
+    """The schedule of a seed; its theme is the seed's turn in the list of themes."""
+    random_ = random.Random(f"schedule-{seed}")
+    theme = list(Theme)[seed % len(Theme)]
+    batch, buffer = random_.randint(5, 12), random_.choice([0, 0, 3])
+    changes: dict[str, Any] = {}
+    if theme in BROKEN_BY:
+        faults = [
+            _fault(random_, BROKEN_BY[theme], at_an_import=n == 0) for n in range(random_.randint(1, 3))
+        ]
+    elif theme is Theme.EVERYTHING:
+        faults = [_fault(random_, kind) for kind in random_.sample(list(BROKEN_BY.values()), 4)]
+    elif theme is Theme.LATE:
+        faults = [
+            Fault(
+                Kind.HOLD, nth=random_.randint(1, 3), method="POST", path=IMPORT, gone=random_.random() < 0.5
+            )
+        ]
+    else:
+        faults = [_fault(random_, random_.choice(list(BROKEN_BY.values())))]
+    if theme in (Theme.KILLED, Theme.EVERYTHING):
+        changes["kills"] = tuple(random_.randint(3, 40) for _ in range(random_.randint(2, 5)))
+    if theme in (Theme.TAKEN_OVER, Theme.LATE, Theme.EVERYTHING):
+        changes["stands_still"] = random_.randint(4, 40)
+        changes["wakes"] = random_.choice([None, random_.randint(1, 40)])
+    if theme is Theme.DELETED:
+        changes["deletes"] = random_.randint(1, 5)
+    changes["restarts"] = theme is Theme.RESTARTED
+    return Schedule(seed, theme, tuple(faults), batch=batch, buffer=buffer, **changes)
+
+
+def _fault(random_: random.Random, kind: Kind, *, at_an_import: bool = False) -> Fault:
+    """A fault of this kind at an import, at another change, or at any request."""
+    method, path, latest = random_.choices(
+        [("POST", IMPORT, 3), (None, r"/api/(projects/$|dm/|predictions|projects/\d+/$)", 8), (None, "", 60)],
+        weights=[1, 0, 0] if at_an_import else [4, 3, 3],
+    )[0]
+    common: dict[str, Any] = {"nth": random_.randint(1, latest), "method": method, "path": path}
+    if kind in (Kind.ERROR_BEFORE, Kind.ERROR_AFTER):
+        return Fault(kind, times=random_.randint(1, 3), status=random_.choice([429, 500, 502, 503]), **common)
+    if kind is Kind.DELAY:
+        return Fault(kind, seconds=TIME_LIMIT * random_.uniform(1.1, 2.5), **common)
+    if kind is Kind.REFUSE:
+        return Fault(kind, seconds=random_.uniform(0.2, 3.0), **common)
+    if kind is Kind.HOLD:
+        until: dict[str, Any] = random_.choice(
+            [{"requests": random_.randint(1, 15)}, {"seconds": TIME_LIMIT * random_.uniform(0.5, 5.0)}, {}]
+        )
+        return Fault(kind, gone=random_.random() < 0.5, **until, **common)
+    return Fault(kind, times=random_.choice([1, 1, 2]), **common)

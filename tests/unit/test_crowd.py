@@ -1,0 +1,89 @@
+"""Dawid-Skene and Krippendorff's alpha against closed forms and naive re-statements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from star_al.crowd import Vote, dawid_skene, krippendorff_alpha, majority
+
+
+def votes(rows: dict[str, str]) -> list[Vote]:
+    """{"person": "abc-"} says a, b, c to units 0, 1, 2 and nothing to unit 3."""
+    return [
+        Vote(str(unit), person, value)
+        for person, row in rows.items()
+        for unit, value in enumerate(row)
+        if value != "-"
+    ]
+
+
+def naive_alpha(given: list[Vote]) -> float:
+    """1 − observed / expected disagreement, by counting every ordered pair of votes (Krippendorff 2011)."""
+    units: dict[str, list[str]] = {}
+    for vote in given:
+        units.setdefault(vote.unit, []).append(vote.value)
+    paired = [values for values in units.values() if len(values) > 1]
+    n = sum(map(len, paired))
+    observed = (
+        sum(sum(a != b for a, b in permutations(values, 2)) / (len(values) - 1) for values in paired) / n
+    )
+    totals = Counter(value for values in paired for value in values)
+    expected = sum(totals[a] * totals[b] for a, b in permutations(totals, 2)) / (n * (n - 1))
+    return 1 - observed / expected
+
+
+def test_majority() -> None:
+    assert majority(["a", "b", "a"]) == "a"
+    assert majority(["a"]) == "a"
+    assert majority(["a", "b"]) is None
+    assert majority(["a", "b", "c", "c", "b"]) is None
+    assert majority([]) is None
+
+
+def test_alpha_of_krippendorffs_own_example() -> None:
+    # Krippendorff 2011, section C: four observers, twelve units, missing values; nominal alpha is 0.743
+    rows = {
+        "A": "12332141 2---".replace(" ", ""),
+        "B": "12332241 25-3".replace(" ", ""),
+        "C": "-3332342 251-".replace(" ", ""),
+        "D": "12332441 251-".replace(" ", ""),
+    }
+    assert krippendorff_alpha(votes(rows)) == pytest.approx(0.743, abs=5e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_alpha_equals_the_count_of_pairs(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = {person: "".join(random.choice(list("abc-"), 30)) for person in "pqr"}
+    assert krippendorff_alpha(votes(rows)) == pytest.approx(naive_alpha(votes(rows)))
+
+
+def test_alpha_is_one_for_agreement_and_null_where_it_says_nothing() -> None:
+    assert krippendorff_alpha(votes({"p": "abab", "q": "abab"})) == pytest.approx(1.0)
+    assert krippendorff_alpha(votes({"p": "aaaa", "q": "aaaa"})) is None  # one label: not defined
+    assert krippendorff_alpha(votes({"p": "ab--", "q": "--ab"})) is None  # nobody shares a unit
+    assert krippendorff_alpha([]) is None
+
+
+def test_dawid_skene_trusts_those_who_are_right_more_often() -> None:
+    truth = "abcabcabcabcabcabcabcabcabcabc"
+    swapped = truth.translate(str.maketrans("abc", "bca"))  # always wrong, in the same way
+    rows = {"good": truth, "fine": truth[:-1] + "-", "bad": swapped}
+    posterior = dawid_skene(votes(rows))
+    assert [
+        max(p, key=lambda v, p=p: p[v]) for _, p in sorted(posterior.items(), key=lambda kv: int(kv[0]))
+    ] == [*truth]
+    last = posterior[str(len(truth) - 1)]  # one good and one bad vote: majority could not tell
+    assert last[truth[-1]] > 0.9
+
+
+def test_dawid_skene_posteriors_are_distributions_and_do_not_depend_on_order() -> None:
+    given = votes({"p": "abab", "q": "abba", "r": "-bab"})
+    posterior = dawid_skene(given)
+    assert all(sum(values.values()) == pytest.approx(1.0) for values in posterior.values())
+    assert dawid_skene(given[::-1]) == posterior
+    assert dawid_skene([]) == {}

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from star_al.annotators.label_studio import label_config
+from star_al.config import LabelStudioSpec, TaskSpec
+from star_al.errors import AnnotatorError
+from star_al.task import ClosedTask
+from star_al.types import Item
+
+TWO = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos"]}))
+OPTIONS = ClosedTask(TaskSpec.model_validate({"kind": "multiple_choice"}))
+
+
+def _spec(**changes: object) -> LabelStudioSpec:
+    return LabelStudioSpec.model_validate({"kind": "label_studio", **changes})
+
+
+def _choices(config: str) -> list[dict[str, str]]:
+    return [choice.attrib for choice in ElementTree.fromstring(config).iter("Choice")]
+
+
+def test_the_first_choices_have_a_key_each() -> None:
+    names = [f"label {number}" for number in range(40)]
+    task = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": names}))
+    choices = _choices(label_config.write(_spec(unsure="no idea"), task, "key"))
+    assert [choice["alias"] for choice in choices] == [*names, "no idea"]
+    keys = [choice["hotkey"] for choice in choices if "hotkey" in choice]
+    assert keys[:11] == list("1234567890q")
+    assert len(set(keys)) == len(keys) == 36
+
+
+@pytest.mark.parametrize("label", ['"q"', "<b>&</b>", "it's", "a\nb\tc", " x ", "😀", "1st", "$5", "a,b"])
+def test_a_label_is_answered_as_it_is(label: str) -> None:
+    task = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": [label, "other"]}))
+    (first, _) = _choices(label_config.write(_spec(), task, "key"))
+    assert first["alias"] == task.spec.label_names[0]
+    assert first["value"].replace("\u2060", "") == first["alias"]
+
+
+def test_a_dollar_sign_is_no_field_of_the_task() -> None:
+    item = Item("i", "text", options=("$text", "$5"))
+    for shown in (
+        *(choice["value"] for choice in label_config.options(item, "$why")),
+        label_config.write(_spec(question="$text?"), TWO, "key").partition("<Text")[0],
+    ):
+        assert "$" in shown and "$t" not in shown and "$5" not in shown and "$w" not in shown
+
+
+def test_options_are_lettered_and_numbered() -> None:
+    item = Item("i", "text", options=("yes", "no"))
+    assert label_config.options(item, None) == [
+        {"value": "A. yes", "alias": "A", "hotkey": "1"},
+        {"value": "B. no", "alias": "B", "hotkey": "2"},
+    ]
+    assert label_config.options(item, "?")[-1] == {"value": "?", "alias": "?", "hotkey": "3"}
+
+
+def test_the_longest_item_still_has_keys() -> None:
+    item = Item("i", "text", options=tuple(map(str, range(26))))
+    assert len({choice["hotkey"] for choice in label_config.options(item, "unsure")}) == 27
+
+
+def test_ours_is_told_from_one_edited_by_hand() -> None:
+    config = label_config.write(_spec(), TWO, "some_key")
+    assert label_config.is_unedited(config)
+    assert label_config.is_unedited(config.replace("\n", "\r\n"))
+    assert not label_config.is_unedited(config.replace("Which", "What"))
+    assert not label_config.is_unedited("<View></View>")
+    assert label_config.marks("My notes", config) == {"some_key"}
+    assert label_config.marks("star_al:other_1.", config) == {"other_1", "some_key"}
+
+
+def test_ours_has_no_faults_of_any_kind() -> None:
+    for task in (TWO, OPTIONS):
+        for spec in (_spec(), _spec(unsure="?", show_reason=True, question="<What>?")):
+            assert label_config.faults(label_config.write(spec, task, "key"), task) == []
+
+
+def test_faults_name_what_is_missing() -> None:
+    config = label_config.write(_spec(), TWO, "key")
+    more = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos", "new"]}))
+    assert label_config.faults(config, more) == ["it lacks the labels 'new'"]
+    assert "does not show the text" in label_config.faults(config.replace("$text", "$body"), TWO)[0]
+    assert "no Choices" in label_config.faults(config.replace('name="label"', 'name="x"'), TWO)[0]
+    assert "not valid XML" in label_config.faults("<View", TWO)[0]
+    assert "do not come from the task" in label_config.faults(config, OPTIONS)[0]
+
+
+def test_the_reason_stands_there_only_if_wanted() -> None:
+    assert "$why" not in label_config.write(_spec(), TWO, "key")
+    assert "$why" in label_config.write(_spec(show_reason=True), TWO, "key")
+
+
+def test_what_cannot_stand_there_is_refused() -> None:
+    with pytest.raises(AnnotatorError, match="also a label"):
+        label_config.write(_spec(unsure="pos"), TWO, "key")
+    with pytest.raises(AnnotatorError, match="also a label"):
+        label_config.write(_spec(unsure="B"), OPTIONS, "key")
+    with pytest.raises(AnnotatorError, match="control character"):
+        label_config.write(_spec(question="what\x07?"), TWO, "key")

@@ -1,0 +1,168 @@
+"""How a run waits: what it shows, how long it pauses, what ends a pause."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from star_al.app.waiting import LONGEST_PAUSE, Pauses, Waiter, in_words
+from star_al.errors import AnnotatorError, LeaseLostError
+from star_al.types import Waiting
+from support.quiet import Quiet
+
+PLACE = "http://127.0.0.1:8080/projects/3/data"
+
+
+class Hints:
+    """Webhooks that a test sets off."""
+
+    def __init__(self, refusal: str | None = None) -> None:
+        self.woken = threading.Event()
+        self.attached: list[str] = []
+        self._refusal = refusal
+
+    def attach(self, place: str) -> None:
+        if place in self.attached:
+            return
+        self.attached.append(place)
+        if self._refusal:
+            raise AnnotatorError(self._refusal)
+
+
+def fine() -> None:
+    """The campaign is still ours."""
+
+
+def lost() -> None:
+    raise LeaseLostError("taken over")
+
+
+@contextmanager
+def after(seconds: float, action: Callable[[], object]) -> Iterator[None]:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    yield
+    timer.join()
+
+
+def seconds(action: Callable[[], object]) -> float:
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start
+
+
+# -- the line ----------------------------------------------------------------------------------------------
+
+
+def test_the_line_names_count_people_place_and_end() -> None:
+    until = datetime.now(UTC).astimezone() + timedelta(seconds=1)
+    waiting = Waiting(7, 25, {"bo@example.org": 3, "ann@example.org": 4}, PLACE, until.astimezone(UTC))
+    assert in_words(waiting) == (
+        f"7 of 25 labelled · ann@example.org 4, bo@example.org 3 · {PLACE} · closes at {until:%H:%M}"
+    )
+
+
+def test_the_line_without_people_and_place_is_short() -> None:
+    assert in_words(Waiting(0, 1)) == "0 of 1 labelled"
+
+
+def test_another_day_is_named_and_of_many_people_the_busiest() -> None:
+    until = datetime.now(UTC) + timedelta(days=3)
+    names = {f"p{number}": number for number in range(9)}
+    line = in_words(Waiting(1, 2000, {**names, "": 50}, None, until))
+    assert line.startswith(
+        "1 of 2,000 labelled · somebody 50, p8 8, p7 7, p6 6, p5 5 and 5 more · closes on 2"
+    )
+    assert f"{until.astimezone():%Y-%m-%d at %H:%M}" in line
+
+
+# -- pauses ------------------------------------------------------------------------------------------------
+
+
+def test_pauses_grow_and_begin_again_when_somebody_answers() -> None:
+    pauses = Pauses()
+    quiet = [pauses.after(Waiting(0, 9)) for _ in range(12)]
+    assert quiet[:4] == [1.0, 1.5, 2.25, 3.375] and quiet[-1] == LONGEST_PAUSE
+    assert all(later >= earlier for earlier, later in itertools.pairwise(quiet))
+    assert pauses.after(Waiting(1, 9)) == 1.0
+    assert pauses.after(Waiting(1, 9)) == 1.5
+    assert pauses.after(Waiting(1, 9, {"ann": 1})) == 1.0
+
+
+def test_no_wait_gives_up_at_once_without_a_line() -> None:
+    progress, hints = Quiet(), Hints()
+    waiter = Waiter(progress, lost, no_wait=True, hints=hints)
+    assert not waiter(Waiting(0, 2, place=PLACE))
+    assert progress.waited == [] and hints.attached == []
+
+
+def test_it_shows_the_line_and_pauses() -> None:
+    progress = Quiet()
+    waiter = Waiter(progress, fine)
+    assert 0.9 < seconds(lambda: waiter(Waiting(0, 2))) < 1.4
+    assert progress.waited == ["0 of 2 labelled"]
+
+
+def test_a_round_whose_time_is_over_does_not_wait() -> None:
+    over = datetime.now(UTC) - timedelta(seconds=1)
+    waiter = Waiter(Quiet(), fine)
+    assert seconds(lambda: waiter(Waiting(0, 2, until=over))) < 0.1
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    assert 0.1 < seconds(lambda: waiter(Waiting(0, 2, until=soon))) < 0.5
+
+
+def test_a_hint_ends_the_pause_at_once_and_is_used_up() -> None:
+    hints = Hints()
+    waiter = Waiter(Quiet(), fine, hints=hints)
+    with after(0.1, hints.woken.set):
+        assert seconds(lambda: waiter(Waiting(0, 2, place=PLACE))) < 0.3
+    assert seconds(lambda: waiter(Waiting(0, 3, place=PLACE))) > 0.9
+
+
+def test_a_hint_during_the_poll_is_not_missed() -> None:
+    hints = Hints()
+    hints.woken.set()
+    waiter = Waiter(Quiet(), fine, hints=hints)
+    assert seconds(lambda: waiter(Waiting(0, 2, place=PLACE))) < 0.1
+
+
+def test_webhooks_are_registered_when_the_place_is_known_and_a_refusal_is_told() -> None:
+    progress, hints = Quiet(), Hints("No webhook: refused.")
+    waiter = Waiter(progress, fine, hints=hints)
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    waiter(Waiting(0, 2, until=soon))
+    assert hints.attached == []
+    hints.woken.set()
+    assert waiter(Waiting(0, 2, place=PLACE))
+    hints.woken.set()
+    waiter(Waiting(0, 2, place=PLACE))
+    assert hints.attached == [PLACE]
+    assert progress.said == ["No webhook: refused. Answers are polled for."]
+
+
+def test_a_lost_lease_ends_the_pause() -> None:
+    checks = iter([fine, lost])
+    waiter = Waiter(Quiet(), lambda: next(checks)())
+    with pytest.raises(LeaseLostError):
+        waiter(Waiting(0, 2))
+
+
+def test_a_signal_ends_a_long_pause_at_once() -> None:
+    waiter = Waiter(Quiet(), fine)
+    waiter._pauses._next = 30.0
+    waiter._pauses._seen = (0, {})
+
+    def interrupted() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            waiter(Waiting(0, 2))
+
+    with after(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)):
+        assert seconds(interrupted) < 0.5
