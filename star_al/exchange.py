@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from star_al.parts import Parts
 from star_al.queries import next_attempt
 from star_al.settle import Settled, settle
-from star_al.types import Annotation, Event, Lease, Query, QueryState, Role, Waiting
+from star_al.types import Annotation, Event, Lease, Poll, Query, QueryState, Role, Waiting
 
 
 class StillOpenError(Exception):
@@ -101,11 +102,28 @@ class Inbox:
         """One poll: mirror what came, settle what it answers, ask again what the rules ask again."""
         parts, lease = self.parts, self.lease
         poll = parts.annotator.poll(self._cursor, _still_ours(parts, lease))
-        parts.store.mirror(lease, parts.spec.annotator.kind, poll.annotations)
-        again = self._settle_all(poll.annotations) if poll.annotations or self._first else []
+        news = [*poll.annotations, *self._taken_back(poll)]
+        parts.store.mirror(lease, parts.spec.annotator.kind, news)
+        again = self._settle_all(news) if news or self._first else []
         if again or poll.gone:
             push_open(parts, lease)
         self._cursor, self._first = poll.cursor, False
+
+    def _taken_back(self, poll: Poll) -> list[Annotation]:
+        """Annotations that we have and their task no longer has."""
+        if not poll.complete:
+            return []
+        there = {annotation.external_id for annotation in poll.annotations}
+        newest: dict[str, Annotation] = {}
+        for annotation in self.parts.store.annotations(self.campaign_id):
+            newest[annotation.external_id] = annotation
+        return [
+            replace(annotation, withdrawn=True)
+            for annotation in newest.values()
+            if annotation.query_id in poll.complete
+            and annotation.external_id not in there
+            and not annotation.withdrawn
+        ]
 
     def _settle_all(self, new: Collection[Annotation]) -> list[Query]:
         """Close what is answered; the further attempts that the rules ask for."""

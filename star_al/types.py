@@ -176,11 +176,13 @@ class Poll:
     """What an annotator returned, and where the next poll starts.
 
     ``gone``: queries ensured by this process whose tasks have been deleted since by somebody else.
+    ``complete``: queries of which every annotation that there is now is among ``annotations``.
     """
 
     annotations: tuple[Annotation, ...]
     cursor: str | None = None
     gone: tuple[str, ...] = ()
+    complete: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

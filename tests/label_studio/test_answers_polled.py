@@ -123,6 +123,19 @@ def test_a_multiple_choice_answer_is_its_letter(label_studio: LabelStudio) -> No
     assert _polled(world) == [("q", "C", False, False)]
 
 
+def test_a_task_with_the_number_of_a_deleted_one_is_another(label_studio: LabelStudio) -> None:
+    world, asked = World(label_studio), queries(1)
+    world.ensure(asked)
+    deleted = world.task_of(asked[0])
+    world.owner.answer(deleted, "pos")
+    assert _polled(world) == [("q-000", "pos", False, False)]
+    world.owner.delete_task(deleted)
+    world.ensure(asked)
+    assert world.task_of(asked[0]) == deleted, "this server gives no number again; nothing is tested"
+    world.owner.answer(world.task_of(asked[0]), "neg")
+    assert _polled(world) == [("q-000", "neg", False, False)]
+
+
 def test_labels_of_a_lost_database_stay_told_apart(label_studio: LabelStudio) -> None:
     world, asked = World(label_studio), queries(2)
     world.ensure(asked)

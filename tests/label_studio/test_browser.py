@@ -52,9 +52,7 @@ LABELS = ["business", "entertainment", "politics", "sport", "tech"]
 ODD_LABELS = ["$text", '"quoted" <b>', "1st & last", "it's, well", "😀 glad", "back\\slash"]
 QUESTION = "Which section of a newspaper would print this?"
 UNSURE = "I cannot tell"
-GUIDELINES = (
-    "In which section of a newspaper would you look for it?\nTake the <b>main</b> subject & no other."
-)
+GUIDELINES = "Go by what the text is about, not by whom it quotes.\nTake the <b>main</b> subject & no other."
 
 
 @pytest.fixture(scope="module")
@@ -145,29 +143,23 @@ def test_labels_by_click_and_hotkey_and_skips_arrive(
 
     labelling.label_all_tasks("newspaper")
     for line in GUIDELINES.splitlines():
-        assert labelling.page.get_by_text(line).is_visible()
+        labelling.page.get_by_text(line).wait_for()
     labelling.close_instructions()
-    served = []
-
-    def see() -> None:
-        served.append(labelling.text)
-        look_over(labelling)
-
-    see()
+    served = [look_over(labelling)]
     labelling.click("sport")
     assert labelling.chosen == ["sport"]
     labelling.click("business")
     assert labelling.chosen == ["business"]
     labelling.submit()
-    see()
+    served.append(look_over(labelling))
     labelling.press("5")
     labelling.submit_by_hotkey()
-    see()
+    served.append(look_over(labelling))
     labelling.skip()
-    see()
+    served.append(look_over(labelling))
     labelling.click(UNSURE)
     labelling.submit()
-    see()
+    served.append(look_over(labelling))
 
     by_rank = [query.item.text for query in asked(path)]
     assert sorted(by_rank) == sorted(TEXTS)
@@ -178,102 +170,84 @@ def test_labels_by_click_and_hotkey_and_skips_arrive(
     run(path)
     found = answers(path)
     outcomes = [("business", False), ("tech", False), (None, True), (UNSURE, True)]
-    assert [outcome(found[text]) for text in by_rank[:4]] == outcomes
-    assert set(found) == set(by_rank[:4])
+    assert {text: outcome(annotation) for text, annotation in found.items()} == dict(
+        zip(by_rank, outcomes, strict=False)
+    )
     assert {annotation.annotator for annotation in found.values()} == {ANNA}
     assert all(annotation.lead_time > 0 for annotation in found.values())
 
 
-def look_over(labelling: LabellingPage) -> None:
-    """The task as it comes up: nothing chosen, no hint of the model, all that is needed in sight."""
+def look_over(labelling: LabellingPage) -> str:
+    """The text of a task that has come up with nothing chosen, no hint of the model, and all in sight."""
+    assert labelling.question == QUESTION
+    assert labelling.options == [f"{name} [{key}]" for key, name in enumerate([*LABELS, UNSURE], 1)]
     assert labelling.chosen == []
-    assert labelling.choices.count() == len(LABELS) + 1
     assert labelling.page.locator(".star-al-why").count() == 0
-    assert labelling.page.locator(".star-al h3").inner_text() == QUESTION
     for place in (labelling.choices.first, labelling.choices.last, labelling.page.locator(".star-al-text")):
         assert labelling.in_sight(place)
     picture = os.environ.get("STAR_AL_SCREENSHOT")
     if picture and labelling.text == NEWS:
         labelling.press("1")
         labelling.save_picture(Path(picture))
-        labelling.press("1")
+    return labelling.text
 
 
 def test_multiple_choice_with_options_of_each_item(
     labelling: LabellingPage, campaign: Callable[..., Path]
 ) -> None:
-    rows = [
-        {
-            "id": "a",
-            "text": "Why do most coasts have two high tides a day?",
-            "options": ["Wind", "The moon $x", "Ice"],
-        },
-        {
-            "id": "b",
-            "text": "What is <b>2 + 2</b>?",
-            "options": ["3", "<img src=x onerror=alert(1)>", "5", "4 😀"],
-        },
-        {"id": "c", "text": "Which is a prime?", "options": ["7", "8"]},
-    ]
+    options = {
+        "Why do most coasts have two high tides a day?": ["Wind", "The moon $x", "Ice"],
+        "What is <b>2 + 2</b>?": ["3", "<img src=x onerror=alert(1)>", "5", "4 😀"],
+        "Which is a prime?": ["7", "8"],
+    }
+    question = 'Which <answer> to $text is "right"?'
     path = campaign(
-        rows,
+        [{"id": text, "text": text, "options": each} for text, each in options.items()],
         name="quiz",
         data={"path": "pool.jsonl", "text": "text", "id": "id", "options": "options"},
         task={"kind": "multiple_choice"},
-        annotator={"question": 'Which <answer> to $text is "right"?', "unsure": UNSURE, "show_reason": True},
+        annotator={"question": question, "unsure": UNSURE, "show_reason": True},
     )
     run(path)
 
     labelling.label_all_tasks("quiz")
-    by_rank = asked(path)
-    for query, take in zip(by_rank, ("hotkey", "click"), strict=False):
+    first, second, _ = asked(path)
+    for query in (first, second):
         assert labelling.text == query.item.text
-        assert visible(labelling.page.locator(".star-al h3").inner_text()) == (
-            'Which <answer> to $text is "right"?'
-        )
+        assert labelling.question == question
         assert query.reason.text in labelling.page.locator(".star-al-why").inner_text()
-        shown = [visible(text) for text in labelling.choices.all_inner_texts()]
-        assert [text.split("\n")[0] for text in shown[:-1]] == [
-            f"{letter}. {option}" for letter, option in zip("ABCD", query.item.options, strict=False)
-        ]
-        assert shown[-1].startswith(UNSURE)
-        if take == "hotkey":
+        names = [f"{letter}. {text}" for letter, text in zip("ABCD", options[labelling.text], strict=False)]
+        assert labelling.options == [f"{name} [{key}]" for key, name in enumerate([*names, UNSURE], 1)]
+        if query is first:
             labelling.press("2")
             labelling.submit_by_hotkey()
         else:
-            labelling.choices.nth(0).click()
+            labelling.click("A. ")
             labelling.submit()
     assert labelling.complaints == []
 
     run(path)
-    found = answers(path)
-    assert [outcome(found[query.item.text]) for query in by_rank[:2]] == [("B", False), ("A", False)]
+    found = {text: outcome(annotation) for text, annotation in answers(path).items()}
+    assert found == {first.item.text: ("B", False), second.item.text: ("A", False)}
 
 
 def test_labels_are_shown_and_answered_as_they_are(
     labelling: LabellingPage, campaign: Callable[..., Path]
 ) -> None:
-    rows = [{"id": label, "text": f"the text for {label}"} for label in ODD_LABELS]
     path = campaign(
-        rows,
+        [{"id": str(number), "text": f"text {number}"} for number in range(3)],
         name="odd",
         task={"kind": "classification", "labels": ODD_LABELS},
-        annotator={"guidelines": None},
+        annotator={},
     )
     run(path)
     labelling.label_all_tasks("odd")
-    shown = [visible(text) for text in labelling.choices.all_inner_texts()]
-    assert shown == [f"{label}\n[{hotkey}]" for hotkey, label in enumerate(ODD_LABELS, 1)]
+    assert labelling.options == [f"{label} [{hotkey}]" for hotkey, label in enumerate(ODD_LABELS, 1)]
     given = {}
     for label in ODD_LABELS[:2]:
-        labelling.choices.nth(ODD_LABELS.index(label)).click()
         given[labelling.text] = (label, False)
+        labelling.choices.nth(ODD_LABELS.index(label)).click()
         labelling.submit()
     assert labelling.complaints == []
     run(path)
     assert {text: outcome(annotation) for text, annotation in answers(path).items()} == given
-
-
-def visible(text: str) -> str:
-    """Text as people see it: without the invisible joiner after a dollar sign."""
-    return text.replace("\u2060", "")

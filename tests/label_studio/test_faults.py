@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from support.label_studio_server import LabelStudio
-from support.schedule_run import Ending, run_all
-from support.schedules import Theme, schedule
+from support.label_studio_server import DATABASE, LabelStudio
+from support.schedule_run import Ending, Run, run_all
+from support.schedules import Schedule, Theme, schedule
 
 SEEDS = range(20)
 
@@ -35,3 +37,26 @@ def test_the_schedules_in_ci_are_of_every_theme() -> None:
 @pytest.mark.parametrize("seed", [3, 17])
 def test_a_seed_is_a_schedule(seed: int) -> None:
     assert schedule(seed) == schedule(seed)
+
+
+def test_an_answer_that_the_servers_own_counts_missed_is_not_lost(
+    label_studio: LabelStudio, tmp_path: Path
+) -> None:
+    """The server writes an answer, then its task's counts; stopped in between, it shows the task as blank for ever."""
+    no_faults = Schedule(0, Theme.RESTARTED, faults=(), buffer=3)
+    run = Run(no_faults, tmp_path / "run", label_studio.url, label_studio.token, label_studio.restart)
+    forget = f"""
+        CREATE TRIGGER forget AFTER UPDATE OF total_annotations, cancelled_annotations ON task
+        WHEN NEW.project_id IN (SELECT id FROM project WHERE title = '{run.side.title}')
+        BEGIN
+            UPDATE task SET total_annotations = 0, cancelled_annotations = 0, is_labeled = 0,
+                updated_at = created_at WHERE id = NEW.id;
+        END"""
+    with closing(sqlite3.connect(label_studio.place.data / DATABASE, timeout=30)) as database:
+        database.execute(forget)
+        try:
+            result = run.go()
+        finally:
+            database.execute("DROP TRIGGER forget")
+    assert result.verdict.complaints == []
+    assert result.endings == [Ending.DONE]

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,9 @@ def zygote(label_studio: LabelStudio) -> Iterator[Zygote]:
 class Labelled:
     """A campaign on the server, and the person who labels for it."""
 
-    def __init__(self, folder: Path, server: LabelStudio, **changes: object) -> None:
+    def __init__(self, folder: Path, server: LabelStudio, **changes: Any) -> None:
         name = f"kill-{time.time_ns()}"  # nothing on a server that was used before is called so
-        settings: dict[str, object] = {
+        settings: dict[str, Any] = {
             "name": name,
             "annotator": {"kind": "label_studio", "url": server.url},
             "evaluation": {"kind": "audit", "size": 3, "calibration": 2, "stop_set": 5},
@@ -67,7 +68,7 @@ class Labelled:
             store.close()
 
 
-@pytest.mark.parametrize(("points", "least"), [("request", 40), (WRITES, 40)], ids=["requests", "writes"])
+@pytest.mark.parametrize(("points", "least"), [("request", 40), (WRITES, 20)], ids=["requests", "writes"])
 def test_killed_before_and_after_every_one(
     points: str, least: int, tmp_path: Path, label_studio: LabelStudio, zygote: Zygote
 ) -> None:

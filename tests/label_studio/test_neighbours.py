@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 from label_studio_sdk.client import LabelStudio as Sdk
 
@@ -34,7 +35,7 @@ class Example:
     """The example's two scripts, on a project of their own or on the one that they are told."""
 
     def __init__(self, server: LabelStudio, project: int | None = None) -> None:
-        self.sdk = Sdk(base_url=server.url, api_key=server.token)
+        self.sdk: Any = Sdk(base_url=server.url, api_key=server.token)  # type: ignore[no-untyped-call]
         self.project = self._own_project() if project is None else project
         self.made: list[int] = []
         self.predicted: list[int] = []

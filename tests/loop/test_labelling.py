@@ -173,6 +173,23 @@ def test_a_deleted_task_is_made_again_and_told(tmp_path: Path) -> None:
     assert any("1 deleted tasks were made again" in line for line in world.progress.said)
 
 
+def test_an_answer_taken_back_between_two_runs_gives_way_to_the_next(tmp_path: Path) -> None:
+    world, people = make(tmp_path)
+    people.script = [lambda: people.answer_all("ann")]
+    run(world, people)
+    query = batch(world, 0)[0]
+    label = world.store.labels(world.campaign_id)[query.item.item_id]
+    people.take_back("ann", query)
+    people.script = [lambda: people.answer_all("ann", of_round=1)]
+    run(world, people)
+    assert world.store.labels(world.campaign_id)[query.item.item_id] == label  # nobody else has answered
+    other = "tech" if label.value != "tech" else "sport"
+    people.answer("bo", query, other)
+    people.script = [lambda: people.answer_all("ann", of_round=2)]
+    run(world, people)
+    assert world.store.labels(world.campaign_id)[query.item.item_id].value == other
+
+
 # -- the buffer ----------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Locator,
+    Page,
+    Playwright,
+    Request,
+    sync_playwright,
+)
 from playwright.sync_api import Error as BrowserError
 
 OWN_FAULTS = re.compile(r"/heidi-tips$|/api/dm/actions\?id=next_task&")
@@ -19,21 +28,25 @@ OWN_FAULTS = re.compile(r"/heidi-tips$|/api/dm/actions\?id=next_task&")
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser; where none can be started, the test fails."""
-    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-        except BrowserError as exc:
-            reason = str(exc).splitlines()[0]
-            pytest.fail(
-                f"Chromium cannot be started ({installed or 'none on PATH'}: {reason}). Install chromium, "
-                "or run: playwright install --with-deps chromium",
-                pytrace=False,
-            )
+        browser = _launch(playwright)
         try:
             yield browser
         finally:
             browser.close()
+
+
+def _launch(playwright: Playwright) -> Browser:
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    try:
+        return playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+    except BrowserError as exc:
+        reason = str(exc).splitlines()[0]
+    pytest.fail(
+        f"Chromium cannot be started ({installed or 'none on PATH'}; {reason}). Install chromium, "
+        "or run: playwright install --with-deps chromium",
+        pytrace=False,
+    )
 
 
 class LabellingPage:
@@ -76,7 +89,16 @@ class LabellingPage:
     def text(self) -> str:
         """The text to label, as the page shows it."""
         lines = self.page.locator(".star-al-text .lsf-richtext__line")
-        return "\n".join(lines.evaluate_all("lines => lines.map(line => line.textContent)"))
+        return "\n".join(lines.evaluate_all("lines => lines.map(line => line.innerText)"))
+
+    @property
+    def question(self) -> str:
+        return _visible(self.page.locator(".star-al h3").inner_text())
+
+    @property
+    def options(self) -> list[str]:
+        """All choices as shown, each with its hotkey: ``A. Wind [1]``."""
+        return [_visible(text).replace("\n", " ") for text in self.choices.all_inner_texts()]
 
     @property
     def choices(self) -> Locator:
@@ -85,7 +107,9 @@ class LabellingPage:
 
     @property
     def chosen(self) -> list[str]:
-        return self.page.locator(".star-al input:checked").evaluate_all("all => all.map(one => one.name)")
+        """What the radio buttons that are on stand for."""
+        ticked = self.page.locator(".star-al input:checked")
+        return [one.get_attribute("name") or "" for one in ticked.all()]
 
     def click(self, choice: str) -> None:
         self.choices.get_by_text(choice).click()
@@ -135,3 +159,8 @@ class LabellingPage:
     def _on_dialog(self, dialog: Dialog) -> None:
         self.complaints.append(f"dialog: {dialog.message}")
         dialog.dismiss()
+
+
+def _visible(text: str) -> str:
+    """Text as people see it: without the invisible joiner after a dollar sign."""
+    return text.replace("\u2060", "")

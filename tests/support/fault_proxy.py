@@ -63,12 +63,16 @@ class Fault:
 
 @dataclass
 class Exchange:
-    """One request. ``status`` and ``reply`` are the server's, null if it has not answered; no body of a GET."""
+    """One request, with what the client sent; ``status`` and ``reply`` are the server's, null if it has not answered.
+
+    The reply to a GET is not kept.
+    """
 
     number: int
     method: str
     path: str
     fault: Fault | None
+    body: bytes = b""
     status: int | None = None
     reply: bytes | None = None
 
@@ -148,7 +152,7 @@ class FaultProxy:
 
     def serve(self, request: _Handler, body: bytes) -> None:
         """Do with one request what the plan says."""
-        exchange = self._note(request.command, request.path)
+        exchange = self._note(request.command, request.path, body)
         fault = exchange.fault
         match fault.kind if fault else None:
             case Kind.DROP_REQUEST:
@@ -187,7 +191,7 @@ class FaultProxy:
             case _:
                 request.answer(reply)
 
-    def _note(self, method: str, path: str) -> Exchange:
+    def _note(self, method: str, path: str, body: bytes) -> Exchange:
         """Record the request and choose its fault: the first planned one whose turn it is."""
         with self._news:
             chosen = None
@@ -196,7 +200,7 @@ class FaultProxy:
                     count["seen"] += 1
                     if chosen is None and fault.nth <= count["seen"] < fault.nth + fault.times:
                         chosen = fault
-            exchange = Exchange(len(self.record) + 1, method, path, chosen)
+            exchange = Exchange(len(self.record) + 1, method, path, chosen, body)
             self.record.append(exchange)
             self._news.notify_all()
             return exchange

@@ -38,7 +38,7 @@ def _use_numpy_learner() -> None:
     def numpy_learner(file: Any, spec: Any, rounds: Any) -> NumpyLearner:
         return NumpyLearner(ClosedTask(spec.task), spec.posterior.samples)
 
-    compose.open_learner = running.open_learner = numpy_learner
+    compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]
 
 
 class _Counter:

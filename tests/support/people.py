@@ -48,6 +48,10 @@ class People:
         for query in sorted(open_, key=lambda query: (query.round_index, query.rank))[:first]:
             self.answer(person, query)
 
+    def take_back(self, person: str, query: Query) -> None:
+        """Delete an answer."""
+        del self.annotations[f"{person}-{query.query_id}"]
+
     def delete(self, query_id: str) -> None:
         """Delete a task in the tool."""
         del self.tasks[query_id]
@@ -68,7 +72,8 @@ class People:
         )
 
     def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
-        return Poll(tuple(self.annotations.values()), "next")
+        complete = frozenset(self.tasks) if cursor is None else frozenset()
+        return Poll(tuple(self.annotations.values()), "next", complete=complete)
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
         busy = self.touched | {each.query_id for each in self.annotations.values()}

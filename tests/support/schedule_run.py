@@ -8,6 +8,7 @@ back any more, one clean poll is made, and the result is checked.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -39,8 +40,8 @@ from support.fault_proxy import FaultProxy, Kind
 from support.label_studio_server import LabelStudio
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
-from support.schedules import TIME_LIMIT, Schedule, schedule
-from support.server_side import Person, ServerSide
+from support.schedules import IMPORT, TIME_LIMIT, Schedule, schedule
+from support.server_side import KEY, Person, ServerSide
 
 PATIENCE = 120.0  # seconds after which a schedule is said to make no progress
 WRITES = {
@@ -114,7 +115,7 @@ class Result:
     schedule: Schedule
     injected: Counter[Kind]
     endings: list[Ending]
-    repaired: int  # tasks that the server made and that are no longer there, but for those people deleted
+    repaired: int  # second tasks of a query that were made and are gone, but for those made for deleted ones
     verdict: Verdict
     seconds: float
     errors: list[str] = field(default_factory=list)  # what controllers that failed said
@@ -149,7 +150,8 @@ class Run:
             self.proxy.release()
         with self.proxy:
             verdict = self._clean_poll_and_check()
-        repaired = self._tasks_made() - len(self.side.tasks()) - self.person.deleted
+        answered_extras = sum(len(tasks) - 1 for tasks in self.side.by_key().values())
+        repaired = self._extras_made() - answered_extras - self.person.deleted
         self.side.close()
         seconds = time.monotonic() - start
         return Result(self.plan, self.proxy.injected, self.endings, repaired, verdict, seconds, self.errors)
@@ -266,8 +268,7 @@ class Run:
     def _clean_poll_and_check(self) -> Verdict:
         store = open_store(self.file)
         try:
-            lease = store.acquire_lease(self.campaign.campaign_id, "check", 60, may_take=lambda _: True)
-            take_in_late(self._parts(store, lease), lease)
+            self._poll_until_clean(store)
             verdict = check(self.side, store, self.campaign.campaign_id, self.person.given)
         finally:
             store.close()
@@ -277,10 +278,25 @@ class Run:
         verdict.other += [error for error in self.errors if "ended well" in error]
         return verdict
 
-    def _tasks_made(self) -> int:
-        """How many tasks the server made, told to the client or not."""
-        made = [each for each in self.proxy.record if "/import" in each.path and each.status == 201]
-        return sum(json.loads(each.reply or b"{}").get("task_count", 0) for each in made)
+    def _poll_until_clean(self, store: Store) -> None:
+        """One poll in which nothing fails; the server may just be restarted for another schedule."""
+        lease = store.acquire_lease(self.campaign.campaign_id, "check", 60, may_take=lambda _: True)
+        for _ in range(3):
+            try:
+                take_in_late(self._parts(store, lease), lease)
+            except AnnotatorError as exc:
+                self.errors.append(str(exc))
+            else:
+                return
+        raise AssertionError(f"no clean poll: {self.errors}")
+
+    def _extras_made(self) -> int:
+        """How many tasks the server made, told to the client or not, of queries that had one already."""
+        made: Counter[str] = Counter()
+        for each in self.proxy.record:
+            if re.search(IMPORT, each.path) and each.status == 201:
+                made.update(task["data"][KEY] for task in json.loads(each.body))
+        return made.total() - len(made)
 
 
 def _die() -> None:

@@ -75,7 +75,7 @@ def schedule(seed: int) -> Schedule:
     elif theme is Theme.LATE:
         faults = [
             Fault(
-                Kind.HOLD, nth=random_.randint(1, 3), method="POST", path=IMPORT, gone=random_.random() < 0.5
+                Kind.HOLD, nth=random_.randint(1, 2), method="POST", path=IMPORT, gone=random_.random() < 0.5
             )
         ]
     else:
@@ -94,7 +94,7 @@ def schedule(seed: int) -> Schedule:
 def _fault(random_: random.Random, kind: Kind, *, at_an_import: bool = False) -> Fault:
     """A fault of this kind at an import, at another change, or at any request."""
     method, path, latest = random_.choices(
-        [("POST", IMPORT, 3), (None, r"/api/(projects/$|dm/|predictions|projects/\d+/$)", 8), (None, "", 60)],
+        [("POST", IMPORT, 2), (None, r"/api/(projects/$|dm/|predictions|projects/\d+/$)", 5), (None, "", 40)],
         weights=[1, 0, 0] if at_an_import else [4, 3, 3],
     )[0]
     common: dict[str, Any] = {"nth": random_.randint(1, latest), "method": method, "path": path}

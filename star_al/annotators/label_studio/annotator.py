@@ -107,7 +107,8 @@ class LabelStudioAnnotator:
         self._until_clear(once)
         board = self._board
         gone = {key for key in self._ensured if board is None or not board.tasks_of(key)}
-        return Poll(self._seen.since(cursor), self._seen.cursor, tuple(sorted(gone)))
+        complete = board.keys() if board is not None and cursor is None else frozenset()
+        return Poll(self._seen.since(cursor), self._seen.cursor, tuple(sorted(gone)), complete)
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
         """Delete the tasks that nobody has touched; ids of the queries that have no task now.

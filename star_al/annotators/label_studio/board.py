@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from star_al.annotators.label_studio import answers, tasks
 from star_al.annotators.label_studio.client import Server
@@ -67,7 +68,7 @@ class Board:
         self._seen, self._unsure = seen, unsure
         self._rows: dict[int, Row] = {}
         self._by_key: dict[str, set[int]] = defaultdict(set)
-        self._read: dict[int, tuple[str, set[str]]] = {}  # task → when it was read, its annotations' ids
+        self._read: dict[int, tuple[str, set[str]]] = {}  # task → when it was made, ids of its annotations
         self._names: dict[int, str] = {}
         self._listed_at: float | None = None  # on the clock of time.monotonic
         self._changes_from: datetime | None = None  # on the server's clock
@@ -86,17 +87,22 @@ class Board:
         if due or since is None or overlap != self._overlap:
             self._list_all(project)
         else:
-            self._take(self._named(tasks.answered_since(self._server, self.project_id, since - OVERLAP)))
+            self._take_answered(tasks.answered(self._server, self.project_id, since - OVERLAP))
             if self._beyond(project) != self._unaccounted:
                 self._list_all(project)
         self._changes_from = project.time
-        self._read_answers()
 
     def _list_all(self, project: Project) -> None:
         rows = tasks.listing(self._server, self.project_id)
+        answered = tasks.answered(self._server, self.project_id)
         self._rows.clear()
         self._by_key.clear()
         self._take(rows)
+        self._take_answered(answered)
+        with_answers = {row.task for row, _ in answered}
+        for row in rows:
+            if row.task in self._read and row.task not in with_answers:
+                self._read_task(row, ())  # what it had was taken back
         self._unaccounted, self._listed_at = self._beyond(project), time.monotonic()
 
     def _take(self, rows: Iterable[Row]) -> None:
@@ -105,35 +111,32 @@ class Board:
             if row.key is not None:
                 self._by_key[row.key].add(row.task)
 
-    def _named(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Rows with the keys that they had when all was listed: one without ``meta`` has it in its data."""
-        for row in rows:
+    def _take_answered(self, answered: Iterable[tuple[Row, Sequence[Any]]]) -> None:
+        for row, raws in answered:
             known = self._rows.get(row.task)
-            yield replace(row, key=known.key) if known is not None else row
+            if row.key is None and known is not None:  # without ``meta`` it has its key in its data alone
+                row = replace(row, key=known.key)
+            self._take([row])
+            self._read_task(row, raws)
 
     def _beyond(self, project: Project) -> tuple[int, int]:
-        answered = sum(row.answers for row in self._rows.values())
-        return project.tasks - len(self._rows), project.answers - answered
+        n_answers = sum(row.answers for row in self._rows.values())
+        return project.tasks - len(self._rows), project.answers - n_answers
 
-    def _read_answers(self) -> None:
-        """Fetch the annotations of our tasks that have changed since they were read."""
-        stale = {
-            row.task: row
-            for row in self._rows.values()
-            if row.key is not None
-            and (row.answers or row.task in self._read)
-            and self._read.get(row.task, ("", ()))[0] != row.updated_at
-        }
-        for task, raws in tasks.with_annotations(self._server, self.project_id, sorted(stale)):
-            row, read = stale[task], set()
-            self._learn_names({raw.get("completed_by") for raw in raws})
-            for raw in raws:
-                annotation = answers.annotation(raw, row.key or "", self._names, self._unsure)
-                self._seen.add(annotation)
-                read.add(annotation.external_id)
-            for gone in self._read.get(task, ("", set()))[1] - read:
+    def _read_task(self, row: Row, raws: Sequence[Any]) -> None:
+        """Meet a task's annotations, and notice those that its annotators took back."""
+        if row.key is None:
+            return
+        self._learn_names({raw.get("completed_by") for raw in raws})
+        met = [answers.annotation(raw, row.key, self._names, self._unsure) for raw in raws]
+        for annotation in met:
+            self._seen.add(annotation)
+        ids = {annotation.external_id for annotation in met}
+        made_at, ids_before = self._read.get(row.task, ("", set()))
+        if made_at == row.made_at:  # else that was another task, of the same number
+            for gone in ids_before - ids:
                 self._seen.withdraw(gone)
-            self._read[task] = (row.updated_at, read)
+        self._read[row.task] = (row.made_at, ids)
 
     def _learn_names(self, users: Collection[object]) -> None:
         """Names of the organisation's members; one who has left it keeps the number."""
@@ -171,7 +174,8 @@ class Board:
     def added(self, keys: Iterable[str], ids: Iterable[int], overlap: int) -> None:
         """Tasks that this process has made just now."""
         self._take(
-            Row(task, key, "", 0, overlap, self._campaign) for key, task in zip(keys, ids, strict=True)
+            Row(task, key, "", overlap=overlap, campaign=self._campaign)
+            for key, task in zip(keys, ids, strict=True)
         )
 
     def removed(self, ids: Iterable[int]) -> None:
@@ -180,6 +184,10 @@ class Board:
             row = self._rows.pop(task, None)
             if row is not None and row.key is not None:
                 self._by_key[row.key].discard(task)
+
+    def keys(self) -> frozenset[str]:
+        """The queries that have a task."""
+        return frozenset(key for key, here in self._by_key.items() if here)
 
     def tasks_of(self, key: str) -> set[int]:
         """All tasks of a query."""

@@ -264,10 +264,21 @@ def _detail(body: object) -> str:
     """The server's own words, shortened."""
     if not isinstance(body, Mapping):
         return "without a reason"
-    words = str(body.get("detail") or "without a reason").rstrip(".")
-    more = body.get("validation_errors")
-    words = f"{words}: {more}" if more else words
+    words = str(body.get("detail") or "").rstrip(".")
+    fields = body.get("validation_errors") or {name: body[name] for name in body if name not in _ENVELOPE}
+    words = ": ".join(part for part in (words, _fields(fields)) if part) or "without a reason"
     return words if len(words) <= 400 else words[:399] + "…"
+
+
+_ENVELOPE = {"id", "status_code", "version", "detail", "exc_info", "validation_errors"}
+"""Keys of a refusal beside those of the fields that it is about."""
+
+
+def _fields(faults: object) -> str:
+    """What is wrong with which field, as Django REST framework tells it."""
+    if isinstance(faults, Mapping):
+        return "; ".join(f"{name}: {_fields(fault)}" for name, fault in faults.items())
+    return " ".join(map(str, faults)) if isinstance(faults, list) else str(faults or "")
 
 
 def _words(exc: Exception) -> str:

@@ -25,7 +25,8 @@ STYLE = """
     .star-al-text { flex: 0 1 auto; min-height: 3.75rem; overflow: auto; padding: 1rem 1.25rem;
       border: 1px solid var(--color-neutral-border, #e1ded5); border-radius: 0.5rem;
       background: var(--color-neutral-surface, #f9f8f6); }
-    .star-al-text .lsf-htx-richtext { font-size: 1.0625rem; line-height: 1.6; overflow-wrap: anywhere; }
+    .star-al-text .lsf-htx-richtext { font-size: 1.0625rem; line-height: 1.6; overflow-wrap: anywhere;
+      white-space: pre-wrap; tab-size: 4; }
     .star-al-text .lsf-richtext__line { padding: 0; }
     .star-al .lsf-choices { flex: none; max-height: 45vh; overflow: auto; margin: 0; display: grid; gap: 0.5rem;
       grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); }
@@ -51,4 +52,5 @@ STYLE = """
     .lsf-root_mode_labelstream .lsf-editor { width: 100%; }
     .lsf-root_mode_labelstream .lsf-sidepanels { padding: 0 !important; }
     .lsf-root_mode_labelstream .lsf-sidepanels__wrapper { display: none; }
+    @media (max-width: 600px) { .lsf-root_mode_labelstream .lsf-history-buttons { display: none; } }
 """
