@@ -15,8 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from support.label_studio_server import start_server
-from support.schedule_run import Result, run_all
+from support.schedule_run import Result, run_all, servers
 from support.schedules import Theme
 
 COLUMNS = (
@@ -87,17 +86,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", default="0-199", help="first-last, or one")
-    parser.add_argument("--workers", type=int, default=4, help="schedules at once, on one server")
+    parser.add_argument("--servers", type=int, default=4, help="how many run at once, with a schedule each")
     parser.add_argument("--json", type=Path, help="write the results of each schedule there")
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
-    with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder) / "server")
-        try:
-            results = run_all(seeds, Path(folder), server, workers=arguments.workers, tell=tell)
-        finally:
-            server.stop()
+    with tempfile.TemporaryDirectory() as folder, servers(arguments.servers, Path(folder)) as fleet:
+        results = run_all(seeds, Path(folder), fleet, tell)
     print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps([as_json(result) for result in results], indent=1) + "\n")

@@ -35,9 +35,9 @@ def campaign_file(
             tmp_path,
             name=f"people-{tmp_path.name}",
             annotator=annotator,
-            evaluation={"kind": "audit", "size": 6, "calibration": 4, "stop_set": 5},
-            stopping={"max_rounds": 3},
-            **changes,
+            evaluation={"kind": "audit", "size": 3, "calibration": 2, "stop_set": 5},
+            acquisition={"batch_size": 3},
+            **{"stopping": {"max_rounds": 3}, **changes},
         )
 
     return write
@@ -114,31 +114,30 @@ def test_three_rounds_by_one_person(
     items = store.items(campaign.campaign_id, list(labels))
     assert all(labels[item.item_id].value == right[item.text] for item in items)
     queries = store.queries(campaign.campaign_id)
-    assert sum(query.purpose is not Role.POOL for query in queries) == 10
-    assert sum(query.purpose is Role.POOL and not query.buffer for query in queries) == 12
+    assert sum(query.purpose is not Role.POOL for query in queries) == 5
+    assert sum(query.purpose is Role.POOL and not query.buffer for query in queries) == 9
     answers = store.annotations(campaign.campaign_id)
     assert {each.annotator for each in answers} == {label_studio.user}
     assert all(each.lead_time == 2.5 for each in answers)
     keys = [task["data"]["star_uid"] for task in live_tasks(label_studio, store, campaign)]
     assert sorted(keys) == sorted(query.query_id for query in queries)
-    assert [round_.asked for round_ in rounds] == [4, 4, 4, 0]
+    assert [round_.asked for round_ in rounds] == [3, 3, 3, 0]
     store.close()
-    for index in range(3):
-        again = controller.run("replay", str(config), "--round", str(index))
-        assert again.returncode == 0, again.stdout + again.stderr
+    again = controller.run("replay", str(config), "--round", "2")
+    assert again.returncode == 0, again.stdout + again.stderr
 
 
 def test_two_people_on_each_task_and_a_third_where_they_disagree(
     label_studio: LabelStudio, campaign_file: Callable[..., Path]
 ) -> None:
-    config = campaign_file(labelling={"overlap": 2, "disputed": "ask_another"})
+    config = campaign_file(labelling={"overlap": 2, "disputed": "ask_another"}, stopping={"max_rounds": 2})
     right = truth(config)
     names = list(WORDS)
 
     def contrary(text: str) -> str:
-        """Right but for one text in five, where it is the next label."""
+        """Right but for one text in three, where it is the next label."""
         label = right[text]
-        return label if sum(map(ord, text)) % 5 else names[(names.index(label) + 1) % len(names)]
+        return label if sum(map(ord, text)) % 3 else names[(names.index(label) + 1) % len(names)]
 
     tokens = [label_studio.new_user(f"{name}-{config.parent.name}@example.org") for name in ("bo", "cy")]
     with (
@@ -147,7 +146,7 @@ def test_two_people_on_each_task_and_a_third_where_they_disagree(
         Desk(label_studio, config, tokens[1], lambda text: right[text]) as third,
     ):
         run_to_the_end(config)
-    assert all(len(desk.done) > 5 for desk in (first, second, third))
+    assert all(len(desk.done) > 2 for desk in (first, second, third))
     store, campaign = open_campaign(config)
     queries = store.queries(campaign.campaign_id)
     assert {query.wanted for query in queries if query.attempt == 1} == {2}
@@ -158,7 +157,6 @@ def test_two_people_on_each_task_and_a_third_where_they_disagree(
     assert not [query for query in queries if query.state is QueryState.OPEN]
     answers = store.annotations(campaign.campaign_id)
     assert len({(each.query_id, each.annotator) for each in answers}) == len(answers)
-    agreements = [round_.agreement for round_ in store.rounds(campaign.campaign_id)[:3]]
-    assert all(agreement is not None and agreement <= 1 for agreement in agreements)
+    agreements = [round_.agreement for round_ in store.rounds(campaign.campaign_id)[:2]]
     assert min(agreement for agreement in agreements if agreement is not None) < 1
     store.close()

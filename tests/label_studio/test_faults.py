@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from support.label_studio_server import DATABASE, LabelStudio
-from support.schedule_run import Ending, Run, run_all
+from support.schedule_run import Ending, Run, run_all, servers
 from support.schedules import Schedule, Theme, schedule
 
 SEEDS = range(20)
 
 
-def test_twenty_schedules_of_faults(label_studio: LabelStudio, tmp_path: Path) -> None:
+def test_twenty_schedules_of_faults(tmp_path: Path) -> None:
     """One live task a query after a clean poll, no label lost, none twice; scripts/fault_schedules.py runs more."""
-    results = run_all(SEEDS, tmp_path, label_studio, workers=4)
+    with servers(4, tmp_path) as fleet:
+        results = run_all(SEEDS, tmp_path, fleet)
     complaints = {
         f"seed {result.schedule.seed} ({result.schedule.theme})": result.verdict.complaints
         for result in results
@@ -44,7 +45,7 @@ def test_an_answer_that_the_servers_own_counts_missed_is_not_lost(
 ) -> None:
     """The server writes an answer, then its task's counts; stopped in between, it shows the task as blank for ever."""
     no_faults = Schedule(0, Theme.RESTARTED, faults=(), buffer=3)
-    run = Run(no_faults, tmp_path / "run", label_studio.url, label_studio.token, label_studio.restart)
+    run = Run(no_faults, tmp_path / "run", label_studio)
     forget = f"""
         CREATE TRIGGER forget AFTER UPDATE OF total_annotations, cancelled_annotations ON task
         WHEN NEW.project_id IN (SELECT id FROM project WHERE title = '{run.side.title}')

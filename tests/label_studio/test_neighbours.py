@@ -77,15 +77,11 @@ def _sentiment(label: str) -> dict[str, object]:
     return {"from_name": "sentiment", "to_name": "text", "type": "choices", "value": {"choices": [label]}}
 
 
-def no_restart() -> None:
-    raise AssertionError("this schedule restarts nothing")
-
-
 def test_the_example_in_its_own_project_and_a_campaign_leave_each_other_alone(
     label_studio: LabelStudio, tmp_path: Path
 ) -> None:
     plan = Schedule(1, Theme.EVERYTHING, faults=())
-    run = Run(plan, tmp_path / "beside", label_studio.url, label_studio.token, no_restart)
+    run = Run(plan, tmp_path / "beside", label_studio)
     example = Example(label_studio)
     example.prepopulate()
     done = threading.Event()
@@ -117,7 +113,7 @@ def test_the_example_let_loose_on_the_campaigns_project_changes_none_of_its_labe
 ) -> None:
     """Tasks that are not the campaign's stay as they are and count for nothing; its own keep their answers."""
     plan = Schedule(2, Theme.EVERYTHING, faults=())
-    run = Run(plan, tmp_path / "within", label_studio.url, label_studio.token, no_restart)
+    run = Run(plan, tmp_path / "within", label_studio)
     done = threading.Event()
     examples: list[Example] = []
 

@@ -24,6 +24,9 @@ from playwright.sync_api import Error as BrowserError
 OWN_FAULTS = re.compile(r"/heidi-tips$|/api/dm/actions\?id=next_task&")
 """What Label Studio's pages ask for in vain by themselves; no task left is a 404, too."""
 
+OWN_WORDS = "AbortError: signal is aborted without reason"
+"""Its pages say so of a request of theirs that was still under way when they moved on."""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -149,7 +152,8 @@ class LabellingPage:
     # -- complaints ----------------------------------------------------------------------------------------
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not OWN_FAULTS.search(message.location["url"]):
+        its_own = OWN_FAULTS.search(message.location["url"]) or message.text.startswith(OWN_WORDS)
+        if message.type == "error" and not its_own:
             self.complaints.append(f"console: {message.text} ({message.location['url']})")
 
     def _on_request(self, request: Request) -> None:

@@ -95,6 +95,7 @@ class FaultProxy:
         self._faults: list[tuple[Fault, Counter[str]]] = []
         self._news = threading.Condition()  # a request came, held ones are released, the proxy closes
         self._held: set[int] = set()
+        self._forwarded: set[int] = set()  # the server has not answered yet
         self._releases = 0
         self._closing = False
         self._connections: set[socket.socket] = set()
@@ -129,11 +130,11 @@ class FaultProxy:
             return self._news.wait_for(lambda: bool(self._held), seconds)
 
     def release(self) -> None:
-        """Let every request that is held back go on, and wait until the server has answered them."""
+        """Let every request that is held back go on, and wait until the server has answered all it was sent."""
         with self._news:
             self._releases += 1
             self._news.notify_all()
-            self._news.wait_for(lambda: not self._held, UPSTREAM_LIMIT)
+            self._news.wait_for(lambda: not self._held and not self._forwarded, UPSTREAM_LIMIT)
 
     def close(self) -> None:
         """End it; requests that are still held back never reach the server."""
@@ -230,6 +231,8 @@ class FaultProxy:
 
     def _forward(self, exchange: Exchange, request: _Handler, body: bytes) -> _Reply:
         """The server's answer; 502 where there is none, as of a proxy whose server is restarted."""
+        with self._news:
+            self._forwarded.add(exchange.number)
         connection = http.client.HTTPConnection(*self._upstream, timeout=UPSTREAM_LIMIT)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         try:
@@ -240,6 +243,9 @@ class FaultProxy:
             return _error(502)
         finally:
             connection.close()
+            with self._news:
+                self._forwarded.discard(exchange.number)
+                self._news.notify_all()
         exchange.status = reply.status
         exchange.reply = None if request.command == "GET" else reply.body
         return reply

@@ -8,12 +8,14 @@ back any more, one clean poll is made, and the result is checked.
 from __future__ import annotations
 
 import json
+import queue
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -37,7 +39,7 @@ from support.campaigns import WORDS, write_campaign
 from support.databases import migrated_url
 from support.exchange_check import Verdict, check, check_sqlite
 from support.fault_proxy import FaultProxy, Kind
-from support.label_studio_server import LabelStudio
+from support.label_studio_server import LabelStudio, start_server
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
 from support.schedules import IMPORT, TIME_LIMIT, Schedule, schedule
@@ -122,18 +124,19 @@ class Result:
 
 
 class Run:
-    """One campaign under one schedule, against the server at ``url``."""
+    """One campaign under one schedule, against a server."""
 
-    def __init__(
-        self, plan: Schedule, folder: Path, url: str, token: str, restart: Callable[[], None]
-    ) -> None:
-        self.plan, self._restart, self._token = plan, restart, token
-        self.proxy = FaultProxy(url, plan.faults)
+    def __init__(self, plan: Schedule, folder: Path, server: LabelStudio) -> None:
+        self.plan, self._server = plan, server
+        self.proxy = FaultProxy(server.url, plan.faults)
         self.file = self._campaign_file(folder)
-        self.side = ServerSide(url, token, self.file.spec.name)
+        self.side = ServerSide(server.url, server.token, self.file.spec.name)
         self.campaign = self._create()
         self.person = Person(
-            ServerSide(url, token, self.file.spec.name), list(WORDS), plan.seed, deletes=plan.deletes
+            ServerSide(server.url, server.token, self.file.spec.name),
+            list(WORDS),
+            plan.seed,
+            deletes=plan.deletes,
         )
         self.endings: list[Ending] = []
         self.errors: list[str] = []
@@ -159,7 +162,7 @@ class Run:
     # -- lives of controllers --------------------------------------------------------------------------
 
     def _lives(self) -> None:
-        restart = threading.Timer(1.0, self._restart)
+        restart = threading.Timer(1.0, self._server.restart)
         if self.plan.restarts:
             restart.start()
         for moment in self.plan.kills:
@@ -247,7 +250,7 @@ class Run:
         spec = self.file.spec
         task = ClosedTask(spec.task)
         assert isinstance(spec.annotator, LabelStudioSpec)
-        connection = Connection(self.proxy.url, self._token, TIME_LIMIT)
+        connection = Connection(self.proxy.url, self._server.token, TIME_LIMIT)
         return Parts(
             campaign=self.campaign,
             spec=spec,
@@ -303,27 +306,38 @@ def _die() -> None:
     raise Killed
 
 
+@contextmanager
+def servers(n: int, folder: Path) -> Iterator[list[LabelStudio]]:
+    """``n`` fresh servers. Campaigns that share one on SQLite wait for each other's writes, for seconds at worst."""
+    with ThreadPoolExecutor(n) as pool, ExitStack() as stack:
+        started = list(pool.map(lambda number: start_server(folder / f"server-{number}"), range(n)))
+        for server in started:
+            stack.callback(server.stop)
+        yield started
+
+
 def run_all(
     seeds: Sequence[int],
     folder: Path,
-    server: LabelStudio,
-    *,
-    workers: int,
+    fleet: Sequence[LabelStudio],
     tell: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
-    """The results of the seeds' schedules in order, ``workers`` of them at once, each with its own project."""
-    restarting, making = threading.Lock(), threading.Lock()  # a database is made in one thread at a time
+    """The results of the seeds' schedules in order, one schedule at a time on each server of the fleet."""
+    free: queue.SimpleQueue[LabelStudio] = queue.SimpleQueue()
+    for server in fleet:
+        free.put(server)
+    making = threading.Lock()  # databases are made in one thread at a time
 
-    def restart() -> None:
-        with restarting:
-            server.restart()
-
-    def one(number: int, seed: int) -> Result:
-        with making:
-            run = Run(schedule(seed), folder / f"schedule-{number}-{seed}", server.url, server.token, restart)
-        result = run.go()
+    def one(seed: int) -> Result:
+        server = free.get()
+        try:
+            with making:
+                run = Run(schedule(seed), folder / f"schedule-{seed}", server)
+            result = run.go()
+        finally:
+            free.put(server)
         tell(result)
         return result
 
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, range(len(seeds)), seeds))
+    with ThreadPoolExecutor(len(fleet)) as pool:
+        return list(pool.map(one, seeds))
