@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-import tenacity
 
 KEY = "star_uid"  # where a task carries its query's id
 Json = dict[str, Any]
@@ -85,15 +84,7 @@ class ServerSide:
         return self._controls[project]
 
     def _get(self, path: str, **parameters: Any) -> Json:
-        """Read, and wait for a server that is being restarted."""
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(httpx.TransportError),
-            stop=tenacity.stop_after_delay(60),
-            wait=tenacity.wait_fixed(0.5),
-            reraise=True,
-        ):
-            with attempt:
-                reply = self._client.get(path, params=parameters)
+        reply = self._client.get(path, params=parameters)
         reply.raise_for_status()
         found: Json = reply.json()
         return found
