@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= star-al-demo
+JOBS ?= 2
 PYTEST_ARGS ?=
 
 PIP = $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-input -c constraints.txt
@@ -17,8 +18,8 @@ help: ## this list
 demo: $(VENV)/.demo ## a whole campaign with a simulated annotator, in ./star-al-demo
 	$(VENV)/bin/star-al demo --folder $(DEMO)
 
-test: $(VENV)/.develop $(VENV)/.chromium ## the tests; PYTEST_ARGS="-k name" chooses
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.develop $(VENV)/.chromium ## the tests, JOBS at once; PYTEST_ARGS="-k name" chooses
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.develop ## style, types and import contracts
 	$(VENV)/bin/ruff check

@@ -236,7 +236,8 @@ class LabellingSpec(Spec):
     """How answers become labels, and when a round has enough of them.
 
     A skipped or disputed item is dropped; or asked again, as a new task of which only the new answers count;
-    or another person is asked, whose answer joins those that are there.
+    or another person is asked, whose answer joins those that are there. An answer that is no label of the
+    task counts as a skip. Audit and calibration sets do not close at a share.
     """
 
     overlap: Positive = 1  # people who answer each query
@@ -336,6 +337,9 @@ class CampaignSpec(Spec):
         held_out = self.evaluation.calibration + (
             self.evaluation.size if self.evaluation.kind == "audit" else 0
         )
+        unsure = self.annotator.unsure if isinstance(self.annotator, LabelStudioSpec) else None
+        if unsure is not None and normalise_label(unsure) in map(normalise_label, self.task.label_names):
+            raise ValueError(f"annotator.unsure: {unsure!r} is a label, too")
         if self.stopping.max_labels is not None and self.stopping.max_labels <= held_out:
             raise ValueError(
                 f"stopping.max_labels: {self.stopping.max_labels} leaves no label to train on; "

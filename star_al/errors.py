@@ -8,6 +8,7 @@
     │   ├── LeaseHeldError       3   another controller runs the campaign
     │   └── LeaseLostError       3   another controller took the campaign over
     ├── AnnotatorError           4   the annotation tool
+    │   └── AwayError            4   it does not answer; who waits for people may wait for it, too
     └── ModelError               5   model, adapter, training, scoring
 
 A message says what happened, to which input, and what to do next. Errors of libraries are translated
@@ -55,6 +56,10 @@ class AnnotatorError(StarALError):
     """The annotation tool cannot be reached or answers what it should not."""
 
     exit_code = 4
+
+
+class AwayError(AnnotatorError):
+    """The annotation tool cannot be reached for now, or does not answer as it should."""
 
 
 class ModelError(StarALError):

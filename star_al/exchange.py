@@ -8,10 +8,13 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from star_al.errors import AwayError
 from star_al.parts import Parts
 from star_al.queries import next_attempt
 from star_al.settle import Settled, settle
 from star_al.types import Annotation, Event, Lease, Poll, Query, QueryState, Role, Waiting
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class StillOpenError(Exception):
@@ -20,7 +23,7 @@ class StillOpenError(Exception):
     def __init__(self, waiting: Waiting) -> None:
         self.waiting = waiting
         place = f" at {waiting.place}" if waiting.place else ""
-        super().__init__(f"{waiting.closed} of {waiting.asked} are labelled{place}")
+        super().__init__(f"{_done(waiting)}{place}")
 
 
 def push_open(parts: Parts, lease: Lease) -> int:
@@ -55,17 +58,18 @@ def wait_for_answers(
     """
     inbox = Inbox(parts, lease)
     rules = parts.spec.labelling
+    share = rules.close_share if Role.POOL in purposes else 1.0  # a part of a random set is not random
     until = asked_at + timedelta(hours=rules.close_after_hours) if rules.close_after_hours else None
     while True:
-        inbox.take_in()
+        away = inbox.try_to_take_in()
         waiting = _waiting(parts, round_index, purposes, until)
-        if waiting.closed >= math.ceil(rules.close_share * waiting.asked):
+        if waiting.closed >= math.ceil(share * waiting.asked - 1e-9):
             return
         if until is not None and datetime.now(UTC) >= until:
-            _tell(parts, lease, "collect", f"time is over: {waiting.closed} of {waiting.asked} are labelled")
+            _tell(parts, lease, "collect", f"time is over: {_done(waiting)}")
             return
         if not parts.wait(waiting):
-            raise StillOpenError(waiting)
+            raise away or StillOpenError(waiting)
 
 
 def withdraw_buffer(parts: Parts, lease: Lease, next_round: int | None) -> None:
@@ -96,7 +100,20 @@ class Inbox:
         self.campaign_id = parts.campaign.campaign_id
         self._cursor: str | None = None
         self._first = True  # answers may have been mirrored, but not settled, before a kill
-        self._told: set[str] = set()
+        self._told = {event.message for event in parts.store.events(self.campaign_id)}
+        self._is_away = False
+
+    def try_to_take_in(self) -> AwayError | None:
+        """One poll; the error of an annotation tool that is away, which is told once."""
+        try:
+            self.take_in()
+        except AwayError as exc:
+            if not self._is_away:
+                self.parts.progress.say(f"{exc} Waiting for it.")
+            self._is_away = True
+            return exc
+        self._is_away = False
+        return None
 
     def take_in(self) -> None:
         """One poll: mirror what came, settle what it answers, ask again what the rules ask again."""
@@ -110,7 +127,7 @@ class Inbox:
         self._cursor, self._first = poll.cursor, False
 
     def _taken_back(self, poll: Poll) -> list[Annotation]:
-        """Annotations that we have and their task no longer has."""
+        """Annotations that we have and their task, which was there before them, no longer has."""
         if not poll.complete:
             return []
         there = {annotation.external_id for annotation in poll.annotations}
@@ -120,9 +137,10 @@ class Inbox:
         return [
             replace(annotation, withdrawn=True)
             for annotation in newest.values()
-            if annotation.query_id in poll.complete
-            and annotation.external_id not in there
+            if annotation.external_id not in there
             and not annotation.withdrawn
+            and annotation.created_at is not None
+            and poll.complete.get(annotation.query_id, _NEVER) <= annotation.created_at
         ]
 
     def _settle_all(self, new: Collection[Annotation]) -> list[Query]:
@@ -177,9 +195,10 @@ class Inbox:
 
     def _tell_refused(self, complaints: Collection[str]) -> None:
         for complaint in complaints:
-            if complaint not in self._told:
-                self._told.add(complaint)
-                _tell(self.parts, self.lease, "collect", f"not counted: {complaint}")
+            message = f"counts as a skip: {complaint}"
+            if message not in self._told:
+                self._told.add(message)
+                _tell(self.parts, self.lease, "collect", message)
 
 
 def _may_try_again(query: Query, max_attempts: int) -> bool:
@@ -193,15 +212,24 @@ def _waiting(parts: Parts, round_index: int, purposes: Collection[Role], until: 
     batch = [query for query in asked if query.purpose in purposes and not query.buffer]
     items = {query.item.item_id for query in batch}
     still_open = {query.item.item_id for query in batch if query.state is QueryState.OPEN}
+    labelled = {query.item.item_id for query in batch if query.state is QueryState.LABELLED}
     answers = parts.store.annotations(campaign_id, [query.query_id for query in batch])
     people = {(each.query_id, each.annotator or "") for each in answers if not each.skipped}
     return Waiting(
         closed=len(items - still_open),
         asked=len(items),
+        unlabelled=len(items - still_open - labelled),
         answers=dict(Counter(person for _, person in sorted(people)).most_common()),
         place=parts.annotator.place,
         until=until,
     )
+
+
+def _done(waiting: Waiting) -> str:
+    without = f", {waiting.unlabelled} of them without a label" if waiting.unlabelled else ""
+    answers = sum(waiting.answers.values())
+    so_far = f" ({answers} answers so far)" if answers > waiting.closed else ""
+    return f"{waiting.closed} of {waiting.asked} are done{without}{so_far}"
 
 
 def _buffered(parts: Parts, next_round: int | None) -> list[Query]:

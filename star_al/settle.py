@@ -22,8 +22,8 @@ _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 class Ballot:
     """The answers to one query: each person's newest, in the order in which people first answered.
 
-    ``values`` are labels of the task; ``skips`` are people who passed; ``refused`` are answers, in words,
-    that are no label of the item.
+    ``values`` are labels of the task; ``skips`` are people who passed, or whose answer is no label of the
+    item; ``refused`` are such answers, in words.
     """
 
     query: Query
@@ -124,6 +124,7 @@ def _ballot(query: Query, answers: Sequence[Annotation], task: ClosedTask) -> Ba
         try:
             column = task.column(query.item, answer.value)
         except DataError as exc:
+            skips.add(person)
             refused.append(f"annotation {answer.external_id} by {person}: {exc}")
         else:
             values[person] = str(task.value(query.item, column))

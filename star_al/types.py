@@ -176,18 +176,19 @@ class Poll:
     """What an annotator returned, and where the next poll starts.
 
     ``gone``: queries ensured by this process whose tasks have been deleted since by somebody else.
-    ``complete``: queries of which every annotation that there is now is among ``annotations``.
+    ``complete``: queries of which every annotation that there is now is among ``annotations``, with the moment
+    at which the oldest task of each was made.
     """
 
     annotations: tuple[Annotation, ...]
     cursor: str | None = None
     gone: tuple[str, ...] = ()
-    complete: frozenset[str] = frozenset()
+    complete: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a round waits for: ``closed`` of its ``asked`` queries are answered, or given up.
+    """What a round waits for: ``closed`` of its ``asked`` items, ``unlabelled`` of them without a label.
 
     ``answers`` counts the answers so far by annotator. ``place`` is where to label, ``until`` when the round
     closes at the latest.
@@ -195,6 +196,7 @@ class Waiting:
 
     closed: int
     asked: int
+    unlabelled: int = 0
     answers: Mapping[str, int] = field(default_factory=dict)
     place: str | None = None
     until: datetime | None = None

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from star_al.app.compose import find_started, model_path
-from star_al.app.people import connection, label_config, label_studio
+from star_al.app.people import connection, examine_project
 from star_al.config import CampaignFile, LabelStudioSpec
 from star_al.config_file import load_campaign
 from star_al.data import ImportCounts, data_source, read_items, test_source
@@ -214,15 +214,7 @@ def _label_studio(file: CampaignFile, people: LabelStudioSpec) -> Iterator[Findi
     for report in reports:
         kind = "personal access token" if report.token == "personal" else "legacy token"
         yield Finding("token", True, f"a {kind} of {report.user}")
-        yield _look("project", lambda: _project(file, people), AnnotatorError)
-
-
-def _project(file: CampaignFile, people: LabelStudioSpec) -> str:
-    campaign = find_started(file)
-    if campaign is not None:
-        return label_studio(file, people, campaign).examine_project()
-    label_config(file)  # raises where a label cannot stand in it
-    return f"project {people.project}, to be marked" if people.project else "new; `star-al run` makes it"
+        yield _look("project", lambda: examine_project(file, people, find_started(file)), AnnotatorError)
 
 
 def _try_to_write(folder: Path) -> None:

@@ -58,22 +58,47 @@ def connection(people: LabelStudioSpec) -> Connection:
     return Connection(url, token, people.timeout)
 
 
-def check_people(people: LabelStudioSpec) -> None:
-    """Look whether Label Studio can be reached and takes the token, before anything is made for it.
+def check_labels(file: CampaignFile, people: LabelStudioSpec) -> None:
+    """Look whether people can be shown the labels.
 
     Raises:
-        AnnotatorError: it cannot, with what to do.
+        ConfigError: one of them cannot stand in a label config.
+    """
+    from star_al.annotators.label_studio.label_config import write
+
+    write(people, ClosedTask(file.spec.task), campaign_key="")
+
+
+def check_people(file: CampaignFile, people: LabelStudioSpec) -> None:
+    """Look whether Label Studio takes the token and has the project, before anything is made for a campaign.
+
+    Raises:
+        AnnotatorError: it cannot be reached, refuses, or the project cannot be used; with what to do.
     """
     from star_al.annotators.label_studio.client import examine
 
     examine(connection(people))
+    if people.project is not None:
+        examine_project(file, people, None)
+
+
+def examine_project(file: CampaignFile, people: LabelStudioSpec, campaign: Campaign | None) -> str:
+    """What the campaign's project is like, in words; null: of a campaign that has not been started.
+
+    Raises:
+        ConfigError: a label cannot stand in its label config.
+        AnnotatorError: it cannot be used, or the server cannot be reached.
+    """
+    # without a key no project is its own yet: what the config names may only be nobody's
+    campaign = campaign or Campaign(0, file.spec.name, 0, {}, file.spec.seed, key="")
+    return label_studio(file, people, campaign).examine_project()
 
 
 def label_config(file: CampaignFile) -> str:
     """The label config (XML) of the campaign's project; without the campaign's key before there is one.
 
     Raises:
-        ConfigError: nobody labels in Label Studio. AnnotatorError: a label cannot stand in it.
+        ConfigError: nobody labels in Label Studio, or a label cannot stand in it.
     """
     from star_al.annotators.label_studio.label_config import write
 
@@ -117,23 +142,30 @@ def _local() -> tuple[str, str]:
 
     local = local_server.running()
     if local is None:
-        raise AnnotatorError(
-            "the local Label Studio is not running. Start it with `star-al up`, "
-            "or name another server in annotator.url."
-        )
+        raise _not_running()
     return local.url, local.token
 
 
+def _not_running() -> AnnotatorError:
+    return AnnotatorError(
+        "the local Label Studio is not running. Start it with `star-al up`, "
+        "or name another server in annotator.url."
+    )
+
+
 def _token(url: str, name: str) -> str:
-    """From the environment; for the local server also as `star-al up` has stored it."""
+    """From the environment; for the local server, while it runs, also as `star-al up` has stored it."""
     from star_al import local_server
 
     token = os.environ.get(name, "").strip()
     if token:
         return token
-    local = local_server.credentials()
-    if local is not None and local.url.rstrip("/") == url:
+    local = local_server.running()  # else anybody on this machine may listen there
+    if local is not None and local.url == url:
         return local.token
+    stopped = local_server.credentials()
+    if local is None and stopped is not None and stopped.url == url:
+        raise _not_running()
     raise AnnotatorError(
         f"{url}: no token, since {name} is not set. Copy a token from Account & Settings in Label Studio, "
         f"then: export {name}=…"

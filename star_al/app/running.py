@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from star_al.app.compose import open_learner, open_store, read_only_parts, reading
-from star_al.app.people import check_people, connection, open_annotator
+from star_al.app.compose import find_started, open_learner, open_store, read_only_parts, reading
+from star_al.app.people import check_labels, check_people, connection, open_annotator
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.config import CampaignFile, LabelStudioSpec, added_labels, changed_fields
@@ -83,14 +83,17 @@ def _people(file: CampaignFile, webhook: WebhookOptions | None) -> LabelStudioSp
 
 
 def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Store:
-    """The store, made if there is none yet; data and people are looked for first: a slip leaves no database."""
-    from db import migrate
+    """The store, made if there is none yet.
 
-    if migrate.is_empty(file.database_url):
+    Labels, data and people are looked at first: a slip leaves no database, and no campaign.
+    """
+    if people is not None:
+        check_labels(file, people)
+    if find_started(file) is None:
         data_source(file)
         test_source(file)
         if people is not None:
-            check_people(people)
+            check_people(file, people)
     return open_store(file, create=True)
 
 

@@ -63,6 +63,7 @@ class Waiter:
         self._no_wait, self._hints = no_wait, hints
         self._woken = threading.Event() if hints is None else hints.woken
         self._pauses = Pauses()
+        self._told: str | None = None  # why there is no webhook
 
     def __call__(self, waiting: Waiting) -> bool:
         """Whether to poll again; false where nobody waits."""
@@ -82,7 +83,9 @@ class Waiter:
         try:
             self._hints.attach(place)
         except AnnotatorError as exc:
-            self._progress.say(f"{exc} Answers are polled for.")
+            if str(exc) != self._told:
+                self._told = str(exc)
+                self._progress.say(f"{exc} Answers are polled for.")
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -112,7 +115,9 @@ class Pauses:
 
 def in_words(waiting: Waiting) -> str:
     """One line: how many are labelled, by whom, where, and until when."""
-    parts = [f"{waiting.closed:,} of {waiting.asked:,} labelled"]
+    parts = [f"{waiting.closed - waiting.unlabelled:,} of {waiting.asked:,} labelled"]
+    if waiting.unlabelled:
+        parts.append(f"{waiting.unlabelled:,} without a label")
     if waiting.answers:
         parts.append(_by_whom(waiting.answers))
     if waiting.place:

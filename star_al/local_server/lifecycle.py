@@ -226,13 +226,24 @@ def _knows_us(place: Place, server: LocalServer) -> bool:
     except urllib.error.HTTPError as exc:
         if exc.code not in (401, 403):
             raise AnnotatorError(f"{server.url} answers {exc.code}. {_tail(place)}") from exc
-        raise AnnotatorError(
-            f"Label Studio at {server.url} does not take the token of {server.user} in {place.credentials}. Run "
-            "star-al up --stop, delete that file and run star-al up: it makes another user; projects stay."
-        ) from exc
+        raise AnnotatorError(_token_advice(place, server, exc)) from exc
     except (OSError, http.client.HTTPException):
         return False
     return True
+
+
+def _token_advice(place: Place, server: LocalServer, refusal: urllib.error.HTTPError) -> str:
+    with suppress(OSError, http.client.HTTPException):
+        if b"disabled" in refusal.read():  # by the organisation, so another user's would be refused as well
+            return (
+                f"Label Studio at {server.url} does not allow legacy tokens, which star-al up works with. "
+                f"Log in there as {server.user} (the password is in {place.credentials}) and allow them "
+                "under Organization → API Tokens."
+            )
+    return (
+        f"Label Studio at {server.url} does not take the token of {server.user} in {place.credentials}. Run "
+        "star-al up --stop, delete that file and run star-al up: it makes another user; projects stay."
+    )
 
 
 def _tail(place: Place) -> str:

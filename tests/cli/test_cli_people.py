@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from star_al import local_server
 from star_al.app.compose import open_store, read_only_parts
 from star_al.app.starting import create_campaign
 from star_al.config_file import load_campaign
+from star_al.local_server.where import new_credentials, write_credentials
 from star_al.loop import Loop
 from star_al.task import ClosedTask
 from support import controller
@@ -164,6 +167,34 @@ def test_a_server_that_is_away_is_told_before_anything_is_made(
     code, _, err = star_al("run", write(tmp_path))
     assert code == 4 and NOWHERE in err and "s3cret" not in err
     assert not (tmp_path / "small.db").exists()
+
+
+def test_labels_that_people_cannot_be_shown_are_told_before_anything_is_made_or_changed(
+    star_al: StarAl, tmp_path: Path, labelled: Path
+) -> None:
+    code, _, err = star_al("run", write(tmp_path, task__labels=["sport", "a\x07b"]))
+    assert code == 2 and "'a\\x07b' holds a control character" in err
+    assert not (tmp_path / "small.db").exists()
+    # a started campaign does not adopt them: they could not be taken away again
+    shutil.copytree(labelled.parent, tmp_path / "started")
+    config = write(tmp_path / "started", task__labels=["sport", "business", "tech", "a\x07b"])
+    assert star_al("run", config)[0] == 2
+    store = open_store(load_campaign(config))
+    campaign = store.find_campaign("small")
+    store.close()
+    assert campaign is not None and len(campaign.config["task"]["labels"]) == 3
+
+
+def test_the_token_of_a_local_server_that_is_down_is_not_sent(
+    star_al: StarAl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
+    monkeypatch.setenv("STAR_AL_LABEL_STUDIO_HOME", str(tmp_path / "home"))
+    place = local_server.default_place()
+    place.home.mkdir()
+    write_credentials(place, new_credentials(place, 9, local_server.VERSION))
+    code, _, err = star_al("run", write(tmp_path))
+    assert code == 4 and "local Label Studio is not running" in err and "star-al up" in err
 
 
 def test_webhooks_need_people(star_al: StarAl, tmp_path: Path) -> None:

@@ -8,9 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection, Server, examine
-from star_al.errors import AnnotatorError
-from support.label_studio_campaign import World, queries
+from star_al.config import LabelStudioSpec
+from star_al.errors import AnnotatorError, AwayError
+from star_al.task import ClosedTask
+from star_al.types import Campaign
+from support.label_studio_campaign import CLASSES, World, ours, queries
 from support.label_studio_server import LabelStudio, free_port
 
 
@@ -87,7 +91,7 @@ def stranger() -> Iterator[tuple[str, list[str], dict[str, tuple[int, str]]]]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             tokens.append(self.headers.get("Authorization", ""))
-            status, body = pages.get(self.path, (200, "<html>Welcome</html>"))
+            status, body = pages.get(self.path, pages.get("*", (200, "<html>Welcome</html>")))
             self.send_response(status)
             if status == 301:
                 self.send_header("Location", body)
@@ -114,4 +118,48 @@ def test_a_stranger_is_recognised_before_it_sees_the_token(
     assert "is Label Studio 1.4.1" in _fails(url, "a" * 40)
     pages["/api/version"] = (301, "https://example.org/api/version")
     assert "sends us on to https://example.org" in _fails(url, "a" * 40)
+    for release in ('["a"]', '"newest"', "1.23"):
+        pages["/api/version"] = (200, f'{{"release": {release}}}')
+        assert "is not a Label Studio" in _fails(url, "a" * 40)
     assert set(tokens) == {""}
+
+
+@pytest.mark.parametrize("body", ['{"hello": 1}', "{}", '["x"]', "null", '"x"'])
+def test_json_of_another_shape_is_told(
+    stranger: tuple[str, list[str], dict[str, tuple[int, str]]], body: str
+) -> None:
+    url, _, pages = stranger
+    pages["/api/version"] = (200, '{"release": "1.23.2"}')
+    pages["/api/current-user/whoami"] = pages["*"] = (200, body)
+    assert "answers what star_al cannot read" in _fails(url, "a" * 40)
+    spec = LabelStudioSpec(kind="label_studio", url=url, deleted="restore")
+    campaign = Campaign(1, "test campaign", 1, {}, 7, "key")
+    annotator = LabelStudioAnnotator(Connection(url, "a" * 40), spec, ClosedTask(CLASSES), campaign, 1)
+    for act in (
+        lambda: annotator.ensure(queries(1), [], ours),
+        lambda: annotator.poll(None, ours),
+        annotator.examine_project,
+        annotator.apply_label_config,
+    ):
+        with pytest.raises(AnnotatorError, match=r"1\.23\.2.*cannot read"):
+            act()
+
+
+def test_the_address_of_a_page_is_told(label_studio: LabelStudio) -> None:
+    words = _fails(f"{label_studio.url}/projects/1/data", label_studio.token)
+    assert "write only http://host:port" in words
+    assert "host:port" not in _fails(f"http://127.0.0.1:{free_port()}/projects/1", "0" * 40)
+
+
+def test_a_server_that_goes_away_is_told_from_one_that_refuses(label_studio: LabelStudio) -> None:
+    server = Server(Connection(label_studio.url, label_studio.token, 5.0), patience=0.2)
+    server.get("api/current-user/whoami")
+    with pytest.raises(AnnotatorError) as caught:
+        server.get("api/projects/99999/")
+    assert not isinstance(caught.value, AwayError)
+    label_studio.stop()
+    try:
+        with pytest.raises(AwayError, match="cannot be reached"):
+            server.get("api/current-user/whoami")
+    finally:
+        label_studio.start()

@@ -59,9 +59,14 @@ class Desk(threading.Thread):
         while not self._home.wait(0.1):
             for project in self._server.call("get", "/api/projects/?page_size=1000")["results"]:
                 if project["title"] == self._title:
-                    self.done += self._person.label_all(
-                        project["id"], lambda task: self._choose(task["data"]["text"])
-                    )
+                    self._label(project["id"])
+
+    def _label(self, project: int) -> None:
+        try:
+            self.done += self._person.label_all(project, lambda task: self._choose(task["data"]["text"]))
+        except AssertionError as exc:
+            if "No Task matches" not in str(exc):  # withdrawn between the look and the lock
+                raise
 
     def __enter__(self) -> Desk:
         self.start()

@@ -33,7 +33,9 @@ def _edit(world: World, old: str, new: str) -> None:
 def test_a_new_project_has_what_the_campaign_needs(label_studio: LabelStudio) -> None:
     world = World(label_studio, overlap=2, guidelines="Read <b> & think.\nThen label.")
     assert world.annotator.place is None
-    assert "will be made" in world.annotator.examine_project()
+    assert "star-al run` makes it" in world.annotator.examine_project()
+    world.ensure([])
+    assert world.annotator.place is None and "makes it" in world.annotator.examine_project()
     world.ensure(queries(2, wanted=2))
     project = _project(world)
     assert project["title"] == "test campaign"
@@ -91,7 +93,9 @@ def test_a_blank_project_is_adopted_with_its_notes(label_studio: LabelStudio) ->
     number = _made_by_hand(world)
     world.spec["project"] = number
     world.restart()
+    assert world.annotator.examine_project().endswith("replaces its label config")
     world.ensure(queries(1))
+    assert "replaces" not in world.annotator.examine_project()
     assert world.project == str(number)
     project = _project(world)
     assert project["title"] == "made by hand"

@@ -122,6 +122,17 @@ def test_what_somebody_has_touched_is_not_withdrawn(label_studio: LabelStudio) -
     assert world.poll().gone == ()
 
 
+def test_what_somebody_has_open_is_not_withdrawn(label_studio: LabelStudio) -> None:
+    world, asked = World(label_studio), queries(3)
+    world.ensure(asked)
+    served = world.owner.next_task(world.project)
+    assert served is not None
+    gone = world.annotator.withdraw(asked, ours)
+    assert served["data"]["star_uid"] not in gone and len(gone) == 2
+    world.owner.answer(served["id"], "pos")
+    assert [each.value for each in world.poll().annotations] == ["pos"]
+
+
 def test_deleted_tasks_are_noticed_and_restored(label_studio: LabelStudio) -> None:
     world, asked = World(label_studio), queries(3)
     world.ensure(asked)

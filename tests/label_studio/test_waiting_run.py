@@ -191,6 +191,22 @@ def test_looking_and_doctor_beside_a_campaign(
     assert "✓ project" in capsys.readouterr().out
 
 
+def test_a_project_that_cannot_be_used_is_told_before_anything_is_made(
+    label_studio: LabelStudio, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {"title": "another's", "description": "star_al:another_key"}
+    foreign = label_studio.call("post", "/api/projects/", json=body)["id"]
+    spec = config.read_text()
+    for number, words in ((99999, "no project 99999"), (foreign, "belongs to another campaign")):
+        config.write_text(spec.replace("kind: label_studio", f"kind: label_studio\n  project: {number}"))
+        assert run_command(["run", str(config)]) == 4
+        assert words in capsys.readouterr().err
+        run_command(["doctor", str(config)])
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("✗ project"))
+        assert "99999" in line or str(foreign) in line
+    assert not list(config.parent.glob("*.db"))
+
+
 def test_a_label_config_edited_into_nonsense_is_put_back(
     label_studio: LabelStudio, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from star_al.annotators.label_studio import webhook as webhooks
 from star_al.annotators.label_studio.client import Connection
 from star_al.annotators.label_studio.webhook import ACTIONS, SECRET_HEADER, Receiver, Webhook
-from star_al.errors import AnnotatorError, ConfigError
+from star_al.errors import AnnotatorError, AwayError, ConfigError
 from support.label_studio_server import LabelStudio
 
 CONFIG = (
@@ -231,11 +231,22 @@ def test_refusals_say_what_to_do_once(project: Project) -> None:
             webhook.attach(project.place)
         assert "0000" not in str(caught.value)
         webhook.attach(project.place)  # it has been told
-    with (
-        Webhook(Connection("http://127.0.0.1:9", "token", 5.0), "key-down") as webhook,
-        pytest.raises(AnnotatorError, match="cannot be reached"),
-    ):
+
+
+def test_a_server_that_is_away_is_asked_again_after_some_polls(label_studio: LabelStudio) -> None:
+    project = Project(label_studio)
+    with Webhook(project.connection, "key-away") as webhook:
+        label_studio.stop()
+        try:
+            with pytest.raises(AwayError, match="cannot be reached"):
+                webhook.attach(project.place)
+        finally:
+            label_studio.start()
+        for _ in range(webhooks.AGAIN_AFTER - 1):
+            webhook.attach(project.place)
+        assert project.hooks() == []
         webhook.attach(project.place)
+        assert len(project.hooks()) == 1
 
 
 def test_an_address_that_label_studio_may_not_call_is_told(project: Project) -> None:

@@ -166,6 +166,17 @@ def test_a_token_that_is_not_taken_is_told(place: Place, start: Start) -> None:
     assert "0" * 40 not in str(caught.value)
 
 
+def test_legacy_tokens_that_are_not_allowed_are_told(place: Place, start: Start) -> None:
+    server = start()
+    settings = {"api_tokens_enabled": True, "api_token_ttl_days": 365, "legacy_api_tokens_enabled": False}
+    reply = httpx.post(
+        f"{server.url}/api/jwt/settings", json=settings, headers={"Authorization": f"Token {server.token}"}
+    )
+    reply.raise_for_status()
+    with pytest.raises(AnnotatorError, match=r"allow them under Organization → API Tokens"):
+        start()
+
+
 def test_a_lost_database_keeps_the_login(place: Place, start: Start) -> None:
     (database,) = place.data.iterdir()
     empty = database.read_bytes()

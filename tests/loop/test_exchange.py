@@ -13,7 +13,7 @@ from star_al.annotators.oracle import Oracle
 from star_al.errors import ModelError
 from star_al.loop import Loop, Outcome
 from star_al.ports import StillOurs
-from star_al.types import Annotation, Ensured, ExternalTask, Poll, Query, QueryState, Role, RoundState
+from star_al.types import Annotation, Ensured, ExternalTask, Poll, Query, QueryState, Role
 from support.world import World
 
 
@@ -95,23 +95,24 @@ def test_a_late_answer_to_a_skipped_query_counts(tmp_path: Path) -> None:
     assert query.item.item_id in world.store.labels(world.campaign_id, Role.POOL)
 
 
-def test_an_answer_outside_the_label_set_is_told_and_waits_for_a_better_one(
+def test_an_answer_outside_the_label_set_is_told_once_counts_as_a_skip_and_may_be_corrected(
     world: World, people: People
 ) -> None:
     run(world, people, max_rounds=1)
-    ranking_free = [i for i in world.store.pool_ids(world.campaign_id, 1)]
-    people.instead = dict.fromkeys(ranking_free, "cricket")
-    outcome = run(world, people, max_rounds=1)
-    assert outcome.kind == "waiting"
-    assert any("cricket" in line for line in world.progress.said)
-    assert world.store.rounds(world.campaign_id)[-1].state is RoundState.PUSHED
-    waiting = world.store.queries(world.campaign_id, 1)
-    people.later = [
-        Annotation(f"oracle-{query.query_id}", query.query_id, query.item.fields["label"])
-        for query in waiting
-    ]
+    people.instead = dict.fromkeys(world.store.pool_ids(world.campaign_id, 1), "cricket")
     assert run(world, people, max_rounds=1).kind == "paused"
-    assert {query.state for query in world.store.queries(world.campaign_id, 1)} == {QueryState.LABELLED}
+    asked = world.store.queries(world.campaign_id, 1)
+    assert {query.state for query in asked} == {QueryState.SKIPPED}
+    people.instead = {query.item.item_id: query.item.fields["label"] for query in asked[1:]} | {
+        asked[0].item.item_id: "cricket"
+    }
+    run(world, people, max_rounds=1)
+    told = [event.message for event in world.store.events(world.campaign_id) if "cricket" in event.message]
+    assert len(told) == len(asked) and all(message.startswith("counts as a skip") for message in told)
+    assert sorted(query.state for query in world.store.queries(world.campaign_id, 1)) == [
+        *[QueryState.LABELLED] * (len(asked) - 1),
+        QueryState.SKIPPED,
+    ]
 
 
 @pytest.mark.parametrize("lost", ["adapters", "scores"])

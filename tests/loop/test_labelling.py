@@ -10,10 +10,11 @@ import pytest
 
 from star_al.config import added_labels, changed_fields
 from star_al.config_file import load_campaign
-from star_al.errors import ModelError
+from star_al.errors import AwayError, ModelError
 from star_al.loop import Loop, Outcome
+from star_al.ports import StillOurs
 from star_al.replay import replay_round
-from star_al.types import Query, QueryState, Role, RoundState
+from star_al.types import Poll, Query, QueryState, Role, RoundState
 from support.people import People
 from support.world import World
 
@@ -188,6 +189,54 @@ def test_an_answer_taken_back_between_two_runs_gives_way_to_the_next(tmp_path: P
     people.script = [lambda: people.answer_all("ann", of_round=2)]
     run(world, people)
     assert world.store.labels(world.campaign_id)[query.item.item_id].value == other
+
+
+def test_an_answer_whose_task_was_deleted_and_made_again_still_counts(tmp_path: Path) -> None:
+    world, people = make(tmp_path, labelling={"overlap": 2})
+    people.script = [lambda: people.answer_all("ann")]
+    assert run(world, people).kind == "waiting"
+    query = batch(world, 0)[0]
+    people.delete(query.query_id)
+    people.script = [lambda: people.answer_all("bo")]
+    run(world, people)
+    assert people.made.count(query.query_id) == 2
+    answers = world.store.annotations(world.campaign_id, [query.query_id])
+    assert {(each.annotator, each.withdrawn) for each in answers} == {("ann", False), ("bo", False)}
+    assert query.item.item_id in world.store.labels(world.campaign_id)
+
+
+def test_a_tool_that_is_away_is_waited_for_and_told_once(tmp_path: Path) -> None:
+    world, people = make(tmp_path)
+    poll, polls = people.poll, []
+
+    def sometimes(cursor: str | None, still_ours: StillOurs) -> Poll:
+        polls.append(cursor)
+        if len(polls) in (2, 3):
+            raise AwayError("the tool cannot be reached.")
+        return poll(cursor, still_ours)
+
+    people.poll = sometimes  # type: ignore[method-assign]
+    people.script = [lambda: None, lambda: None, lambda: None, lambda: people.answer_all("ann")]
+    assert run(world, people).kind == "paused"
+    assert sum("cannot be reached. Waiting for it." in line for line in world.progress.said) == 1
+    people.poll = lambda *_: (_ for _ in ()).throw(AwayError("away"))  # type: ignore[method-assign]
+    with pytest.raises(AwayError):
+        run(world, people)
+
+
+def test_the_audit_set_does_not_close_at_a_share(tmp_path: Path) -> None:
+    world, people = make(
+        tmp_path, evaluation={"kind": "audit", "size": 8, "calibration": 0}, labelling={"close_share": 0.5}
+    )
+    people.script = [lambda: people.answer_all("ann", first=7)]
+    assert run(world, people).kind == "waiting"
+    assert not world.store.rounds(world.campaign_id)
+
+
+def test_a_share_is_not_rounded_up_by_the_last_bit(tmp_path: Path) -> None:
+    world, people = make(tmp_path, acquisition={"batch_size": 25}, labelling={"close_share": 0.28})
+    people.script = [lambda: people.answer_all("ann", first=7)]
+    assert run(world, people).kind == "paused"  # 0.28 * 25 is 7.000000000000001
 
 
 # -- the buffer ----------------------------------------------------------------------------------------

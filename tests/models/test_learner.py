@@ -51,7 +51,7 @@ def learner(
             "task": {"kind": "classification", "labels": LABELS} | dict(task or {}),
             "model": {"name": "tiny", "dtype": "float32", "device": "cpu", "max_tokens": 120}
             | sections.pop("model", {}),
-            "annotator": {"gold": "gold"},
+            "annotator": {"kind": "oracle", "gold": "gold"},
             **sections,
         }
     )

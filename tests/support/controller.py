@@ -33,7 +33,7 @@ def run(
     """Run to the end; a negative return code is the signal that ended it."""
     line = command(*arguments, at=at) if at else command(*arguments)
     return subprocess.run(
-        line, env=environment(**extra), capture_output=True, text=True, timeout=120, check=False
+        line, env=environment(**extra), capture_output=True, text=True, timeout=240, check=False
     )
 
 

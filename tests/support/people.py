@@ -20,6 +20,7 @@ class People:
     def __init__(self) -> None:
         self.tasks: dict[str, Query] = {}
         self.made: list[str] = []  # ids of the queries, each time that a task was made
+        self.made_at: dict[str, datetime] = {}
         self.annotations: dict[str, Annotation] = {}
         self.touched: set[str] = set()
         self.script: list[object] = []  # what happens at each wait: a callable, in turn
@@ -53,8 +54,9 @@ class People:
         del self.annotations[f"{person}-{query.query_id}"]
 
     def delete(self, query_id: str) -> None:
-        """Delete a task in the tool."""
-        del self.tasks[query_id]
+        """Delete a task in the tool, with its answers."""
+        del self.tasks[query_id], self.made_at[query_id]
+        self.annotations = {key: each for key, each in self.annotations.items() if each.query_id != query_id}
 
     # -- what the controller sees ------------------------------------------------------------------------
 
@@ -66,13 +68,15 @@ class People:
         for query in queries:
             self.tasks[query.query_id] = query
         self.made += [query.query_id for query in missing]
+        now = START + timedelta(seconds=len(self.annotations))
+        self.made_at.update({query.query_id: now for query in missing})
         restored = tuple(query.query_id for query in missing if query.query_id in seen)
         return Ensured(
             tuple(ExternalTask(query.query_id, self.name, "1", query.query_id) for query in queries), restored
         )
 
     def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
-        complete = frozenset(self.tasks) if cursor is None else frozenset()
+        complete = self.made_at if cursor is None else {}
         return Poll(tuple(self.annotations.values()), "next", complete=complete)
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:

@@ -48,10 +48,10 @@ CSV = '\ufefftext,n\r\n"a, “quoted” “b”\nsecond line",1\r\nemoji 🐙\u2
         ("d.jsonl", jsonl(ROWS)),
         ("d.ndjson", b"\xef\xbb\xbf" + jsonl(ROWS).replace(b"\n", b"\r\n") + b"\r\n"),
         ("D.JSONL", jsonl(ROWS).rstrip(b"\n")),
-        ("d.jsonl.gz", gzip.compress(jsonl(ROWS))),
+        ("d.jsonl.gz", gzip.compress(jsonl(ROWS), mtime=0)),
         ("d.csv", CSV),
         ("d.tsv", CSV.replace(b",1", b"\t1").replace(b"text,n", b"text\tn").replace(b",2", b"\t2")),
-        ("d.csv.gz", gzip.compress(CSV)),
+        ("d.csv.gz", gzip.compress(CSV, mtime=0)),
     ],
 )
 def test_every_text_format_gives_the_same_rows(tmp_path: Path, name: str, content: bytes) -> None:
@@ -109,7 +109,7 @@ def test_numbers_are_line_numbers_of_the_first_line_of_a_row(tmp_path: Path) -> 
         ("d.parquet", b"PAR0 not a parquet file", "d.parquet: not a readable Parquet file"),
         ("d.parquet", b"", "d.parquet: not a readable Parquet file"),
         ("d.jsonl.gz", b"not gzip", "d.jsonl.gz: damaged gzip file"),
-        ("d.jsonl.gz", gzip.compress(jsonl(ROWS * 50))[:-20], "d.jsonl.gz: damaged gzip file"),
+        ("d.jsonl.gz", gzip.compress(jsonl(ROWS * 50), mtime=0)[:-20], "d.jsonl.gz: damaged gzip file"),
         ("d.xlsx", b"PK", "d.xlsx: unknown kind of file. Known suffixes: .jsonl"),
         ("d.parquet.gz", b"", "d.parquet.gz: unknown kind of file"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from star_al.annotators.label_studio import label_config
 from star_al.config import LabelStudioSpec, TaskSpec
-from star_al.errors import AnnotatorError
+from star_al.errors import ConfigError
 from star_al.task import ClosedTask
 from star_al.types import Item
 
@@ -83,6 +83,10 @@ def test_faults_name_what_is_missing() -> None:
     config = label_config.write(_spec(), TWO, "key")
     more = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos", "new"]}))
     assert label_config.faults(config, more) == ["it lacks the labels 'new'"]
+    names = [f"label {number}" for number in range(100)]
+    hundred = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": names}))
+    (fault,) = label_config.faults(config, hundred)
+    assert fault.endswith("'label 9' and 90 more")
     assert "does not show the text" in label_config.faults(config.replace("$text", "$body"), TWO)[0]
     assert "no Choices" in label_config.faults(config.replace('name="label"', 'name="x"'), TWO)[0]
     assert "not valid XML" in label_config.faults("<View", TWO)[0]
@@ -95,9 +99,9 @@ def test_the_reason_stands_there_only_if_wanted() -> None:
 
 
 def test_what_cannot_stand_there_is_refused() -> None:
-    with pytest.raises(AnnotatorError, match="also a label"):
+    with pytest.raises(ConfigError, match="also a label"):
         label_config.write(_spec(unsure="pos"), TWO, "key")
-    with pytest.raises(AnnotatorError, match="also a label"):
+    with pytest.raises(ConfigError, match="also a label"):
         label_config.write(_spec(unsure="B"), OPTIONS, "key")
-    with pytest.raises(AnnotatorError, match="control character"):
+    with pytest.raises(ConfigError, match="control character"):
         label_config.write(_spec(question="what\x07?"), TWO, "key")

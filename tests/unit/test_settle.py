@@ -148,9 +148,10 @@ def test_asking_again_counts_the_new_answers_alone() -> None:
     assert result(second, answers, first, disputed="ask_again", overlap=2) == "green"
 
 
-def test_an_answer_that_is_no_label_is_told_and_the_query_waits() -> None:
+def test_an_answer_that_is_no_label_is_told_and_counts_as_a_skip() -> None:
     settled = settle([query()], [], [answer("ann", "mauve", 1)], TASK, LabellingSpec())
-    assert not (settled.labels or settled.skipped or settled.disputed)
+    assert settled.skipped == (query(),) and not (settled.labels or settled.disputed)
+    assert result(query(), [answer("ann", "mauve", 1)], skipped="ask_another") == "open"
     assert len(settled.refused) == 1 and "mauve" in settled.refused[0] and "ann" in settled.refused[0]
     grown = ClosedTask(TaskSpec(kind="classification", labels=("red", "green", "blue", "mauve")))
     assert dict(settle([query()], [], [answer("ann", "mauve", 1)], grown, LabellingSpec()).labels)

@@ -64,9 +64,10 @@ def seconds(action: Callable[[], object]) -> float:
 
 def test_the_line_names_count_people_place_and_end() -> None:
     until = datetime.now(UTC).astimezone() + timedelta(seconds=1)
-    waiting = Waiting(7, 25, {"bo@example.org": 3, "ann@example.org": 4}, PLACE, until.astimezone(UTC))
+    waiting = Waiting(9, 25, 2, {"bo@example.org": 3, "ann@example.org": 4}, PLACE, until.astimezone(UTC))
     assert in_words(waiting) == (
-        f"7 of 25 labelled · ann@example.org 4, bo@example.org 3 · {PLACE} · closes at {until:%H:%M}"
+        "7 of 25 labelled · 2 without a label · ann@example.org 4, bo@example.org 3"
+        f" · {PLACE} · closes at {until:%H:%M}"
     )
 
 
@@ -77,7 +78,7 @@ def test_the_line_without_people_and_place_is_short() -> None:
 def test_another_day_is_named_and_of_many_people_the_busiest() -> None:
     until = datetime.now(UTC) + timedelta(days=3)
     names = {f"p{number}": number for number in range(9)}
-    line = in_words(Waiting(1, 2000, {**names, "": 50}, None, until))
+    line = in_words(Waiting(1, 2000, 0, {**names, "": 50}, None, until))
     assert line.startswith(
         "1 of 2,000 labelled · somebody 50, p8 8, p7 7, p6 6, p5 5 and 5 more · closes on 2"
     )
@@ -94,7 +95,7 @@ def test_pauses_grow_and_begin_again_when_somebody_answers() -> None:
     assert all(later >= earlier for earlier, later in itertools.pairwise(quiet))
     assert pauses.after(Waiting(1, 9)) == 1.0
     assert pauses.after(Waiting(1, 9)) == 1.5
-    assert pauses.after(Waiting(1, 9, {"ann": 1})) == 1.0
+    assert pauses.after(Waiting(1, 9, answers={"ann": 1})) == 1.0
 
 
 def test_no_wait_gives_up_at_once_without_a_line() -> None:

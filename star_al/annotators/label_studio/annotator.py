@@ -20,11 +20,12 @@ from star_al.annotators.label_studio.client import (
     MissingError,
     Server,
     UnclearError,
+    replies_as_expected,
 )
 from star_al.annotators.label_studio.project import Plan, Project
 from star_al.annotators.label_studio.tasks import Row
 from star_al.config import LabelStudioSpec
-from star_al.errors import AnnotatorError
+from star_al.errors import AnnotatorError, AwayError
 from star_al.ports import StillOurs
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Ensured, ExternalTask, Poll, Query
@@ -71,6 +72,8 @@ class LabelStudioAnnotator:
             AnnotatorError: the server cannot be reached or refuses; run again to go on.
         """
         before = {where.query_id: where for where in known if where.annotator == self.name}
+        if not queries and not before and self._board is None:
+            return Ensured(())  # no task needs a project
         lost: set[str] | None = None  # known queries without a task, when the server was first asked
 
         def once() -> Board:
@@ -107,7 +110,7 @@ class LabelStudioAnnotator:
         self._until_clear(once)
         board = self._board
         gone = {key for key in self._ensured if board is None or not board.tasks_of(key)}
-        complete = board.keys() if board is not None and cursor is None else frozenset()
+        complete = board.made() if board is not None and cursor is None else {}
         return Poll(self._seen.since(cursor), self._seen.cursor, tuple(sorted(gone)), complete)
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
@@ -138,11 +141,14 @@ class LabelStudioAnnotator:
         Raises:
             AnnotatorError: it cannot be used, or the server cannot be reached.
         """
-        found = project.find(self._server, self._plan, (), expected=False)
-        if found is None:
-            return f"will be made at {self._server.url} by `star-al run`"
-        project.wanted_config(self._server, self._plan, found)
-        return f"{found.title}, {found.tasks} tasks, {found.answers} answers, {self._url(found.project_id)}"
+        self._plan.config()  # refuses labels that cannot stand in one
+        with replies_as_expected(self._server):
+            found = project.find(self._server, self._plan, (), expected=False)
+            if found is None:
+                return f"new; `star-al run` makes it at {self._server.url}"
+            replaced = project.wanted_config(self._server, self._plan, found) is not None
+        words = f"{found.title}, {found.tasks} tasks, {found.answers} answers, {self._url(found.project_id)}"
+        return words + ("; `star-al run` replaces its label config" if replaced else "")
 
     def apply_label_config(self) -> str:
         """Put our label config into the campaign's project, whatever it has now; where that is.
@@ -287,11 +293,16 @@ class LabelStudioAnnotator:
         )
 
     def _until_clear(self, act: Callable[[], T]) -> T:
-        """Do something that states what is to be, again and again until nothing about it is unclear."""
+        """Do something that states what is to be, again and again until nothing about it is unclear.
+
+        Raises:
+            AwayError: it stays so.
+        """
         pause, reason, missing = 0.25, "", 0
         for _ in range(TRIES):
             try:
-                return act()
+                with replies_as_expected(self._server):
+                    return act()
             except (UnclearError, MissingError) as exc:
                 missing += isinstance(exc, MissingError)
                 if missing > 2:  # once is a project deleted under our hands; the next look will tell
@@ -303,7 +314,7 @@ class LabelStudioAnnotator:
                 settled = exc.settled if isinstance(exc, UnclearError) else 0.0
                 time.sleep(max(settled - time.monotonic(), 0.0) + pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-        raise AnnotatorError(
+        raise AwayError(
             f"{self._server.url}: gave up after {TRIES} tries, last: {reason}. Nothing is lost; "
             "run again when the server is well."
         )

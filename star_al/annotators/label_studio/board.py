@@ -14,7 +14,7 @@ from star_al.annotators.label_studio import answers, tasks
 from star_al.annotators.label_studio.client import Server
 from star_al.annotators.label_studio.project import Project
 from star_al.annotators.label_studio.tasks import Row
-from star_al.errors import AnnotatorError
+from star_al.errors import AnnotatorError, AwayError
 from star_al.types import Annotation
 
 FULL_EVERY = 300.0
@@ -139,14 +139,20 @@ class Board:
         self._read[row.task] = (row.made_at, ids)
 
     def _learn_names(self, users: Collection[object]) -> None:
-        """Names of the organisation's members; one who has left it keeps the number."""
+        """Names of the organisation's members; one who has left it keeps the number.
+
+        Raises:
+            AwayError: they cannot be had now; a number in their place would make two people of one.
+        """
         unknown = {user for user in users if isinstance(user, int)} - self._names.keys()
         if not unknown:
             return
         try:
             members = self._server.get("api/users/").json
             members = members if isinstance(members, list) else members["results"]
-        except AnnotatorError:
+        except AwayError:
+            raise
+        except AnnotatorError:  # the token's user may not see them, now and later
             members = []
         self._names.update({user: str(user) for user in unknown})
         self._names.update({raw["id"]: raw.get("email") or raw.get("username") or "" for raw in members})
@@ -185,9 +191,12 @@ class Board:
             if row is not None and row.key is not None:
                 self._by_key[row.key].discard(task)
 
-    def keys(self) -> frozenset[str]:
-        """The queries that have a task."""
-        return frozenset(key for key, here in self._by_key.items() if here)
+    def made(self) -> dict[str, datetime]:
+        """When the oldest task of each query was made; those that this process made just now are left out."""
+        moments = {
+            key: [self._rows[task].made_at for task in here] for key, here in self._by_key.items() if here
+        }
+        return {key: datetime.fromisoformat(min(made)) for key, made in moments.items() if all(made)}
 
     def tasks_of(self, key: str) -> set[int]:
         """All tasks of a query."""

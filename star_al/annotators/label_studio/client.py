@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +21,7 @@ import tenacity
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
-from star_al.errors import AnnotatorError
+from star_al.errors import AnnotatorError, AwayError
 
 OLDEST = (1, 13)
 """The first version with all that is used here: ``include`` in listings, the filter on drafts."""
@@ -78,9 +79,35 @@ def examine(connection: Connection) -> ServerReport:
         AnnotatorError: nobody does, or no Label Studio, or one that is too old, or it refuses the token.
     """
     server = Server(connection, patience=0.0)
-    user = server.get("api/current-user/whoami").json
-    name = str(user.get("email") or user.get("username") or user.get("id"))
+    try:
+        with replies_as_expected(server):
+            user = server.get("api/current-user/whoami").json
+            name = str(user.get("email") or user.get("username") or user["id"])
+    except (AwayError, MissingError) as exc:
+        if not server.version or not urlsplit(server.url).path:
+            raise
+        raise AnnotatorError(  # every page of Label Studio tells the version
+            f"{exc} If that is the address of a page, write only http://host:port into annotator.url; "
+            "a project goes into annotator.project."
+        ) from exc
     return ServerReport(connection.url, server.version, server.token_kind, name)
+
+
+@contextmanager
+def replies_as_expected(server: Server) -> Iterator[None]:
+    """Turn a failure to read what the server has answered into a clear error.
+
+    Raises:
+        AnnotatorError: its JSON is of another shape than Label Studio's.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as exc:
+        raise AnnotatorError(
+            f"{server.url} (Label Studio {server.version}) answers what star_al cannot read "
+            f"({type(exc).__name__}: {exc}). Does a proxy answer in its place, or is that version too new? "
+            "`star-al doctor` looks at it; `star-al up` installs a version that works."
+        ) from exc
 
 
 class Server:
@@ -106,7 +133,8 @@ class Server:
 
         Raises:
             MissingError: it is not there.
-            AnnotatorError: the server cannot be reached or refuses.
+            AwayError: the server cannot be reached, or gives no clear answer for as long as it is asked.
+            AnnotatorError: it refuses.
         """
         return self.ask("GET", path, params)
 
@@ -122,7 +150,7 @@ class Server:
         try:
             return attempts(self.send, method, path, params, body)
         except UnclearError as exc:
-            raise AnnotatorError(f"{self.url}: {exc}. Is it running, and is that its address?") from exc
+            raise AwayError(f"{self.url}: {exc}. Is it running, and is that its address?") from exc
 
     def send(self, method: str, path: str, params: Mapping[str, object], body: object = None) -> Reply:
         """One request, sent once.
@@ -153,15 +181,15 @@ class Server:
                 raise UnclearError(f"it answers {response.status_code}", time.monotonic())
             if response.is_redirect:
                 raise self._moved(response)
-            release = str(response.json()["release"])
+            release = response.json()["release"]
+            major, minor = re.findall(r"\d+", release)[:2]
         except httpx.HTTPError as exc:
             raise UnclearError(f"it cannot be reached ({_words(exc)})", time.monotonic()) from exc
-        except (httpx.InvalidURL, ValueError, KeyError, TypeError) as exc:
+        except (httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise AnnotatorError(
                 f"{self.url} is not a Label Studio: it does not tell its version. Check annotator.url."
             ) from exc
-        numbers = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
-        if numbers < OLDEST:
+        if (int(major), int(minor)) < OLDEST:
             wanted = ".".join(map(str, OLDEST))
             raise AnnotatorError(
                 f"{self.url} is Label Studio {release}; star_al works with {wanted} and later. Upgrade it."

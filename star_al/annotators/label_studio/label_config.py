@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from star_al.annotators.label_studio.style import PAGE, ROWS, STYLE, TEXT_BOX, UNSURE, WHY_LINE
 from star_al.config import LabelStudioSpec
-from star_al.errors import AnnotatorError
+from star_al.errors import ConfigError
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonValue
 
@@ -27,6 +27,9 @@ HOTKEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
 
 VERTICAL_UP_TO = 10
 """Choices that fit below each other on a screen; more flow in lines."""
+
+SHOWN = 10
+"""Missing labels that an error names."""
 
 _MARK = re.compile(r"star_al:([A-Za-z0-9_-]+)")
 _COMMENT = re.compile(r"<!-- star_al:([A-Za-z0-9_-]+) ([0-9a-f]{16}) -->\n?")
@@ -46,7 +49,7 @@ def write(spec: LabelStudioSpec, task: ClosedTask, campaign_key: str) -> str:
     """The label config for these labels.
 
     Raises:
-        AnnotatorError: a label cannot stand in it; the message names it.
+        ConfigError: a label cannot stand in it; the message names it.
     """
     _refuse_unusable(spec, task)
     lines = [
@@ -91,7 +94,8 @@ def faults(config: str, task: ClosedTask) -> list[str]:
     there = {choice.get("alias") or choice.get("value") for choice in control.iter("Choice")}
     missing = [name for name in task.spec.label_names if name not in there]
     if missing:
-        found.append(f"it lacks the labels {', '.join(map(repr, missing[:10]))}")
+        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+        found.append(f"it lacks the labels {', '.join(map(repr, missing[:SHOWN]))}{more}")
     return found
 
 
@@ -125,13 +129,13 @@ def answer(value: JsonValue, confidence: float | None) -> list[dict[str, JsonVal
 def _refuse_unusable(spec: LabelStudioSpec, task: ClosedTask) -> None:
     names: Sequence[str] = LETTERS if task.is_multiple_choice else task.spec.label_names
     if spec.unsure is not None and spec.unsure in names:
-        raise AnnotatorError(
+        raise ConfigError(
             f"annotator.unsure: {spec.unsure!r} is also a label, so the two answers could not be told apart. "
             "Use another text."
         )
     for name in [*names, spec.unsure or "", _question(spec, task)]:
         if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", name):
-            raise AnnotatorError(
+            raise ConfigError(
                 f"{name!r} holds a control character, which a label config cannot hold. "
                 "Remove it from task.labels, annotator.question or annotator.unsure."
             )

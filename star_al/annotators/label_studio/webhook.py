@@ -20,8 +20,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, cast
 
-from star_al.annotators.label_studio.client import Connection, MissingError, Server, UnclearError
-from star_al.errors import AnnotatorError, ConfigError
+from star_al.annotators.label_studio.client import (
+    Connection,
+    MissingError,
+    Server,
+    UnclearError,
+    replies_as_expected,
+)
+from star_al.errors import AnnotatorError, AwayError, ConfigError
 
 SECRET_HEADER = "X-Star-Al-Secret"
 
@@ -42,6 +48,9 @@ MOST_AT_ONCE, LONGEST = 8, 2.0
 
 ATTACH_SECONDS, DETACH_SECONDS = 5.0, 2.0
 """What one request may take; at the end of a run somebody may be waiting who has pressed Ctrl-C."""
+
+AGAIN_AFTER = 10
+"""Calls of ``attach``, one a poll, until Label Studio is asked again after it gave no clear answer."""
 
 
 class Receiver:
@@ -112,16 +121,20 @@ class Webhook:
         self._path = f"/star_al/{campaign_key}"
         self._address = (url or self._receiver.url).rstrip("/") + self._path
         self._place: str | None = None
+        self._calls_left = 0  # until ``attach`` asks; below zero: it does not
 
     def attach(self, place: str) -> None:
         """Have the project at ``place``, the annotator's, send its webhooks here; once for each place.
 
         Raises:
-            AnnotatorError: Label Studio refuses or does not answer. It is not asked again for this place.
+            AnnotatorError: Label Studio refuses, and is not asked again for this place.
+            AwayError: it gives no clear answer; it is asked again in a later call.
         """
-        if place == self._place:
+        if place != self._place:
+            self._place, self._calls_left = place, 1
+        self._calls_left -= 1
+        if self._calls_left != 0:
             return
-        self._place = place
         hook = {
             "project": _project_id(place),
             "url": self._address,
@@ -134,7 +147,11 @@ class Webhook:
         try:
             self._remove(server, lambda hook: True)
             server.send("POST", "api/webhooks/", {}, hook)
-        except (AnnotatorError, UnclearError) as exc:
+        except (AwayError, UnclearError) as exc:
+            self._calls_left = AGAIN_AFTER
+            reason = f"{server.url}: {exc}." if isinstance(exc, UnclearError) else str(exc)
+            raise AwayError(f"No webhook for now: {reason}") from exc
+        except AnnotatorError as exc:
             raise AnnotatorError(f"No webhook: {_advice(str(exc))}") from exc
 
     def __enter__(self) -> Webhook:
@@ -151,13 +168,11 @@ class Webhook:
 
     def _remove(self, server: Server, doomed: Callable[[Mapping[str, Any]], bool]) -> None:
         """Remove those webhooks of this campaign that are ``doomed``."""
-        hooks = server.get("api/webhooks/").json
-        if not isinstance(hooks, list):
-            raise AnnotatorError(f"{server.url} does not list its webhooks as expected.")
-        for hook in hooks:
-            if hook["url"].endswith(self._path) and doomed(hook):
-                with suppress(MissingError):  # another controller was quicker
-                    server.send("DELETE", f"api/webhooks/{hook['id']}/", {})
+        with replies_as_expected(server):
+            for hook in server.get("api/webhooks/").json:
+                if hook["url"].endswith(self._path) and doomed(hook):
+                    with suppress(MissingError):  # another controller was quicker
+                        server.send("DELETE", f"api/webhooks/{hook['id']}/", {})
 
     def _is_of_this_run(self, hook: Mapping[str, Any]) -> bool:
         """Another controller may have taken the campaign over, and have its own."""
