@@ -17,7 +17,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
-
 from star_al.annotators.label_studio.client import Connection
 from star_al.config import LabelStudioSpec, TaskSpec
 from star_al.task import ClosedTask
