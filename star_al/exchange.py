@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from star_al.errors import AwayError
 from star_al.parts import Parts
-from star_al.queries import next_attempt
-from star_al.settle import Settled, settle
+from star_al.queries import items_in, next_attempt, without_label
+from star_al.settle import Settled, newest_revisions, settle
 from star_al.types import Annotation, Event, Lease, Poll, Query, QueryState, Role, Waiting
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -131,12 +131,9 @@ class Inbox:
         if not poll.complete:
             return []
         there = {annotation.external_id for annotation in poll.annotations}
-        newest: dict[str, Annotation] = {}
-        for annotation in self.parts.store.annotations(self.campaign_id):
-            newest[annotation.external_id] = annotation
         return [
             replace(annotation, withdrawn=True)
-            for annotation in newest.values()
+            for annotation in newest_revisions(self.parts.store.annotations(self.campaign_id))
             if annotation.external_id not in there
             and not annotation.withdrawn
             and annotation.created_at is not None
@@ -211,14 +208,13 @@ def _waiting(parts: Parts, round_index: int, purposes: Collection[Role], until: 
     asked = parts.store.queries(campaign_id, round_index)
     batch = [query for query in asked if query.purpose in purposes and not query.buffer]
     items = {query.item.item_id for query in batch}
-    still_open = {query.item.item_id for query in batch if query.state is QueryState.OPEN}
-    labelled = {query.item.item_id for query in batch if query.state is QueryState.LABELLED}
+    given_up, _ = without_label(batch)
     answers = parts.store.annotations(campaign_id, [query.query_id for query in batch])
     people = {(each.query_id, each.annotator or "") for each in answers if not each.skipped}
     return Waiting(
-        closed=len(items - still_open),
+        closed=len(items - items_in(batch, QueryState.OPEN)),
         asked=len(items),
-        unlabelled=len(items - still_open - labelled),
+        unlabelled=len(given_up),
         answers=dict(Counter(person for _, person in sorted(people)).most_common()),
         place=parts.annotator.place,
         until=until,

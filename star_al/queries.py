@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from star_al.types import Query, QueryState
@@ -25,3 +26,18 @@ def next_attempt(query: Query, campaign_name: str, *, wanted: int, why: str) -> 
         disputed=False,
         reason=replace(query.reason, text=f"{why}; {query.reason.text}"),
     )
+
+
+def items_in(queries: Sequence[Query], state: QueryState) -> set[str]:
+    """Ids of the items that have a query in this state; further attempts may be in another."""
+    return {query.item.item_id for query in queries if query.state is state}
+
+
+def without_label(queries: Sequence[Query]) -> tuple[set[str], set[str]]:
+    """Ids of the items that were given up, and of those among them whose annotators disagreed."""
+    given_up = (
+        items_in(queries, QueryState.SKIPPED)
+        - items_in(queries, QueryState.OPEN)
+        - items_in(queries, QueryState.LABELLED)
+    )
+    return given_up, given_up & {query.item.item_id for query in queries if query.disputed}

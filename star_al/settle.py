@@ -84,6 +84,12 @@ def ballots_of(
     return {query.query_id: _ballot(query, answers.get(query.query_id, []), task) for query in queries}
 
 
+def newest_revisions(annotations: Sequence[Annotation]) -> list[Annotation]:
+    """Each annotation as it is now: of its revisions the newest."""
+    ordered = sorted(annotations, key=lambda each: each.revision)
+    return list({annotation.external_id: annotation for annotation in ordered}.values())
+
+
 def votes_of(ballots: Sequence[Ballot]) -> list[Vote]:
     """All votes, with the item as their unit; of a person who was asked an item twice, the last."""
     latest = {
@@ -96,11 +102,8 @@ def votes_of(ballots: Sequence[Ballot]) -> list[Vote]:
 
 def _in_force(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
     """The newest revision of each annotation by query, oldest first; withdrawn ones only where there is no other."""
-    newest: dict[str, Annotation] = {}
-    for annotation in sorted(annotations, key=lambda each: each.revision):
-        newest[annotation.external_id] = annotation
     by_query: dict[str, list[Annotation]] = {}
-    for annotation in sorted(newest.values(), key=_age):
+    for annotation in sorted(newest_revisions(annotations), key=_age):
         by_query.setdefault(annotation.query_id, []).append(annotation)
     return {
         query_id: [each for each in answers if not each.withdrawn] or answers

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from star_al.crowd import krippendorff_alpha
 from star_al.parts import Parts
+from star_al.queries import items_in, without_label
 from star_al.settle import ballots_of, votes_of
-from star_al.types import Query, QueryState, Role
+from star_al.types import QueryState, Role
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,15 @@ def tally_round(parts: Parts, round_index: int) -> Tally:
     campaign_id = parts.campaign.campaign_id
     queries = parts.store.queries(campaign_id, round_index)
     batch = [query for query in queries if query.purpose is Role.POOL and not query.buffer]
-    labelled = _items(batch, QueryState.LABELLED)
-    still_open = _items(batch, QueryState.OPEN) - labelled
-    dropped = _items(batch, QueryState.SKIPPED) - labelled - still_open
+    labelled = items_in(batch, QueryState.LABELLED)
+    still_open = items_in(batch, QueryState.OPEN) - labelled
+    dropped, disputed = without_label(batch)
     answers = parts.store.annotations(campaign_id, [query.query_id for query in queries])
     ballots = ballots_of(queries, answers, parts.task)
     return Tally(
         labelled=len(labelled),
         still_open=len(still_open),
         dropped=len(dropped),
-        disputed=len({query.item.item_id for query in batch if query.disputed} & dropped),
+        disputed=len(disputed),
         agreement=krippendorff_alpha(votes_of(list(ballots.values()))),
     )
-
-
-def _items(queries: list[Query], state: QueryState) -> set[str]:
-    return {query.item.item_id for query in queries if query.state is state}

@@ -10,8 +10,9 @@ from statistics import median
 from star_al.app.people import server_url
 from star_al.config import CampaignFile, CampaignSpec, LabelStudioSpec
 from star_al.ports import Store
+from star_al.queries import without_label
 from star_al.replay import find_round
-from star_al.settle import Ballot, ballots_of
+from star_al.settle import Ballot, ballots_of, newest_revisions
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Campaign, JsonObject, Label, Query, QueryState, Role, Round
 
@@ -64,7 +65,7 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     rounds = store.rounds(campaign_id)
     history = store.history(campaign_id)
     queries = store.queries(campaign_id)
-    skipped, disputed = _without_label(queries)
+    skipped, disputed = without_label(queries)
     n_open = sum(query.state is QueryState.OPEN for query in queries)
     annotator = file.spec.annotator
     people = annotator if isinstance(annotator, LabelStudioSpec) else None
@@ -107,15 +108,6 @@ def _task(campaign: Campaign) -> ClosedTask:
     return ClosedTask(CampaignSpec.model_validate(campaign.config).task)
 
 
-def _without_label(queries: Sequence[Query]) -> tuple[set[str], set[str]]:
-    """Ids of the items that were given up, and of those among them whose annotators disagreed."""
-    by_state: dict[QueryState, set[str]] = {state: set() for state in QueryState}
-    for query in queries:
-        by_state[query.state].add(query.item.item_id)
-    skipped = by_state[QueryState.SKIPPED] - by_state[QueryState.OPEN] - by_state[QueryState.LABELLED]
-    return skipped, skipped & {query.item.item_id for query in queries if query.disputed}
-
-
 def _people(store: Store, campaign: Campaign, queries: Sequence[Query]) -> tuple[Person, ...]:
     annotations = store.annotations(campaign.campaign_id)
     labels = store.labels(campaign.campaign_id)
@@ -144,9 +136,8 @@ def _people(store: Store, campaign: Campaign, queries: Sequence[Query]) -> tuple
 
 def _lead_times(annotations: Sequence[Annotation]) -> dict[str, list[float]]:
     """Seconds that each annotator's answers took, by the newest revision of each."""
-    newest = {each.external_id: each for each in sorted(annotations, key=lambda each: each.revision)}
     seconds: dict[str, list[float]] = defaultdict(list)
-    for each in newest.values():
+    for each in newest_revisions(annotations):
         if each.annotator and each.lead_time is not None and not each.skipped:
             seconds[each.annotator].append(each.lead_time)
     return seconds

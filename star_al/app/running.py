@@ -10,7 +10,8 @@ from star_al.app.compose import find_started, open_learner, open_store, read_onl
 from star_al.app.people import check_labels, check_people, connection, open_annotator
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
-from star_al.config import CampaignFile, LabelStudioSpec, added_labels, changed_fields
+from star_al.config import CampaignFile, LabelStudioSpec
+from star_al.config_changes import added_labels, changed_fields
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.fitting import round_spec

@@ -16,6 +16,7 @@ from star_al.cli.main import run_command
 from star_al.config_file import load_campaign
 from support import controller
 from support.campaigns import write_campaign
+from support.label_studio_people import Person
 from support.label_studio_server import LabelStudio
 
 TOKEN = "STAR_AL_TEST_TOKEN"
@@ -66,10 +67,7 @@ class Server:
         return sorted(found["tasks"], key=lambda task: task["id"])
 
     def label(self, task: dict[str, Any], label: str = "sport") -> None:
-        value = {"choices": [label]}
-        result = [{"from_name": "label", "to_name": "text", "type": "choices", "value": value}]
-        answer = {"result": result, "lead_time": 2.0}
-        self._server.call("post", f"/api/tasks/{task['id']}/annotations/", json=answer)
+        Person(self._server.url, self._server.token).answer(task["id"], label, lead_time=2.0)
 
 
 def labels_in_store(config: Path) -> int:

@@ -13,9 +13,9 @@ from star_al.config import (
     DatabaseSpec,
     OptionsPattern,
     TaskSpec,
-    changed_fields,
     normalise_label,
 )
+from star_al.config_changes import changed_fields
 from star_al.config_file import load_campaign
 from star_al.errors import ConfigError
 

@@ -1,0 +1,62 @@
+"""What the config of a running campaign may change, and what it has changed."""
+
+from __future__ import annotations
+
+from star_al.config import CampaignSpec, LabelStudioSpec
+from star_al.types import JsonObject
+
+FREE_TO_CHANGE = frozenset(
+    {
+        "stopping",
+        "acquisition.batch_size",
+        "labelling",
+        "model.device",
+        "model.batch_tokens",
+        "database",
+        "artefacts",
+        *(f"annotator.{name}" for name in LabelStudioSpec.model_fields if name != "kind"),
+    }
+)
+"""What the config of a running campaign may change, by dotted prefix; anything else is refused.
+
+Labels may join at the end of ``task.labels`` too."""
+
+FREE_BEFORE_TRAINING = frozenset({"adapter"})
+"""What it may change besides as long as no adapter has been trained."""
+
+
+def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) -> list[str]:
+    """Dotted names of the fields that differ and that a running campaign may not change.
+
+    A field that ``stored``, written by an older version, does not know has its default there.
+    """
+    free = FREE_TO_CHANGE if trained else FREE_TO_CHANGE | FREE_BEFORE_TRAINING
+    before = CampaignSpec.model_validate(stored)
+    flat_stored = _flatten(before.model_dump(mode="json"))
+    flat_current = _flatten(current.model_dump(mode="json"))
+    if added_labels(stored, current):
+        free |= {"task.labels"}
+    names = sorted(flat_stored.keys() | flat_current.keys())
+    missing = object()
+    return [
+        name
+        for name in names
+        if flat_stored.get(name, missing) != flat_current.get(name, missing)
+        and not any(name == prefix or name.startswith(prefix + ".") for prefix in free)
+    ]
+
+
+def added_labels(stored: JsonObject, current: CampaignSpec) -> tuple[str, ...]:
+    """Names of the labels that ``current`` has after those of ``stored``; none if it changes those."""
+    before, now = CampaignSpec.model_validate(stored).task.labels, current.task.labels
+    return tuple(label.name for label in now[len(before) :]) if now[: len(before)] == before else ()
+
+
+def _flatten(tree: JsonObject, prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
