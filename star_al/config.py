@@ -154,6 +154,17 @@ class AdapterSpec(Spec):
     warm_start: bool = False  # start from the last round's adapter instead of a fresh one
 
 
+class MapSpec(Spec):
+    """The adapter as trained, without samples: what the posteriors have to beat, with its temperature."""
+
+    kind: Literal["map"]
+
+    @property
+    def samples(self) -> int:
+        """One: nothing is sampled."""
+        return 1
+
+
 class McDropoutSpec(Spec):
     """Monte-Carlo dropout (Gal and Ghahramani 2016; STAR) by coherent weight samples."""
 
@@ -161,7 +172,52 @@ class McDropoutSpec(Spec):
     samples: Positive = 3
 
 
-PosteriorSpec: TypeAlias = McDropoutSpec
+class EnsembleSpec(Spec):
+    """LoRA ensemble (Wang et al. 2023; Balabanov and Linander 2024)."""
+
+    kind: Literal["ensemble"]
+    members: Annotated[int, Field(ge=2)] = 5  # adapters trained each round, each with its own seed and order
+    function_decay: Annotated[float, Field(ge=0)] = 0.0  # γ of γ·Σ‖s·B·A‖²: the members stay near the base
+
+    @property
+    def samples(self) -> int:
+        """A sample is a member."""
+        return self.members
+
+
+class LaplaceSpec(Spec):
+    """Laplace-LoRA (Yang et al. 2024): a Gaussian around the trained adapter, its curvature by KFAC."""
+
+    kind: Literal["laplace"]
+    samples: Positive = 10
+    predictive: Literal["linearised", "sampling"] = "linearised"
+    subset: Literal["all", "last_layer"] = "all"  # last_layer: the adapted matrices of the last block alone
+    n_kfac: Positive = 10  # rank of the wide Kronecker factors
+
+
+class CLoraSpec(Spec):
+    """C-LoRA (Rahmati et al. 2025): a Gaussian between A and B whose mean and width depend on the text."""
+
+    kind: Literal["clora"]
+    samples: Positive = 10  # 1: the mean alone (M = 0 in the paper)
+    context: Literal["sequence", "token"] = "sequence"  # what the Gaussian depends on
+    prior_std: Annotated[float, Field(gt=0)] = 0.2  # β
+    hidden: Positive = 64  # width of the context networks
+    kl_weight: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"  # auto: chosen on held-out labels
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01  # of the context networks, by SGD
+
+
+class TfbSpec(Spec):
+    """TFB (Shi et al. 2025), training-free: noise on A as wide as the training loss bears."""
+
+    kind: Literal["tfb"]
+    samples: Positive = 10
+    tolerance: Annotated[float, Field(gt=0)] = 0.003  # ε: how much the training loss may rise
+
+
+PosteriorSpec: TypeAlias = Annotated[
+    MapSpec | McDropoutSpec | EnsembleSpec | LaplaceSpec | CLoraSpec | TfbSpec, Field(discriminator="kind")
+]
 
 
 class BlendSpec(Spec):
@@ -328,8 +384,9 @@ class CampaignSpec(Spec):
         if not multiple_choice and self.data.options is not None:
             raise ValueError("data.options belongs to task.kind: multiple_choice")
         if self.acquisition.measure == "bald" and self.posterior.samples < 2:
-            raise ValueError("acquisition.measure: bald needs posterior.samples of at least 2")
-        if self.posterior.samples > 1 and self.adapter.dropout == 0.0:
+            raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
+        by_dropout = isinstance(self.posterior, McDropoutSpec)
+        if by_dropout and self.posterior.samples > 1 and self.adapter.dropout == 0.0:
             raise ValueError(
                 "posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples"
             )

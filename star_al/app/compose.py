@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from star_al.annotators.nobody import Nobody
 from star_al.artefacts import ArtefactFolder
-from star_al.config import CampaignFile, CampaignSpec
+from star_al.config import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Learner, Progress, Store
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Round
+
+if TYPE_CHECKING:
+    from star_al.models.posterior import Method
 
 
 def open_store(file: CampaignFile, *, create: bool = False) -> Store:
@@ -41,7 +45,20 @@ def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round]) ->
     if dtypes and spec.model.dtype == "auto":
         here["dtype"] = str(dtypes[0])
     spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})
-    return LoraLearner(ClosedTask(spec.task), spec, model_path(file, spec.model.name))
+    method = posterior_method(spec.posterior)
+    return LoraLearner(ClosedTask(spec.task), spec, model_path(file, spec.model.name), method)
+
+
+def posterior_method(spec: PosteriorSpec) -> Method:
+    """The method of a kind."""
+    from star_al.models.posterior.mc_dropout import McDropout
+    from star_al.models.posterior.point import Map
+
+    methods: dict[str, Callable[[Any], Method]] = {
+        "map": Map,
+        "mc_dropout": McDropout,
+    }
+    return methods[spec.kind](spec)
 
 
 def model_path(file: CampaignFile, name: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from star_al.app.compose import find_started, model_path
+from star_al.app.compose import find_started, model_path, posterior_method
 from star_al.app.people import connection, examine_project
 from star_al.config import CampaignFile, LabelStudioSpec
 from star_al.config_file import load_campaign
@@ -151,7 +151,7 @@ def _model(file: CampaignFile) -> str:
 
     spec, path = file.spec, model_path(file, file.spec.model.name)
     if Path(path).is_dir():
-        learner = LoraLearner(ClosedTask(spec.task), spec, path)
+        learner = LoraLearner(ClosedTask(spec.task), spec, path, posterior_method(spec.posterior))
         backbone, prompts = learner.backbone, learner.prompts
         del prompts  # made to see whether labels and prompt work with this tokenizer
     else:

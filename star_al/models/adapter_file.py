@@ -6,7 +6,8 @@ The bytes are a function of the tensors and settings: no time, no machine path, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,6 @@ def save_adapter(
     *,
     base: str,
     dropout: float,
-    record: JsonObject,
 ) -> None:
     """Write an adapter; ``tensors`` are named as peft names them, ``base`` is what the user calls the model.
 
@@ -57,14 +57,34 @@ def save_adapter(
         "inference_mode": True,
         "target_modules": sorted(plain["target_modules"]),
     }
-    try:
+    with writing(folder):
         save_file(
             {name: tensor.detach().float().cpu().contiguous() for name, tensor in sorted(tensors.items())},
             folder / WEIGHTS,
             metadata={"format": "pt"},
         )
         _write_json(folder / CONFIG, settings)
+
+
+def save_record(folder: Path, record: JsonObject) -> None:
+    """Write ``star_al.json``.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    with writing(folder):
         _write_json(folder / RECORD, record)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Failures to write within, as one of the store.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    try:
+        yield
     except (OSError, SafetensorError) as exc:
         raise StoreError(
             f"{folder}: the adapter cannot be written ({exc}). Make room or rights, run again."

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from star_al.config import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models import adapter_file
 from star_al.models.backbone import Backbone, load_backbone, quiet
-from star_al.models.batching import make_batch, plan_batches
+from star_al.models.batching import Batch, make_batch, plan_batches
 from star_al.models.likelihood import label_log_likelihoods
 from star_al.models.lora import lora_config
-from star_al.models.posterior import Posterior
-from star_al.models.posterior.mc_dropout import McDropout
+from star_al.models.posterior import Method, Posterior, Score, Training
 from star_al.models.prompts import Prompt, PromptFormat
-from star_al.models.train import step_count, train
 from star_al.ports import Advance
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObject, JsonValue
@@ -34,17 +33,25 @@ FORMAT = 1
 class LoraLearner:
     """Implements ``star_al.ports.Learner`` for closed labels.
 
-    ``model_path`` is a folder or hub name, already resolved against the campaign file. ``dtype`` overrides
+    ``model_path`` is a folder or hub name, already resolved against the campaign file; ``method`` is the
+    one of ``spec.posterior``. ``dtype`` overrides
     the spec's, so that a resumed campaign keeps the one its rounds recorded. Nothing is loaded before it is
     needed.
     """
 
     def __init__(
-        self, task: ClosedTask, spec: CampaignSpec, model_path: str, *, dtype: str | None = None
+        self,
+        task: ClosedTask,
+        spec: CampaignSpec,
+        model_path: str,
+        method: Method,
+        *,
+        dtype: str | None = None,
     ) -> None:
         self._task = task
         self._spec = spec
         self._model_path = model_path
+        self._method = method
         self._dtype = dtype or spec.model.dtype
         self._truncated: set[str] = set()
 
@@ -132,7 +139,7 @@ class LoraLearner:
 
     def training_steps(self, n_examples: int) -> int:
         """Optimiser steps of ``fit`` on this many examples."""
-        return step_count(n_examples, self._spec.adapter)
+        return self._method.steps(n_examples, self._spec.adapter)
 
     def fit(
         self,
@@ -146,31 +153,19 @@ class LoraLearner:
         """See ``Learner.fit``."""
         columns = [self._task.column(item, value) for item, value in examples]
         prompts = self._encode([item for item, _ in examples])
-        start = None if parent is None else adapter_file.load_adapter(parent)
-        with quiet():
-            tensors, config = train(
-                self.backbone,
-                list(zip(prompts, columns, strict=True)),
-                self._spec.adapter,
-                seed=seed,
-                parent=start,
-                advance=advance,
-            )
-        kind = self._spec.posterior.kind
-        adapter_file.save_adapter(
-            folder,
-            tensors,
-            config,
+        training = Training(
+            backbone=self.backbone,
+            examples=list(zip(prompts, columns, strict=True)),
+            adapter=self._spec.adapter,
             base=self._spec.model.name,
-            dropout=self._spec.adapter.dropout,
-            record={
-                "format": FORMAT,
-                "kind": kind,
-                "model_key": self.model_key,
-                "dtype": self.backbone.dtype,
-                "dropout": self._spec.adapter.dropout,
-            },
+            seed=seed,
+            parent=parent,
+            advance=advance,
         )
+        kept = self._method.fit(training, folder)
+        kind = self._spec.posterior.kind
+        record = {"format": FORMAT, "kind": kind, "model_key": self.model_key, "dtype": self.backbone.dtype}
+        adapter_file.save_record(folder, {**kept, **record})
         return kind
 
     def predict(
@@ -178,23 +173,23 @@ class LoraLearner:
     ) -> Categorical:
         """See ``Learner.predict``."""
         posterior = None if folder is None else self._posterior(folder)
-        count = 1 if posterior is None else samples or posterior.samples
+        count = 1 if posterior is None else samples or self._spec.posterior.samples
         draws = [None] if count == 1 else list(range(count))
         return self._scores(self._encode(items), posterior, draws, seed, advance)
 
     def _posterior(self, folder: Path) -> Posterior:
         record = adapter_file.read_record(folder)
-        if record.get("kind") != "mc_dropout" or record.get("format") != FORMAT:
+        if record.get("kind") != self._spec.posterior.kind or record.get("format") != FORMAT:
             raise ModelError(
-                f"{folder}: an adapter of kind {record.get('kind')!r}, which this version cannot read."
+                f"{folder}: an adapter of kind {record.get('kind')!r}, format {record.get('format')!r}; "
+                f"this campaign reads kind {self._spec.posterior.kind!r}, format {FORMAT}."
             )
         if record.get("model_key") != self.model_key:
             raise ModelError(
                 f"{folder}: the adapter was trained with another base model, prompt or label set. "
                 "Use the campaign's own config and model."
             )
-        weights = adapter_file.load_adapter(folder)
-        return McDropout(weights, float(record["dropout"]), self._spec.posterior.samples)
+        return self._method.load(folder, record)
 
     # -- scoring -------------------------------------------------------------------------------------------
 
@@ -219,20 +214,27 @@ class LoraLearner:
         progress = _ItemProgress(len(draws), advance)
         plan = plan_batches(prompts, self._spec.model.batch_tokens, packed=self.backbone.readout.packed)
         for k, sample in enumerate(draws):
-            with quiet(), _drawn(posterior, self.backbone, seed, sample):
+            with quiet(), self._drawn(posterior, seed, sample) as score:
                 for positions in plan:
-                    rows = self._score_batch([prompts[position] for position in positions])
+                    rows = self._score_batch([prompts[position] for position in positions], score)
                     log_probs_N_K_C[positions, k, : rows.shape[1]] = rows
                     progress.add(len(positions))
         return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
 
-    def _score_batch(self, prompts: Sequence[Prompt]) -> FloatArray:
+    def _drawn(
+        self, posterior: Posterior | None, seed: int, sample: int | None
+    ) -> AbstractContextManager[Score]:
+        def score(batch: Batch) -> Tensor:
+            return label_log_likelihoods(self.backbone.readout, batch)
+
+        return nullcontext(score) if posterior is None else posterior.draw(self.backbone, score, seed, sample)
+
+    def _score_batch(self, prompts: Sequence[Prompt], score: Score) -> FloatArray:
         """(B, C) log-probabilities; a batch that does not fit into the device's memory is halved."""
         try:
+            batch = make_batch(prompts, self.backbone.readout)
             with torch.inference_mode():
-                scores = label_log_likelihoods(
-                    self.backbone.readout, make_batch(prompts, self.backbone.readout)
-                )
+                scores = score(batch)
                 log_probs: FloatArray = scores.double().log_softmax(dim=-1).cpu().numpy()
         except torch.OutOfMemoryError as exc:
             if len(prompts) == 1:
@@ -241,7 +243,7 @@ class LoraLearner:
                     "Set another model.device; only a new campaign may lower model.max_tokens."
                 ) from exc
             half = len(prompts) // 2
-            return _stack(self._score_batch(prompts[:half]), self._score_batch(prompts[half:]))
+            return _stack(self._score_batch(prompts[:half], score), self._score_batch(prompts[half:], score))
         wrong = np.isnan(log_probs).any(axis=1)
         if wrong.any():
             raise ModelError(
@@ -261,12 +263,6 @@ class _ItemProgress:
         before = self._seen // self._passes
         self._seen += n
         self._advance(self._seen // self._passes - before)
-
-
-def _drawn(
-    posterior: Posterior | None, backbone: Backbone, seed: int, sample: int | None
-) -> AbstractContextManager[None]:
-    return nullcontext() if posterior is None else posterior.draw(backbone.model, seed, sample)
 
 
 def _stack(top: FloatArray, bottom: FloatArray) -> FloatArray:

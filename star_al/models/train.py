@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import peft
 import torch
@@ -16,11 +16,24 @@ from star_al.config import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.backbone import DTYPES, Backbone
-from star_al.models.batching import make_batch
+from star_al.models.batching import Batch, make_batch
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import attached, lora_layers, set_prompt_rows
 from star_al.models.prompts import Prompt
 from star_al.ports import Advance
+
+
+class Addition(Protocol):
+    """What a method adds to ordinary training."""
+
+    def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
+        """Called once, when the adapter is in the layers of ``model``; optimisers of further parameters."""
+
+    def begin(self, batch: Batch) -> None:
+        """Called before each forward pass."""
+
+    def penalty(self) -> Tensor:
+        """Called after each forward pass: a scalar, added to the batch's mean −log p."""
 
 
 def train(
@@ -31,6 +44,7 @@ def train(
     seed: int,
     parent: LoraWeights | None,
     advance: Advance,
+    addition: Addition | None = None,
 ) -> tuple[Mapping[str, Tensor], peft.PeftConfig]:
     """Fit A and B to (prompt, label column) pairs by −log p(label | prompt) under the softmax over labels.
 
@@ -46,7 +60,7 @@ def train(
         if parent is not None:
             _start_from(model, parent)
         try:
-            _optimise(backbone, model, examples, spec, seed, advance)
+            _optimise(backbone, model, examples, spec, seed, advance, addition)
         except torch.OutOfMemoryError as exc:
             raise ModelError(
                 f"training ran out of memory on {backbone.device}. "
@@ -64,17 +78,21 @@ def _optimise(
     spec: AdapterSpec,
     seed: int,
     advance: Advance,
+    addition: Addition | None,
 ) -> None:
-    optimiser = torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    optimisers = [torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)]
+    optimisers += [] if addition is None else addition.attach(model)
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    rates = [group["lr"] for group in groups]
+    parameters = [parameter for group in groups for parameter in group["params"]]
     total = step_count(len(examples), spec)
     batches = _shuffled_batches(len(examples), spec.batch_size, seed)
     model.train()
     for step in range(total):
-        for group in optimiser.param_groups:
-            group["lr"] = spec.learning_rate * learning_rate_factor(step, total, spec.warmup_ratio)
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * learning_rate_factor(step, total, spec.warmup_ratio)
         with _fast_attention(backbone.device):
-            loss = _loss(backbone, model, [examples[index] for index in next(batches)])
+            loss = _loss(backbone, model, [examples[index] for index in next(batches)], addition)
             loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
@@ -83,19 +101,28 @@ def _optimise(
                 f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}) "
                 "or set model.dtype: float32."
             )
-        optimiser.step()
-        optimiser.zero_grad()
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
         advance(1)
 
 
-def _loss(backbone: Backbone, model: nn.Module, examples: Sequence[tuple[Prompt, int]]) -> Tensor:
+def _loss(
+    backbone: Backbone,
+    model: nn.Module,
+    examples: Sequence[tuple[Prompt, int]],
+    addition: Addition | None,
+) -> Tensor:
     batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
+    if addition is not None:
+        addition.begin(batch)
     set_prompt_rows(model, batch.prompt_rows_R)
     columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
     half = backbone.dtype != "float32"
     with torch.autocast(backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half):
         log_probs_B_C = label_log_probs(backbone.readout, batch)
-    return nn.functional.nll_loss(log_probs_B_C, columns_B)
+    loss = nn.functional.nll_loss(log_probs_B_C, columns_B)
+    return loss if addition is None else loss + addition.penalty()
 
 
 def _fast_attention(device: torch.device) -> AbstractContextManager[None]:

@@ -14,14 +14,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from star_al.app.compose import posterior_method
 from star_al.config import CampaignSpec
 from star_al.errors import ConfigError, ModelError
 from star_al.models.adapter_file import load_adapter
-from star_al.models.batching import make_batch
+from star_al.models.batching import Batch, make_batch
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import SequenceDropout, lora_layers
-from star_al.models.posterior.mc_dropout import McDropout, keep_mask
+from star_al.models.posterior.mc_dropout import MaskedAdapter, keep_mask
 from star_al.models.train import learning_rate_factor, parameter_groups
 from star_al.task import ClosedTask
 from star_al.types import Item
@@ -55,7 +56,9 @@ def learner(
             **sections,
         }
     )
-    return LoraLearner(ClosedTask(spec.task), spec, str(folder), dtype=dtype)
+    return LoraLearner(
+        ClosedTask(spec.task), spec, str(folder), posterior_method(spec.posterior), dtype=dtype
+    )
 
 
 def items(n: int = 12) -> list[Item]:
@@ -379,9 +382,13 @@ def test_a_merged_sample_is_pefts_own_forward(architecture: str, sample: int | N
     one = learner(build_tiny_model(tmp_path / "m", architecture=architecture), adapter=adapter)
     folder = fit(one, tmp_path / "a")
     batch = make_batch([one.prompts.encode(item) for item in items(5)], one.backbone.readout)
-    posterior = McDropout(load_adapter(folder), 0.3, samples=3)
-    with torch.no_grad(), posterior.draw(one.backbone.model, 7, sample):
-        merged = label_log_probs(one.backbone.readout, batch)
+
+    def score(batch: Batch) -> torch.Tensor:
+        return label_log_probs(one.backbone.readout, batch)
+
+    posterior = MaskedAdapter(load_adapter(folder), 0.3)
+    with torch.no_grad(), posterior.draw(one.backbone, score, 7, sample) as scored:
+        merged = scored(batch)
     base = label_log_probs(one.backbone.readout, batch)
 
     wrapped = peft.PeftModel.from_pretrained(one.backbone.model, str(folder)).eval()

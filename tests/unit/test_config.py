@@ -103,7 +103,7 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
         (MINIMAL.replace("rows.jsonl", "rows.jsonl, options: o"), "data.options belongs to task.kind"),
         (
             MINIMAL + "acquisition: {measure: bald}\nposterior: {samples: 1}\n",
-            "needs posterior.samples of at least 2",
+            "needs a posterior of at least 2 samples",
         ),
         (MINIMAL + "adapter: {dropout: 0.0}\n", "needs adapter.dropout above 0"),
         (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: the key 'seed' is given twice"),

@@ -1,23 +1,92 @@
-"""Posteriors over functions: what training leaves open about the weights, as draws that a model can take on.
+"""Posteriors over functions: what training leaves open about the weights, as samples a model can take on.
 
-A draw is one function, the same for every item (methods, section 3), so joint scores over items are valid.
+A sample is one function, the same for every item (methods, section 3), so joint scores over items are valid.
+A method is one file here and one line in ``star_al.app.compose``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from torch import Tensor
+
+from star_al.config import AdapterSpec
+from star_al.models.backbone import Backbone
+from star_al.models.batching import Batch
+from star_al.models.prompts import Prompt
+from star_al.ports import Advance
+from star_al.types import JsonObject
+
+Score: TypeAlias = Callable[[Batch], Tensor]
+"""(B, C) float32 log-likelihoods of a batch's labels, up to a constant of each prompt; −inf: no such label."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that a method is fitted from.
+
+    ``examples`` are (prompt, label column) pairs; ``parent`` is the folder of the last adapter for a warm
+    start; ``base`` is what the user calls the model; ``advance`` counts optimiser steps.
+    """
+
+    backbone: Backbone
+    examples: Sequence[tuple[Prompt, int]]
+    adapter: AdapterSpec
+    base: str
+    seed: int
+    parent: Path | None
+    advance: Advance
 
 
 class Posterior(Protocol):
-    """A trained artefact that can be sampled."""
+    """A fitted artefact that can be sampled."""
 
     @property
-    def samples(self) -> int:
-        """How many samples predictions use unless told otherwise."""
+    def shares_prefix(self) -> bool:
+        """Whether a sample reads tokens that begin all prompts alike, so that they may be read once."""
 
-    def draw(self, model: Any, seed: int, sample: int | None) -> AbstractContextManager[None]:
-        """Within the context ``model`` computes sample number ``sample``; null: the mean or mode.
+    def draw(
+        self, backbone: Backbone, score: Score, seed: int, sample: int | None
+    ) -> AbstractContextManager[Score]:
+        """Within the context, a function that scores batches by sample ``sample``; null: the mean or mode.
 
-        A sample is a function of ``seed`` and ``sample`` alone. Afterwards the model is bitwise what it was.
+        ``score`` scores a batch by the backbone's model as it is at the time. A sample is a function of
+        ``seed`` and ``sample`` alone. Afterwards the model is bitwise what it was.
+
+        Raises:
+            ModelError: the artefact does not fit the model, or a weight is not finite; names the layer.
         """
+
+
+class Method(Protocol):
+    """A way to a posterior."""
+
+    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """How many optimiser steps ``fit`` takes, at most."""
+
+    def fit(self, training: Training, folder: Path) -> JsonObject:
+        """Train, and write the artefact into the empty ``folder``; what to keep in its record.
+
+        The same training on the same machine writes the same bytes.
+
+        Raises:
+            ModelError: training failed. StoreError: the folder cannot be written.
+        """
+
+    def load(self, folder: Path, record: JsonObject) -> Posterior:
+        """What ``fit`` wrote into ``folder``, with the record it returned.
+
+        Raises:
+            ModelError: a file is missing or damaged, or a weight is not finite.
+        """
+
+
+class PostHoc(Method, Protocol):
+    """A method that starts from an ordinary adapter."""
+
+    def refine(self, training: Training, folder: Path) -> JsonObject:
+        """The second half of ``fit``: ``folder`` holds an adapter that was trained on the same examples."""

@@ -10,67 +10,67 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers.pytorch_utils import Conv1D
 
-from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights
-from star_al.models.lora import adaptable_modules
+from star_al.config import AdapterSpec, McDropoutSpec
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.backbone import Backbone
+from star_al.models.posterior import Score, Training
+from star_al.models.posterior.merging import merged
+from star_al.models.posterior.point import fit_point
+from star_al.models.train import step_count
 from star_al.rng import derive_seed
+from star_al.types import JsonObject
+
+
+class McDropout:
+    """Implements ``PostHoc``: training is ordinary, with dropout; the record keeps its rate."""
+
+    def __init__(self, spec: McDropoutSpec) -> None:
+        self._spec = spec
+
+    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """See ``Method.steps``."""
+        return step_count(n_examples, adapter)
+
+    def fit(self, training: Training, folder: Path) -> JsonObject:
+        """See ``Method.fit``."""
+        fit_point(training, folder)
+        return self.refine(training, folder)
+
+    def refine(self, training: Training, folder: Path) -> JsonObject:
+        """See ``PostHoc.refine``."""
+        return {"dropout": training.adapter.dropout}
+
+    def load(self, folder: Path, record: JsonObject) -> MaskedAdapter:
+        """See ``Method.load``."""
+        return MaskedAdapter(load_adapter(folder), float(str(record["dropout"])))
 
 
 @dataclass(frozen=True)
-class McDropout:
+class MaskedAdapter:
     """The posterior of one adapter; ``dropout`` is p, the share of features a sample leaves out."""
 
     weights: LoraWeights
     dropout: float
-    samples: int
+    shares_prefix: bool = True
 
     @contextmanager
-    def draw(self, model: Any, seed: int, sample: int | None) -> Iterator[None]:
-        """Merge one sample (null: no mask) into the layers of ``model``; put their own weights back after.
+    def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
+        """See ``Posterior.draw``; the mean is the adapter without a mask."""
 
-        Raises:
-            ModelError: the adapter's layers are not those of the model.
-        """
-        modules = adaptable_modules(model)
-        pristine: dict[str, Tensor] = {}
-        try:
-            for name in self.weights.a:
-                if name not in modules:
-                    raise ModelError(
-                        f"the adapter's layer {name} is not in the model. Give the model it was trained on."
-                    )
-                layer: Any = modules[name]
-                pristine[name] = layer.weight.data
-                layer.weight.data = self._merged(name, layer, self._mask(name, seed, sample))
-            yield
-        finally:
-            for name, weight in pristine.items():
-                modules[name].weight.data = weight
+        def factors(name: str) -> tuple[Tensor, Tensor]:
+            a, b = self.weights.a[name], self.weights.b[name] * self.weights.scale
+            if sample is None:
+                return b, a
+            kept = keep_mask(a.shape[1], self.dropout, name, seed, sample)
+            return b, a * (kept / (1 - self.dropout))
 
-    def _mask(self, name: str, seed: int, sample: int | None) -> Tensor | None:
-        """1/(1−p) for kept features and 0 for others, (d_in,)."""
-        if sample is None:
-            return None
-        return keep_mask(self.weights.a[name].shape[1], self.dropout, name, seed, sample) / (1 - self.dropout)
-
-    @torch.no_grad()
-    def _merged(self, name: str, layer: Any, mask: Tensor | None) -> Tensor:
-        weight: Tensor = layer.weight.data
-        a, b = self.weights.a[name], self.weights.b[name]
-        a, b = (a if mask is None else a * mask).to(weight.device), b.to(weight.device)
-        shape = (weight.shape[1], weight.shape[0]) if isinstance(layer, Conv1D) else tuple(weight.shape)
-        if (b.shape[0], a.shape[1]) != shape or a.shape[0] != b.shape[1]:
-            raise ModelError(
-                f"the adapter's layer {name} has another size. Give the model it was trained on."
-            )
-        delta = (a.T @ b.T if isinstance(layer, Conv1D) else b @ a) * self.weights.scale
-        return (weight.float() + delta).to(weight.dtype)
+        with merged(backbone.model, self.weights.a, factors):
+            yield score
 
 
 def keep_mask(d_in: int, p: float, name: str, seed: int, sample: int) -> Tensor:

@@ -1,0 +1,75 @@
+"""The adapter as trained: a posterior of one function, and the start of the methods that refine it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from star_al.config import AdapterSpec, MapSpec
+from star_al.models.adapter_file import LoraWeights, load_adapter, save_adapter
+from star_al.models.backbone import Backbone, quiet
+from star_al.models.posterior import Score, Training
+from star_al.models.posterior.merging import merged
+from star_al.models.train import Addition, step_count, train
+from star_al.types import JsonObject
+
+
+def fit_point(training: Training, folder: Path, addition: Addition | None = None) -> None:
+    """Train one adapter and write it into ``folder``.
+
+    Raises:
+        ModelError: training failed. StoreError: the folder cannot be written.
+    """
+    parent = None if training.parent is None else load_adapter(training.parent)
+    with quiet():
+        tensors, config = train(
+            training.backbone,
+            training.examples,
+            training.adapter,
+            seed=training.seed,
+            parent=parent,
+            advance=training.advance,
+            addition=addition,
+        )
+    save_adapter(folder, tensors, config, base=training.base, dropout=training.adapter.dropout)
+
+
+class Map:
+    """Implements ``PostHoc``: nothing is refined."""
+
+    def __init__(self, spec: MapSpec) -> None:
+        self._spec = spec
+
+    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """See ``Method.steps``."""
+        return step_count(n_examples, adapter)
+
+    def fit(self, training: Training, folder: Path) -> JsonObject:
+        """See ``Method.fit``."""
+        fit_point(training, folder)
+        return self.refine(training, folder)
+
+    def refine(self, training: Training, folder: Path) -> JsonObject:
+        """See ``PostHoc.refine``."""
+        return {}
+
+    def load(self, folder: Path, record: JsonObject) -> Point:
+        """See ``Method.load``."""
+        return Point(load_adapter(folder))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One adapter; every sample is the same."""
+
+    weights: LoraWeights
+    shares_prefix: bool = True
+
+    @contextmanager
+    def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
+        """See ``Posterior.draw``."""
+        a, b, scale = self.weights.a, self.weights.b, self.weights.scale
+        with merged(backbone.model, a, lambda name: (b[name] * scale, a[name])):
+            yield score
