@@ -80,8 +80,8 @@ def _optimise(
     advance: Advance,
     addition: Addition | None,
 ) -> None:
-    optimisers = [torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)]
-    optimisers += [] if addition is None else addition.attach(model)
+    adam = torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)
+    optimisers = [adam, *(() if addition is None else addition.attach(model))]
     groups = [group for optimiser in optimisers for group in optimiser.param_groups]
     rates = [group["lr"] for group in groups]
     parameters = [parameter for group in groups for parameter in group["params"]]
