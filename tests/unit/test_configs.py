@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from star_al.config import CampaignSpec, LabellingSpec, LabelSpec, LabelStudioSpec, OptionsPattern
+from star_al.config import (
+    CampaignSpec,
+    LabellingSpec,
+    LabelSpec,
+    LabelStudioSpec,
+    McDropoutSpec,
+    OptionsPattern,
+)
 from star_al.config_file import load_campaign
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.task import ClosedTask
@@ -56,7 +64,25 @@ def test_reference_names_every_setting() -> None:
     written = flatten(yaml.safe_load(REFERENCE.read_text(encoding="utf-8")))
     people = yaml.safe_load(PEOPLE.read_text(encoding="utf-8"))
     written |= flatten({name: people[name] for name in ("annotator", "labelling")})
+    for posterior in other_posteriors():
+        written |= flatten(posterior)
     assert sorted(written) == sorted(set(settings(CampaignSpec)))
+
+
+def other_posteriors() -> list[dict[str, Any]]:
+    """The posteriors that the reference shows in comments, to be put in the place of its own."""
+    lines = re.findall(r"(?m)^# (posterior: \{.*\})$", REFERENCE.read_text(encoding="utf-8"))
+    return [yaml.safe_load(line) for line in lines]
+
+
+def test_reference_shows_each_posterior_with_its_defaults() -> None:
+    campaign = yaml.safe_load(REFERENCE.read_text(encoding="utf-8"))
+    shown = [CampaignSpec.model_validate(campaign | posterior).posterior for posterior in other_posteriors()]
+    kinds = {type(campaign_posterior) for campaign_posterior in shown}
+    assert kinds == set(get_args(CampaignSpec.model_fields["posterior"].annotation)) - {McDropoutSpec}
+    for posterior, written in zip(shown, other_posteriors(), strict=True):
+        assert type(posterior).model_validate({"kind": posterior.kind}) == posterior
+        assert written["posterior"].keys() == type(posterior).model_fields.keys()
 
 
 def test_people_shows_the_defaults() -> None:
