@@ -38,6 +38,9 @@ _SCORE_COLUMNS = (
     ScoreTableRow.base_uncertainty,
     ScoreTableRow.adapted_uncertainty,
     ScoreTableRow.blended,
+    ScoreTableRow.aleatoric,
+    ScoreTableRow.epistemic,
+    ScoreTableRow.samples,
 )
 _BIN_COLUMNS = (
     CalibrationBinRow.low,

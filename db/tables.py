@@ -257,6 +257,9 @@ class ScoreTableRow(Base):
     base_uncertainty: Mapped[float | None]
     adapted_uncertainty: Mapped[float | None]
     blended: Mapped[float]
+    aleatoric: Mapped[float | None]  # with epistemic the entropy of the predictive mean, in nats
+    epistemic: Mapped[float | None]
+    samples: Mapped[int | None]  # of the posterior, that the item got
 
     __table_args__ = (_to_round(), _to_campaign_item(), CheckConstraint("rank >= 1", name="rank"))
 

@@ -22,6 +22,9 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=False)
 
 
+ADAPTIVE_SAMPLES = 16
+"""Posterior samples from which on it pays to draw fewer for some items."""
+
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -135,6 +138,7 @@ class ModelSpec(Spec):
     device: str = "auto"
     max_tokens: Annotated[int, Field(ge=16)] = 512  # prompt and text together; the text is cut to fit
     batch_tokens: Annotated[int, Field(ge=64)] = 4096  # padded tokens a scoring batch
+    trunk_cache_gb: Annotated[float, Field(ge=0)] = 4.0  # of disk, at most, for what adapter.layers lets be kept
 
 
 class AdapterSpec(Spec):
@@ -144,6 +148,7 @@ class AdapterSpec(Spec):
     alpha: Annotated[float, Field(gt=0)] = 16.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1  # on A's input, one mask a sequence
     target_modules: Literal["auto", "all-linear"] | tuple[str, ...] = "auto"
+    layers: Positive | None = None  # adapt the last so many blocks; those below are computed once a text
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     epochs: Positive = 4
     min_steps: Annotated[int, Field(ge=0)] = 0  # train longer when few labels make few steps
@@ -244,6 +249,8 @@ class AcquisitionSpec(Spec):
     batch_size: Positive = 25
     cold_start: Literal["random", "base_uncertainty"] = "random"  # round 0 without any label
     candidates: Positive | None = None  # score a random part of the pool each round; null: all of it
+    # Samples for every item; twice as many, and so on, only while its place in the batch is open. null: all
+    adaptive_samples: Annotated[int, Field(ge=2)] | None = None
 
 
 class OracleSpec(Spec):
@@ -385,6 +392,7 @@ class CampaignSpec(Spec):
             raise ValueError("data.options belongs to task.kind: multiple_choice")
         if self.acquisition.measure == "bald" and self.posterior.samples < 2:
             raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
+        self._require_samples_for_adaptive()
         by_dropout = isinstance(self.posterior, McDropoutSpec)
         if by_dropout and self.posterior.samples > 1 and self.adapter.dropout == 0.0:
             raise ValueError(
@@ -406,6 +414,24 @@ class CampaignSpec(Spec):
                 "evaluation.kind: test needs evaluation.label, the label column of the test file"
             )
         return self
+
+    def _require_samples_for_adaptive(self) -> None:
+        first, samples = self.acquisition.adaptive_samples, self.posterior.samples
+        if first is None:
+            return
+        if self.acquisition.measure == "bald":
+            raise ValueError(
+                "acquisition.adaptive_samples does not go with acquisition.measure: bald, which needs all samples"
+            )
+        if samples < ADAPTIVE_SAMPLES:
+            raise ValueError(
+                f"acquisition.adaptive_samples needs a posterior of at least {ADAPTIVE_SAMPLES} samples; "
+                f"this one has {samples}"
+            )
+        if first >= samples:
+            raise ValueError(
+                f"acquisition.adaptive_samples: {first} leaves none of {samples} samples for later"
+            )
 
     @property
     def gold_column(self) -> str | None:

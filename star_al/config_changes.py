@@ -12,6 +12,7 @@ FREE_TO_CHANGE = frozenset(
         "labelling",
         "model.device",
         "model.batch_tokens",
+        "model.trunk_cache_gb",
         "database",
         "artefacts",
         *(f"annotator.{name}" for name in LabelStudioSpec.model_fields if name != "kind"),

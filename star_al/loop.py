@@ -25,7 +25,7 @@ from star_al.evaluation import evaluate_round
 from star_al.exchange import StillOpenError, push_open, take_in_late, wait_for_answers, withdraw_buffer
 from star_al.fitting import fit_adapter, round_spec
 from star_al.parts import Parts
-from star_al.scoring import score_plan, score_pool
+from star_al.scoring import batch_sizes, score_plan, score_pool
 from star_al.selection import held_out_queries, select_batch
 from star_al.stopping import StopRules, StopView, agreement, decide
 from star_al.tally import tally_round
@@ -166,16 +166,16 @@ class Loop:
         if plan is None:
             return self._commit(replace(round_, state=RoundState.SCORED), "score", "not needed", watch)
         with self.parts.artefacts.work(f"scores-{self.campaign_id}-{round_.index}") as folder:
-            shards = score_pool(self.parts, plan, self._adapter_folder(round_), folder)
-            sha256 = scorefile.concatenate(shards, self.parts.artefacts.scores)
+            scored = score_pool(self.parts, plan, self._adapter_folder(round_), folder)
+            sha256 = scorefile.concatenate(scored.stages, self.parts.artefacts.scores)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
-            return self._commit(round_, "score", f"scored {len(plan.item_ids)} items", watch)
+            return self._commit(round_, "score", scored.in_words(plan), watch)
 
     def select(self, round_: Round) -> Round:
         """Blend, choose the batch, and note for each item why."""
         watch = _Watch()
         spec = round_spec(round_)
-        size, buffer = self._sizes(round_)
+        size, buffer = batch_sizes(round_, spec)
         selection = select_batch(self.parts, round_, spec, self._score_file(round_), size, buffer)
         asked = sum(not query.buffer for query in selection.queries)
         round_ = replace(
@@ -347,15 +347,6 @@ class Loop:
         """Every human label of the campaign but those of a test file."""
         roles = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
         return sum(len(self.store.labels(self.campaign_id, role)) for role in roles)
-
-    def _sizes(self, round_: Round) -> tuple[int, int]:
-        """Batch and buffer as configured, cut to what the label budget leaves."""
-        spec = round_spec(round_)
-        size, buffer = spec.acquisition.batch_size, spec.labelling.buffer
-        if spec.stopping.max_labels is None:
-            return size, buffer
-        left = spec.stopping.max_labels - round_.labels_bought
-        return min(size, left), min(buffer, max(left - size, 0))
 
     def _asked_at(self, step: str, round_index: int | None) -> datetime:
         """When a step asked its queries, by the log; now, if it had nothing to ask."""

@@ -105,13 +105,13 @@ class Learner(Protocol):
         """
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, samples: int | None, seed: int, advance: Advance
+        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
     ) -> Predictions:
         """Posterior predictions with the adapter in ``folder``, in the order of ``items``.
 
-        ``folder`` null means the base model (K = 1). ``samples`` null means the posterior's configured
-        number; 1 the posterior mean or mode. Sample k depends on ``seed`` and k alone, so calls with other
-        items share their function samples. ``advance`` counts items.
+        ``folder`` null means the base model (K = 1). ``draws`` are the numbers k of the samples; null means
+        the posterior's mean or mode (K = 1). Sample k depends on ``seed`` and k alone, so calls with other
+        items or other draws share their function samples. ``advance`` counts items.
 
         Raises:
             ModelError: the adapter is damaged or the predictions are not finite.

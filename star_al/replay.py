@@ -84,5 +84,5 @@ def _score(parts: Parts, round_: Round, adapter_folder: Path | None, scratch: Pa
     plan = score_plan(parts, round_, round_spec(round_))
     if plan is None:
         return None
-    shards = score_pool(parts, plan, adapter_folder, scratch)
-    return scratch / f"{scorefile.concatenate(shards, scratch)}.parquet"
+    scored = score_pool(parts, plan, adapter_folder, scratch)
+    return scratch / f"{scorefile.concatenate(scored.stages, scratch)}.parquet"

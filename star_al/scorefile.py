@@ -1,7 +1,7 @@
 """Full scores of a round as Parquet: predictions and uncertainties of every candidate.
 
-Columns: ``item_id``; ``log_probs``, a float32 list of K·C values, sample by sample, −inf kept;
-``base_uncertainty`` and ``adapted_uncertainty``, float64, only where they were computed. K and C are in the
+Columns: ``item_id``; ``log_probs``, a float32 list of K·C values, sample by sample, −inf kept, NaN for
+samples that the item did not get; and those of ``Scores``, only where they were computed. K and C are in the
 file's metadata. Files are written aside and renamed, and their pages carry checksums.
 """
 
@@ -12,13 +12,14 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from star_al.errors import StoreError
-from star_al.types import Categorical, FloatArray
+from star_al.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,29 +29,41 @@ GROUP_BYTES = 8 << 20
 """Log-probabilities in one row group, which is what reading and merging hold in memory."""
 
 
+_Float32Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+class Scores(NamedTuple):
+    """What predictions come down to, each of shape (N,) and named as its column; null: not computed.
+
+    Uncertainties are as their measure gives them; ``aleatoric`` and ``epistemic`` split the entropy of the
+    adapted model's predictive mean, in nats; ``samples`` counts those that the item got.
+    """
+
+    base_uncertainty: FloatArray | None = None
+    adapted_uncertainty: FloatArray | None = None
+    aleatoric: FloatArray | None = None
+    epistemic: FloatArray | None = None
+    samples: IntArray | None = None
+
+
 class _Page(NamedTuple):
     """Rows of a score file."""
 
     item_ids: tuple[str, ...]
-    log_probs_N_K_C: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-    base_N: FloatArray | None
-    adapted_N: FloatArray | None
+    log_probs_N_K_C: _Float32Array
+    scores: Scores
 
 
 def write_shard(
-    path: Path,
-    item_ids: Sequence[str],
-    log_probs_N_K_C: FloatArray,
-    base_N: FloatArray | None = None,
-    adapted_N: FloatArray | None = None,
+    path: Path, item_ids: Sequence[str], log_probs_N_K_C: FloatArray, scores: Scores | None = None
 ) -> None:
-    """Write one shard. Log-probabilities are natural logs, uncertainties as their measure gives them.
+    """Write one shard; log-probabilities are natural logs.
 
     Raises:
         ValueError: lengths differ. StoreError: the file cannot be written.
     """
-    page = _Page(tuple(item_ids), log_probs_N_K_C.astype(np.float32), base_N, adapted_N)
-    lengths = {len(part) for part in page if part is not None}
+    page = _Page(tuple(item_ids), log_probs_N_K_C.astype(np.float32), scores or Scores())
+    lengths = {len(part) for part in (*page[:2], *page.scores) if part is not None}
     if log_probs_N_K_C.ndim != 3 or len(lengths) != 1:
         raise ValueError(
             f"a shard needs (N, K, C) log-probabilities and equal lengths, got {sorted(lengths)}"
@@ -58,23 +71,29 @@ def write_shard(
     _write_aside(path, lambda aside: _write(aside, [page], *log_probs_N_K_C.shape[1:]))
 
 
-def concatenate(shards: Sequence[Path], folder: Path) -> str:
-    """Merge shards, in order, into ``folder/<sha256>.parquet``; the hash.
+def concatenate(stages: Sequence[Sequence[Path]], folder: Path) -> str:
+    """Merge the shards of the first stage, in order, into ``folder/<sha256>.parquet``; the hash.
 
-    The bytes depend on the rows alone, not on how they were cut into shards. Rows of shards with fewer
-    labels are padded with −inf. Memory is bounded by ``GROUP_BYTES``.
+    Shards of later stages hold some of the same items again, in the same order and with further samples,
+    and take their places. The bytes depend on the rows alone, not on how they were cut into shards. Rows
+    with fewer labels are padded with −inf, those with fewer samples with NaN. Memory is bounded by
+    ``GROUP_BYTES``.
 
     Raises:
         StoreError: there are no shards, they do not fit together, or a file cannot be read or written.
     """
-    shapes = [_shape(shard) for shard in shards]
-    if not shapes or len({shape[0] for shape in shapes}) != 1:
-        raise StoreError(f"{folder}: {len(shapes)} score files cannot be merged; score the round again.")
-    samples, labels = shapes[0][0], max(shape[1] for shape in shapes)
+    shapes = [{_shape(shard) for shard in shards} for shards in stages]
+    if not stages or any(len({samples for samples, _ in shape}) != 1 for shape in shapes):
+        n = sum(map(len, stages))
+        raise StoreError(f"{folder}: {n} score files cannot be merged; score the round again.")
+    samples, labels = (max(each) for each in zip(*set().union(*shapes), strict=True))
     name = f"{uuid.uuid4().hex}.parquet"
 
     def merge(aside: Path) -> None:
-        _write(aside, _regroup(shards, samples, labels), samples, labels)
+        pages = _padded(stages[0], samples, labels)
+        for shards in stages[1:]:
+            pages = _overlay(pages, _padded(shards, samples, labels), folder)
+        _write(aside, _regroup(pages, folder, samples, labels), samples, labels)
 
     _write_aside(folder / name, merge)
     with _translated(folder / name):
@@ -96,8 +115,8 @@ def is_whole(path: Path, item_ids: Sequence[str] | None = None) -> bool:
     return item_ids is None or found == list(item_ids)
 
 
-def read_uncertainties(path: Path) -> tuple[tuple[str, ...], FloatArray | None, FloatArray | None]:
-    """Item ids with base and adapted uncertainty (N,), null where the file has none.
+def read_scores(path: Path) -> tuple[tuple[str, ...], Scores]:
+    """Item ids with their scores.
 
     Raises:
         StoreError: the file cannot be read.
@@ -105,41 +124,39 @@ def read_uncertainties(path: Path) -> tuple[tuple[str, ...], FloatArray | None, 
     with _open(path) as file:
         columns = [name for name in file.schema_arrow.names if name != "log_probs"]
         table = file.read(columns=columns)
-        return (
-            tuple(table["item_id"].to_pylist()),
-            _column(table, "base_uncertainty"),
-            _column(table, "adapted_uncertainty"),
-        )
+        return tuple(table["item_id"].to_pylist()), _scores(table)
 
 
-def read_predictions(path: Path, item_ids: Sequence[str]) -> Categorical:
-    """Predictions of some items, in the order of ``item_ids``.
+def read_predictions(paths: Sequence[Path], item_ids: Sequence[str]) -> FloatArray:
+    """Log-probabilities (N, K, C) of some items of the files, in the order of ``item_ids``.
+
+    Labels that an item does not have are −inf, samples that it did not get NaN.
 
     Raises:
-        StoreError: the file cannot be read, or an item is not in it.
+        StoreError: a file cannot be read, or an item is in none.
     """
-    samples, labels = _shape(path)
+    samples, labels = (max(each) for each in zip(*map(_shape, paths), strict=True))
     log_probs_N_K_C = np.full((len(item_ids), samples, labels), np.nan)
     position = {item_id: index for index, item_id in enumerate(item_ids)}
-    for page in _pages(path):
+    for page in _padded(paths, samples, labels):
         rows = [row for row, item_id in enumerate(page.item_ids) if item_id in position]
         log_probs_N_K_C[[position[page.item_ids[row]] for row in rows]] = page.log_probs_N_K_C[rows]
-    missing = np.isnan(log_probs_N_K_C).any(axis=(1, 2))
-    if missing.any():
+    missing_N = np.isnan(log_probs_N_K_C[:, 0]).any(axis=1)
+    if missing_N.any():
         raise StoreError(
-            f"{path}: has no scores of item {item_ids[int(missing.argmax())]}. Score the round again."
+            f"{paths[0]}: has no scores of item {item_ids[int(missing_N.argmax())]}. Score the round again."
         )
-    return Categorical(tuple(item_ids), log_probs_N_K_C)
+    return log_probs_N_K_C
 
 
-def iter_predictions(path: Path) -> Iterator[Categorical]:
-    """All predictions in the file's order, a row group at a time.
+def iter_predictions(path: Path) -> Iterator[tuple[tuple[str, ...], FloatArray]]:
+    """All item ids and log-probabilities in the file's order, a row group at a time.
 
     Raises:
         StoreError: the file cannot be read.
     """
     for page in _pages(path):
-        yield Categorical(page.item_ids, page.log_probs_N_K_C.astype(np.float64))
+        yield page.item_ids, page.log_probs_N_K_C.astype(np.float64)
 
 
 # -- reading -------------------------------------------------------------------------------------------
@@ -179,16 +196,14 @@ def _pages(path: Path) -> Iterator[_Page]:
             yield _Page(
                 tuple(table["item_id"].to_pylist()),
                 flat.reshape(len(table), samples, labels),
-                _column(table, "base_uncertainty"),
-                _column(table, "adapted_uncertainty"),
+                _scores(table),
             )
 
 
-def _column(table: pa.Table, name: str) -> FloatArray | None:
-    if name not in table.column_names:
-        return None
-    values: FloatArray = table[name].to_numpy()
-    return values
+def _scores(table: pa.Table) -> Scores:
+    return Scores(
+        **{name: table[name].to_numpy().copy() for name in Scores._fields if name in table.column_names}
+    )
 
 
 # -- writing -------------------------------------------------------------------------------------------
@@ -216,59 +231,82 @@ def _table(page: _Page, samples: int, labels: int) -> pa.Table:
         "item_id": pa.array(page.item_ids, pa.string()),
         "log_probs": pa.FixedSizeListArray.from_arrays(flat, samples * labels),
     }
-    if page.base_N is not None:
-        columns["base_uncertainty"] = pa.array(page.base_N, pa.float64())
-    if page.adapted_N is not None:
-        columns["adapted_uncertainty"] = pa.array(page.adapted_N, pa.float64())
+    for name, values_N in page.scores._asdict().items():
+        if values_N is not None:
+            columns[name] = pa.array(values_N, pa.int64() if name == "samples" else pa.float64())
     return pa.table(columns, metadata={"samples": str(samples), "labels": str(labels)})
 
 
-def _regroup(shards: Sequence[Path], samples: int, labels: int) -> Iterator[_Page]:
-    """The rows of all shards in pages of one fixed size."""
-    size = max(1, GROUP_BYTES // (4 * samples * labels))
-    held: _Page | None = None
+def _padded(shards: Sequence[Path], samples: int, labels: int) -> Iterator[_Page]:
+    """The row groups of all shards, filled up to one width."""
     for shard in shards:
         for page in _pages(shard):
-            page = page._replace(log_probs_N_K_C=_pad(page.log_probs_N_K_C, labels))
-            held = page if held is None else _join(shard, held, page)
-            while len(held.item_ids) >= size:
-                yield _cut(held, slice(0, size))
-                held = _cut(held, slice(size, None))
+            _, k, c = page.log_probs_N_K_C.shape
+            wide = np.pad(page.log_probs_N_K_C, ((0, 0), (0, 0), (0, labels - c)), constant_values=-np.inf)
+            wide = np.pad(wide, ((0, 0), (0, samples - k), (0, 0)), constant_values=np.nan)
+            yield page._replace(log_probs_N_K_C=wide)
+
+
+def _overlay(older: Iterator[_Page], newer: Iterator[_Page], folder: Path) -> Iterator[_Page]:
+    """``older`` with the rows of ``newer``, which are of some of its items in their order, in their places."""
+    waiting = next(newer, None)
+    for page in older:
+        place = {item_id: row for row, item_id in enumerate(page.item_ids)}
+        while waiting is not None:
+            rows = [place[item_id] for item_id in takewhile(place.__contains__, waiting.item_ids)]
+            _put(page, rows, _cut(waiting, slice(0, len(rows))), folder)
+            waiting = _cut(waiting, slice(len(rows), None))
+            if waiting.item_ids:
+                break
+            waiting = next(newer, None)
+        yield page
+    if waiting is not None:
+        raise StoreError(f"{folder}: score files do not fit together. Score the round again.")
+
+
+def _put(page: _Page, rows: Sequence[int], newer: _Page, folder: Path) -> None:
+    """Write ``newer`` over these rows of ``page``, in place."""
+    _require_same_columns(page, newer, folder)
+    page.log_probs_N_K_C[rows] = newer.log_probs_N_K_C
+    for old_N, new_N in zip(page.scores, newer.scores, strict=True):
+        if old_N is not None and new_N is not None:
+            np.put(old_N, rows, new_N)
+
+
+def _regroup(pages: Iterator[_Page], folder: Path, samples: int, labels: int) -> Iterator[_Page]:
+    """The same rows in pages of one fixed size."""
+    size = max(1, GROUP_BYTES // (4 * samples * labels))
+    held: _Page | None = None
+    for page in pages:
+        held = page if held is None else _join(held, page, folder)
+        while len(held.item_ids) >= size:
+            yield _cut(held, slice(0, size))
+            held = _cut(held, slice(size, None))
     if held is not None and held.item_ids:
         yield held
 
 
-def _join(shard: Path, left: _Page, right: _Page) -> _Page:
-    def both(left_N: FloatArray | None, right_N: FloatArray | None) -> FloatArray | None:
-        if left_N is None and right_N is None:
-            return None
-        if left_N is None or right_N is None:
-            raise StoreError(f"{shard}: has other columns than the scores before it. Score the round again.")
-        return np.concatenate([left_N, right_N])
-
+def _join(left: _Page, right: _Page, folder: Path) -> _Page:
+    _require_same_columns(left, right, folder)
+    columns = [
+        None if above_N is None or below_N is None else np.concatenate([above_N, below_N])
+        for above_N, below_N in zip(left.scores, right.scores, strict=True)
+    ]
     return _Page(
         left.item_ids + right.item_ids,
         np.concatenate([left.log_probs_N_K_C, right.log_probs_N_K_C]),
-        both(left.base_N, right.base_N),
-        both(left.adapted_N, right.adapted_N),
+        Scores._make(columns),
     )
+
+
+def _require_same_columns(one: _Page, other: _Page, folder: Path) -> None:
+    if [column is None for column in one.scores] != [column is None for column in other.scores]:
+        raise StoreError(f"{folder}: score files with different columns. Score the round again.")
 
 
 def _cut(page: _Page, rows: slice) -> _Page:
-    base_N, adapted_N = page.base_N, page.adapted_N
-    return _Page(
-        page.item_ids[rows],
-        page.log_probs_N_K_C[rows],
-        None if base_N is None else base_N[rows],
-        None if adapted_N is None else adapted_N[rows],
-    )
-
-
-def _pad(
-    log_probs_N_K_C: np.ndarray[tuple[int, ...], np.dtype[np.float32]], labels: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    missing = labels - log_probs_N_K_C.shape[2]
-    return np.pad(log_probs_N_K_C, ((0, 0), (0, 0), (0, missing)), constant_values=-np.inf)
+    columns = [None if column is None else column[rows] for column in page.scores]
+    return _Page(page.item_ids[rows], page.log_probs_N_K_C[rows], Scores._make(columns))
 
 
 def _write_aside(path: Path, write: Callable[[Path], None]) -> None:

@@ -1,69 +1,147 @@
 """Score a pool: base and adapted uncertainty of every candidate, in bounded memory, resumable.
 
-The pool is cut into shards of sorted ids; each shard is one call of the learner and one file. A shard's
-file name is a hash of all it depends on, so a restarted round picks up the shards that are whole.
+The pool is cut into shards of sorted ids; each shard is one call of the learner and one file. With adaptive
+sampling further stages follow, whose shards hold only items that are still undecided, with all the samples
+they have by then. A shard's file name is a hash of all it depends on, and what a stage scores follows from
+the files of the one before, so a restarted round picks up the shards that are whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from star_al import rng, scorefile
-from star_al.acquire.measures import MEASURES, predictive_entropy
+from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages, undecided
+from star_al.acquire.blend import blend_weight
+from star_al.acquire.measures import MEASURES, Measure, entropy_split, predictive_entropy
+from star_al.acquire.select import power_noise
 from star_al.calibration import contextual_calibration
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
 from star_al.ports import Advance
-from star_al.types import BasePrediction, FloatArray, Round
+from star_al.scorefile import Scores
+from star_al.types import BasePrediction, FloatArray, IntArray, Round
 
 SHARD_ITEMS = 2048
 """Items a shard: small enough for memory and restarts, large enough that merging weights costs nothing."""
 
 
 @dataclass(frozen=True)
+class Adaptive:
+    """Samples that every candidate gets, and how the batch is chosen for which some get more."""
+
+    first: int
+    choice: Choice
+
+
+@dataclass(frozen=True)
 class ScorePlan:
     """All that a round's scores depend on, besides the model.
 
-    ``adapter`` null: the base model ranks alone (cold start by base uncertainty). ``with_base`` false: the
-    blend is off and base uncertainties are not needed.
+    ``adapter`` null: the base model ranks alone (cold start by base uncertainty). ``draws`` null: by the
+    posterior's mean alone. ``with_base`` false: the blend is off and base uncertainties are not needed.
     """
 
     item_ids: tuple[str, ...]
     adapter: str | None
     seed: int
-    samples: int | None
+    draws: range | None
     measure: str
     with_base: bool
+    adaptive: Adaptive | None = None
 
-    def shards(self) -> Iterator[tuple[str, ...]]:
-        """The candidates in order, ``SHARD_ITEMS`` at a time."""
-        for start in range(0, len(self.item_ids), SHARD_ITEMS):
-            yield self.item_ids[start : start + SHARD_ITEMS]
+    def stages(self) -> list[range | None]:
+        """The samples to draw, stage by stage."""
+        if self.adaptive is None or self.draws is None:
+            return [self.draws]
+        return list(sample_stages(self.adaptive.first, len(self.draws)))
 
-    def key(self, shard: Sequence[str], base_key: str) -> str:
+    def key(self, shard: Sequence[str], draws: range | None, base_key: str) -> str:
         """A hash that names a shard's file."""
-        inputs = [base_key, self.adapter, self.seed, self.samples, self.measure, self.with_base, list(shard)]
+        samples = None if draws is None else [draws.start, draws.stop]
+        inputs = [base_key, self.adapter, self.seed, samples, self.measure, self.with_base, list(shard)]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
+
+
+class Shard(NamedTuple):
+    """Some items in order, and the file of their scores."""
+
+    item_ids: tuple[str, ...]
+    path: Path
+
+
+@dataclass(frozen=True)
+class ScoredPool:
+    """Score files by stage, for ``scorefile.concatenate``; ``passes`` counts items times their samples."""
+
+    stages: list[list[Path]]
+    passes: int
+
+    def in_words(self, plan: ScorePlan) -> str:
+        """What was scored, and what adaptive sampling left to do."""
+        text = f"scored {len(plan.item_ids)} items"
+        if plan.adaptive is None or plan.draws is None or not plan.item_ids:
+            return text
+        return f"{text} with {self.passes / (len(plan.item_ids) * len(plan.draws)):.0%} of the passes"
 
 
 def score_plan(parts: Parts, round_: Round, spec: CampaignSpec) -> ScorePlan | None:
     """What to score in a round; null when the cold start draws at random and nothing needs a score."""
     if round_.adapter_sha256 is None and spec.acquisition.cold_start == "random":
         return None
+    item_ids = candidates(parts, round_.index, spec)
     return ScorePlan(
-        item_ids=candidates(parts, round_.index, spec),
+        item_ids=item_ids,
         adapter=round_.adapter_sha256,
         seed=rng.derive_seed(parts.campaign.seed, round_.index, "posterior"),
-        samples=spec.posterior.samples if round_.adapter_sha256 else None,
+        draws=all_draws(spec) if round_.adapter_sha256 else None,
         measure=spec.acquisition.measure,
         with_base=round_.adapter_sha256 is None or spec.acquisition.blend.kind != "off",
+        adaptive=_adaptive(parts, round_, spec, len(item_ids)) if round_.adapter_sha256 else None,
     )
+
+
+def _adaptive(parts: Parts, round_: Round, spec: CampaignSpec, n: int) -> Adaptive | None:
+    first, batch = spec.acquisition.adaptive_samples, spec.acquisition.batch
+    if first is None:
+        return None
+    size, buffer = batch_sizes(round_, spec)
+    noise_N = None
+    if batch.kind == "power":
+        noise_N = power_noise(n, batch.beta, rng.generator(parts.campaign.seed, round_.index, "select"))
+    weight = adapted_weight(parts, round_, spec)
+    return Adaptive(first, Choice((size, size + buffer), weight, spec.acquisition.blend.normalise, noise_N))
+
+
+def batch_sizes(round_: Round, spec: CampaignSpec) -> tuple[int, int]:
+    """Batch and buffer as configured, cut to what the label budget leaves."""
+    size, buffer = spec.acquisition.batch_size, spec.labelling.buffer
+    if spec.stopping.max_labels is None:
+        return size, buffer
+    left = spec.stopping.max_labels - round_.labels_bought
+    return min(size, left), min(buffer, max(left - size, 0))
+
+
+def adapted_weight(parts: Parts, round_: Round, spec: CampaignSpec) -> float | None:
+    """λ_t of the round, see ``blend_weight``; t counts the rounds up to this one that trained an adapter."""
+    settings, trained = spec.acquisition.blend, 0
+    if round_.adapter_sha256 is not None:
+        earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
+        trained = 1 + sum(each.adapter_sha256 is not None for each in earlier)
+    return blend_weight(settings.kind, trained, settings.weight)
+
+
+def all_draws(spec: CampaignSpec) -> range | None:
+    """The samples that a posterior is averaged over; null: its mean or mode alone."""
+    samples = spec.posterior.samples
+    return range(samples) if samples > 1 else None
 
 
 def candidates(parts: Parts, round_index: int, spec: CampaignSpec) -> tuple[str, ...]:
@@ -77,47 +155,134 @@ def candidates(parts: Parts, round_index: int, spec: CampaignSpec) -> tuple[str,
     )
 
 
-def score_pool(parts: Parts, plan: ScorePlan, adapter_folder: Path | None, folder: Path) -> list[Path]:
-    """Write one score file a shard into ``folder``, leaving whole ones alone; their paths in order.
+def score_pool(parts: Parts, plan: ScorePlan, adapter_folder: Path | None, folder: Path) -> ScoredPool:
+    """Write score files into ``folder``, leaving whole ones alone.
 
     ``adapter_folder`` holds the adapter that the plan names.
 
     Raises:
         ModelError: the model fails. StoreError: a file cannot be written.
     """
-    paths = []
-    with parts.progress.task("Scoring the pool", len(plan.item_ids)) as advance:
-        for shard in plan.shards():
-            path = folder / f"{plan.key(shard, parts.learner.base_key)}.parquet"
-            if scorefile.is_whole(path, shard):
-                advance(len(shard))
-            else:
-                _score_shard(parts, plan, shard, adapter_folder, path, advance)
-            paths.append(path)
-    return paths
+    scorer = _Scorer(parts, plan, adapter_folder, folder)
+    first, *further = plan.stages()
+    stages = [scorer.score(plan.item_ids, first, [])]
+    passes = len(plan.item_ids) * (1 if first is None else len(first))
+    if plan.adaptive is not None:
+        known = _Known(plan, MEASURES[plan.measure], parts.task.is_multiple_choice)
+        for draws in further:
+            known.add(stages[-1])
+            item_ids = known.undecided(plan.adaptive.choice)
+            if draws is None or not item_ids:
+                break
+            stages.append(scorer.score(item_ids, draws, stages[-1]))
+            passes += len(item_ids) * len(draws)
+    return ScoredPool([[shard.path for shard in stage] for stage in stages], passes)
 
 
-def _score_shard(
-    parts: Parts,
-    plan: ScorePlan,
-    shard: tuple[str, ...],
-    adapter_folder: Path | None,
-    path: Path,
-    advance: Advance,
-) -> None:
-    base_N = base_entropies(parts, shard) if plan.with_base else None
-    if adapter_folder is None:
-        log_probs_N_K_C = base_log_probs(parts, shard)[:, None, :]
-        adapted_N = None
-        advance(len(shard))
-    else:
-        items = parts.store.items(parts.campaign.campaign_id, shard)
-        predictions = parts.learner.predict(
-            adapter_folder, items, samples=plan.samples, seed=plan.seed, advance=advance
+@dataclass(frozen=True)
+class _Scorer:
+    """Scores shard after shard of one plan."""
+
+    parts: Parts
+    plan: ScorePlan
+    adapter_folder: Path | None
+    folder: Path
+
+    def score(self, item_ids: Sequence[str], draws: range | None, earlier: Sequence[Shard]) -> list[Shard]:
+        """The shards of a stage, from those of the one before, which hold the samples before ``draws``."""
+        what = f"More samples of {len(item_ids)} undecided items" if earlier else "Scoring the pool"
+        shards = []
+        with self.parts.progress.task(what, len(item_ids)) as advance:
+            for start in range(0, len(item_ids), SHARD_ITEMS):
+                ids = tuple(item_ids[start : start + SHARD_ITEMS])
+                key = self.plan.key(ids, draws, self.parts.learner.base_key)
+                shards.append(Shard(ids, self.folder / f"{key}.parquet"))
+                if scorefile.is_whole(shards[-1].path, ids):
+                    advance(len(ids))
+                else:
+                    self._write(shards[-1], draws, earlier, advance)
+        return shards
+
+    def _write(self, shard: Shard, draws: range | None, earlier: Sequence[Shard], advance: Advance) -> None:
+        base_N = base_entropies(self.parts, shard.item_ids) if self.plan.with_base else None
+        if self.adapter_folder is None:
+            log_probs_N_K_C = base_log_probs(self.parts, shard.item_ids)[:, None, :]
+            advance(len(shard.item_ids))
+            scorefile.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
+            return
+        items = self.parts.store.items(self.parts.campaign.campaign_id, shard.item_ids)
+        predictions = self.parts.learner.predict(
+            self.adapter_folder, items, draws=draws, seed=self.plan.seed, advance=advance
         )
-        log_probs_N_K_C = predictions.log_probs_N_K_C
-        adapted_N = MEASURES[plan.measure](log_probs_N_K_C, per_option=parts.task.is_multiple_choice)
-    scorefile.write_shard(path, shard, log_probs_N_K_C, base_N, adapted_N)
+        log_probs_N_K_C = _after(earlier, shard.item_ids, predictions.log_probs_N_K_C)
+        scorefile.write_shard(
+            shard.path, shard.item_ids, log_probs_N_K_C, self._scores(base_N, log_probs_N_K_C)
+        )
+
+    def _scores(self, base_N: FloatArray | None, log_probs_N_K_C: FloatArray) -> Scores:
+        n, samples, _ = log_probs_N_K_C.shape
+        per_option = self.parts.task.is_multiple_choice
+        aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C) if samples > 1 else (None, None)
+        return Scores(
+            base_uncertainty=base_N,
+            adapted_uncertainty=MEASURES[self.plan.measure](log_probs_N_K_C, per_option=per_option),
+            aleatoric=aleatoric_N,
+            epistemic=epistemic_N,
+            samples=np.full(n, samples),
+        )
+
+
+def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: FloatArray) -> FloatArray:
+    """The samples of these items in earlier shards, then the new ones; with the precision of a score file.
+
+    A score must not depend on which of its samples have been in a file.
+    """
+    log_probs_N_K_C = log_probs_N_K_C.astype(np.float32).astype(np.float64)
+    first, last = item_ids[0], item_ids[-1]
+    paths = [path for ids, path in earlier if ids[0] <= last and first <= ids[-1]]
+    if not paths:
+        return log_probs_N_K_C
+    before_N_K_C = scorefile.read_predictions(paths, item_ids)
+    width = max(before_N_K_C.shape[2], log_probs_N_K_C.shape[2])
+    both = [
+        np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-np.inf)
+        for part in (before_N_K_C, log_probs_N_K_C)
+    ]
+    return np.concatenate(both, axis=1)
+
+
+class _Known:
+    """What the candidates' samples so far say of their scores: four numbers an item."""
+
+    def __init__(self, plan: ScorePlan, measure: Measure, per_option: bool) -> None:
+        self._plan, self._measure, self._per_option = plan, measure, per_option
+        n = len(plan.item_ids)
+        self._low_N, self._score_N, self._high_N = np.zeros((3, n))
+        self._base_N = np.zeros(n) if plan.with_base else None
+        self._positions_M: IntArray = np.arange(n)  # of the items that are still open
+
+    def add(self, stage: Sequence[Shard]) -> None:
+        """Take in the shards of the undecided items."""
+        start = 0
+        for shard in stage:
+            rows = self._positions_M[start : start + len(shard.item_ids)]
+            start += len(rows)
+            log_probs_N_K_C = scorefile.read_predictions([shard.path], shard.item_ids)
+            total = len(self._plan.draws or ())
+            bounds = intervals(log_probs_N_K_C, self._measure, total, per_option=self._per_option)
+            self._low_N[rows], self._score_N[rows], self._high_N[rows] = (
+                bounds.low_N,
+                bounds.score_N,
+                bounds.high_N,
+            )
+            if self._base_N is not None:
+                self._base_N[rows] = scorefile.read_scores(shard.path)[1].base_uncertainty
+
+    def undecided(self, choice: Choice) -> list[str]:
+        """Ids of the items that need more samples, in order."""
+        bounds = Intervals(self._low_N, self._score_N, self._high_N)
+        self._positions_M = undecided(bounds, self._base_N, choice, self._positions_M)
+        return [self._plan.item_ids[position] for position in self._positions_M]
 
 
 def base_entropies(parts: Parts, item_ids: Sequence[str]) -> FloatArray:

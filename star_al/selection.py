@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from star_al import rng, scorefile
-from star_al.acquire.blend import blend, blend_weight
-from star_al.acquire.measures import predictive_mean_log
+from star_al.acquire.blend import blend
+from star_al.acquire.measures import own_mean_log
 from star_al.acquire.select import power_sample, random_order, rank_order, top_k
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
 from star_al.queries import query_id
-from star_al.scoring import candidates
+from star_al.scorefile import Scores
+from star_al.scoring import adapted_weight, candidates
 from star_al.types import (
     FloatArray,
     Histogram,
@@ -48,10 +50,14 @@ class Selection:
 @dataclass(frozen=True)
 class _Scores:
     item_ids: tuple[str, ...]
-    base_N: FloatArray | None
-    adapted_N: FloatArray | None
+    columns: Scores
     blended_N: FloatArray
     weight: float | None
+
+    def of(self, position: int) -> dict[str, Any]:
+        """One item's scores by name, null where they were not computed."""
+        columns = self.columns._asdict().items()
+        return {name: None if column is None else column[position].item() for name, column in columns}
 
 
 def select_batch(
@@ -109,19 +115,11 @@ def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int, bu
 
 
 def _read_scores(parts: Parts, score_file: Path, round_: Round, spec: CampaignSpec) -> _Scores:
-    item_ids, base_N, adapted_N = scorefile.read_uncertainties(score_file)
-    settings = spec.acquisition.blend
-    weight = blend_weight(settings.kind, _trained_rounds(parts, round_), settings.weight)
-    blended_N = blend(adapted_N, base_N, weight, settings.normalise)
-    return _Scores(item_ids, base_N, adapted_N, blended_N, weight)
-
-
-def _trained_rounds(parts: Parts, round_: Round) -> int:
-    """How many rounds up to this one have trained an adapter; 0 when this one has none."""
-    if round_.adapter_sha256 is None:
-        return 0
-    earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
-    return 1 + sum(round_.adapter_sha256 is not None for round_ in earlier)
+    item_ids, columns = scorefile.read_scores(score_file)
+    weight = adapted_weight(parts, round_, spec)
+    method = spec.acquisition.blend.normalise
+    blended_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, weight, method)
+    return _Scores(item_ids, columns, blended_N, weight)
 
 
 def _choose(parts: Parts, round_: Round, spec: CampaignSpec, scores: _Scores, size: int) -> tuple[str, ...]:
@@ -144,8 +142,8 @@ def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) ->
 
 def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tuple[JsonValue, float]]:
     """The model's label for each item, and its probability."""
-    predictions = scorefile.read_predictions(score_file, [item.item_id for item in items])
-    probs_N_C = np.exp(predictive_mean_log(predictions.log_probs_N_K_C))
+    log_probs_N_K_C = scorefile.read_predictions([score_file], [item.item_id for item in items])
+    probs_N_C = np.exp(own_mean_log(log_probs_N_K_C))
     return [
         (parts.task.value(item, int(probs_C.argmax())), float(probs_C.max()))
         for item, probs_C in zip(items, probs_N_C, strict=True)
@@ -155,8 +153,8 @@ def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tupl
 def _reason(
     scores: _Scores, position: int, rank: int, spec: CampaignSpec, guess: tuple[JsonValue, float]
 ) -> Reason:
-    base = None if scores.base_N is None else float(scores.base_N[position])
-    adapted = None if scores.adapted_N is None else float(scores.adapted_N[position])
+    known = scores.of(position)
+    adapted, base = known["adapted_uncertainty"], known["base_uncertainty"]
     blended = float(scores.blended_N[position])
     terms = [] if adapted is None else [f"adapted {spec.acquisition.measure} {adapted:.3f}"]
     terms += [] if base is None else [f"base entropy {base:.3f}"]
@@ -164,17 +162,24 @@ def _reason(
     how = "drawn by power sampling, " if spec.acquisition.batch.kind == "power" else ""
     terms_in_words = " and ".join(terms)
     text = f"{how}rank {rank} of {len(scores.item_ids)}: blended {blended:.3f} from {terms_in_words}{weight}"
+    text += _split_in_words(known["aleatoric"], known["epistemic"], known["samples"])
     predicted, confidence = guess
     return Reason(
         text,
         measure=spec.acquisition.measure,
-        base_uncertainty=base,
-        adapted_uncertainty=adapted,
         blended=blended,
         blend_weight=scores.weight,
         predicted=predicted,
         confidence=confidence,
+        **known,
     )
+
+
+def _split_in_words(aleatoric: float | None, epistemic: float | None, samples: int | None) -> str:
+    if aleatoric is None or epistemic is None:
+        return ""
+    total = aleatoric + epistemic
+    return f"; {samples} samples differ by {epistemic:.3f} of an entropy of {total:.3f}"
 
 
 def _queries(
@@ -199,18 +204,22 @@ def _queries(
 def _ranking(scores: _Scores, order: IntArray) -> tuple[ScoreRow, ...]:
     return tuple(
         ScoreRow(
-            scores.item_ids[position],
-            rank,
-            None if scores.base_N is None else float(scores.base_N[position]),
-            None if scores.adapted_N is None else float(scores.adapted_N[position]),
-            float(scores.blended_N[position]),
+            item_id=scores.item_ids[position],
+            rank=rank,
+            blended=float(scores.blended_N[position]),
+            **scores.of(int(position)),
         )
         for rank, position in enumerate(order, 1)
     )
 
 
 def _histograms(scores: _Scores) -> dict[str, Histogram]:
-    arrays = {"base": scores.base_N, "adapted": scores.adapted_N, "blended": scores.blended_N}
+    columns = scores.columns
+    arrays = {
+        "base": columns.base_uncertainty,
+        "adapted": columns.adapted_uncertainty,
+        "blended": scores.blended_N,
+    }
     histograms = {}
     for name, values_N in arrays.items():
         if values_N is not None and values_N.size:

@@ -113,7 +113,10 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an item was asked. Uncertainties in nats (or [0, 1] for margin and least confidence)."""
+    """Why an item was asked. Uncertainties in nats (or [0, 1] for margin and least confidence).
+
+    ``aleatoric``, ``epistemic`` and ``samples`` as in ``ScoreRow``.
+    """
 
     text: str
     measure: str | None = None
@@ -123,6 +126,9 @@ class Reason:
     blend_weight: float | None = None
     predicted: JsonValue = None
     confidence: float | None = None
+    aleatoric: float | None = None
+    epistemic: float | None = None
+    samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,13 +256,20 @@ class BasePrediction:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """One row of a round's ranking."""
+    """One row of a round's ranking.
+
+    ``aleatoric`` + ``epistemic`` is the entropy of the adapted model's predictive mean, in nats, null where
+    it has one sample. ``samples`` is how many the item got; null without an adapter.
+    """
 
     item_id: str
     rank: int
     base_uncertainty: float | None
     adapted_uncertainty: float | None
     blended: float
+    aleatoric: float | None = None
+    epistemic: float | None = None
+    samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

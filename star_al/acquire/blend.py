@@ -15,10 +15,14 @@ import numpy as np
 from star_al.types import FloatArray
 
 
-def normalise(scores_N: FloatArray, method: Literal["minmax", "rank"]) -> FloatArray:
+def normalise(
+    scores_N: FloatArray, method: Literal["minmax", "rank"], pool_N: FloatArray | None = None
+) -> FloatArray:
     """Map scores over one pool to [0, 1], keeping their order; constant scores become 0.
 
     ``minmax`` is the paper's; ``rank`` is robust to outliers, equal scores sharing their mean rank.
+    ``pool_N`` are the scores of the pool, where ``scores_N`` are values that its items could have instead;
+    they may then leave [0, 1].
 
     Raises:
         ValueError: NaN or infinite scores.
@@ -27,11 +31,12 @@ def normalise(scores_N: FloatArray, method: Literal["minmax", "rank"]) -> FloatA
         raise ValueError(
             f"{np.count_nonzero(~np.isfinite(scores_N))} of {len(scores_N)} scores are not finite"
         )
-    if len(scores_N) == 0 or scores_N.min() == scores_N.max():
+    pool_N = scores_N if pool_N is None else pool_N
+    if len(pool_N) == 0 or pool_N.min() == pool_N.max():
         return np.zeros(len(scores_N))
     if method == "rank":
-        return _mean_ranks(scores_N) / (len(scores_N) - 1)
-    low, high = float(scores_N.min()), float(scores_N.max())
+        return _mean_ranks(scores_N, pool_N) / (len(pool_N) - 1)
+    low, high = float(pool_N.min()), float(pool_N.max())
     return (scores_N - low) / (high - low)
 
 
@@ -53,8 +58,11 @@ def blend(
     base_N: FloatArray | None,
     weight: float | None,
     method: Literal["minmax", "rank"],
+    pool_N: FloatArray | None = None,
 ) -> FloatArray:
     """u_t in [0, 1], shape (N,). A term without weight may be None; ``weight`` None is the base alone.
+
+    ``pool_N`` as in ``normalise``, for the adapted term.
 
     Raises:
         ValueError: a weight outside [0, 1], a term that is needed and missing, terms of different
@@ -63,18 +71,18 @@ def blend(
     if weight is None or weight == 0.0:
         return normalise(_needed(base_N, "base"), method)
     if weight == 1.0:
-        return normalise(_needed(adapted_N, "adapted"), method)
+        return normalise(_needed(adapted_N, "adapted"), method, pool_N)
     if not 0.0 < weight < 1.0:
         raise ValueError(f"blend weight {weight} is not in [0, 1]")
     adapted_N, base_N = _needed(adapted_N, "adapted"), _needed(base_N, "base")
     if adapted_N.shape != base_N.shape:
         raise ValueError(f"{len(adapted_N)} adapted scores cannot be blended with {len(base_N)} base scores")
-    return weight * normalise(adapted_N, method) + (1.0 - weight) * normalise(base_N, method)
+    return weight * normalise(adapted_N, method, pool_N) + (1.0 - weight) * normalise(base_N, method)
 
 
-def _mean_ranks(scores_N: FloatArray) -> FloatArray:
-    """Ascending ranks from 0, equal scores sharing their mean rank."""
-    sorted_N = np.sort(scores_N)
+def _mean_ranks(scores_N: FloatArray, pool_N: FloatArray) -> FloatArray:
+    """Ascending ranks in the pool from 0, equal scores sharing their mean rank."""
+    sorted_N = np.sort(pool_N)
     below_N = np.searchsorted(sorted_N, scores_N, side="left")
     not_above_N = np.searchsorted(sorted_N, scores_N, side="right")
     return (below_N + not_above_N - 1) / 2

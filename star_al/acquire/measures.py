@@ -21,6 +21,14 @@ ROUNDING = 1e-6
 """How far below zero, in nats, rounding may push a mutual information."""
 
 
+def own_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
+    """``predictive_mean_log`` over the samples that each item has, (N, C); rows of NaN stand for the others."""
+    drawn_N_K = ~np.isnan(log_probs_N_K_C[:, :, 0])
+    known_N_K_C = np.where(drawn_N_K[:, :, None], log_probs_N_K_C, -np.inf)
+    mean_N_C: FloatArray = logsumexp(known_N_K_C, axis=1) - np.log(drawn_N_K.sum(axis=1, keepdims=True))
+    return np.minimum(mean_N_C, 0.0)
+
+
 def predictive_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
     """The predictive mean log p̄ = log (1/K Σ_k p_k), shape (N, C): averaged before the log."""
     mean_N_C: FloatArray = logsumexp(log_probs_N_K_C, axis=1) - np.log(log_probs_N_K_C.shape[1])
@@ -46,6 +54,15 @@ def bald(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray
     agree_N = (log_probs_N_K_C == log_probs_N_K_C[:, :1]).all(axis=(1, 2))
     scores_N = _at_least_zero(np.where(agree_N, 0.0, scores_N))
     return _divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
+
+
+def entropy_split(log_probs_N_K_C: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Aleatoric mean_k H[p_k] and epistemic mutual information, in nats; their sum is the total H[p̄].
+
+    Each of shape (N,) (methods, section 6).
+    """
+    epistemic_N = bald(log_probs_N_K_C)
+    return predictive_entropy(log_probs_N_K_C) - epistemic_N, epistemic_N
 
 
 def margin(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:

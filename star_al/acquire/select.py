@@ -50,13 +50,18 @@ def power_sample(
         raise ValueError(f"beta is {beta}, expected above 0")
     if (scores_N < 0).any():
         raise ValueError(f"power sampling needs scores of at least 0, the lowest is {scores_N.min()}")
-    by_id_N = _id_order(item_ids)  # noise is drawn in id order, so that it belongs to the item
-    noise_N = rng.gumbel(scale=1.0 / beta, size=len(by_id_N))
+    by_id_N = _id_order(item_ids)
+    noise_N = power_noise(len(by_id_N), beta, rng)
     with np.errstate(divide="ignore"):
         perturbed_N = np.log(scores_N[by_id_N]) + noise_N
     drawn_N = by_id_N[np.lexsort((-noise_N, -perturbed_N))]
     batch = _take(item_ids, drawn_N, k)
     return top_k(scores_N[drawn_N[: len(batch)]], batch, k)
+
+
+def power_noise(n: int, beta: float, rng: np.random.Generator) -> FloatArray:
+    """What power sampling adds to log scores, (n,); in the order of ids, so that it belongs to the item."""
+    return rng.gumbel(scale=1.0 / beta, size=n)
 
 
 def random_order(item_ids: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:

@@ -33,30 +33,47 @@ def open_store(file: CampaignFile, *, create: bool = False) -> Store:
     return SqlStore.open(file.database_url)
 
 
-def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round]) -> Learner:
+def open_learner(
+    file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress
+) -> Learner:
     """The model of ``spec`` with its adapter and posterior, on the device that the file names.
 
     A campaign keeps the dtype that its first round ran in, so that a resumed one does not depend on a probe.
     """
     from star_al.models.learner import LoraLearner
 
-    here = {"device": file.spec.model.device, "batch_tokens": file.spec.model.batch_tokens}
+    here = file.spec.model.model_dump(include={"device", "batch_tokens", "trunk_cache_gb"})
     dtypes = [round_.versions["dtype"] for round_ in rounds if "dtype" in round_.versions]
     if dtypes and spec.model.dtype == "auto":
         here["dtype"] = str(dtypes[0])
     spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})
     method = posterior_method(spec.posterior)
-    return LoraLearner(ClosedTask(spec.task), spec, model_path(file, spec.model.name), method)
+    return LoraLearner(
+        ClosedTask(spec.task),
+        spec,
+        model_path(file, spec.model.name),
+        method,
+        cache=file.artefact_folder / "trunk",
+        say=progress.say,
+    )
 
 
 def posterior_method(spec: PosteriorSpec) -> Method:
     """The method of a kind."""
+    from star_al.models.posterior.clora import CLora
+    from star_al.models.posterior.ensemble import Ensemble
+    from star_al.models.posterior.laplace import Laplace
     from star_al.models.posterior.mc_dropout import McDropout
     from star_al.models.posterior.point import Map
+    from star_al.models.posterior.tfb import Tfb
 
     methods: dict[str, Callable[[Any], Method]] = {
+        "clora": CLora,
+        "ensemble": Ensemble,
+        "laplace": Laplace,
         "map": Map,
         "mc_dropout": McDropout,
+        "tfb": Tfb,
     }
     return methods[spec.kind](spec)
 
@@ -138,7 +155,7 @@ def read_only_parts(
         spec=spec,
         task=ClosedTask(spec.task),
         store=store,
-        learner=open_learner(file, spec, store.rounds(campaign.campaign_id)),
+        learner=open_learner(file, spec, store.rounds(campaign.campaign_id), progress),
         annotator=Nobody(),
         artefacts=ArtefactFolder(file.artefact_folder),
         progress=progress,

@@ -27,7 +27,7 @@ from star_al.data import (
 )
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
-from star_al.scoring import SHARD_ITEMS, as_log_probs
+from star_al.scoring import SHARD_ITEMS, all_draws, as_log_probs
 from star_al.task import ClosedTask
 from star_al.types import Campaign, FloatArray, Item, JsonValue, Label, Role, Round
 
@@ -93,7 +93,8 @@ class Predictor:
             return as_log_probs(parts.learner.base_predict(items, advance), contextual=contextual)
         folder = parts.artefacts.path_of(self._adapter)
         seed = rng.derive_seed(parts.campaign.seed, self.model.round_index or 0, "evaluate")
-        predictions = parts.learner.predict(folder, items, samples=None, seed=seed, advance=advance)
+        draws = all_draws(parts.spec)
+        predictions = parts.learner.predict(folder, items, draws=draws, seed=seed, advance=advance)
         return predictive_mean_log(predictions.log_probs_N_K_C)
 
     def _answer(self, item: Item, probs_C: FloatArray) -> ModelAnswer:

@@ -100,7 +100,7 @@ def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Stor
 
 def _create(file: CampaignFile, store: Store, progress: Progress) -> Campaign:
     """A new campaign, after a look at whether its model can do the task; or the one made in the meantime."""
-    open_learner(file, file.spec, []).check()
+    open_learner(file, file.spec, [], progress).check()
     try:
         return create_campaign(file, store, progress)
     except StoreError:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from star_al.models.label_tree import LabelTree, label_tree
 from star_al.models.prompts import Prompt
 from star_al.models.readout import Readout, additive_mask
+
+PREFIX_SHARE = 0.125
+"""A shared beginning is read apart from this share of a sequence on; below, joining it costs what it saves."""
 
 
 def plan_batches(prompts: Sequence[Prompt], budget: int, *, packed: bool) -> list[list[int]]:
@@ -43,13 +46,16 @@ class Batch:
 
     P nodes (ends of prompts and of beginnings of labels) lie at ``(node_rows_P, node_columns_P)``. E edges
     each add log p(``edge_tokens_E`` | node ``edge_nodes_E``) to the label ``edge_labels_E``, counted
-    row-major over (B, C). ``prompt_rows_R`` is the prompt that a sequence belongs to.
+    row-major over (B, C). ``prompt_rows_R`` is the prompt that a sequence belongs to, ``lengths_R`` its
+    tokens that are not padding. ``prefix`` are tokens that begin every sequence and are left out of all the
+    rest but the mask, whose T counts them. ``trunk_R_S_d`` are activations to start from, see ``Trunk``.
     """
 
     ids_R_S: Tensor
     positions_R_S: Tensor | None
-    mask_R_1_S_S: Tensor | None
+    mask_R_1_S_T: Tensor | None
     prompt_rows_R: Tensor
+    lengths_R: tuple[int, ...]
     node_rows_P: Tensor
     node_columns_P: Tensor
     inner_P: Tensor  # whether a node is not the end of a prompt
@@ -57,6 +63,8 @@ class Batch:
     edge_tokens_E: Tensor
     edge_labels_E: Tensor
     exists_B_C: Tensor
+    prefix: tuple[int, ...] = ()
+    trunk_R_S_d: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,17 @@ class _Row:
     nodes: tuple[int, ...]
 
 
-def make_batch(prompts: Sequence[Prompt], readout: Readout) -> Batch:
-    """The tensors of a batch: one sequence a prompt where the model takes packed labels, else one a chain."""
-    trees = [label_tree(prompt.labels) for prompt in prompts]
+def make_batch(prompts: Sequence[Prompt], readout: Readout, prefix: tuple[int, ...] = ()) -> Batch:
+    """The tensors of a batch: one sequence a prompt where the model takes packed labels, else one a chain.
+
+    ``prefix`` are tokens that may be read once for all prompts; they stay in where that would not pay.
+    """
     longest = max(len(prompt) for prompt in prompts)
     packed = readout.packed and longest <= readout.window
+    prefix = _read_apart(prompts, readout, longest, prefix)
+    trees = [label_tree(prompt.labels) for prompt in prompts]
     rows = [
-        _Row(index, prompt.tokens + tuple(tree.tokens[node] for node in nodes), nodes)
+        _Row(index, prompt.tokens[len(prefix) :] + tuple(tree.tokens[node] for node in nodes), nodes)
         for index, (prompt, tree) in enumerate(zip(prompts, trees, strict=True))
         for nodes in ([tuple(range(1, len(tree.tokens)))] if packed else tree.chains())
     ]
@@ -82,15 +94,38 @@ def make_batch(prompts: Sequence[Prompt], readout: Readout) -> Batch:
     padded = torch.tensor([[*row.tokens, *[0] * (width - len(row.tokens))] for row in rows])
     positions = mask = None
     if packed and any(len(tree) for tree in trees):
-        positions, mask = _tree_positions(rows, trees, width), _tree_mask(rows, trees, width)
-        positions, mask = positions.to(readout.device), additive_mask(mask.to(readout.device), readout.dtype)
-    return Batch(
-        ids_R_S=padded.to(readout.device),
-        positions_R_S=positions,
-        mask_R_1_S_S=mask,
+        positions = _tree_positions(rows, trees, width) + len(prefix)
+        seen = nn.functional.pad(_tree_mask(rows, trees, width), (len(prefix), 0), value=True)
+        mask = additive_mask(on_device(seen, readout.device), readout.dtype)
+    elif prefix:
+        positions = torch.arange(len(prefix), len(prefix) + width).repeat(len(rows), 1)
+    batch = Batch(
+        ids_R_S=on_device(padded, readout.device),
+        positions_R_S=None if positions is None else on_device(positions, readout.device),
+        mask_R_1_S_T=mask,
         prompt_rows_R=torch.tensor([row.prompt for row in rows], device=readout.device),
+        lengths_R=tuple(len(row.tokens) for row in rows),
+        prefix=prefix,
         **_nodes_and_edges(prompts, trees, rows, readout.device),
     )
+    return batch if readout.trunk is None else replace(batch, trunk_R_S_d=readout.trunk.read(prompts, batch))
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``; to CUDA from pinned memory, so that the transfer does not wait."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _read_apart(
+    prompts: Sequence[Prompt], readout: Readout, longest: int, prefix: tuple[int, ...]
+) -> tuple[int, ...]:
+    """``prefix`` where the prompts begin with it, the model goes on from it, and that pays; else nothing."""
+    size = len(prefix)
+    possible = readout.takes_prefix and readout.trunk is None and longest <= readout.window
+    if not possible or size < PREFIX_SHARE * longest:
+        return ()
+    starts = all(len(prompt.tokens) > size and prompt.tokens[:size] == prefix for prompt in prompts)
+    return prefix if starts else ()
 
 
 def _tree_positions(rows: Sequence[_Row], trees: Sequence[LabelTree], width: int) -> Tensor:

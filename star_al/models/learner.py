@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from star_al.config import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models import adapter_file
-from star_al.models.backbone import Backbone, load_backbone, quiet
-from star_al.models.batching import Batch, make_batch, plan_batches
-from star_al.models.likelihood import label_log_likelihoods
-from star_al.models.lora import lora_config
+from star_al.models.activation_files import ActivationFiles
+from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
+from star_al.models.batching import make_batch, plan_batches
+from star_al.models.likelihood import label_scorer
+from star_al.models.lora import lora_config, transformer_blocks
 from star_al.models.posterior import Method, Posterior, Score, Training
 from star_al.models.prompts import Prompt, PromptFormat
+from star_al.models.readout import Readout
+from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObject, JsonValue
@@ -30,13 +32,17 @@ FORMAT = 1
 """Version of what base predictions and adapters mean; a change makes stored ones unused."""
 
 
+def _silent(_: str) -> None:
+    """Messages that nobody reads."""
+
+
 class LoraLearner:
     """Implements ``star_al.ports.Learner`` for closed labels.
 
     ``model_path`` is a folder or hub name, already resolved against the campaign file; ``method`` is the
-    one of ``spec.posterior``. ``dtype`` overrides
-    the spec's, so that a resumed campaign keeps the one its rounds recorded. Nothing is loaded before it is
-    needed.
+    one of ``spec.posterior``. ``dtype`` overrides the spec's, so that a resumed campaign keeps the one its
+    rounds recorded. ``cache`` is a folder for activations of frozen blocks (``adapter.layers``), null: they
+    are not kept. ``say`` is told what a user should know. Nothing is loaded before it is needed.
     """
 
     def __init__(
@@ -47,12 +53,16 @@ class LoraLearner:
         method: Method,
         *,
         dtype: str | None = None,
+        cache: Path | None = None,
+        say: Callable[[str], None] = _silent,
     ) -> None:
         self._task = task
         self._spec = spec
         self._model_path = model_path
         self._method = method
         self._dtype = dtype or spec.model.dtype
+        self._cache = cache
+        self._say = say
         self._truncated: set[str] = set()
 
     @property
@@ -71,6 +81,32 @@ class LoraLearner:
         return load_backbone(
             self._model_path, revision=model.revision, dtype=self._dtype, device=model.device
         )
+
+    @cached_property
+    def _readout(self) -> Readout:
+        """The backbone's, which knows from here on what ``adapter.layers`` leaves frozen.
+
+        Raises:
+            ModelError: the model has no such blocks.
+        """
+        readout, k = self.backbone.readout, self._spec.adapter.layers
+        if k is not None:
+            _, blocks = transformer_blocks(self.backbone.model)
+            trunk = Trunk(readout, blocks, k, self._activation_files()) if k < len(blocks) else None
+            if trunk is not None and not trunk.works():
+                self._say("The model cannot be started at its last blocks: it is computed whole each time")
+                trunk = None
+            readout.trunk = trunk
+        return readout
+
+    def _activation_files(self) -> ActivationFiles | None:
+        limit = self._spec.model.trunk_cache_gb
+        if self._cache is None or not limit:
+            return None
+        parts = [self.model_key, self._spec.adapter.layers, self.backbone.versions()]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        dtype = DTYPES[self.backbone.dtype]
+        return ActivationFiles(self._cache / key, dtype, int(limit * 1e9), self._say)
 
     @cached_property
     def prompts(self) -> PromptFormat:
@@ -102,8 +138,8 @@ class LoraLearner:
     def check(self) -> None:
         """See ``Learner.check``."""
         _ = self.base_key  # files, prompt and labels: seconds, so before the weights
-        _ = self.backbone.readout
         lora_config(self.backbone.model, self._spec.adapter)
+        _ = self._readout
 
     def versions(self) -> JsonObject:
         """Libraries, device, dtype, and a hash of the weights."""
@@ -151,6 +187,7 @@ class LoraLearner:
         advance: Advance,
     ) -> str:
         """See ``Learner.fit``."""
+        _ = self._readout
         columns = [self._task.column(item, value) for item, value in examples]
         prompts = self._encode([item for item, _ in examples])
         training = Training(
@@ -169,13 +206,12 @@ class LoraLearner:
         return kind
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, samples: int | None, seed: int, advance: Advance
+        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
     ) -> Categorical:
         """See ``Learner.predict``."""
         posterior = None if folder is None else self._posterior(folder)
-        count = 1 if posterior is None else samples or self._spec.posterior.samples
-        draws = [None] if count == 1 else list(range(count))
-        return self._scores(self._encode(items), posterior, draws, seed, advance)
+        samples = [None] if posterior is None or draws is None else list(draws)
+        return self._scores(self._encode(items), posterior, samples, seed, advance)
 
     def _posterior(self, folder: Path) -> Posterior:
         record = adapter_file.read_record(folder)
@@ -212,11 +248,12 @@ class LoraLearner:
         if not prompts:
             return Categorical((), log_probs_N_K_C)
         progress = _ItemProgress(len(draws), advance)
-        plan = plan_batches(prompts, self._spec.model.batch_tokens, packed=self.backbone.readout.packed)
+        prefix = self.prompts.prefix if posterior is None or posterior.shares_prefix else ()
+        plan = plan_batches(prompts, self._spec.model.batch_tokens, packed=self._readout.packed)
         for k, sample in enumerate(draws):
             with quiet(), self._drawn(posterior, seed, sample) as score:
                 for positions in plan:
-                    rows = self._score_batch([prompts[position] for position in positions], score)
+                    rows = self._score_batch([prompts[position] for position in positions], score, prefix)
                     log_probs_N_K_C[positions, k, : rows.shape[1]] = rows
                     progress.add(len(positions))
         return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
@@ -224,15 +261,13 @@ class LoraLearner:
     def _drawn(
         self, posterior: Posterior | None, seed: int, sample: int | None
     ) -> AbstractContextManager[Score]:
-        def score(batch: Batch) -> Tensor:
-            return label_log_likelihoods(self.backbone.readout, batch)
-
+        score = label_scorer(self._readout)
         return nullcontext(score) if posterior is None else posterior.draw(self.backbone, score, seed, sample)
 
-    def _score_batch(self, prompts: Sequence[Prompt], score: Score) -> FloatArray:
+    def _score_batch(self, prompts: Sequence[Prompt], score: Score, prefix: tuple[int, ...]) -> FloatArray:
         """(B, C) log-probabilities; a batch that does not fit into the device's memory is halved."""
         try:
-            batch = make_batch(prompts, self.backbone.readout)
+            batch = make_batch(prompts, self._readout, prefix)
             with torch.inference_mode():
                 scores = score(batch)
                 log_probs: FloatArray = scores.double().log_softmax(dim=-1).cpu().numpy()
@@ -243,7 +278,8 @@ class LoraLearner:
                     "Set another model.device; only a new campaign may lower model.max_tokens."
                 ) from exc
             half = len(prompts) // 2
-            return _stack(self._score_batch(prompts[:half], score), self._score_batch(prompts[half:], score))
+            parts = (self._score_batch(part, score, prefix) for part in (prompts[:half], prompts[half:]))
+            return _stack(*parts)
         wrong = np.isnan(log_probs).any(axis=1)
         if wrong.any():
             raise ModelError(

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from star_al.models.batching import Batch
-from star_al.models.readout import Readout
+from star_al.models.readout import Prefix, Readout
 
 
-def label_log_likelihoods(readout: Readout, batch: Batch) -> Tensor:
+def label_scorer(readout: Readout) -> Callable[[Batch], Tensor]:
+    """``label_log_likelihoods`` for as long as the weights stay as they are: a prefix is read once."""
+    read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
+
+    def score(batch: Batch) -> Tensor:
+        return label_log_likelihoods(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
+
+    return score
+
+
+def label_log_likelihoods(readout: Readout, batch: Batch, prefix: Prefix | None = None) -> Tensor:
     """Log p(all tokens of a label | prompt), (B, C) float32, up to a constant of each prompt.
 
     The constant is the normaliser of a label's first token, which all labels of a prompt share and a softmax
     over them cancels; with single-token labels no logit beyond the labels' own is ever computed. Labels that
-    a prompt does not have are −inf. Differentiable.
+    a prompt does not have are −inf. Differentiable. ``prefix`` is what the model makes of ``batch.prefix``.
     """
-    hidden_R_S_d = readout.hidden(batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_S)
+    hidden_R_S_d = readout.hidden(
+        batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix, batch.trunk_R_S_d
+    )
     hidden_P_d = hidden_R_S_d[batch.node_rows_P, batch.node_columns_P]
     tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
     terms_E = readout.logits(hidden_P_d, tokens_U)[batch.edge_nodes_E, columns_E]

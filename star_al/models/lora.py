@@ -19,7 +19,7 @@ from star_al.config import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.backbone import quiet
 
-_ADAPTER = "default"  # peft's name of a model's first adapter
+ADAPTER = "default"  # peft's name of a model's first adapter
 
 
 class SequenceDropout(nn.Module):
@@ -39,19 +39,26 @@ class SequenceDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (R, S, d), masked."""
-        if self.fixed_mask is not None:
-            return x * (self.fixed_mask / (1 - self.p)).to(x.dtype)
-        if not self.training or self.p == 0.0:
+        masks = self.masks(x)
+        if masks is None:
             return x
+        return x * (masks[:, None] if x.ndim == 3 else masks[0]).to(x.dtype)
+
+    def masks(self, x: Tensor) -> Tensor | None:
+        """What ``x`` is multiplied by, (R, d) or one for all, (1, d): 0 and 1/(1 − p). Null: by nothing."""
+        if self.fixed_mask is not None:
+            return self.fixed_mask[None] / (1 - self.p)
+        if not self.training or self.p == 0.0:
+            return None
         if x.ndim != 3:
-            return x * self._draw(1, x)[0]
+            return self._draw(1, x)
         if self.prompt_rows is None:
-            return x * self._draw(len(x), x)[:, None]
-        return x * self._draw(int(self.prompt_rows.max()) + 1, x)[self.prompt_rows][:, None]
+            return self._draw(len(x), x)
+        return self._draw(int(self.prompt_rows.max()) + 1, x)[self.prompt_rows]
 
     def _draw(self, n: int, x: Tensor) -> Tensor:
         kept = torch.rand(n, x.shape[-1], device=x.device) >= self.p
-        return (kept / (1 - self.p)).to(x.dtype)
+        return kept / (1 - self.p)
 
 
 def adaptable_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -91,16 +98,50 @@ def target_names(model: Any, spec: AdapterSpec) -> list[str]:
     return sorted(spec.target_modules)
 
 
+def transformer_blocks(model: Any) -> tuple[str, nn.ModuleList]:
+    """The model's blocks, first to last, and the name of their list.
+
+    Raises:
+        ModelError: there is no list of as many modules as the configuration says.
+    """
+    count = model.config.get_text_config().num_hidden_layers
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return name, module
+    raise ModelError(
+        f"{type(model).__name__} has no list of {count} blocks that star_al finds. Set adapter.layers: null."
+    )
+
+
+def _in_last_blocks(model: Any, k: int) -> tuple[list[int], str]:
+    """The numbers of the last k blocks, and what peft calls their list.
+
+    Raises:
+        ModelError: there are fewer.
+    """
+    name, blocks = transformer_blocks(model)
+    if k > len(blocks):
+        raise ModelError(f"adapter.layers: {k}, but the model has {len(blocks)} blocks. Lower it.")
+    return list(range(len(blocks) - k, len(blocks))), name.rpartition(".")[2]
+
+
 def lora_config(model: Any, spec: AdapterSpec) -> peft.LoraConfig:
-    """What peft needs to know; dropout is left to ``SequenceDropout``."""
+    """What peft needs to know; dropout is left to ``SequenceDropout``.
+
+    Raises:
+        ModelError: the model has no layers or blocks as the spec names them.
+    """
     targets = target_names(model, spec)
     modules = adaptable_modules(model)
     adapted = [modules[name] for name in modules if any(name == t or name.endswith("." + t) for t in targets)]
+    numbers, pattern = (None, None) if spec.layers is None else _in_last_blocks(model, spec.layers)
     return peft.LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,  # type: ignore[arg-type]  # peft computes with any number
         lora_dropout=0.0,
         target_modules=targets,
+        layers_to_transform=numbers,
+        layers_pattern=pattern,
         fan_in_fan_out=all(isinstance(module, Conv1D) for module in adapted),
         task_type=peft.TaskType.CAUSAL_LM,
     )
@@ -116,7 +157,7 @@ def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
         wrapped = peft.get_peft_model(model, lora_config(model, spec))
     try:
         for layer in lora_layers(wrapped):
-            layer.lora_dropout[_ADAPTER] = SequenceDropout(spec.dropout)
+            layer.lora_dropout[ADAPTER] = SequenceDropout(spec.dropout)
             layer.cast_input_dtype_enabled = False  # autocast casts A and B, which are small, not x
         yield wrapped
     finally:
@@ -134,4 +175,4 @@ def lora_layers(model: nn.Module) -> list[Any]:
 def set_prompt_rows(model: nn.Module, prompt_rows_R: Tensor | None) -> None:
     """Tell every dropout which sequences belong to one prompt."""
     for layer in lora_layers(model):
-        layer.lora_dropout[_ADAPTER].prompt_rows = prompt_rows_R
+        layer.lora_dropout[ADAPTER].prompt_rows = prompt_rows_R

@@ -130,6 +130,15 @@ class PromptFormat:
         parts = [pieces, labels, self.is_chat, self._max_tokens, self._context]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @cached_property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens that begin every prompt: all before the first field that an item fills in."""
+        first = next(index for index, piece in enumerate(self._pieces) if piece.field in ("text", "options"))
+        nobody = Item(item_id="", text="")
+        fills = [self._fill(piece, nobody) for piece in self._pieces[:first]]
+        parts = (part for pair in zip(self._fixed, [*fills, []], strict=False) for part in pair)
+        return tuple(chain.from_iterable(parts))
+
     def encode(self, item: Item) -> Prompt:
         """An item's prompt. What does not fit is cut at its end: the text, and once it is gone, long options.
 

@@ -6,30 +6,53 @@ they meet the head's rows that are asked for, in float32 (in bfloat16 a logit of
 
 from __future__ import annotations
 
+import copy
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from transformers import DynamicCache
 
 from star_al.errors import ModelError
 
+if TYPE_CHECKING:
+    from star_al.models.trunk import Trunk
+
 _SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 _CHUNK_ELEMENTS = 2**24  # float32 logits held at once for a normaliser: 64 MiB
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of tokens that begin all sequences, as the model made them when it read them."""
+
+    cache: Any
+
+    def repeated(self, n: int) -> Any:
+        """A cache for n sequences, which may be added to."""
+        cache = copy.deepcopy(self.cache)
+        cache.batch_repeat_interleave(n)
+        return cache
 
 
 class Readout:
     """The body and the head of a causal language model.
 
     ``packed`` says whether the model takes several continuations of a prompt in one sequence, by a 4-D mask
-    and explicit positions; it is found out by comparing with separate sequences.
+    and explicit positions; ``takes_prefix``, whether it goes on from a ``Prefix``. Both are found out by
+    comparing with separate, whole sequences. ``trunk``, which others set, are blocks that nothing changes.
 
     Raises:
         ModelError: the model's own logits are not reproduced from its head, or a token sees the future.
     """
 
     def __init__(self, model: Any) -> None:
+        self.trunk: Trunk | None = None
         body = model.get_decoder()
         self.body = model.base_model if body is model else body
         self.head = model.get_output_embeddings()
@@ -42,7 +65,9 @@ class Readout:
         with torch.inference_mode():
             self._check_causal(model)
             self._match_scale(model, text_config)
-            self.packed = not getattr(model, "_is_stateful", False) and self._packing_works()
+            stateless = not getattr(model, "_is_stateful", False)
+            self.packed = stateless and self._packing_works()
+            self.takes_prefix = stateless and self._takes_positions and self._prefix_works()
         windows = [getattr(text_config, name, None) for name in ("sliding_window", "attention_chunk_size")]
         self.window = min((size for size in windows if size), default=2**31)
 
@@ -57,15 +82,37 @@ class Readout:
         return self.head.weight.dtype  # type: ignore[no-any-return]
 
     def hidden(
-        self, ids_R_S: Tensor, positions_R_S: Tensor | None = None, mask_R_1_S_S: Tensor | None = None
+        self,
+        ids_R_S: Tensor,
+        positions_R_S: Tensor | None = None,
+        mask_R_1_S_T: Tensor | None = None,
+        prefix: Prefix | None = None,
+        trunk_R_S_d: Tensor | None = None,
     ) -> Tensor:
-        """Last hidden states, (R, S, d).
+        """Last hidden states, (R, S, d); with a ``prefix``, T counts its tokens too.
+
+        ``trunk_R_S_d`` stands in for the blocks of ``trunk``, which are then not computed.
 
         Without a mask attention is causal; padding on the right is then never seen by a token.
         """
-        extra = {} if positions_R_S is None else {"position_ids": positions_R_S}
-        out = self.body(input_ids=ids_R_S, attention_mask=mask_R_1_S_S, use_cache=False, **extra)
+        extra: dict[str, Any] = {} if positions_R_S is None else {"position_ids": positions_R_S}
+        if prefix is not None:
+            extra["past_key_values"] = prefix.repeated(len(ids_R_S))
+        skipping = (
+            nullcontext() if trunk_R_S_d is None or self.trunk is None else self.trunk.skipped(trunk_R_S_d)
+        )
+        with skipping:
+            out = self.body(
+                input_ids=ids_R_S, attention_mask=mask_R_1_S_T, use_cache=prefix is not None, **extra
+            )
         return out.last_hidden_state  # type: ignore[no-any-return]
+
+    def read_prefix(self, tokens: Sequence[int]) -> Prefix:
+        """What the model, as it is now, makes of tokens that begin all sequences."""
+        cache = DynamicCache()
+        ids = torch.tensor([list(tokens)], device=self.device)
+        self.body(input_ids=ids, past_key_values=cache, use_cache=True)
+        return Prefix(cache)
 
     def logits(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
         """Logits of the tokens ``tokens_U`` at P positions, (P, U) float32."""
@@ -116,7 +163,7 @@ class Readout:
         values = [float(value) for name in _SCALES if (value := getattr(text_config, name, None))]
         every = torch.arange(own.shape[-1], device=self.device)
         for self._scale in [1.0, *values, *(1 / value for value in values)]:
-            if _close(self.logits(hidden, every), own, self.dtype):
+            if is_close(self.logits(hidden, every), own, self.dtype):
                 break
         else:
             raise ModelError(
@@ -124,7 +171,7 @@ class Readout:
             )
         changed = ids.clone()
         changed[0, -1] = (changed[0, -1] + 1) % own.shape[-1]
-        if not _close(self.hidden(changed)[0, :-1], hidden[:-1], self.dtype):
+        if not is_close(self.hidden(changed)[0, :-1], hidden[:-1], self.dtype):
             raise ModelError(
                 f"{type(model).__name__} lets tokens see what follows them; a causal model is needed."
             )
@@ -144,7 +191,18 @@ class Readout:
             return False  # a model that cannot take such a mask says so in its own way
         first = self.hidden(ids[:, :10])[0, 8:]
         second = self.hidden(torch.cat([prompt, c[None]])[None])[0, 8:]
-        return _close(packed[8:], torch.cat([first, second]), self.dtype)
+        return is_close(packed[8:], torch.cat([first, second]), self.dtype)
+
+    def _prefix_works(self) -> bool:
+        """Whether two sequences that go on from a prefix, one of them padded, equal the whole sequences."""
+        ids = self._probe(18).view(2, 9)
+        ids[1, :5] = ids[0, :5]
+        try:
+            positions = torch.arange(5, 9, device=self.device).repeat(2, 1)
+            after = self.hidden(ids[:, 5:], positions, prefix=self.read_prefix(ids[0, :5].tolist()))
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+            return False  # a model that cannot go on from such a cache says so in its own way
+        return is_close(after, self.hidden(ids)[:, 5:], self.dtype)
 
 
 def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
@@ -152,6 +210,7 @@ def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
 
 
-def _close(left: Tensor, right: Tensor, dtype: torch.dtype) -> bool:
+def is_close(left: Tensor, right: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two ways to the same activations agree, as exactly as ``dtype`` allows."""
     tolerance = 1e-4 if dtype == torch.float32 else 5e-2
     return bool((left.float() - right.float()).abs().max() <= tolerance * right.float().abs().max())

@@ -10,16 +10,17 @@ from typing import Any, Protocol
 import peft
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from star_al.config import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
+from star_al.models.attention import AttentionByProducts
 from star_al.models.backbone import DTYPES, Backbone
 from star_al.models.batching import Batch, make_batch
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import attached, lora_layers, set_prompt_rows
 from star_al.models.prompts import Prompt
+from star_al.models.training_layer import lean_layers
 from star_al.ports import Advance
 
 
@@ -27,7 +28,10 @@ class Addition(Protocol):
     """What a method adds to ordinary training."""
 
     def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
-        """Called once, when the adapter is in the layers of ``model``; optimisers of further parameters."""
+        """Called once, when the adapter is in the layers of ``model``; optimisers of further parameters.
+
+        Their step sizes follow the schedule; clipping their gradients is left to them.
+        """
 
     def begin(self, batch: Batch) -> None:
         """Called before each forward pass."""
@@ -56,7 +60,7 @@ def train(
     if not examples:
         raise ModelError("there is no labelled example to train on. Label some items first.")
     _ = backbone.readout  # its checks belong to the bare model
-    with _reproducible(seed), attached(backbone.model, spec) as model:
+    with reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)
         try:
@@ -84,16 +88,15 @@ def _optimise(
     optimisers = [adam, *(() if addition is None else addition.attach(model))]
     groups = [group for optimiser in optimisers for group in optimiser.param_groups]
     rates = [group["lr"] for group in groups]
-    parameters = [parameter for group in groups for parameter in group["params"]]
+    parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
     total = step_count(len(examples), spec)
     batches = _shuffled_batches(len(examples), spec.batch_size, seed)
     model.train()
     for step in range(total):
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * learning_rate_factor(step, total, spec.warmup_ratio)
-        with _fast_attention(backbone.device):
-            loss = _loss(backbone, model, [examples[index] for index in next(batches)], addition)
-            loss.backward()  # type: ignore[no-untyped-call]
+        loss = training_loss(backbone, model, [examples[index] for index in next(batches)], addition)
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
             raise ModelError(
@@ -107,27 +110,30 @@ def _optimise(
         advance(1)
 
 
-def _loss(
+def training_loss(
     backbone: Backbone,
     model: nn.Module,
     examples: Sequence[tuple[Prompt, int]],
-    addition: Addition | None,
+    addition: Addition | None = None,
 ) -> Tensor:
+    """Mean −log p(label | prompt) in nats, and the addition's penalty; ``model`` has an adapter in its layers."""
     batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
     if addition is not None:
         addition.begin(batch)
     set_prompt_rows(model, batch.prompt_rows_R)
     columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
     half = backbone.dtype != "float32"
-    with torch.autocast(backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half):
+    autocast = torch.autocast(
+        backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half
+    )
+    with lean_layers(model), _lean_attention(backbone.device), autocast:
         log_probs_B_C = label_log_probs(backbone.readout, batch)
     loss = nn.functional.nll_loss(log_probs_B_C, columns_B)
     return loss if addition is None else loss + addition.penalty()
 
 
-def _fast_attention(device: torch.device) -> AbstractContextManager[None]:
-    """Plain attention on the CPU: the fused kernel's backward pass takes a fifth of a step more there."""
-    return sdpa_kernel([SDPBackend.MATH]) if device.type == "cpu" else nullcontext()
+def _lean_attention(device: torch.device) -> AbstractContextManager[object]:
+    return AttentionByProducts() if device.type == "cpu" else nullcontext()
 
 
 def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, Any]]:
@@ -178,7 +184,7 @@ def _start_from(model: nn.Module, parent: LoraWeights) -> None:
 
 
 @contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
+def reproducible(seed: int) -> Iterator[None]:
     """Seeded generators and deterministic kernels within; both as before afterwards."""
     before, only_warn = (
         torch.are_deterministic_algorithms_enabled(),

@@ -65,7 +65,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     people.script = [first_two, third]
     parts = read_only_parts(file, store, campaign, Quiet())
-    learner = NumpyLearner(ClosedTask(file.spec.task), 2)
+    learner = NumpyLearner(ClosedTask(file.spec.task))
     lease = store.acquire_lease(campaign.campaign_id, "test", 60, may_take=lambda owner: True)
     parts = replace(parts, learner=learner, annotator=people, wait=people.wait, lease=lease)
     assert Loop(parts, lease).run(1).kind == "paused"

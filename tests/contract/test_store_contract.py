@@ -668,7 +668,7 @@ def test_a_step_replaces_what_its_round_had_and_leaves_what_it_does_not_make(sto
     other = [ScoreRow("c", 1, 0.1, 0.2, 0.3)]
     store.commit_step(lease, a_round(1), EVENT, evaluations=[evaluation()], ranking=other)
     first = [evaluation(), evaluation("base")]
-    ranking = [ScoreRow("b", 2, None, None, 0.1), ScoreRow("a", 1, 0.7, 0.8, 0.9)]
+    ranking = [ScoreRow("b", 2, None, None, 0.1), ScoreRow("a", 1, 0.7, 0.8, 0.9, 0.6, 0.2, 16)]
     store.commit_step(lease, a_round(), EVENT, evaluations=first, ranking=ranking)
     assert store.evaluations(campaign_id, 0) == first
     assert store.ranking(campaign_id, 0) == [ranking[1], ranking[0]]

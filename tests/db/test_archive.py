@@ -24,27 +24,39 @@ from star_al.types import Annotation, Label, QueryState, Role, RoundState
 from support.databases import KINDS, empty_url
 from support.records import held
 
-DUMP = Path(__file__).parent / "archive" / "0001.sql"
+ARCHIVE = Path(__file__).parent / "archive"
+ROWS = {
+    "0001": {"rounds": 3, "queries": 22, "items": 30},
+    "0002": {"rounds": 3, "queries": 19, "items": 30},
+}
 
 Contents = dict[str, list[dict[str, Any]]]
 
+every_version = pytest.mark.parametrize("version", sorted(ROWS))
+
+
+@pytest.fixture
+def version() -> str:
+    """The version that ``archived`` is of, for tests that are about one: a campaign of three rounds, one that waits."""
+    return "0001"
+
 
 @pytest.fixture(params=KINDS)
-def archived(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database as version 0001 left it: one campaign of three rounds, one that waits."""
-    sqlite_url = f"sqlite:///{_load(tmp_path / 'archived.db')}"
+def archived(request: pytest.FixtureRequest, tmp_path: Path, version: str) -> str:
+    """The URL of a database as a version left it."""
+    sqlite_url = f"sqlite:///{_load(version, tmp_path / 'archived.db')}"
     if request.param == "sqlite":
         return sqlite_url
     url = empty_url(request.param, tmp_path)
-    _run(url, lambda connection: _create(connection, "0001"))
-    contents = _run(sqlite_url, _contents)
-    _run(url, lambda connection: _insert(connection, contents))
+    _run(url, lambda connection: _create(connection, version))
+    contents = _run(sqlite_url, lambda connection: _contents(connection, version))
+    _run(url, lambda connection: _insert(connection, contents, version))
     return url
 
 
-def _load(file: Path) -> Path:
+def _load(version: str, file: Path | str) -> Path | str:
     connection = sqlite3.connect(file)
-    connection.executescript(DUMP.read_text(encoding="utf-8"))
+    connection.executescript((ARCHIVE / f"{version}.sql").read_text(encoding="utf-8"))
     connection.close()
     return file
 
@@ -63,24 +75,24 @@ def _create(connection: Connection, version: str) -> None:
     command.upgrade(config, version)
 
 
-def _insert(connection: Connection, contents: Contents) -> None:
-    for table in _tables():
+def _insert(connection: Connection, contents: Contents, version: str) -> None:
+    for table in _tables(version):
         connection.execute(table.insert(), contents[table.name])
 
 
-def _contents(connection: Connection) -> Contents:
+def _contents(connection: Connection, version: str) -> Contents:
     """The rows of every table, with the columns that it had in the archived version."""
     return {
         table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.c)).mappings()]
-        for table in _tables()
+        for table in _tables(version)
     }
 
 
 @functools.cache
-def _tables() -> list[Table]:
+def _tables(version: str) -> list[Table]:
     """The tables of the archived version, in an order that foreign keys allow."""
     archive = sqlite3.connect(":memory:")
-    archive.executescript(DUMP.read_text(encoding="utf-8"))
+    archive.executescript((ARCHIVE / f"{version}.sql").read_text(encoding="utf-8"))
     tables = []
     for table in Base.metadata.sorted_tables:
         names = {row[1] for row in archive.execute(f"PRAGMA table_info({table.name})")}
@@ -94,25 +106,23 @@ def _type(column: Column[Any]) -> TypeEngine[Any]:
     return LargeBinary() if isinstance(column.type, Floats) else column.type  # bytes compare, arrays do not
 
 
-def test_an_archived_database_is_upgraded_without_drift(archived: str) -> None:
-    with pytest.raises(SchemaError, match=r"at version 0001.*star-al db upgrade"):
+@every_version
+def test_an_archived_database_is_upgraded_without_drift(archived: str, version: str) -> None:
+    with pytest.raises(SchemaError, match=rf"at version {version}.*star-al db upgrade"):
         SqlStore.open(archived)
-    before = _run(archived, _contents)
+    before = _run(archived, lambda connection: _contents(connection, version))
     assert migrate.upgrade(archived) == migrate.head()
     assert migrate.check(archived).drift == ()
-    after = _run(archived, _contents)
+    after = _run(archived, lambda connection: _contents(connection, version))
     assert after == before
-    assert {name: len(rows) for name, rows in after.items() if name in ("rounds", "queries", "items")} == {
-        "rounds": 3,
-        "queries": 22,
-        "items": 30,
-    }
+    assert {name: len(after[name]) for name in ROWS[version]} == ROWS[version]
 
 
+@every_version
 def test_an_upgrade_that_fails_leaves_the_archived_version(
-    archived: str, monkeypatch: pytest.MonkeyPatch
+    archived: str, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = _run(archived, _contents)
+    before = _run(archived, lambda connection: _contents(connection, version))
     upgrade = command.upgrade
 
     def and_fail(*args: Any) -> None:
@@ -122,8 +132,8 @@ def test_an_upgrade_that_fails_leaves_the_archived_version(
     monkeypatch.setattr(command, "upgrade", and_fail)
     with pytest.raises(RuntimeError):
         migrate.upgrade(archived)
-    assert migrate.check(archived).current == "0001"
-    assert _run(archived, _contents) == before
+    assert migrate.check(archived).current == version
+    assert _run(archived, lambda connection: _contents(connection, version)) == before
     _run(archived, lambda connection: connection.execute(text("SELECT skipped FROM round_history")))
 
 
@@ -154,6 +164,20 @@ def test_an_upgraded_campaign_reads_as_it_was(archived: str) -> None:
     assert len(queries) == len(store.annotations(stopped.campaign_id)) - 1 == 15
     assert not any(one.buffer or one.disputed for one in queries)
     assert {one.state for one in queries} == {QueryState.LABELLED, QueryState.SKIPPED}
+    store.close()
+
+
+@pytest.mark.parametrize("version", ["0002"])
+def test_a_ranking_of_a_version_without_the_split_reads_without_it(archived: str) -> None:
+    migrate.upgrade(archived)
+    store = SqlStore.open(archived)
+    [campaign] = store.campaigns()
+    ranking = store.ranking(campaign.campaign_id, 1)
+    assert len(ranking) == 17
+    assert {(row.aleatoric, row.epistemic, row.samples) for row in ranking} == {(None, None, None)}
+    asked = store.queries(campaign.campaign_id, 1)
+    assert [one.buffer for one in asked] == [False] * 4 + [True] * 2
+    assert {(one.reason.measure, one.reason.samples) for one in asked} == {("entropy", None)}
     store.close()
 
 

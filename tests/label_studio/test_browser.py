@@ -95,7 +95,7 @@ def campaign(
 
 
 def numpy_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round]) -> NumpyLearner:
-    return NumpyLearner(ClosedTask(spec.task), spec.posterior.samples)
+    return NumpyLearner(ClosedTask(spec.task))
 
 
 def run(path: Path) -> None:

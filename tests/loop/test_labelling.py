@@ -365,7 +365,7 @@ def test_labels_that_join_within_a_round_are_trained_on(
         with pytest.raises(KeyboardInterrupt):
             run(world, people)
     with_labels(world, tmp_path, "sport", "business", "tech", "arts")
-    world.learner = type(world.learner)(world.parts(None).task, 2)
+    world.learner = type(world.learner)(world.parts(None).task)
     monkeypatch.setattr(type(world.learner), "base_key", "numpy-base of four labels")
     people.script = [lambda: people.answer_all("ann")] * 2
     assert run(world, people, max_rounds=2).kind == "paused"

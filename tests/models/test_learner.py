@@ -104,7 +104,7 @@ def test_base_predictions_equal_a_null_folder(model: Path) -> None:
     one = learner(model)
     counts: list[int] = []
     base = one.base_predict(items(), counts.append)
-    predictions = one.predict(None, items(), samples=None, seed=3, advance=ignore)
+    predictions = one.predict(None, items(), draws=None, seed=3, advance=ignore)
     assert sum(counts) == len(items())
     assert predictions.log_probs_N_K_C.shape == (12, 1, 4)
     np.testing.assert_array_equal(np.stack([b.log_probs_C for b in base]), predictions.log_probs_N_K_C[:, 0])
@@ -113,9 +113,9 @@ def test_base_predictions_equal_a_null_folder(model: Path) -> None:
 
 @pytest.mark.parametrize("budget", [64, 300, 4096])
 def test_order_and_batching_do_not_matter(model: Path, budget: int) -> None:
-    whole = learner(model).predict(None, items(), samples=None, seed=0, advance=ignore).log_probs_N_K_C
+    whole = learner(model).predict(None, items(), draws=None, seed=0, advance=ignore).log_probs_N_K_C
     one = learner(model, model={"batch_tokens": budget})
-    backwards = one.predict(None, items()[::-1], samples=None, seed=0, advance=ignore).log_probs_N_K_C[::-1]
+    backwards = one.predict(None, items()[::-1], draws=None, seed=0, advance=ignore).log_probs_N_K_C[::-1]
     np.testing.assert_allclose(backwards, whole, atol=1e-5)
 
 
@@ -139,14 +139,14 @@ def test_multiple_choice_with_ragged_options(model: Path, answer: str) -> None:
     base = one.base_predict([two, four], ignore)
     assert [b.log_probs_C.shape for b in base] == [(2,), (4,)]
     assert [b.log_prior_C.shape for b in base if b.log_prior_C is not None] == [(2,), (4,)]
-    together = one.predict(None, [two, four], samples=None, seed=0, advance=ignore).log_probs_N_K_C
+    together = one.predict(None, [two, four], draws=None, seed=0, advance=ignore).log_probs_N_K_C
     assert np.isneginf(together[0, 0, 2:]).all() and np.isfinite(together[1, 0]).all()
-    alone = one.predict(None, [two], samples=None, seed=0, advance=ignore).log_probs_N_K_C
+    alone = one.predict(None, [two], draws=None, seed=0, advance=ignore).log_probs_N_K_C
     np.testing.assert_allclose(alone[0, 0], together[0, 0, :2], atol=1e-5)
 
 
 def test_no_items(model: Path) -> None:
-    assert len(learner(model).predict(None, [], samples=None, seed=0, advance=ignore)) == 0
+    assert len(learner(model).predict(None, [], draws=None, seed=0, advance=ignore)) == 0
     assert learner(model).base_predict([], ignore) == []
 
 
@@ -257,7 +257,7 @@ def test_training_learns_and_leaves_the_base_alone(architecture: str, tmp_path: 
 
 
 def gold_log_probs(one: LoraLearner, folder: Path | None) -> float:
-    predictions = one.predict(folder, items(), samples=1, seed=0, advance=ignore).log_probs_N_K_C
+    predictions = one.predict(folder, items(), draws=None, seed=0, advance=ignore).log_probs_N_K_C
     return float(np.mean([predictions[index, 0, index % 4] for index in range(12)]))
 
 
@@ -407,23 +407,25 @@ def test_a_merged_sample_is_pefts_own_forward(architecture: str, sample: int | N
 def test_samples_differ_and_are_shared_by_all_items(trained: tuple[LoraLearner, Path]) -> None:
     one, folder = trained
     counts: list[int] = []
-    whole = one.predict(folder, items(), samples=4, seed=5, advance=counts.append).log_probs_N_K_C
+    whole = one.predict(folder, items(), draws=range(4), seed=5, advance=counts.append).log_probs_N_K_C
     assert whole.shape == (12, 4, 4) and sum(counts) == 12
     for k in range(1, 4):
         assert np.abs(whole[:, 0] - whole[:, k]).max() > 1e-4
-    part = one.predict(folder, items()[3:5], samples=4, seed=5, advance=ignore).log_probs_N_K_C
+    part = one.predict(folder, items()[3:5], draws=range(4), seed=5, advance=ignore).log_probs_N_K_C
     np.testing.assert_allclose(part, whole[3:5], atol=1e-5)
-    fewer = one.predict(folder, items(), samples=2, seed=5, advance=ignore).log_probs_N_K_C
+    fewer = one.predict(folder, items(), draws=range(2), seed=5, advance=ignore).log_probs_N_K_C
     np.testing.assert_array_equal(fewer, whole[:, :2])
-    other = one.predict(folder, items(), samples=4, seed=6, advance=ignore).log_probs_N_K_C
+    other = one.predict(folder, items(), draws=range(4), seed=6, advance=ignore).log_probs_N_K_C
     assert np.abs(other - whole).max() > 1e-4
 
 
-def test_one_sample_is_the_mean_and_none_the_configured_number(trained: tuple[LoraLearner, Path]) -> None:
+def test_null_draws_are_the_mean_and_a_range_names_its_samples(trained: tuple[LoraLearner, Path]) -> None:
     one, folder = trained
-    means = [one.predict(folder, items(), samples=1, seed=seed, advance=ignore) for seed in (0, 1)]
+    means = [one.predict(folder, items(), draws=None, seed=seed, advance=ignore) for seed in (0, 1)]
     np.testing.assert_array_equal(means[0].log_probs_N_K_C, means[1].log_probs_N_K_C)
-    assert one.predict(folder, items(2), samples=None, seed=0, advance=ignore).log_probs_N_K_C.shape[1] == 3
+    whole = one.predict(folder, items(), draws=range(5), seed=0, advance=ignore)
+    later = one.predict(folder, items(), draws=range(2, 5), seed=0, advance=ignore)
+    np.testing.assert_array_equal(later.log_probs_N_K_C, whole.log_probs_N_K_C[:, 2:])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -437,9 +439,9 @@ def test_predicting_restores_the_base_bitwise(
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    one.predict(folder, items(), samples=3, seed=0, advance=ignore)
+    one.predict(folder, items(), draws=range(3), seed=0, advance=ignore)
     with pytest.raises(KeyboardInterrupt):
-        one.predict(folder, items(), samples=None, seed=0, advance=interrupt)
+        one.predict(folder, items(), draws=range(3), seed=0, advance=interrupt)
     after = weights_of(one)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -451,23 +453,23 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(
 
     sizes: list[int] = []
 
-    def small_device(prompts: Any, readout: Any) -> Any:
+    def small_device(prompts: Any, *rest: Any) -> Any:
         sizes.append(len(prompts))
         if len(prompts) > limit:
             raise torch.OutOfMemoryError("out of memory")
-        return make_batch(prompts, readout)
+        return make_batch(prompts, *rest)
 
     task = {"kind": "multiple_choice", "labels": ()}
     choices = [Item(f"id{n}", "Which?", ("a", "b", "c", "d")[: 2 + n % 3]) for n in range(7)]
-    whole = learner(model, task=task).predict(None, choices, samples=None, seed=0, advance=ignore)
+    whole = learner(model, task=task).predict(None, choices, draws=None, seed=0, advance=ignore)
     monkeypatch.setattr(module, "make_batch", small_device)
     limit = 2
-    halved = learner(model, task=task).predict(None, choices, samples=None, seed=0, advance=ignore)
+    halved = learner(model, task=task).predict(None, choices, draws=None, seed=0, advance=ignore)
     assert sizes[0] == 7 and max(size for size in sizes if size <= limit) == 2
     np.testing.assert_allclose(halved.log_probs_N_K_C, whole.log_probs_N_K_C, atol=1e-5)
     limit = 0
     with pytest.raises(ModelError, match="item id0 does not fit into the memory of cpu"):
-        learner(model, task=task).predict(None, choices, samples=None, seed=0, advance=ignore)
+        learner(model, task=task).predict(None, choices, draws=None, seed=0, advance=ignore)
 
 
 # -- files -------------------------------------------------------------------------------------------------
@@ -498,7 +500,7 @@ def test_a_damaged_adapter(trained: tuple[LoraLearner, Path], tmp_path: Path, na
     if damage != "missing":
         path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"\x00garbage")
     with pytest.raises(ModelError, match=rf"{name}: the adapter is damaged or missing"):
-        one.predict(path.parent, items(2), samples=1, seed=0, advance=ignore)
+        one.predict(path.parent, items(2), draws=None, seed=0, advance=ignore)
 
 
 def test_an_adapter_with_nan_names_the_layer(trained: tuple[LoraLearner, Path], tmp_path: Path) -> None:
@@ -509,13 +511,13 @@ def test_an_adapter_with_nan_names_the_layer(trained: tuple[LoraLearner, Path], 
     tensors[name][0, 0] = torch.nan
     save_file(tensors, path)
     with pytest.raises(ModelError, match=f"{name} holds NaN"):
-        one.predict(path.parent, items(2), samples=1, seed=0, advance=ignore)
+        one.predict(path.parent, items(2), draws=None, seed=0, advance=ignore)
 
 
 def test_an_adapter_of_another_prompt_is_refused(trained: tuple[LoraLearner, Path], model: Path) -> None:
     one = learner(model, task={"instruction": "Say it."})
     with pytest.raises(ModelError, match="another base model, prompt or label set"):
-        one.predict(trained[1], items(2), samples=1, seed=0, advance=ignore)
+        one.predict(trained[1], items(2), draws=None, seed=0, advance=ignore)
 
 
 def test_a_model_that_answers_nan(model: Path) -> None:
@@ -574,5 +576,5 @@ def test_a_device_that_is_not_there(model: Path) -> None:
 
 def test_nothing_is_printed(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     one = learner(model)
-    one.predict(fit(one, tmp_path / "a"), items(), samples=2, seed=0, advance=ignore)
+    one.predict(fit(one, tmp_path / "a"), items(), draws=range(2), seed=0, advance=ignore)
     assert capfd.readouterr() == ("", "")

@@ -36,7 +36,7 @@ def _use_numpy_learner() -> None:
     from support.numpy_learner import NumpyLearner
 
     def numpy_learner(file: Any, spec: Any, rounds: Any) -> NumpyLearner:
-        return NumpyLearner(ClosedTask(spec.task), spec.posterior.samples)
+        return NumpyLearner(ClosedTask(spec.task))
 
     compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]
 

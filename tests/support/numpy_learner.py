@@ -19,9 +19,8 @@ from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObj
 class NumpyLearner:
     """Naive Bayes over words, as a ``ports.Learner``; the base model likes labels by a hash of the text."""
 
-    def __init__(self, task: ClosedTask, samples: int = 3) -> None:
+    def __init__(self, task: ClosedTask) -> None:
         self.task = task
-        self.samples = samples
         self.base_calls: list[str] = []
 
     @property
@@ -76,7 +75,7 @@ class NumpyLearner:
         return "numpy"
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, samples: int | None, seed: int, advance: Advance
+        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
     ) -> Categorical:
         advance(len(items))
         ids = tuple(item.item_id for item in items)
@@ -87,18 +86,19 @@ class NumpyLearner:
             counts = json.loads((folder / "model.json").read_text())["counts"]
         except (OSError, ValueError) as exc:
             raise ModelError(f"{folder}: damaged adapter") from exc
-        n_samples = samples or self.samples
-        return Categorical(
-            ids, _stack([self._rows(item, counts, n_samples, seed) for item in items], n_samples)
-        )
+        samples: Sequence[int | None] = [None] if draws is None else draws
+        rows = [self._rows(item, counts, samples, seed) for item in items]
+        return Categorical(ids, _stack(rows, len(samples)))
 
-    def _rows(self, item: Item, counts: dict[str, list[float]], samples: int, seed: int) -> FloatArray:
+    def _rows(
+        self, item: Item, counts: dict[str, list[float]], samples: Sequence[int | None], seed: int
+    ) -> FloatArray:
         n_labels = len(self.task.label_names(item))
         rows = []
-        for sample in range(samples):
+        for sample in samples:
             logits = _base_log_probs(item, self.task) * 0.1
             for word in item.text.split():
-                jitter = 1.0 if samples == 1 else 0.5 + _unit(f"{seed}/{sample}/{word}")
+                jitter = 1.0 if sample is None else 0.5 + _unit(f"{seed}/{sample}/{word}")
                 logits = logits + jitter * np.array(counts.get(word, [0.0] * n_labels))[:n_labels]
             rows.append(logits - np.logaddexp.reduce(logits))
         return np.stack(rows)

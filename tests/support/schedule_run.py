@@ -199,7 +199,7 @@ class Run:
             spec=spec,
             task=task,
             store=store,
-            learner=NumpyLearner(task, spec.posterior.samples),
+            learner=NumpyLearner(task),
             annotator=LabelStudioAnnotator(
                 connection, spec.annotator, task, self.campaign, spec.labelling.overlap
             ),

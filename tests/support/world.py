@@ -26,7 +26,7 @@ class World:
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.file: CampaignFile = load_campaign(_campaign(folder, changes))
         self.store = MemoryStore()
-        self.learner = NumpyLearner(ClosedTask(self.file.spec.task), self.file.spec.posterior.samples)
+        self.learner = NumpyLearner(ClosedTask(self.file.spec.task))
         self.progress = Quiet()
         self.campaign = create_campaign(self.file, self.store, self.progress)
         self.campaign_id = self.campaign.campaign_id

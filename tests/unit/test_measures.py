@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from star_al.acquire.measures import (
     MEASURES,
     bald,
+    entropy_split,
     least_confidence,
     margin,
+    own_mean_log,
     predictive_entropy,
     predictive_mean_log,
 )
@@ -161,3 +163,23 @@ def test_per_option_lets_items_with_few_options_rank_above_surer_items_with_many
 def test_no_items_give_no_scores() -> None:
     for measure in MEASURES.values():
         assert measure(np.zeros((0, 2, 3)), per_option=True).shape == (0,)
+
+
+def test_the_entropy_splits_into_noise_and_disagreement() -> None:
+    log_probs_N_K_C = random_log_probs(5, 30, 6, 4, ragged=True)
+    aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C)
+    probs = np.exp(log_probs_N_K_C)
+    for position in range(30):
+        each = [naive_entropy(probs_C.tolist()) for probs_C in probs[position]]
+        assert aleatoric_N[position] == pytest.approx(sum(each) / 6, abs=1e-12)
+        total = naive_entropy(probs[position].mean(axis=0).tolist())
+        assert aleatoric_N[position] + epistemic_N[position] == pytest.approx(total, abs=1e-12)
+    assert (epistemic_N >= 0).all() and epistemic_N.max() > 0.05
+
+
+def test_a_mean_is_over_the_samples_that_an_item_has() -> None:
+    log_probs_N_K_C = random_log_probs(6, 3, 8, 4, ragged=True)
+    log_probs_N_K_C[0, 2:], log_probs_N_K_C[1, 5:] = np.nan, np.nan
+    for position, samples in enumerate((2, 5, 8)):
+        alone = predictive_mean_log(log_probs_N_K_C[[position], :samples])[0]
+        np.testing.assert_allclose(own_mean_log(log_probs_N_K_C)[position], alone, rtol=1e-12)

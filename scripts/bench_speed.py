@@ -1,0 +1,339 @@
+"""Cost of scoring and of a training step, side by side on the same items, as ratios of medians.
+
+python scripts/bench_speed.py --model some/model/folder --json speed.json
+
+Seconds are CPU seconds on a CPU, so that other load on the machine counts less, and wall seconds on CUDA.
+Paths take turns. "Stock peft" has the same batches and the same head as ours, so that only its layers count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import peft
+import torch
+from pydantic import TypeAdapter
+
+from star_al.app.compose import posterior_method
+from star_al.config import AdapterSpec, PosteriorSpec
+from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
+from star_al.models.batching import make_batch, plan_batches
+from star_al.models.likelihood import label_log_probs, label_scorer
+from star_al.models.lora import attached, lora_config, lora_layers
+from star_al.models.posterior import Posterior, Training
+from star_al.models.prompts import Prompt
+from star_al.models.train import training_loss
+
+BATCH_TOKENS = 4096
+PREFIX = 24  # tokens that begin all prompts, as an instruction does
+LABELS = ((11,), (12,))  # two labels of one token, as "yes" and "no" are
+TARGETS: Mapping[str, Any] = {"all projections": "all-linear", "q, v": ("q_proj", "v_proj")}
+KINDS: Mapping[str, dict[str, Any]] = {
+    "map": {},
+    "mc_dropout": {},
+    "ensemble": {},
+    "tfb": {},
+    "laplace, sampling": {"predictive": "sampling"},
+    "laplace, linearised": {"predictive": "linearised"},
+    "clora": {"kl_weight": 0.01},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="a model folder or hub name")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--items", type=int, default=8, help="texts to score")
+    parser.add_argument("--samples", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)  # one path in a process of its own
+    arguments = parser.parse_args()
+    backbone = _load(arguments, arguments.dtype)
+    if arguments.peak:
+        print(_peak(backbone, arguments.peak))
+        return
+    result: dict[str, Any] = {"versions": dict(backbone.versions()), "tokens": 0}
+    with quiet():
+        result["scoring"] = bench_scoring(arguments, backbone)
+        result["training"] = bench_training(arguments, backbone)
+    result["peak memory, MiB"] = {
+        path: int(subprocess.check_output([*_again(arguments), "--peak", path], text=True).split()[-1])
+        for path in PEAKS
+    }
+    show(result)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _load(arguments: argparse.Namespace, dtype: str) -> Backbone:
+    backbone = load_backbone(arguments.model, revision=None, dtype=dtype, device=arguments.device)
+    _ = backbone.readout
+    return backbone
+
+
+def prompts(n: int, seed: int = 0) -> list[Prompt]:
+    """Random tokens, as many as BoolQ's passages and questions have: 128 and more, with a long tail."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = (torch.randn(n, generator=generator) * 0.35 + 5.1).exp().clamp(128, 480).long().tolist()
+    prefix = tuple(range(100, 100 + PREFIX))
+    return [
+        Prompt(f"i{index:05d}", prefix + _tokens(length - PREFIX, generator), LABELS)
+        for index, length in enumerate(lengths)
+    ]
+
+
+def _tokens(n: int, generator: torch.Generator) -> tuple[int, ...]:
+    return tuple(torch.randint(100, 400, (n,), generator=generator).tolist())
+
+
+class Clock:
+    """Seconds by path, in rounds in which all paths take turns."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._seconds: dict[str, list[float]] = {}
+
+    def _now(self) -> float:
+        if self._cuda:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def run(self, path: str, work: Callable[[], object], *, times: int = 1) -> None:
+        """Time ``work``; it stands for ``times`` as much."""
+        start = self._now()
+        work()
+        self._seconds.setdefault(path, []).append((self._now() - start) * times)
+
+    def medians(self) -> dict[str, float]:
+        """Seconds by path; the first round warms up."""
+        return {path: median(seconds[1:] or seconds) for path, seconds in self._seconds.items()}
+
+
+# -- scoring -----------------------------------------------------------------------------------------------
+
+
+def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
+    """Seconds to score all items with K samples, by path."""
+    items, k, clock = prompts(arguments.items), arguments.samples, Clock(backbone.device)
+    whole = _load(arguments, "float32")
+    with tempfile.TemporaryDirectory() as name:
+        posteriors = {kind: _fit(backbone, kind, k, Path(name) / kind) for kind in KINDS}
+        adapter = Path(name) / "mc_dropout"
+        for _ in range(arguments.repeats + 1):
+            clock.run("base", lambda: _score(backbone, items, None, None, prefix=False), times=k)
+            clock.run("base, prefix once", lambda: _score(backbone, items, None, None), times=k)
+            for kind, posterior in posteriors.items():
+                clock.run(kind, lambda posterior=posterior: _sample(backbone, items, posterior, k))  # type: ignore[misc]
+            for path, training in (("stock peft, eval", False), ("stock peft, dropout", True)):
+                with _stock_from(backbone, adapter, training):
+                    clock.run(path, lambda: _score(backbone, items, None, None, prefix=False), times=k)
+            with _stock_from(whole, adapter, True) as model:
+                clock.run("the released STAR way", lambda model=model: star_way(model, items), times=k)  # type: ignore[misc]
+    seconds = clock.medians()
+    return {
+        "items": len(items),
+        "tokens": sum(map(len, items)),
+        "samples": k,
+        "seconds": seconds,
+        "of K base forwards": {path: value / seconds["base"] for path, value in seconds.items()},
+    }
+
+
+def _fit(backbone: Backbone, kind: str, k: int, folder: Path) -> Posterior:
+    """A posterior after a few steps: what it costs does not depend on what it has learnt."""
+    plain = {"map": {}, "ensemble": {"members": k}}.get(kind, {"samples": k})
+    raw = {"kind": kind.partition(",")[0], **plain, **KINDS[kind]}
+    method = posterior_method(TypeAdapter(PosteriorSpec).validate_python(raw))
+    folder.mkdir()
+    spec = AdapterSpec(rank=8, epochs=1, batch_size=4, dropout=0.1, target_modules=TARGETS["all projections"])
+    examples = [(prompt, index % 2) for index, prompt in enumerate(prompts(8, seed=1))]
+    training = Training(backbone, examples, spec, "model", 0, None, lambda n: None)
+    return method.load(folder, method.fit(training, folder))
+
+
+def _sample(backbone: Backbone, items: list[Prompt], posterior: Posterior, k: int) -> None:
+    for sample in range(k):
+        _score(backbone, items, posterior, sample)
+
+
+def _score(
+    backbone: Backbone,
+    items: list[Prompt],
+    posterior: Posterior | None,
+    sample: int | None,
+    prefix: bool = True,
+) -> None:
+    """One pass over all items."""
+    readout, score = backbone.readout, label_scorer(backbone.readout)
+    shared = prefix and (posterior is None or posterior.shares_prefix)
+    start = items[0].tokens[:PREFIX] if shared else ()
+    drawn = nullcontext(score) if posterior is None else posterior.draw(backbone, score, 0, sample)
+    with drawn as own:
+        for positions in plan_batches(items, BATCH_TOKENS, packed=readout.packed):
+            batch = make_batch([items[position] for position in positions], readout, start)
+            with torch.inference_mode():
+                own(batch).cpu()
+
+
+@contextmanager
+def _stock_from(backbone: Backbone, folder: Path, training: bool) -> Iterator[Any]:
+    """The model with an adapter as peft loads it; ``training``: with its dropout on."""
+    model = peft.PeftModel.from_pretrained(backbone.model, str(folder))
+    try:
+        yield model.train(training)
+    finally:
+        model.unload()
+        backbone.model.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def star_way(model: Any, items: list[Prompt]) -> list[float]:
+    """As the release scores a pass: item by item, all logits, an entropy for each token in a loop."""
+    scores = []
+    for item in items:
+        logits = model(torch.tensor([item.tokens], device=model.device)).logits[0]
+        entropies = []
+        for position in range(len(item.tokens)):
+            p = torch.softmax(logits[position].float(), dim=-1)
+            entropies.append(-(p * torch.log(p + 1e-12)).sum().item())
+        scores.append(sum(entropies))
+    return scores
+
+
+# -- training ----------------------------------------------------------------------------------------------
+
+
+def bench_training(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
+    """Seconds a step by path and setting, and the losses, without dropout, of the same weights."""
+    result: dict[str, Any] = {}
+    for targets in TARGETS:
+        for dropout in (0.1, 0.0):
+            clock, losses = Clock(backbone.device), {}
+            for _ in range(arguments.repeats + 1):
+                for path in ("ours", "stock peft"):
+                    with _step(backbone, path, targets, dropout) as step:
+                        clock.run(path, lambda path=path, step=step: losses.update({path: step()}))  # type: ignore[misc]
+            seconds = clock.medians()
+            row: dict[str, Any] = {"seconds": seconds, "ratio": seconds["ours"] / seconds["stock peft"]}
+            result[f"{targets}, dropout {dropout:g}"] = row | ({} if dropout else {"losses": losses})
+    return result
+
+
+@contextmanager
+def _step(backbone: Backbone, path: str, targets: str, dropout: float) -> Iterator[Callable[[], float]]:
+    """A function that takes one optimiser step and returns its loss."""
+    spec = AdapterSpec(rank=8, dropout=dropout, target_modules=TARGETS[targets])
+    examples = [(prompt, index % 2) for index, prompt in enumerate(prompts(8, seed=2))]
+    kind = attached if path == "ours" else _stock_fresh
+    with kind(backbone.model, spec) as model:
+        model.train()
+        torch.manual_seed(0)
+        for layer in lora_layers(model):
+            torch.nn.init.normal_(layer.lora_A["default"].weight, std=0.02)
+            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.02)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimiser = torch.optim.AdamW(parameters, lr=1e-4)
+        loss_of = training_loss if path == "ours" else _stock_loss
+
+        def step() -> float:
+            loss = loss_of(backbone, model, examples)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            optimiser.zero_grad()
+            return float(loss.item())
+
+        yield step
+
+
+@contextmanager
+def _stock_fresh(model: Any, spec: AdapterSpec) -> Iterator[Any]:
+    config = lora_config(model, spec)
+    config.lora_dropout = spec.dropout
+    wrapped = peft.get_peft_model(model, config)
+    try:
+        yield wrapped
+    finally:
+        wrapped.unload()
+        model.requires_grad_(False).eval()
+
+
+def _stock_loss(backbone: Backbone, model: Any, examples: list[tuple[Prompt, int]]) -> torch.Tensor:
+    batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
+    columns = torch.tensor([column for _, column in examples], device=backbone.device)
+    with _autocast(backbone):
+        log_probs = label_log_probs(backbone.readout, batch)
+    return torch.nn.functional.nll_loss(log_probs, columns)
+
+
+def _autocast(backbone: Backbone) -> AbstractContextManager[Any]:
+    if backbone.dtype == "float32":
+        return nullcontext()
+    return torch.autocast(backbone.device.type, dtype=DTYPES[backbone.dtype])
+
+
+# -- memory ------------------------------------------------------------------------------------------------
+
+PEAKS = ("training, ours", "training, stock peft", "scoring 64 items", "scoring 512 items")
+
+
+def _again(arguments: argparse.Namespace) -> list[str]:
+    own = ["--model", arguments.model, "--device", arguments.device, "--dtype", arguments.dtype]
+    return [sys.executable, "-W", "ignore", __file__, *own]
+
+
+def _peak(backbone: Backbone, path: str) -> int:
+    """Peak memory in MiB, of the device or on a CPU of the process, of which the model is a part."""
+    if path.startswith("training"):
+        with quiet(), _step(backbone, path.partition(", ")[2], "all projections", 0.1) as step:
+            step()
+            step()
+    else:
+        items = prompts(int(path.split()[1]))
+        short = [Prompt(item.item_id, item.tokens[: PREFIX + 8], item.labels) for item in items]
+        _score(backbone, short, None, None)
+    if backbone.device.type == "cuda":
+        return torch.cuda.max_memory_allocated() // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+
+# -- output ------------------------------------------------------------------------------------------------
+
+
+def show(result: dict[str, Any]) -> None:
+    scoring = result["scoring"]
+    seconds, base = scoring["seconds"], scoring["seconds"]["base"]
+    print(f"Scoring {scoring['items']} items, {scoring['tokens']} tokens, K = {scoring['samples']}")
+    for path, value in seconds.items():
+        micro = value / scoring["tokens"] / scoring["samples"] * 1e6
+        print(
+            f"  {path:24} {value:8.2f} s  {micro:8.0f} µs a token a pass  {value / base:6.2f} × K base forwards"
+        )
+    for slow in ("stock peft, dropout", "the released STAR way"):
+        print(f"  mc_dropout is {seconds[slow] / seconds['mc_dropout']:.1f} × faster than {slow}")
+    print("A training step, r 8, batch 8")
+    for setting, row in result["training"].items():
+        ours, stock = row["seconds"]["ours"], row["seconds"]["stock peft"]
+        losses = "".join(f", loss {path} {loss:.4f}" for path, loss in row.get("losses", {}).items())
+        print(f"  {setting:30} ours {ours:6.2f} s, stock peft {stock:6.2f} s: {row['ratio']:.2f}{losses}")
+    print("Peak memory, MiB")
+    for path, value in result["peak memory, MiB"].items():
+        print(f"  {path:24} {value:6}")
+
+
+if __name__ == "__main__":
+    main()

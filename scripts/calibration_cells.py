@@ -1,0 +1,303 @@
+"""The work of ``bench_calibration.py``: what one cell of the study trains and predicts.
+
+A cell is one set, seed, number of labels and method. Methods that start from an ordinary adapter share one
+a set, seed and number. Predictions are kept whole, so that the report may measure anything later.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import psutil
+import torch
+from calibration_data import Settings, Split, Study
+from filelock import FileLock
+
+from star_al import rng
+from star_al.acquire.measures import bald, predictive_mean_log
+from star_al.app.compose import posterior_method
+from star_al.calibration import contextual_calibration
+from star_al.config import (
+    CLoraSpec,
+    EnsembleSpec,
+    LaplaceSpec,
+    MapSpec,
+    McDropoutSpec,
+    PosteriorSpec,
+    TfbSpec,
+)
+from star_al.models.backbone import load_backbone
+from star_al.models.learner import LoraLearner
+from star_al.models.posterior import Method, Posterior, PostHoc, Training
+from star_al.task import ClosedTask
+from star_al.types import FloatArray, JsonObject
+
+NEWS = "bbc.jsonl"
+"""BBC news within the study's folder."""
+MAKING = "making"
+"""Folder of what is not yet whole."""
+
+METHODS: Mapping[str, Callable[[int], PosteriorSpec]] = {
+    "map": lambda samples: MapSpec(kind="map"),
+    "mc_dropout": lambda samples: McDropoutSpec(samples=samples),
+    "ensemble": lambda samples: EnsembleSpec(kind="ensemble"),
+    "laplace": lambda samples: LaplaceSpec(kind="laplace", samples=samples),
+    "clora": lambda samples: CLoraSpec(kind="clora", samples=samples),
+    "tfb": lambda samples: TfbSpec(kind="tfb", samples=samples),
+    "laplace_last_layer": lambda samples: LaplaceSpec(kind="laplace", samples=samples, subset="last_layer"),
+    "laplace_sampling": lambda samples: LaplaceSpec(kind="laplace", samples=samples, predictive="sampling"),
+    "clora_token": lambda samples: CLoraSpec(kind="clora", samples=samples, context="token"),
+}
+"""Posteriors by the name of their rows, the most wanted first."""
+
+BASE = "base"
+"""The row of the model without training."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the study; the base model has 0 labels."""
+
+    set: str
+    seed: int
+    labels: int
+    method: str
+
+    @property
+    def name(self) -> str:
+        """Its file's name, without the ending."""
+        return f"{self.set}-{self.labels:04d}-{self.method}-{self.seed}"
+
+
+# -- a worker -------------------------------------------------------------------------------------------
+
+
+class Workplace:
+    """What a worker process loads once."""
+
+    def __init__(self, settings: Settings, out: Path) -> None:
+        self._settings = settings
+        self._out = out
+        self._study = Study(settings, out / NEWS)
+        self._backbone = load_backbone(settings.model, revision=None, dtype="bfloat16", device="cpu")
+        _ = self._backbone.readout  # loads the weights, which no cell is to pay for
+
+    def learner(self, name: str, posterior: PosteriorSpec, method: Method) -> LoraLearner:
+        """The learner of a set with a posterior, on the shared base model."""
+        spec = self._study.specs[name].model_copy(update={"posterior": posterior})
+        learner = LoraLearner(ClosedTask(spec.task), spec, self._settings.model, method)
+        learner.backbone = self._backbone  # one for all
+        return learner
+
+    # -- cells -------------------------------------------------------------------------------------------
+
+    def run(self, cell: Cell) -> JsonObject:
+        """Train and predict; the record of the cell."""
+        split = self._study.split(cell.set, cell.seed, cell.labels)
+        run = self._run_base if cell.method == BASE else self._run_posterior
+        measured = run(cell, split)
+        return {**asdict(cell), **measured, "versions": self._backbone.versions()}
+
+    def _run_base(self, cell: Cell, split: Split) -> dict[str, Any]:
+        learner = self.learner(cell.set, MapSpec(kind="map"), posterior_method(MapSpec(kind="map")))
+        with Meter() as meter:
+            predictions = learner.base_predict(split.predicted, _nowhere)
+        log_probs_N_C = np.stack([one.log_probs_C for one in predictions])
+        priors = [one.log_prior_C for one in predictions if one.log_prior_C is not None]
+        if priors:
+            log_probs_N_C = contextual_calibration(log_probs_N_C, np.stack(priors))
+        return {
+            "samples": 1,
+            **self._parts(cell, split, log_probs_N_C[:, None]),
+            "cut": learner.truncated,
+            "seconds": {"train": 0.0, "score": meter.cpu, "spent": meter.wall},
+            "peak_mib": {"train": 0.0, "score": meter.peak_mib},
+        }
+
+    def _run_posterior(self, cell: Cell, split: Split) -> dict[str, Any]:
+        posterior = METHODS[cell.method](self._settings.samples)
+        method = posterior_method(posterior)
+        shared: dict[str, float] = {}
+        spent = 0.0
+        if is_post_hoc(method):
+            folder, shared, spent = self._shared_adapter(cell, split)
+            method = Refined(method, folder)
+        learner = self.learner(cell.set, posterior, method)
+        with tempfile.TemporaryDirectory(dir=self._out / MAKING) as made:
+            with Meter() as training:
+                _fit(learner, split, cell, Path(made))
+            draws = range(posterior.samples) if posterior.samples > 1 else None
+            with Meter() as scoring:
+                seed = rng.derive_seed(cell.seed, cell.labels, "bench/draws")
+                predictions = learner.predict(
+                    Path(made), split.predicted, draws=draws, seed=seed, advance=_nowhere
+                )
+            record = json.loads((Path(made) / "star_al.json").read_text())
+        return {
+            "samples": posterior.samples,
+            "artefact": {key: record[key] for key in record if key not in ("model_key", "format", "dtype")},
+            **self._parts(cell, split, predictions.log_probs_N_K_C),
+            "cut": learner.truncated,
+            "seconds": {
+                "train": shared.get("cpu", 0.0) + training.cpu,
+                "score": scoring.cpu,
+                "spent": spent + training.wall + scoring.wall,
+            },
+            "peak_mib": {
+                "train": max(shared.get("peak_mib", 0.0), training.peak_mib),
+                "score": scoring.peak_mib,
+            },
+        }
+
+    def _parts(self, cell: Cell, split: Split, log_probs_N_K_C: FloatArray) -> dict[str, Any]:
+        """Predictive means and mutual information by part, with the columns of the true labels."""
+        task = ClosedTask(self._study.specs[cell.set].task)
+        labelled = {"test": split.test, "calibration": split.calibration, "ood": ()}
+        bounds = np.cumsum([len(split.test), len(split.calibration)])
+        means = np.split(predictive_mean_log(log_probs_N_K_C), bounds)
+        information = np.split(bald(log_probs_N_K_C), bounds)
+        return {
+            part: {
+                "log_probs": [[_plain(value) for value in row] for row in mean_M_C],
+                "bald": [_plain(value) for value in bald_M],
+                "columns": [task.column(item, value) for item, value in pairs],
+            }
+            for (part, pairs), mean_M_C, bald_M in zip(labelled.items(), means, information, strict=True)
+        }
+
+    def _shared_adapter(self, cell: Cell, split: Split) -> tuple[Path, dict[str, float], float]:
+        """The ordinary adapter of a set, seed and number of labels; what it cost, and what of it just now."""
+        folder = self._out / "adapters" / f"{cell.set}-{cell.labels:04d}-{cell.seed}"
+        spent = 0.0
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                posterior = MapSpec(kind="map")
+                learner = self.learner(cell.set, posterior, posterior_method(posterior))
+                with tempfile.TemporaryDirectory(dir=self._out / MAKING) as parent:
+                    made = Path(parent) / "adapter"
+                    made.mkdir()
+                    with Meter() as meter:
+                        _fit(learner, split, cell, made)
+                    write_json(made / "cost.json", {"cpu": meter.cpu, "peak_mib": meter.peak_mib})
+                    made.rename(folder)
+                spent = meter.wall
+        cost: dict[str, float] = json.loads((folder / "cost.json").read_text())
+        return folder, cost, spent
+
+
+class Refined:
+    """A post-hoc method whose training is a copy of an adapter that is there already."""
+
+    def __init__(self, method: PostHoc, trained: Path) -> None:
+        self._method, self._trained = method, trained
+
+    def steps(self, n_examples: int, adapter: Any) -> int:
+        """See ``Method.steps``."""
+        return self._method.steps(n_examples, adapter)
+
+    def fit(self, training: Training, folder: Path) -> JsonObject:
+        """See ``Method.fit``."""
+        for file in self._trained.glob("adapter_*"):
+            shutil.copy(file, folder)
+        return self._method.refine(training, folder)
+
+    def load(self, folder: Path, record: JsonObject) -> Posterior:
+        """See ``Method.load``."""
+        return self._method.load(folder, record)
+
+
+def is_post_hoc(method: Method) -> TypeGuard[PostHoc]:
+    """Whether it starts from an ordinary adapter (``PostHoc``)."""
+    return hasattr(method, "refine")
+
+
+def _fit(learner: LoraLearner, split: Split, cell: Cell, folder: Path) -> None:
+    seed = rng.derive_seed(cell.seed, cell.labels, "bench/fit")
+    learner.fit(split.train, seed=seed, folder=folder, parent=None, advance=_nowhere)
+
+
+def _plain(value: float) -> float | None:
+    """Six decimals; null for −∞, which JSON lacks."""
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def _nowhere(_: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Meter:
+    """What a block costs: wall and processor seconds, and the process's highest memory within it.
+
+    Processor seconds tell less of what else the machine does. Memory is RSS, looked at 20 times a second.
+    """
+
+    wall = 0.0
+    cpu = 0.0
+    peak_mib = 0.0
+
+    def __enter__(self) -> Meter:
+        """Start, without memory that is left over from earlier."""
+        gc.collect()
+        _trim()
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        self._start = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.wall, self.cpu = time.perf_counter() - self._start[0], time.process_time() - self._start[1]
+        self._done.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while True:
+            self.peak_mib = max(self.peak_mib, process.memory_info().rss / 2**20)
+            if self._done.wait(0.05):
+                return
+
+
+def _trim() -> None:
+    """Give freed memory back to the system, where the C library can be told to."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write aside and rename: what stands under the name is complete."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+# -- the worker's process -------------------------------------------------------------------------------
+
+_workplace: list[Workplace] = []  # one in each worker process
+
+
+def start_worker(settings: Settings, out: Path, threads: int) -> None:
+    """Called once in each worker process."""
+    torch.set_num_threads(threads)
+    _workplace[:] = [Workplace(settings, out)]
+
+
+def run_cell(cell: Cell, file: Path) -> JsonObject:
+    """Run a cell in a worker and write its record, which is returned."""
+    record = _workplace[0].run(cell)
+    write_json(file, record)
+    return record

@@ -1,0 +1,218 @@
+"""C-LoRA (Rahmati et al. 2025): LoRA with a random r × r matrix between A and B whose law depends on the text.
+
+Trained by NLL + w·KL: E is a latent of one text, so w = 1 is the ELBO, with no 1/N; thousands of entries of E
+may then drown a few labels, so w is chosen on labels held out of training (methods, section 4). A sample's
+noise is shared by all texts and tokens, so that a sample is one function. E cannot be merged into weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from star_al.config import AdapterSpec, CLoraSpec
+from star_al.errors import ModelError
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.backbone import DTYPES, Backbone, quiet
+from star_al.models.batching import Batch, make_batch
+from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.lora import adaptable_modules
+from star_al.models.posterior import Score, Training
+from star_al.models.posterior.clora_training import ContextualTraining
+from star_al.models.posterior.context_network import (
+    Context,
+    ContextNetwork,
+    Places,
+    contextual,
+    load_networks,
+    save_networks,
+)
+from star_al.models.posterior.point import fit_point
+from star_al.models.prompts import Prompt
+from star_al.models.train import step_count
+from star_al.rng import derive_seed, keyed_order
+from star_al.types import JsonObject
+
+CANDIDATES = (1e-2, 1e-3, 1e-4)
+"""Weights w of the KL that are tried; with 48 labels on a 135 M model w = 0.1 and 1 drown them by far."""
+FALLBACK = 1e-3
+"""w where too few labels could be held out to choose it."""
+HELD_OUT = 0.2
+FEWEST_HELD_OUT = 8
+
+
+class CLora:
+    """Implements ``Method``."""
+
+    def __init__(self, spec: CLoraSpec) -> None:
+        self._spec = spec
+
+    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """See ``Method.steps``; choosing w trains on the examples that are not held out, once a candidate."""
+        held_out = self._held_out(n_examples)
+        searching = len(CANDIDATES) * step_count(n_examples - held_out, adapter) if held_out else 0
+        return searching + step_count(n_examples, adapter)
+
+    def fit(self, training: Training, folder: Path) -> JsonObject:
+        """See ``Method.fit``; the record keeps w and, where it was chosen, the held-out NLL of each."""
+        tried = self._try_weights(training)
+        if tried:
+            weight = min(tried, key=lambda pair: pair[1])[0]
+        else:
+            weight = FALLBACK if self._spec.kl_weight == "auto" else self._spec.kl_weight
+        self._fit(training, folder, weight)
+        table = [{"kl_weight": weight, "nll": nll} for weight, nll in tried]
+        return {"context": self._spec.context, "kl_weight": weight, "held_out": table}
+
+    def load(self, folder: Path, record: JsonObject) -> ContextualAdapter:
+        """See ``Method.load``."""
+        context: Context = "token" if record["context"] == "token" else "sequence"
+        weights = load_adapter(folder)
+        return ContextualAdapter(weights, load_networks(folder, weights), context)
+
+    def _held_out(self, n: int) -> int:
+        """How many of n examples are held out to choose w; none where it is fixed or they are too few."""
+        count = round(HELD_OUT * n)
+        return count if self._spec.kl_weight == "auto" and count >= FEWEST_HELD_OUT else 0
+
+    def _try_weights(self, training: Training) -> list[tuple[float, float]]:
+        """(w, NLL in nats on examples that were not trained on) by candidate.
+
+        A warm start's parent may have been trained on them, so that each candidate starts afresh.
+        """
+        count = self._held_out(len(training.examples))
+        if not count:
+            return []
+        seed = derive_seed(training.seed, 0, "clora/held-out")
+        shuffled = sorted(training.examples, key=lambda pair: keyed_order(seed, pair[0].item_id))
+        part = replace(training, examples=shuffled[count:], parent=None)
+        tried = []
+        for weight in CANDIDATES:
+            with TemporaryDirectory() as name:
+                self._fit(part, Path(name), weight)
+                posterior = self.load(Path(name), {"context": self._spec.context})
+            tried.append((weight, self._nll(posterior, training, shuffled[:count])))
+        return tried
+
+    def _nll(
+        self, posterior: ContextualAdapter, training: Training, examples: Sequence[tuple[Prompt, int]]
+    ) -> float:
+        """Mean −log of the predictive, which is the mean over samples, at the right label."""
+        backbone, size = training.backbone, training.adapter.batch_size
+        draws: list[int | None] = list(range(self._spec.samples)) if self._spec.samples > 1 else [None]
+
+        def score(batch: Batch) -> Tensor:
+            return label_log_likelihoods(backbone.readout, batch)
+
+        log_probs_K_N = []
+        for sample in draws:
+            with (
+                quiet(),
+                torch.inference_mode(),
+                posterior.draw(backbone, score, training.seed, sample) as own,
+            ):
+                parts = [examples[start : start + size] for start in range(0, len(examples), size)]
+                log_probs_K_N.append(torch.cat([_gold_log_probs(own, backbone, part) for part in parts]))
+        return math.log(len(draws)) - float(torch.stack(log_probs_K_N).logsumexp(dim=0).mean())
+
+    def _fit(self, training: Training, folder: Path, weight: float) -> None:
+        parent = training.parent
+        start = {} if parent is None else load_networks(parent, load_adapter(parent))
+        addition = ContextualTraining(self._spec, weight, training.seed, start)
+        fit_point(training, folder, addition)
+        save_networks(folder, addition.networks)
+
+
+def _gold_log_probs(score: Score, backbone: Backbone, examples: Sequence[tuple[Prompt, int]]) -> Tensor:
+    scores_B_C = score(make_batch([prompt for prompt, _ in examples], backbone.readout))
+    columns_B = torch.tensor([column for _, column in examples], device=scores_B_C.device)
+    log_probs_B_C = scores_B_C.double().log_softmax(dim=-1)
+    return log_probs_B_C.gather(1, columns_B[:, None])[:, 0].cpu()
+
+
+@dataclass(frozen=True)
+class ContextualAdapter:
+    """The posterior of one adapter and its context networks, by layer.
+
+    A sequence's context is a mean over its whole prompt, so that no prefix can be read apart from the rest.
+    """
+
+    weights: LoraWeights
+    networks: Mapping[str, ContextNetwork]
+    context: Context
+    shares_prefix: bool = False
+
+    @contextmanager
+    def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
+        """See ``Posterior.draw``; the mean is E = μ, the paper's M = 0."""
+        modules = adaptable_modules(backbone.model)
+        branches = [
+            _SampledBranch(self, name, modules.get(name), backbone, seed, sample) for name in self.networks
+        ]
+
+        def scored(batch: Batch) -> Tensor:
+            places = Places.of(batch)
+            for branch in branches:
+                branch.places = places
+            return score(batch)
+
+        handles = [modules[branch.name].register_forward_hook(branch) for branch in branches]
+        try:
+            yield scored
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class _SampledBranch:
+    """A forward hook that adds s·B·E·A x of one sample to a dense layer's output."""
+
+    places: Places
+
+    def __init__(
+        self,
+        adapter: ContextualAdapter,
+        name: str,
+        module: nn.Module | None,
+        backbone: Backbone,
+        seed: int,
+        sample: int | None,
+    ) -> None:
+        a, b = adapter.weights.a[name], adapter.weights.b[name] * adapter.weights.scale
+        _check_fits(name, module, a, b)
+        dtype, device = DTYPES[backbone.dtype], backbone.device
+        self.name, self._context = name, adapter.context
+        self._a, self._b = a.to(device, dtype), b.to(device, dtype)
+        self._network = adapter.networks[name].to(device)
+        self._noise = None if sample is None else noise_r_r(len(a), name, seed, sample).to(device)
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        (x,) = args
+        self.places.check(self.name, x)
+        z_R_S_r = nn.functional.linear(x, self._a)
+        ez_R_S_r, _, _ = contextual(z_R_S_r, self._network, self._noise, self.places, self._context)
+        return output + nn.functional.linear(ez_R_S_r, self._b)
+
+
+def noise_r_r(rank: int, name: str, seed: int, sample: int) -> Tensor:
+    """The standard normal noise of layer ``name`` in a sample, for all texts and tokens, (r, r)."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"clora/{name}"))
+    return torch.randn(rank, rank, generator=generator)
+
+
+def _check_fits(name: str, module: Any, a: Tensor, b: Tensor) -> None:
+    if module is None:
+        raise ModelError(f"the adapter's layer {name} is not in the model. Give the model it was trained on.")
+    conv = isinstance(module, Conv1D)
+    sizes = tuple(module.weight.shape) if conv else (module.in_features, module.out_features)
+    if (a.shape[1], len(b)) != sizes:
+        raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")

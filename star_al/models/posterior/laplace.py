@@ -1,0 +1,199 @@
+"""Laplace-LoRA (Yang et al. 2024): a Gaussian around the trained adapter, N(θ, (F + τI)⁻¹).
+
+F is the KFAC curvature of the training loss in A and B, τ the prior precision of the highest evidence
+(methods, section 5). A sample δ of the weights is drawn once and shared by all items, and is used in one of
+two ways. Linearised, f(x) + J(x)δ, by forward-mode differentiation: the model whose posterior this Gaussian
+is (Immer et al. 2021), about three times the cost of the base model. Or sampling: θ + δ merged into the
+weights, at the cost of the base model; far from θ it leaves the region where the curvature holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from star_al.config import AdapterSpec, LaplaceSpec
+from star_al.errors import ModelError
+from star_al.models.adapter_file import LoraWeights, load_adapter, writing
+from star_al.models.backbone import Backbone, quiet
+from star_al.models.posterior import Score, Training
+from star_al.models.posterior.curvature import curvature
+from star_al.models.posterior.kfac import Block, Evidence
+from star_al.models.posterior.linearised import linearised
+from star_al.models.posterior.merging import merged
+from star_al.models.posterior.point import fit_point
+from star_al.models.train import reproducible, step_count
+from star_al.rng import derive_seed
+from star_al.types import JsonObject
+
+FILE = "laplace.safetensors"
+"""The curvature, beside the adapter: U, V and κ (see ``kfac.Block``) of Aᵀ and of B of each layer."""
+
+
+class Laplace:
+    """Implements ``PostHoc``: curvature and prior precision are found on the training examples."""
+
+    def __init__(self, spec: LaplaceSpec) -> None:
+        self._spec = spec
+
+    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """See ``Method.steps``."""
+        return step_count(n_examples, adapter)
+
+    def fit(self, training: Training, folder: Path) -> JsonObject:
+        """See ``Method.fit``."""
+        fit_point(training, folder)
+        return self.refine(training, folder)
+
+    def refine(self, training: Training, folder: Path) -> JsonObject:
+        """See ``PostHoc.refine``."""
+        weights = load_adapter(folder)
+        layers = sorted(weights.a) if self._spec.subset == "all" else last_block(weights.a)
+        with quiet(), reproducible(training.seed):
+            found = curvature(
+                training.backbone,
+                training.examples,
+                weights,
+                layers=layers,
+                n_kfac=self._spec.n_kfac,
+                batch_size=training.adapter.batch_size,
+                seed=derive_seed(training.seed, 0, "laplace/curvature"),
+            )
+        blocks = [block for pair in found.blocks.values() for block in pair]
+        squared_norm = sum(
+            float(part[name].double().square().sum()) for name in layers for part in (weights.a, weights.b)
+        )
+        evidence = Evidence.of(blocks, squared_norm, found.log_likelihood)
+        precision = evidence.best_precision()
+        save_blocks(folder, found.blocks)
+        return {
+            "prior_precision": precision,
+            "log_evidence": evidence.log(precision),
+            "log_likelihood": found.log_likelihood,
+        }
+
+    def load(self, folder: Path, record: JsonObject) -> GaussianAdapter:
+        """See ``Method.load``."""
+        weights = load_adapter(folder)
+        blocks = load_blocks(folder, weights)
+        precision = float(str(record["prior_precision"]))
+        return GaussianAdapter(weights, blocks, precision, self._spec.predictive == "linearised")
+
+
+def last_block(names: Iterable[str]) -> list[str]:
+    """The layers of the last block of the model: those with the highest first number in their name."""
+    numbers = {name: int(found[1]) for name in names if (found := re.search(r"\.(\d+)\.", name))}
+    last = max(numbers.values(), default=None)
+    return sorted(name for name in names if numbers.get(name) == last)
+
+
+@dataclass(frozen=True)
+class GaussianAdapter:
+    """A Gaussian around an adapter; ``blocks`` of Aᵀ and B by layer, ``precision`` is τ."""
+
+    weights: LoraWeights
+    blocks: Mapping[str, tuple[Block, Block]]
+    precision: float
+    linearised: bool
+
+    @property
+    def shares_prefix(self) -> bool:
+        """Not where tangents run along: a cache of keys and values has none."""
+        return not self.linearised
+
+    @contextmanager
+    def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
+        """See ``Posterior.draw``; null: the adapter as trained."""
+        a, b, scale = self.weights.a, self.weights.b, self.weights.scale
+        steps = {} if sample is None else {name: self.step(name, seed, sample) for name in self.blocks}
+
+        def moved(name: str) -> tuple[Tensor, Tensor]:
+            if self.linearised or name not in steps:
+                return b[name] * scale, a[name]
+            step_a, step_b = steps[name]
+            return (b[name] + step_b) * scale, a[name] + step_a
+
+        with merged(backbone.model, a, moved):
+            if self.linearised and steps:
+                directions = {
+                    name: (torch.cat([step_b, b[name]], dim=1) * scale, torch.cat([a[name], step_a]))
+                    for name, (step_a, step_b) in steps.items()
+                }
+                yield linearised(backbone.model, score, directions)
+            else:
+                yield score
+
+    def step(self, name: str, seed: int, sample: int) -> tuple[Tensor, Tensor]:
+        """δ of A (r, d_in) and of B (d_out, r) of layer ``name``."""
+        steps = []
+        for half, block in zip("AB", self.blocks[name], strict=True):
+            generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"laplace/{name}.{half}"))
+            noise_D_r = torch.randn(len(block.wide_D_n), len(block.narrow_r_r), generator=generator)
+            steps.append(block.shape(noise_D_r, self.precision))
+        return steps[0].T, steps[1]
+
+
+def save_blocks(folder: Path, blocks: Mapping[str, tuple[Block, Block]]) -> None:
+    """Write ``FILE``.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    tensors = {
+        f"{name}.{half}.{part}": tensor
+        for name, pair in sorted(blocks.items())
+        for half, block in zip("AB", pair, strict=True)
+        for part, tensor in vars(block).items()
+    }
+    with writing(folder):
+        save_file(tensors, folder / FILE, metadata={"format": "pt"})
+
+
+def load_blocks(folder: Path, weights: LoraWeights) -> dict[str, tuple[Block, Block]]:
+    """What ``save_blocks`` wrote beside the adapter ``weights``.
+
+    Raises:
+        ModelError: the file is missing or damaged, does not fit the adapter, or holds NaN or infinity.
+    """
+    path = folder / FILE
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as exc:
+        raise _damaged(path, str(exc)) from exc
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: {name} holds NaN or infinity. Train the round again.")
+    try:
+        return {
+            name: (
+                _block(tensors, f"{name}.A", weights.a[name].T),
+                _block(tensors, f"{name}.B", weights.b[name]),
+            )
+            for name in sorted({key.rsplit(".", 2)[0] for key in tensors})
+        }
+    except (KeyError, ValueError) as exc:
+        raise _damaged(path, f"no curvature of this adapter: {exc}") from exc
+
+
+def _block(tensors: Mapping[str, Tensor], key: str, theta_D_r: Tensor) -> Block:
+    """Raises ValueError where it does not fit Θ (d × r)."""
+    block = Block(*(tensors[f"{key}.{field.name}"] for field in fields(Block)))
+    (wide, narrow), n = theta_D_r.shape, len(block.curvature_n_r)
+    shapes = [tuple(tensor.shape) for tensor in vars(block).values()]
+    if shapes != [(wide, n), (narrow, narrow), (n, narrow)] or bool((block.curvature_n_r < 0).any()):
+        raise ValueError(key)
+    return block
+
+
+def _damaged(path: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"{path}: the curvature is damaged or missing ({' '.join(reason.split())[:200]}). Train the round again."
+    )

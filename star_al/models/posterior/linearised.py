@@ -1,0 +1,63 @@
+"""A model linearised in its adapter, f(x) + J(x)δ, by forward-mode differentiation.
+
+Beside every activation runs its tangent. An adapted layer y = Wx adds the tangent of its weight,
+dW = s(dB·A + B·dA), as a thin product that is never formed: dy = W·dx + P(Qx), P (d_out × 2r), Q (2r × d_in).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from star_al.errors import ModelError
+from star_al.models.batching import Batch
+from star_al.models.lora import adaptable_modules
+from star_al.models.posterior import Score
+
+forward_ad: Any = torch.autograd.forward_ad  # without types
+
+
+def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Tensor, Tensor]]) -> Score:
+    """``score`` plus its derivative along dW = P·Q for the layers of ``directions``, (P, Q) each.
+
+    The tangents run in the model's dtype; the sum is float32.
+    """
+    modules = adaptable_modules(model)
+    hooks = {modules[name]: _tangent_of(p, q, modules[name].weight) for name, (p, q) in directions.items()}
+
+    def scored(batch: Batch) -> Tensor:
+        # Tangents do not exist in inference mode, nor do fused attention kernels have any.
+        with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
+            stack.enter_context(sdpa_kernel([SDPBackend.MATH]))
+            stack.enter_context(forward_ad.dual_level())
+            for module, hook in hooks.items():
+                stack.callback(module.register_forward_hook(hook).remove)
+            try:
+                scores_B_C, change_B_C = forward_ad.unpack_dual(score(batch))
+            except NotImplementedError as exc:
+                raise ModelError(
+                    f"{type(model).__name__} cannot be linearised: a step of it has no forward-mode derivative. "
+                    "Set posterior.predictive: sampling."
+                ) from exc
+            moved_B_C: Tensor = scores_B_C + change_B_C
+            return moved_B_C
+
+    return scored
+
+
+def _tangent_of(p_O_r: Tensor, q_r_I: Tensor, weight: Any) -> Callable[[Any, Any, Tensor], Tensor]:
+    """A forward hook that adds the tangent of the layer's weight."""
+    p_O_r, q_r_I = p_O_r.to(weight), q_r_I.to(weight)
+
+    def hook(_: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        y, dy = forward_ad.unpack_dual(output)
+        change = forward_ad.unpack_dual(args[0]).primal @ q_r_I.T @ p_O_r.T
+        dual: Tensor = forward_ad.make_dual(y, change if dy is None else dy + change)
+        return dual
+
+    return hook

@@ -1,0 +1,152 @@
+"""TFB (Shi et al., NeurIPS 2025, arXiv 2412.05723): an adapter made Bayesian without training.
+
+With the compact SVD B = U·diag(d)·Vᵀ, noise of standard deviation σ_q/d_i on row i of VᵀA moves B·A by σ_q·U·E,
+E standard normal: isotropic noise in the column space of B. It is drawn in that form, which has no division
+by a d_i near zero. σ_q is the largest under which the training loss rises by at most ε, relatively.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from star_al.config import AdapterSpec, TfbSpec
+from star_al.errors import ModelError
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.backbone import Backbone, quiet
+from star_al.models.batching import Batch, make_batch
+from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.posterior import Posterior, Score, Training
+from star_al.models.posterior.merging import merged
+from star_al.models.posterior.point import fit_point
+from star_al.models.prompts import Prompt
+from star_al.models.readout import Readout
+from star_al.models.train import step_count
+from star_al.rng import derive_seed
+from star_al.types import JsonObject
+
+SMALLEST, LARGEST = 1e-4, 1.0
+"""Between what σ_q is searched."""
+
+_HALVINGS = 7  # of the range of log σ_q: it is found to a factor of 1.08
+_SAMPLES = 4  # that the loss is measured with; the same noise at each σ_q
+
+
+class Tfb:
+    """Implements ``PostHoc``: the record keeps σ_q, and the training loss without noise and with it."""
+
+    def __init__(self, spec: TfbSpec) -> None:
+        self._spec = spec
+
+    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """See ``Method.steps``."""
+        return step_count(n_examples, adapter)
+
+    def fit(self, training: Training, folder: Path) -> JsonObject:
+        """See ``Method.fit``."""
+        fit_point(training, folder)
+        return self.refine(training, folder)
+
+    def refine(self, training: Training, folder: Path) -> JsonObject:
+        """See ``PostHoc.refine``."""
+        weights, bases = _decomposed(folder)
+
+        @cache
+        def loss(sigma: float) -> float:
+            draws = range(_SAMPLES) if sigma else [None]
+            return predictive_loss(training, NoisyAdapter(weights, bases, sigma), draws)
+
+        start = loss(0.0)
+        sigma = largest_within(loss, start * (1 + self._spec.tolerance))
+        return {"sigma": sigma, "loss": start, "noisy_loss": loss(sigma)}
+
+    def load(self, folder: Path, record: JsonObject) -> NoisyAdapter:
+        """See ``Method.load``."""
+        sigma = record.get("sigma")
+        if not isinstance(sigma, (int, float)) or not 0 <= sigma < math.inf:
+            raise ModelError(
+                f"{folder}: its record says σ_q = {sigma!r}. Restore the adapter, or train the round again."
+            )
+        return NoisyAdapter(*_decomposed(folder), float(sigma))
+
+
+def _decomposed(folder: Path) -> tuple[LoraWeights, Mapping[str, Tensor]]:
+    weights = load_adapter(folder)
+    return weights, {name: column_space(b) for name, b in weights.b.items()}
+
+
+def column_space(b: Tensor) -> Tensor:
+    """U of the compact SVD of B: (d_out, rank of B)."""
+    u: Tensor
+    u, d, _ = torch.linalg.svd(b, full_matrices=False)
+    limit = d.max() * max(b.shape) * torch.finfo(b.dtype).eps  # as in torch.linalg.matrix_rank
+    return u[:, d > limit]
+
+
+def largest_within(loss: Callable[[float], float], limit: float) -> float:
+    """The largest σ_q whose loss is at most ``limit``, by bisection of its logarithm; 0 where none was found."""
+    found, low, high = 0.0, math.log(SMALLEST), math.log(LARGEST)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if loss(math.exp(middle)) <= limit:
+            found, low = math.exp(middle), middle
+        else:
+            high = middle
+    return found
+
+
+def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[int | None]) -> float:
+    """Mean −log p̄(label | prompt) of the training examples in nats, p̄ the mean over ``draws``."""
+    readout, size = training.backbone.readout, training.adapter.batch_size  # what fits in training fits here
+    by_length = sorted(training.examples, key=lambda example: len(example[0]))
+    batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
+
+    def score(batch: Batch) -> Tensor:
+        return label_log_likelihoods(readout, batch)
+
+    log_probs: list[Tensor] = []
+    for sample in draws:
+        with quiet(), posterior.draw(training.backbone, score, training.seed, sample) as drawn:
+            log_probs.append(torch.cat([_log_probs_of_labels(drawn, batch, readout) for batch in batches]))
+    return float(math.log(len(draws)) - torch.stack(log_probs).logsumexp(dim=0).mean())
+
+
+@torch.inference_mode()
+def _log_probs_of_labels(score: Score, examples: Sequence[tuple[Prompt, int]], readout: Readout) -> Tensor:
+    """(B,) float64, on the CPU."""
+    batch = make_batch([prompt for prompt, _ in examples], readout)
+    columns_B = torch.tensor([column for _, column in examples])
+    log_probs_B_C: Tensor = score(batch).double().log_softmax(dim=-1).cpu()
+    return log_probs_B_C[torch.arange(len(columns_B)), columns_B]
+
+
+@dataclass(frozen=True)
+class NoisyAdapter:
+    """The posterior: W = W0 + s·(B·A + ``sigma``·U·E) with E (rank, d_in) standard normal, ``bases`` the U."""
+
+    weights: LoraWeights
+    bases: Mapping[str, Tensor]
+    sigma: float
+    shares_prefix: bool = True
+
+    @contextmanager
+    def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
+        """See ``Posterior.draw``; the mean is the adapter without noise."""
+
+        def factors(name: str) -> tuple[Tensor, Tensor]:
+            a, b, u = self.weights.a[name], self.weights.b[name], self.bases[name]
+            if sample is None:
+                return b * self.weights.scale, a
+            generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"tfb/{name}"))
+            noise = self.sigma * torch.randn(u.shape[1], a.shape[1], generator=generator)
+            return torch.cat([b, u], dim=1) * self.weights.scale, torch.cat([a, noise])
+
+        with merged(backbone.model, self.weights.a, factors):
+            yield score

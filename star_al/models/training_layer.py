@@ -1,0 +1,99 @@
+"""LoRA layers for training: what peft's layers compute, with fewer passes over big tensors.
+
+peft casts, drops, multiplies, scales and adds, each over all tokens and each once more backwards. Here both
+products are added onto W0 x where it lies, and dropout, which is one mask a sequence, is put onto A instead
+of x: x·diag(m)·Aᵀ = x·(A·diag(m))ᵀ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers.pytorch_utils import Conv1D
+
+from star_al.models.lora import ADAPTER, lora_layers
+
+
+@contextmanager
+def lean_layers(model: nn.Module) -> Iterator[None]:
+    """The adapted layers of ``model`` compute as here within, as far as they are ordinary dense layers.
+
+    Layers with a variant of LoRA, or whose base is of another kind (quantised, say), stay as they are.
+    """
+    layers = [layer for layer in lora_layers(model) if _is_plain(layer)]
+    for layer in layers:
+        layer.forward = partial(_forward, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _is_plain(layer: Any) -> bool:
+    return type(layer.base_layer) in (nn.Linear, Conv1D) and not layer.lora_variant
+
+
+def _forward(layer: Any, x: Tensor) -> Tensor:
+    base = layer.base_layer
+    weight_O_I = base.weight.T if isinstance(base, Conv1D) else base.weight
+    a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    masks = layer.lora_dropout[ADAPTER].masks(x)
+    x = x.to(weight_O_I.dtype)
+    out: Tensor = LoraLinear.apply(x, weight_O_I, base.bias, a, b, layer.scaling[ADAPTER], masks)  # type: ignore[no-untyped-call]
+    return out
+
+
+class LoraLinear(torch.autograd.Function):
+    """y = W0 x + bias + s·B·A·diag(m) x in the precision of W0, differentiable in x, A and B.
+
+    x (..., I); W0 (O, I); A (r, I) and B (O, r) in float32; masks (R, I), one for each entry of x's first
+    axis, or (1, I), or null.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight_O_I: Tensor,
+        bias_O: Tensor | None,
+        a_r_I: Tensor,
+        b_O_r: Tensor,
+        scale: float,
+        masks_R_I: Tensor | None,
+    ) -> Tensor:
+        """W0 x first, then the branch onto it."""
+        dtype = weight_O_I.dtype
+        down_R_r_I = (a_r_I[None] if masks_R_I is None else a_r_I * masks_R_I[:, None]).to(dtype)
+        up_O_r = (b_O_r * scale).to(dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            x_R_S_I = x.reshape(len(down_R_r_I), -1, x.shape[-1])
+            z_R_S_r = x_R_S_I @ down_R_r_I.mT
+            y_T_O = nn.functional.linear(x_R_S_I.flatten(0, 1), weight_O_I, bias_O)
+            y_T_O.addmm_(z_R_S_r.flatten(0, 1), up_O_r.T)
+        ctx.save_for_backward(x_R_S_I, weight_O_I, down_R_r_I, up_O_r, z_R_S_r, masks_R_I)
+        ctx.scale = scale
+        return y_T_O.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x, where it is asked for, A and B."""
+        x_R_S_I, weight_O_I, down_R_r_I, up_O_r, z_R_S_r, masks_R_I = ctx.saved_tensors
+        grad_T_O = grad.reshape(-1, grad.shape[-1])
+        grad_z_R_S_r = (grad_T_O @ up_O_r).view(z_R_S_r.shape)
+        grad_b_O_r = (z_R_S_r.flatten(0, 1).T @ grad_T_O).T.float() * ctx.scale
+        grad_a_R_r_I = (grad_z_R_S_r.mT @ x_R_S_I).float()
+        if masks_R_I is not None:
+            grad_a_R_r_I *= masks_R_I[:, None]
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x_R_S_I = (grad_T_O @ weight_O_I).view(x_R_S_I.shape)
+            grad_x = grad_x_R_S_I.baddbmm_(grad_z_R_S_r, down_R_r_I).view(*grad.shape[:-1], -1)
+        return grad_x, None, None, grad_a_R_r_I.sum(0), grad_b_O_r, None, None

@@ -1,0 +1,43 @@
+"""A campaign with each posterior, by changing nothing but the posterior section of its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.campaigns import write_campaign
+from support.posteriors import EVERY
+
+SMALL = {
+    "adapter__target_modules": ["q_proj"],
+    "acquisition__batch_size": 3,
+    "evaluation__size": 4,
+    "evaluation__calibration": 3,
+    "evaluation__stop_set": 4,
+    "stopping__max_rounds": 2,
+}
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_a_campaign_with_each_posterior(
+    star_al: Callable[..., tuple[int, str, str]], model: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "model").symlink_to(model)
+    config = write_campaign(tmp_path, n=24, posterior=dict(EVERY[name]), **SMALL)
+    code, _, err = star_al("run", config)
+    assert code == 0, err
+
+    _, history, _ = star_al("history", config, "--format", "json")
+    rounds = json.loads(history)
+    assert [row["labels"] for row in rounds] == [0, 3, 6] and rounds[-1]["state"] == "stopped"
+    assert all(0 < row["nll"] < 5 and 0 <= row["accuracy"] <= 1 for row in rounds)
+
+    code, explained, err = star_al("explain", config, "--round", 1, "--format", "json")
+    assert code == 0, err
+    assert [row["rank"] for row in json.loads(explained)] == [1, 2, 3]
+    code, replayed, err = star_al("replay", config, "--round", 1)
+    assert code == 0, err
+    assert "the same 3 items in the same order, and trains the same adapter" in replayed

@@ -1,0 +1,218 @@
+"""What holds for every posterior, whatever its method: the promises of ``star_al.models.posterior``."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from star_al.acquire.measures import bald
+from star_al.artefacts import content_hash
+from star_al.errors import ModelError
+from star_al.models.batching import Batch, make_batch
+from star_al.models.learner import LoraLearner
+from star_al.models.likelihood import label_log_likelihoods
+from support.posteriors import EVERY, examples, fit, ignore, items, learner, predict
+from support.tiny_model import build_tiny_model
+
+Trained = tuple[LoraLearner, Path]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module", params=sorted(EVERY))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(name: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    one = learner(model, EVERY[name])
+    return one, fit(one, tmp_path_factory.mktemp("adapters") / "a")
+
+
+@pytest.fixture
+def own_copy(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the artefact that a test may damage."""
+    return shutil.copytree(trained[1], tmp_path / "own")
+
+
+def test_a_fresh_learner_reads_the_same_scores(trained: Trained, name: str, model: Path) -> None:
+    one, folder = trained
+    fresh = learner(model, EVERY[name])
+    for mean in (True, False):
+        expected = predict(one, folder, mean=mean)
+        np.testing.assert_array_equal(predict(fresh, folder, mean=mean), expected)
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(np.exp(expected).sum(axis=-1), 1.0)
+
+
+def test_other_batches_give_the_same_scores(trained: Trained, name: str, model: Path) -> None:
+    one, folder = trained
+    whole = predict(one, folder)
+    for budget in (64, 300):
+        other = learner(model, EVERY[name], model={"batch_tokens": budget})
+        np.testing.assert_allclose(predict(other, folder, items()[::-1])[::-1], whole, atol=1e-5)
+
+
+def test_other_batches_give_nearly_the_same_in_bfloat16(trained: Trained, name: str, model: Path) -> None:
+    _, folder = trained
+    whole = predict(learner(model, EVERY[name], dtype="bfloat16"), folder)
+    small = learner(model, EVERY[name], dtype="bfloat16", model={"batch_tokens": 64})
+    divergence = (np.exp(whole) * (whole - predict(small, folder))).sum(axis=-1)
+    assert np.abs(divergence).max() < 0.005
+
+
+def test_a_sample_is_one_function_and_others_are_other_functions(trained: Trained, name: str) -> None:
+    one, folder = trained
+    whole, again = predict(one, folder), predict(one, folder)
+    np.testing.assert_array_equal(whole, again)
+    np.testing.assert_allclose(predict(one, folder, items()[3:5]), whole[3:5], atol=1e-5)
+    if whole.shape[1] == 1:
+        assert EVERY[name]["kind"] == "map"
+        return
+    assert np.abs(whole[:, 0] - whole[:, 1]).max() > 1e-4
+    assert bald(whole).max() > 0
+    some = one.predict(folder, items(), draws=range(1, 2), seed=0, advance=ignore).log_probs_N_K_C
+    np.testing.assert_array_equal(some, whole[:, 1:2])
+
+
+def test_the_same_sample_many_times_tells_nothing_new(trained: Trained) -> None:
+    one, folder = trained
+    posterior = one._method.load(folder, json.loads((folder / "star_al.json").read_text()))
+    batch = make_batch([one.prompts.encode(item) for item in items()], one.backbone.readout)
+
+    def score(batch: Batch) -> torch.Tensor:
+        return label_log_likelihoods(one.backbone.readout, batch)
+
+    def log_probs() -> np.ndarray:
+        with torch.inference_mode(), posterior.draw(one.backbone, score, 5, 1) as drawn:
+            return drawn(batch).double().log_softmax(dim=-1).numpy()
+
+    assert (bald(np.stack([log_probs() for _ in range(4)], axis=1)) == 0).all()
+
+
+def test_the_model_is_bitwise_what_it_was(name: str, model: Path, tmp_path: Path) -> None:
+    one = learner(model, EVERY[name])
+    before = {key: tensor.clone() for key, tensor in one.backbone.model.state_dict().items()}
+    base = predict(one, None)
+    folder = fit(one, tmp_path / "a")
+    predict(one, folder)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        one.predict(folder, items(), draws=range(1), seed=0, advance=interrupt)
+    after = one.backbone.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not any(parameter.requires_grad for parameter in one.backbone.model.parameters())
+    np.testing.assert_array_equal(predict(one, None), base)
+
+
+def test_the_same_seed_writes_the_same_bytes(
+    trained: Trained, name: str, model: Path, tmp_path: Path
+) -> None:
+    one, folder = trained
+    state = torch.get_rng_state()
+    assert content_hash(fit(one, tmp_path / "again")) == content_hash(folder)
+    assert content_hash(fit(learner(model, EVERY[name]), tmp_path / "fresh")) == content_hash(folder)
+    assert content_hash(fit(one, tmp_path / "other", seed=1)) != content_hash(folder)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_progress_reaches_at_most_what_was_announced(trained: Trained, tmp_path: Path) -> None:
+    one, _ = trained
+    seen: list[int] = []
+    one.fit(examples(), seed=0, folder=tmp_path, parent=None, advance=seen.append)
+    assert 0 < sum(seen) <= one.training_steps(len(examples()))
+
+
+def test_a_warm_start_begins_where_the_parent_ended(trained: Trained, tmp_path: Path) -> None:
+    """With steps too small to matter, the warm start predicts as its parent and the fresh one does not."""
+    one, parent = trained
+    still = learner(
+        one.backbone.folder,
+        one._spec.posterior.model_dump(),
+        adapter={"learning_rate": 1e-9, "weight_decay_b": 0.0},
+    )
+    expected = predict(one, parent, mean=True)
+    warm = predict(still, fit(still, tmp_path / "warm", parent=parent), mean=True)
+    fresh = predict(still, fit(still, tmp_path / "fresh"), mean=True)
+    assert np.abs(warm - expected).max() < 1e-2 < np.abs(fresh - expected).max()
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+
+def tensors_of(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.rglob("*.safetensors")):
+        yield from ((path, name) for name in sorted(load_file(path)))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=["nan", "infinity"])
+def test_a_number_that_is_none_names_its_layer(trained: Trained, own_copy: Path, value: float) -> None:
+    one, _ = trained
+    for path, name in tensors_of(own_copy):
+        content = path.read_bytes()
+        tensors = load_file(path)
+        tensors[name].view(-1)[-1] = value
+        save_file(tensors, path)
+        layer = re.search(r"layers\.\d+\.\w+\.\w+_proj", name)
+        with pytest.raises(ModelError, match=re.escape(layer[0] if layer else name)):
+            predict(one, own_copy, items(1))
+        path.write_bytes(content)
+    assert np.isfinite(predict(one, own_copy, items(1))).all()
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "garbage"])
+def test_a_damaged_file_is_a_clear_error(trained: Trained, own_copy: Path, damage: str) -> None:
+    one, _ = trained
+    for path in sorted(path for path in own_copy.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        path.unlink()
+        if damage != "missing":
+            path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"\x00garbage")
+        with pytest.raises(ModelError, match=re.escape(path.name)):
+            predict(one, own_copy, items(1))
+        path.write_bytes(content)
+
+
+def test_an_artefact_of_another_kind_is_refused(trained: Trained, model: Path) -> None:
+    one, folder = trained
+    kind = one._spec.posterior.kind
+    other = learner(model, EVERY["mc_dropout" if kind == "map" else "map"])
+    with pytest.raises(ModelError, match=f"an adapter of kind '{kind}'"):
+        predict(other, folder, items(1))
+
+
+def test_files_name_no_machine_path(trained: Trained, model: Path) -> None:
+    _, folder = trained
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert all(str(model).encode() not in path.read_bytes() for path in files)
+    assert all(path.suffix in (".json", ".safetensors") for path in files)
+
+
+def test_nothing_is_printed(trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    one, _ = trained
+    predict(one, fit(one, tmp_path / "a"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_training_on_one_example_works(trained: Trained, tmp_path: Path) -> None:
+    one, _ = trained
+    folder = tmp_path / "a"
+    folder.mkdir()
+    one.fit(examples(1), seed=0, folder=folder, parent=None, advance=ignore)
+    assert np.isfinite(predict(one, folder, items(2))).all()

@@ -1,0 +1,381 @@
+"""Laplace-LoRA: curvature of a language model, samples by tangents and by merged weights, its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from star_al.config import AdapterSpec, LaplaceSpec
+from star_al.errors import ModelError
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.backbone import Backbone, load_backbone
+from star_al.models.batching import Batch, make_batch
+from star_al.models.likelihood import label_log_likelihoods, label_log_probs
+from star_al.models.lora import adaptable_modules
+from star_al.models.posterior import Training
+from star_al.models.posterior.curvature import Curvature, _Layer, _Tokens, curvature
+from star_al.models.posterior.kfac import Block
+from star_al.models.posterior.laplace import FILE, GaussianAdapter, Laplace, last_block
+from star_al.models.posterior.merging import merged
+from star_al.models.prompts import Prompt
+from support.tiny_model import ARCHITECTURES, build_tiny_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
+SINGLE = ((85,), (297,), (71,))
+TREE = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71, 349))
+FULL = 64  # a rank that no factor of the tiny model exceeds
+
+
+def prompt(length: int, labels: tuple[tuple[int, ...], ...] = TREE) -> Prompt:
+    generator = torch.Generator().manual_seed(length)
+    return Prompt(f"i{length}", tuple(torch.randint(3, 300, (length,), generator=generator).tolist()), labels)
+
+
+EXAMPLES = [(prompt(length), length % 4) for length in (5, 23, 9, 14, 6)]
+PROMPTS = [one for one, _ in EXAMPLES]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model"), spread=0.3)
+
+
+@pytest.fixture(scope="module")
+def backbone(folder: Path) -> Backbone:
+    return load_backbone(str(folder), revision=None, dtype="float32", device="cpu")
+
+
+def adapter(backbone: Backbone, *endings: str, seed: int = 0) -> LoraWeights:
+    """Random A and B for the layers with these endings, all layers when there are none."""
+    generator = torch.Generator().manual_seed(seed)
+    a, b = {}, {}
+    for name, module in adaptable_modules(backbone.model).items():
+        if not endings or name.endswith(endings):
+            d_out, d_in = module.weight.shape
+            d_out, d_in = (d_in, d_out) if "Conv1D" in type(module).__name__ else (d_out, d_in)
+            a[name] = 0.2 * torch.randn(3, d_in, generator=generator)
+            b[name] = 0.2 * torch.randn(d_out, 3, generator=generator)
+    return LoraWeights(a, b, scale=1.7)
+
+
+def curve(backbone: Backbone, weights: LoraWeights, examples: Any = EXAMPLES, **options: Any) -> Curvature:
+    settings: dict[str, Any] = {"layers": sorted(weights.a), "n_kfac": FULL, "batch_size": 8, "seed": 0}
+    return curvature(backbone, examples, weights, **(settings | options))
+
+
+def dense(block: Block) -> Tensor:
+    wide, narrow = block.wide_D_n.double(), block.narrow_r_r.double()
+    columns = torch.einsum("ia,jb->ijab", wide, narrow).reshape(block.size, -1)
+    return (columns * block.curvature_n_r.flatten().double()) @ columns.T
+
+
+def scores(backbone: Backbone, weights: LoraWeights, batch: Batch) -> Tensor:
+    """With A and B as they are given, by merging."""
+    with (
+        torch.no_grad(),
+        merged(backbone.model, weights.a, lambda n: (weights.b[n] * weights.scale, weights.a[n])),
+    ):
+        return label_log_likelihoods(backbone.readout, batch)
+
+
+def scorer(backbone: Backbone) -> Any:
+    return lambda batch: label_log_likelihoods(backbone.readout, batch)
+
+
+def gaussian(
+    backbone: Backbone, *, linearised: bool, precision: float = 25.0, **options: Any
+) -> GaussianAdapter:
+    weights = adapter(backbone)
+    return GaussianAdapter(weights, curve(backbone, weights, **options).blocks, precision, linearised)
+
+
+# -- curvature ---------------------------------------------------------------------------------------------
+
+
+def test_one_item_of_one_token_has_the_true_ggn(backbone: Backbone) -> None:
+    """F = Jᵀ(diag p − ppᵀ)J of A and B, by automatic differentiation of the dense layer."""
+    weights = adapter(backbone, "v_proj", "up_proj", "down_proj")
+    one = prompt(1, SINGLE)
+    batch = make_batch([one], backbone.readout)
+    blocks = curve(backbone, weights, [(one, 1)]).blocks
+    for name, pair in blocks.items():
+        module: Any = adaptable_modules(backbone.model)[name]
+        pristine = module.weight
+
+        def log_probs(a: Tensor, b: Tensor, module: Any = module, pristine: Tensor = pristine) -> Tensor:
+            del module.weight
+            module.weight = pristine + weights.scale * b @ a
+            return label_log_probs(backbone.readout, batch)[0]
+
+        others = {other: 0 for other in weights.a if other != name}
+        with merged(backbone.model, others, lambda n: (weights.b[n] * weights.scale, weights.a[n])):
+            try:
+                at = (weights.a[name], weights.b[name])
+                jacobians = torch.autograd.functional.jacobian(log_probs, at)
+                p = log_probs(*at).exp()
+            finally:
+                del module.weight
+                module.weight = pristine
+        for block, jacobian in zip(pair, (jacobians[0].transpose(1, 2), jacobians[1]), strict=True):
+            j = jacobian.reshape(3, -1)
+            ggn = j.T @ (p.diag() - p[:, None] * p) @ j
+            assert ggn.max() > 1e-3
+            torch.testing.assert_close(dense(block).float(), ggn, rtol=1e-3, atol=1e-5 * float(ggn.max()))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_blocks_are_means_of_inputs_times_sums_of_gradients(architecture: str, tmp_path: Path) -> None:
+    """Item by item and class by class, without padding, against one padded batch."""
+    path = build_tiny_model(tmp_path, architecture=architecture, spread=0.3)
+    backbone = load_backbone(str(path), revision=None, dtype="float32", device="cpu")
+    weights = adapter(backbone)
+    found = curve(backbone, weights)
+    modules = adaptable_modules(backbone.model)
+    inputs: dict[str, list[Tensor]] = {name: [] for name in weights.a}
+    gradients: dict[str, list[Tensor]] = {name: [] for name in weights.a}
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    handles = [
+        modules[name].register_forward_hook(
+            lambda _, args, out, name=name: seen.update({name: (args[0], out.requires_grad_())})
+        )
+        for name in weights.a
+    ]
+    log_likelihood = 0.0
+    with merged(backbone.model, weights.a, lambda n: (weights.b[n] * weights.scale, weights.a[n])):
+        for one, column in EXAMPLES:
+            log_probs = label_log_probs(backbone.readout, make_batch([one], backbone.readout))[0]
+            log_likelihood += float(log_probs[column].detach())
+            for name in weights.a:
+                inputs[name].append(seen[name][0].detach().reshape(-1, seen[name][0].shape[-1]).mean(0))
+            outputs = [seen[name][1] for name in weights.a]
+            for log_prob in log_probs:
+                weight = log_prob.detach().exp().sqrt()
+                parts = torch.autograd.grad(log_prob, outputs, retain_graph=True)
+                for name, part in zip(weights.a, parts, strict=True):
+                    gradients[name].append(weight * part.reshape(-1, part.shape[-1]).sum(0))
+    for handle in handles:
+        handle.remove()
+    assert found.log_likelihood == pytest.approx(log_likelihood, rel=1e-5)
+    for name, (of_a, of_b) in found.blocks.items():
+        x, g = torch.stack(inputs[name]), weights.scale * torch.stack(gradients[name])
+        z, u = x @ weights.a[name].T, g @ weights.b[name]
+        for block, wide, narrow in ((of_a, x, u), (of_b, g, z)):
+            expected = torch.kron(wide.T @ wide, narrow.T @ narrow) / len(EXAMPLES)
+            tolerance = 1e-4 * float(expected.abs().max())
+            torch.testing.assert_close(dense(block).float(), expected, rtol=1e-3, atol=tolerance)
+
+
+def test_batches_and_packing_do_not_matter(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = adapter(backbone)
+    chains = [(prompt(length, SINGLE), 0) for length in (5, 23, 9)]
+    for examples in (EXAMPLES, chains):
+        whole = curve(backbone, weights, examples)
+        for size, packed in ((1, True), (2, True)) if examples is EXAMPLES else ((2, False),):
+            monkeypatch.setattr(backbone.readout, "packed", packed)
+            other = curve(backbone, weights, examples, batch_size=size)
+            assert other.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-5)
+            for name, pair in whole.blocks.items():
+                for left, right in zip(pair, other.blocks[name], strict=True):
+                    tolerance = 1e-4 * float(left.curvature_n_r.max())
+                    torch.testing.assert_close(dense(left), dense(right), rtol=1e-3, atol=tolerance)
+
+
+def test_prompts_of_several_sequences_are_one_item(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = adapter(backbone)
+    monkeypatch.setattr(backbone.readout, "packed", False)
+    alone, together = curve(backbone, weights, batch_size=1), curve(backbone, weights)
+    for name, pair in alone.blocks.items():
+        for left, right in zip(pair, together.blocks[name], strict=True):
+            tolerance = 1e-4 * float(left.curvature_n_r.max())
+            torch.testing.assert_close(dense(left), dense(right), rtol=1e-3, atol=tolerance)
+
+
+def test_the_last_block_alone(backbone: Backbone) -> None:
+    weights = adapter(backbone)
+    last = last_block(weights.a)
+    assert len(last) == 7 and all(name.startswith("model.layers.1.") for name in last)
+    assert last_block(["h.2.x", "h.10.x", "h.10.y", "head"]) == ["h.10.x", "h.10.y"]
+    differentiable = []
+    handle = backbone.model.model.layers[0].register_forward_hook(
+        lambda _, __, out: differentiable.append(out.requires_grad)
+    )
+    part = curve(backbone, weights, layers=last)
+    handle.remove()
+    assert differentiable == [False]
+    whole = curve(backbone, weights)
+    for name in last:
+        for left, right in zip(part.blocks[name], whole.blocks[name], strict=True):
+            torch.testing.assert_close(left.curvature_n_r, right.curvature_n_r, rtol=1e-4, atol=1e-6)
+
+
+# -- samples -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_linearised_is_the_derivative_along_the_sample(architecture: str, tmp_path: Path) -> None:
+    path = build_tiny_model(tmp_path, architecture=architecture, spread=0.1)
+    backbone = load_backbone(str(path), revision=None, dtype="float32", device="cpu")
+    posterior = gaussian(backbone, linearised=True)
+    assert not posterior.shares_prefix
+    batch = make_batch(PROMPTS, backbone.readout)
+    weights = posterior.weights
+    step = {name: posterior.step(name, 5, 2) for name in weights.a}
+
+    def moved(h: float) -> Tensor:
+        a = {name: weights.a[name] + h * step[name][0] for name in step}
+        b = {name: weights.b[name] + h * step[name][1] for name in step}
+        return scores(backbone, LoraWeights(a, b, weights.scale), batch).double()
+
+    h = 2e-3
+    derivative = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
+    with posterior.draw(backbone, scorer(backbone), 5, 2) as score, torch.inference_mode():
+        found = score(batch)
+    change = found.double() - moved(0)
+    assert float(change.abs().max()) > 0.05
+    torch.testing.assert_close(change, derivative, rtol=2e-2, atol=2e-2 * float(change.abs().max()))
+
+
+@pytest.mark.parametrize("linearised", [True, False])
+def test_a_sample_is_one_function(backbone: Backbone, linearised: bool) -> None:
+    posterior = gaussian(backbone, linearised=linearised)
+    before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
+    results = {}
+    for sample in (0, 1, None):
+        with posterior.draw(backbone, scorer(backbone), 3, sample) as score, torch.inference_mode():
+            together = score(make_batch(PROMPTS, backbone.readout)).log_softmax(1)
+            alone = torch.cat([score(make_batch([one], backbone.readout)).log_softmax(1) for one in PROMPTS])
+        torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
+        results[sample] = together
+    assert not torch.allclose(results[0], results[1], atol=1e-2)
+    plain = scores(backbone, posterior.weights, make_batch(PROMPTS, backbone.readout)).log_softmax(1)
+    assert torch.equal(results[None], plain)
+    after = backbone.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_sampling_merges_the_moved_weights(backbone: Backbone) -> None:
+    posterior = gaussian(backbone, linearised=False, layers=last_block(adapter(backbone).a))
+    assert posterior.shares_prefix
+    weights = posterior.weights
+    a, b = dict(weights.a), dict(weights.b)
+    for name in posterior.blocks:
+        step_a, step_b = posterior.step(name, 1, 4)
+        a[name], b[name] = a[name] + step_a, b[name] + step_b
+    batch = make_batch(PROMPTS, backbone.readout)
+    expected = scores(backbone, LoraWeights(a, b, weights.scale), batch)
+    with posterior.draw(backbone, scorer(backbone), 1, 4) as score, torch.inference_mode():
+        assert torch.equal(score(batch), expected)
+
+
+def test_labels_that_a_prompt_lacks_stay_impossible(backbone: Backbone) -> None:
+    posterior = gaussian(backbone, linearised=True)
+    batch = make_batch([prompt(9), prompt(12, SINGLE)], backbone.readout)
+    with posterior.draw(backbone, scorer(backbone), 0, 0) as score, torch.inference_mode():
+        found = score(batch)
+    assert (
+        torch.isneginf(found[1, 3]) and torch.isfinite(found[0]).all() and torch.isfinite(found[1, :3]).all()
+    )
+
+
+# -- method and file ---------------------------------------------------------------------------------------
+
+
+def training(backbone: Backbone) -> Training:
+    spec = AdapterSpec(rank=3, epochs=2, batch_size=4, learning_rate=1e-2)
+    return Training(backbone, EXAMPLES, spec, "tiny", 0, None, lambda _: None)
+
+
+def fitted(backbone: Backbone, folder: Path, **settings: Any) -> tuple[Laplace, Any]:
+    folder.mkdir()
+    method = Laplace(LaplaceSpec(kind="laplace", **settings))
+    return method, method.fit(training(backbone), folder)
+
+
+def test_fit_writes_what_load_reads(backbone: Backbone, tmp_path: Path) -> None:
+    method, record = fitted(backbone, tmp_path / "a", n_kfac=4)
+    assert record["prior_precision"] > 0 and record["log_evidence"] < record["log_likelihood"] < 0
+    posterior = method.load(tmp_path / "a", record)
+    expected = curve(backbone, load_adapter(tmp_path / "a"), n_kfac=4, batch_size=4).blocks
+    assert posterior.blocks.keys() == expected.keys() == posterior.weights.a.keys()
+    assert posterior.precision == record["prior_precision"] and posterior.linearised
+    for name, pair in expected.items():
+        for left, right in zip(pair, posterior.blocks[name], strict=True):
+            assert left.curvature_n_r.shape[0] <= 4
+            torch.testing.assert_close(dense(left), dense(right))
+    again, second = fitted(backbone, tmp_path / "b", n_kfac=4)
+    assert second == record
+    files = [sorted(path.name for path in (tmp_path / side).iterdir()) for side in "ab"]
+    assert files[0] == files[1] and FILE in files[0]
+    for name in files[0]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert again.steps(5, AdapterSpec(epochs=2, batch_size=4)) == 4
+
+
+def test_a_half_precision_base(tmp_path: Path) -> None:
+    """bfloat16 rounds the tangents to three digits; the sample is the same function."""
+    folder = str(build_tiny_model(tmp_path))
+    half = load_backbone(folder, revision=None, dtype="bfloat16", device="cpu")
+    full = load_backbone(folder, revision=None, dtype="float32", device="cpu")
+    posterior = gaussian(full, linearised=True)
+    own = curve(half, posterior.weights).blocks
+    for name, pair in posterior.blocks.items():
+        for left, right in zip(pair, own[name], strict=True):
+            assert float((dense(left) - dense(right)).norm() / dense(left).norm()) < 0.2
+    results = []
+    for backbone in (full, half):
+        with posterior.draw(backbone, scorer(backbone), 0, 0) as score, torch.inference_mode():
+            results.append(score(make_batch(PROMPTS, backbone.readout)).log_softmax(1))
+    assert float((results[0] - results[1]).abs().mean()) < 0.1 * float(results[0].std())
+
+
+def test_damage_is_told(backbone: Backbone, tmp_path: Path) -> None:
+    method, record = fitted(backbone, tmp_path / "a", subset="last_layer")
+    path = tmp_path / "a" / FILE
+    tensors = load_file(path)
+    assert {name.split(".self_attn")[0] for name in tensors} == {"model.layers.1"}
+    key = sorted(tensors)[0]
+    for wrong, message in (
+        (tensors | {key: torch.full_like(tensors[key], torch.nan)}, f"{key} holds NaN"),
+        (tensors | {key: tensors[key][1:]}, "damaged"),
+        ({name: tensor for name, tensor in tensors.items() if name != key}, "damaged"),
+    ):
+        save_file(wrong, path)
+        with pytest.raises(ModelError, match=message):
+            method.load(tmp_path / "a", record)
+    path.unlink()
+    with pytest.raises(ModelError, match="damaged or missing"):
+        method.load(tmp_path / "a", record)
+
+
+def test_a_model_that_answers_nan_is_refused(backbone: Backbone) -> None:
+    weights = adapter(backbone)
+    norm = backbone.model.model.norm.weight
+    with torch.no_grad():
+        before = norm.clone()
+        norm[0] = torch.nan
+        try:
+            with pytest.raises(ModelError, match="NaN"):
+                curve(backbone, weights)
+        finally:
+            norm.copy_(before)
+
+
+def test_a_layer_that_reads_no_token_is_refused(backbone: Backbone) -> None:
+    weights = adapter(backbone, "v_proj")
+    whole = make_batch(PROMPTS, backbone.readout)
+    layer = _Layer("v", weights.a["model.layers.0.self_attn.v_proj"], torch.zeros(16, 3), 1.0, 4)
+    with pytest.raises(ModelError, match="does not read each token once"):
+        layer._by_token(torch.zeros(7, 32), _Tokens.of(whole))
+    with (
+        pytest.raises(ModelError, match="does not read each token once"),
+        layer.watching(torch.nn.Linear(32, 16), _Tokens.of(whole)),
+    ):
+        pass

@@ -1,0 +1,191 @@
+"""TFB: noise that is isotropic in B's column space, as wide as the training loss bears."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from star_al.artefacts import content_hash
+from star_al.errors import ModelError
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.backbone import Backbone
+from star_al.models.learner import LoraLearner
+from star_al.models.lora import adaptable_modules
+from star_al.models.posterior.tfb import LARGEST, SMALLEST, NoisyAdapter, column_space, largest_within
+from star_al.rng import derive_seed
+from support.posteriors import examples, fit, ignore, learner, predict
+from support.tiny_model import build_tiny_model
+
+LAYER = "model.layers.0.self_attn.q_proj"  # 32 × 32
+PARTS = 1.08  # the factor to which σ_q is found
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def tfb(model: Path, tolerance: float = 0.003) -> LoraLearner:
+    return learner(model, {"kind": "tfb", "samples": 3, "tolerance": tolerance}, adapter={"epochs": 6})
+
+
+@pytest.fixture(scope="module")
+def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LoraLearner, Path]:
+    one = tfb(model)
+    return one, fit(one, tmp_path_factory.mktemp("adapters") / "a", seed=4)
+
+
+def record_of(folder: Path) -> dict[str, float]:
+    record: dict[str, float] = json.loads((folder / "star_al.json").read_text())
+    return record
+
+
+# -- noise -------------------------------------------------------------------------------------------------
+
+
+def adapter(b: torch.Tensor, sigma: float) -> NoisyAdapter:
+    a = torch.randn(b.shape[1], 32, generator=torch.Generator().manual_seed(1))
+    return NoisyAdapter(LoraWeights({LAYER: a}, {LAYER: b}, scale=2.0), {LAYER: column_space(b)}, sigma)
+
+
+def drawn_weight(backbone: Backbone, posterior: NoisyAdapter, sample: int | None) -> torch.Tensor:
+    module = adaptable_modules(backbone.model)[LAYER]
+    with posterior.draw(backbone, lambda batch: batch.ids_R_S, 3, sample):
+        return module.weight.detach().clone()
+
+
+def uneven_b() -> torch.Tensor:
+    """(32, 3) with singular values far apart."""
+    return torch.randn(32, 3, generator=torch.Generator().manual_seed(0)) @ torch.diag(
+        torch.tensor([5.0, 1.0, 1e-3])
+    )
+
+
+def test_a_sample_is_the_papers_parametrisation(model: Path) -> None:
+    """W = W0 + s·U·diag(d)·(VᵀA + σ_q/d ⊙ E), written down with the division."""
+    backbone, b, sigma = tfb(model).backbone, uneven_b(), 0.3
+    posterior = adapter(b, sigma)
+    u, d, vt = torch.linalg.svd(b, full_matrices=False)
+    generator = torch.Generator().manual_seed(derive_seed(3, 7, f"tfb/{LAYER}"))
+    noise = torch.randn(3, 32, generator=generator) * sigma / d[:, None]
+    expected = u @ torch.diag(d) @ (vt @ posterior.weights.a[LAYER] + noise)
+    base = adaptable_modules(backbone.model)[LAYER].weight
+    torch.testing.assert_close(
+        drawn_weight(backbone, posterior, 7), base + 2.0 * expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_noise_is_isotropic_in_the_column_space(model: Path) -> None:
+    """Each column of W has covariance s²σ²·B(BᵀB)⁻¹Bᵀ, no two columns any; the mean is the adapter."""
+    backbone, b, sigma, n = tfb(model).backbone, uneven_b(), 0.3, 400
+    posterior = adapter(b, sigma)
+    mean = drawn_weight(backbone, posterior, None)
+    base = adaptable_modules(backbone.model)[LAYER].weight
+    torch.testing.assert_close(mean, base + 2.0 * b @ posterior.weights.a[LAYER])
+    noise = torch.stack([drawn_weight(backbone, posterior, sample) - mean for sample in range(n)])
+    projector = b.double() @ torch.linalg.inv(b.T.double() @ b.double()) @ b.T.double()
+    columns = noise.permute(0, 2, 1).reshape(-1, 32).double()
+    covariance = columns.T @ columns / len(columns)
+    assert (covariance - (2 * sigma) ** 2 * projector).abs().max() < 0.03 * (2 * sigma) ** 2
+    across = torch.einsum("nij,nik->jk", noise, noise) / n
+    torch.testing.assert_close(
+        across, torch.eye(32) * 3 * (2 * sigma) ** 2, atol=0.3 * 3 * (2 * sigma) ** 2, rtol=0
+    )
+    assert noise.mean(dim=0).abs().max() < 5 * 2 * sigma / math.sqrt(n)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_there_is_no_noise_where_b_has_no_direction(model: Path, rank: int) -> None:
+    backbone = tfb(model).backbone
+    left = torch.randn(32, rank, generator=torch.Generator().manual_seed(0))
+    b = left @ torch.ones(rank, 4)
+    basis = column_space(b)
+    assert basis.shape == (32, min(rank, 1))
+    torch.testing.assert_close(basis.T @ basis, torch.eye(basis.shape[1]))
+    noise = drawn_weight(backbone, adapter(b, 0.5), 0) - drawn_weight(backbone, adapter(b, 0.5), None)
+    assert torch.isfinite(noise).all()
+    torch.testing.assert_close(basis @ basis.T @ noise, noise, atol=1e-5, rtol=1e-4)
+    assert bool(noise.any()) == (rank > 0)
+
+
+# -- search ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("right", [3e-4, 0.01, 0.7])
+def test_the_search_finds_the_root(right: float) -> None:
+    found = largest_within(lambda sigma: sigma**2, right**2)
+    assert right / PARTS <= found <= right
+
+
+def test_the_search_at_its_ends() -> None:
+    assert LARGEST / PARTS <= largest_within(lambda sigma: 0.0, 1.0) <= LARGEST
+    assert largest_within(lambda sigma: sigma, SMALLEST / 2) == 0.0
+
+
+def naive_loss(one: LoraLearner, folder: Path, draws: range | None) -> float:
+    """Mean −log of the mean probability of the right label, by the learner's own predictions."""
+    chosen = [item for item, _ in examples()]
+    columns = [one._task.column(item, label) for item, label in examples()]
+    log_probs = one.predict(folder, chosen, draws=draws, seed=4, advance=ignore).log_probs_N_K_C
+    return -float(
+        np.mean([np.log(np.exp(row[:, c]).mean()) for row, c in zip(log_probs, columns, strict=True)])
+    )
+
+
+def test_the_record_tells_the_losses_and_the_bound_holds(trained: tuple[LoraLearner, Path]) -> None:
+    one, folder = trained
+    record = record_of(folder)
+    assert record["loss"] == pytest.approx(naive_loss(one, folder, None), rel=1e-5)
+    assert record["noisy_loss"] == pytest.approx(naive_loss(one, folder, range(4)), rel=1e-5)
+    assert record["noisy_loss"] <= record["loss"] * 1.003 and record["sigma"] > 0
+
+
+def test_sigma_is_the_largest_of_a_grid(trained: tuple[LoraLearner, Path], tmp_path: Path) -> None:
+    one, folder = trained
+    record = record_of(folder)
+    weights = load_adapter(folder)
+    bases = {name: column_space(b) for name, b in weights.b.items()}
+    limit = record["loss"] * 1.003
+    grid = np.geomspace(1e-3, LARGEST, 24)
+    ours = {}
+    for sigma in grid:
+        one._method.load = lambda folder, record, sigma=sigma: NoisyAdapter(weights, bases, float(sigma))
+        ours[sigma] = naive_loss(one, folder, range(4))
+    del one._method.load
+    largest = max(sigma for sigma, loss in ours.items() if loss <= limit)
+    assert record["sigma"] == pytest.approx(
+        largest, rel=0.45
+    )  # a step of the grid, a factor of 1.35, and one of the search
+
+
+def test_a_larger_tolerance_gives_wider_noise(model: Path, tmp_path: Path) -> None:
+    sigmas = [
+        record_of(fit(tfb(model, tolerance), tmp_path / str(tolerance)))["sigma"] for tolerance in (1e-3, 0.1)
+    ]
+    assert 0 < sigmas[0] < sigmas[1]
+
+
+def test_refining_an_ordinary_adapter_is_the_same(
+    trained: tuple[LoraLearner, Path], model: Path, tmp_path: Path
+) -> None:
+    """``fit`` is ordinary training and then ``refine``: a post-hoc method may share one adapter with others."""
+    _, folder = trained
+    point = fit(learner(model, {"kind": "map"}, adapter={"epochs": 6}), tmp_path / "a", seed=4)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (point / name).read_bytes() == (folder / name).read_bytes()
+    np.testing.assert_array_equal(
+        predict(learner(model, {"kind": "map"}), point), predict(tfb(model), folder, mean=True)
+    )
+
+
+@pytest.mark.parametrize("sigma", [None, -1.0, math.inf, math.nan, "wide"], ids=str)
+def test_a_record_without_a_width(trained: tuple[LoraLearner, Path], sigma: object) -> None:
+    one, folder = trained
+    with pytest.raises(ModelError, match="its record says σ_q"):
+        one._method.load(folder, record_of(folder) | {"sigma": sigma})
+    assert content_hash(folder)

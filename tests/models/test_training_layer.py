@@ -1,0 +1,233 @@
+"""Training's own layers and attention against stock peft and torch: the same loss, the same gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+from star_al.config import AdapterSpec
+from star_al.models.attention import AttentionByProducts
+from star_al.models.backbone import Backbone, load_backbone
+from star_al.models.batching import make_batch
+from star_al.models.likelihood import label_log_probs
+from star_al.models.lora import SequenceDropout, attached, lora_config, lora_layers, set_prompt_rows
+from star_al.models.prompts import Prompt
+from star_al.models.training_layer import LoraLinear, lean_layers
+from support.tiny_model import ARCHITECTURES, build_tiny_model
+
+LABELS = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71, 349))
+LENGTHS = (23, 5, 40, 11)
+SPEC = AdapterSpec(rank=3, dropout=0.0, target_modules="all-linear")
+
+
+def backbone_of(folder: Path, architecture: str, dtype: str = "float32") -> Backbone:
+    build_tiny_model(folder, architecture=architecture)
+    return load_backbone(str(folder), revision=None, dtype=dtype, device="cpu")
+
+
+def prompts() -> list[Prompt]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        Prompt(f"i{n}", tuple(torch.randint(3, 300, (n,), generator=generator).tolist()), LABELS)
+        for n in LENGTHS
+    ]
+
+
+@contextmanager
+def stock_peft(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
+    """As peft makes it, with its own dropout and casts."""
+    config = lora_config(model, spec)
+    config.lora_dropout = spec.dropout
+    wrapped = peft.get_peft_model(model, config)
+    try:
+        yield wrapped
+    finally:
+        wrapped.unload()
+        model.requires_grad_(False).eval()
+
+
+def loss_and_gradients(
+    backbone: Backbone, spec: AdapterSpec, *, lean: bool, stock: bool = False, seed: int = 0
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """One step's loss and gradients, from the same values of A and B and the same masks each time."""
+    batch = make_batch(prompts(), backbone.readout)
+    with ExitStack() as stack:
+        model = stack.enter_context((stock_peft if stock else attached)(backbone.model, spec)).train()
+        torch.manual_seed(seed)
+        for layer in lora_layers(model):
+            torch.nn.init.normal_(layer.lora_A["default"].weight, std=0.1)
+            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+        if not stock:
+            set_prompt_rows(model, batch.prompt_rows_R)
+        if lean:
+            stack.enter_context(lean_layers(model))
+            stack.enter_context(AttentionByProducts())
+        half = backbone.dtype != "float32"
+        with torch.autocast("cpu", dtype=torch.bfloat16 if half else None, enabled=half):
+            loss = -label_log_probs(backbone.readout, batch)[range(4), [0, 1, 2, 3]].mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture(autouse=True)
+def _own_generator() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_are_those_of_peft(architecture: str, dropout: float, packed: bool, tmp_path: Path) -> None:
+    """Without dropout the reference is stock peft; with it, peft's layers with one mask a sequence."""
+    backbone = backbone_of(tmp_path / "m", architecture)
+    spec = AdapterSpec(rank=3, dropout=dropout, target_modules="all-linear")
+    backbone.readout.packed = packed
+    plain_loss, plain = loss_and_gradients(backbone, spec, lean=False, stock=dropout == 0.0)
+    lean_loss, lean = loss_and_gradients(backbone, spec, lean=True)
+    assert lean_loss == pytest.approx(plain_loss, rel=1e-6) and lean.keys() == plain.keys()
+    for name, gradient in plain.items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(
+            lean[name], gradient, rtol=1e-4, atol=1e-6 + 1e-5 * gradient.abs().max().item()
+        )
+
+
+def test_half_precision_is_as_exact_as_stock_peft(tmp_path: Path) -> None:
+    whole = backbone_of(tmp_path / "m", "llama")
+    half = load_backbone(str(tmp_path / "m"), revision=None, dtype="bfloat16", device="cpu")
+
+    def error(seed: int, **kind: bool) -> float:
+        exact = loss_and_gradients(whole, SPEC, lean=False, seed=seed)[1]
+        gradients = loss_and_gradients(half, SPEC, seed=seed, **kind)[1]
+        difference = sum(float((gradients[name] - exact[name]).square().sum()) for name in exact)
+        return (difference / sum(float(one.square().sum()) for one in exact.values())) ** 0.5
+
+    lean = sum(error(seed, lean=True) for seed in range(4))
+    assert 0 < lean < 1.3 * sum(error(seed, lean=False, stock=True) for seed in range(4))
+
+
+@pytest.mark.parametrize("targets", [("v_proj",), ("down_proj", "q_proj")])
+def test_nothing_is_differentiated_below_the_first_adapted_layer(
+    targets: tuple[str, ...], tmp_path: Path
+) -> None:
+    backbone = backbone_of(tmp_path / "m", "llama")
+    with attached(backbone.model, SPEC.model_copy(update={"target_modules": targets})) as model:
+        with lean_layers(model.train()):
+            hidden = backbone.readout.hidden(make_batch(prompts(), backbone.readout).ids_R_S)
+        nodes, frozen, adapted = [hidden.grad_fn], 0, 0
+        seen = set()
+        while nodes:
+            node = nodes.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            adapted += node.name() == "LoraLinearBackward"
+            frozen += node.name() == "EmbeddingBackward0"
+            nodes.extend(parent for parent, _ in node.next_functions)
+    assert adapted == 2 * len(targets) and frozen == 0
+
+
+def test_layers_compute_by_peft_again_afterwards(tmp_path: Path) -> None:
+    backbone = backbone_of(tmp_path / "m", "llama")
+    with attached(backbone.model, SPEC) as model:
+        layers = lora_layers(model)
+        with pytest.raises(KeyboardInterrupt), lean_layers(model):
+            assert all("forward" in vars(layer) for layer in layers)
+            raise KeyboardInterrupt
+        assert not any("forward" in vars(layer) for layer in layers)
+
+
+def test_layers_of_other_kinds_are_left_to_peft(tmp_path: Path) -> None:
+    class Quantised(torch.nn.Linear):
+        """Whose weight must not be read."""
+
+    backbone = backbone_of(tmp_path / "m", "llama")
+    with attached(backbone.model, SPEC) as model:
+        first, second, *others = lora_layers(model)
+        first.base_layer.__class__ = Quantised
+        second.lora_variant["default"] = object()
+        with lean_layers(model):
+            assert not any("forward" in vars(layer) for layer in (first, second))
+            assert all("forward" in vars(layer) for layer in others)
+        first.base_layer.__class__ = torch.nn.Linear
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shape", [(7, 5), (2, 7, 5)], ids=["tokens", "sequences"])
+def test_a_layer_on_its_own(shape: tuple[int, ...], masked: bool) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(shape, requires_grad=True), torch.randn(4, 5), torch.randn(4)
+    a, b = torch.randn(3, 5, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+    dropout = SequenceDropout(0.4).train()
+    masks = dropout.masks(x) if masked else None
+    plain = x @ weight.T + bias
+    kept = x if masks is None else x * (masks[:, None] if x.ndim == 3 else masks[0])
+    plain = plain + 0.7 * kept @ a.T @ b.T
+    own = LoraLinear.apply(x, weight, bias, a, b, 0.7, masks)  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(own, plain)
+    cotangent = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, (x, a, b), cotangent)
+    for actual, wanted in zip(torch.autograd.grad(own, (x, a, b), cotangent), expected, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-5)
+
+
+# -- attention ---------------------------------------------------------------------------------------------
+
+
+def tree_mask(rows: int, width: int) -> torch.Tensor:
+    """Causal, and each row hides one more column; padding sees nothing but itself."""
+    seen = torch.ones(width, width, dtype=torch.bool).tril().repeat(rows, 1, 1, 1)
+    for row in range(rows):
+        seen[row, :, row + 1 :, row] = False
+    return seen
+
+
+@pytest.mark.parametrize("keys", [4, 2, 1])
+@pytest.mark.parametrize("mask", ["causal", "additive", "none"])
+def test_attention_and_its_gradient(mask: str, keys: int) -> None:
+    torch.manual_seed(0)
+    rows, width = 3, 9
+    query = torch.randn(rows, width, 4, 8).transpose(1, 2).requires_grad_()
+    key, value = (torch.randn(rows, keys, width, 8).requires_grad_() for _ in range(2))
+    seen = tree_mask(rows, width)
+    additive = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+    given = additive if mask == "additive" else None
+    options: dict[str, Any] = {"attn_mask": given, "is_causal": mask == "causal", "enable_gqa": keys != 4}
+    with sdpa_kernel([SDPBackend.MATH]):
+        expected = scaled_dot_product_attention(query, key, value, scale=0.5, **options)
+    cotangent = torch.randn_like(expected)
+    gradients = torch.autograd.grad(expected, (query, key, value), cotangent)
+    with AttentionByProducts():
+        actual = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=0.5, **options)
+    torch.testing.assert_close(actual, expected)
+    own = torch.autograd.grad(actual, (query, key, value), cotangent)
+    for one, wanted in zip(own, gradients, strict=True):
+        torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["a mask a head", "a boolean mask", "more keys than queries", "dropout"])
+def test_attention_of_other_kinds_is_torchs_own(case: str) -> None:
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 4, 5, 8, requires_grad=True), torch.randn(2, 4, 5, 8)
+    masks = {"a mask a head": torch.randn(2, 4, 5, 5), "a boolean mask": tree_mask(2, 5)}
+    options: dict[str, Any] = {"attn_mask": masks[case]} if case in masks else {}
+    if case == "more keys than queries":
+        key = torch.randn(2, 4, 7, 8)
+    if case == "dropout":
+        options = {"dropout_p": 0.5}
+    state = torch.get_rng_state()
+    expected = scaled_dot_product_attention(query, key, key, **options)
+    torch.set_rng_state(state)
+    with AttentionByProducts():
+        actual = scaled_dot_product_attention(query, key, key, **options)
+    assert torch.equal(actual, expected)
+    assert actual.grad_fn is not None and actual.grad_fn.name() == expected.grad_fn.name()  # type: ignore[union-attr]

@@ -1,0 +1,240 @@
+"""Adapters in the last blocks alone, and the activations below them computed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+import torch
+
+from star_al.app.compose import posterior_method
+from star_al.config import CampaignSpec
+from star_al.errors import ModelError
+from star_al.models.activation_files import ActivationFiles
+from star_al.models.adapter_file import load_adapter
+from star_al.models.backbone import load_backbone
+from star_al.models.batching import make_batch
+from star_al.models.learner import LoraLearner
+from star_al.models.likelihood import label_log_probs
+from star_al.models.lora import transformer_blocks
+from star_al.models.prompts import Prompt
+from star_al.models.trunk import Trunk
+from star_al.task import ClosedTask
+from star_al.types import FloatArray, Item
+from support.tiny_model import ARCHITECTURES, build_tiny_model
+
+LABELS = ("sport", "sports", "tech", "politics")
+TREE = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71, 349))
+
+
+def ignore(*_: Any) -> None:
+    """Progress that nobody watches."""
+
+
+def learner(
+    folder: Path, cache: Path | None, *, layers: int | None = 1, say: Any = ignore, **sections: Any
+) -> LoraLearner:
+    spec = CampaignSpec.model_validate(
+        {
+            "name": "test",
+            "data": {"path": "pool.jsonl"},
+            "task": {"kind": "classification", "labels": LABELS},
+            "model": {"name": "tiny", "dtype": "float32", "device": "cpu", "max_tokens": 120}
+            | sections.pop("model", {}),
+            "adapter": {"layers": layers, "target_modules": "all-linear", "epochs": 2, "dropout": 0.2},
+            "annotator": {"kind": "oracle", "gold": "gold"},
+            **sections,
+        }
+    )
+    method = posterior_method(spec.posterior)
+    return LoraLearner(ClosedTask(spec.task), spec, str(folder), method, cache=cache, say=say)
+
+
+def items(n: int = 7) -> list[Item]:
+    words = ("striker scored", "cup final", "phone chip", "minister election")
+    return [Item(f"id{index:03d}", f"The {words[index % 4]} " * (1 + index % 5)) for index in range(n)]
+
+
+def fitted(one: LoraLearner, folder: Path) -> Path:
+    folder.mkdir()
+    examples = [(item, LABELS[index % 4]) for index, item in enumerate(items(6))]
+    one.fit(examples, seed=0, folder=folder, parent=None, advance=ignore)
+    return folder
+
+
+def scores(one: LoraLearner, folder: Path | None) -> FloatArray:
+    found = one.predict(folder, items(), draws=range(2), seed=3, advance=ignore)
+    return found.log_probs_N_K_C
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def no_frozen_block_may_run(one: LoraLearner) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a frozen block was computed")
+
+    for block in list(transformer_blocks(one.backbone.model)[1])[:-1]:
+        for part in block.children():
+            part.register_forward_pre_hook(refuse)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_the_last_blocks_are_adapted(architecture: str, tmp_path: Path) -> None:
+    """As peft reads the files back, too."""
+    one = learner(build_tiny_model(tmp_path / "m", architecture=architecture), None)
+    folder = fitted(one, tmp_path / "a")
+    name, _ = transformer_blocks(one.backbone.model)
+    names = load_adapter(folder).a
+    assert len(names) >= 4 and all(layer.startswith(f"{name}.1.") for layer in names)
+    read = peft.PeftModel.from_pretrained(one.backbone.model, str(folder))
+    found = {layer for layer, _ in read.named_modules() if layer.endswith("lora_A")}
+    assert found == {f"base_model.model.{layer}.lora_A" for layer in names}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_same_adapter_and_scores_with_and_without_kept_activations(
+    architecture: str, tmp_path: Path
+) -> None:
+    """Activations computed anew, kept, and read back are bitwise the same; those of the whole model close."""
+    folder = build_tiny_model(tmp_path / "m", architecture=architecture)
+    whole = learner(folder, None)
+    whole._readout.trunk = None
+    adapters, found = [], []
+    for name, cache in [("anew", None), ("kept", tmp_path / "c"), ("read", tmp_path / "c")]:
+        one = learner(folder, cache)
+        assert one._readout.trunk is not None
+        if name == "kept":
+            one.base_predict(items(5)[::-1], ignore)  # from other batches
+        if name == "read":
+            no_frozen_block_may_run(one)
+        adapter = fitted(one, tmp_path / name)
+        adapters.append((adapter / "adapter_model.safetensors").read_bytes())
+        found.append(scores(one, adapter))
+        np.testing.assert_allclose(found[-1], scores(whole, adapter), atol=1e-5)
+    assert adapters[0] == adapters[1] == adapters[2]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_ragged_labels_and_lengths(architecture: str, packed: bool, tmp_path: Path) -> None:
+    folder = build_tiny_model(tmp_path / "m", architecture=architecture)
+    readout = load_backbone(str(folder), revision=None, dtype="float32", device="cpu").readout
+    readout.packed = packed
+    prompts = [
+        Prompt("a", tuple(range(30, 41)), TREE),
+        Prompt("b", tuple(range(90, 95)), ((7,), (8,))),
+        Prompt("c", tuple(range(60, 69)), TREE[:2]),
+    ]
+    blocks = readout.body.get_submodule("layers" if hasattr(readout.body, "layers") else "h")
+    files = ActivationFiles(tmp_path / "c", torch.float32, 10**9, ignore)
+    with torch.inference_mode():
+        expected = label_log_probs(readout, make_batch(prompts, readout))
+    for kept in ([prompts[1]], prompts, prompts[::-1]):  # none, one and all of the batch there before
+        readout.trunk = Trunk(readout, blocks, 1, files)
+        make_batch(kept, readout)
+        batch = make_batch(prompts, readout)
+        readout.trunk._compute = None  # type: ignore[assignment,method-assign]  # nothing else may be missing
+        with torch.inference_mode():
+            actual = label_log_probs(readout, batch)
+        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+    assert len(list((tmp_path / "c").iterdir())) == 3
+
+
+def test_training_mode_does_not_reach_what_is_kept(tmp_path: Path) -> None:
+    """GPT-2 has dropout of its own, which is on in training."""
+    folder = build_tiny_model(tmp_path / "m", architecture="gpt2")
+    trained, asked = (learner(folder, tmp_path / name) for name in "ab")
+    trained.fit([(item, "tech") for item in items()], seed=0, folder=tmp_path, parent=None, advance=ignore)
+    asked.base_predict(items(), ignore)
+    kept = {path.name: path for path in (tmp_path / "a").rglob("*.bin")}
+    assert len(kept) == len(items())
+    for path in (tmp_path / "b").rglob("*.bin"):
+        values = [np.fromfile(one, np.float32, offset=16) for one in (path, kept[path.name])]
+        np.testing.assert_allclose(*values, atol=1e-5)
+
+
+def test_a_model_that_cannot_be_started_at_a_block_is_computed_whole(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = scores(learner(model, None), None)
+    monkeypatch.setattr(Trunk, "skipped", lambda self, trunk: self._readout.body.get_submodule("absent"))
+    said: list[str] = []
+    one = learner(model, tmp_path / "c", say=said.append)
+    np.testing.assert_allclose(scores(one, None), expected, atol=1e-5)
+    assert one._readout.trunk is None and len(said) == 1 and "computed whole" in said[0]
+
+
+@pytest.mark.parametrize("layers", [2, None])
+def test_nothing_is_frozen_when_all_blocks_are_adapted(
+    model: Path, tmp_path: Path, layers: int | None
+) -> None:
+    one = learner(model, tmp_path / "c", layers=layers)
+    scores(one, None)
+    assert one._readout.trunk is None and not (tmp_path / "c").exists()
+
+
+def test_more_layers_than_blocks(model: Path) -> None:
+    with pytest.raises(ModelError, match=r"adapter.layers: 3, but the model has 2 blocks"):
+        learner(model, None, layers=3).check()
+
+
+def test_each_model_and_dtype_has_its_own_folder(model: Path, tmp_path: Path) -> None:
+    for sections in ({}, {"model": {"dtype": "bfloat16"}}, {"model": {"max_tokens": 119}}):
+        scores(learner(model, tmp_path, **sections), None)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_written_is_read(tmp_path: Path, dtype: torch.dtype) -> None:
+    values = torch.randn(5, 3).to(dtype)
+    ActivationFiles(tmp_path, dtype, 10**6, ignore).write("a", values)
+    read = ActivationFiles(tmp_path, dtype, 10**6, ignore).read("a", 5)
+    assert read is not None and torch.equal(read, values) and read.dtype == dtype
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "flipped", "foreign", "other rows"])
+def test_damaged_files_are_missing_and_rebuilt(tmp_path: Path, damage: str) -> None:
+    files = ActivationFiles(tmp_path, torch.float32, 10**6, ignore)
+    values = torch.arange(15.0).view(5, 3)
+    files.write("a", values)
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    broken = {"empty": b"", "short": content[:-4], "foreign": b"something else, and long enough"}
+    if damage == "other rows":
+        assert files.read("a", 7) is None
+        return
+    path.write_bytes(broken.get(damage, content[:-1] + bytes([content[-1] ^ 1])))
+    assert files.read("a", 5) is None
+    files.write("a", values)
+    read = files.read("a", 5)
+    assert read is not None and torch.equal(read, values)
+
+
+def test_the_limit_holds_and_is_told_once(model: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    limit = 20_000
+    one = learner(model, tmp_path / "c", say=said.append, model={"trunk_cache_gb": limit / 1e9})
+    expected = scores(learner(model, None), None)
+    np.testing.assert_allclose(scores(one, None), expected, atol=1e-5)
+    np.testing.assert_allclose(scores(one, None), expected, atol=1e-5)
+    sizes = [path.stat().st_size for path in (tmp_path / "c").rglob("*.bin")]
+    assert 0 < sum(sizes) <= limit and len(sizes) < len(items())
+    assert len(said) == 1 and "model.trunk_cache_gb = 2e-05" in said[0]
+
+
+def test_a_folder_that_cannot_be_written_is_told_once(model: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "c").write_text("a file where the folder belongs")
+    one = learner(model, tmp_path / "c", say=said.append)
+    np.testing.assert_allclose(scores(one, None), scores(learner(model, None), None), atol=1e-5)
+    assert len(said) == 1 and "cannot be written" in said[0]

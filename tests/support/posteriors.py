@@ -1,0 +1,93 @@
+"""Every posterior that a campaign file can name, with settings that keep tests quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from star_al.app.compose import posterior_method
+from star_al.config import CampaignSpec, PosteriorSpec
+from star_al.models.learner import LoraLearner
+from star_al.task import ClosedTask
+from star_al.types import Item
+
+LABELS = ("sport", "sports", "tech", "politics")  # the first begins the second; all have several tokens
+WORDS = ("striker scored", "cup final", "phone chip", "minister election")
+
+_FEW = {"samples": 3, "members": 2, "hidden": 4}
+
+
+def _kinds() -> dict[str, type[Any]]:
+    union, _ = get_args(PosteriorSpec)
+    return {get_args(spec.model_fields["kind"].annotation)[0]: spec for spec in get_args(union)}
+
+
+def quick(kind: str, **settings: Any) -> dict[str, Any]:
+    """The ``posterior`` section of a kind, with few samples."""
+    few = {name: value for name, value in _FEW.items() if name in _kinds()[kind].model_fields}
+    return {"kind": kind, **few, **settings}
+
+
+EVERY: Mapping[str, Mapping[str, Any]] = {kind: quick(kind) for kind in sorted(_kinds())} | {
+    "clora token": quick("clora", context="token"),
+    "laplace sampling": quick("laplace", predictive="sampling"),
+    "laplace last_layer": quick("laplace", subset="last_layer"),
+}
+"""Sections by a name for the test: each kind with its defaults, and settings that take another path."""
+
+
+def learner(
+    folder: Path, posterior: Mapping[str, Any], *, dtype: str = "float32", **sections: Any
+) -> LoraLearner:
+    """A learner on the model in ``folder`` that classifies into ``LABELS``."""
+    spec = CampaignSpec.model_validate(
+        {
+            "name": "test",
+            "data": {"path": "pool.jsonl"},
+            "task": {"kind": "classification", "labels": LABELS},
+            "model": {"name": "tiny", "dtype": dtype, "device": "cpu", "max_tokens": 120}
+            | sections.pop("model", {}),
+            "adapter": {"learning_rate": 1e-2, "dropout": 0.3, "rank": 4, "epochs": 2}
+            | sections.pop("adapter", {}),
+            "posterior": dict(posterior),
+            "annotator": {"kind": "oracle", "gold": "gold"},
+            **sections,
+        }
+    )
+    return LoraLearner(ClosedTask(spec.task), spec, str(folder), posterior_method(spec.posterior))
+
+
+def items(n: int = 8) -> list[Item]:
+    """Items of unequal length."""
+    return [Item(f"id{index:03d}", f"The {WORDS[index % 4]} " * (1 + index % 5)) for index in range(n)]
+
+
+def examples(n: int = 8) -> list[tuple[Item, str]]:
+    """Items with their labels."""
+    return [(item, LABELS[index % 4]) for index, item in enumerate(items(n))]
+
+
+def fit(one: LoraLearner, folder: Path, *, seed: int = 0, parent: Path | None = None, n: int = 8) -> Path:
+    """Train into ``folder``, which is made, and return it."""
+    folder.mkdir(parents=True)
+    one.fit(examples(n), seed=seed, folder=folder, parent=parent, advance=ignore)
+    return folder
+
+
+def predict(
+    one: LoraLearner,
+    folder: Path | None,
+    of: Sequence[Item] | None = None,
+    *,
+    mean: bool = False,
+    seed: int = 0,
+) -> Any:
+    """Log-probabilities (N, K, C) by the configured samples, or by the mean or mode (K = 1)."""
+    draws = None if mean else range(one._spec.posterior.samples)
+    chosen = items() if of is None else of
+    return one.predict(folder, chosen, draws=draws, seed=seed, advance=ignore).log_probs_N_K_C
+
+
+def ignore(*_: int) -> None:
+    """Progress that nobody watches."""
