@@ -7,6 +7,10 @@ JOBS ?= 2
 PYTEST_ARGS ?=
 
 PIP = $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-input -c constraints.txt
+# A reference in the tests. It asks for torchvision, which it does not use and which breaks beside a torch that
+# comes from elsewhere; so it is installed with what it does use, and no more.
+LAPLACE = laplace-torch asdfghjkl backpack-for-pytorch curvlinops-for-pytorch einconv einops lightning-utilities \
+    linear_operator opt_einsum torchmetrics unfoldNd
 PINS = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
@@ -50,6 +54,7 @@ $(VENV)/.demo: $(VENV)/.torch
 
 $(VENV)/.develop: $(VENV)/.torch
 	$(PIP) -e '.[demo,postgres,test,dev]'
+	$(PIP) --no-deps $(LAPLACE)
 	@touch $@
 
 $(VENV)/.chromium: $(VENV)/.develop scripts/install_chromium.sh

@@ -2,8 +2,8 @@
 
 python scripts/bench_speed.py --model some/model/folder --json speed.json
 
-Seconds are CPU seconds on a CPU, so that other load on the machine counts less, and wall seconds on CUDA.
-Paths take turns. "Stock peft" has the same batches and the same head as ours, so that only its layers count.
+Wall seconds; paths take turns, so that other load on the machine meets all of them. "Stock peft" has the same
+batches and the same head as ours, so that only its layers count.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import peft
 import torch
@@ -34,6 +35,8 @@ from star_al.models.lora import attached, lora_config, lora_layers
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
 from star_al.models.train import training_loss
+
+T = TypeVar("T")
 
 BATCH_TOKENS = 4096
 PREFIX = 24  # tokens that begin all prompts, as an instruction does
@@ -65,7 +68,7 @@ def main() -> None:
     if arguments.peak:
         print(_peak(backbone, arguments.peak))
         return
-    result: dict[str, Any] = {"versions": dict(backbone.versions()), "tokens": 0}
+    result: dict[str, Any] = {"versions": dict(backbone.versions())}
     with quiet():
         result["scoring"] = bench_scoring(arguments, backbone)
         result["training"] = bench_training(arguments, backbone)
@@ -109,14 +112,14 @@ class Clock:
     def _now(self) -> float:
         if self._cuda:
             torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
+        return time.perf_counter()
 
-    def run(self, path: str, work: Callable[[], object], *, times: int = 1) -> None:
-        """Time ``work``; it stands for ``times`` as much."""
+    def run(self, path: str, work: Callable[[], T], *, times: int = 1) -> T:
+        """Time ``work``, which stands for ``times`` as much; what it returns."""
         start = self._now()
-        work()
+        result = work()
         self._seconds.setdefault(path, []).append((self._now() - start) * times)
+        return result
 
     def medians(self) -> dict[str, float]:
         """Seconds by path; the first round warms up."""
@@ -134,15 +137,15 @@ def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str
         posteriors = {kind: _fit(backbone, kind, k, Path(name) / kind) for kind in KINDS}
         adapter = Path(name) / "mc_dropout"
         for _ in range(arguments.repeats + 1):
-            clock.run("base", lambda: _score(backbone, items, None, None, prefix=False), times=k)
-            clock.run("base, prefix once", lambda: _score(backbone, items, None, None), times=k)
+            clock.run("base", partial(_score, backbone, items, prefix=False), times=k)
+            clock.run("base, prefix once", partial(_score, backbone, items), times=k)
             for kind, posterior in posteriors.items():
-                clock.run(kind, lambda posterior=posterior: _sample(backbone, items, posterior, k))  # type: ignore[misc]
+                clock.run(kind, partial(_sample, backbone, items, posterior, k))
             for path, training in (("stock peft, eval", False), ("stock peft, dropout", True)):
                 with _stock_from(backbone, adapter, training):
-                    clock.run(path, lambda: _score(backbone, items, None, None, prefix=False), times=k)
+                    clock.run(path, partial(_score, backbone, items, prefix=False), times=k)
             with _stock_from(whole, adapter, True) as model:
-                clock.run("the released STAR way", lambda model=model: star_way(model, items), times=k)  # type: ignore[misc]
+                clock.run("the released STAR way", partial(star_way, model, items), times=k)
     seconds = clock.medians()
     return {
         "items": len(items),
@@ -173,8 +176,8 @@ def _sample(backbone: Backbone, items: list[Prompt], posterior: Posterior, k: in
 def _score(
     backbone: Backbone,
     items: list[Prompt],
-    posterior: Posterior | None,
-    sample: int | None,
+    posterior: Posterior | None = None,
+    sample: int | None = None,
     prefix: bool = True,
 ) -> None:
     """One pass over all items."""
@@ -222,11 +225,12 @@ def bench_training(arguments: argparse.Namespace, backbone: Backbone) -> dict[st
     result: dict[str, Any] = {}
     for targets in TARGETS:
         for dropout in (0.1, 0.0):
-            clock, losses = Clock(backbone.device), {}
+            clock = Clock(backbone.device)
+            losses: dict[str, float] = {}
             for _ in range(arguments.repeats + 1):
                 for path in ("ours", "stock peft"):
                     with _step(backbone, path, targets, dropout) as step:
-                        clock.run(path, lambda path=path, step=step: losses.update({path: step()}))  # type: ignore[misc]
+                        losses[path] = clock.run(path, step)
             seconds = clock.medians()
             row: dict[str, Any] = {"seconds": seconds, "ratio": seconds["ours"] / seconds["stock peft"]}
             result[f"{targets}, dropout {dropout:g}"] = row | ({} if dropout else {"losses": losses})
@@ -288,7 +292,7 @@ def _autocast(backbone: Backbone) -> AbstractContextManager[Any]:
 
 # -- memory ------------------------------------------------------------------------------------------------
 
-PEAKS = ("training, ours", "training, stock peft", "scoring 64 items", "scoring 512 items")
+PEAKS = ("training, ours", "training, stock peft", "scoring 256 items", "scoring 1024 items")
 
 
 def _again(arguments: argparse.Namespace) -> list[str]:
@@ -305,9 +309,12 @@ def _peak(backbone: Backbone, path: str) -> int:
     else:
         items = prompts(int(path.split()[1]))
         short = [Prompt(item.item_id, item.tokens[: PREFIX + 8], item.labels) for item in items]
-        _score(backbone, short, None, None)
+        _score(backbone, short)
     if backbone.device.type == "cuda":
         return torch.cuda.max_memory_allocated() // 2**20
+    status = Path("/proc/self/status")  # ru_maxrss begins with the peak of the parent process
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) // 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
 
 

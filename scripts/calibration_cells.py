@@ -58,6 +58,7 @@ METHODS: Mapping[str, Callable[[int], PosteriorSpec]] = {
     "tfb": lambda samples: TfbSpec(kind="tfb", samples=samples),
     "laplace_last_layer": lambda samples: LaplaceSpec(kind="laplace", samples=samples, subset="last_layer"),
     "laplace_sampling": lambda samples: LaplaceSpec(kind="laplace", samples=samples, predictive="sampling"),
+    "laplace_narrow": lambda samples: LaplaceSpec(kind="laplace", samples=samples, prior_precision=1e3),
     "clora_token": lambda samples: CLoraSpec(kind="clora", samples=samples, context="token"),
 }
 """Posteriors by the name of their rows, the most wanted first."""

@@ -198,6 +198,7 @@ class LaplaceSpec(Spec):
     predictive: Literal["linearised", "sampling"] = "linearised"
     subset: Literal["all", "last_layer"] = "all"  # last_layer: the adapted matrices of the last block alone
     n_kfac: Positive = 10  # rank of the wide Kronecker factors
+    prior_precision: Literal["evidence"] | Annotated[float, Field(gt=0)] = "evidence"  # τ; higher: narrower
 
 
 class CLoraSpec(Spec):

@@ -319,6 +319,12 @@ def test_fit_writes_what_load_reads(backbone: Backbone, tmp_path: Path) -> None:
     assert again.steps(5, AdapterSpec(epochs=2, batch_size=4)) == 4
 
 
+def test_a_given_prior_precision_is_taken(backbone: Backbone, tmp_path: Path) -> None:
+    method, record = fitted(backbone, tmp_path / "a", n_kfac=4, prior_precision=5e3)
+    assert record["prior_precision"] == 5e3
+    assert method.load(tmp_path / "a", record).precision == 5e3
+
+
 def test_a_half_precision_base(tmp_path: Path) -> None:
     """bfloat16 rounds the tangents to three digits; the sample is the same function."""
     folder = str(build_tiny_model(tmp_path))

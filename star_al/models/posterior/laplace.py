@@ -1,7 +1,7 @@
 """Laplace-LoRA (Yang et al. 2024): a Gaussian around the trained adapter, N(θ, (F + τI)⁻¹).
 
-F is the KFAC curvature of the training loss in A and B, τ the prior precision of the highest evidence
-(methods, section 5). A sample δ of the weights is drawn once and shared by all items, and is used in one of
+F is the KFAC curvature of the training loss in A and B, τ the prior precision: that of the highest evidence
+(methods, section 5), or a given one. A sample δ of the weights is drawn once and shared by all items, and is used in one of
 two ways. Linearised, f(x) + J(x)δ, by forward-mode differentiation: the model whose posterior this Gaussian
 is (Immer et al. 2021), about three times the cost of the base model. Or sampling: θ + δ merged into the
 weights, at the cost of the base model; far from θ it leaves the region where the curvature holds.
@@ -72,7 +72,8 @@ class Laplace:
             float(part[name].double().square().sum()) for name in layers for part in (weights.a, weights.b)
         )
         evidence = Evidence.of(blocks, squared_norm, found.log_likelihood)
-        precision = evidence.best_precision()
+        chosen = self._spec.prior_precision
+        precision = evidence.best_precision() if chosen == "evidence" else chosen
         save_blocks(folder, found.blocks)
         return {
             "prior_precision": precision,
