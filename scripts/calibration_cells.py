@@ -56,9 +56,13 @@ METHODS: Mapping[str, Callable[[int], PosteriorSpec]] = {
     "laplace": lambda samples: LaplaceSpec(kind="laplace", samples=samples),
     "clora": lambda samples: CLoraSpec(kind="clora", samples=samples),
     "tfb": lambda samples: TfbSpec(kind="tfb", samples=samples),
-    "laplace_last_layer": lambda samples: LaplaceSpec(kind="laplace", samples=samples, subset="last_layer"),
+    "laplace_last_layer": lambda samples: LaplaceSpec(
+        kind="laplace", samples=samples, subset="last_layer", prior_precision="evidence"
+    ),
     "laplace_sampling": lambda samples: LaplaceSpec(kind="laplace", samples=samples, predictive="sampling"),
-    "laplace_narrow": lambda samples: LaplaceSpec(kind="laplace", samples=samples, prior_precision=1e3),
+    "laplace_evidence": lambda samples: LaplaceSpec(
+        kind="laplace", samples=samples, prior_precision="evidence"
+    ),
     "clora_token": lambda samples: CLoraSpec(kind="clora", samples=samples, context="token"),
 }
 """Posteriors by the name of their rows, the most wanted first."""

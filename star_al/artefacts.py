@@ -94,25 +94,16 @@ class ArtefactFolder:
         return Adapter(sha256=sha256, kind=kind, path=f"adapters/{sha256}", size_bytes=size)
 
     def path_of(self, sha256: str) -> Path:
-        """The folder of an adapter.
+        """The folder of an adapter whose files are what its hash says.
 
         Raises:
-            StoreError: there is none.
+            StoreError: it is missing or damaged.
         """
         folder = self._adapters / sha256
         if not folder.is_dir():
             raise StoreError(
                 f"{folder}: the adapter is missing. Restore the folder, or set artefacts to where it is."
             )
-        return folder
-
-    def verify(self, sha256: str) -> Path:
-        """The folder of an adapter whose files are what its hash says.
-
-        Raises:
-            StoreError: it is missing or damaged.
-        """
-        folder = self.path_of(sha256)
         with _translated(folder):
             found = content_hash(folder)
         if found != sha256:

@@ -138,7 +138,9 @@ class ModelSpec(Spec):
     device: str = "auto"
     max_tokens: Annotated[int, Field(ge=16)] = 512  # prompt and text together; the text is cut to fit
     batch_tokens: Annotated[int, Field(ge=64)] = 4096  # padded tokens a scoring batch
-    trunk_cache_gb: Annotated[float, Field(ge=0)] = 4.0  # of disk, at most, for what adapter.layers lets be kept
+    trunk_cache_gb: Annotated[float, Field(ge=0)] = (
+        4.0  # of disk, at most, for what adapter.layers lets be kept
+    )
 
 
 class AdapterSpec(Spec):
@@ -198,7 +200,7 @@ class LaplaceSpec(Spec):
     predictive: Literal["linearised", "sampling"] = "linearised"
     subset: Literal["all", "last_layer"] = "all"  # last_layer: the adapted matrices of the last block alone
     n_kfac: Positive = 10  # rank of the wide Kronecker factors
-    prior_precision: Literal["evidence"] | Annotated[float, Field(gt=0)] = "evidence"  # τ; higher: narrower
+    prior_precision: Annotated[float, Field(gt=0)] | Literal["evidence"] = 1000.0  # τ; higher: narrower
 
 
 class CLoraSpec(Spec):
@@ -383,6 +385,13 @@ class CampaignSpec(Spec):
     stopping: StoppingSpec = StoppingSpec()
     database: DatabaseSpec = DatabaseSpec()
     artefacts: str | None = None  # folder of adapters and score files; default: <name>-artefacts
+
+    @field_validator("posterior", mode="before")
+    @classmethod
+    def _a_posterior_without_kind_is_dropout(cls, posterior: Any) -> Any:
+        if isinstance(posterior, dict) and "kind" not in posterior:
+            return {"kind": "mc_dropout", **posterior}
+        return posterior
 
     @model_validator(mode="after")
     def _sections_agree(self) -> CampaignSpec:

@@ -22,14 +22,15 @@ FREE_TO_CHANGE = frozenset(
 
 Labels may join at the end of ``task.labels`` too."""
 
-FREE_BEFORE_TRAINING = frozenset({"adapter"})
+FREE_BEFORE_TRAINING = frozenset({"adapter", "posterior"})
 """What it may change besides as long as no adapter has been trained."""
 
 
 def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) -> list[str]:
     """Dotted names of the fields that differ and that a running campaign may not change.
 
-    A field that ``stored``, written by an older version, does not know has its default there.
+    A field that ``stored``, written by an older version, does not know has its default there. Of a section
+    of another kind, the kind alone is named.
     """
     free = FREE_TO_CHANGE if trained else FREE_TO_CHANGE | FREE_BEFORE_TRAINING
     before = CampaignSpec.model_validate(stored)
@@ -39,12 +40,14 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
         free |= {"task.labels"}
     names = sorted(flat_stored.keys() | flat_current.keys())
     missing = object()
-    return [
+    changed = [
         name
         for name in names
         if flat_stored.get(name, missing) != flat_current.get(name, missing)
         and not any(name == prefix or name.startswith(prefix + ".") for prefix in free)
     ]
+    kinds = [name.removesuffix("kind") for name in changed if name.endswith(".kind")]
+    return [name for name in changed if name.endswith(".kind") or not name.startswith(tuple(kinds))]
 
 
 def added_labels(stored: JsonObject, current: CampaignSpec) -> tuple[str, ...]:

@@ -81,34 +81,42 @@ _MAY_HOLD_SECRETS = {("annotator", "url"), ("annotator", "token_env")}
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    lines = [_explain_one(detail) for detail in error.errors()]
+    lines: dict[str, str] = {}
+    for detail in error.errors():
+        name, message = _explain_one(detail)
+        lines[name] = f"{lines[name]}; or: {message}" if name in lines else f"{name}: {message}"
     head = f"{path}: " + ("one setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong")
-    return "\n".join([head, *(f"  {line}" for line in lines)])
+    return "\n".join([head, *(f"  {line}" for line in lines.values())])
 
 
-def _explain_one(detail: Any) -> str:
+def _explain_one(detail: Any) -> tuple[str, str]:
+    """The setting's name, and what is wrong with it."""
     section, location = _follow(tuple(part for part in detail["loc"] if not _is_union_tag(part)))
     name = ".".join(map(str, location)) or "campaign"
     if detail["type"] == "extra_forbidden":
-        return f"{name}: unknown key.{_nearest(section, location)}"
+        return name, f"unknown key.{_nearest(section, location)}"
     if detail["type"] == "missing":
-        return f"{name}: is needed."
+        return name, "is needed."
     if detail["type"] == "union_tag_not_found":
-        return f"{name}.kind: is needed."
+        return f"{name}.kind", "is needed."
     if detail["type"] == "union_tag_invalid":
         given, known = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
-        return f"{name}.kind: there is no {given!r}; there are {known}."
+        return f"{name}.kind", f"there is no {given!r}; there are {known}."
+    if detail["type"] == "model_attributes_type":
+        return name, f"is a section; write {name}: {{kind: …}}."
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "string_type":
         message += "; put it in quotes"
     secret = location[:1] == ("database",) or location in _MAY_HOLD_SECRETS
     hidden = secret or isinstance(detail["input"], (dict, list, tuple, BaseModel))
     given = "" if hidden else f" (given: {detail['input']!r})"
-    return f"{name}: {message}{given}"
+    return name, f"{message}{given}"
 
 
 def _is_union_tag(part: object) -> bool:
-    return isinstance(part, str) and bool(re.search(r"[\[(]|^OptionsPattern$|^str$|^tuple", part))
+    return isinstance(part, str) and bool(
+        re.search(r"[\[(]|^OptionsPattern$|^str$|^tuple|^float$|^constrained-", part)
+    )
 
 
 def _nearest(section: type[BaseModel] | None, location: tuple[Any, ...]) -> str:

@@ -370,7 +370,7 @@ COMMENTS = {
     "posterior.predictive": "linearised | sampling",
     "posterior.subset": "all | last_layer: which adapted matrices are uncertain",
     "posterior.n_kfac": "rank of the wide Kronecker factors",
-    "posterior.prior_precision": "evidence: of the highest one; or a number, higher is narrower",
+    "posterior.prior_precision": "higher is narrower; or evidence, which is often far too wide",
     "posterior.context": "sequence | token: what the Gaussian depends on",
     "posterior.prior_std": "of the Gaussian's entries",
     "posterior.hidden": "width of the context networks",

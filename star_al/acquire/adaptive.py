@@ -2,7 +2,12 @@
 
 All items get a few samples. From these each score gets an interval that holds the score of all K samples,
 and only items whose interval leaves open on which side of the batch's border they fall get more, until none
-is left or all K are spent. When every interval holds what it should, the batch is that of K samples each.
+is left or all K are spent.
+
+The batch is nearly that of K samples each, not surely. An interval may fail to hold that score; and items that
+are decided keep their score of few samples, which counts where scores are normalised over the pool: with λ = 1
+and top scores not at all, with λ < 1 and ``minmax`` little, as the pool's ends stay open, with ``rank`` the
+most. In simulations 0.99 of the batch is the same with ``minmax`` and 0.95 to 0.97 with ``rank``.
 
 Samples are nested, so the mean of all K differs from that of the k that are known by less than the mean of
 others would: by a standard error of σ·√(1/k − 1/K).
@@ -96,7 +101,8 @@ def undecided(
     An item is surely in when fewer than ``size`` others may reach its lower bound, and surely out when
     ``size`` others surely pass its upper one. ``base_N`` are the base scores, where the blend needs them;
     ``still_open_M`` are the positions that the stage before left open: what was decided stays so, and items
-    that are open have all samples so far.
+    that are open have all samples so far. With ``minmax`` the pool's lowest and highest item, which all other
+    scores are relative to, stay open as long as another does.
     """
     open_N = np.zeros(len(scores.score_N), dtype=bool)
     low_N = _keys(scores.low_N, scores.score_N, base_N, choice)
@@ -107,6 +113,9 @@ def undecided(
             surely_out_N = high_N < np.sort(low_N)[-size]
             open_N |= ~(surely_in_N | surely_out_N)
     open_N &= high_N > low_N
+    if choice.normalise == "minmax" and open_N.any():
+        for end in (scores.score_N.argmin(), scores.score_N.argmax()):
+            open_N[end] = high_N[end] > low_N[end]
     positions_M: IntArray = still_open_M[open_N[still_open_M]]
     return positions_M
 

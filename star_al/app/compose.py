@@ -33,9 +33,7 @@ def open_store(file: CampaignFile, *, create: bool = False) -> Store:
     return SqlStore.open(file.database_url)
 
 
-def open_learner(
-    file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress
-) -> Learner:
+def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress) -> Learner:
     """The model of ``spec`` with its adapter and posterior, on the device that the file names.
 
     A campaign keeps the dtype that its first round ran in, so that a resumed one does not depend on a probe.

@@ -6,11 +6,12 @@ The bytes are a function of the tensors and settings: no time, no machine path, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import peft
 import torch
@@ -24,6 +25,8 @@ from star_al.types import JsonObject
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 RECORD = "star_al.json"
+
+T = TypeVar("T")
 
 _PREFIX = "base_model.model."
 
@@ -108,6 +111,32 @@ def read_record(folder: Path) -> dict[str, Any]:
     return _read_json(folder / RECORD)
 
 
+def number(folder: Path, record: JsonObject, key: str, within: Callable[[float], bool]) -> float:
+    """The number at ``key`` of the record that ``folder`` holds.
+
+    Raises:
+        ModelError: there is none, or it is not finite, or not ``within``; names file and key.
+    """
+    value = record.get(key)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        finite = abs(value) <= sys.float_info.max  # an int may be beyond every float
+        if finite and within(float(value)):
+            return float(value)
+    raise _unreadable(folder, key, value)
+
+
+def choice(folder: Path, record: JsonObject, key: str, choices: Sequence[T]) -> T:
+    """The one of ``choices`` that is at ``key`` of the record that ``folder`` holds.
+
+    Raises:
+        ModelError: none of them is; names file and key.
+    """
+    for one in choices:
+        if record.get(key) == one:
+            return one
+    raise _unreadable(folder, key, record.get(key))
+
+
 def load_adapter(folder: Path) -> LoraWeights:
     """A and B of every adapted layer.
 
@@ -145,6 +174,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _damaged(path, ValueError("not an object"))
     return value
+
+
+def _unreadable(folder: Path, key: str, value: object) -> ModelError:
+    return ModelError(
+        f"{folder / RECORD}: {key} is {repr(value)[:100]} and cannot be used. "
+        "Restore the adapter, or train the round again."
+    )
 
 
 def _damaged(path: Path, exc: Exception) -> ModelError:

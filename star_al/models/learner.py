@@ -36,6 +36,10 @@ def _silent(_: str) -> None:
     """Messages that nobody reads."""
 
 
+FEW_PROMPTS = 8
+"""How many of the training prompts a fitted model must answer before it is kept."""
+
+
 class LoraLearner:
     """Implements ``star_al.ports.Learner`` for closed labels.
 
@@ -203,7 +207,18 @@ class LoraLearner:
         kind = self._spec.posterior.kind
         record = {"format": FORMAT, "kind": kind, "model_key": self.model_key, "dtype": self.backbone.dtype}
         adapter_file.save_record(folder, {**kept, **record})
+        self._refuse_useless(folder, prompts[:FEW_PROMPTS])
         return kind
+
+    def _refuse_useless(self, folder: Path, prompts: Sequence[Prompt]) -> None:
+        """Raises ModelError where the fitted model cannot answer what it was trained on."""
+        try:
+            self._scores(prompts, self._posterior(folder), [None], 0, _nowhere)
+        except ModelError as exc:
+            raise ModelError(
+                f"the trained model is of no use: {exc} Was adapter.learning_rate "
+                f"(now {self._spec.adapter.learning_rate:g}) too high?"
+            ) from exc
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
@@ -282,9 +297,10 @@ class LoraLearner:
             return _stack(*parts)
         wrong = np.isnan(log_probs).any(axis=1)
         if wrong.any():
+            dtype = "" if self.backbone.dtype == "float32" else "Set model.dtype: float32, or check"
             raise ModelError(
                 f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. "
-                "Set model.dtype: float32, or check the model's weights."
+                f"{dtype or 'Check'} the model's weights."
             )
         return log_probs
 

@@ -26,12 +26,11 @@ class SequenceDropout(nn.Module):
     """Dropout of input features with one mask for all tokens of a prompt (methods, section 3).
 
     ``prompt_rows`` maps each sequence of the batch to its prompt, so that sequences of one prompt share a
-    mask; null: each sequence has its own. ``fixed_mask``, (d,) with 1 for kept, replaces the draw, also in
-    evaluation mode. Kept features are scaled by 1/(1 − p). Inputs without a sequence axis share one mask.
+    mask; null: each sequence has its own. Kept features are scaled by 1/(1 − p). Inputs without a sequence axis
+    share one mask.
     """
 
     prompt_rows: Tensor | None = None
-    fixed_mask: Tensor | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -46,8 +45,6 @@ class SequenceDropout(nn.Module):
 
     def masks(self, x: Tensor) -> Tensor | None:
         """What ``x`` is multiplied by, (R, d) or one for all, (1, d): 0 and 1/(1 − p). Null: by nothing."""
-        if self.fixed_mask is not None:
-            return self.fixed_mask[None] / (1 - self.p)
         if not self.training or self.p == 0.0:
             return None
         if x.ndim != 3:

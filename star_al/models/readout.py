@@ -48,7 +48,8 @@ class Readout:
     comparing with separate, whole sequences. ``trunk``, which others set, are blocks that nothing changes.
 
     Raises:
-        ModelError: the model's own logits are not reproduced from its head, or a token sees the future.
+        ModelError: the model's own logits are not reproduced from its head or not finite, or a token sees the
+            future.
     """
 
     def __init__(self, model: Any) -> None:
@@ -63,6 +64,7 @@ class Readout:
         self._cap: float | None = getattr(text_config, "final_logit_softcapping", None)
         self._scale = 1.0
         with torch.inference_mode():
+            self._check_finite(model)
             self._check_causal(model)
             self._match_scale(model, text_config)
             stateless = not getattr(model, "_is_stateful", False)
@@ -148,11 +150,23 @@ class Readout:
         vocabulary: int = self.head.weight.shape[0]
         return (torch.arange(length, device=self.device) * 7919 + 11) % vocabulary
 
+    def _check_finite(self, model: Any) -> None:
+        ids = self._probe(12)[None]
+        logits = model(input_ids=ids, use_cache=False).logits
+        if torch.isfinite(self.hidden(ids)).all() and (logits < torch.inf).all():  # −inf: tokens ruled out
+            return
+        name, dtype = type(model).__name__, str(self.dtype).removeprefix("torch.")
+        advice = "Set model.dtype: bfloat16 or float32" if dtype == "float16" else "Check the model's weights"
+        for parameter, values in model.named_parameters():
+            if not torch.isfinite(values).all():
+                raise ModelError(f"{name}: {parameter} holds NaN or infinity in {dtype}. {advice}.")
+        raise ModelError(f"{name}: its activations overflow {dtype} or are NaN. {advice}.")
+
     def _check_causal(self, model: Any) -> None:
         ids = self._probe(12)[None]
         changed = ids.clone()
-        changed[0, -1] = self._probe(13)[-1]
-        if not torch.allclose(self.hidden(changed)[0, :-1], self.hidden(ids)[0, :-1], rtol=1e-3, atol=1e-5):
+        changed[0, -1] = (changed[0, -1] + 1) % self.head.weight.shape[0]
+        if not is_close(self.hidden(changed)[0, :-1], self.hidden(ids)[0, :-1], self.dtype):
             raise ModelError(f"{type(model).__name__} lets tokens see what follows. Give a causal model.")
 
     def _match_scale(self, model: Any, text_config: Any) -> None:
@@ -168,12 +182,6 @@ class Readout:
         else:
             raise ModelError(
                 f"{type(model).__name__} changes its logits in a way that star_al does not know."
-            )
-        changed = ids.clone()
-        changed[0, -1] = (changed[0, -1] + 1) % own.shape[-1]
-        if not is_close(self.hidden(changed)[0, :-1], hidden[:-1], self.dtype):
-            raise ModelError(
-                f"{type(model).__name__} lets tokens see what follows them; a causal model is needed."
             )
 
     def _packing_works(self) -> bool:

@@ -99,10 +99,11 @@ def _optimise(
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            own = "" if addition is None else ", or what the posterior's section adds to the loss"
+            dtype = "" if backbone.dtype == "float32" else ", or set model.dtype: float32"
             raise ModelError(
                 f"training diverged at step {step + 1} of {total}: the loss is {loss.item():g}, its gradient "
-                f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}) "
-                "or set model.dtype: float32."
+                f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}){own}{dtype}."
             )
         for optimiser in optimisers:
             optimiser.step()

@@ -55,24 +55,25 @@ class Trunk:
         for row, owner in enumerate(batch.prompt_rows_R.tolist()):
             rows_B[owner].append(row)
         values = [self._values(prompt, batch, rows) for prompt, rows in zip(prompts, rows_B, strict=True)]
-        sequences = torch.cat(values).to(self._readout.device).split(batch.lengths_R)  # type: ignore[no-untyped-call]
+        sequences = torch.cat(values).split(batch.lengths_R)  # type: ignore[no-untyped-call]
         return nn.utils.rnn.pad_sequence(sequences, batch_first=True)
 
     def _values(self, prompt: Prompt, batch: Batch, rows: list[int]) -> Tensor:
         """A prompt's activations, its sequences one below another without padding."""
         lengths = [batch.lengths_R[row] for row in rows]
         name, width = _name(prompt, lengths), max(lengths)
-        values = None if self._files is None else self._files.read(name, sum(lengths))
-        if values is None:
-            positions, mask = batch.positions_R_S, batch.mask_R_1_S_T
-            hidden = self._compute(
-                batch.ids_R_S[rows, :width],
-                None if positions is None else positions[rows, :width],
-                None if mask is None else mask[rows, :, :width, :width],
-            )
-            values = torch.cat([hidden[row, :length] for row, length in enumerate(lengths)])
-            if self._files is not None:
-                self._files.write(name, values)
+        kept = None if self._files is None else self._files.read(name, sum(lengths))
+        if kept is not None:
+            return kept.to(self._readout.device)
+        positions, mask = batch.positions_R_S, batch.mask_R_1_S_T
+        hidden_R_S_d = self._compute(
+            batch.ids_R_S[rows, :width],
+            None if positions is None else positions[rows, :width],
+            None if mask is None else mask[rows, :, :width, :width],
+        )
+        values = torch.cat([hidden_R_S_d[row, :length] for row, length in enumerate(lengths)])
+        if self._files is not None:
+            self._files.write(name, values)
         return values
 
     @torch.no_grad()

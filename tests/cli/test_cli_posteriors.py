@@ -26,7 +26,7 @@ def test_a_campaign_with_each_posterior(
     star_al: Callable[..., tuple[int, str, str]], model: Path, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "model").symlink_to(model)
-    config = write_campaign(tmp_path, n=24, posterior=dict(EVERY[name]), **SMALL)
+    config = write_campaign(tmp_path, n=18, posterior=dict(EVERY[name]), **SMALL)
     code, _, err = star_al("run", config)
     assert code == 0, err
 
@@ -41,3 +41,16 @@ def test_a_campaign_with_each_posterior(
     code, replayed, err = star_al("replay", config, "--round", 1)
     assert code == 0, err
     assert "the same 3 items in the same order, and trains the same adapter" in replayed
+
+    texts = tmp_path / "pool.jsonl"
+    code, predicted, err = star_al("predict", config, "--in", texts, "--out", tmp_path / "p.jsonl")
+    assert code == 0 and "18 predictions" in predicted and "adapter of round 2" in predicted, err
+    code, _, err = star_al("export", config, "--out", tmp_path / "e.jsonl", "--with-predictions")
+    assert code == 0, err
+    predictions, exported = (
+        {row["text"]: row for row in map(json.loads, (tmp_path / file).read_text().splitlines())}
+        for file in ("p.jsonl", "e.jsonl")
+    )
+    models = {text: row["confidence"] for text, row in exported.items() if row["kind"] == "model"}
+    assert len(exported) == 18 and len(models) > 2
+    assert models == pytest.approx({text: predictions[text]["confidence"] for text in models}, abs=1e-4)

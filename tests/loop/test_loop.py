@@ -262,3 +262,24 @@ def test_a_warm_start_trains_from_the_last_adapter(tmp_path: Path) -> None:
         if round_.adapter_sha256
     ]
     assert f'"parent": "{folders[0].name}"' in (folders[1] / "model.json").read_text()
+
+
+def test_a_damaged_adapter_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round was killed after its fit; what lies under its hash has changed since."""
+    world, whole = World(tmp_path / "damaged"), World(tmp_path / "whole")
+    whole.run()
+    world.run(max_rounds=1)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("star_al.loop.Loop.evaluate", killed)
+        world.run()
+    damaged = world.store.rounds(world.campaign_id)[-1]
+    assert damaged.state is RoundState.FITTED and damaged.adapter_sha256
+    folder = ArtefactFolder(world.file.artefact_folder).path_of(damaged.adapter_sha256)
+    (folder / "model.json").write_text("{}", encoding="utf-8")
+    world.run()
+    assert any("is damaged" in note for note in world.progress.said)
+    assert [q.item.item_id for q in world.asked()] == [q.item.item_id for q in whole.asked()]

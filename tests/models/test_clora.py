@@ -407,6 +407,50 @@ def test_the_weight_is_chosen_on_held_out_labels(backbone: Backbone, tmp_path: P
     assert sum(seen) == method.steps(40, ADAPTER) == 2 * 10 + len(CANDIDATES) * 2 * 8
 
 
+def test_a_candidate_that_diverges_counts_as_infinite(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([float("nan"), float("inf")])
+    monkeypatch.setattr("star_al.models.posterior.clora.predictive_loss", lambda *_: next(losses, 0.5))
+    method = CLora(spec(kl_weight="auto"))
+    record = method.fit(training(backbone, 40), tmp_path)
+    assert record["kl_weight"] == CANDIDATES[2]
+    assert [row["nll"] for row in record["held_out"]] == [None, None, 0.5]  # type: ignore[union-attr, index, call-overload]
+
+    whole = CLora._fit
+
+    def fit(self: CLora, part: Training, folder: Path, weight: float) -> None:
+        if weight == CANDIDATES[0]:
+            raise ModelError("training diverged")
+        whole(self, part, folder, weight)
+
+    monkeypatch.setattr(CLora, "_fit", fit)
+    record = method.fit(training(backbone, 40), tmp_path)
+    assert record["kl_weight"] == CANDIDATES[1]
+    assert [row["nll"] for row in record["held_out"]] == [None, 0.5, 0.5]  # type: ignore[union-attr, index, call-overload]
+
+
+def test_all_candidates_diverging_is_an_error(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("star_al.models.posterior.clora.predictive_loss", lambda *_: float("nan"))
+    with pytest.raises(ModelError, match=r"NaN with every .*posterior\.learning_rate"):
+        CLora(spec(kl_weight="auto")).fit(training(backbone, 40), tmp_path)
+    diverging = ADAPTER.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ModelError, match=r"diverged.*adapter\.learning_rate"):
+        CLora(spec(kl_weight="auto")).fit(training(backbone, 40, adapter=diverging), tmp_path)
+
+
+def test_networks_that_the_last_step_broke_are_not_saved(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("star_al.models.posterior.clora_training.LONGEST_GRADIENT", float("nan"))
+    one_step = ADAPTER.model_copy(update={"epochs": 1, "batch_size": 16, "min_steps": 1})
+    with pytest.raises(ModelError, match=r"context network of layer .* Lower posterior\.learning_rate"):
+        CLora(spec()).fit(training(backbone, adapter=one_step), tmp_path)
+    assert not (tmp_path / NETWORKS).exists()
+
+
 def test_few_labels_are_not_held_out(backbone: Backbone, tmp_path: Path) -> None:
     method = CLora(spec(kl_weight="auto"))
     record = method.fit(training(backbone, 10), tmp_path)

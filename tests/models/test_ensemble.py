@@ -86,6 +86,24 @@ def test_a_merged_member_is_pefts_own_forward(trained: tuple[LoraLearner, Path],
     np.testing.assert_allclose(merged.log_probs_N_K_C[:, 0], expected.numpy(), atol=2e-5)
 
 
+def test_a_merged_member_is_the_unmerged_one_within_the_noise_of_bfloat16(
+    trained: tuple[LoraLearner, Path], model: Path
+) -> None:
+    _, folder = trained
+    one = learner(model, THREE, dtype="bfloat16")
+    merged = predict(one, folder)[:, 0]
+    wrapped = peft.PeftModel.from_pretrained(one.backbone.model, str(folder / "member-0")).eval()
+    try:
+        prompts = [one.prompts.encode(item) for item in items()]
+        batch = make_batch(prompts, one.backbone.readout)
+        apart = scores(one.backbone, batch).double().log_softmax(dim=-1).numpy()
+    finally:
+        wrapped.unload()
+    base = predict(one, None)[:, 0]
+    noise, effect = (rel_entr(np.exp(other), np.exp(merged)).sum(axis=-1) for other in (apart, base))
+    assert noise.max() < 0.005 and effect.mean() > 20 * noise.mean()
+
+
 def test_the_mean_is_that_of_the_members_weights(trained: tuple[LoraLearner, Path]) -> None:
     one, folder = trained
     posterior = members_of(folder)
@@ -133,7 +151,7 @@ def test_an_adopted_ensemble_reads_the_same(trained: tuple[LoraLearner, Path], t
         adapter = artefacts.adopt(staged, "ensemble")
     assert adapter.sha256 == content_hash(folder)
     assert adapter.size_bytes == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    np.testing.assert_array_equal(predict(one, artefacts.verify(adapter.sha256)), predict(one, folder))
+    np.testing.assert_array_equal(predict(one, artefacts.path_of(adapter.sha256)), predict(one, folder))
 
 
 @pytest.mark.parametrize("members", [None, 0, "3", 4], ids=str)

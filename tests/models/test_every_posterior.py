@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from star_al.errors import ModelError
 from star_al.models.batching import Batch, make_batch
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.posterior import Training
 from support.posteriors import EVERY, examples, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
@@ -102,23 +106,106 @@ def test_the_same_sample_many_times_tells_nothing_new(trained: Trained) -> None:
     assert (bald(np.stack([log_probs() for _ in range(4)], axis=1)) == 0).all()
 
 
+def state_of(one: LoraLearner) -> dict[str, Any]:
+    """All that a posterior must leave as it is: of the model, and of torch."""
+    model = one.backbone.model
+    return {
+        "weights": {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        "parameters": {name: (id(p), p.requires_grad) for name, p in model.named_parameters()},
+        "modules": [
+            (
+                name,
+                type(module),
+                module.training,
+                "forward" in vars(module),
+                list(module._forward_hooks),
+                list(module._forward_pre_hooks),
+                list(module._backward_hooks),
+            )
+            for name, module in model.named_modules()
+        ],
+        "peft": "peft_config" in vars(model),
+        "random": torch.get_rng_state(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "gradients": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+    }
+
+
+def same_state(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    weights = [left.pop("weights"), right.pop("weights")]
+    random = [left.pop("random"), right.pop("random")]
+    assert left == right and weights[0].keys() == weights[1].keys()
+    return torch.equal(*random) and all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def stop_at(count: int) -> Callable[..., None]:
+    """Something that is interrupted when it is called for the ``count``-th time."""
+    calls = itertools.count(1)
+
+    def stop(*_: Any, **__: Any) -> None:
+        if next(calls) == count:
+            raise KeyboardInterrupt
+
+    return stop
+
+
 def test_the_model_is_bitwise_what_it_was(name: str, model: Path, tmp_path: Path) -> None:
     one = learner(model, EVERY[name])
-    before = {key: tensor.clone() for key, tensor in one.backbone.model.state_dict().items()}
     base = predict(one, None)
+    before = state_of(one)
     folder = fit(one, tmp_path / "a")
     predict(one, folder)
+    assert same_state(state_of(one), before)
+    np.testing.assert_array_equal(predict(one, None), base)
 
-    def interrupt(_: int) -> None:
+
+def test_an_interrupted_sample_leaves_the_model(trained: Trained) -> None:
+    one, folder = trained
+    posterior = one._method.load(folder, json.loads((folder / "star_al.json").read_text()))
+    batch = make_batch([one.prompts.encode(item) for item in items()], one.backbone.readout)
+
+    def score(batch: Batch) -> torch.Tensor:
+        label_log_likelihoods(one.backbone.readout, batch)
         raise KeyboardInterrupt
 
+    for sample in (None, 1):
+        before = state_of(one)
+        with pytest.raises(KeyboardInterrupt), posterior.draw(one.backbone, score, 5, sample) as drawn:
+            drawn(batch)
+        assert same_state(state_of(one), before)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_an_interrupted_training_leaves_the_model(trained: Trained, tmp_path: Path, step: int) -> None:
+    one, _ = trained
+    before = state_of(one)
     with pytest.raises(KeyboardInterrupt):
-        one.predict(folder, items(), draws=range(1), seed=0, advance=interrupt)
-    after = one.backbone.model.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[key], after[key]) for key in before)
-    assert not any(parameter.requires_grad for parameter in one.backbone.model.parameters())
-    np.testing.assert_array_equal(predict(one, None), base)
+        one.fit(examples(24), seed=0, folder=tmp_path, parent=None, advance=stop_at(step))
+    assert same_state(state_of(one), before)
+
+
+def test_an_interrupted_refinement_leaves_the_model(
+    name: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second pass over the model, for the methods whose refinement takes any."""
+    one = learner(model, EVERY[name])
+    if not hasattr(one._method, "refine") or EVERY[name]["kind"] in ("map", "mc_dropout"):
+        return
+    folder = fit(learner(model, EVERY["map"]), tmp_path / "a")
+    prompts = [(one.prompts.encode(item), index % 4) for index, item in enumerate(items(40))]
+    training = Training(one.backbone, prompts, one._spec.adapter, "tiny", 0, None, ignore)
+    readout = one.backbone.readout
+    before, hidden, stop = state_of(one), readout.hidden, stop_at(2)
+
+    def interrupted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        out = hidden(*args, **kwargs)
+        stop()
+        return out
+
+    monkeypatch.setattr(readout, "hidden", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one._method.refine(training, folder)
+    assert same_state(state_of(one), before)
 
 
 def test_the_same_seed_writes_the_same_bytes(
@@ -187,6 +274,39 @@ def test_a_damaged_file_is_a_clear_error(trained: Trained, own_copy: Path, damag
         with pytest.raises(ModelError, match=re.escape(path.name)):
             predict(one, own_copy, items(1))
         path.write_bytes(content)
+
+
+READ: dict[str, tuple[str, ...]] = {
+    "map": (),
+    "mc_dropout": ("dropout",),
+    "ensemble": ("members",),
+    "laplace": ("prior_precision", "predictive"),
+    "clora": ("context",),
+    "tfb": ("sigma",),
+}
+"""Keys of the record that scores depend on, beside those of every adapter."""
+
+
+def test_a_damaged_record_is_a_clear_error(trained: Trained, own_copy: Path) -> None:
+    one, _ = trained
+    path = own_copy / "star_al.json"
+    record = json.loads(path.read_text())
+    for key in READ[record["kind"]]:
+        rest = {name: value for name, value in record.items() if name != key}
+        wrong: tuple[object, ...] = (None, "x", -1, True, [], {}, math.nan, math.inf, 10**400)
+        for damaged in (rest, *(rest | {key: value} for value in wrong)):
+            path.write_text(json.dumps(damaged))
+            with pytest.raises(ModelError, match=re.escape(f"{path}: {key} is ")):
+                predict(one, own_copy, items(1))
+    for key in ("kind", "format", "model_key"):
+        path.write_text(json.dumps({name: value for name, value in record.items() if name != key}))
+        with pytest.raises(ModelError, match=re.escape(str(own_copy))):
+            predict(one, own_copy, items(1))
+    for key, value in (("dropout", 1), ("members", 0), ("members", 1.5), ("prior_precision", 0)):
+        if key in record:
+            path.write_text(json.dumps(record | {key: value}))
+            with pytest.raises(ModelError, match=rf"star_al\.json: {key} is {value}"):
+                predict(one, own_copy, items(1))
 
 
 def test_an_artefact_of_another_kind_is_refused(trained: Trained, model: Path) -> None:

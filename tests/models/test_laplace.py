@@ -28,7 +28,7 @@ from support.tiny_model import ARCHITECTURES, build_tiny_model
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 
 SINGLE = ((85,), (297,), (71,))
-TREE = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71, 349))
+TREE = ((85, 297, 86), (85, 297, 90, 12), (85, 4, 8), (71, 349))  # 85 is in two of three chains
 FULL = 64  # a rank that no factor of the tiny model exceeds
 
 
@@ -173,29 +173,16 @@ def test_blocks_are_means_of_inputs_times_sums_of_gradients(architecture: str, t
 
 def test_batches_and_packing_do_not_matter(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = adapter(backbone)
-    chains = [(prompt(length, SINGLE), 0) for length in (5, 23, 9)]
-    for examples in (EXAMPLES, chains):
-        whole = curve(backbone, weights, examples)
-        for size, packed in ((1, True), (2, True)) if examples is EXAMPLES else ((2, False),):
-            monkeypatch.setattr(backbone.readout, "packed", packed)
-            other = curve(backbone, weights, examples, batch_size=size)
-            assert other.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-5)
-            for name, pair in whole.blocks.items():
-                for left, right in zip(pair, other.blocks[name], strict=True):
-                    tolerance = 1e-4 * float(left.curvature_n_r.max())
-                    torch.testing.assert_close(dense(left), dense(right), rtol=1e-3, atol=tolerance)
-
-
-def test_prompts_of_several_sequences_are_one_item(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = adapter(backbone)
-    monkeypatch.setattr(backbone.readout, "packed", False)
-    alone, together = curve(backbone, weights, batch_size=1), curve(backbone, weights)
-    for name, pair in alone.blocks.items():
-        for left, right in zip(pair, together.blocks[name], strict=True):
-            tolerance = 1e-4 * float(left.curvature_n_r.max())
-            torch.testing.assert_close(dense(left), dense(right), rtol=1e-3, atol=tolerance)
+    examples = [*EXAMPLES, (prompt(12, SINGLE), 0), (prompt(7, TREE[1:]), 2)]
+    whole = curve(backbone, weights, examples)
+    for size, packed in ((1, True), (2, True), (1, False), (8, False)):
+        monkeypatch.setattr(backbone.readout, "packed", packed)
+        other = curve(backbone, weights, examples, batch_size=size)
+        assert other.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-5)
+        for name, pair in whole.blocks.items():
+            for left, right in zip(pair, other.blocks[name], strict=True):
+                tolerance = 1e-4 * float(left.curvature_n_r.max())
+                torch.testing.assert_close(dense(left), dense(right), rtol=1e-3, atol=tolerance)
 
 
 def test_the_last_block_alone(backbone: Backbone) -> None:
@@ -285,6 +272,45 @@ def test_labels_that_a_prompt_lacks_stay_impossible(backbone: Backbone) -> None:
     )
 
 
+class WithoutTangent(torch.autograd.Function):
+    """As most custom kernels are."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+
+class NativeWithoutTangent(WithoutTangent):
+    """A function written in C++ says so by an error of no type of its own."""
+
+    @staticmethod
+    def jvp(_: Any, dx: Tensor) -> Tensor:
+        raise RuntimeError("jvp is not implemented for the c++ API of custom Function yet.")
+
+
+class Failing(WithoutTangent):
+    @staticmethod
+    def jvp(_: Any, dx: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("no memory left")
+
+
+@pytest.mark.parametrize("function", [WithoutTangent, NativeWithoutTangent, Failing])
+def test_a_step_without_a_derivative_is_told(backbone: Backbone, function: Any) -> None:
+    posterior = gaussian(backbone, linearised=True)
+    handle = backbone.model.model.layers[1].mlp.register_forward_hook(lambda _, __, out: function.apply(out))
+    expected = torch.OutOfMemoryError if function is Failing else ModelError
+    message = "no memory left" if function is Failing else "cannot be linearised.*predictive: sampling"
+    try:
+        with (
+            posterior.draw(backbone, scorer(backbone), 0, 0) as score,
+            torch.inference_mode(),
+            pytest.raises(expected, match=message),
+        ):
+            score(make_batch(PROMPTS, backbone.readout))
+    finally:
+        handle.remove()
+
+
 # -- method and file ---------------------------------------------------------------------------------------
 
 
@@ -301,7 +327,8 @@ def fitted(backbone: Backbone, folder: Path, **settings: Any) -> tuple[Laplace, 
 
 def test_fit_writes_what_load_reads(backbone: Backbone, tmp_path: Path) -> None:
     method, record = fitted(backbone, tmp_path / "a", n_kfac=4)
-    assert record["prior_precision"] > 0 and record["log_evidence"] < record["log_likelihood"] < 0
+    assert record["predictive"] == "linearised"
+    assert record["prior_precision"] == 1000.0 and record["log_evidence"] < record["log_likelihood"] < 0
     posterior = method.load(tmp_path / "a", record)
     expected = curve(backbone, load_adapter(tmp_path / "a"), n_kfac=4, batch_size=4).blocks
     assert posterior.blocks.keys() == expected.keys() == posterior.weights.a.keys()
@@ -319,10 +346,46 @@ def test_fit_writes_what_load_reads(backbone: Backbone, tmp_path: Path) -> None:
     assert again.steps(5, AdapterSpec(epochs=2, batch_size=4)) == 4
 
 
-def test_a_given_prior_precision_is_taken(backbone: Backbone, tmp_path: Path) -> None:
-    method, record = fitted(backbone, tmp_path / "a", n_kfac=4, prior_precision=5e3)
-    assert record["prior_precision"] == 5e3
-    assert method.load(tmp_path / "a", record).precision == 5e3
+def test_a_given_prior_precision_or_that_of_the_evidence_is_taken(backbone: Backbone, tmp_path: Path) -> None:
+    records = {}
+    for chosen in (5e3, "evidence"):
+        method, record = fitted(backbone, tmp_path / str(chosen), n_kfac=4, prior_precision=chosen)
+        taken = record["evidence_precision"] if chosen == "evidence" else chosen
+        assert record["prior_precision"] == taken == method.load(tmp_path / str(chosen), record).precision
+        records[chosen] = record
+    assert records["evidence"]["evidence_precision"] == records[5e3]["evidence_precision"]
+    assert records["evidence"]["log_evidence"] > records[5e3]["log_evidence"]
+
+
+def test_the_record_decides_how_samples_are_used(backbone: Backbone, tmp_path: Path) -> None:
+    """So that the content hash of an adapter determines its scores."""
+    _, record = fitted(backbone, tmp_path / "a", n_kfac=4, predictive="sampling")
+    assert not Laplace(LaplaceSpec(kind="laplace")).load(tmp_path / "a", record).linearised
+
+
+@pytest.mark.parametrize("predictive", ["linearised", "sampling"])
+@pytest.mark.parametrize("labels", ["four", "one"])
+def test_samples_stay_near_a_well_trained_adapter(
+    backbone: Backbone, labels: str, predictive: str, tmp_path: Path
+) -> None:
+    """By default, on what it was trained on, in mean NLL."""
+    spec = AdapterSpec(rank=4, epochs=40, batch_size=4, learning_rate=1e-2)
+    examples = [(prompt(5 + 3 * i), i % 4 if labels == "four" else 2) for i in range(8)]
+    method = Laplace(LaplaceSpec(kind="laplace", predictive=predictive))
+    record = method.fit(Training(backbone, examples, spec, "tiny", 0, None, lambda _: None), tmp_path)
+    posterior = method.load(tmp_path, record)
+    batch = make_batch([one for one, _ in examples], backbone.readout)
+    columns = torch.tensor([column for _, column in examples])
+
+    def nll(draws: list[int | None]) -> float:
+        rows = []
+        for sample in draws:
+            with posterior.draw(backbone, scorer(backbone), 0, sample) as score, torch.inference_mode():
+                rows.append(score(batch).double().log_softmax(1)[range(8), columns])
+        return float(torch.tensor(len(draws)).log() - torch.stack(rows).logsumexp(0).mean())
+
+    own = nll([None])
+    assert own < 0.3 and nll(list(range(10))) < own + 0.1
 
 
 def test_a_half_precision_base(tmp_path: Path) -> None:

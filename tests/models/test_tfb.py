@@ -145,7 +145,9 @@ def test_the_record_tells_the_losses_and_the_bound_holds(trained: tuple[LoraLear
     assert record["noisy_loss"] <= record["loss"] * 1.003 and record["sigma"] > 0
 
 
-def test_sigma_is_the_largest_of_a_grid(trained: tuple[LoraLearner, Path], tmp_path: Path) -> None:
+def test_sigma_is_the_largest_of_a_grid(
+    trained: tuple[LoraLearner, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, folder = trained
     record = record_of(folder)
     weights = load_adapter(folder)
@@ -154,13 +156,22 @@ def test_sigma_is_the_largest_of_a_grid(trained: tuple[LoraLearner, Path], tmp_p
     grid = np.geomspace(1e-3, LARGEST, 24)
     ours = {}
     for sigma in grid:
-        one._method.load = lambda folder, record, sigma=sigma: NoisyAdapter(weights, bases, float(sigma))
+        posterior = NoisyAdapter(weights, bases, float(sigma))
+        monkeypatch.setattr(one._method, "load", lambda *_, posterior=posterior: posterior)
         ours[sigma] = naive_loss(one, folder, range(4))
-    del one._method.load
     largest = max(sigma for sigma, loss in ours.items() if loss <= limit)
     assert record["sigma"] == pytest.approx(
         largest, rel=0.45
     )  # a step of the grid, a factor of 1.35, and one of the search
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_an_error(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    monkeypatch.setattr("star_al.models.posterior.tfb.predictive_loss", lambda *_: loss)
+    with pytest.raises(ModelError, match=rf"its own examples is {loss:g}.*adapter\.learning_rate"):
+        fit(tfb(model), tmp_path / "a")
 
 
 def test_a_larger_tolerance_gives_wider_noise(model: Path, tmp_path: Path) -> None:
@@ -186,6 +197,6 @@ def test_refining_an_ordinary_adapter_is_the_same(
 @pytest.mark.parametrize("sigma", [None, -1.0, math.inf, math.nan, "wide"], ids=str)
 def test_a_record_without_a_width(trained: tuple[LoraLearner, Path], sigma: object) -> None:
     one, folder = trained
-    with pytest.raises(ModelError, match="its record says σ_q"):
+    with pytest.raises(ModelError, match=r"star_al\.json: sigma is"):
         one._method.load(folder, record_of(folder) | {"sigma": sigma})
     assert content_hash(folder)

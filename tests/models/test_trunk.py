@@ -24,6 +24,8 @@ from star_al.models.prompts import Prompt
 from star_al.models.trunk import Trunk
 from star_al.task import ClosedTask
 from star_al.types import FloatArray, Item
+from support import posteriors
+from support.posteriors import EVERY
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 LABELS = ("sport", "sports", "tech", "politics")
@@ -119,6 +121,21 @@ def test_the_same_adapter_and_scores_with_and_without_kept_activations(
         np.testing.assert_allclose(found[-1], scores(whole, adapter), atol=1e-5)
     assert adapters[0] == adapters[1] == adapters[2]
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_posterior_starts_at_the_border(name: str, model: Path, tmp_path: Path) -> None:
+    """Trained and scored on kept activations, no frozen block computed; the whole model scores the same."""
+    adapter = {"layers": 1, "target_modules": "all-linear"}
+    one, whole = (posteriors.learner(model, EVERY[name], adapter=adapter) for _ in range(2))
+    one._cache = tmp_path / "c"
+    whole._readout.trunk = None
+    one.base_predict(posteriors.items(), ignore)
+    no_frozen_block_may_run(one)
+    folder = posteriors.fit(one, tmp_path / "a")
+    found = posteriors.predict(one, folder)
+    np.testing.assert_allclose(found, posteriors.predict(whole, folder), atol=1e-5, rtol=1e-5)
+    assert np.ptp(found, axis=1).max() > 0 or name == "map"
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -140,6 +140,9 @@ def test_decisions_are_those_of_naive_counting(batch: str, normalise: Literal["m
             surely_out = sum(low[other] > high[one] for other in others) >= size
             if not surely_in and not surely_out and high[one] > low[one]:
                 expected.add(one)
+    if normalise == "minmax":
+        ends = {int(score_N.argmin()), int(score_N.argmax())}
+        expected |= {end for end in ends if high[end] > low[end]}
     choice = Choice((7, 11), 0.6, normalise, noise_N)
     assert 3 < len(expected) < 55
     assert undecided(bounds, base_N, choice, ALL[:60]).tolist() == sorted(expected)
@@ -210,6 +213,35 @@ def test_the_batch_is_that_of_all_samples_for_half_of_the_passes(
         shares.append(samples_N.mean() / K)
     assert np.mean(overlaps) >= 0.95
     assert np.mean(shares) <= 0.5
+
+
+@pytest.mark.parametrize(("normalise", "mean", "least"), [("minmax", 0.99, 0.95), ("rank", 0.94, 0.8)])
+def test_the_overlap_under_a_blend_is_what_the_module_says(
+    normalise: Literal["minmax", "rank"], mean: float, least: float
+) -> None:
+    overlaps = []
+    for weight in (0.1, 0.5):
+        for seed in range(30):
+            log_probs_N_K_C, base_N = table(seed), base(seed)
+            scores_N, _ = sampled(log_probs_N_K_C, base_N, Choice((SIZE,), weight, normalise), "entropy")
+            batches = [
+                set(top_k(blend(adapted_N, base_N, weight, normalise), ids(), SIZE))
+                for adapted_N in (scores_N, MEASURES["entropy"](log_probs_N_K_C))
+            ]
+            overlaps.append(len(batches[0] & batches[1]) / SIZE)
+    assert np.mean(overlaps) >= mean and min(overlaps) >= least
+
+
+def test_the_ends_of_the_pool_stay_open_as_long_as_others_do() -> None:
+    score_N = np.arange(10.0)
+    width_N = np.where(np.isin(np.arange(10), [0, 6, 7, 9]), 0.6, 0.0)
+    bounds = Intervals(score_N - width_N, score_N, score_N + width_N)
+    blended, whole, base_N = Choice((3,), 0.5, "minmax"), np.arange(10), np.zeros(10)
+    assert undecided(bounds, base_N, blended, whole).tolist() == [0, 6, 7, 9]
+    assert undecided(bounds, base_N, Choice((3,), 0.5, "rank"), whole).tolist() == [6, 7]
+    width_N[6] = width_N[7] = 0.0
+    bounds = Intervals(score_N - width_N, score_N, score_N + width_N)
+    assert undecided(bounds, base_N, blended, whole).tolist() == []
 
 
 def test_scores_that_do_not_depend_on_the_adapter_need_no_more_samples() -> None:

@@ -36,7 +36,9 @@ def test_an_adopted_folder_lies_under_its_hash(tmp_path: Path) -> None:
         adapter = artefacts.adopt(folder, "lora")
     assert (adapter.kind, adapter.size_bytes) == ("lora", 9)
     assert (
-        artefacts.root / adapter.path == artefacts.path_of(adapter.sha256) == artefacts.verify(adapter.sha256)
+        artefacts.root / adapter.path
+        == artefacts.path_of(adapter.sha256)
+        == artefacts.path_of(adapter.sha256)
     )
     assert (artefacts.path_of(adapter.sha256) / "sub" / "config.json").read_text() == "{}"
     assert list((artefacts.root / ".staging").iterdir()) == []
@@ -78,10 +80,10 @@ def test_damage_is_recognised_and_mended_by_adopting_again(tmp_path: Path) -> No
     weights = artefacts.path_of(sha256) / "adapter.safetensors"
     weights.write_bytes(b"wEights")
     with pytest.raises(StoreError, match="the adapter is damaged"):
-        artefacts.verify(sha256)
+        artefacts.path_of(sha256)
     assert adopted(artefacts) == sha256
     assert weights.read_bytes() == b"weights"
-    artefacts.verify(sha256)
+    artefacts.path_of(sha256)
     assert list((ArtefactFolder(tmp_path).root / ".staging").iterdir()) == []
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from star_al.config import (
     CampaignSpec,
     DatabaseSpec,
+    McDropoutSpec,
     OptionsPattern,
     TaskSpec,
     normalise_label,
@@ -52,6 +53,10 @@ def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
     assert spec.test_label_column == "topic"
     with pytest.raises(ValidationError):
         spec.seed = 1
+
+
+def test_a_posterior_without_kind_is_dropout(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL + "posterior: {samples: 5}\n").posterior == McDropoutSpec(samples=5)
 
 
 def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
@@ -101,7 +106,12 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             "multiple_choice needs data.options",
         ),
         (MINIMAL.replace("rows.jsonl", "rows.jsonl, options: o"), "data.options belongs to task.kind"),
-        (MINIMAL + "posterior: {samples: 1}\n", "posterior.kind: is needed"),
+        (MINIMAL + "posterior: laplace\n", "posterior: is a section; write posterior: {kind: …}"),
+        (MINIMAL + "posterior: {kind: clora, kl_weight: -1}\n", "one setting is wrong"),
+        (
+            MINIMAL + "posterior: {kind: clora, kl_weight: -1}\n",
+            "posterior.kl_weight: Input should be 'auto'",
+        ),
         (MINIMAL + "posterior: {kind: laplas}\n", "posterior.kind: there is no 'laplas'"),
         (MINIMAL + "posterior: {kind: tfb, members: 3}\n", "posterior.members: unknown key"),
         (MINIMAL + "posterior: {kind: ensemble, members: 1}\n", "posterior.members"),
@@ -258,3 +268,10 @@ def test_labels_are_compared_without_case_and_spacing() -> None:
     assert normalise_label("  New \n York ") == normalise_label("new york")
     assert normalise_label("STRASSE") == normalise_label("straße")
     assert TaskSpec(kind="classification", labels=("a b", "ab")).label_names == ("a b", "ab")
+
+
+def test_of_another_kind_only_the_kind_is_named(tmp_path: Path) -> None:
+    stored = load(tmp_path, MINIMAL + "posterior: {kind: laplace}\n").model_dump(mode="json")
+    other = load(tmp_path, MINIMAL + "seed: 3\nposterior: {kind: tfb}\n")
+    assert changed_fields(stored, other, trained=True) == ["posterior.kind", "seed"]
+    assert changed_fields(stored, other, trained=False) == ["seed"]

@@ -8,7 +8,7 @@ noise is shared by all texts and tokens, so that a sample is one function. E can
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +21,9 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.config import AdapterSpec, CLoraSpec
 from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights, load_adapter
-from star_al.models.backbone import DTYPES, Backbone, quiet
-from star_al.models.batching import Batch, make_batch
-from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.adapter_file import LoraWeights, choice, load_adapter
+from star_al.models.backbone import DTYPES, Backbone
+from star_al.models.batching import Batch
 from star_al.models.lora import adaptable_modules
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.clora_training import ContextualTraining
@@ -37,7 +36,7 @@ from star_al.models.posterior.context_network import (
     save_networks,
 )
 from star_al.models.posterior.point import fit_point
-from star_al.models.prompts import Prompt
+from star_al.models.posterior.predictive import predictive_loss
 from star_al.models.train import step_count
 from star_al.rng import derive_seed, keyed_order
 from star_al.types import JsonObject
@@ -63,19 +62,23 @@ class CLora:
         return searching + step_count(n_examples, adapter)
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
-        """See ``Method.fit``; the record keeps w and, where it was chosen, the held-out NLL of each."""
+        """See ``Method.fit``; the record keeps w and, where it was chosen, the held-out NLL of each.
+
+        A w that diverges there has the NLL null.
+        """
         tried = self._try_weights(training)
         if tried:
             weight = min(tried, key=lambda pair: pair[1])[0]
         else:
             weight = FALLBACK if self._spec.kl_weight == "auto" else self._spec.kl_weight
         self._fit(training, folder, weight)
-        table = [{"kl_weight": weight, "nll": nll} for weight, nll in tried]
+        table = [{"kl_weight": w, "nll": nll if math.isfinite(nll) else None} for w, nll in tried]
         return {"context": self._spec.context, "kl_weight": weight, "held_out": table}
 
     def load(self, folder: Path, record: JsonObject) -> ContextualAdapter:
         """See ``Method.load``."""
-        context: Context = "token" if record["context"] == "token" else "sequence"
+        contexts: tuple[Context, ...] = ("sequence", "token")
+        context = choice(folder, record, "context", contexts)
         weights = load_adapter(folder)
         return ContextualAdapter(weights, load_networks(folder, weights), context)
 
@@ -85,9 +88,12 @@ class CLora:
         return count if self._spec.kl_weight == "auto" and count >= FEWEST_HELD_OUT else 0
 
     def _try_weights(self, training: Training) -> list[tuple[float, float]]:
-        """(w, NLL in nats on examples that were not trained on) by candidate.
+        """(w, NLL in nats on examples that were not trained on) by candidate; infinite where it diverges.
 
         A warm start's parent may have been trained on them, so that each candidate starts afresh.
+
+        Raises:
+            ModelError: all diverge.
         """
         count = self._held_out(len(training.examples))
         if not count:
@@ -95,34 +101,27 @@ class CLora:
         seed = derive_seed(training.seed, 0, "clora/held-out")
         shuffled = sorted(training.examples, key=lambda pair: keyed_order(seed, pair[0].item_id))
         part = replace(training, examples=shuffled[count:], parent=None)
-        tried = []
+        held_out = replace(training, examples=shuffled[:count])
+        tried, failure = [], None
         for weight in CANDIDATES:
-            with TemporaryDirectory() as name:
-                self._fit(part, Path(name), weight)
-                posterior = self.load(Path(name), {"context": self._spec.context})
-            tried.append((weight, self._nll(posterior, training, shuffled[:count])))
+            try:
+                nll = self._held_out_loss(part, held_out, weight)
+            except ModelError as exc:
+                nll, failure = math.inf, exc
+            tried.append((weight, nll if math.isfinite(nll) else math.inf))
+        if all(math.isinf(nll) for _, nll in tried):
+            raise failure or ModelError(
+                "C-LoRA's predictions on held-out labels are NaN with every posterior.kl_weight that was tried. "
+                "Lower posterior.learning_rate, or set model.dtype: float32."
+            )
         return tried
 
-    def _nll(
-        self, posterior: ContextualAdapter, training: Training, examples: Sequence[tuple[Prompt, int]]
-    ) -> float:
-        """Mean −log of the predictive, which is the mean over samples, at the right label."""
-        backbone, size = training.backbone, training.adapter.batch_size
+    def _held_out_loss(self, part: Training, held_out: Training, weight: float) -> float:
         draws: list[int | None] = list(range(self._spec.samples)) if self._spec.samples > 1 else [None]
-
-        def score(batch: Batch) -> Tensor:
-            return label_log_likelihoods(backbone.readout, batch)
-
-        log_probs_K_N = []
-        for sample in draws:
-            with (
-                quiet(),
-                torch.inference_mode(),
-                posterior.draw(backbone, score, training.seed, sample) as own,
-            ):
-                parts = [examples[start : start + size] for start in range(0, len(examples), size)]
-                log_probs_K_N.append(torch.cat([_gold_log_probs(own, backbone, part) for part in parts]))
-        return math.log(len(draws)) - float(torch.stack(log_probs_K_N).logsumexp(dim=0).mean())
+        with TemporaryDirectory() as name:
+            self._fit(part, Path(name), weight)
+            posterior = self.load(Path(name), {"context": self._spec.context})
+        return predictive_loss(held_out, posterior, draws)
 
     def _fit(self, training: Training, folder: Path, weight: float) -> None:
         parent = training.parent
@@ -130,13 +129,6 @@ class CLora:
         addition = ContextualTraining(self._spec, weight, training.seed, start)
         fit_point(training, folder, addition)
         save_networks(folder, addition.networks)
-
-
-def _gold_log_probs(score: Score, backbone: Backbone, examples: Sequence[tuple[Prompt, int]]) -> Tensor:
-    scores_B_C = score(make_batch([prompt for prompt, _ in examples], backbone.readout))
-    columns_B = torch.tensor([column for _, column in examples], device=scores_B_C.device)
-    log_probs_B_C = scores_B_C.double().log_softmax(dim=-1)
-    return log_probs_B_C.gather(1, columns_B[:, None])[:, 0].cpu()
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,14 @@ def save_networks(folder: Path, networks: Mapping[str, ContextNetwork]) -> None:
     """Write the networks of an adapter's layers beside it.
 
     Raises:
-        StoreError: the folder cannot be written.
+        ModelError: a network is not finite. StoreError: the folder cannot be written.
     """
+    for layer, network in networks.items():
+        if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
+            raise ModelError(
+                f"training diverged: the context network of layer {layer} holds NaN or infinity. "
+                "Lower posterior.learning_rate."
+            )
     tensors = {
         f"{layer}.{part}": tensor.detach().cpu().contiguous()
         for layer, network in sorted(networks.items())

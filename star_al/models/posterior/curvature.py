@@ -123,20 +123,19 @@ def cotangents(log_probs_B_C: Tensor, generator: torch.Generator) -> Tensor:
 class _Tokens:
     """Which tokens of a batch are a prompt's: padding is none, and a prompt may have several sequences."""
 
-    shares_R_S: Tensor  # what a token counts for in the mean over its prompt; 0 for padding
+    shares_R_S: Tensor  # what a token counts for in the mean over its prompt; its copies share; 0 for padding
     rows_B_R: Tensor  # 1 where a sequence belongs to a prompt
 
     @classmethod
     def of(cls, batch: Batch) -> _Tokens:
-        rows, width = batch.ids_R_S.shape
-        last_R = torch.zeros(rows, dtype=torch.long, device=batch.ids_R_S.device)
-        # Every sequence ends with a node of its label tree.
-        last_R = last_R.scatter_reduce(0, batch.node_rows_P, batch.node_columns_P, "amax")
-        real_R_S = (torch.arange(width, device=last_R.device) <= last_R[:, None]).float()
-        prompts_B = torch.arange(len(batch.exists_B_C), device=last_R.device)
+        device = batch.ids_R_S.device
+        columns_S = torch.arange(batch.ids_R_S.shape[1], device=device)
+        real_R_S = columns_S < torch.tensor(batch.lengths_R, device=device)[:, None]
+        prompts_B = torch.arange(len(batch.exists_B_C), device=device)
         rows_B_R = (prompts_B[:, None] == batch.prompt_rows_R).float()
-        lengths_R = (rows_B_R @ real_R_S.sum(dim=1))[batch.prompt_rows_R]
-        return cls(real_R_S / lengths_R[:, None], rows_B_R)
+        weights_R_S = real_R_S / _copies_R_S(batch, real_R_S)
+        lengths_R = (rows_B_R @ weights_R_S.sum(dim=1))[batch.prompt_rows_R]
+        return cls(weights_R_S / lengths_R[:, None], rows_B_R)
 
     def mean(self, x_R_S_D: Tensor) -> Tensor:
         """(B, D) float32, over each prompt's tokens."""
@@ -145,6 +144,14 @@ class _Tokens:
     def sum(self, x_R_S_D: Tensor) -> Tensor:
         """(B, D) float32, over each prompt's tokens."""
         return self.rows_B_R @ torch.einsum("rs,rsd->rd", self.shares_R_S.sign(), x_R_S_D.float())
+
+
+def _copies_R_S(batch: Batch, real_R_S: Tensor) -> Tensor:
+    """In how many sequences of its prompt a token is read, at least 1: those that are alike up to it."""
+    ids_R_S, prompts_R = batch.ids_R_S, batch.prompt_rows_R
+    alike_R_R_S = (ids_R_S[:, None] == ids_R_S).to(torch.uint8).cumprod(dim=-1, dtype=torch.uint8)
+    own_R_R = prompts_R[:, None] == prompts_R
+    return (alike_R_R_S * own_R_R[..., None] * real_R_S).sum(dim=1).clamp_min(1)
 
 
 class _Layer:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from star_al.config import AdapterSpec, EnsembleSpec
 from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights, load_adapter, writing
+from star_al.models.adapter_file import LoraWeights, load_adapter, number, writing
 from star_al.models.backbone import Backbone
 from star_al.models.batching import Batch
 from star_al.models.lora import ADAPTER, lora_layers
@@ -64,12 +64,7 @@ def _place(folder: Path, member: int) -> Path:
 
 
 def _count(folder: Path, record: JsonObject) -> int:
-    members = record.get("members")
-    if not isinstance(members, int) or members < 1:
-        raise ModelError(
-            f"{folder}: its record says {members!r} members. Restore the adapter, or train the round again."
-        )
-    return members
+    return int(number(folder, record, "members", lambda count: count >= 1 and count.is_integer()))
 
 
 class FunctionDecay:

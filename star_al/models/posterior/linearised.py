@@ -39,7 +39,9 @@ def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Te
                 stack.callback(module.register_forward_hook(hook).remove)
             try:
                 scores_B_C, change_B_C = forward_ad.unpack_dual(score(batch))
-            except NotImplementedError as exc:
+            except RuntimeError as exc:
+                if not _lacks_derivative(exc):
+                    raise
                 raise ModelError(
                     f"{type(model).__name__} cannot be linearised: a step of it has no forward-mode derivative. "
                     "Set posterior.predictive: sampling."
@@ -48,6 +50,11 @@ def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Te
             return moved_B_C
 
     return scored
+
+
+def _lacks_derivative(exc: RuntimeError) -> bool:
+    """Whether a step without a forward-mode derivative raised it; custom functions have no type for it."""
+    return isinstance(exc, NotImplementedError) or any(word in str(exc) for word in ("jvp", "forward AD"))
 
 
 def _tangent_of(p_O_r: Tensor, q_r_I: Tensor, weight: Any) -> Callable[[Any, Any, Tensor], Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from star_al.config import AdapterSpec, McDropoutSpec
-from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.adapter_file import LoraWeights, load_adapter, number
 from star_al.models.backbone import Backbone
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
@@ -47,7 +47,7 @@ class McDropout:
 
     def load(self, folder: Path, record: JsonObject) -> MaskedAdapter:
         """See ``Method.load``."""
-        return MaskedAdapter(load_adapter(folder), float(str(record["dropout"])))
+        return MaskedAdapter(load_adapter(folder), number(folder, record, "dropout", lambda p: 0 <= p < 1))
 
 
 @dataclass(frozen=True)

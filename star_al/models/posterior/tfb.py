@@ -8,7 +8,7 @@ by a d_i near zero. σ_q is the largest under which the training loss rises by a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,15 +19,12 @@ from torch import Tensor
 
 from star_al.config import AdapterSpec, TfbSpec
 from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights, load_adapter
-from star_al.models.backbone import Backbone, quiet
-from star_al.models.batching import Batch, make_batch
-from star_al.models.likelihood import label_log_likelihoods
-from star_al.models.posterior import Posterior, Score, Training
+from star_al.models.adapter_file import LoraWeights, load_adapter, number
+from star_al.models.backbone import Backbone
+from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import fit_point
-from star_al.models.prompts import Prompt
-from star_al.models.readout import Readout
+from star_al.models.posterior.predictive import predictive_loss
 from star_al.models.train import step_count
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
@@ -64,17 +61,18 @@ class Tfb:
             return predictive_loss(training, NoisyAdapter(weights, bases, sigma), draws)
 
         start = loss(0.0)
+        if not math.isfinite(start):
+            raise ModelError(
+                f"the loss of the trained adapter on its own examples is {start:g}, so that TFB cannot measure "
+                "how much noise it bears. Set model.dtype: float32, or lower adapter.learning_rate."
+            )
         sigma = largest_within(loss, start * (1 + self._spec.tolerance))
         return {"sigma": sigma, "loss": start, "noisy_loss": loss(sigma)}
 
     def load(self, folder: Path, record: JsonObject) -> NoisyAdapter:
         """See ``Method.load``."""
-        sigma = record.get("sigma")
-        if not isinstance(sigma, (int, float)) or not 0 <= sigma < math.inf:
-            raise ModelError(
-                f"{folder}: its record says σ_q = {sigma!r}. Restore the adapter, or train the round again."
-            )
-        return NoisyAdapter(*_decomposed(folder), float(sigma))
+        sigma = number(folder, record, "sigma", lambda sigma: sigma >= 0)
+        return NoisyAdapter(*_decomposed(folder), sigma)
 
 
 def _decomposed(folder: Path) -> tuple[LoraWeights, Mapping[str, Tensor]]:
@@ -100,31 +98,6 @@ def largest_within(loss: Callable[[float], float], limit: float) -> float:
         else:
             high = middle
     return found
-
-
-def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[int | None]) -> float:
-    """Mean −log p̄(label | prompt) of the training examples in nats, p̄ the mean over ``draws``."""
-    readout, size = training.backbone.readout, training.adapter.batch_size  # what fits in training fits here
-    by_length = sorted(training.examples, key=lambda example: len(example[0]))
-    batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
-
-    def score(batch: Batch) -> Tensor:
-        return label_log_likelihoods(readout, batch)
-
-    log_probs: list[Tensor] = []
-    for sample in draws:
-        with quiet(), posterior.draw(training.backbone, score, training.seed, sample) as drawn:
-            log_probs.append(torch.cat([_log_probs_of_labels(drawn, batch, readout) for batch in batches]))
-    return float(math.log(len(draws)) - torch.stack(log_probs).logsumexp(dim=0).mean())
-
-
-@torch.inference_mode()
-def _log_probs_of_labels(score: Score, examples: Sequence[tuple[Prompt, int]], readout: Readout) -> Tensor:
-    """(B,) float64, on the CPU."""
-    batch = make_batch([prompt for prompt, _ in examples], readout)
-    columns_B = torch.tensor([column for _, column in examples])
-    log_probs_B_C: Tensor = score(batch).double().log_softmax(dim=-1).cpu()
-    return log_probs_B_C[torch.arange(len(columns_B)), columns_B]
 
 
 @dataclass(frozen=True)

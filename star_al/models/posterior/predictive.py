@@ -1,0 +1,46 @@
+"""How well a posterior's predictive, the mean over its samples, predicts known labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from star_al.models.backbone import quiet
+from star_al.models.batching import Batch, make_batch
+from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.posterior import Posterior, Score, Training
+from star_al.models.prompts import Prompt
+from star_al.models.readout import Readout
+
+
+def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[int | None]) -> float:
+    """Mean −log p̄(label | prompt) of the training's examples in nats, p̄ the mean over ``draws``.
+
+    NaN or infinite where the model answers so.
+    """
+    readout, size = training.backbone.readout, training.adapter.batch_size  # what fits in training fits here
+    by_length = sorted(training.examples, key=lambda example: len(example[0]))
+    batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
+
+    def score(batch: Batch) -> Tensor:
+        return label_log_likelihoods(readout, batch)
+
+    log_probs_K_N: list[Tensor] = []
+    for sample in draws:
+        with quiet(), posterior.draw(training.backbone, score, training.seed, sample) as drawn:
+            log_probs_K_N.append(
+                torch.cat([_log_probs_of_labels(drawn, batch, readout) for batch in batches])
+            )
+    return float(math.log(len(draws)) - torch.stack(log_probs_K_N).logsumexp(dim=0).mean())
+
+
+@torch.inference_mode()
+def _log_probs_of_labels(score: Score, examples: Sequence[tuple[Prompt, int]], readout: Readout) -> Tensor:
+    """(B,) float64, on the CPU."""
+    batch = make_batch([prompt for prompt, _ in examples], readout)
+    columns_B = torch.tensor([column for _, column in examples])
+    log_probs_B_C: Tensor = score(batch).double().log_softmax(dim=-1).cpu()
+    return log_probs_B_C[torch.arange(len(columns_B)), columns_B]

@@ -1,0 +1,58 @@
+"""What is wrong with a model is said when it is loaded, and what is said is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from star_al.errors import ModelError
+from star_al.models.backbone import load_backbone
+from star_al.models.readout import Readout
+from support.tiny_model import ARCHITECTURES, build_tiny_model
+
+
+def tiny(folder: Path, *, dtype: str = "float32", architecture: str = "llama") -> Any:
+    build_tiny_model(folder, architecture=architecture)
+    return load_backbone(str(folder), revision=None, dtype=dtype, device="cpu").model
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_weight_that_is_no_number_is_named(architecture: str, tmp_path: Path) -> None:
+    model = tiny(tmp_path, architecture=architecture)
+    name, parameter = next(
+        (name, p) for name, p in model.named_parameters() if ".1.mlp" in name and p.ndim == 2
+    )
+    parameter.data[0, 0] = torch.nan
+    with pytest.raises(
+        ModelError, match=rf"{re.escape(name)} holds NaN or infinity in float32. Check the model's weights"
+    ):
+        Readout(model)
+
+
+def test_a_broken_head_is_named(tmp_path: Path) -> None:
+    model = tiny(tmp_path, architecture="gpt_neox")  # its head is not tied
+    model.get_output_embeddings().weight.data[3] = torch.inf
+    with pytest.raises(ModelError, match="holds NaN or infinity"):
+        Readout(model)
+
+
+def test_activations_that_overflow_are_told_from_weights(tmp_path: Path) -> None:
+    model = tiny(tmp_path, dtype="float16")
+    for layer in model.model.layers:
+        layer.mlp.down_proj.weight.data.mul_(3e4)
+        layer.mlp.up_proj.weight.data.mul_(3e4)
+    with pytest.raises(ModelError, match=r"activations overflow float16.*model\.dtype: bfloat16 or float32"):
+        Readout(model)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_that_sees_the_future_is_refused(dtype: str, tmp_path: Path) -> None:
+    model = tiny(tmp_path, dtype=dtype)
+    Readout(model)
+    model.model.layers[0].mlp.register_forward_hook(lambda _, __, out: out + out.mean(dim=1, keepdim=True))
+    with pytest.raises(ModelError, match="lets tokens see what follows"):
+        Readout(model)
