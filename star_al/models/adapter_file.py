@@ -144,18 +144,31 @@ def load_adapter(folder: Path) -> LoraWeights:
         ModelError: a file is missing or damaged, or a tensor is not finite.
     """
     config = _read_json(folder / CONFIG)
+    tensors = read_tensors(folder / WEIGHTS)
     try:
-        tensors = load_file(folder / WEIGHTS)
         scale = float(config["lora_alpha"]) / int(config["r"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ZeroDivisionError) as exc:
-        raise _damaged(folder / WEIGHTS, exc) from exc
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{folder / WEIGHTS}: {name} holds NaN or infinity. Train the round again.")
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as exc:
+        raise damaged(folder / CONFIG, exc) from exc
     a, b = (_by_layer(tensors, f".lora_{half}.weight") for half in "AB")
     if not a or a.keys() != b.keys() or len(a) + len(b) != len(tensors):
-        raise _damaged(folder / WEIGHTS, ValueError("not a LoRA adapter"))
+        raise damaged(folder / WEIGHTS, "not a LoRA adapter")
     return LoraWeights(a, b, scale)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ModelError: it is missing or damaged, or a tensor is not finite.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as exc:
+        raise damaged(path, exc) from exc
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise damaged(path, f"{name} holds NaN or infinity")
+    return tensors
 
 
 def _by_layer(tensors: Mapping[str, Tensor], ending: str) -> dict[str, Tensor]:
@@ -170,19 +183,20 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        raise _damaged(path, exc) from exc
+        raise damaged(path, exc) from exc
     if not isinstance(value, dict):
-        raise _damaged(path, ValueError("not an object"))
+        raise damaged(path, "not an object")
     return value
 
 
 def _unreadable(folder: Path, key: str, value: object) -> ModelError:
+    return damaged(folder / RECORD, f"{key} is {repr(value)[:100]}")
+
+
+def damaged(path: Path, reason: object) -> ModelError:
+    """The error for a file of an artefact that cannot be used."""
+    words = " ".join(str(reason).split())[:200]
     return ModelError(
-        f"{folder / RECORD}: {key} is {repr(value)[:100]} and cannot be used. "
-        "Restore the adapter, or train the round again."
+        f"{path}: this part of the adapter is damaged or missing ({words}). "
+        "Restore it, or delete the adapter's folder and run again."
     )
-
-
-def _damaged(path: Path, exc: Exception) -> ModelError:
-    reason = " ".join(str(exc).split())[:200]
-    return ModelError(f"{path}: the adapter is damaged or missing ({reason}). Train the round again.")

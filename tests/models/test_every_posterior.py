@@ -296,7 +296,7 @@ def test_a_damaged_record_is_a_clear_error(trained: Trained, own_copy: Path) -> 
         wrong: tuple[object, ...] = (None, "x", -1, True, [], {}, math.nan, math.inf, 10**400)
         for damaged in (rest, *(rest | {key: value} for value in wrong)):
             path.write_text(json.dumps(damaged))
-            with pytest.raises(ModelError, match=re.escape(f"{path}: {key} is ")):
+            with pytest.raises(ModelError, match=rf"{re.escape(str(path))}: .*\({key} is "):
                 predict(one, own_copy, items(1))
     for key in ("kind", "format", "model_key"):
         path.write_text(json.dumps({name: value for name, value in record.items() if name != key}))
@@ -305,7 +305,7 @@ def test_a_damaged_record_is_a_clear_error(trained: Trained, own_copy: Path) -> 
     for key, value in (("dropout", 1), ("members", 0), ("members", 1.5), ("prior_precision", 0)):
         if key in record:
             path.write_text(json.dumps(record | {key: value}))
-            with pytest.raises(ModelError, match=rf"star_al\.json: {key} is {value}"):
+            with pytest.raises(ModelError, match=rf"star_al\.json: .*\({key} is {value}"):
                 predict(one, own_copy, items(1))
 
 

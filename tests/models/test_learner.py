@@ -509,7 +509,7 @@ def test_a_damaged_adapter(trained: tuple[LoraLearner, Path], tmp_path: Path, na
     path.unlink()
     if damage != "missing":
         path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"\x00garbage")
-    with pytest.raises(ModelError, match=rf"{name}: the adapter is damaged or missing"):
+    with pytest.raises(ModelError, match=rf"{name}: this part of the adapter is damaged or missing"):
         one.predict(path.parent, items(2), draws=None, seed=0, advance=ignore)
 
 

@@ -71,7 +71,7 @@ def test_a_sum_that_is_not_finite_names_its_layer_and_why() -> None:
     broken.second.weight.data[1, 2] = torch.nan
     with pytest.raises(ModelError, match=r"model's own layer second holds NaN.*sound weights"):
         merge(broken, "first", "second")
-    with pytest.raises(ModelError, match=r"adapter's layer first holds NaN.*Train the round again"):
+    with pytest.raises(ModelError, match=r"adapter's layer first holds NaN.*Delete its folder and run again"):
         merge(Dense(), "first", value=float("nan"))
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights, writing
+from star_al.models.adapter_file import LoraWeights, damaged, read_tensors, writing
 from star_al.models.batching import Batch
 
 Context: TypeAlias = Literal["sequence", "token"]
@@ -155,16 +154,7 @@ def load_networks(folder: Path, weights: LoraWeights) -> dict[str, ContextNetwor
         ModelError: the file is missing or damaged, or a network is missing, not finite or of another size.
     """
     path = folder / NETWORKS
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as exc:
-        reason = " ".join(str(exc).split())[:200]
-        raise ModelError(
-            f"{path}: the context networks are damaged or missing ({reason}). Train the round again."
-        ) from exc
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{path}: {name} holds NaN or infinity. Train the round again.")
+    tensors = read_tensors(path)
     return {layer: _network(path, tensors, layer, len(a)) for layer, a in weights.a.items()}
 
 
@@ -176,8 +166,5 @@ def _network(path: Path, tensors: Mapping[str, Tensor], layer: str, rank: int) -
             network = ContextNetwork(rank, len(own["inner.bias"]), _WIDEST_START)
         network.load_state_dict(own, assign=True)
     except (KeyError, TypeError, RuntimeError) as exc:
-        raise ModelError(
-            f"{path}: the context network of layer {layer} is missing or of another size. "
-            "Train the round again."
-        ) from exc
+        raise damaged(path, f"the context network of layer {layer} is missing or of another size") from exc
     return network.float().requires_grad_(False)

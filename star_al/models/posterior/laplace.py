@@ -24,13 +24,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from star_al.config import AdapterSpec, LaplaceSpec
-from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights, choice, load_adapter, number, writing
+from star_al.models.adapter_file import (
+    LoraWeights,
+    choice,
+    damaged,
+    load_adapter,
+    number,
+    read_tensors,
+    writing,
+)
 from star_al.models.backbone import Backbone, quiet
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.curvature import Curvature, curvature
@@ -179,13 +185,7 @@ def load_blocks(folder: Path, weights: LoraWeights) -> dict[str, tuple[Block, Bl
         ModelError: the file is missing or damaged, does not fit the adapter, or holds NaN or infinity.
     """
     path = folder / FILE
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as exc:
-        raise _damaged(path, str(exc)) from exc
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{path}: {name} holds NaN or infinity. Train the round again.")
+    tensors = read_tensors(path)
     try:
         return {
             name: (
@@ -195,7 +195,7 @@ def load_blocks(folder: Path, weights: LoraWeights) -> dict[str, tuple[Block, Bl
             for name in sorted({key.rsplit(".", 2)[0] for key in tensors})
         }
     except (KeyError, ValueError) as exc:
-        raise _damaged(path, f"no curvature of this adapter: {exc}") from exc
+        raise damaged(path, f"no curvature of this adapter: {exc}") from exc
 
 
 def _block(tensors: Mapping[str, Tensor], key: str, theta_D_r: Tensor) -> Block:
@@ -206,9 +206,3 @@ def _block(tensors: Mapping[str, Tensor], key: str, theta_D_r: Tensor) -> Block:
     if shapes != [(wide, n), (narrow, narrow), (n, narrow)] or bool((block.curvature_n_r < 0).any()):
         raise ValueError(key)
     return block
-
-
-def _damaged(path: Path, reason: str) -> ModelError:
-    return ModelError(
-        f"{path}: the curvature is damaged or missing ({' '.join(reason.split())[:200]}). Train the round again."
-    )

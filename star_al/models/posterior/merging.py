@@ -80,7 +80,7 @@ def _origin(name: str, weight: Tensor, b: Tensor, a: Tensor) -> str:
     if not torch.isfinite(weight).all():
         return f"the model's own layer {name} holds NaN or infinity. Give a model with sound weights"
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        return f"the adapter's layer {name} holds NaN or infinity. Train the round again"
+        return f"the adapter's layer {name} holds NaN or infinity. Delete its folder and run again"
     return (
         f"a sample of layer {name} overflows {str(weight.dtype).removeprefix('torch.')}. "
         "Set model.dtype: bfloat16 or float32"
