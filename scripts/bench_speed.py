@@ -2,8 +2,10 @@
 
 python scripts/bench_speed.py --model some/model/folder --json speed.json
 
-Wall seconds; paths take turns, so that other load on the machine meets all of them. "Stock peft" has the same
-batches and the same head as ours, so that only its layers count.
+Paths take turns, so that other load on the machine meets all of them. "Stock peft" has the same batches and the
+same head as ours, so that only its layers count. With other load on a CPU, use one thread and CPU seconds:
+
+OMP_NUM_THREADS=1 python scripts/bench_speed.py --model some/model/folder --clock cpu
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from star_al.models.train import training_loss
 
 T = TypeVar("T")
 
+PARTS = ("scoring", "training", "memory")
 BATCH_TOKENS = 4096
 PREFIX = 24  # tokens that begin all prompts, as an instruction does
 LABELS = ((11,), (12,))  # two labels of one token, as "yes" and "no" are
@@ -58,9 +61,13 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a model folder or hub name")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--items", type=int, default=8, help="texts to score")
+    parser.add_argument("--items", type=int, default=16, help="texts to score")
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--clock", choices=["wall", "cpu"], default="wall", help="cpu: on a machine with other load"
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", help=argparse.SUPPRESS)  # one path in a process of its own
     arguments = parser.parse_args()
@@ -68,15 +75,17 @@ def main() -> None:
     if arguments.peak:
         print(_peak(backbone, arguments.peak))
         return
-    result: dict[str, Any] = {"versions": dict(backbone.versions())}
+    result: dict[str, Any] = {"versions": dict(backbone.versions()), "clock": arguments.clock}
     with quiet():
-        result["scoring"] = bench_scoring(arguments, backbone)
-        result["training"] = bench_training(arguments, backbone)
-    result["peak memory, MiB"] = {
-        path: int(subprocess.check_output([*_again(arguments), "--peak", path], text=True).split()[-1])
-        for path in PEAKS
-    }
-    show(result)
+        if "scoring" in arguments.parts:
+            result["scoring"] = bench_scoring(arguments, backbone)
+            show_scoring(result["scoring"])
+        if "training" in arguments.parts:
+            result["training"] = bench_training(arguments, backbone)
+            show_training(result["training"])
+        if "memory" in arguments.parts:
+            result["peak memory, MiB"] = bench_memory(arguments)
+            show_memory(result["peak memory, MiB"])
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
@@ -105,14 +114,15 @@ def _tokens(n: int, generator: torch.Generator) -> tuple[int, ...]:
 class Clock:
     """Seconds by path, in rounds in which all paths take turns."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, kind: str) -> None:
         self._cuda = device.type == "cuda"
+        self._read = time.process_time if kind == "cpu" else time.perf_counter
         self._seconds: dict[str, list[float]] = {}
 
     def _now(self) -> float:
         if self._cuda:
             torch.cuda.synchronize()
-        return time.perf_counter()
+        return self._read()
 
     def run(self, path: str, work: Callable[[], T], *, times: int = 1) -> T:
         """Time ``work``, which stands for ``times`` as much; what it returns."""
@@ -130,17 +140,18 @@ class Clock:
 
 
 def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
-    """Seconds to score all items with K samples, by path."""
-    items, k, clock = prompts(arguments.items), arguments.samples, Clock(backbone.device)
+    """Seconds to score all items with K samples, by path: K times a pass, with all that a sample costs."""
+    items, k, clock = prompts(arguments.items), arguments.samples, Clock(backbone.device, arguments.clock)
     whole = _load(arguments, "float32")
     with tempfile.TemporaryDirectory() as name:
         posteriors = {kind: _fit(backbone, kind, k, Path(name) / kind) for kind in KINDS}
         adapter = Path(name) / "mc_dropout"
-        for _ in range(arguments.repeats + 1):
+        for turn in range(arguments.repeats + 1):
             clock.run("base", partial(_score, backbone, items, prefix=False), times=k)
             clock.run("base, prefix once", partial(_score, backbone, items), times=k)
             for kind, posterior in posteriors.items():
-                clock.run(kind, partial(_sample, backbone, items, posterior, k))
+                sample = turn % k
+                clock.run(kind, partial(_score, backbone, items, posterior, sample), times=k)
             for path, training in (("stock peft, eval", False), ("stock peft, dropout", True)):
                 with _stock_from(backbone, adapter, training):
                     clock.run(path, partial(_score, backbone, items, prefix=False), times=k)
@@ -166,11 +177,6 @@ def _fit(backbone: Backbone, kind: str, k: int, folder: Path) -> Posterior:
     examples = [(prompt, index % 2) for index, prompt in enumerate(prompts(8, seed=1))]
     training = Training(backbone, examples, spec, "model", 0, None, lambda n: None)
     return method.load(folder, method.fit(training, folder))
-
-
-def _sample(backbone: Backbone, items: list[Prompt], posterior: Posterior, k: int) -> None:
-    for sample in range(k):
-        _score(backbone, items, posterior, sample)
 
 
 def _score(
@@ -225,7 +231,7 @@ def bench_training(arguments: argparse.Namespace, backbone: Backbone) -> dict[st
     result: dict[str, Any] = {}
     for targets in TARGETS:
         for dropout in (0.1, 0.0):
-            clock = Clock(backbone.device)
+            clock = Clock(backbone.device, arguments.clock)
             losses: dict[str, float] = {}
             for _ in range(arguments.repeats + 1):
                 for path in ("ours", "stock peft"):
@@ -295,9 +301,11 @@ def _autocast(backbone: Backbone) -> AbstractContextManager[Any]:
 PEAKS = ("training, ours", "training, stock peft", "scoring 256 items", "scoring 1024 items")
 
 
-def _again(arguments: argparse.Namespace) -> list[str]:
+def bench_memory(arguments: argparse.Namespace) -> dict[str, int]:
+    """Peak memory of each path, in a process of its own."""
     own = ["--model", arguments.model, "--device", arguments.device, "--dtype", arguments.dtype]
-    return [sys.executable, "-W", "ignore", __file__, *own]
+    command = [sys.executable, "-W", "ignore", __file__, *own, "--peak"]
+    return {path: int(subprocess.check_output([*command, path], text=True).split()[-1]) for path in PEAKS}
 
 
 def _peak(backbone: Backbone, path: str) -> int:
@@ -321,24 +329,27 @@ def _peak(backbone: Backbone, path: str) -> int:
 # -- output ------------------------------------------------------------------------------------------------
 
 
-def show(result: dict[str, Any]) -> None:
-    scoring = result["scoring"]
-    seconds, base = scoring["seconds"], scoring["seconds"]["base"]
-    print(f"Scoring {scoring['items']} items, {scoring['tokens']} tokens, K = {scoring['samples']}")
+def show_scoring(scoring: dict[str, Any]) -> None:
+    seconds, k = scoring["seconds"], scoring["samples"]
+    print(f"Scoring {scoring['items']} items, {scoring['tokens']} tokens, K = {k}")
     for path, value in seconds.items():
-        micro = value / scoring["tokens"] / scoring["samples"] * 1e6
-        print(
-            f"  {path:24} {value:8.2f} s  {micro:8.0f} µs a token a pass  {value / base:6.2f} × K base forwards"
-        )
+        micro, ratio = value / scoring["tokens"] / k * 1e6, scoring["of K base forwards"][path]
+        print(f"  {path:24} {value:8.2f} s  {micro:6.0f} µs a token a pass  {ratio:5.2f} × K base forwards")
     for slow in ("stock peft, dropout", "the released STAR way"):
         print(f"  mc_dropout is {seconds[slow] / seconds['mc_dropout']:.1f} × faster than {slow}")
+
+
+def show_training(training: dict[str, Any]) -> None:
     print("A training step, r 8, batch 8")
-    for setting, row in result["training"].items():
+    for setting, row in training.items():
         ours, stock = row["seconds"]["ours"], row["seconds"]["stock peft"]
-        losses = "".join(f", loss {path} {loss:.4f}" for path, loss in row.get("losses", {}).items())
+        losses = "".join(f", loss of {path} {loss:.5f}" for path, loss in row.get("losses", {}).items())
         print(f"  {setting:30} ours {ours:6.2f} s, stock peft {stock:6.2f} s: {row['ratio']:.2f}{losses}")
+
+
+def show_memory(peaks: dict[str, int]) -> None:
     print("Peak memory, MiB")
-    for path, value in result["peak memory, MiB"].items():
+    for path, value in peaks.items():
         print(f"  {path:24} {value:6}")
 
 

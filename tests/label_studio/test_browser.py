@@ -16,6 +16,7 @@ from star_al.app import compose, running
 from star_al.app.compose import open_store
 from star_al.config import CampaignFile, CampaignSpec
 from star_al.config_file import load_campaign
+from star_al.ports import Progress
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Query, Round
 from support.browser import LabellingPage, chromium
@@ -94,7 +95,9 @@ def campaign(
     return write
 
 
-def numpy_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round]) -> NumpyLearner:
+def numpy_learner(
+    file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress
+) -> NumpyLearner:
     return NumpyLearner(ClosedTask(spec.task))
 
 
