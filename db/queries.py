@@ -38,6 +38,7 @@ _COLUMNS = (
     QueryRow.state,
     QueryRow.buffer,
     QueryRow.disputed,
+    QueryRow.control,
 )
 _OPEN = QueryRow.state == QueryState.OPEN.value
 _WAITS_IN_BUFFER = QueryRow.buffer & _OPEN
@@ -79,7 +80,7 @@ def replace(connection: Connection, campaign_id: int, round_index: int, queries:
         for query in queries
     ]
     moved = [
-        {**values, "round_index": query.round_index, "buffer": query.buffer}
+        {**values, "round_index": query.round_index, "buffer": query.buffer, "control": query.control}
         for values, query in zip(asked, queries, strict=True)
     ]
     _change(connection, campaign_id, asked, QueryRow.round_index == round_index)
@@ -208,6 +209,7 @@ def _row(campaign_id: int, query: Query) -> dict[str, Any]:
         "state": query.state.value,
         "buffer": query.buffer,
         "disputed": query.disputed,
+        "control": query.control,
         **_reason(query.reason),
     }
 
@@ -234,4 +236,5 @@ def _query(row: Row[Any], item: Item) -> Query:
         state=QueryState(row.state),
         buffer=row.buffer,
         disputed=row.disputed,
+        control=row.control,
     )

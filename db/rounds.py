@@ -14,6 +14,7 @@ from db.tables import (
     AdapterRow,
     CalibrationBinRow,
     EvaluationRow,
+    HeldOutPredictionRow,
     LabelRow,
     RoundLabelRow,
     RoundRow,
@@ -24,6 +25,7 @@ from star_al.types import (
     Adapter,
     CalibrationBin,
     Evaluation,
+    HeldOutPrediction,
     Histogram,
     Label,
     Role,
@@ -95,6 +97,7 @@ class Products:
     adapter: Adapter | None
     evaluations: Sequence[Evaluation]
     ranking: Sequence[ScoreRow]
+    held_out: Sequence[HeldOutPrediction]
 
 
 def save(connection: Connection, campaign_id: int, round_: Round, products: Products) -> None:
@@ -106,6 +109,8 @@ def save(connection: Connection, campaign_id: int, round_: Round, products: Prod
         _replace_evaluations(connection, campaign_id, round_.index, products.evaluations)
     if products.ranking:
         _replace_ranking(connection, campaign_id, round_.index, products.ranking)
+    if products.held_out:
+        _replace_held_out(connection, campaign_id, round_.index, products.held_out)
 
 
 def _update(connection: Connection, campaign_id: int, round_: Round) -> None:
@@ -191,6 +196,40 @@ def ranking(connection: Connection, campaign_id: int, round_index: int) -> list[
     return [ScoreRow(*row) for row in connection.execute(chosen)]
 
 
+def _replace_held_out(
+    connection: Connection, campaign_id: int, round_index: int, held_out: Sequence[HeldOutPrediction]
+) -> None:
+    """Put these in the place of the round's held-out predictions."""
+    of_round = (HeldOutPredictionRow.campaign_id == campaign_id) & (
+        HeldOutPredictionRow.round_index == round_index
+    )
+    connection.execute(delete(HeldOutPredictionRow).where(of_round))
+    key = {"campaign_id": campaign_id, "round_index": round_index}
+    rows = [
+        {
+            **key,
+            "item_id": one.item_id,
+            "model": one.model,
+            "log_probs": one.log_probs_C,
+            "uncertainty": one.uncertainty,
+        }
+        for one in held_out
+    ]
+    connection.execute(insert(HeldOutPredictionRow), rows)
+
+
+def held_out(connection: Connection, campaign_id: int, round_index: int) -> list[HeldOutPrediction]:
+    """The held-out predictions of a round, by model and item id."""
+    chosen = select(
+        HeldOutPredictionRow.item_id,
+        HeldOutPredictionRow.model,
+        HeldOutPredictionRow.log_probs,
+        HeldOutPredictionRow.uncertainty,
+    ).where(HeldOutPredictionRow.campaign_id == campaign_id, HeldOutPredictionRow.round_index == round_index)
+    found = [HeldOutPrediction(*row) for row in connection.execute(chosen)]
+    return sorted(found, key=lambda one: (one.model, one.item_id))
+
+
 def _values(round_: Round) -> dict[str, Any]:
     values = asdict(round_)
     del values["index"]
@@ -205,6 +244,7 @@ def _round(row: Row[Any]) -> Round:
         name: Histogram(tuple(stored["edges"]), tuple(stored["counts"]))
         for name, stored in values.pop("histograms").items()
     }
+    values["blend_curve"] = tuple((weight, auroc) for weight, auroc in values["blend_curve"])
     index, state = values.pop("round_index"), RoundState(values.pop("state"))
     return Round(index=index, state=state, histograms=histograms, **values)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from db import annotations as annotations_
-from db import base_scores, campaigns, datasets, leases, migrate, record, rounds
+from db import base_scores, campaigns, datasets, leases, migrate, record, rounds, studies
 from db import labels as labels_
 from db import queries as queries_
 from db import tasks as tasks_
@@ -27,6 +27,7 @@ from star_al.types import (
     Evaluation,
     Event,
     ExternalTask,
+    HeldOutPrediction,
     Item,
     JsonObject,
     Label,
@@ -36,6 +37,7 @@ from star_al.types import (
     Round,
     ScoreRow,
     SourceItem,
+    Study,
 )
 
 T = TypeVar("T")
@@ -191,8 +193,9 @@ class SqlStore(Store):
         evaluations: Sequence[Evaluation] = (),
         ranking: Sequence[ScoreRow] = (),
         queries: Sequence[Query] = (),
+        held_out: Sequence[HeldOutPrediction] = (),
     ) -> None:
-        products = rounds.Products(adapter, evaluations, ranking)
+        products = rounds.Products(adapter, evaluations, ranking, held_out)
 
         def commit(connection: Connection) -> None:
             rounds.save(connection, lease.campaign_id, round_, products)
@@ -211,6 +214,9 @@ class SqlStore(Store):
 
     def evaluations(self, campaign_id: int, round_index: int) -> list[Evaluation]:
         return self._read(lambda c: rounds.evaluations(c, campaign_id, round_index))
+
+    def held_out(self, campaign_id: int, round_index: int) -> list[HeldOutPrediction]:
+        return self._read(lambda c: rounds.held_out(c, campaign_id, round_index))
 
     def ranking(self, campaign_id: int, round_index: int) -> list[ScoreRow]:
         return self._read(lambda c: rounds.ranking(c, campaign_id, round_index))
@@ -268,6 +274,14 @@ class SqlStore(Store):
         self, lease: Lease, base_key: str, predictions: Sequence[BasePrediction]
     ) -> None:
         self._fenced(lease, lambda c: base_scores.save(c, base_key, predictions))
+
+    # -- studies ---------------------------------------------------------------------------------------
+
+    def save_study(self, study: Study) -> Study:
+        return self._database.write(lambda c: studies.save(c, study))
+
+    def study(self, name: str) -> Study | None:
+        return self._read(lambda c: studies.find(c, name))
 
     # -- record ----------------------------------------------------------------------------------------
 

@@ -170,17 +170,24 @@ class RoundRow(Base):
     labels: Mapped[int]
     labels_bought: Mapped[int]
     adapter_sha256: Mapped[str | None] = mapped_column(ForeignKey("adapters.sha256"))
+    shadow_labels: Mapped[int | None]
+    shadow_sha256: Mapped[str | None]
+    sequence_low: Mapped[float | None]
+    sequence_high: Mapped[float | None]
     samples: Mapped[int | None]
     temperature: Mapped[float | None]
     base_temperature: Mapped[float | None]
     temperature_note: Mapped[str | None]
     pool_size: Mapped[int | None]
     blend_weight: Mapped[float | None]
+    blend_note: Mapped[str | None]
+    blend_curve: Mapped[Any] = mapped_column(nullable=False)
     scores_sha256: Mapped[str | None]
     histograms: Mapped[Any] = mapped_column(nullable=False)
     stop_set: Mapped[Any] = mapped_column(nullable=False)
     stop_agreement: Mapped[float | None]
     stop_reason: Mapped[str | None]
+    stop_advice: Mapped[str | None]
     asked: Mapped[int]
     skipped: Mapped[int]
     disputed: Mapped[int] = mapped_column(default=0)
@@ -280,6 +287,7 @@ class QueryRow(Base):
     state: Mapped[str]
     buffer: Mapped[bool] = mapped_column(default=False)
     disputed: Mapped[bool] = mapped_column(default=False)
+    control: Mapped[bool] = mapped_column(default=False)
     base_uncertainty: Mapped[float | None]
     adapted_uncertainty: Mapped[float | None]
     blended: Mapped[float | None]
@@ -359,7 +367,7 @@ class EvaluationRow(Base):
     __table_args__ = (
         _to_round(),
         _one_of("split", Role),
-        CheckConstraint("model IN ('base', 'adapted')", name="model"),
+        CheckConstraint("model IN ('base', 'adapted', 'shadow')", name="model"),
         CheckConstraint("scaling IN ('raw', 'contextual', 'temperature')", name="scaling"),
     )
 
@@ -392,6 +400,47 @@ class CalibrationBinRow(Base):
             ondelete="CASCADE",
         ),
     )
+
+
+class HeldOutPredictionRow(Base):
+    """What a round's model says of an audit or calibration item."""
+
+    __tablename__ = "held_out_predictions"
+
+    campaign_id: Mapped[int] = mapped_column(primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    log_probs: Mapped[FloatArray]
+    uncertainty: Mapped[float | None]
+
+    __table_args__ = (
+        _to_round(),
+        _to_campaign_item(),
+        CheckConstraint("model IN ('adapted', 'shadow')", name="model"),
+    )
+
+
+class StudyRow(Base):
+    """Campaigns that were run to be compared; ``config`` is what they have in common."""
+
+    __tablename__ = "studies"
+
+    study_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    config: Mapped[Any] = mapped_column(nullable=False)
+    created_at: Mapped[datetime]
+
+
+class StudyRunRow(Base):
+    """One campaign of a study, by name: it may not have been started yet."""
+
+    __tablename__ = "study_runs"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.study_id"), primary_key=True)
+    strategy: Mapped[str] = mapped_column(primary_key=True)
+    seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    campaign: Mapped[str]
 
 
 class EventRow(Base):

@@ -25,6 +25,9 @@ class Spec(BaseModel):
 ADAPTIVE_SAMPLES = 16
 """Posterior samples from which on it pays to draw fewer for some items."""
 
+JOINT_SAMPLES = 16
+"""Posterior samples that joint scores of several items need at least: their information is at most log K."""
+
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -231,26 +234,38 @@ PosteriorSpec: TypeAlias = Annotated[
 class BlendSpec(Spec):
     """How base and adapted uncertainty are combined (STAR, dynamic uncertainty)."""
 
-    kind: Literal["schedule", "constant", "off"] = "schedule"
+    kind: Literal["schedule", "constant", "off", "measured"] = "schedule"
     weight: Fraction = 0.5  # of the adapted model; for kind: constant
     normalise: Literal["minmax", "rank"] = "minmax"
 
 
 class BatchSpec(Spec):
-    """How the batch is taken from the ranking."""
+    """How the batch is taken from the ranking; the kinds after ``random`` diversify within its top."""
 
-    kind: Literal["top_k", "power"] = "top_k"
+    kind: Literal["top_k", "power", "random", "batchbald", "badge", "k_centre", "facility_location"] = "top_k"
     beta: Annotated[float, Field(gt=0)] = 1.0  # power: higher is greedier (Kirsch et al. 2023)
+    top: Positive = 2000  # of the ranking, that a diversified batch is chosen from
+    near_duplicates: Annotated[float, Field(gt=0, le=1)] | None = None  # similarity of texts not asked twice
+    balance: bool = False  # the predicted labels that have the fewest labels come first
+
+    @property
+    def diversifies(self) -> bool:
+        """Whether the items of a batch are chosen with a view to each other."""
+        return self.kind in ("batchbald", "badge", "k_centre", "facility_location")
 
 
 class AcquisitionSpec(Spec):
     """Which items are asked next."""
 
-    measure: Literal["entropy", "margin", "least_confidence", "bald"] = "entropy"
+    measure: Literal["entropy", "margin", "least_confidence", "bald", "epig"] = "entropy"
+    epig_targets: Positive = 200  # epig: random items of the first pool, whose answers it is to help with
     blend: BlendSpec = BlendSpec()
     batch: BatchSpec = BatchSpec()
     batch_size: Positive = 25
-    cold_start: Literal["random", "base_uncertainty"] = "random"  # round 0 without any label
+    cold_start: Literal["random", "base_uncertainty", "typical"] = "random"  # round 0 without any label
+    control_share: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # of each batch at random; trains a shadow adapter
+    )
     candidates: Positive | None = None  # score a random part of the pool each round; null: all of it
     # Samples for every item; twice as many, and so on, only while its place in the batch is open. null: all
     adaptive_samples: Annotated[int, Field(ge=2)] | None = None
@@ -328,6 +343,8 @@ class EvaluationSpec(Spec):
     split: str = "test"
     label: str | None = None  # test: its label column; default: data.label, else the oracle's gold
     size: Positive = 100  # audit
+    grow: Annotated[int, Field(ge=0)] = 0  # audit: further items asked each round
+    max_size: Positive | None = None  # audit: until there are so many; all of them are drawn at import
     calibration: Annotated[int, Field(ge=0)] = 30
     stop_set: Annotated[int, Field(ge=0)] = 200  # pool items whose predictions are compared over rounds
 
@@ -339,15 +356,38 @@ class EvaluationSpec(Spec):
             raise ValueError(f"path belongs to kind: test, not to kind: {self.kind}")
         return self
 
+    @model_validator(mode="after")
+    def _a_growing_audit_set_has_an_end(self) -> EvaluationSpec:
+        if self.grow and self.kind != "audit":
+            raise ValueError(f"grow belongs to kind: audit, not to kind: {self.kind}")
+        if self.grow and (self.max_size is None or self.max_size <= self.size):
+            raise ValueError(
+                f"grow needs a max_size above size ({self.size}): these items are kept from the pool"
+            )
+        if self.max_size is not None and not self.grow:
+            raise ValueError("max_size belongs to grow, which is 0")
+        return self
+
+    @property
+    def reserved(self) -> int:
+        """Audit items that are drawn at import."""
+        return (self.max_size or self.size) if self.kind == "audit" else 0
+
 
 class StoppingSpec(Spec):
-    """When the campaign ends; a rule that is null is off."""
+    """When the campaign ends; a rule that is null is off.
 
+    Limits always end it. Goals (target, stable, gain) are advice unless ``automatic``.
+    """
+
+    automatic: bool = False  # goals end the campaign, too
     max_labels: Positive | None = None  # every human label counts: start, audit, calibration
     max_rounds: Positive | None = None  # trained rounds after round 0
-    target_accuracy: Fraction | None = None
+    target_accuracy: Fraction | None = None  # reached when the confidence sequence is above it
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of that sequence, over all rounds together
     stable_agreement: Fraction | None = None  # of the stop set's predictions with the round before
     stable_rounds: Positive = 3
+    min_gain: Annotated[float, Field(gt=0, lt=1)] | None = None  # accuracy that 100 more labels should bring
 
 
 class DatabaseSpec(Spec):
@@ -403,6 +443,7 @@ class CampaignSpec(Spec):
         if self.acquisition.measure == "bald" and self.posterior.samples < 2:
             raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
         self._require_samples_for_adaptive()
+        self._require_joint_samples()
         by_dropout = isinstance(self.posterior, McDropoutSpec)
         if by_dropout and self.posterior.samples > 1 and self.adapter.dropout == 0.0:
             raise ValueError(
@@ -429,10 +470,17 @@ class CampaignSpec(Spec):
         first, samples = self.acquisition.adaptive_samples, self.posterior.samples
         if first is None:
             return
-        if self.acquisition.measure == "bald":
-            raise ValueError(
-                "acquisition.adaptive_samples does not go with acquisition.measure: bald, which needs all samples"
-            )
+        wants_all = {
+            "measure: bald": self.acquisition.measure == "bald",
+            "measure: epig": self.acquisition.measure == "epig",
+            "blend.kind: measured": self.acquisition.blend.kind == "measured",
+            f"batch.kind: {self.acquisition.batch.kind}": self.acquisition.batch.diversifies,
+        }
+        for setting, wants in wants_all.items():
+            if wants:
+                raise ValueError(
+                    f"acquisition.adaptive_samples does not go with acquisition.{setting}, which needs all samples"
+                )
         if samples < ADAPTIVE_SAMPLES:
             raise ValueError(
                 f"acquisition.adaptive_samples needs a posterior of at least {ADAPTIVE_SAMPLES} samples; "
@@ -441,6 +489,22 @@ class CampaignSpec(Spec):
         if first >= samples:
             raise ValueError(
                 f"acquisition.adaptive_samples: {first} leaves none of {samples} samples for later"
+            )
+
+    def _require_joint_samples(self) -> None:
+        acquisition, samples = self.acquisition, self.posterior.samples
+        joint = [
+            name
+            for name, wanted in {
+                "acquisition.measure: epig": acquisition.measure == "epig",
+                "acquisition.batch.kind: batchbald": acquisition.batch.kind == "batchbald",
+            }.items()
+            if wanted
+        ]
+        if joint and samples < JOINT_SAMPLES:
+            raise ValueError(
+                f"{joint[0]} needs a posterior of at least {JOINT_SAMPLES} samples, 32 are better; this one "
+                f"has {samples} (posterior.samples)"
             )
 
     @property

@@ -21,6 +21,7 @@ from star_al.types import (
     Evaluation,
     Event,
     ExternalTask,
+    HeldOutPrediction,
     Item,
     JsonObject,
     JsonValue,
@@ -33,6 +34,7 @@ from star_al.types import (
     Round,
     ScoreRow,
     SourceItem,
+    Study,
 )
 
 Advance = Callable[[int], None]
@@ -319,11 +321,12 @@ class Store(Protocol):
         evaluations: Sequence[Evaluation] = (),
         ranking: Sequence[ScoreRow] = (),
         queries: Sequence[Query] = (),
+        held_out: Sequence[HeldOutPrediction] = (),
     ) -> None:
         """One short transaction: the round's new values and state, what the step made, and its event.
 
-        Evaluations and ranking replace what the same round had of them, when given; empty ones leave it.
-        Queries are added; one that exists (unique on campaign, item, attempt) keeps its state, and an open
+        Evaluations, ranking and held-out predictions replace what the same round had of them, when given;
+        empty ones leave it. Queries are added; one that exists (unique on campaign, item, attempt) keeps its state, and an open
         buffer query takes round, rank, reason and ``buffer`` of the one that is added.
         """
 
@@ -332,6 +335,9 @@ class Store(Protocol):
 
     def evaluations(self, campaign_id: int, round_index: int) -> list[Evaluation]:
         """What ``commit_step`` stored."""
+
+    def held_out(self, campaign_id: int, round_index: int) -> list[HeldOutPrediction]:
+        """What ``commit_step`` stored, by model and item id."""
 
     def ranking(self, campaign_id: int, round_index: int) -> list[ScoreRow]:
         """The stored top of a round's ranking, best rank first."""
@@ -389,6 +395,14 @@ class Store(Protocol):
         self, lease: Lease, base_key: str, predictions: Sequence[BasePrediction]
     ) -> None:
         """Store a page; existing ones stay."""
+
+    # -- studies ---------------------------------------------------------------------------------------
+
+    def save_study(self, study: Study) -> Study:
+        """Make the study, or add its runs to the one of this name, whose config stays; the whole of it."""
+
+    def study(self, name: str) -> Study | None:
+        """The study of this name, its runs by strategy and seed."""
 
     # -- record ----------------------------------------------------------------------------------------
 

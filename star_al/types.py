@@ -138,7 +138,7 @@ class Query:
     ``rank`` counts from 1 within its round and purpose, the most uncertain first. ``wanted`` is how many
     people are to answer. A ``buffer`` query is asked beyond the batch, so that nobody waits while the model
     trains; its round does not wait for it, and untouched it may be withdrawn. ``disputed``: it was closed
-    without agreement among its annotators.
+    without agreement among its annotators. ``control``: it was drawn at random for the control arm.
     """
 
     query_id: str
@@ -152,6 +152,7 @@ class Query:
     state: QueryState = QueryState.OPEN
     buffer: bool = False
     disputed: bool = False
+    control: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,8 @@ class CalibrationBin:
 class Evaluation:
     """Metrics of one model on the held-out split of a round.
 
-    ``model`` is ``base`` or ``adapted``; ``scaling`` is ``raw``, ``contextual`` or ``temperature``.
+    ``model`` is ``base``, ``adapted`` or ``shadow`` (of the control arm); ``scaling`` is ``raw``,
+    ``contextual`` or ``temperature``.
     Brier ranges 0 to 2; ECE uses 15 equal-width bins on the top-1 confidence (methods, section 9).
     ``confusion_C_C`` counts rows = true label, columns = predicted label.
     """
@@ -308,6 +310,20 @@ class Evaluation:
     ece_equal_mass: float
     temperature: float
     bins: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutPrediction:
+    """What a round's model says of one audit or calibration item.
+
+    ``log_probs_C``: the predictive mean, raw, (C,) float64 natural logs. ``uncertainty``: by the campaign's
+    measure, over all samples; null for the shadow, and where the measure needs other items (EPIG).
+    """
+
+    item_id: str
+    model: str  # adapted | shadow; a round without adapter has its base model as adapted
+    log_probs_C: FloatArray
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +360,12 @@ class Round:
     input_hash: str | None = None  # of the training snapshot and the config
     labels: int = 0
     labels_bought: int = 0
+    shadow_labels: int | None = None  # that the shadow trained on; null without a control arm
+    shadow_sha256: str | None = None
+    sequence_low: float | None = (
+        None  # confidence sequence of the adapted accuracy, valid in all rounds at once
+    )
+    sequence_high: float | None = None
     adapter_sha256: str | None = None
     samples: int | None = None
     temperature: float | None = None
@@ -351,11 +373,16 @@ class Round:
     temperature_note: str | None = None
     pool_size: int | None = None
     blend_weight: float | None = None
+    blend_note: str | None = None  # how the weight came about, in words
+    blend_curve: Sequence[
+        tuple[float, float]
+    ] = ()  # (weight, AUROC for held-out errors), where it was measured
     scores_sha256: str | None = None
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     stop_set: Mapping[str, int] = field(default_factory=dict)  # item id → predicted label index
     stop_agreement: float | None = None
     stop_reason: str | None = None
+    stop_advice: str | None = None  # why it might be time to stop, where rules are advice
     asked: int = 0
     skipped: int = 0  # closed without a label, the disputed ones included
     disputed: int = 0
@@ -401,6 +428,24 @@ class Campaign:
     config: JsonObject
     seed: int
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRun:
+    """One campaign of a study: a strategy and a seed."""
+
+    strategy: str
+    seed: int
+    campaign: str
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Campaigns that are run to be compared; ``config`` is what they have in common."""
+
+    name: str
+    config: JsonObject
+    runs: tuple[StudyRun, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def predictive_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
 def predictive_entropy(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
     """H[p̄] in nats, shape (N,); in [0, 1] with ``per_option``."""
     scores_N = _entropy(predictive_mean_log(log_probs_N_K_C))
-    return _divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
+    return divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
 
 
 def bald(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
@@ -53,7 +53,7 @@ def bald(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray
     scores_N = _entropy(predictive_mean_log(log_probs_N_K_C)) - entropy_N_K.mean(axis=1)
     agree_N = (log_probs_N_K_C == log_probs_N_K_C[:, :1]).all(axis=(1, 2))
     scores_N = _at_least_zero(np.where(agree_N, 0.0, scores_N))
-    return _divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
+    return divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
 
 
 def entropy_split(log_probs_N_K_C: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -102,7 +102,7 @@ def _entropy(log_probs: FloatArray) -> FloatArray:
     return entropy
 
 
-def _divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:
+def divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:
     options_N = np.isfinite(log_probs_N_K_C).any(axis=1).sum(axis=-1)
     return np.where(options_N > 1, scores_N / np.log(np.maximum(options_N, 2)), 0.0)
 

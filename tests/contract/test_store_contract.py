@@ -19,6 +19,7 @@ from star_al.types import (
     Annotation,
     Event,
     ExternalTask,
+    HeldOutPrediction,
     Histogram,
     JsonValue,
     Label,
@@ -29,6 +30,8 @@ from star_al.types import (
     RoundState,
     ScoreRow,
     SourceItem,
+    Study,
+    StudyRun,
 )
 from support.records import (
     EVENT,
@@ -850,6 +853,11 @@ HISTORY = [
     "disputed",
     "agreement",
     "stop_agreement",
+    "sequence_low",
+    "sequence_high",
+    "shadow_labels",
+    "shadow_accuracy",
+    "stop_advice",
     "seconds",
     "stop_reason",
 ]
@@ -883,3 +891,58 @@ def test_history_of_a_round_without_evaluation_has_nulls(store: Store) -> None:
     (row,) = store.history(campaign_id)
     assert row["state"] == "started"
     assert {row[name] for name in ("accuracy", "nll", "ece", "base_accuracy", "temperature")} == {None}
+
+
+def test_a_round_keeps_what_proves_its_worth(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.start_round(lease, a_round(0), [])
+    values = {"shadow_labels": 4, "shadow_sha256": "ab", "sequence_low": 0.5, "sequence_high": 0.9}
+    values |= {"blend_note": "measured", "blend_curve": ((0.0, 0.5), (0.5, 0.75)), "stop_advice": "stable"}
+    shadow = evaluation("shadow", nll=0.7)
+    store.commit_step(lease, a_round(0, **values), EVENT, evaluations=[evaluation(), shadow])
+    [stored] = store.rounds(campaign_id)
+    assert stored == a_round(0, **values)
+    assert store.evaluations(campaign_id, 0)[-1] == shadow
+    [row] = store.history(campaign_id)
+    assert row["shadow_accuracy"] == shadow.accuracy
+    assert [row[name] for name in ("sequence_low", "shadow_labels", "stop_advice")] == [0.5, 4, "stable"]
+
+
+def test_held_out_predictions_take_the_place_of_earlier_ones(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.start_round(lease, a_round(0), [])
+    log_probs = np.log([0.25, 0.75])
+    first = [HeldOutPrediction(name, "adapted", log_probs, 0.5) for name in ("a", "b")]
+    store.commit_step(lease, a_round(0), EVENT, held_out=first)
+    second = [
+        HeldOutPrediction("b", "shadow", log_probs[::-1]),
+        HeldOutPrediction("c", "adapted", log_probs, 1.5),
+    ]
+    store.commit_step(lease, a_round(0), EVENT, held_out=second)
+    store.commit_step(lease, a_round(0), EVENT)
+    found = store.held_out(campaign_id, 0)
+    assert [(one.item_id, one.model, one.uncertainty) for one in found] == [
+        ("c", "adapted", 1.5),
+        ("b", "shadow", None),
+    ]
+    np.testing.assert_array_equal(found[1].log_probs_C, log_probs[::-1])
+    assert store.held_out(campaign_id, 1) == []
+
+
+def test_a_control_query_is_told_from_others(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    queries = [query("a", control=True), query("b", rank=2)]
+    store.start_round(lease, a_round(0), [])
+    store.commit_step(lease, a_round(0), EVENT, queries=queries)
+    assert [one.control for one in store.queries(campaign_id)] == [True, False]
+
+
+def test_a_study_grows_and_keeps_its_config(store: Store) -> None:
+    assert store.study("s") is None
+    first = Study("s", {"seed": 1}, (StudyRun("random", 0, "s.random.0"),))
+    assert store.save_study(first) == first
+    more = (StudyRun("star", 0, "s.star.0"), StudyRun("random", 1, "s.random.1"), *first.runs)
+    grown = store.save_study(Study("s", {"seed": 1}, more))
+    assert [(run.strategy, run.seed) for run in grown.runs] == [("random", 0), ("random", 1), ("star", 0)]
+    assert store.save_study(Study("s", {"seed": 2}, ())).config == {"seed": 1}
+    assert store.study("s") == grown

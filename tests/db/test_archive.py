@@ -28,6 +28,7 @@ ARCHIVE = Path(__file__).parent / "archive"
 ROWS = {
     "0001": {"rounds": 3, "queries": 22, "items": 30},
     "0002": {"rounds": 3, "queries": 19, "items": 30},
+    "0003": {"rounds": 3, "queries": 19, "items": 30},
 }
 
 Contents = dict[str, list[dict[str, Any]]]
@@ -96,8 +97,9 @@ def _tables(version: str) -> list[Table]:
     tables = []
     for table in Base.metadata.sorted_tables:
         names = {row[1] for row in archive.execute(f"PRAGMA table_info({table.name})")}
-        columns = (column for column in table.c if column.name in names)
-        tables.append(Table(table.name, MetaData(), *(Column(one.name, _type(one)) for one in columns)))
+        columns = [Column(column.name, _type(column)) for column in table.c if column.name in names]
+        if columns:
+            tables.append(Table(table.name, MetaData(), *columns))
     archive.close()
     return tables
 

@@ -30,6 +30,7 @@ from star_al.types import (
     Evaluation,
     Event,
     ExternalTask,
+    HeldOutPrediction,
     Item,
     JsonObject,
     JsonValue,
@@ -42,6 +43,7 @@ from star_al.types import (
     RoundState,
     ScoreRow,
     SourceItem,
+    Study,
 )
 
 P = ParamSpec("P")
@@ -78,6 +80,7 @@ class _State:
     training: dict[int, list[Label]] = field(default_factory=dict)
     evaluations: dict[int, list[Evaluation]] = field(default_factory=dict)
     rankings: dict[int, list[ScoreRow]] = field(default_factory=dict)
+    held_out: dict[int, list[HeldOutPrediction]] = field(default_factory=dict)
     queries: dict[str, Query] = field(default_factory=dict)
     tasks: dict[tuple[str, str], ExternalTask] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -105,6 +108,7 @@ class MemoryStore(Store):
         self._items: dict[int, dict[str, SourceItem]] = {}
         self._campaigns: dict[int, _State] = {}
         self._adapters: dict[str, Adapter] = {}
+        self._studies: dict[str, Study] = {}
         self._base: dict[tuple[str, str], BasePrediction] = {}
 
     def close(self) -> None:
@@ -344,6 +348,7 @@ class MemoryStore(Store):
         evaluations: Sequence[Evaluation] = (),
         ranking: Sequence[ScoreRow] = (),
         queries: Sequence[Query] = (),
+        held_out: Sequence[HeldOutPrediction] = (),
     ) -> None:
         state = self._held(lease)
         if round_.index not in state.rounds:
@@ -351,7 +356,7 @@ class MemoryStore(Store):
         known = self._adapters.keys() | ({adapter.sha256} if adapter is not None else set())
         if round_.adapter_sha256 is not None and round_.adapter_sha256 not in known:
             raise StoreError("refused, as the round's adapter is not stored; nothing was written.")
-        _require_items(state, [row.item_id for row in ranking])
+        _require_items(state, [row.item_id for row in (*ranking, *held_out)])
         if queries:
             _replace_queries(state, round_.index, queries)
         if adapter is not None:
@@ -362,6 +367,9 @@ class MemoryStore(Store):
             state.evaluations[round_.index] = copy.deepcopy(ordered)
         if ranking:
             state.rankings[round_.index] = sorted(ranking, key=lambda row: row.rank)
+        if held_out:
+            by_key = sorted(held_out, key=lambda one: (one.model, one.item_id))
+            state.held_out[round_.index] = copy.deepcopy(by_key)
         _log(state, event)
 
     @_locked
@@ -373,6 +381,10 @@ class MemoryStore(Store):
     @_locked
     def evaluations(self, campaign_id: int, round_index: int) -> list[Evaluation]:
         return list(self._state(campaign_id).evaluations.get(round_index, ()))
+
+    @_locked
+    def held_out(self, campaign_id: int, round_index: int) -> list[HeldOutPrediction]:
+        return list(self._state(campaign_id).held_out.get(round_index, ()))
 
     @_locked
     def ranking(self, campaign_id: int, round_index: int) -> list[ScoreRow]:
@@ -481,6 +493,19 @@ class MemoryStore(Store):
     def history(self, campaign_id: int) -> list[JsonObject]:
         state = self._state(campaign_id)
         return [_history_row(one, state.evaluations.get(one.index, ())) for one in self.rounds(campaign_id)]
+
+    # -- studies ---------------------------------------------------------------------------------------
+
+    @_locked
+    def save_study(self, study: Study) -> Study:
+        stored = self._studies.get(study.name, replace(study, config=_copied(study.config), runs=()))
+        runs = {(run.strategy, run.seed): run for run in (*study.runs, *stored.runs)}
+        self._studies[study.name] = replace(stored, runs=tuple(run for _, run in sorted(runs.items())))
+        return self._studies[study.name]
+
+    @_locked
+    def study(self, name: str) -> Study | None:
+        return self._studies.get(name)
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -601,7 +626,7 @@ def _replace_queries(state: _State, round_index: int, queries: Sequence[Query]) 
         stored = state.queries[query.query_id]
         asked = replace(stored, rank=query.rank, wanted=query.wanted, reason=query.reason)
         if _waits_in_buffer(stored):
-            asked = replace(asked, round_index=query.round_index, buffer=query.buffer)
+            asked = replace(asked, round_index=query.round_index, buffer=query.buffer, control=query.control)
         elif stored.round_index != round_index:
             asked = stored
         state.queries[query.query_id] = asked
@@ -640,4 +665,7 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     for name in ("temperature", "base_temperature", "blend_weight", "pool_size", "asked", "skipped"):
         row[name] = getattr(one, name)
     row |= {name: getattr(one, name) for name in ("disputed", "agreement", "stop_agreement")}
+    row |= {name: getattr(one, name) for name in ("sequence_low", "sequence_high", "shadow_labels")}
+    row |= {"shadow_accuracy": getattr(by_key.get(("shadow", "raw")), "accuracy", None)}
+    row |= {"stop_advice": one.stop_advice}
     return row | {"seconds": sum(one.seconds.values()), "stop_reason": one.stop_reason}

@@ -1,0 +1,23 @@
+"""What embeddings are compared by: their directions from a common centre."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from star_al.types import Float32Array, FloatArray
+
+
+def directions(embeddings_N_d: Float32Array, centre_d: FloatArray) -> FloatArray:
+    """Unit vectors (N, d) from the centre; zero for an embedding at the centre.
+
+    The hidden states of language models share one large direction, beside which texts hardly differ; it is in
+    their mean, which is what to give as the centre.
+
+    Raises:
+        ValueError: NaN or infinite embeddings.
+    """
+    if not np.isfinite(embeddings_N_d).all():
+        raise ValueError("embeddings are not finite")
+    moved_N_d = embeddings_N_d - centre_d
+    lengths_N_1 = np.linalg.norm(moved_N_d, axis=1, keepdims=True)
+    return moved_N_d / np.where(lengths_N_1 > 0, lengths_N_1, 1.0)

@@ -1,0 +1,107 @@
+"""The greedy choice of a batch whose items are chosen with a view to each other.
+
+The M candidates are the top of a ranking, best first, so that position is rank and the first of equals is
+the better ranked one. A strategy says which candidate it wants next, given those chosen so far; constraints
+narrow what it may choose from, and give way where they would leave nothing. Each choice depends on the
+choices before it alone, so a batch begins with every smaller one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star_al.types import FloatArray
+
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+class Strategy(Protocol):
+    """What is worth most next."""
+
+    def pick(self, allowed_M: BoolArray) -> int:
+        """One of the allowed candidates, of which there is at least one."""
+
+    def add(self, position: int) -> None:
+        """Take in that this candidate was chosen."""
+
+
+class Constraint(Protocol):
+    """What had better not be chosen next."""
+
+    @property
+    def given_way(self) -> str:
+        """What to say of an item that was chosen against the constraint, as no other was left."""
+
+    def prefers(self, allowed_M: BoolArray) -> BoolArray:
+        """The candidates that it lets pass, (M,), if one of the allowed must be chosen."""
+
+    def add(self, position: int) -> None:
+        """Take in that this candidate was chosen."""
+
+
+class Pick(NamedTuple):
+    """A chosen candidate, and what is to be said of the constraints that gave way to it."""
+
+    position: int
+    notes: tuple[str, ...] = ()
+
+
+class InOrder:
+    """Implements ``Strategy``: the best ranked first."""
+
+    def pick(self, allowed_M: BoolArray) -> int:
+        """See ``Strategy.pick``."""
+        return int(allowed_M.argmax())
+
+    def add(self, position: int) -> None:
+        """See ``Strategy.add``."""
+
+
+def choose(strategy: Strategy, constraints: Sequence[Constraint], n: int, k: int) -> list[Pick]:
+    """``k`` of ``n`` candidates in the order of their choice, all of them when they are fewer.
+
+    Earlier constraints hold before later ones.
+
+    Raises:
+        ValueError: a negative ``k``.
+    """
+    if k < 0:
+        raise ValueError(f"a batch of {k} items")
+    left_M = np.ones(n, dtype=bool)
+    picks = []
+    for _ in range(min(k, n)):
+        allowed_M, notes = _narrowed(left_M, constraints)
+        position = strategy.pick(allowed_M)
+        picks.append(Pick(position, notes))
+        left_M[position] = False
+        for each in (strategy, *constraints):
+            each.add(position)
+    return picks
+
+
+def _narrowed(left_M: BoolArray, constraints: Sequence[Constraint]) -> tuple[BoolArray, tuple[str, ...]]:
+    """What all constraints let pass, without those that would leave nothing."""
+    allowed_M, notes = left_M, []
+    for constraint in constraints:
+        preferred_M = allowed_M & constraint.prefers(allowed_M)
+        if preferred_M.any():
+            allowed_M = preferred_M
+        else:
+            notes.append(constraint.given_way)
+    return allowed_M, tuple(notes)
+
+
+def first_best(gains_M: FloatArray, allowed_M: BoolArray, tolerance: float = 0.0) -> int:
+    """The best ranked of the allowed candidates whose gain is within ``tolerance`` of the highest.
+
+    Raises:
+        ValueError: a gain is NaN.
+    """
+    if np.isnan(gains_M).any():
+        raise ValueError(f"{np.count_nonzero(np.isnan(gains_M))} of {len(gains_M)} gains are NaN")
+    masked_M = np.where(allowed_M, gains_M, -np.inf)
+    return int((allowed_M & (masked_M >= masked_M.max() - tolerance)).argmax())

@@ -1,0 +1,66 @@
+"""Typical points for a start without labels: TypiClust (Hacohen et al. 2022, arXiv 2202.02794).
+
+Embeddings are clustered by k-means; of each cluster the point is taken whose mean distance to its nearest
+neighbours in the cluster is smallest.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
+
+from star_al.types import FloatArray, IntArray
+
+NEIGHBOURS = 20
+"""As in the paper."""
+
+_ITERATIONS = 50
+
+
+class Typical(NamedTuple):
+    """All points, the ones to take first in front, (N,), and for each position the size of its cluster, (N,)."""
+
+    order_N: IntArray
+    cluster_sizes_N: IntArray
+
+
+def typical_order(points_N_d: FloatArray, n_clusters: int, seed: int) -> Typical:
+    """The most typical point of each cluster, larger clusters first; then the second ones, and so on.
+
+    ``seed``, in [0, 2³²), is that of k-means. Equally typical points come in their own order.
+    """
+    if len(points_N_d) == 0:
+        return Typical(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    clusters_N = _clusters(points_N_d, min(n_clusters, len(points_N_d)), seed)
+    sizes = np.bincount(clusters_N)
+    turn_N, first_N = np.zeros((2, len(points_N_d)), dtype=np.int64)
+    for cluster in np.flatnonzero(sizes):
+        members = np.flatnonzero(clusters_N == cluster)
+        order = np.argsort(_mean_distances(points_N_d[members]), kind="stable")
+        turn_N[members[order]] = np.arange(len(members))
+        first_N[members] = members[0]
+    sizes_N = sizes[clusters_N]
+    return Typical(np.lexsort((first_N, -sizes_N, turn_N)), sizes_N)
+
+
+def _clusters(points_N_d: FloatArray, n_clusters: int, seed: int) -> IntArray:
+    model = KMeans(n_clusters, n_init=1, max_iter=_ITERATIONS, random_state=seed)
+    with warnings.catch_warnings(), threadpool_limits(1):  # threads would add sums up in any order
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than clusters
+        return model.fit_predict(points_N_d).astype(np.int64)
+
+
+def _mean_distances(points_N_d: FloatArray) -> FloatArray:
+    """To the nearest neighbours, the inverse of a point's typicality, (N,)."""
+    neighbours = min(NEIGHBOURS, len(points_N_d) - 1)
+    if neighbours == 0:
+        return np.zeros(len(points_N_d))
+    distances_N_n, _ = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(points_N_d).kneighbors()
+    mean_N: FloatArray = distances_N_n.mean(axis=1)
+    return mean_N
