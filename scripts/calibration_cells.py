@@ -40,7 +40,8 @@ from star_al.config import (
 )
 from star_al.models.backbone import load_backbone
 from star_al.models.learner import LoraLearner
-from star_al.models.posterior import Method, Posterior, PostHoc, Training
+from star_al.models.posterior import Method, Posterior, Training
+from star_al.models.posterior.point import PostHoc
 from star_al.task import ClosedTask
 from star_al.types import FloatArray, JsonObject
 
@@ -225,7 +226,7 @@ class Refined:
 
 def is_post_hoc(method: Method) -> TypeGuard[PostHoc]:
     """Whether it starts from an ordinary adapter (``PostHoc``)."""
-    return hasattr(method, "refine")
+    return isinstance(method, PostHoc)
 
 
 def _fit(learner: LoraLearner, split: Split, cell: Cell, folder: Path) -> None:

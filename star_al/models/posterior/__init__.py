@@ -83,10 +83,3 @@ class Method(Protocol):
         Raises:
             ModelError: a file is missing or damaged, or a weight is not finite.
         """
-
-
-class PostHoc(Method, Protocol):
-    """A method that starts from an ordinary adapter."""
-
-    def refine(self, training: Training, folder: Path) -> JsonObject:
-        """The second half of ``fit``: ``folder`` holds an adapter that was trained on the same examples."""

@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from star_al.config import AdapterSpec, LaplaceSpec
+from star_al.config import LaplaceSpec
 from star_al.models.adapter_file import (
     LoraWeights,
     choice,
@@ -43,8 +43,8 @@ from star_al.models.posterior.curvature import Curvature, curvature
 from star_al.models.posterior.kfac import Block, Evidence
 from star_al.models.posterior.linearised import linearised
 from star_al.models.posterior.merging import merged
-from star_al.models.posterior.point import fit_point
-from star_al.models.train import reproducible, step_count
+from star_al.models.posterior.point import PostHoc
+from star_al.models.train import reproducible
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
@@ -52,20 +52,11 @@ FILE = "laplace.safetensors"
 """The curvature, beside the adapter: U, V and κ (see ``kfac.Block``) of Aᵀ and of B of each layer."""
 
 
-class Laplace:
-    """Implements ``PostHoc``: curvature and evidence are those of the training examples."""
+class Laplace(PostHoc):
+    """Curvature and evidence are those of the training examples."""
 
     def __init__(self, spec: LaplaceSpec) -> None:
         self._spec = spec
-
-    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
-        """See ``Method.steps``."""
-        return step_count(n_examples, adapter)
-
-    def fit(self, training: Training, folder: Path) -> JsonObject:
-        """See ``Method.fit``."""
-        fit_point(training, folder)
-        return self.refine(training, folder)
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""

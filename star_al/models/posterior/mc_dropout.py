@@ -15,31 +15,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from star_al.config import AdapterSpec, McDropoutSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter, number
 from star_al.models.backbone import Backbone
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
-from star_al.models.posterior.point import fit_point
-from star_al.models.train import step_count
+from star_al.models.posterior.point import PostHoc
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
 
-class McDropout:
-    """Implements ``PostHoc``: training is ordinary, with dropout; the record keeps its rate."""
-
-    def __init__(self, spec: McDropoutSpec) -> None:
-        self._spec = spec
-
-    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
-        """See ``Method.steps``."""
-        return step_count(n_examples, adapter)
-
-    def fit(self, training: Training, folder: Path) -> JsonObject:
-        """See ``Method.fit``."""
-        fit_point(training, folder)
-        return self.refine(training, folder)
+class McDropout(PostHoc):
+    """Training is ordinary, with dropout; the record keeps its rate."""
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""

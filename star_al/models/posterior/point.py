@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_al.config import AdapterSpec, MapSpec
+from star_al.config import AdapterSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter, save_adapter
 from star_al.models.backbone import Backbone, quiet
-from star_al.models.posterior import Score, Training
+from star_al.models.posterior import Posterior, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.train import Addition, step_count, train
 from star_al.types import JsonObject
@@ -36,11 +37,8 @@ def fit_point(training: Training, folder: Path, addition: Addition | None = None
     save_adapter(folder, tensors, config, base=training.base, dropout=training.adapter.dropout)
 
 
-class Map:
-    """Implements ``PostHoc``: nothing is refined."""
-
-    def __init__(self, spec: MapSpec) -> None:
-        self._spec = spec
+class PostHoc(ABC):
+    """A method that starts from an ordinary adapter (implements ``Method``)."""
 
     def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
         """See ``Method.steps``."""
@@ -50,6 +48,18 @@ class Map:
         """See ``Method.fit``."""
         fit_point(training, folder)
         return self.refine(training, folder)
+
+    @abstractmethod
+    def refine(self, training: Training, folder: Path) -> JsonObject:
+        """The second half of ``fit``: ``folder`` holds an adapter that was trained on the same examples."""
+
+    @abstractmethod
+    def load(self, folder: Path, record: JsonObject) -> Posterior:
+        """See ``Method.load``."""
+
+
+class Map(PostHoc):
+    """Nothing is refined."""
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""

@@ -17,15 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from star_al.config import AdapterSpec, TfbSpec
+from star_al.config import TfbSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter, number
 from star_al.models.backbone import Backbone
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
-from star_al.models.posterior.point import fit_point
+from star_al.models.posterior.point import PostHoc
 from star_al.models.posterior.predictive import predictive_loss
-from star_al.models.train import step_count
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
@@ -36,20 +35,11 @@ _HALVINGS = 7  # of the range of log σ_q: it is found to a factor of 1.08
 _SAMPLES = 4  # that the loss is measured with; the same noise at each σ_q
 
 
-class Tfb:
-    """Implements ``PostHoc``: the record keeps σ_q, and the training loss without noise and with it."""
+class Tfb(PostHoc):
+    """The record keeps σ_q, and the training loss without noise and with it."""
 
     def __init__(self, spec: TfbSpec) -> None:
         self._spec = spec
-
-    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
-        """See ``Method.steps``."""
-        return step_count(n_examples, adapter)
-
-    def fit(self, training: Training, folder: Path) -> JsonObject:
-        """See ``Method.fit``."""
-        fit_point(training, folder)
-        return self.refine(training, folder)
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
