@@ -155,7 +155,7 @@ def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str
             for path, training in (("stock peft, eval", False), ("stock peft, dropout", True)):
                 with _stock_from(backbone, adapter, training):
                     clock.run(path, partial(_score, backbone, items, prefix=False), times=k)
-            with _stock_from(whole, adapter, True) as model:
+            with _stock_from(whole, adapter, True, trainable=True) as model:
                 clock.run("the released STAR way", partial(star_way, model, items), times=k)
     seconds = clock.medians()
     return {
@@ -199,9 +199,11 @@ def _score(
 
 
 @contextmanager
-def _stock_from(backbone: Backbone, folder: Path, training: bool) -> Iterator[Any]:
+def _stock_from(
+    backbone: Backbone, folder: Path, training: bool, *, trainable: bool = False
+) -> Iterator[Any]:
     """The model with an adapter as peft loads it; ``training``: with its dropout on."""
-    model = peft.PeftModel.from_pretrained(backbone.model, str(folder))
+    model = peft.PeftModel.from_pretrained(backbone.model, str(folder), is_trainable=trainable)
     try:
         yield model.train(training)
     finally:
@@ -209,9 +211,11 @@ def _stock_from(backbone: Backbone, folder: Path, training: bool) -> Iterator[An
         backbone.model.requires_grad_(False).eval()
 
 
-@torch.no_grad()
 def star_way(model: Any, items: list[Prompt]) -> list[float]:
-    """As the release scores a pass: item by item, all logits, an entropy for each token in a loop."""
+    """As the release scores a pass: item by item, all logits, an entropy for each token in a loop.
+
+    Like there, nothing turns autograd off, and the adapter is the one that was just trained.
+    """
     scores = []
     for item in items:
         logits = model(torch.tensor([item.tokens], device=model.device)).logits[0]
