@@ -94,7 +94,7 @@ def training_labels(connection: Connection, campaign_id: int, round_index: int) 
 class Products:
     """What a step made beside the round's own values; empty means that it made none."""
 
-    adapter: Adapter | None
+    adapters: Sequence[Adapter]
     evaluations: Sequence[Evaluation]
     ranking: Sequence[ScoreRow]
     held_out: Sequence[HeldOutPrediction]
@@ -102,8 +102,8 @@ class Products:
 
 def save(connection: Connection, campaign_id: int, round_: Round, products: Products) -> None:
     """The round's new values; products take the place of what the round had of them."""
-    if products.adapter is not None:
-        _save_adapter(connection, products.adapter)
+    for made in products.adapters:
+        _save_adapter(connection, made)
     _update(connection, campaign_id, round_)
     if products.evaluations:
         _replace_evaluations(connection, campaign_id, round_.index, products.evaluations)

@@ -190,12 +190,13 @@ class SqlStore(Store):
         event: Event,
         *,
         adapter: Adapter | None = None,
+        shadow: Adapter | None = None,
         evaluations: Sequence[Evaluation] = (),
         ranking: Sequence[ScoreRow] = (),
         queries: Sequence[Query] = (),
         held_out: Sequence[HeldOutPrediction] = (),
     ) -> None:
-        products = rounds.Products(adapter, evaluations, ranking, held_out)
+        products = rounds.Products([one for one in (adapter, shadow) if one], evaluations, ranking, held_out)
 
         def commit(connection: Connection) -> None:
             rounds.save(connection, lease.campaign_id, round_, products)

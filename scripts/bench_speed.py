@@ -256,7 +256,7 @@ def _step(backbone: Backbone, path: str, targets: str, dropout: float) -> Iterat
     with kind(backbone.model, spec) as model:
         model.train()
         torch.manual_seed(0)
-        for layer in lora_layers(model):
+        for layer in lora_layers(model).values():
             torch.nn.init.normal_(layer.lora_A["default"].weight, std=0.02)
             torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.02)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

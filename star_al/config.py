@@ -525,6 +525,7 @@ class CampaignFile(BaseModel):
 
     path: Path
     spec: CampaignSpec
+    shared_trunk: Path | None = None  # of the runs of a study
 
     def resolve(self, name: str) -> Path:
         """``name`` as an absolute path, relative to the campaign file's folder."""
@@ -552,6 +553,11 @@ class CampaignFile(BaseModel):
     def artefact_folder(self) -> Path:
         """Where adapters and score files lie."""
         return self.resolve(self.spec.artefacts or f"{self.spec.name}-artefacts")
+
+    @property
+    def trunk_folder(self) -> Path:
+        """Where activations of frozen blocks are kept."""
+        return self.shared_trunk or self.artefact_folder / "trunk"
 
     def _environment(self, match: re.Match[str]) -> str:
         value = os.environ.get(match[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from star_al.config import CampaignSpec, LabelStudioSpec
 from star_al.types import JsonObject
 
@@ -33,11 +35,15 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
     of another kind, the kind alone is named.
     """
     free = FREE_TO_CHANGE if trained else FREE_TO_CHANGE | FREE_BEFORE_TRAINING
-    before = CampaignSpec.model_validate(stored)
-    flat_stored = _flatten(before.model_dump(mode="json"))
-    flat_current = _flatten(current.model_dump(mode="json"))
     if added_labels(stored, current):
         free |= {"task.labels"}
+    return differing_fields(stored, current, free)
+
+
+def differing_fields(stored: JsonObject, current: CampaignSpec, free: Collection[str]) -> list[str]:
+    """Dotted names of the fields that differ, but those that begin with one of ``free``; see ``changed_fields``."""
+    flat_stored = _flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
+    flat_current = _flatten(current.model_dump(mode="json"))
     names = sorted(flat_stored.keys() | flat_current.keys())
     missing = object()
     changed = [

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from star_al import metrics, rng
-from star_al.acquire.measures import predictive_mean_log
+from star_al.acquire.measures import MEASURES, predictive_mean_log
 from star_al.calibration import Temperature, apply_temperature, fit_temperature
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
 from star_al.scoring import SHARD_ITEMS, all_draws, base_log_probs, pad
-from star_al.types import Evaluation, FloatArray, IntArray, Item, Label, Role, Round
+from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, Item, Label, Role, Round
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the evaluate step found out; no evaluations without a held-out split."""
+    """What the evaluate step found out; no evaluations without a held-out split.
+
+    ``held_out`` are predictions of the audit and calibration items; a test file may be too large to keep them.
+    ``right``: how many of the ``n`` held-out items the adapted model predicts right.
+    """
 
     evaluations: tuple[Evaluation, ...]
     temperature: Temperature
     base_temperature: Temperature
     stop_set: dict[str, int]
+    held_out: tuple[HeldOutPrediction, ...]
+    right: int
+    n: int
 
 
 @dataclass(frozen=True)
@@ -40,59 +47,116 @@ class _Split:
         return [item.item_id for item in self.items]
 
 
+_EMPTY = _Split((), np.zeros(0, dtype=np.int64), ())
+
+
 def evaluate_round(parts: Parts, round_: Round, spec: CampaignSpec) -> Measured:
-    """Metrics of base and adapted model, raw and scaled, as ``spec.evaluation`` asks for.
+    """Metrics of base and adapted model, raw and scaled, as ``spec.evaluation`` asks for; of the shadow raw.
 
     Temperatures are fitted on the calibration items alone: they are random and never trained on.
     """
     calibration = _split(parts, Role.CALIBRATION)
-    held_out = _split(parts, Role(spec.evaluation.kind)) if spec.evaluation.kind != "none" else None
-    adapted = _Adapted(parts, round_, spec)
-    temperature = fit_temperature(adapted.log_probs(calibration.items), calibration.targets_N)
+    role = Role(spec.evaluation.kind) if spec.evaluation.kind != "none" else None
+    held_out = _split(parts, role) if role is not None else _EMPTY
+    adapted = _Model(parts, round_, spec, round_.adapter_sha256)
+    on_calibration, on_held_out = adapted.answers(calibration), adapted.answers(held_out)
+    temperature = fit_temperature(on_calibration.log_probs_N_C, calibration.targets_N)
     base_temperature = fit_temperature(_base(parts, calibration), calibration.targets_N)
-    evaluations: tuple[Evaluation, ...] = ()
-    if held_out is not None and held_out.items:
-        role = Role(spec.evaluation.kind)
-        evaluations = (
-            *_base_evaluations(parts, held_out, role, base_temperature),
-            *_scaled("adapted", adapted.log_probs(held_out.items), held_out, role, temperature),
-        )
-    return Measured(evaluations, temperature, base_temperature, _stop_set(parts, adapted, spec))
+    evaluations: list[Evaluation] = []
+    kept = _kept(parts, "adapted", calibration, on_calibration)
+    if role is not None and held_out.items:
+        evaluations += _base_evaluations(parts, held_out, role, base_temperature)
+        evaluations += _scaled("adapted", on_held_out.log_probs_N_C, held_out, role, temperature)
+        kept += _kept(parts, "adapted", held_out, on_held_out) if role is Role.AUDIT else []
+        if round_.shadow_sha256 is not None:
+            shadow = _shadow(parts, round_, spec, held_out, on_held_out)
+            evaluations.append(_evaluate("shadow", "raw", shadow.log_probs_N_C, held_out, role, 1.0))
+            kept += _kept(parts, "shadow", held_out, shadow) if role is Role.AUDIT else []
+    right_N = on_held_out.log_probs_N_C.argmax(axis=1) == held_out.targets_N
+    return Measured(
+        evaluations=tuple(evaluations),
+        temperature=temperature,
+        base_temperature=base_temperature,
+        stop_set=_stop_set(parts, adapted, spec),
+        held_out=tuple(kept),
+        right=int(right_N.sum()),
+        n=len(right_N),
+    )
 
 
-class _Adapted:
-    """The round's model; the base model in a round without adapter."""
+@dataclass(frozen=True)
+class _Answers:
+    """The predictive mean over all samples, −inf padded, and the campaign's measure where it has one of its own."""
 
-    def __init__(self, parts: Parts, round_: Round, spec: CampaignSpec) -> None:
+    log_probs_N_C: FloatArray
+    uncertainty_N: FloatArray | None
+
+
+class _Model:
+    """A model of the round by its adapter; the base model where that is null."""
+
+    def __init__(self, parts: Parts, round_: Round, spec: CampaignSpec, sha256: str | None) -> None:
         self._parts = parts
-        self._folder: Path | None = (
-            None if round_.adapter_sha256 is None else parts.artefacts.path_of(round_.adapter_sha256)
-        )
+        self._folder: Path | None = None if sha256 is None else parts.artefacts.path_of(sha256)
         self._draws = all_draws(spec)
+        self._measure = MEASURES.get(spec.acquisition.measure)
         self._seed = rng.derive_seed(parts.campaign.seed, round_.index, "evaluate")
 
-    def log_probs(self, items: Sequence[Item]) -> FloatArray:
-        """The predictive mean (N, C) over all samples, −inf padded."""
-        return self._predict(items, self._draws)
+    def answers(self, split: _Split) -> _Answers:
+        """To all items of a split."""
+        log_probs, uncertainty = self._predict(split.items, self._draws)
+        return _Answers(pad(log_probs), None if self._measure is None else np.array(uncertainty))
 
     def mean_log_probs(self, items: Sequence[Item]) -> FloatArray:
         """The prediction (N, C) of the posterior's mean or mode, −inf padded."""
-        return self._predict(items, None)
+        return pad(self._predict(items, None)[0])
 
-    def _predict(self, items: Sequence[Item], draws: range | None) -> FloatArray:
-        if not items:
-            return np.zeros((0, 1))
-        if self._folder is None:
-            return base_log_probs(self._parts, [item.item_id for item in items])
+    def _predict(self, items: Sequence[Item], draws: range | None) -> tuple[list[FloatArray], list[float]]:
+        """Rows of the predictive mean, and of the measure."""
         rows: list[FloatArray] = []
+        uncertainty: list[float] = []
+        for log_probs_N_K_C in self._pages(items, draws):
+            rows.extend(predictive_mean_log(log_probs_N_K_C))
+            if self._measure is not None:
+                per_option = self._parts.task.is_multiple_choice
+                uncertainty.extend(self._measure(log_probs_N_K_C, per_option=per_option))
+        return rows, uncertainty
+
+    def _pages(self, items: Sequence[Item], draws: range | None) -> Iterator[FloatArray]:
+        """Log-probabilities (N, K, C) of some items after the other."""
+        if self._folder is None:
+            if items:
+                yield base_log_probs(self._parts, [item.item_id for item in items])[:, None, :]
+            return
         with self._parts.progress.task("Evaluating", len(items)) as advance:
             for start in range(0, len(items), SHARD_ITEMS):
                 page = items[start : start + SHARD_ITEMS]
-                predictions = self._parts.learner.predict(
+                yield self._parts.learner.predict(
                     self._folder, page, draws=draws, seed=self._seed, advance=advance
-                )
-                rows.extend(predictive_mean_log(predictions.log_probs_N_K_C))
-        return pad(rows)
+                ).log_probs_N_K_C
+
+
+def _shadow(
+    parts: Parts, round_: Round, spec: CampaignSpec, held_out: _Split, of_adapted: _Answers
+) -> _Answers:
+    """The shadow's answers; those of the adapted model as long as the two are one."""
+    if round_.shadow_sha256 == round_.adapter_sha256:
+        return of_adapted
+    return _Model(parts, round_, spec, round_.shadow_sha256).answers(held_out)
+
+
+def _kept(parts: Parts, model: str, split: _Split, answers: _Answers) -> list[HeldOutPrediction]:
+    """What the store keeps of the answers; without columns of options that an item does not have."""
+    keeps = model == "adapted" and answers.uncertainty_N is not None
+    return [
+        HeldOutPrediction(
+            item.item_id,
+            model,
+            answers.log_probs_N_C[row, : len(parts.task.label_names(item))].copy(),
+            float(answers.uncertainty_N[row]) if keeps and answers.uncertainty_N is not None else None,
+        )
+        for row, item in enumerate(split.items)
+    ]
 
 
 def _split(parts: Parts, role: Role) -> _Split:
@@ -145,7 +209,7 @@ def _evaluate(
     )
 
 
-def _stop_set(parts: Parts, adapted: _Adapted, spec: CampaignSpec) -> dict[str, int]:
+def _stop_set(parts: Parts, adapted: _Model, spec: CampaignSpec) -> dict[str, int]:
     """Predicted columns on a fixed random part of the first pool, by the posterior mean."""
     size = spec.evaluation.stop_set
     if size == 0:

@@ -20,16 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from star_al import rng, scorefile
+from star_al.confidence import confidence_sequence
+from star_al.control import control_labels
 from star_al.errors import ModelError, StoreError
 from star_al.evaluation import evaluate_round
 from star_al.exchange import StillOpenError, push_open, take_in_late, wait_for_answers, withdraw_buffer
 from star_al.fitting import fit_adapter, round_spec
+from star_al.held_out import growing_audit, held_out_queries
 from star_al.parts import Parts
 from star_al.scoring import batch_sizes, score_plan, score_pool
-from star_al.selection import held_out_queries, select_batch
+from star_al.selection import select_batch
 from star_al.stopping import StopRules, StopView, agreement, decide
 from star_al.tally import tally_round
 from star_al.types import (
+    Adapter,
     Evaluation,
     Event,
     JsonObject,
@@ -116,12 +120,9 @@ class Loop:
         watch = _Watch()
         training = self.store.training_labels(self.campaign_id, round_.index)
         round_ = replace(round_, config=self._config(), input_hash=self._input_hash(round_, training))
-        adapter = None
-        if training:
-            with self.parts.artefacts.stage() as folder:
-                kind = fit_adapter(self.parts, round_, training, folder)
-                adapter = self.parts.artefacts.adopt(folder, kind)
         spec = round_spec(round_)
+        adapter = self._train(round_, training) if training else None
+        round_, shadow = self._fit_shadow(round_, training, adapter)
         round_ = replace(
             round_,
             state=RoundState.FITTED,
@@ -130,12 +131,18 @@ class Loop:
             versions={**self.parts.learner.versions(), "base_key": self.parts.learner.base_key},
         )
         what = f"trained on {len(training)} labels" if training else "no labels yet: the base model stands in"
-        return self._commit(round_, "fit", what, watch, adapter=adapter)
+        if round_.shadow_labels:
+            what += f", the shadow on {round_.shadow_labels} random ones"
+        return self._commit(round_, "fit", what, watch, adapter=adapter, shadow=shadow)
 
     def evaluate(self, round_: Round) -> Round:
         """Measure base and adapted model on the held-out split; fit temperatures; predict the stop set."""
         watch = _Watch()
-        measured = evaluate_round(self.parts, round_, round_spec(round_))
+        spec = round_spec(round_)
+        measured = evaluate_round(self.parts, round_, spec)
+        low, high = confidence_sequence(
+            measured.right, measured.n, round_.index + 1, spec.stopping.confidence
+        )
         round_ = replace(
             round_,
             state=RoundState.EVALUATED,
@@ -144,20 +151,25 @@ class Loop:
             temperature_note=measured.temperature.note,
             stop_set=measured.stop_set,
             stop_agreement=self._stop_agreement(round_, measured.stop_set),
+            sequence_low=low if measured.n else None,
+            sequence_high=high if measured.n else None,
         )
         message = _describe(measured.evaluations)
-        return self._commit(round_, "evaluate", message, watch, evaluations=measured.evaluations)
+        return self._commit(
+            round_, "evaluate", message, watch, evaluations=measured.evaluations, held_out=measured.held_out
+        )
 
     def decide(self, round_: Round) -> Round:
         """Stop, with the reason in words, or go on; under the stopping rules as they are configured now."""
         watch = _Watch()
         round_ = self._as_of_now(round_)
-        reason = decide(self._stop_view(round_))
-        if reason:
+        decision = decide(self._stop_view(round_))
+        if decision.reason:
             withdraw_buffer(self.parts, self.lease, None)
-        state = RoundState.STOPPED if reason else RoundState.DECIDED
-        round_ = replace(round_, state=state, stop_reason=reason)
-        return self._commit(round_, "decide", reason or "go on", watch)
+        state = RoundState.STOPPED if decision.reason else RoundState.DECIDED
+        round_ = replace(round_, state=state, stop_reason=decision.reason, stop_advice=decision.advice)
+        advice = f"; advice: stop, {decision.advice}" if decision.advice else ""
+        return self._commit(round_, "decide", (decision.reason or "go on") + advice, watch)
 
     def score(self, round_: Round) -> Round:
         """Base and adapted uncertainty of every candidate in the pool."""
@@ -176,20 +188,25 @@ class Loop:
         watch = _Watch()
         spec = round_spec(round_)
         size, buffer = batch_sizes(round_, spec)
-        selection = select_batch(self.parts, round_, spec, self._score_file(round_), size, buffer)
+        files = self._score_file(round_), self._adapter_folder(round_)
+        selection = select_batch(self.parts, round_, spec, *files, size, buffer)
         asked = sum(not query.buffer for query in selection.queries)
         round_ = replace(
             round_,
             state=RoundState.SELECTED,
             asked=asked,
-            blend_weight=selection.blend_weight,
+            blend_weight=selection.weight.value if selection.weight else None,
+            blend_note=selection.weight.note if selection.weight else None,
+            blend_curve=selection.weight.curve if selection.weight else (),
             histograms=selection.histograms or {},
         )
         more = len(selection.queries) - asked
         message = f"asking {asked} items" + (f" and {more} in the buffer" if more else "")
-        return self._commit(
-            round_, "select", message, watch, queries=selection.queries, ranking=selection.ranking
-        )
+        audit = growing_audit(self.parts, round_, spec)
+        if audit:
+            message += f", and {len(audit)} more audit items"
+        queries = (*selection.queries, *audit)
+        return self._commit(round_, "select", message, watch, queries=queries, ranking=selection.ranking)
 
     def push(self, round_: Round) -> Round:
         """Make the round's queries exist in the annotation tool, each exactly once."""
@@ -203,7 +220,8 @@ class Loop:
         watch = _Watch()
         push_open(self.parts, self.lease)
         asked_at = self._asked_at("push", round_.index)
-        wait_for_answers(self.parts, self.lease, round_.index, (Role.POOL,), asked_at)
+        for purpose in (Role.POOL, Role.AUDIT):
+            wait_for_answers(self.parts, self.lease, round_.index, (purpose,), asked_at)
         tally = tally_round(self.parts, round_.index)
         round_ = replace(
             round_,
@@ -213,6 +231,24 @@ class Loop:
             agreement=tally.agreement,
         )
         return self._commit(round_, "collect", tally.in_words(), watch)
+
+    def _train(self, round_: Round, training: Sequence[Label], *, shadow: bool = False) -> Adapter:
+        with self.parts.artefacts.stage() as folder:
+            kind = fit_adapter(self.parts, round_, training, folder, shadow=shadow)
+            return self.parts.artefacts.adopt(folder, kind)
+
+    def _fit_shadow(
+        self, round_: Round, training: Sequence[Label], adapter: Adapter | None
+    ) -> tuple[Round, Adapter | None]:
+        """The control arm's adapter, on its random labels alone; the round's own while those are all labels."""
+        if not round_spec(round_).acquisition.control_share or adapter is None:
+            return replace(round_, shadow_labels=None, shadow_sha256=None), None
+        control = control_labels(self.parts, training)
+        if not control:
+            return replace(round_, shadow_labels=0, shadow_sha256=None), None
+        same = len(control) == len(training)
+        shadow = adapter if same else self._train(round_, control, shadow=True)
+        return replace(round_, shadow_labels=len(control), shadow_sha256=shadow.sha256), shadow
 
     # -- what the steps share --------------------------------------------------------------------------
 
@@ -236,11 +272,12 @@ class Loop:
             return round_
         artefacts = self.parts.artefacts
         try:
-            if round_.adapter_sha256:
-                artefacts.path_of(round_.adapter_sha256)
+            for sha256 in (round_.adapter_sha256, round_.shadow_sha256):
+                if sha256:
+                    artefacts.path_of(sha256)
         except StoreError as exc:
             self.parts.progress.say(f"Training round {round_.index} again: {exc}")
-            return replace(round_, state=RoundState.STARTED, adapter_sha256=None)
+            return replace(round_, state=RoundState.STARTED, adapter_sha256=None, shadow_sha256=None)
         try:
             if round_.scores_sha256:
                 artefacts.score_file(round_.scores_sha256)
@@ -293,7 +330,7 @@ class Loop:
 
     def _stops_still(self, round_: Round) -> bool:
         """Whether the rules of today would stop a stopped round with the same words."""
-        return decide(self._stop_view(self._as_of_now(round_))) == round_.stop_reason
+        return decide(self._stop_view(self._as_of_now(round_))).reason == round_.stop_reason
 
     def _as_of_now(self, round_: Round) -> Round:
         """The round with the config, the labels and the pool that its decision looks at."""
@@ -369,10 +406,20 @@ class Loop:
             labels_bought=round_.labels_bought,
             pool_size=round_.pool_size or 0,
             accuracy=adapted.accuracy if adapted else None,
-            accuracy_low=adapted.accuracy_low if adapted else None,
+            sequence_low=round_.sequence_low,
             agreements=tuple(each for each in agreements if each is not None),
             rules=StopRules(**rules.model_dump()),
+            curve=self._learning_curve((*earlier, round_)) if rules.min_gain is not None else (),
         )
+
+    def _learning_curve(self, rounds: Sequence[Round]) -> tuple[tuple[int, float], ...]:
+        """Labels trained on and raw accuracy of each round that was measured."""
+        points = []
+        for round_ in rounds:
+            for evaluation in self.store.evaluations(self.campaign_id, round_.index):
+                if (evaluation.model, evaluation.scaling) == ("adapted", "raw"):
+                    points.append((round_.labels, evaluation.accuracy))
+        return tuple(points)
 
     def _stop_agreement(self, round_: Round, stop_set: dict[str, int]) -> float | None:
         """Agreement with the round before; null for the first trained round, which has nothing to compare."""

@@ -21,6 +21,7 @@ from star_al.types import (
     Evaluation,
     Event,
     ExternalTask,
+    Float32Array,
     HeldOutPrediction,
     Item,
     JsonObject,
@@ -117,6 +118,16 @@ class Learner(Protocol):
 
         Raises:
             ModelError: the adapter is damaged or the predictions are not finite.
+        """
+
+    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
+        """The model's own embeddings, (N, d), in the order of ``items``.
+
+        Its last hidden state at the prompt's end, from which it answers; by the mean or mode of the posterior
+        in ``folder``, null: by the base model. Finite. ``advance`` counts items.
+
+        Raises:
+            ModelError: the adapter is damaged or the embeddings are not finite.
         """
 
 
@@ -318,6 +329,7 @@ class Store(Protocol):
         event: Event,
         *,
         adapter: Adapter | None = None,
+        shadow: Adapter | None = None,
         evaluations: Sequence[Evaluation] = (),
         ranking: Sequence[ScoreRow] = (),
         queries: Sequence[Query] = (),

@@ -51,7 +51,7 @@ def replay_round(parts: Parts, round_: Round) -> Replay:
     with parts.artefacts.stage() as scratch:
         adapter_folder = _fit(parts, round_, scratch)
         score_file = _score(parts, round_, adapter_folder, scratch)
-        selection = select_batch(parts, round_, round_spec(round_), score_file, len(stored))
+        selection = select_batch(parts, round_, round_spec(round_), score_file, adapter_folder, len(stored))
         same_adapter = (
             None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
         )

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ import numpy as np
 from star_al import rng, scorefile
 from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages, undecided
 from star_al.acquire.blend import blend_weight
+from star_al.acquire.epig import epig
 from star_al.acquire.measures import MEASURES, Measure, entropy_split, predictive_entropy
 from star_al.acquire.select import power_noise
 from star_al.calibration import contextual_calibration
@@ -47,6 +49,7 @@ class ScorePlan:
 
     ``adapter`` null: the base model ranks alone (cold start by base uncertainty). ``draws`` null: by the
     posterior's mean alone. ``with_base`` false: the blend is off and base uncertainties are not needed.
+    ``targets`` are the sorted ids of the items whose answers EPIG is about; empty for other measures.
     """
 
     item_ids: tuple[str, ...]
@@ -56,6 +59,7 @@ class ScorePlan:
     measure: str
     with_base: bool
     adaptive: Adaptive | None = None
+    targets: tuple[str, ...] = ()
 
     def stages(self) -> list[range | None]:
         """The samples to draw, stage by stage."""
@@ -67,6 +71,7 @@ class ScorePlan:
         """A hash that names a shard's file."""
         samples = None if draws is None else [draws.start, draws.stop]
         inputs = [base_key, self.adapter, self.seed, samples, self.measure, self.with_base, list(shard)]
+        inputs += [list(self.targets)] if self.targets else []
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
@@ -93,8 +98,9 @@ class ScoredPool:
 
 
 def score_plan(parts: Parts, round_: Round, spec: CampaignSpec) -> ScorePlan | None:
-    """What to score in a round; null when the cold start draws at random and nothing needs a score."""
-    if round_.adapter_sha256 is None and spec.acquisition.cold_start == "random":
+    """What to score in a round; null where the batch is drawn at random, or typical texts start a campaign."""
+    is_cold = round_.adapter_sha256 is None and spec.acquisition.cold_start != "base_uncertainty"
+    if is_cold or spec.acquisition.batch.kind == "random":
         return None
     item_ids = candidates(parts, round_.index, spec)
     return ScorePlan(
@@ -105,7 +111,17 @@ def score_plan(parts: Parts, round_: Round, spec: CampaignSpec) -> ScorePlan | N
         measure=spec.acquisition.measure,
         with_base=round_.adapter_sha256 is None or spec.acquisition.blend.kind != "off",
         adaptive=_adaptive(parts, round_, spec, len(item_ids)) if round_.adapter_sha256 else None,
+        targets=_epig_targets(parts, spec, item_ids) if round_.adapter_sha256 else (),
     )
+
+
+def _epig_targets(parts: Parts, spec: CampaignSpec, item_ids: Sequence[str]) -> tuple[str, ...]:
+    """The same random items of the first pool in every round, sorted; of ``item_ids`` where it was empty."""
+    if spec.acquisition.measure != "epig":
+        return ()
+    first_pool = parts.store.pool_ids(parts.campaign.campaign_id, 0)
+    seed = rng.derive_seed(parts.campaign.seed, 0, "epig targets")
+    return tuple(sorted(rng.draw(first_pool or item_ids, spec.acquisition.epig_targets, seed)))
 
 
 def _adaptive(parts: Parts, round_: Round, spec: CampaignSpec, n: int) -> Adaptive | None:
@@ -123,10 +139,14 @@ def _adaptive(parts: Parts, round_: Round, spec: CampaignSpec, n: int) -> Adapti
 def batch_sizes(round_: Round, spec: CampaignSpec) -> tuple[int, int]:
     """Batch and buffer as configured, cut to what the label budget leaves."""
     size, buffer = spec.acquisition.batch_size, spec.labelling.buffer
-    if spec.stopping.max_labels is None:
-        return size, buffer
-    left = spec.stopping.max_labels - round_.labels_bought
-    return min(size, left), min(buffer, max(left - size, 0))
+    left = labels_left(round_, spec)
+    return (size, buffer) if left is None else (min(size, left), min(buffer, max(left - size, 0)))
+
+
+def labels_left(round_: Round, spec: CampaignSpec) -> int | None:
+    """How many labels the budget leaves; null without one."""
+    limit = spec.stopping.max_labels
+    return None if limit is None else limit - round_.labels_bought
 
 
 def adapted_weight(parts: Parts, round_: Round, spec: CampaignSpec) -> float | None:
@@ -210,26 +230,43 @@ class _Scorer:
             advance(len(shard.item_ids))
             scorefile.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
             return
-        items = self.parts.store.items(self.parts.campaign.campaign_id, shard.item_ids)
-        predictions = self.parts.learner.predict(
-            self.adapter_folder, items, draws=draws, seed=self.plan.seed, advance=advance
-        )
-        log_probs_N_K_C = _after(earlier, shard.item_ids, predictions.log_probs_N_K_C)
+        log_probs_N_K_C = _after(earlier, shard.item_ids, self._predict(shard.item_ids, draws, advance))
         scorefile.write_shard(
             shard.path, shard.item_ids, log_probs_N_K_C, self._scores(base_N, log_probs_N_K_C)
         )
+
+    def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> FloatArray:
+        items = self.parts.store.items(self.parts.campaign.campaign_id, item_ids)
+        predictions = self.parts.learner.predict(
+            self.adapter_folder, items, draws=draws, seed=self.plan.seed, advance=advance
+        )
+        return predictions.log_probs_N_K_C
 
     def _scores(self, base_N: FloatArray | None, log_probs_N_K_C: FloatArray) -> Scores:
         n, samples, _ = log_probs_N_K_C.shape
         per_option = self.parts.task.is_multiple_choice
         aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C) if samples > 1 else (None, None)
+        if self.plan.targets:
+            adapted_N = epig(log_probs_N_K_C, self._targets_T_K_C, per_option=per_option)
+        else:
+            adapted_N = MEASURES[self.plan.measure](log_probs_N_K_C, per_option=per_option)
         return Scores(
             base_uncertainty=base_N,
-            adapted_uncertainty=MEASURES[self.plan.measure](log_probs_N_K_C, per_option=per_option),
+            adapted_uncertainty=adapted_N,
             aleatoric=aleatoric_N,
             epistemic=epistemic_N,
             samples=np.full(n, samples),
         )
+
+    @cached_property
+    def _targets_T_K_C(self) -> FloatArray:
+        """EPIG's targets by the samples of the pool, with the precision of a score file, where they are kept."""
+        ids, draws = self.plan.targets, self.plan.draws
+        path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.learner.base_key)}.parquet"
+        if not scorefile.is_whole(path, ids):
+            with self.parts.progress.task("EPIG's targets", len(ids)) as advance:
+                scorefile.write_shard(path, ids, self._predict(ids, draws, advance))
+        return scorefile.read_predictions([path], ids)
 
 
 def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: FloatArray) -> FloatArray:

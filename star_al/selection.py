@@ -12,12 +12,15 @@ import numpy as np
 from star_al import rng, scorefile
 from star_al.acquire.blend import blend
 from star_al.acquire.measures import own_mean_log
-from star_al.acquire.select import power_sample, random_order, rank_order, top_k
+from star_al.acquire.select import random_order, rank_order
+from star_al.acquire.weight import Weight
+from star_al.batch import Ranking, choose_batch, choose_typical
 from star_al.config import CampaignSpec
+from star_al.control import control_size, next_control_items
 from star_al.parts import Parts
 from star_al.queries import query_id
 from star_al.scorefile import Scores
-from star_al.scoring import adapted_weight, candidates
+from star_al.scoring import candidates
 from star_al.types import (
     FloatArray,
     Histogram,
@@ -30,6 +33,7 @@ from star_al.types import (
     Round,
     ScoreRow,
 )
+from star_al.weighing import round_weight
 
 RANKING_ROWS = 200
 """How much of the ranking the database keeps, beside what was asked; the rest is in the score file."""
@@ -44,7 +48,7 @@ class Selection:
     queries: tuple[Query, ...]
     ranking: tuple[ScoreRow, ...] = ()
     histograms: dict[str, Histogram] | None = None
-    blend_weight: float | None = None
+    weight: Weight | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class _Scores:
     item_ids: tuple[str, ...]
     columns: Scores
     blended_N: FloatArray
-    weight: float | None
+    weight: Weight | None
 
     def of(self, position: int) -> dict[str, Any]:
         """One item's scores by name, null where they were not computed."""
@@ -61,74 +65,92 @@ class _Scores:
 
 
 def select_batch(
-    parts: Parts, round_: Round, spec: CampaignSpec, score_file: Path | None, size: int, buffer: int = 0
+    parts: Parts,
+    round_: Round,
+    spec: CampaignSpec,
+    score_file: Path | None,
+    adapter_folder: Path | None,
+    size: int,
+    buffer: int = 0,
 ) -> Selection:
-    """The ``size`` items to ask in a round, and ``buffer`` more; without ``score_file`` at random (cold start).
+    """The ``size`` items to ask in a round, and ``buffer`` more; without ``score_file`` typical or random ones.
 
-    The buffer comes after the batch and does not change it.
+    ``adapter_folder`` holds the round's adapter, null: it has none. The buffer comes after the batch and does
+    not change it. Of the batch, the control arm's share comes first (``star_al.control``).
     """
-    if score_file is None:
+    if _is_random(round_, spec):
         return _random_batch(parts, round_, spec, size, buffer)
+    control = _control_queries(parts, round_, spec, size)
+    without = [query.item.item_id for query in control]
+    if score_file is None:
+        return _typical_batch(parts, round_, spec, control, size, buffer)
     scores = _read_scores(parts, score_file, round_, spec)
     order = rank_order(scores.blended_N, scores.item_ids)
-    chosen = _choose(parts, round_, spec, scores, size)
-    if buffer:
-        in_batch = frozenset(chosen)
-        more = _choose(parts, round_, spec, scores, size + buffer)
-        chosen += tuple(item_id for item_id in more if item_id not in in_batch)
-    place_of = _places(scores.item_ids, order, frozenset(chosen))
-    items = parts.store.items(parts.campaign.campaign_id, chosen)
+    ranking = Ranking(scores.item_ids, scores.blended_N, score_file, adapter_folder)
+    chosen = choose_batch(parts, round_, spec, ranking, size - len(control), buffer, without=without)
+    item_ids = [each.item_id for each in chosen]
+    place_of = _places(scores.item_ids, order, frozenset(item_ids))
+    items = parts.store.items(parts.campaign.campaign_id, item_ids)
     guesses = _guesses(parts, score_file, items)
     reasons = [
-        _reason(scores, *place_of[item.item_id], spec, guess)
-        for item, guess in zip(items, guesses, strict=True)
+        _reason(scores, *place_of[each.item_id], spec, guess, each.how)
+        for each, guess in zip(chosen, guesses, strict=True)
     ]
     return Selection(
-        queries=_queries(parts, round_, items, reasons, size),
+        queries=control + _queries(parts, round_, items, reasons, size, len(control)),
         ranking=_ranking(scores, order[: max(RANKING_ROWS, size)]),
         histograms=_histograms(scores),
-        blend_weight=scores.weight,
+        weight=scores.weight,
     )
 
 
-def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
-    """Queries for the audit or calibration items that have no label yet, in a random order."""
-    campaign = parts.campaign
-    labelled = parts.store.labels(campaign.campaign_id, role)
-    item_ids = [item for item in parts.store.item_ids(campaign.campaign_id, role) if item not in labelled]
-    order = random_order(item_ids, rng.generator(campaign.seed, 0, role.value))
-    reason = Reason(f"{role.value} set: drawn at random at import, never trained on")
-    items = parts.store.items(campaign.campaign_id, order)
-    wanted = parts.spec.labelling.overlap
-    return tuple(
-        Query(query_id(campaign.name, item.item_id, 1), item, 0, role, rank, reason, wanted=wanted)
-        for rank, item in enumerate(items, 1)
-    )
+def _is_random(round_: Round, spec: CampaignSpec) -> bool:
+    """Whether no score and no text decides what a round asks."""
+    cold = round_.adapter_sha256 is None and spec.acquisition.cold_start == "random"
+    return cold or spec.acquisition.batch.kind == "random"
 
 
 def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int, buffer: int) -> Selection:
-    pool = candidates(parts, round_.index, spec)
-    chosen = random_order(pool, rng.generator(parts.campaign.seed, round_.index, "select"))[: size + buffer]
-    reason = Reason("cold start: drawn at random, there was no label to train on")
-    items = parts.store.items(parts.campaign.campaign_id, chosen)
-    return Selection(queries=_queries(parts, round_, items, [reason] * len(items), size))
+    """At random; in the order of the control arm where there is one, which all of these items then belong to."""
+    control = spec.acquisition.control_share > 0.0
+    if control:
+        free = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
+        order = next_control_items(parts, free, size + buffer)
+    else:
+        pool = candidates(parts, round_.index, spec)
+        order = random_order(pool, rng.generator(parts.campaign.seed, round_.index, "select"))
+    start = "" if round_.adapter_sha256 else "cold start, there was no label to train on: "
+    items = parts.store.items(parts.campaign.campaign_id, order[: size + buffer])
+    reasons = [Reason(f"{start}drawn at random")] * len(items)
+    return Selection(queries=_queries(parts, round_, items, reasons, size, control=control))
+
+
+def _control_queries(parts: Parts, round_: Round, spec: CampaignSpec, size: int) -> tuple[Query, ...]:
+    """The control arm's share of a batch."""
+    n = control_size(size, spec.acquisition.control_share)
+    free = parts.store.pool_ids(parts.campaign.campaign_id, round_.index) if n else ()
+    items = parts.store.items(parts.campaign.campaign_id, next_control_items(parts, free, n))
+    reasons = [Reason("control arm: drawn at random, whatever the model says")] * len(items)
+    return _queries(parts, round_, items, reasons, size, control=True)
+
+
+def _typical_batch(
+    parts: Parts, round_: Round, spec: CampaignSpec, control: tuple[Query, ...], size: int, buffer: int
+) -> Selection:
+    """Typical texts after those of the control arm; a cold start."""
+    without = [query.item.item_id for query in control]
+    chosen = choose_typical(parts, round_, spec, size - len(control) + buffer, without=without)
+    items = parts.store.items(parts.campaign.campaign_id, [each.item_id for each in chosen])
+    reasons = [Reason(f"cold start, there was no label to train on: {each.how}") for each in chosen]
+    return Selection(queries=control + _queries(parts, round_, items, reasons, size, len(control)))
 
 
 def _read_scores(parts: Parts, score_file: Path, round_: Round, spec: CampaignSpec) -> _Scores:
     item_ids, columns = scorefile.read_scores(score_file)
-    weight = adapted_weight(parts, round_, spec)
-    method = spec.acquisition.blend.normalise
-    blended_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, weight, method)
+    weight = round_weight(parts, round_, spec, columns)
+    value, method = weight.value if weight else None, spec.acquisition.blend.normalise
+    blended_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, value, method)
     return _Scores(item_ids, columns, blended_N, weight)
-
-
-def _choose(parts: Parts, round_: Round, spec: CampaignSpec, scores: _Scores, size: int) -> tuple[str, ...]:
-    """A batch of ``size``; a larger one contains every smaller one."""
-    batch = spec.acquisition.batch
-    if batch.kind == "power":
-        random = rng.generator(parts.campaign.seed, round_.index, "select")
-        return power_sample(scores.blended_N, scores.item_ids, size, batch.beta, random)
-    return top_k(scores.blended_N, scores.item_ids, size)
 
 
 def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) -> dict[str, tuple[int, int]]:
@@ -151,15 +173,19 @@ def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tupl
 
 
 def _reason(
-    scores: _Scores, position: int, rank: int, spec: CampaignSpec, guess: tuple[JsonValue, float]
+    scores: _Scores,
+    position: int,
+    rank: int,
+    spec: CampaignSpec,
+    guess: tuple[JsonValue, float],
+    how: str,
 ) -> Reason:
     known = scores.of(position)
     adapted, base = known["adapted_uncertainty"], known["base_uncertainty"]
     blended = float(scores.blended_N[position])
     terms = [] if adapted is None else [f"adapted {spec.acquisition.measure} {adapted:.3f}"]
     terms += [] if base is None else [f"base entropy {base:.3f}"]
-    weight = "" if scores.weight is None else f", weight of the adapted model {scores.weight:.2f}"
-    how = "drawn by power sampling, " if spec.acquisition.batch.kind == "power" else ""
+    weight = "" if scores.weight is None else f", weight of the adapted model {scores.weight.value:.2f}"
     terms_in_words = " and ".join(terms)
     text = f"{how}rank {rank} of {len(scores.item_ids)}: blended {blended:.3f} from {terms_in_words}{weight}"
     text += _split_in_words(known["aleatoric"], known["epistemic"], known["samples"])
@@ -168,7 +194,7 @@ def _reason(
         text,
         measure=spec.acquisition.measure,
         blended=blended,
-        blend_weight=scores.weight,
+        blend_weight=scores.weight.value if scores.weight else None,
         predicted=predicted,
         confidence=confidence,
         **known,
@@ -183,9 +209,16 @@ def _split_in_words(aleatoric: float | None, epistemic: float | None, samples: i
 
 
 def _queries(
-    parts: Parts, round_: Round, items: Sequence[Item], reasons: Sequence[Reason], batch_size: int
+    parts: Parts,
+    round_: Round,
+    items: Sequence[Item],
+    reasons: Sequence[Reason],
+    batch_size: int,
+    before: int = 0,
+    *,
+    control: bool = False,
 ) -> tuple[Query, ...]:
-    """Queries in order of rank; those beyond the batch are the buffer."""
+    """Queries in order of rank, after those ``before``; what is beyond the batch is the buffer."""
     return tuple(
         Query(
             query_id(parts.campaign.name, item.item_id, 1),
@@ -196,8 +229,9 @@ def _queries(
             reason,
             wanted=parts.spec.labelling.overlap,
             buffer=rank > batch_size,
+            control=control,
         )
-        for rank, (item, reason) in enumerate(zip(items, reasons, strict=True), 1)
+        for rank, (item, reason) in enumerate(zip(items, reasons, strict=True), before + 1)
     )
 
 

@@ -1,23 +1,36 @@
-"""When a campaign ends: a decision from the numbers of its rounds, with the reason in words."""
+"""When a campaign ends: a decision from the numbers of its rounds, with the reason in words.
+
+Limits (budget, rounds, an empty pool) always end it. Goals (the target, stable predictions, little left to gain)
+are advice, and end it where the rules are automatic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from star_al.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class StopRules:
     """The rules; one that is None is off.
 
-    ``max_rounds`` counts trained rounds after round 0; ``max_labels`` every label bought.
+    ``max_rounds`` counts trained rounds after round 0; ``max_labels`` every label bought; ``min_gain`` is
+    accuracy a hundred labels. ``confidence`` is the level of the sequence that the target is held against.
     """
+
+    automatic: bool = False
 
     max_rounds: int | None = None
     max_labels: int | None = None
     target_accuracy: float | None = None
+    confidence: float = 0.95
     stable_agreement: float | None = None
     stable_rounds: int = 3
+    min_gain: float | None = None
 
     def __post_init__(self) -> None:
         if self.stable_rounds < 1:
@@ -26,23 +39,63 @@ class StopRules:
 
 @dataclass(frozen=True, slots=True)
 class StopView:
-    """What the rules look at. ``accuracy`` and its lower limit are None without held-out labels.
+    """What the rules look at. ``accuracy`` and ``sequence_low`` are None without held-out labels.
 
-    ``agreements`` are those of the stop set between a round and the one before, newest last.
+    ``sequence_low`` is the lower end of the confidence sequence of the accuracy. ``agreements`` are those of the
+    stop set between a round and the one before, newest last; ``curve`` is (labels trained on, accuracy) of
+    each round that was measured, this one last.
     """
 
     round_index: int
     labels_bought: int
     pool_size: int
     accuracy: float | None
-    accuracy_low: float | None
+    sequence_low: float | None
     agreements: tuple[float, ...]
     rules: StopRules
+    curve: tuple[tuple[int, float], ...] = ()
 
 
-def decide(view: StopView) -> str | None:
-    """Why to stop now, or None to go on. Of several reasons a goal that is met goes before a limit."""
-    return _target(view) or _stable(view) or _limit(view)
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why to stop now, or None to go on; and why it might be time to, where that is advice."""
+
+    reason: str | None
+    advice: str | None = None
+
+
+def decide(view: StopView) -> Decision:
+    """Stop for a limit, or for a goal where the rules are automatic; the first goal that is met is told."""
+    goal = _target(view) or _stable(view) or _gain(view)
+    if view.rules.automatic and goal:
+        return Decision(goal)
+    return Decision(_limit(view), goal)
+
+
+def expected_gain(curve: Sequence[tuple[int, float]]) -> float | None:
+    """Accuracy that the next hundred labels are expected to bring, by a power law through the learning curve.
+
+    Least squares of accuracy ≈ a − b·n^−c over the rounds with labels, b ≥ 0, 0.05 ≤ c ≤ 2 (the form of
+    Cortes et al. 1993); its rise from the last n to n + 100. None with fewer than 4 different n, where three
+    parameters would fit anything.
+    """
+    labels_R = np.array([n for n, _ in curve if n > 0], dtype=np.float64)
+    accuracy_R = np.array([accuracy for n, accuracy in curve if n > 0])
+    if len(np.unique(labels_R)) < 4:
+        return None
+    fits = [_power_law(labels_R, accuracy_R, c) for c in np.linspace(0.05, 2.0, 40)]
+    _, scale, power = min(fits)
+    last = labels_R[-1]
+    return float(scale * (last**-power - (last + 100.0) ** -power))
+
+
+def _power_law(labels_R: FloatArray, accuracy_R: FloatArray, power: float) -> tuple[float, float, float]:
+    """Squared error, b and c of the best a − b·n^−c with this c; a and b are a linear regression."""
+    x_R = labels_R**-power
+    centred_R = x_R - x_R.mean()
+    scale = max(0.0, -float(centred_R @ accuracy_R / (centred_R @ centred_R)))
+    residual_R = accuracy_R - accuracy_R.mean() + scale * centred_R
+    return float(residual_R @ residual_R), scale, power
 
 
 def agreement(previous: Mapping[str, int], current: Mapping[str, int]) -> float | None:
@@ -54,11 +107,13 @@ def agreement(previous: Mapping[str, int], current: Mapping[str, int]) -> float 
 
 
 def _target(view: StopView) -> str | None:
-    target = view.rules.target_accuracy
-    if target is None or view.accuracy is None or view.accuracy < target:
+    target, low = view.rules.target_accuracy, view.sequence_low
+    if target is None or low is None or low < target:
         return None
-    low = "" if view.accuracy_low is None else f"; its 95 % interval begins at {view.accuracy_low:.3f}"
-    return f"target accuracy {target:g} reached by the point estimate {view.accuracy:.3f}{low}"
+    return (
+        f"target accuracy {target:g} reached: measured {view.accuracy:.3f}, and at least {low:.3f} with "
+        f"{view.rules.confidence:.0%} confidence over all rounds"
+    )
 
 
 def _stable(view: StopView) -> str | None:
@@ -67,6 +122,17 @@ def _stable(view: StopView) -> str | None:
     if least is None or len(latest) < rounds or min(latest) < least:
         return None
     return f"predictions are stable: at least {least:g} of the stop set unchanged in each of {rounds} rounds"
+
+
+def _gain(view: StopView) -> str | None:
+    least = view.rules.min_gain
+    gain = None if least is None else expected_gain(view.curve)
+    if least is None or gain is None or gain >= least:
+        return None
+    return (
+        f"little left to gain: 100 more labels are expected to bring {100 * gain:.2f} points of accuracy, "
+        f"under {100 * least:g} (a power law through {len(view.curve)} rounds)"
+    )
 
 
 def _limit(view: StopView) -> str | None:

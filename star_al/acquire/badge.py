@@ -25,9 +25,7 @@ class Badge:
         ValueError: the arrays do not belong together, or hold NaN or infinity.
     """
 
-    def __init__(
-        self, probs_M_C: FloatArray, embeddings_M_d: Float32Array, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, probs_M_C: FloatArray, embeddings_M_d: Float32Array, rng: np.random.Generator) -> None:
         if len(probs_M_C) != len(embeddings_M_d):
             raise ValueError(f"{len(probs_M_C)} predictions, {len(embeddings_M_d)} embeddings")
         if not (np.isfinite(probs_M_C).all() and np.isfinite(embeddings_M_d).all()):

@@ -41,16 +41,18 @@ def normalise(
 
 
 def blend_weight(
-    kind: Literal["schedule", "constant", "off"], trained_round: int, constant: float
+    kind: Literal["schedule", "constant", "off", "measured"], trained_round: int, constant: float
 ) -> float | None:
     """λ_t, the adapted model's share; None in a round without adapter, where the base alone ranks.
 
     ``trained_round`` is t: 0 without adapter, 1 for the first round that trained one. ``schedule`` is the
     paper's λ_t = min(0.9, 0.1·t), ``constant`` the given number, ``off`` the adapted model alone.
+    ``measured`` starts from the schedule (``star_al.acquire.weight``).
     """
     if trained_round == 0:
         return None
-    return {"schedule": min(0.9, 0.1 * trained_round), "constant": constant, "off": 1.0}[kind]
+    schedule = min(0.9, 0.1 * trained_round)
+    return {"schedule": schedule, "measured": schedule, "constant": constant, "off": 1.0}[kind]
 
 
 def blend(

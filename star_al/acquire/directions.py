@@ -20,4 +20,5 @@ def directions(embeddings_N_d: Float32Array, centre_d: FloatArray) -> FloatArray
         raise ValueError("embeddings are not finite")
     moved_N_d = embeddings_N_d - centre_d
     lengths_N_1 = np.linalg.norm(moved_N_d, axis=1, keepdims=True)
-    return moved_N_d / np.where(lengths_N_1 > 0, lengths_N_1, 1.0)
+    units_N_d: FloatArray = moved_N_d / np.where(lengths_N_1 > 0, lengths_N_1, 1.0)
+    return units_N_d

@@ -78,8 +78,9 @@ def choose(strategy: Strategy, constraints: Sequence[Constraint], n: int, k: int
         position = strategy.pick(allowed_M)
         picks.append(Pick(position, notes))
         left_M[position] = False
-        for each in (strategy, *constraints):
-            each.add(position)
+        strategy.add(position)
+        for constraint in constraints:
+            constraint.add(position)
     return picks
 
 

@@ -38,9 +38,7 @@ def epig(
     """
     n_targets, samples, _ = targets_T_K_C.shape
     if n_targets == 0 or log_probs_N_K_C.shape[1] != samples:
-        raise ValueError(
-            f"{log_probs_N_K_C.shape[1]} samples of the items, {samples} of {n_targets} targets"
-        )
+        raise ValueError(f"{log_probs_N_K_C.shape[1]} samples of the items, {samples} of {n_targets} targets")
     share_S, weights_S_K = _answers(targets_T_K_C, rare)
     probs_N_K_C = coherent_probs(log_probs_N_K_C)
     log_mean_N_C = predictive_mean_log(log_probs_N_K_C)

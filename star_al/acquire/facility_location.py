@@ -30,7 +30,7 @@ class FacilityLocation:
         if not (np.isfinite(weights_M).all() and (weights_M >= 0).all()):
             raise ValueError("weights must be finite and at least 0")
         self._points_M_d, self._weights_M = points_M_d, weights_M
-        self._cover_M = np.zeros(len(points_M_d))
+        self._cover_M: FloatArray = np.zeros(len(points_M_d))
         for start in range(0, len(known_L_d), _BLOCK):
             near_M = self._similarity(known_L_d[start : start + _BLOCK]).max(axis=1)
             self._cover_M = np.maximum(self._cover_M, near_M)

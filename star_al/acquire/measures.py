@@ -96,15 +96,16 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
+def divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:
+    """Scores in nats, (N,), as shares of the most that an item's number of labels allows; 0 with one label."""
+    options_N = np.isfinite(log_probs_N_K_C).any(axis=1).sum(axis=-1)
+    return np.where(options_N > 1, scores_N / np.log(np.maximum(options_N, 2)), 0.0)
+
+
 def _entropy(log_probs: FloatArray) -> FloatArray:
     """−Σ_c p log p over the last axis, in nats."""
     entropy: FloatArray = entr(np.exp(log_probs)).sum(axis=-1)
     return entropy
-
-
-def divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:
-    options_N = np.isfinite(log_probs_N_K_C).any(axis=1).sum(axis=-1)
-    return np.where(options_N > 1, scores_N / np.log(np.maximum(options_N, 2)), 0.0)
 
 
 def _at_least_zero(information_N: FloatArray) -> FloatArray:

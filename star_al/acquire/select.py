@@ -45,6 +45,19 @@ def power_sample(
     Raises:
         ValueError: as ``top_k``, a negative score, or β not above 0.
     """
+    drawn_N = power_order(scores_N, item_ids, beta, rng)
+    batch = _take(item_ids, drawn_N, k)
+    return top_k(scores_N[drawn_N[: len(batch)]], batch, k)
+
+
+def power_order(
+    scores_N: FloatArray, item_ids: Sequence[str], beta: float, rng: np.random.Generator
+) -> IntArray:
+    """Positions in the order in which power sampling draws them, (N,).
+
+    Raises:
+        ValueError: as ``power_sample``.
+    """
     _check(scores_N, item_ids)
     if not beta > 0:
         raise ValueError(f"beta is {beta}, expected above 0")
@@ -54,9 +67,8 @@ def power_sample(
     noise_N = power_noise(len(by_id_N), beta, rng)
     with np.errstate(divide="ignore"):
         perturbed_N = np.log(scores_N[by_id_N]) + noise_N
-    drawn_N = by_id_N[np.lexsort((-noise_N, -perturbed_N))]
-    batch = _take(item_ids, drawn_N, k)
-    return top_k(scores_N[drawn_N[: len(batch)]], batch, k)
+    drawn_N: IntArray = by_id_N[np.lexsort((-noise_N, -perturbed_N))]
+    return drawn_N
 
 
 def power_noise(n: int, beta: float, rng: np.random.Generator) -> FloatArray:

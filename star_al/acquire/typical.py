@@ -61,6 +61,8 @@ def _mean_distances(points_N_d: FloatArray) -> FloatArray:
     neighbours = min(NEIGHBOURS, len(points_N_d) - 1)
     if neighbours == 0:
         return np.zeros(len(points_N_d))
-    distances_N_n, _ = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(points_N_d).kneighbors()
+    distances_N_n, _ = (
+        NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(points_N_d).kneighbors()
+    )
     mean_N: FloatArray = distances_N_n.mean(axis=1)
     return mean_N

@@ -51,7 +51,7 @@ def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round], pr
         spec,
         model_path(file, spec.model.name),
         method,
-        cache=file.artefact_folder / "trunk",
+        cache=file.trunk_folder,
         say=progress.say,
     )
 
@@ -69,8 +69,8 @@ def posterior_method(spec: PosteriorSpec) -> Method:
         "clora": CLora,
         "ensemble": Ensemble,
         "laplace": Laplace,
-        "map": Map,
-        "mc_dropout": McDropout,
+        "map": lambda _: Map(),
+        "mc_dropout": lambda _: McDropout(),
         "tfb": Tfb,
     }
     return methods[spec.kind](spec)
@@ -128,13 +128,24 @@ def reading(file: CampaignFile) -> Iterator[tuple[Store, Campaign]]:
     Raises:
         StoreError: the campaign has not been started, or the database cannot be read.
     """
+    with open_started(file) as store:
+        yield store, find_campaign(file, store)
+
+
+@contextmanager
+def open_started(file: CampaignFile) -> Iterator[Store]:
+    """The campaign's database, which holds something.
+
+    Raises:
+        StoreError: nothing has been started in it, or it cannot be read.
+    """
     from db import migrate
 
     if migrate.is_empty(file.database_url):
         raise _not_started(file)
     store = open_store(file)
     try:
-        yield store, find_campaign(file, store)
+        yield store
     finally:
         store.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -12,21 +12,10 @@ from star_al.config import CampaignFile, CampaignSpec, LabelStudioSpec
 from star_al.ports import Store
 from star_al.queries import without_label
 from star_al.replay import find_round
+from star_al.report.record import Asked, Person
 from star_al.settle import Ballot, ballots_of, newest_revisions
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Campaign, JsonObject, Label, Query, QueryState, Role, Round
-
-
-@dataclass(frozen=True)
-class Person:
-    """One annotator's work. ``agreed`` of the ``compared`` answers are the label in force of their item."""
-
-    name: str
-    answers: int
-    skips: int
-    seconds: float | None  # the median lead time of an answer
-    compared: int
-    agreed: int
+from star_al.types import Annotation, Campaign, JsonObject, Query, QueryState, Role, Round
 
 
 @dataclass(frozen=True)
@@ -50,21 +39,13 @@ class Status:
     next_step: str
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A query, the label its item got, if any, and the answers to it by annotator; null for a skip."""
-
-    query: Query
-    label: Label | None
-    answers: Mapping[str, str | None]
-
-
 def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     """Where the campaign stands; looks at the store alone."""
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
     history = store.history(campaign_id)
     queries = store.queries(campaign_id)
+    annotations = store.annotations(campaign_id)
     skipped, disputed = without_label(queries)
     n_open = sum(query.state is QueryState.OPEN for query in queries)
     annotator = file.spec.annotator
@@ -76,7 +57,7 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
         open_queries=n_open,
         skipped=len(skipped),
         disputed=len(disputed),
-        people=_people(store, campaign, queries) if people else (),
+        people=people_of(asked(store, campaign, queries, annotations), annotations) if people else (),
         place=_place(store, campaign, people) if people else None,
         newest=rounds[-1] if rounds else None,
         latest_metrics=next((row for row in reversed(history) if row["accuracy"] is not None), None),
@@ -91,9 +72,16 @@ def explain(store: Store, campaign: Campaign, round_index: int) -> list[Asked]:
         DataError: there is no such round.
     """
     find_round(store, campaign, round_index)
-    labels = store.labels(campaign.campaign_id)
     queries = store.queries(campaign.campaign_id, round_index)
     annotations = store.annotations(campaign.campaign_id, [query.query_id for query in queries])
+    return asked(store, campaign, queries, annotations)
+
+
+def asked(
+    store: Store, campaign: Campaign, queries: Sequence[Query], annotations: Sequence[Annotation]
+) -> list[Asked]:
+    """The queries with the label in force of their items, and with those of the annotations that answer them."""
+    labels = store.labels(campaign.campaign_id)
     ballots = ballots_of(queries, annotations, _task(campaign))
     return [
         Asked(query, labels.get(query.item.item_id), _answers(ballots[query.query_id])) for query in queries
@@ -108,17 +96,17 @@ def _task(campaign: Campaign) -> ClosedTask:
     return ClosedTask(CampaignSpec.model_validate(campaign.config).task)
 
 
-def _people(store: Store, campaign: Campaign, queries: Sequence[Query]) -> tuple[Person, ...]:
-    annotations = store.annotations(campaign.campaign_id)
-    labels = store.labels(campaign.campaign_id)
+def people_of(answered: Sequence[Asked], annotations: Sequence[Annotation]) -> tuple[Person, ...]:
+    """Everybody's work on these queries, the busiest first."""
     answers, skips, compared, agreed = (Counter[str]() for _ in range(4))
-    for ballot in ballots_of(queries, annotations, _task(campaign)).values():
-        skips.update(ballot.skips)
-        label = labels.get(ballot.query.item.item_id)
-        for name, value in ballot.values.items():
+    for each in answered:
+        for name, value in each.answers.items():
+            if value is None:
+                skips[name] += 1
+                continue
             answers[name] += 1
-            compared[name] += label is not None
-            agreed[name] += label is not None and label.value == value
+            compared[name] += each.label is not None
+            agreed[name] += each.label is not None and each.label.value == value
     seconds = _lead_times(annotations)
     people = [
         Person(

@@ -20,7 +20,8 @@ from star_al.loop import Loop, Outcome
 from star_al.parts import Parts
 from star_al.ports import Progress, Store
 from star_al.replay import Replay, find_round, replay_round
-from star_al.types import Campaign, Event, Lease
+from star_al.scoring import base_log_probs
+from star_al.types import Campaign, Event, JsonObject, Lease, Role
 
 
 def run(
@@ -58,6 +59,36 @@ def run(
     finally:
         progress.waiting(None)
         store.close()
+
+
+def prepare(file: CampaignFile, progress: Progress, *, whole_pool: bool) -> JsonObject:
+    """Make the campaign, and store what other campaigns on its data and model can use; the learner's versions.
+
+    That is the data set and the base model's predictions, of held-out items or of all.
+
+    Raises:
+        StarALError: as ``run``.
+    """
+    store = _store_to_run_in(file, None)
+    try:
+        campaign = store.find_campaign(file.spec.name) or _create(file, store, progress)
+        _refuse_changes(file, store, campaign)
+        with _leased(file, store, campaign) as (lease, heartbeat):
+            guarded = GuardedProgress(progress, heartbeat)
+            parts = replace(read_only_parts(file, store, campaign, guarded, file.spec), lease=lease)
+            roles = [role for role in Role if whole_pool or role is not Role.POOL]
+            for role in roles:
+                base_log_probs(parts, store.item_ids(campaign.campaign_id, role))
+            return parts.learner.versions()
+    finally:
+        store.close()
+
+
+def resolved_dtype(file: CampaignFile, progress: Progress) -> str:
+    """What ``model.dtype`` comes to on this machine."""
+    if file.spec.model.dtype != "auto":
+        return file.spec.model.dtype
+    return str(open_learner(file, file.spec, [], progress).versions()["dtype"])
 
 
 def replay(file: CampaignFile, round_index: int, progress: Progress) -> Replay:

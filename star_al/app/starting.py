@@ -62,7 +62,7 @@ def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Cam
 
 def _draw_held_out(spec: CampaignSpec, item_ids: list[str]) -> dict[str, Role]:
     """Audit and calibration items, drawn at random by the campaign's seed."""
-    n_audit = spec.evaluation.size if spec.evaluation.kind == "audit" else 0
+    n_audit = spec.evaluation.reserved
     drawn = rng.draw(
         item_ids, n_audit + spec.evaluation.calibration, rng.derive_seed(spec.seed, 0, "held out")
     )

@@ -16,9 +16,10 @@ from star_al.cli.console import one_line, print_json, print_table, say, width
 from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
 
 if TYPE_CHECKING:
-    from star_al.app.looking import Asked, Status
+    from star_al.app.looking import Status
     from star_al.config import CampaignFile
     from star_al.ports import Store
+    from star_al.report.record import Asked
     from star_al.types import Campaign, JsonObject, Reason
 
 
@@ -75,12 +76,20 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
         "labels": _amounts(now.labels),
         "round": "none yet" if newest is None else f"{newest.index}, {newest.state.value}",
         "accuracy": accuracy,
+        "posterior": _posterior(file),
         "open": _open(now),
         **({"label at": now.place} if now.place else {}),
         "next": now.next_step,
         "database": location(parse_url(file.database_url)),
         "artefacts": f"{folder} ({_megabytes(folder)})",
     }
+
+
+def _posterior(file: CampaignFile) -> str:
+    """What samples the model's uncertainty, with its settings."""
+    settings = file.spec.posterior.model_dump()
+    kind = settings.pop("kind")
+    return ", ".join([kind, *(f"{name} {value}" for name, value in settings.items())])
 
 
 def _open(now: Status) -> str:

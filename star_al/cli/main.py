@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from star_al import __version__
-from star_al.cli import data, database, inspect, label_config, run, server, setup
+from star_al.cli import data, database, inspect, label_config, report, run, server, setup, simulate
 from star_al.cli.console import TerminatedError, complain, told_when_stdout_fails
 from star_al.errors import StarALError
 
@@ -52,10 +52,12 @@ app.command("demo", rich_help_panel=START)(setup.demo)
 app.command("init", rich_help_panel=START)(setup.init)
 app.command("up", rich_help_panel=START)(server.up)
 app.command("run", rich_help_panel=START)(run.run)
+app.command("simulate", rich_help_panel=START)(simulate.simulate)
 app.command("status", rich_help_panel=LOOK)(inspect.status)
 app.command("history", rich_help_panel=LOOK)(inspect.history)
 app.command("explain", rich_help_panel=LOOK)(inspect.explain)
 app.command("pictures", rich_help_panel=LOOK)(inspect.pictures)
+app.command("report", rich_help_panel=LOOK)(report.report)
 app.command("replay", rich_help_panel=LOOK)(run.replay)
 app.command("predict", rich_help_panel=USE)(data.predict)
 app.command("export", rich_help_panel=USE)(data.export)

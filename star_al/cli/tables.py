@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,7 +11,7 @@ from star_al.cli.console import one_line
 from star_al.types import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from star_al.app.looking import Asked, Person
+    from star_al.report.record import Asked, Person
 
 NOTHING = "–"
 
@@ -67,8 +67,23 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> l
         )
     if temperature_note:
         notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")
+    notes += [*_proof(rows[-1])] if rows else []
     notes += [f"Stopped at round {row['round']}: {row['stop_reason']}" for row in rows if row["stop_reason"]]
     return [one_line(note) for note in notes]
+
+
+def _proof(row: JsonObject) -> Iterator[str]:
+    """What is known beyond the table of the newest round."""
+    low, high = row["sequence_low"], row["sequence_high"]
+    if low is not None and high is not None:
+        yield f"Accuracy of round {row['round']}: {percent(low)} to {percent(high)} % by bounds that hold in all rounds at once"
+    if row["shadow_accuracy"] is not None:
+        yield (
+            f"Control arm: trained on {row['shadow_labels']} random labels alone, "
+            f"accuracy {percent(row['shadow_accuracy'])} %"
+        )
+    if row["stop_advice"]:
+        yield f"Advice: stop, {row['stop_advice']} (stopping.automatic does)"
 
 
 def explain_table(asked: Sequence[Asked], width: int) -> Table:

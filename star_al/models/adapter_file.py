@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from star_al.errors import ModelError, StoreError
+from star_al.models.lora import PEFT_PREFIX
 from star_al.types import JsonObject
 
 WEIGHTS = "adapter_model.safetensors"
@@ -27,8 +28,6 @@ CONFIG = "adapter_config.json"
 RECORD = "star_al.json"
 
 T = TypeVar("T")
-
-_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _by_layer(tensors: Mapping[str, Tensor], ending: str) -> dict[str, Tensor]:
     return {
-        name.removeprefix(_PREFIX).removesuffix(ending): tensor.float()
+        name.removeprefix(PEFT_PREFIX).removesuffix(ending): tensor.float()
         for name, tensor in tensors.items()
         if name.endswith(ending)
     }

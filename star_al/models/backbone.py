@@ -49,6 +49,11 @@ def quiet() -> Iterator[None]:
             logs.enable_progress_bar()
 
 
+def use_threads(n: int) -> None:
+    """Compute with ``n`` threads from here on."""
+    torch.set_num_threads(n)
+
+
 def resolve_device(name: str) -> torch.device:
     """The device of a name; ``auto`` is CUDA where there is one, else the CPU.
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from star_al.config import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models import adapter_file
 from star_al.models.activation_files import ActivationFiles
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
-from star_al.models.batching import make_batch, plan_batches
-from star_al.models.likelihood import label_scorer
+from star_al.models.batching import Batch, make_batch, plan_batches
+from star_al.models.likelihood import label_scorer, prompt_embedder
 from star_al.models.lora import lora_config, transformer_blocks
 from star_al.models.posterior import Method, Posterior, Score, Training
 from star_al.models.prompts import Prompt, PromptFormat
@@ -26,7 +27,15 @@ from star_al.models.readout import Readout
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.task import ClosedTask
-from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObject, JsonValue
+from star_al.types import (
+    BasePrediction,
+    Categorical,
+    Float32Array,
+    FloatArray,
+    Item,
+    JsonObject,
+    JsonValue,
+)
 
 FORMAT = 1
 """Version of what base predictions and adapters mean; a change makes stored ones unused."""
@@ -228,6 +237,20 @@ class LoraLearner:
         samples = [None] if posterior is None or draws is None else list(draws)
         return self._scores(self._encode(items), posterior, samples, seed, advance)
 
+    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
+        """See ``Learner.embed``; the hidden state is the one after the final norm."""
+        posterior = None if folder is None else self._posterior(folder)
+        prompts = self._encode(items)
+        prefix, plan = self._plan(prompts, posterior)
+        embeddings_N_d = np.zeros((len(prompts), self._readout.head.weight.shape[1]), dtype=np.float32)
+        embedder = prompt_embedder(self._readout)
+        with quiet(), self._drawn(posterior, embedder, 0, None) as embed:
+            for positions in plan:
+                batch = [prompts[position] for position in positions]
+                embeddings_N_d[positions] = self._read_batch(batch, embed, prefix)
+                advance(len(positions))
+        return embeddings_N_d
+
     def _posterior(self, folder: Path) -> Posterior:
         record = adapter_file.read_record(folder)
         if record.get("kind") != self._spec.posterior.kind or record.get("format") != FORMAT:
@@ -263,29 +286,36 @@ class LoraLearner:
         if not prompts:
             return Categorical((), log_probs_N_K_C)
         progress = _ItemProgress(len(draws), advance)
-        prefix = self.prompts.prefix if posterior is None or posterior.shares_prefix else ()
-        plan = plan_batches(prompts, self._spec.model.batch_tokens, packed=self._readout.packed)
+        prefix, plan = self._plan(prompts, posterior)
         for k, sample in enumerate(draws):
-            with quiet(), self._drawn(posterior, seed, sample) as score:
+            with quiet(), self._drawn(posterior, label_scorer(self._readout), seed, sample) as score:
                 for positions in plan:
-                    rows = self._score_batch([prompts[position] for position in positions], score, prefix)
+                    batch = [prompts[position] for position in positions]
+                    rows = self._read_batch(batch, _normalised(score), prefix)
                     log_probs_N_K_C[positions, k, : rows.shape[1]] = rows
                     progress.add(len(positions))
         return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
 
+    def _plan(
+        self, prompts: Sequence[Prompt], posterior: Posterior | None
+    ) -> tuple[tuple[int, ...], list[list[int]]]:
+        """The tokens that may be read once for all prompts, and positions by batch."""
+        prefix = self.prompts.prefix if posterior is None or posterior.shares_prefix else ()
+        return prefix, plan_batches(prompts, self._spec.model.batch_tokens, packed=self._readout.packed)
+
     def _drawn(
-        self, posterior: Posterior | None, seed: int, sample: int | None
+        self, posterior: Posterior | None, score: Score, seed: int, sample: int | None
     ) -> AbstractContextManager[Score]:
-        score = label_scorer(self._readout)
         return nullcontext(score) if posterior is None else posterior.draw(self.backbone, score, seed, sample)
 
-    def _score_batch(self, prompts: Sequence[Prompt], score: Score, prefix: tuple[int, ...]) -> FloatArray:
-        """(B, C) log-probabilities; a batch that does not fit into the device's memory is halved."""
+    def _read_batch(
+        self, prompts: Sequence[Prompt], read: Callable[[Batch], Tensor], prefix: tuple[int, ...]
+    ) -> FloatArray:
+        """What ``read`` makes of a batch, (B, …); one that does not fit into the device's memory is halved."""
         try:
             batch = make_batch(prompts, self._readout, prefix)
             with torch.inference_mode():
-                scores = score(batch)
-                log_probs: FloatArray = scores.double().log_softmax(dim=-1).cpu().numpy()
+                rows: FloatArray = read(batch).double().cpu().numpy()
         except torch.OutOfMemoryError as exc:
             if len(prompts) == 1:
                 raise ModelError(
@@ -293,16 +323,21 @@ class LoraLearner:
                     "Set another model.device; only a new campaign may lower model.max_tokens."
                 ) from exc
             half = len(prompts) // 2
-            parts = (self._score_batch(part, score, prefix) for part in (prompts[:half], prompts[half:]))
+            parts = (self._read_batch(part, read, prefix) for part in (prompts[:half], prompts[half:]))
             return _stack(*parts)
-        wrong = np.isnan(log_probs).any(axis=1)
+        wrong = (np.isnan(rows) | np.isposinf(rows)).any(axis=1)
         if wrong.any():
             dtype = "" if self.backbone.dtype == "float32" else "Set model.dtype: float32, or check"
             raise ModelError(
                 f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. "
                 f"{dtype or 'Check'} the model's weights."
             )
-        return log_probs
+        return rows
+
+
+def _normalised(score: Score) -> Callable[[Batch], Tensor]:
+    """``score`` as log-probabilities, in float64."""
+    return lambda batch: score(batch).double().log_softmax(dim=-1)
 
 
 class _ItemProgress:

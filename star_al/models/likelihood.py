@@ -22,6 +22,17 @@ def label_scorer(readout: Readout) -> Callable[[Batch], Tensor]:
     return score
 
 
+def prompt_embedder(readout: Readout) -> Callable[[Batch], Tensor]:
+    """Last hidden states at the ends of a batch's prompts, (B, d); like ``label_scorer`` otherwise."""
+    read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
+
+    def embed(batch: Batch) -> Tensor:
+        hidden_P_d = _hidden_at_nodes(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
+        return hidden_P_d[~batch.inner_P]  # prompts are in their order
+
+    return embed
+
+
 def label_log_likelihoods(readout: Readout, batch: Batch, prefix: Prefix | None = None) -> Tensor:
     """Log p(all tokens of a label | prompt), (B, C) float32, up to a constant of each prompt.
 
@@ -29,10 +40,7 @@ def label_log_likelihoods(readout: Readout, batch: Batch, prefix: Prefix | None 
     over them cancels; with single-token labels no logit beyond the labels' own is ever computed. Labels that
     a prompt does not have are −inf. Differentiable. ``prefix`` is what the model makes of ``batch.prefix``.
     """
-    hidden_R_S_d = readout.hidden(
-        batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix, batch.trunk_R_S_d
-    )
-    hidden_P_d = hidden_R_S_d[batch.node_rows_P, batch.node_columns_P]
+    hidden_P_d = _hidden_at_nodes(readout, batch, prefix)
     tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
     terms_E = readout.logits(hidden_P_d, tokens_U)[batch.edge_nodes_E, columns_E]
     if batch.inner_P.any():
@@ -47,3 +55,11 @@ def label_log_likelihoods(readout: Readout, batch: Batch, prefix: Prefix | None 
 def label_log_probs(readout: Readout, batch: Batch) -> Tensor:
     """Log p(label | prompt) by a softmax over the prompt's labels (methods, section 1), (B, C) float32."""
     return label_log_likelihoods(readout, batch).log_softmax(dim=-1)
+
+
+def _hidden_at_nodes(readout: Readout, batch: Batch, prefix: Prefix | None) -> Tensor:
+    """Last hidden states (P, d) at the batch's nodes."""
+    hidden_R_S_d = readout.hidden(
+        batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix, batch.trunk_R_S_d
+    )
+    return hidden_R_S_d[batch.node_rows_P, batch.node_columns_P]

@@ -153,7 +153,7 @@ def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
     with quiet():
         wrapped = peft.get_peft_model(model, lora_config(model, spec))
     try:
-        for layer in lora_layers(wrapped):
+        for layer in lora_layers(wrapped).values():
             layer.lora_dropout[ADAPTER] = SequenceDropout(spec.dropout)
             layer.cast_input_dtype_enabled = False  # autocast casts A and B, which are small, not x
         yield wrapped
@@ -164,12 +164,35 @@ def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
         model.requires_grad_(False).eval()
 
 
-def lora_layers(model: nn.Module) -> list[Any]:
-    """The adapted layers."""
-    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+PEFT_PREFIX = "base_model.model."
+"""What peft puts before a layer's name in the bare model."""
+
+
+def lora_layers(model: nn.Module) -> dict[str, Any]:
+    """The adapted layers by their names in the bare model."""
+    return {
+        name.removeprefix(PEFT_PREFIX): module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+
+
+def require_fit(name: str, layer: Any, b: Tensor, a: Tensor) -> None:
+    """Refuse factors (d_out, r) and (r, d_in) that are not for ``layer``; null: the model has none of this name.
+
+    Raises:
+        ModelError: they are not.
+    """
+    if layer is None:
+        raise ModelError(f"the adapter's layer {name} is not in the model. Give the model it was trained on.")
+    d_in, d_out = (
+        tuple(layer.weight.shape) if isinstance(layer, Conv1D) else (layer.in_features, layer.out_features)
+    )
+    if (b.shape[0], a.shape[1]) != (d_out, d_in) or a.shape[0] != b.shape[1]:
+        raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")
 
 
 def set_prompt_rows(model: nn.Module, prompt_rows_R: Tensor | None) -> None:
     """Tell every dropout which sequences belong to one prompt."""
-    for layer in lora_layers(model):
+    for layer in lora_layers(model).values():
         layer.lora_dropout[ADAPTER].prompt_rows = prompt_rows_R

@@ -139,7 +139,7 @@ def _lean_attention(device: torch.device) -> AbstractContextManager[object]:
 
 def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, Any]]:
     """A without and B with weight decay (STAR, hybrid regularisation)."""
-    layers = lora_layers(model)
+    layers = lora_layers(model).values()
     return [
         {"params": [layer.lora_A["default"].weight for layer in layers], "weight_decay": 0.0},
         {"params": [layer.lora_B["default"].weight for layer in layers], "weight_decay": weight_decay_b},
@@ -172,9 +172,7 @@ def _start_from(model: nn.Module, parent: LoraWeights) -> None:
     Raises:
         ModelError: it adapts other layers or has another rank.
     """
-    names = {name: layer for name, layer in model.named_modules() if layer in set(lora_layers(model))}
-    for name, layer in names.items():
-        own = name.removeprefix("base_model.model.")
+    for own, layer in lora_layers(model).items():
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         if own not in parent.a or a.shape != parent.a[own].shape or b.shape != parent.b[own].shape:
             raise ModelError(

@@ -26,7 +26,7 @@ def lean_layers(model: nn.Module) -> Iterator[None]:
 
     Layers with a variant of LoRA, or whose base is of another kind (quantised, say), stay as they are.
     """
-    layers = [layer for layer in lora_layers(model) if _is_plain(layer)]
+    layers = [layer for layer in lora_layers(model).values() if _is_plain(layer)]
     for layer in layers:
         layer.forward = partial(_forward, layer)
     try:

@@ -1,21 +1,17 @@
-"""The learning curve and the reliability diagram, as PNG files, from what the store keeps."""
+"""The learning curve and the reliability diagram, from what the store keeps; as PNG files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from star_al.errors import StoreError
 from star_al.ports import Store
+from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, new_figure, new_figure_with_counts, save_png
 from star_al.types import Campaign, Evaluation, JsonObject
 
-# The colours of Okabe and Ito (2008), which most kinds of colour blindness tell apart; marks differ too.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
-
-DPI = 150
+MANY_ROUNDS = 12
+"""From this many rounds on, only the first and the last value are written beside the curve."""
 
 
 def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
@@ -30,17 +26,20 @@ def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
     newest = int(str(rows[-1]["round"]))
     evaluations = store.evaluations(campaign.campaign_id, newest)
     return [
-        _save(learning_curve(rows, campaign.name), folder / "learning_curve.png"),
-        _save(reliability_diagram(evaluations, campaign.name, newest), folder / "reliability.png"),
+        save_png(learning_curve(rows, campaign.name), folder / "learning_curve.png"),
+        save_png(reliability_diagram(evaluations, campaign.name, newest), folder / "reliability.png"),
     ]
 
 
-def learning_curve(rows: Sequence[JsonObject], name: str) -> Any:
+def learning_curve(
+    rows: Sequence[JsonObject], name: str | None, size: tuple[float, float] = (7.0, 4.4)
+) -> Any:
     """Accuracy over labels trained on, with its 95 % Wilson band, and the base model as a line.
 
-    ``rows`` are evaluated rounds of ``Store.history``. A round without labels is the base model itself.
+    ``rows`` are evaluated rounds of ``Store.history``. A round without labels is the base model itself. Where
+    there are a confidence sequence and a control arm, they are drawn too. ``name`` null: without a title.
     """
-    figure, axes = _figure(7.0, 4.4)
+    figure, axes = new_figure(*size)
     labels = [_number(row["labels"]) for row in rows]
     accuracy = [100 * _number(row["accuracy"]) for row in rows]
     low = [100 * _number(row["accuracy_low"]) for row in rows]
@@ -50,32 +49,67 @@ def learning_curve(rows: Sequence[JsonObject], name: str) -> Any:
         base, color=GREY, linestyle="--", linewidth=1.4, label=f"base model, zero-shot ({base:.1f} %)"
     )
     axes.fill_between(labels, low, high, color=BLUE, alpha=0.18, linewidth=0, label="95 % interval")
+    lowest = _confidence_sequence(axes, rows)
     axes.plot(labels, accuracy, color=BLUE, marker="o", linewidth=2.0, label="adapted model")
     if labels[0] == 0:
         axes.plot(labels[:1], accuracy[:1], color=GREY, marker="D", markersize=8, linestyle="none", zorder=4)
+    _control_arm(axes, rows)
     for x, y, row in zip(labels, accuracy, rows, strict=True):
         is_end = row is rows[-1] or row is rows[0]
-        if is_end or len(rows) <= 12:
-            axes.annotate(f"{y:.1f}", (x, y), (0, 9), textcoords="offset points", ha="center", fontsize=8.5)
+        if is_end or len(rows) <= MANY_ROUNDS:
+            at = {"xytext": (0, 9), "ha": "center"} if x > labels[0] else {"xytext": (9, 4), "ha": "left"}
+            axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", fontsize=8.5, **at)
     axes.set_xlabel("labels trained on")
     axes.set_ylabel("accuracy on held-out texts, %")
     span = max(labels[-1] - labels[0], 10.0)
     axes.set_xlim(labels[0] - 0.04 * span, labels[-1] + 0.04 * span)
-    bottom = min(*low, base)
+    bottom = min(*low, base, *lowest)
     axes.set_ylim(max(0.0, 10 * (bottom // 10)), 102.0)
-    axes.set_title(f"{name}: accuracy by labels", loc="left", parse_math=False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    if name is not None:
+        axes.set_title(f"{name}: accuracy by labels", loc="left", parse_math=False)
+    figure.legend(loc="outside lower center", ncols=2 if size[0] < 6 else 3, frameon=False)
     return figure
 
 
-def reliability_diagram(evaluations: Sequence[Evaluation], name: str, round_index: int) -> Any:
-    """Accuracy over confidence of a round, raw and temperature-scaled, and of the base; counts beneath."""
-    figure, axes, counts = _figure_with_counts(6.2, 6.6)
+def _confidence_sequence(axes: Any, rows: Sequence[JsonObject]) -> list[float]:
+    """Its lower and upper limits as thin lines, where rounds have one; the lowest accuracy that needs room."""
+    found = [row for row in rows if row.get("sequence_low") is not None]
+    labels = [_number(row["labels"]) for row in found]
+    for end, label in (("sequence_low", "confidence sequence, all rounds at once"), ("sequence_high", None)):
+        limits = [100 * _number(row[end]) for row in found]
+        if found:
+            axes.plot(labels, limits, color=BLUE, linestyle=":", linewidth=1.1, label=label)
+    return [100 * _number(row["accuracy_low"]) for row in found]
+
+
+def _control_arm(axes: Any, rows: Sequence[JsonObject]) -> None:
+    """The random curve beside the active one, as far as its own label counts go."""
+    found = [row for row in rows if row.get("shadow_accuracy") is not None]
+    if found:
+        labels = [_number(row["shadow_labels"]) for row in found]
+        accuracy = [100 * _number(row["shadow_accuracy"]) for row in found]
+        axes.plot(
+            labels, accuracy, color=ORANGE, marker="s", markersize=4.5, linewidth=1.6,
+            label="control arm: random texts",
+        )  # fmt: skip
+
+
+def reliability_diagram(
+    evaluations: Sequence[Evaluation],
+    name: str | None,
+    round_index: int,
+    size: tuple[float, float] = (6.2, 6.6),
+) -> Any:
+    """Accuracy over confidence of a round, raw and temperature-scaled, and of the base; counts beneath.
+
+    ``name`` null: without a title.
+    """
+    figure, axes, counts = new_figure_with_counts(*size)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="perfectly calibrated")
     found = {(evaluation.model, evaluation.scaling): evaluation for evaluation in evaluations}
     base = found.get(("base", "contextual")) or found.get(("base", "raw"))
     if base is not None:
-        _curve(axes, base, f"base model (ECE {base.ece:.3f})", None, color=GREY, linewidth=1.0)
+        _curve(axes, base, f"base model (ECE {base.ece:.3f})", "^", color=GREEN, linewidth=1.0)
     raw, scaled = found.get(("adapted", "raw")), found.get(("adapted", "temperature"))
     if raw is not None:
         _curve(axes, raw, f"adapted, raw (ECE {raw.ece:.3f})", "s", color=ORANGE, linewidth=1.2)
@@ -87,7 +121,8 @@ def reliability_diagram(evaluations: Sequence[Evaluation], name: str, round_inde
     n = f" of {evaluations[0].n}" if evaluations else ""
     axes.set_ylabel("accuracy")
     axes.set_ylim(-0.04, 1.06)
-    axes.set_title(f"{name}: reliability at round {round_index}", loc="left", parse_math=False)
+    if name is not None:
+        axes.set_title(f"{name}: reliability at round {round_index}", loc="left", parse_math=False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     counts.set_xlabel("confidence in the predicted label")
     counts.set_ylabel(f"texts{n}")
@@ -95,14 +130,13 @@ def reliability_diagram(evaluations: Sequence[Evaluation], name: str, round_inde
     return figure
 
 
-def _curve(axes: Any, evaluation: Evaluation, label: str, marker: str | None, **style: Any) -> None:
+def _curve(axes: Any, evaluation: Evaluation, label: str, marker: str, **style: Any) -> None:
     """The filled bins of a model, joined by a line; the area of a mark is the bin's share of the texts."""
     bins = [each for each in evaluation.bins if each.count]
     x, y = [each.confidence for each in bins], [each.accuracy for each in bins]
     axes.plot(x, y, label=label, marker=marker, markersize=3.5, **style)
-    if marker is not None:
-        areas = [12 + 600 * each.count / evaluation.n for each in bins]
-        axes.scatter(x, y, s=areas, color=style["color"], marker=marker, alpha=0.5, linewidths=0, zorder=3)
+    areas = [12 + 600 * each.count / evaluation.n for each in bins]
+    axes.scatter(x, y, s=areas, color=style["color"], marker=marker, alpha=0.5, linewidths=0, zorder=3)
 
 
 def _bars(axes: Any, evaluation: Evaluation, side: int, color: str) -> None:
@@ -115,44 +149,3 @@ def _bars(axes: Any, evaluation: Evaluation, side: int, color: str) -> None:
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) else float("nan")
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # not pyplot: no window, no global state
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    _plain(axes)
-    return figure, axes
-
-
-def _figure_with_counts(width: float, height: float) -> tuple[Any, Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.4, 1]})
-    _plain(axes)
-    _plain(counts)
-    return figure, axes, counts
-
-
-def _plain(axes: Any) -> None:
-    axes.grid(color="#DDDDDD", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _save(figure: Any, path: Path) -> Path:
-    """Write aside and rename: a picture under its name is whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(aside, format="png", dpi=DPI)
-        aside.replace(path)
-    except OSError as exc:
-        raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Name another folder.") from exc
-    finally:
-        with suppress(OSError):
-            aside.unlink()
-    return path

@@ -173,7 +173,7 @@ def test_the_decay_is_the_dense_formula_with_its_gradient(model: Path) -> None:
     with attached(one.backbone.model, one._spec.adapter) as wrapped:
         decay = FunctionDecay(0.7)
         assert list(decay.attach(wrapped)) == []
-        layers = lora_layers(wrapped)
+        layers = lora_layers(wrapped).values()
         halves = [half["default"].weight for layer in layers for half in (layer.lora_A, layer.lora_B)]
         for half in halves:
             half.data = torch.randn(half.shape, generator=generator)

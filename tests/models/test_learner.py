@@ -404,7 +404,7 @@ def test_a_merged_sample_is_pefts_own_forward(architecture: str, sample: int | N
 
     wrapped = peft.PeftModel.from_pretrained(one.backbone.model, str(folder)).eval()
     for name, module in wrapped.named_modules():
-        if module in set(lora_layers(wrapped)) and sample is not None:
+        if module in set(lora_layers(wrapped).values()) and sample is not None:
             own = name.removeprefix("base_model.model.")
             mask = keep_mask(module.in_features, 0.3, own, 7, sample)
             module.lora_dropout["default"] = FixedDropout(mask, 0.3)

@@ -62,7 +62,7 @@ def loss_and_gradients(
     with ExitStack() as stack:
         model = stack.enter_context((stock_peft if stock else attached)(backbone.model, spec)).train()
         torch.manual_seed(seed)
-        for layer in lora_layers(model):
+        for layer in lora_layers(model).values():
             torch.nn.init.normal_(layer.lora_A["default"].weight, std=0.1)
             torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
         if not stock:
@@ -139,7 +139,7 @@ def test_nothing_is_differentiated_below_the_first_adapted_layer(
 def test_layers_compute_by_peft_again_afterwards(tmp_path: Path) -> None:
     backbone = backbone_of(tmp_path / "m", "llama")
     with attached(backbone.model, SPEC) as model:
-        layers = lora_layers(model)
+        layers = list(lora_layers(model).values())
         with pytest.raises(KeyboardInterrupt), lean_layers(model):
             assert all("forward" in vars(layer) for layer in layers)
             raise KeyboardInterrupt
@@ -152,7 +152,7 @@ def test_layers_of_other_kinds_are_left_to_peft(tmp_path: Path) -> None:
 
     backbone = backbone_of(tmp_path / "m", "llama")
     with attached(backbone.model, SPEC) as model:
-        first, second, *others = lora_layers(model)
+        first, second, *others = lora_layers(model).values()
         first.base_layer.__class__ = Quantised
         second.lora_variant["default"] = object()
         with lean_layers(model):

@@ -345,6 +345,7 @@ class MemoryStore(Store):
         event: Event,
         *,
         adapter: Adapter | None = None,
+        shadow: Adapter | None = None,
         evaluations: Sequence[Evaluation] = (),
         ranking: Sequence[ScoreRow] = (),
         queries: Sequence[Query] = (),
@@ -353,14 +354,15 @@ class MemoryStore(Store):
         state = self._held(lease)
         if round_.index not in state.rounds:
             raise StoreError(f"round {round_.index} was never started; nothing was written.")
-        known = self._adapters.keys() | ({adapter.sha256} if adapter is not None else set())
+        made = [one for one in (adapter, shadow) if one is not None]
+        known = self._adapters.keys() | {one.sha256 for one in made}
         if round_.adapter_sha256 is not None and round_.adapter_sha256 not in known:
             raise StoreError("refused, as the round's adapter is not stored; nothing was written.")
         _require_items(state, [row.item_id for row in (*ranking, *held_out)])
         if queries:
             _replace_queries(state, round_.index, queries)
-        if adapter is not None:
-            self._adapters.setdefault(adapter.sha256, adapter)
+        for one in made:
+            self._adapters.setdefault(one.sha256, one)
         state.rounds[round_.index] = copy.deepcopy(round_)
         if evaluations:
             ordered = sorted(evaluations, key=lambda one: (one.model, one.scaling))

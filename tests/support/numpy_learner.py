@@ -13,7 +13,17 @@ import numpy as np
 from star_al.errors import ModelError
 from star_al.ports import Advance
 from star_al.task import ClosedTask
-from star_al.types import BasePrediction, Categorical, FloatArray, Item, JsonObject, JsonValue
+from star_al.types import (
+    BasePrediction,
+    Categorical,
+    Float32Array,
+    FloatArray,
+    Item,
+    JsonObject,
+    JsonValue,
+)
+
+EMBEDDING_WORDS = 24
 
 
 class NumpyLearner:
@@ -90,6 +100,15 @@ class NumpyLearner:
         rows = [self._rows(item, counts, samples, seed) for item in items]
         return Categorical(ids, _stack(rows, len(samples)))
 
+    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
+        """Bags of hashed words, and with an adapter what it predicts."""
+        bags = np.array([_bag_of_words(item.text) for item in items])
+        if folder is None:
+            advance(len(items))
+            return bags.astype(np.float32)
+        predicted = self.predict(folder, items, draws=None, seed=0, advance=advance)
+        return np.hstack([bags, np.exp(predicted.log_probs_N_K_C[:, 0])]).astype(np.float32)
+
     def _rows(
         self, item: Item, counts: dict[str, list[float]], samples: Sequence[int | None], seed: int
     ) -> FloatArray:
@@ -107,6 +126,11 @@ class NumpyLearner:
 def _base_log_probs(item: Item, task: ClosedTask) -> FloatArray:
     logits = np.array([3.0 * _unit(f"{item.text}/{name}") for name in task.label_names(item)])
     return np.asarray(logits - np.logaddexp.reduce(logits), dtype=np.float64)
+
+
+def _bag_of_words(text: str) -> FloatArray:
+    words = [int(_unit(word) * EMBEDDING_WORDS) for word in text.split()]
+    return np.bincount(words, minlength=EMBEDDING_WORDS) / max(1, len(words))
 
 
 def _stack(rows: Sequence[FloatArray], samples: int) -> FloatArray:

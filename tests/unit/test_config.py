@@ -77,7 +77,7 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             MINIMAL + "acquisition: {blend: {knd: off}}\n",
             "acquisition.blend.knd: unknown key. Did you mean 'kind'?",
         ),
-        (MINIMAL + "stopping: {zzz: 1}\n", "stopping.zzz: unknown key. Known keys: max_labels, max_rounds"),
+        (MINIMAL + "stopping: {zzz: 1}\n", "stopping.zzz: unknown key. Known keys: automatic, max_labels"),
         (MINIMAL.replace("gold", "glod"), "annotator.glod: unknown key. Did you mean 'gold'?"),
         (MINIMAL.replace("name: news\n", ""), "name: is needed."),
         (MINIMAL.replace("{path: rows.jsonl}", "{}"), "data.path: is needed."),

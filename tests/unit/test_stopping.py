@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from star_al.stopping import StopRules, StopView, agreement, decide
+from star_al.stopping import Decision, StopRules, StopView, agreement, decide, expected_gain
+
+CURVE = tuple((n, 0.9 - 2.0 * n**-0.5) for n in (25, 50, 75, 100))
 
 
 def view(rules: StopRules) -> StopView:
@@ -15,15 +17,16 @@ def view(rules: StopRules) -> StopView:
         labels_bought=100,
         pool_size=900,
         accuracy=0.8,
-        accuracy_low=0.7,
+        sequence_low=0.7,
+        curve=CURVE,
         agreements=(0.5, 0.96, 0.95, 0.97),
         rules=rules,
     )
 
 
 def test_without_rules_a_campaign_goes_on_until_the_pool_is_empty() -> None:
-    assert decide(view(StopRules())) is None
-    assert "pool is empty" in (decide(replace(view(StopRules()), pool_size=0)) or "")
+    assert decide(view(StopRules())).reason is None
+    assert "pool is empty" in (decide(replace(view(StopRules()), pool_size=0)).reason or "")
 
 
 @pytest.mark.parametrize(
@@ -32,39 +35,71 @@ def test_without_rules_a_campaign_goes_on_until_the_pool_is_empty() -> None:
         (StopRules(max_labels=100), StopRules(max_labels=101), "label budget used: 100 of 100"),
         (StopRules(max_rounds=5), StopRules(max_rounds=6), "round limit reached: round 5 of 5"),
         (
-            StopRules(target_accuracy=0.8),
-            StopRules(target_accuracy=0.801),
-            "target accuracy 0.8 reached by the point estimate 0.800; its 95 % interval begins at 0.700",
+            StopRules(target_accuracy=0.7),
+            StopRules(target_accuracy=0.701),
+            "target accuracy 0.7 reached: measured 0.800, and at least 0.700 with 95% confidence over all rounds",
         ),
         (
             StopRules(stable_agreement=0.95, stable_rounds=3),
             StopRules(stable_agreement=0.951, stable_rounds=3),
             "predictions are stable: at least 0.95 of the stop set unchanged in each of 3 rounds",
         ),
+        (
+            StopRules(min_gain=0.0586),
+            StopRules(min_gain=0.0585),
+            "little left to gain: 100 more labels are expected to bring 5.86 points of accuracy, under 5.86 "
+            "(a power law through 4 rounds)",
+        ),
     ],
 )
 def test_a_rule_stops_at_its_border_and_not_before(
     at_the_border: StopRules, beyond_it: StopRules, words: str
 ) -> None:
-    assert decide(view(at_the_border)) == words
-    assert decide(view(beyond_it)) is None
+    assert decide(view(replace(at_the_border, automatic=True))).reason == words
+    assert decide(view(replace(beyond_it, automatic=True))) == Decision(None)
+
+
+def test_a_goal_is_advice_unless_it_is_to_be_automatic() -> None:
+    rules = StopRules(target_accuracy=0.7, max_rounds=6)
+    decision = decide(view(rules))
+    assert decision.reason is None
+    assert (decision.advice or "").startswith("target accuracy 0.7 reached")
+    limited = decide(view(replace(rules, max_rounds=5)))
+    assert limited == Decision("round limit reached: round 5 of 5", decision.advice)
+    assert decide(view(replace(rules, automatic=True))) == Decision(decision.advice)
+
+
+@pytest.mark.parametrize("power", [0.2, 0.5, 1.0, 2.0])
+def test_the_gain_of_a_power_law_is_found_from_its_points(power: float) -> None:
+    curve = [(n, 0.9 - 3.0 * n**-power) for n in (20, 40, 60, 90, 150)]
+    exact = 3.0 * (150**-power - 250**-power)
+    assert expected_gain(curve) == pytest.approx(exact, rel=0.02)
+
+
+def test_a_curve_that_falls_promises_nothing_and_a_short_one_is_not_judged() -> None:
+    assert expected_gain([(20, 0.8), (40, 0.7), (60, 0.6), (80, 0.5)]) == 0.0
+    assert expected_gain([(0, 0.2), (20, 0.5), (40, 0.6), (60, 0.65)]) is None
+    assert expected_gain([(20, 0.5), (40, 0.6), (60, 0.65), (60, 0.66)]) is None
 
 
 def test_stability_looks_at_the_latest_rounds_alone_and_at_all_of_them() -> None:
-    assert decide(view(StopRules(stable_agreement=0.95, stable_rounds=4))) is None  # 0.5 is the fourth
+    assert decide(view(StopRules(stable_agreement=0.95, stable_rounds=4))).advice is None  # 0.5 is the fourth
     short = replace(view(StopRules(stable_agreement=0.9, stable_rounds=3)), agreements=(0.99, 0.99))
-    assert decide(short) is None  # two rounds are not three
+    assert decide(short).advice is None  # two rounds are not three
 
 
 def test_a_target_without_held_out_labels_never_stops() -> None:
-    assert decide(replace(view(StopRules(target_accuracy=0.0)), accuracy=None, accuracy_low=None)) is None
+    blind = replace(view(StopRules(target_accuracy=0.0)), accuracy=None, sequence_low=None, curve=())
+    assert decide(blind) == Decision(None)
 
 
 def test_a_goal_that_is_met_is_named_before_a_limit() -> None:
-    rules = StopRules(max_rounds=1, max_labels=1, target_accuracy=0.5, stable_agreement=0.9)
-    assert "target" in (decide(view(rules)) or "")
-    assert "stable" in (decide(view(replace(rules, target_accuracy=0.99))) or "")
-    assert "budget" in (decide(view(replace(rules, target_accuracy=None, stable_agreement=None))) or "")
+    rules = StopRules(True, 1, 1, target_accuracy=0.5, stable_agreement=0.9)
+    assert "target" in (decide(view(rules)).reason or "")
+    assert "stable" in (decide(view(replace(rules, target_accuracy=0.99))).reason or "")
+    assert "budget" in (
+        decide(view(replace(rules, target_accuracy=None, stable_agreement=None))).reason or ""
+    )
 
 
 def test_stability_over_no_rounds_is_refused() -> None:

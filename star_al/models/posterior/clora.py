@@ -13,18 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from star_al.config import AdapterSpec, CLoraSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, choice, load_adapter
 from star_al.models.backbone import DTYPES, Backbone
 from star_al.models.batching import Batch
-from star_al.models.lora import adaptable_modules
+from star_al.models.lora import adaptable_modules, require_fit
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.clora_training import ContextualTraining
 from star_al.models.posterior.context_network import (
@@ -180,7 +178,7 @@ class _SampledBranch:
         sample: int | None,
     ) -> None:
         a, b = adapter.weights.a[name], adapter.weights.b[name] * adapter.weights.scale
-        _check_fits(name, module, a, b)
+        require_fit(name, module, b, a)
         dtype, device = DTYPES[backbone.dtype], backbone.device
         self.name, self._context = name, adapter.context
         self._a, self._b = a.to(device, dtype), b.to(device, dtype)
@@ -199,12 +197,3 @@ def noise_r_r(rank: int, name: str, seed: int, sample: int) -> Tensor:
     """The standard normal noise of layer ``name`` in a sample, for all texts and tokens, (r, r)."""
     generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"clora/{name}"))
     return torch.randn(rank, rank, generator=generator)
-
-
-def _check_fits(name: str, module: Any, a: Tensor, b: Tensor) -> None:
-    if module is None:
-        raise ModelError(f"the adapter's layer {name} is not in the model. Give the model it was trained on.")
-    conv = isinstance(module, Conv1D)
-    sizes = tuple(module.weight.shape) if conv else (module.in_features, module.out_features)
-    if (a.shape[1], len(b)) != sizes:
-        raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")

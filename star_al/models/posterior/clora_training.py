@@ -16,7 +16,6 @@ from star_al.models.posterior.context_network import ContextNetwork, Places, con
 from star_al.rng import derive_seed
 
 LONGEST_GRADIENT = 1.0
-_PREFIX = "base_model.model."  # of peft's names of layers
 
 
 class ContextualTraining:
@@ -36,7 +35,7 @@ class ContextualTraining:
 
     def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
         """See ``Addition.attach``: replaces the layers' own LoRA branch by ours."""
-        for name, layer in lora_layers_by_name(model).items():
+        for name, layer in lora_layers(model).items():
             rank = layer.r[ADAPTER]
             network = ContextNetwork(rank, self._spec.hidden, self._spec.prior_std)
             if self._start:
@@ -106,9 +105,3 @@ def _continue(network: ContextNetwork, parent: ContextNetwork, name: str) -> Non
             f"warm start: the last context network of layer {name} has another size. "
             "Set adapter.warm_start: false."
         ) from exc
-
-
-def lora_layers_by_name(model: nn.Module) -> dict[str, Any]:
-    """The adapted layers by their names in the bare model."""
-    own = set(lora_layers(model))
-    return {name.removeprefix(_PREFIX): layer for name, layer in model.named_modules() if layer in own}

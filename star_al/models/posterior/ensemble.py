@@ -81,7 +81,7 @@ class FunctionDecay:
         """See ``Addition.attach``; there are no further parameters."""
         self._layers = [
             (layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, layer.scaling[ADAPTER])
-            for layer in lora_layers(model)
+            for layer in lora_layers(model).values()
         ]
         return ()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from star_al.errors import ModelError
-from star_al.models.lora import adaptable_modules
+from star_al.models.lora import adaptable_modules, require_fit
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
 """The (B, A) of a layer, (d_out, r) and (r, d_in), with all scales in them; float32."""
@@ -34,11 +34,9 @@ def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterat
     pristine: dict[str, nn.Parameter] = {}
     try:
         for name in layers:
-            if name not in modules:
-                raise ModelError(
-                    f"the adapter's layer {name} is not in the model. Give the model it was trained on."
-                )
-            own = _merged_weight(name, modules[name], *factors(name))
+            b, a = factors(name)
+            require_fit(name, modules.get(name), b, a)
+            own = _merged_weight(name, modules[name], b, a)
             pristine[name], modules[name].weight = modules[name].weight, own
         yield
     finally:
@@ -54,9 +52,6 @@ def _merged_weight(name: str, layer: Any, b: Tensor, a: Tensor) -> nn.Parameter:
             f"layer {name} is quantised ({type(layer).__name__}, {weight.dtype}); star_al merges samples into "
             "float weights. Load the model in bfloat16."
         )
-    shape = (weight.shape[1], weight.shape[0]) if isinstance(layer, Conv1D) else tuple(weight.shape)
-    if (b.shape[0], a.shape[1]) != shape or a.shape[0] != b.shape[1]:
-        raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")
     try:
         merged_weight = _sum(weight, b, a, transposed=isinstance(layer, Conv1D))
     except torch.OutOfMemoryError as exc:

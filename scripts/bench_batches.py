@@ -1,0 +1,233 @@
+"""Seconds and peak memory of each way to choose a batch, from a score file to the chosen ids.
+
+python scripts/bench_batches.py --json FILE.json
+
+A pool of ``--pool`` made-up items with ``--samples`` posterior samples, batches of ``--batch`` chosen within the
+top ``--top``, for 5 and for 77 labels. Each cell runs in a process of its own. What the model itself would take
+(embeddings of the top, or of the pool's sample for a start by typical texts) is not in the figures: its
+embeddings, of width ``--width``, are there at once. ``epig`` is the score of the whole pool, all others
+choose. The bars are 60 s and 2 GB, 2 s for the blended top-k.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from star_al import scorefile
+from star_al.acquire.blend import blend
+from star_al.acquire.epig import epig
+from star_al.acquire.measures import predictive_entropy
+from star_al.batch import Ranking, choose_batch, choose_typical
+from star_al.config import CampaignSpec
+from star_al.ports import Advance
+from star_al.scorefile import Scores
+from star_al.scoring import SHARD_ITEMS
+from star_al.task import ClosedTask
+from star_al.types import Float32Array, FloatArray, Item, Label, Query, Role, Round, RoundState
+from star_al.types import Reason as Why
+
+LABELS = (5, 77)
+KNOWN = 1000
+TARGETS = 200
+BARS = {"top_k": (2.0, 2e9)}  # seconds, bytes
+BAR = (60.0, 2e9)
+KINDS: dict[str, dict[str, Any]] = {
+    "top_k": {"kind": "top_k"},
+    "power": {"kind": "power"},
+    "top_k, constraints": {"kind": "top_k", "balance": True, "near_duplicates": 0.8},
+    "batchbald": {"kind": "batchbald"},
+    "badge": {"kind": "badge"},
+    "k_centre": {"kind": "k_centre"},
+    "facility_location": {"kind": "facility_location"},
+    "badge, constraints": {"kind": "badge", "balance": True, "near_duplicates": 0.8},
+}
+OTHERS = ("typical", "epig")
+
+
+def main() -> None:
+    """Make the score files, run each cell in its own process, print the table."""
+    options = _options()
+    if options.cell:
+        name, labels, place = options.cell
+        cell = _write_scores if name == "write" else _cell
+        print(json.dumps(cell(name, int(labels), Path(place), options)))
+        return
+    rows = []
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        for labels in LABELS:
+            file = Path(_in_own_process("write", labels, Path(folder), options)["file"])
+            for name in (*KINDS, *OTHERS):
+                rows.append(_in_own_process(name, labels, file, options))
+                print(_line(rows[-1]), flush=True)
+            file.unlink()
+    if options.json:
+        options.json.write_text(
+            json.dumps({"options": vars(options) | {"json": None}, "rows": rows}, default=str)
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--pool", type=int, default=100_000)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--top", type=int, default=2000)
+    parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--width", type=int, default=2048)
+    parser.add_argument("--scratch", type=Path, default=None, help="where score files may lie, about 2 GB")
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--cell", nargs=3, default=None, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _in_own_process(name: str, labels: int, place: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What a cell prints; a process inherits its parent's peak of memory, so the parent stays small."""
+    settings = [f"--{key}={getattr(options, key)}" for key in ("pool", "batch", "top", "samples", "width")]
+    command = [sys.executable, __file__, *settings, "--cell", name, str(labels), str(place)]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result
+
+
+def _line(row: dict[str, Any]) -> str:
+    seconds, memory = BARS.get(row["name"], BAR)
+    verdict = "ok" if row["seconds"] < seconds and row["bytes"] < memory else "OVER THE BAR"
+    return f"{row['name']:20} C = {row['labels']:2}  {row['seconds']:7.2f} s  {row['bytes'] / 1e9:5.2f} GB  {verdict}"
+
+
+# -- one cell ------------------------------------------------------------------------------------------
+
+
+def _cell(name: str, labels: int, file: Path, options: argparse.Namespace) -> dict[str, Any]:
+    spec = _spec(KINDS.get(name, {}), labels, options)
+    parts = _Parts(spec, options)
+    round_ = Round(index=1, state=RoundState.SCORED, seed=0, config={})
+    start = time.perf_counter()
+    if name == "epig":
+        found = _epig(file)
+    elif name == "typical":
+        found = len(choose_typical(parts, round_, spec, options.batch))  # type: ignore[arg-type]
+    else:
+        found = _choose(parts, round_, spec, file, options.batch)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"name": name, "labels": labels, "seconds": seconds, "bytes": peak, "items": found}
+
+
+def _choose(parts: Any, round_: Round, spec: CampaignSpec, file: Path, size: int) -> int:
+    item_ids, columns = scorefile.read_scores(file)
+    scores_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, 0.5, "minmax")
+    ranking = Ranking(item_ids, scores_N, file, None)
+    return len({each.item_id for each in choose_batch(parts, round_, spec, ranking, size)})
+
+
+def _epig(file: Path) -> int:
+    """Shard by shard, as the scoring step does; targets are the first items."""
+    targets_T_K_C = None
+    done = 0
+    for _, log_probs_N_K_C in scorefile.iter_predictions(file):
+        targets_T_K_C = log_probs_N_K_C[:TARGETS] if targets_T_K_C is None else targets_T_K_C
+        done += len(epig(log_probs_N_K_C, targets_T_K_C))
+    return done
+
+
+def _spec(batch: dict[str, Any], labels: int, options: argparse.Namespace) -> CampaignSpec:
+    return CampaignSpec.model_validate(
+        {
+            "name": "bench",
+            "data": {"path": "pool.jsonl"},
+            "task": {"kind": "classification", "labels": [f"label {column}" for column in range(labels)]},
+            "model": {"name": "none"},
+            "posterior": {"kind": "mc_dropout", "samples": options.samples},
+            "acquisition": {"batch_size": options.batch, "batch": {"top": options.top, **batch}},
+            "annotator": {"kind": "oracle", "gold": "label"},
+        }
+    )
+
+
+@contextmanager
+def _silent(description: str, total: int | None) -> Iterator[Advance]:
+    yield lambda n: None
+
+
+class _Parts:
+    """As much of ``star_al.parts.Parts`` as a choice needs, without a database or a model."""
+
+    def __init__(self, spec: CampaignSpec, options: argparse.Namespace) -> None:
+        self.spec, self.task = spec, ClosedTask(spec.task)
+        self.campaign = SimpleNamespace(campaign_id=1, seed=7, name="bench")
+        self.progress = SimpleNamespace(task=_silent)
+        self.store = self.learner = self
+        self._pool, self._width = options.pool, options.width
+        self._known = [_item(f"known-{number:06d}") for number in range(KNOWN)]
+
+    def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
+        return [_item_id(number) for number in range(self._pool)]
+
+    def items(self, campaign_id: int, item_ids: Sequence[str]) -> list[Item]:
+        return [_item(item_id) for item_id in item_ids]
+
+    def training_labels(self, campaign_id: int, round_index: int) -> list[Label]:
+        names = self.spec.task.label_names
+        return [Label(item.item_id, names[n % len(names)]) for n, item in enumerate(self._known)]
+
+    def queries(self, campaign_id: int) -> list[Query]:
+        return [Query(item.item_id, item, 0, Role.POOL, n, Why("")) for n, item in enumerate(self._known)]
+
+    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
+        random = np.random.default_rng(len(items))
+        return random.standard_normal((len(items), self._width), dtype=np.float32)
+
+
+def _item_id(number: int) -> str:
+    return f"item-{number:06d}"
+
+
+def _item(item_id: str) -> Item:
+    random = np.random.default_rng(int(item_id[-6:]))
+    return Item(item_id, " ".join(f"word{n}" for n in random.zipf(1.3, 40) % 5000))
+
+
+# -- score files ---------------------------------------------------------------------------------------
+
+
+def _write_scores(name: str, labels: int, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Predictions that are partly sure and partly not, and whose samples differ in places."""
+    random = np.random.default_rng(labels)
+    shards = []
+    for start in range(0, options.pool, SHARD_ITEMS):
+        ids = [_item_id(number) for number in range(start, min(start + SHARD_ITEMS, options.pool))]
+        shards.append(folder / f"{labels}-{start}.parquet")
+        log_probs_N_K_C = _predictions(len(ids), options.samples, labels, random)
+        scores = Scores(random.random(len(ids)), predictive_entropy(log_probs_N_K_C))
+        scorefile.write_shard(shards[-1], ids, log_probs_N_K_C, scores)
+    path = folder / f"{scorefile.concatenate([shards], folder)}.parquet"
+    for shard in shards:
+        shard.unlink()
+    return {"file": str(path)}
+
+
+def _predictions(n: int, samples: int, labels: int, random: np.random.Generator) -> FloatArray:
+    sharpness_N_1_1 = random.uniform(0.5, 6.0, (n, 1, 1))
+    spread_N_1_1 = random.exponential(0.4, (n, 1, 1))
+    logits_N_K_C = sharpness_N_1_1 * random.standard_normal((n, 1, labels)) + spread_N_1_1 * (
+        random.standard_normal((n, samples, labels))
+    )
+    log_probs_N_K_C: FloatArray = logits_N_K_C - np.logaddexp.reduce(logits_N_K_C, axis=-1, keepdims=True)
+    return log_probs_N_K_C
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""The study of record: does active learning save labels, and which strategy does, on three sets and any other.
+
+python scripts/study.py --model MODEL_FOLDER --data DATA_FOLDER --out STUDY_FOLDER --seeds 5
+
+DATA_FOLDER holds ``obqa`` and ``boolq``, each with ``train.jsonl`` and ``test.jsonl``; BBC news is fetched as
+``star-al demo`` does. ``--config FILE`` adds a campaign of your own. Each set is a campaign file with its database
+in STUDY_FOLDER/SET, run by ``star-al simulate``; killed, the same command goes on. ``--report`` prints the tables
+of what has finished. They go into STUDY_FOLDER as ``results.md`` and ``results.json``, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from calibration_data import CONFIGS, MAX_TOKENS, PROMPTS, SETS
+from calibration_report import table
+
+from star_al import rng
+from star_al.app.simulating import Wish, results, simulate
+from star_al.cli.progress import LineProgress
+from star_al.cli.simulate import comparison_json, difference, estimate, saved
+from star_al.config import CampaignFile
+from star_al.config_file import load_campaign
+from star_al.demo import fetch_news
+from star_al.errors import StarALError, StoreError
+from star_al.learning_curves import SHARES, Comparison, StrategyCurve, in_words
+
+STRATEGIES = ("random", "entropy", "margin", "bald", "star", "star_measured", "badge")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the study's folder")
+    parser.add_argument("--model", help="folder of SmolLM2-135M-Instruct; `star-al demo` makes one")
+    parser.add_argument("--data", type=Path, help="folder of obqa and boolq")
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
+    parser.add_argument("--config", type=Path, nargs="*", default=[], help="campaign files of other sets")
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, help="runs at a time; default: as cores and memory allow")
+    parser.add_argument("--rounds", type=int, default=6, help="trained rounds")
+    parser.add_argument("--batch-size", type=int, default=16, help="labels a round")
+    parser.add_argument("--test-size", type=int, default=300)
+    parser.add_argument("--calibration", type=int, default=30, help="labels that fit the temperature")
+    parser.add_argument("--candidates", type=int, default=300, help="texts that are scored each round")
+    parser.add_argument("--samples", type=int, default=3, help="of MC dropout")
+    parser.add_argument("--layers", type=int, default=8, help="last blocks that are adapted")
+    parser.add_argument("--min-steps", type=int, default=20, help="of training, at least")
+    parser.add_argument("--report", action="store_true", help="only the tables of what is there")
+    found = parser.parse_args(arguments)
+    if found.sets and not found.report:
+        if found.model is None:
+            parser.error("a run needs --model")
+        if found.data is None and set(found.sets) - {"bbc"}:
+            parser.error("obqa and boolq need --data")
+    return found
+
+
+# -- the sets -------------------------------------------------------------------------------------------
+
+
+def prepare(name: str, arguments: argparse.Namespace) -> CampaignFile:
+    """The set's folder with ``pool.jsonl``, ``test.jsonl`` and ``campaign.yaml``; data that is there stays."""
+    folder = arguments.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "test.jsonl").exists():
+        pool, test = rows_of(name, arguments)
+        for part, rows in (("pool", pool), ("test", test)):
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            (folder / f"{part}.jsonl").write_text(text, encoding="utf-8")
+    config = folder / "campaign.yaml"
+    config.write_text(yaml.safe_dump(campaign(name, arguments), sort_keys=False, allow_unicode=True))
+    return load_campaign(config)
+
+
+def rows_of(name: str, arguments: argparse.Namespace) -> tuple[list[Any], list[Any]]:
+    """Rows of the pool and ``--test-size`` rows to test on, the same for every seed."""
+    if name == "bbc":
+        news = fetch_news(print)  # in a random order
+        return news[arguments.test_size :], news[: arguments.test_size]
+    pool, test = (read(arguments.data / name / f"{part}.jsonl") for part in ("train", "test"))
+    chosen = rng.draw(map(str, range(len(test))), arguments.test_size, rng.derive_seed(0, 0, f"study/{name}"))
+    return pool, [test[int(number)] for number in chosen]
+
+
+def read(path: Path) -> list[Any]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def campaign(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The set's campaign: the prompt of ``bench_calibration.py``, a short training, and small rounds."""
+    demo = load_campaign(CONFIGS / "demo.yaml").spec
+    spec = demo if name == "bbc" else load_campaign(CONFIGS / f"{name}.yaml").spec
+    tree = spec.model_dump(mode="json")
+    gold = tree["annotator"]["gold"]
+    tree["task"] |= PROMPTS[name]
+    tree["adapter"] = demo.adapter.model_dump(mode="json") | {
+        "layers": arguments.layers,
+        "min_steps": arguments.min_steps,
+    }
+    return tree | {
+        "name": name,
+        "seed": 0,
+        "data": tree["data"] | {"path": "pool.jsonl"},
+        "model": {
+            "name": str(Path(arguments.model).resolve()),
+            "dtype": "bfloat16",
+            "max_tokens": MAX_TOKENS[name],
+        },
+        "posterior": {"kind": "mc_dropout", "samples": arguments.samples},
+        "acquisition": {"batch_size": arguments.batch_size, "candidates": arguments.candidates},
+        "evaluation": {
+            "kind": "test",
+            "path": "test.jsonl",
+            "label": gold,
+            "calibration": arguments.calibration,
+            "stop_set": 0,
+        },
+        "stopping": {"max_rounds": arguments.rounds},
+        "database": {"url": "sqlite:///study.db"},
+        "artefacts": "artefacts",
+    }
+
+
+def campaigns(arguments: argparse.Namespace) -> list[CampaignFile]:
+    """The campaign files of all sets; of those that have begun, where only tables are wanted."""
+    own = [load_campaign(path) for path in arguments.config]
+    if not arguments.report:
+        return [*(prepare(name, arguments) for name in arguments.sets), *own]
+    paths = [arguments.out / name / "campaign.yaml" for name in arguments.sets]
+    return [*(load_campaign(path) for path in paths if path.exists()), *own]
+
+
+# -- results --------------------------------------------------------------------------------------------
+
+
+def markdown(comparison: Comparison) -> str:
+    """A set's table, and what it shows in words."""
+    heading = ["strategy", "seeds", "final accuracy %", "AULC %", "AULC − random (95 % interval)", "p"]
+    heading += [*(f"labels saved at {share:.0%}" for share in SHARES), "s a run"]
+    rows = [cells(curve) for curve in comparison.strategies]
+    parts = [f"## {comparison.study}", standing(comparison), table(heading, rows)]
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in in_words(comparison))])
+
+
+def cells(curve: StrategyCurve) -> list[str]:
+    return [
+        curve.strategy,
+        str(len(curve.seeds)),
+        estimate(curve.final),
+        estimate(curve.aulc),
+        *difference(curve.aulc_difference),
+        *(saved(curve.saving_at(share)) for share in SHARES),
+        f"{curve.seconds:.0f}",
+    ]
+
+
+def standing(comparison: Comparison) -> str:
+    """The majority class beside the base model, and whether the set counts."""
+    if comparison.majority is None or comparison.base_accuracy is None:
+        return "No run has finished."
+    verdict = "the set counts" if comparison.above_majority else "the set does not count"
+    return (
+        f"Majority class {100 * comparison.majority:.1f} %, base model {100 * comparison.base_accuracy:.1f} %: "
+        f"{verdict}."
+    )
+
+
+def main() -> None:
+    arguments = parse(sys.argv[1:])
+    found, failed = [], 0
+    for file in campaigns(arguments):
+        if not arguments.report:
+            wish = Wish(tuple(arguments.strategies), arguments.seeds, jobs=arguments.jobs)
+            done = simulate(file, wish, LineProgress(lambda line: print(line, flush=True)))
+            failed += len(done.failed)
+        try:
+            found.append(results(file))
+        except StoreError as exc:
+            print(exc)
+        write(arguments.out, found)
+    print((arguments.out / "results.md").read_text(encoding="utf-8") if found else "Nothing has been run.")
+    sys.exit(min(failed, 1))
+
+
+def write(folder: Path, found: Sequence[Comparison]) -> None:
+    """Tables and figures of all sets so far."""
+    text = "\n\n".join(map(markdown, found)) + "\n"
+    (folder / "results.md").write_text(text, encoding="utf-8")
+    tree = {comparison.study: comparison_json(comparison) for comparison in found}
+    (folder / "results.json").write_text(json.dumps(tree, indent=2, allow_nan=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StarALError as exc:
+        sys.exit(f"study.py: {exc}")

@@ -1,0 +1,80 @@
+"""Gather what a campaign's page shows, and write the page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from star_al import __version__
+from star_al.app.compose import find_campaign, open_started
+from star_al.app.looking import asked, people_of
+from star_al.app.predicting import own_files
+from star_al.config import CampaignFile, CampaignSpec
+from star_al.data import check_out
+from star_al.errors import StoreError
+from star_al.learning_curves import study_results
+from star_al.ports import Store
+from star_al.report.page import campaign_page
+from star_al.report.record import CampaignRecord
+from star_al.report.render import write_page
+from star_al.report.study_page import StudyRecord, study_page
+from star_al.settle import newest_revisions
+from star_al.types import Annotation, Campaign, Query, Role
+
+
+def write_report(file: CampaignFile, out: Path, study: str | None = None) -> None:
+    """Write the page of the campaign, running or ended, or of a study, to ``out``.
+
+    ``study`` null: the campaign of the file; where there is only a study of its name, that study.
+
+    Raises:
+        DataError: ``out`` is a file of the campaign. StoreError: there is no such campaign or study, the
+            database cannot be read, or ``out`` cannot be written; it is as it was.
+    """
+    check_out(out, own_files(file))
+    with open_started(file) as store:
+        write_page(_page(file, store, study), out)
+
+
+def _page(file: CampaignFile, store: Store, name: str | None) -> str:
+    study = store.study(name or file.spec.name)
+    if study is not None and (name is not None or store.find_campaign(file.spec.name) is None):
+        return study_page(StudyRecord(study, study_results(store, study), datetime.now(UTC), __version__))
+    if name is not None:
+        raise StoreError(f"there is no study {name!r}; `star-al simulate {file.path.name} --study {name}` makes it.")
+    return campaign_page(gather(store, find_campaign(file, store)))
+
+
+def gather(store: Store, campaign: Campaign) -> CampaignRecord:
+    """The campaign as it stands in the store."""
+    campaign_id = campaign.campaign_id
+    rounds = store.rounds(campaign_id)
+    queries = store.queries(campaign_id)
+    annotations = store.annotations(campaign_id)
+    answered = asked(store, campaign, queries, annotations)
+    return CampaignRecord(
+        campaign=campaign,
+        spec=CampaignSpec.model_validate(campaign.config),
+        sizes={role.value: len(store.item_ids(campaign_id, role)) for role in Role},
+        labels={role.value: len(store.labels(campaign_id, role)) for role in Role},
+        rounds=tuple(rounds),
+        evaluations={each.index: store.evaluations(campaign_id, each.index) for each in rounds},
+        history=tuple(store.history(campaign_id)),
+        asked=tuple(answered),
+        people=people_of(answered, annotations),
+        lead_times=_lead_times(queries, annotations),
+        made_at=datetime.now(UTC),
+        program=__version__,
+    )
+
+
+def _lead_times(queries: Sequence[Query], annotations: Sequence[Annotation]) -> Mapping[int, list[float]]:
+    """Seconds of the answers by the round that asked."""
+    round_of = {query.query_id: query.round_index for query in queries}
+    seconds: dict[int, list[float]] = defaultdict(list)
+    for each in newest_revisions(annotations):
+        if each.lead_time is not None and not each.skipped:
+            seconds[round_of[each.query_id]].append(each.lead_time)
+    return dict(seconds)

@@ -1,0 +1,281 @@
+"""A batch from a ranking, or for a start without one: gathers what ``star_al.acquire`` needs to choose it.
+
+A diversified batch is chosen within the top of the ranking (``acquisition.batch.top``); so is any batch under
+constraints. What lies below is asked by rank when the top is used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from star_al import rng, scorefile
+from star_al.acquire.badge import Badge
+from star_al.acquire.balance import Balance
+from star_al.acquire.batch_bald import BatchBald
+from star_al.acquire.directions import directions
+from star_al.acquire.diverse import Constraint, InOrder, Pick, Strategy, choose
+from star_al.acquire.facility_location import FacilityLocation
+from star_al.acquire.k_centre import KCentre
+from star_al.acquire.measures import own_mean_log
+from star_al.acquire.select import power_order, rank_order, top_k
+from star_al.config import BatchSpec, CampaignSpec
+from star_al.parts import Parts
+from star_al.scoring import SHARD_ITEMS, candidates
+from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role, Round
+
+TYPICAL_ITEMS = 20_000
+"""Of more candidates a start by typical texts looks at so many, drawn at random: all are read by the model."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Blended scores (N,) of the candidates, and what predicted them; ``adapter_folder`` null: the base model."""
+
+    item_ids: tuple[str, ...]
+    scores_N: FloatArray
+    score_file: Path
+    adapter_folder: Path | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An item of a batch, and how it was chosen, in words; empty: by its rank alone."""
+
+    item_id: str
+    how: str = ""
+
+
+def choose_batch(
+    parts: Parts,
+    round_: Round,
+    spec: CampaignSpec,
+    ranking: Ranking,
+    size: int,
+    buffer: int = 0,
+    *,
+    without: Collection[str] = (),
+) -> list[Chosen]:
+    """``size`` items in the order to ask them, then ``buffer`` more; fewer when the candidates are.
+
+    None of ``without``. A larger batch begins with every smaller one, except that a batch by power sampling
+    is asked in order of score, and its buffer after it.
+    """
+    batch = spec.acquisition.batch
+    order = _order(parts, round_, batch, ranking)
+    if without:
+        left_out = frozenset(without)
+        order = order[[ranking.item_ids[position] not in left_out for position in order]]
+    is_plain = not (batch.diversifies or batch.balance or batch.near_duplicates is not None)
+    within = 0 if is_plain else batch.top
+    chosen = []
+    if within and len(order):
+        chosen = _from_top(_Top(parts, round_, batch, ranking, order[:within]), size + buffer)
+    how = f"the top {within} being used up, " if within else _BY_RANK.get(batch.kind, "")
+    rest = order[within:][: size + buffer - len(chosen)]
+    chosen += [Chosen(ranking.item_ids[position], how) for position in rest]
+    if batch.kind == "power":
+        return [*_by_score(chosen[:size], ranking), *_by_score(chosen[size:], ranking)]
+    return chosen
+
+
+def choose_typical(
+    parts: Parts, round_: Round, spec: CampaignSpec, size: int, *, without: Collection[str] = ()
+) -> list[Chosen]:
+    """``size`` typical texts of the pool by the base model's embeddings, each of another group of texts."""
+    from star_al.acquire.typical import typical_order
+
+    left_out = frozenset(without)
+    pool = [item_id for item_id in candidates(parts, round_.index, spec) if item_id not in left_out]
+    seed = rng.derive_seed(parts.campaign.seed, round_.index, "typical")
+    item_ids = sorted(rng.draw(pool, TYPICAL_ITEMS, seed))
+    if not item_ids:
+        return []
+    embeddings_N_d = _embed(parts, None, item_ids)
+    points_N_d = directions(embeddings_N_d, embeddings_N_d.mean(axis=0, dtype=np.float64))
+    typical = typical_order(points_N_d, spec.acquisition.batch_size, seed % 2**32)
+    top = [item_ids[position] for position in typical.order_N[: spec.acquisition.batch.top]]
+    picks = choose(InOrder(), _near_duplicates(parts, round_, spec.acquisition.batch, top), len(top), size)
+    how = [f"typical of {n} texts that are alike" for n in typical.cluster_sizes_N[typical.order_N]]
+    chosen = [Chosen(top[place], _notes(notes) + how[place]) for place, notes in picks]
+    rest = typical.order_N[len(top) :][: size - len(chosen)]
+    return chosen + [Chosen(item_ids[position], how[len(top) + n]) for n, position in enumerate(rest)]
+
+
+_BY_RANK: Mapping[str, str] = {"power": "drawn by power sampling, "}
+_DIVERSIFIED: Mapping[str, str] = {
+    "batchbald": "BatchBALD",
+    "badge": "BADGE",
+    "k_centre": "k-centre",
+    "facility_location": "facility location",
+}
+
+
+def _order(parts: Parts, round_: Round, batch: BatchSpec, ranking: Ranking) -> IntArray:
+    """Positions of the candidates in the order in which they would be asked by score."""
+    if batch.kind == "power":
+        random = rng.generator(parts.campaign.seed, round_.index, "select")
+        return power_order(ranking.scores_N, ranking.item_ids, batch.beta, random)
+    return rank_order(ranking.scores_N, ranking.item_ids)
+
+
+def _by_score(chosen: Sequence[Chosen], ranking: Ranking) -> list[Chosen]:
+    by_id = {each.item_id: each for each in chosen}
+    place = {item_id: position for position, item_id in enumerate(ranking.item_ids) if item_id in by_id}
+    scores_M = ranking.scores_N[list(place.values())]
+    return [by_id[item_id] for item_id in top_k(scores_M, list(place), len(place))]
+
+
+class _Top:
+    """The top of a ranking, M items in order, with what strategies and constraints want to know of them."""
+
+    def __init__(
+        self, parts: Parts, round_: Round, batch: BatchSpec, ranking: Ranking, order_M: IntArray
+    ) -> None:
+        self.parts, self.round, self.batch, self._ranking = parts, round_, batch, ranking
+        self.item_ids = [ranking.item_ids[position] for position in order_M]
+        self.scores_M = ranking.scores_N[order_M]
+
+    @cached_property
+    def items(self) -> list[Item]:
+        return self.parts.store.items(self.parts.campaign.campaign_id, self.item_ids)
+
+    @cached_property
+    def log_probs_M_K_C(self) -> FloatArray:
+        """All samples, −inf for labels that an item does not have."""
+        return scorefile.read_predictions([self._ranking.score_file], self.item_ids)
+
+    @cached_property
+    def probs_M_C(self) -> FloatArray:
+        """The predictive mean."""
+        return np.exp(own_mean_log(self.log_probs_M_K_C))
+
+    @cached_property
+    def predicted_M(self) -> IntArray:
+        """The column of the predicted label."""
+        return self.probs_M_C.argmax(axis=1)
+
+    @cached_property
+    def embeddings_M_d(self) -> Float32Array:
+        return _embed(self.parts, self._ranking.adapter_folder, self.item_ids)
+
+    def points(self) -> tuple[FloatArray, FloatArray]:
+        """Directions of the embeddings (M, d), and of those of items known before, (L, d)."""
+        centre_d = self.embeddings_M_d.mean(axis=0, dtype=np.float64)
+        points_M_d = directions(self.embeddings_M_d, centre_d)
+        known = known_ids(self.parts, self.round)
+        if not known:
+            return points_M_d, np.zeros((0, len(centre_d)))
+        known_L_d = _embed(self.parts, self._ranking.adapter_folder, known)
+        return points_M_d, directions(known_L_d, centre_d)
+
+    def random(self) -> np.random.Generator:
+        return rng.generator(self.parts.campaign.seed, self.round.index, "select")
+
+
+def _from_top(top: _Top, k: int) -> list[Chosen]:
+    """``k`` of the top, by the batch's strategy under its constraints."""
+    constraints = _near_duplicates(top.parts, top.round, top.batch, top.item_ids)
+    if top.batch.balance:
+        constraints.append(Balance(top.predicted_M, _label_counts(top)))
+    picks = choose(_STRATEGIES[top.batch.kind](top), constraints, len(top.item_ids), k)
+    return [Chosen(top.item_ids[pick.position], _how(top, pick)) for pick in picks]
+
+
+def _how(top: _Top, pick: Pick) -> str:
+    kind, turn = top.batch.kind, ""
+    if top.batch.balance:
+        label = top.parts.task.value(top.items[pick.position], int(top.predicted_M[pick.position]))
+        turn = f"the turn of {label}, "
+    if top.batch.diversifies:
+        return f"{_DIVERSIFIED[kind]} within the top {top.batch.top}, {turn}{_notes(pick.notes)}"
+    return _BY_RANK.get(kind, "") + turn + _notes(pick.notes)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return "".join(f"{note}, " for note in notes)
+
+
+def _batch_bald(top: _Top) -> Strategy:
+    return BatchBald(top.log_probs_M_K_C, top.random())
+
+
+def _badge(top: _Top) -> Strategy:
+    return Badge(top.probs_M_C, top.embeddings_M_d, top.random())
+
+
+def _k_centre(top: _Top) -> Strategy:
+    return KCentre(*top.points())
+
+
+def _facility_location(top: _Top) -> Strategy:
+    """Uncertain texts weigh more; where no score tells them apart, all weigh the same."""
+    points_M_d, known_L_d = top.points()
+    weights_M = top.scores_M if top.scores_M.any() else np.ones_like(top.scores_M)
+    return FacilityLocation(points_M_d, weights_M, known_L_d)
+
+
+_STRATEGIES: Mapping[str, Callable[[_Top], Strategy]] = {
+    "top_k": lambda top: InOrder(),
+    "power": lambda top: InOrder(),
+    "batchbald": _batch_bald,
+    "badge": _badge,
+    "k_centre": _k_centre,
+    "facility_location": _facility_location,
+}
+
+
+def _near_duplicates(
+    parts: Parts, round_: Round, batch: BatchSpec, item_ids: Sequence[str]
+) -> list[Constraint]:
+    """The constraint against texts like others, where it is asked for."""
+    if batch.near_duplicates is None or not item_ids:
+        return []
+    from star_al.acquire.near_duplicates import NearDuplicates
+
+    texts, known = (
+        [_text(item) for item in parts.store.items(parts.campaign.campaign_id, ids)]
+        for ids in (item_ids, known_ids(parts, round_))
+    )
+    return [NearDuplicates(texts, known, batch.near_duplicates)]
+
+
+def _text(item: Item) -> str:
+    return "\n".join((item.text, *item.options))
+
+
+def _label_counts(top: _Top) -> IntArray:
+    """Labels of each column, (C,), in the snapshot that the round was trained on."""
+    store, campaign_id, task = top.parts.store, top.parts.campaign.campaign_id, top.parts.task
+    labels = store.training_labels(campaign_id, top.round.index)
+    items = store.items(campaign_id, [label.item_id for label in labels])
+    columns = [task.column(item, label.value) for item, label in zip(items, labels, strict=True)]
+    return np.bincount(np.array(columns, dtype=np.int64), minlength=top.probs_M_C.shape[1])
+
+
+def known_ids(parts: Parts, round_: Round) -> list[str]:
+    """Sorted ids of the items that a round trained on, or that earlier ones asked; a function of history alone."""
+    store, campaign_id = parts.store, parts.campaign.campaign_id
+    trained = {label.item_id for label in store.training_labels(campaign_id, round_.index)}
+    asked = {
+        query.item.item_id
+        for query in store.queries(campaign_id)
+        if query.purpose is Role.POOL
+        and query.round_index < round_.index
+        and not (query.buffer and query.state is QueryState.OPEN)
+    }
+    return sorted(trained | asked)
+
+
+def _embed(parts: Parts, adapter_folder: Path | None, item_ids: Sequence[str]) -> Float32Array:
+    """Embeddings (N, d) of at least one item, in pages, so that a pool's texts are not held at once."""
+    pages: list[Float32Array] = []
+    with parts.progress.task("Embedding", len(item_ids)) as advance:
+        for start in range(0, len(item_ids), SHARD_ITEMS):
+            items = parts.store.items(parts.campaign.campaign_id, item_ids[start : start + SHARD_ITEMS])
+            pages.append(parts.learner.embed(adapter_folder, items, advance))
+    return np.concatenate(pages)

@@ -1,0 +1,183 @@
+"""Try strategies on data whose labels are known, before anybody is paid for labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from star_al.cli.console import command_line, complain, one_line, print_table, resumable, say
+from star_al.cli.options import Config, load
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from star_al.learning_curves import Comparison, StrategyCurve
+    from star_al.seed_statistics import Difference, Estimate, Saving
+
+TARGET = 0.95
+"""The share of random's gain whose labels the table counts."""
+
+
+def simulate(
+    config: Config,
+    strategies: Annotated[
+        str, typer.Option(help="Which, as a,b,c; `config` is the campaign file's own.")
+    ] = "random,entropy,star",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 5,
+    gold: Annotated[
+        str | None,
+        typer.Option(help="The column of right answers, when people annotate.", show_default=False),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trained rounds, in place of stopping.max_rounds.", show_default=False),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="The study's name; the campaign's when not given.", show_default=False)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time; as cores and memory allow.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write all figures into this JSON file.", show_default=False),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep adapters and scores of finished runs.")] = False,
+) -> None:
+    """Replay labelled data through the loop with several strategies and seeds, and compare them.
+
+    It may be stopped at any moment (Ctrl-C, a crash) and started again; strategies and seeds may be added.
+    """
+    words: list[str | Path] = [
+        "star-al",
+        "simulate",
+        config,
+        "--strategies",
+        strategies,
+        "--seeds",
+        str(seeds),
+    ]
+    given = {"--gold": gold, "--rounds": rounds, "--study": study, "--jobs": jobs, "--out": out}
+    for option, value in given.items():
+        words += [] if value is None else [option, str(value)]
+    words += ["--keep"] if keep else []
+    with resumable(*words):
+        from star_al.app.simulating import Wish, simulate
+        from star_al.cli.progress import make_progress
+        from star_al.data import writable_target
+
+        target = None if out is None else writable_target(out)
+        names = tuple(name.strip() for name in strategies.split(",") if name.strip())
+        wish = Wish(names, seeds, study=study, gold=gold, rounds=rounds, jobs=jobs, keep=keep)
+        done = simulate(load(config), wish, make_progress())
+    show(done.comparison)
+    if target is not None:
+        write_json(done.comparison, target)
+        say(f"Wrote {out}.")
+    for each in done.failed:
+        complain(f"{each.run.strategy}, seed {each.run.seed} failed: {each.error}")
+    if done.failed:
+        complain(f"{len(done.failed)} runs failed; they are tried again by: {command_line(*words)}")
+        raise typer.Exit(done.failed[0].error.exit_code)
+    more = ["--study", study] if study else ["--study", done.comparison.study]
+    say(f"A page with curves: {command_line('star-al', 'report', config, *more)}")
+
+
+def show(comparison: Comparison) -> None:
+    """The table, and what it shows in words."""
+    from star_al.learning_curves import in_words
+
+    if not comparison.strategies:
+        say("No run has finished yet.")
+        return
+    print_table(study_table(comparison))
+    say("")
+    for line in in_words(comparison):
+        say(one_line(line))
+
+
+def study_table(comparison: Comparison) -> Table:
+    """One line a strategy; means over seeds with half of a 95 % interval, in percent."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("strategy", no_wrap=True)
+    headers = ("seeds", "final\naccuracy %", "AULC %", "AULC − random\n(95 % interval)", "p")
+    for header in (*headers, f"labels saved\nat {TARGET:.0%}"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for curve in comparison.strategies:
+        table.add_row(*_cells(curve, comparison))
+    return table
+
+
+def _cells(curve: StrategyCurve, comparison: Comparison) -> list[str]:
+    total = sum(run.strategy == curve.strategy for run in comparison.runs)
+    done = len(curve.seeds)
+    return [
+        curve.strategy,
+        str(done) if done == total else f"{done} of {total}",
+        estimate(curve.final),
+        estimate(curve.aulc),
+        *difference(curve.aulc_difference),
+        saved(curve.saving_at(TARGET)),
+    ]
+
+
+def estimate(value: Estimate | None) -> str:
+    """A mean in percent, ± half of its interval."""
+    if value is None:
+        return "–"
+    if value.low is None or value.high is None:
+        return f"{100 * value.mean:.1f}"
+    return f"{100 * value.mean:.1f} ±{50 * (value.high - value.low):.1f}"
+
+
+def difference(value: Difference | None) -> tuple[str, str]:
+    """A difference in percentage points with its interval, and p."""
+    if value is None:
+        return "–", "–"
+    text = f"{100 * value.mean:+.2f}"
+    if value.low is not None and value.high is not None:
+        text += f" ({100 * value.low:+.2f} to {100 * value.high:+.2f})"
+    return text, "–" if value.p is None else f"{value.p:.3f}" if value.p >= 0.001 else "<0.001"
+
+
+def saved(value: Saving | None) -> str:
+    """The share of labels saved with its interval."""
+    if value is None:
+        return "–"
+    if value.saving is None:
+        return "not reached"
+    if value.reached == 1 and value.low is not None and value.high is not None:
+        return f"{100 * value.saving:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f})"
+    return f"{100 * value.saving:.0f} %"
+
+
+def write_json(comparison: Comparison, path: Path) -> None:
+    """All figures and every run's curve.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    from star_al.errors import StoreError
+
+    text = json.dumps(comparison_json(comparison), ensure_ascii=False, indent=2, allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON values."""
+    from star_al.learning_curves import in_words
+
+    tree = asdict(comparison)
+    tree["in_words"] = in_words(comparison)
+    return tree

@@ -1,0 +1,58 @@
+"""Queries for audit and calibration items: random, drawn at import, never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from star_al import rng
+from star_al.config import CampaignSpec
+from star_al.parts import Parts
+from star_al.queries import query_id
+from star_al.scoring import labels_left
+from star_al.types import Query, Reason, Role, Round
+
+
+def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
+    """Queries for the first audit items, or all calibration items, that have no label yet, in a random order."""
+    order = _held_out_order(parts, role)
+    n = parts.spec.evaluation.size if role is Role.AUDIT else len(order)
+    return _held_out_queries(parts, role, 0, order[:n], first_rank=1)
+
+
+def growing_audit(parts: Parts, round_: Round, spec: CampaignSpec) -> tuple[Query, ...]:
+    """The audit items that a round asks beside its batch, of those that were kept from the pool at import."""
+    rules = spec.evaluation
+    left, size = labels_left(round_, spec), spec.acquisition.batch_size
+    n = rules.grow if left is None else min(rules.grow, max(left - size, 0))
+    start = rules.size + round_.index * rules.grow
+    order = _held_out_order(parts, Role.AUDIT)[start : start + n] if n else ()
+    return _held_out_queries(parts, Role.AUDIT, round_.index, order, first_rank=start + 1)
+
+
+def _held_out_order(parts: Parts, role: Role) -> list[str]:
+    campaign = parts.campaign
+    seed = rng.derive_seed(campaign.seed, 0, role.value)
+    item_ids = parts.store.item_ids(campaign.campaign_id, role)
+    return sorted(item_ids, key=lambda item_id: rng.keyed_order(seed, item_id))
+
+
+def _held_out_queries(
+    parts: Parts, role: Role, round_index: int, order: Sequence[str], *, first_rank: int
+) -> tuple[Query, ...]:
+    campaign = parts.campaign
+    labelled = parts.store.labels(campaign.campaign_id, role)
+    rank_of = {item_id: rank for rank, item_id in enumerate(order, first_rank) if item_id not in labelled}
+    reason = Reason(f"{role.value} set: drawn at random at import, never trained on")
+    wanted = parts.spec.labelling.overlap
+    return tuple(
+        Query(
+            query_id(campaign.name, item.item_id, 1),
+            item,
+            round_index,
+            role,
+            rank_of[item.item_id],
+            reason,
+            wanted=wanted,
+        )
+        for item in parts.store.items(campaign.campaign_id, list(rank_of))
+    )

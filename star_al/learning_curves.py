@@ -1,0 +1,351 @@
+"""Strategies of a study compared: learning curves, the area under them, and the labels they save.
+
+Methods, section 9. Every strategy is compared with ``random``, seed by seed: runs of one seed share their
+held-out items and their first batch. ``study_results`` reads a study from the store; all else is pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from star_al import metrics, rng
+from star_al.config import CampaignSpec
+from star_al.ports import Store
+from star_al.seed_statistics import (
+    Curves,
+    Difference,
+    Estimate,
+    Saving,
+    mean_curve,
+    mean_interval,
+    on_common_points,
+    paired_difference,
+    resamples,
+    savings,
+)
+from star_al.types import FloatArray, IntArray, JsonObject, RoundState, Study
+
+REFERENCE = "random"
+"""The strategy that the others are compared with."""
+
+SHARES = (0.90, 0.95, 0.99)
+"""Of what ``random`` gains, at which the labels are counted that reach it."""
+
+FEW_SEEDS, HEADLINE_SEEDS = 5, 10
+"""Intervals over fewer seeds than the first are rough; a claim needs the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCurve:
+    """One run: the accuracy of its R rounds over every label bought by then.
+
+    That is labels at the start, of audit and calibration sets, and repeated answers to one item. ``majority``
+    is the share of the most frequent label of the held-out items. ``seconds`` sum its rounds. A run that is not
+    ``finished`` may have no points yet.
+    """
+
+    strategy: str
+    seed: int
+    campaign: str
+    finished: bool
+    labels_R: tuple[int, ...] = ()
+    accuracy_R: tuple[float, ...] = ()
+    base_accuracy: float | None = None
+    majority: float | None = None
+    seconds: float = 0.0
+    stop_reason: str | None = None
+
+    @property
+    def aulc(self) -> float | None:
+        """Area under the curve over its span; null without a span."""
+        return metrics.aulc(self.labels_R, self.accuracy_R)
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyCurve:
+    """A strategy over its finished seeds.
+
+    ``accuracy_R`` is the seed mean at ``labels_R`` labels bought, ``low_R`` and ``high_R`` its bootstrap interval
+    (null with one seed). Differences and savings are against ``random`` over the ``paired`` seeds that both have
+    finished; null or empty without such seeds, and for ``random`` itself. ``seconds``: a run's, mean.
+    """
+
+    strategy: str
+    seeds: tuple[int, ...]
+    labels_R: tuple[float, ...]
+    accuracy_R: tuple[float, ...]
+    low_R: tuple[float, ...] | None
+    high_R: tuple[float, ...] | None
+    final: Estimate
+    aulc: Estimate | None
+    paired: tuple[int, ...] = ()
+    final_difference: Difference | None = None
+    aulc_difference: Difference | None = None
+    savings: tuple[Saving, ...] = ()
+    seconds: float = 0.0
+
+    def saving_at(self, share: float) -> Saving | None:
+        """What is saved at one of ``SHARES``."""
+        return next((saving for saving in self.savings if saving.share == share), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A study as it stands. ``strategies`` have a finished run each, ``random`` first, the others by name.
+
+    ``runs`` are all of the study, finished or not. ``base_accuracy`` and ``majority`` (class) are means over
+    finished runs, null without any.
+    """
+
+    study: str
+    strategies: tuple[StrategyCurve, ...]
+    runs: tuple[RunCurve, ...]
+    base_accuracy: float | None
+    majority: float | None
+
+    @property
+    def seeds(self) -> int:
+        """The smallest number of seeds behind a figure; 0 without finished runs."""
+        return min((len(each.paired or each.seeds) for each in self.strategies), default=0)
+
+    @property
+    def rough(self) -> bool:
+        """Whether intervals rest on too few seeds to be taken at their word."""
+        return self.seeds < FEW_SEEDS
+
+    @property
+    def headline(self) -> bool:
+        """Whether there are seeds enough for a claim."""
+        return self.seeds >= HEADLINE_SEEDS
+
+    @property
+    def above_majority(self) -> bool | None:
+        """Whether some model is above the majority class, base or with its whole interval; null: nobody knows."""
+        if self.majority is None or self.base_accuracy is None:
+            return None
+        finals = [each.final.mean if each.final.low is None else each.final.low for each in self.strategies]
+        return max([self.base_accuracy, *finals]) > self.majority
+
+    def strategy(self, name: str) -> StrategyCurve | None:
+        """One of the strategies."""
+        return next((each for each in self.strategies if each.strategy == name), None)
+
+
+def study_results(store: Store, study: Study) -> Comparison:
+    """What the store knows of a study's runs, compared; unfinished runs count for nothing yet."""
+    runs = [_read_run(store, run.strategy, run.seed, run.campaign) for run in study.runs]
+    return compare(study.name, runs)
+
+
+def compare(name: str, runs: Sequence[RunCurve]) -> Comparison:
+    """The comparison of the finished ones of ``runs``."""
+    by_strategy: dict[str, dict[int, RunCurve]] = {}
+    for run in runs:
+        if run.finished and run.labels_R:
+            by_strategy.setdefault(run.strategy, {})[run.seed] = run
+    reference = by_strategy.get(REFERENCE, {})
+    names = sorted(by_strategy, key=lambda strategy: (strategy != REFERENCE, strategy))
+    done = [run for by_seed in by_strategy.values() for run in by_seed.values()]
+    return Comparison(
+        study=name,
+        strategies=tuple(_strategy(name, by_strategy[name], reference) for name in names),
+        runs=tuple(runs),
+        base_accuracy=_mean([run.base_accuracy for run in done]),
+        majority=_mean([run.majority for run in done]),
+    )
+
+
+def in_words(comparison: Comparison) -> list[str]:
+    """What the comparison shows, and what it does not: a line a strategy, then what to be careful about."""
+    lines = [_strategy_in_words(each) for each in comparison.strategies if each.strategy != REFERENCE]
+    return [*lines, *cautions(comparison)]
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """Why the figures may not mean what they seem to."""
+    found = []
+    if comparison.strategies and comparison.strategy(REFERENCE) is None:
+        found.append(f"No run of {REFERENCE} has finished, so there is nothing to compare with.")
+    if comparison.strategies and comparison.rough:
+        found.append(f"Fewer than {FEW_SEEDS} seeds: the intervals are rough.")
+    elif comparison.strategies and not comparison.headline:
+        found.append(f"{comparison.seeds} seeds: a claim needs at least {HEADLINE_SEEDS}.")
+    compared = sum(each.aulc_difference is not None for each in comparison.strategies)
+    if compared > 1:
+        found.append(f"{compared} strategies are compared; p is not corrected for that.")
+    if comparison.above_majority is False:
+        found.append("No model is above the majority class: this data set tells nothing of strategies.")
+    return found
+
+
+def _strategy_in_words(curve: StrategyCurve) -> str:
+    difference = curve.aulc_difference
+    if difference is None:
+        return f"{curve.strategy}: no seed in common with {REFERENCE} has finished."
+    seeds = f"{difference.seeds} seed" + ("s" if difference.seeds > 1 else "")
+    if difference.mean == 0 and difference.p is None:
+        verdict = f"the same area under the curve as {REFERENCE} ({seeds})"
+    elif difference.p is None or difference.p >= 0.05:
+        p = "" if difference.p is None else f"p = {difference.p:.2g}, "
+        verdict = f"no clear difference to {REFERENCE} (AULC {difference.mean:+.4f}, {p}{seeds})"
+    else:
+        side = "better" if difference.mean > 0 else "worse"
+        verdict = f"{side} than {REFERENCE} (AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds})"
+    saving = curve.saving_at(0.95)
+    return (
+        f"{curve.strategy}: {verdict}; {saving_in_words(saving)}."
+        if saving
+        else f"{curve.strategy}: {verdict}."
+    )
+
+
+def saving_in_words(saving: Saving) -> str:
+    """How many labels are saved at a target, in words."""
+    share = f"{saving.share:.0%} of {REFERENCE}'s gain"
+    if saving.reference_labels is None:
+        return f"{REFERENCE} gains nothing that could be reached"
+    if saving.saving is None or saving.labels is None:
+        return f"{share} is not reached"
+    counts = f"{saving.labels:.0f} instead of {saving.reference_labels:.0f}"
+    if round(saving.saving, 2) == 0:
+        return f"{share} with as many labels ({counts})"
+    more = "fewer" if saving.saving > 0 else "more"
+    return f"{share} with {abs(saving.saving):.0%} {more} labels ({counts})"
+
+
+def _strategy(name: str, runs: Mapping[int, RunCurve], reference: Mapping[int, RunCurve]) -> StrategyCurve:
+    seeds = tuple(sorted(runs))
+    own = _curves(runs, seeds)
+    mean_R, low_R, high_R = mean_curve(own.accuracy_S_R, _resamples(len(seeds)))
+    finals_S = _finals(runs, seeds)
+    curve = StrategyCurve(
+        strategy=name,
+        seeds=seeds,
+        labels_R=tuple(own.labels_R.tolist()),
+        accuracy_R=tuple(mean_R.tolist()),
+        low_R=None if low_R is None else tuple(low_R.tolist()),
+        high_R=None if high_R is None else tuple(high_R.tolist()),
+        final=mean_interval(finals_S),
+        aulc=None if (aulc_S := _aulcs(runs, seeds)) is None else mean_interval(aulc_S),
+        seconds=float(np.mean([run.seconds for run in runs.values()])),
+    )
+    paired = tuple(seed for seed in seeds if seed in reference)
+    return curve if name == REFERENCE or not paired else _against(curve, runs, reference, paired)
+
+
+def _against(
+    curve: StrategyCurve,
+    runs: Mapping[int, RunCurve],
+    reference: Mapping[int, RunCurve],
+    paired: tuple[int, ...],
+) -> StrategyCurve:
+    """The curve with what it is against the reference."""
+    positions_B_S = _resamples(len(paired))
+    own_S, other_S = _aulcs(runs, paired), _aulcs(reference, paired)
+    return StrategyCurve(
+        strategy=curve.strategy,
+        seeds=curve.seeds,
+        labels_R=curve.labels_R,
+        accuracy_R=curve.accuracy_R,
+        low_R=curve.low_R,
+        high_R=curve.high_R,
+        final=curve.final,
+        aulc=curve.aulc,
+        seconds=curve.seconds,
+        paired=paired,
+        final_difference=paired_difference(_finals(runs, paired), _finals(reference, paired), positions_B_S),
+        aulc_difference=(
+            None if own_S is None or other_S is None else paired_difference(own_S, other_S, positions_B_S)
+        ),
+        savings=savings(_curves(runs, paired), _curves(reference, paired), SHARES, positions_B_S),
+    )
+
+
+def _resamples(n_seeds: int) -> IntArray:
+    """The same for every strategy of as many seeds, so that another strategy changes no figure."""
+    return resamples(n_seeds, rng.generator(0, 0, f"bootstrap of {n_seeds} seeds"))
+
+
+def _curves(runs: Mapping[int, RunCurve], seeds: Sequence[int]) -> Curves:
+    return Curves(*on_common_points([(runs[seed].labels_R, runs[seed].accuracy_R) for seed in seeds]))
+
+
+def _finals(runs: Mapping[int, RunCurve], seeds: Sequence[int]) -> FloatArray:
+    return np.array([runs[seed].accuracy_R[-1] for seed in seeds])
+
+
+def _aulcs(runs: Mapping[int, RunCurve], seeds: Sequence[int]) -> FloatArray | None:
+    values = [runs[seed].aulc for seed in seeds]
+    return None if None in values else np.array(values, dtype=np.float64)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+# -- from the store -------------------------------------------------------------------------------------
+
+
+def _read_run(store: Store, strategy: str, seed: int, name: str) -> RunCurve:
+    campaign = store.find_campaign(name)
+    rows = [] if campaign is None else store.history(campaign.campaign_id)
+    measured = [row for row in rows if row["accuracy"] is not None]
+    if campaign is None or not measured:
+        return RunCurve(strategy, seed, name, finished=False, seconds=_seconds(rows))
+    repeats = _repeats(store, campaign.campaign_id, CampaignSpec.model_validate(campaign.config))
+    return RunCurve(
+        strategy=strategy,
+        seed=seed,
+        campaign=name,
+        finished=rows[-1]["state"] == RoundState.STOPPED.value,
+        labels_R=tuple(
+            int(_number(row["labels_bought"])) + sum(repeats[r] for r in repeats if r < _number(row["round"]))
+            for row in measured
+        ),
+        accuracy_R=tuple(_number(row["accuracy"]) for row in measured),
+        base_accuracy=_number(measured[0]["base_accuracy"]),
+        majority=_majority(store, campaign.campaign_id, int(_number(measured[-1]["round"]))),
+        seconds=_seconds(rows),
+        stop_reason=None if rows[-1]["stop_reason"] is None else str(rows[-1]["stop_reason"]),
+    )
+
+
+def _repeats(store: Store, campaign_id: int, spec: CampaignSpec) -> Counter[int]:
+    """Answers beyond the first to one item, by the round that asked; −1: held-out items, asked before all rounds."""
+    repeats: Counter[int] = Counter()
+    if spec.labelling.overlap == 1:
+        return repeats
+    asked_in = {
+        query.query_id: (query.item.item_id, query.round_index if query.purpose == "pool" else -1)
+        for query in store.queries(campaign_id)
+    }
+    seen: set[str] = set()
+    for answer in store.annotations(campaign_id):
+        if answer.skipped or answer.revision > 1:
+            continue
+        item_id, round_index = asked_in[answer.query_id]
+        repeats[round_index] += item_id in seen
+        seen.add(item_id)
+    return repeats
+
+
+def _majority(store: Store, campaign_id: int, round_index: int) -> float | None:
+    for evaluation in store.evaluations(campaign_id, round_index):
+        counts = [sum(row) for row in evaluation.confusion_C_C]
+        return max(counts) / sum(counts)
+    return None
+
+
+def _seconds(rows: Sequence[JsonObject]) -> float:
+    return sum(_number(row["seconds"]) for row in rows if row["seconds"] is not None)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, (int, float)):
+        return float(value)
+    raise TypeError(f"{value!r} is no number")

@@ -1,0 +1,138 @@
+"""Empty figures in one look, and figures as PNG files or as SVG inside a page.
+
+An SVG of a page carries no colour of its own: each colour of the palette becomes a CSS variable of the page,
+so that one drawing serves the light and the dark theme. Texts stay texts, in the page's font.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from star_al.errors import StoreError
+
+# The colours of Okabe and Ito (2008), which most kinds of colour blindness tell apart; marks differ too.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+YELLOW, SKY, GREY = "#E69F00", "#56B4E9", "#6B6B6B"
+
+INK, PAPER, LINES = "#000000", "#FFFFFF", "#DDDDDD"
+
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, GREY)
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")
+
+VARIABLES = {
+    BLUE: "--blue",
+    ORANGE: "--orange",
+    GREEN: "--green",
+    PURPLE: "--purple",
+    YELLOW: "--yellow",
+    SKY: "--sky",
+    GREY: "--grey",
+    INK: "--ink",
+    PAPER: "--paper",
+    LINES: "--lines",
+}
+"""The CSS variable of the page that each colour becomes."""
+
+DPI = 150
+
+SMALL = (4.7, 3.3)
+"""Inches of a picture in a page: readable in half a wide window and on a phone."""
+
+_IN_PAGES = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 8.5,
+    "legend.fontsize": 8.0,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9.0,
+}
+
+
+def new_figure(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of so many inches with one pair of axes."""
+    from matplotlib.figure import Figure  # not pyplot: no window, no global state
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    plain(axes)
+    return figure, axes
+
+
+def new_figure_with_counts(width: float, height: float) -> tuple[Any, Any, Any]:
+    """A figure with axes and, beneath them, low ones that share their x."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.4, 1]})
+    plain(axes)
+    plain(counts)
+    return figure, axes, counts
+
+
+def plain(axes: Any) -> None:
+    """A pale grid behind the data, and no frame."""
+    axes.grid(color=LINES, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def save_png(figure: Any, path: Path) -> Path:
+    """Write aside and rename: a picture under its name is whole.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(aside, format="png", dpi=DPI)
+        aside.replace(path)
+    except OSError as exc:
+        raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Name another folder.") from exc
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+    return path
+
+
+def draw_svg(name: str, draw: Callable[[], Any]) -> str:
+    """The figure that ``draw`` makes, as an ``<svg>`` for an HTML page.
+
+    ``name`` comes before all ids in it, so that several may share a page.
+    """
+    from matplotlib import rc_context
+
+    out = io.StringIO()
+    with rc_context({**_IN_PAGES, "svg.hashsalt": name}):
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        draw().savefig(out, format="svg", transparent=True, metadata=nothing)
+    return _for_page(out.getvalue(), name)
+
+
+def _for_page(document: str, name: str) -> str:
+    """An SVG document as an element of a page: no style sheet, no size, its own ids, colours of the theme."""
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    return re.sub(r"<[^<>]+>", lambda tag: _tag_for_page(tag[0], name), svg)  # texts hold no < and >
+
+
+def _tag_for_page(tag: str, name: str) -> str:
+    if tag.startswith("<svg"):
+        tag = re.sub(r'\s(?:width|height)="[^"]*"', "", tag)
+    tag = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    tag = re.sub(r"font: [^;\"]*?([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)  # the page has its own
+    return re.sub(r"#[0-9a-fA-F]{6}\b", lambda colour: _themed(colour[0]), tag)
+
+
+def _themed(colour: str) -> str:
+    variable = VARIABLES.get(colour.upper())
+    return f"var({variable})" if variable else colour

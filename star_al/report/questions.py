@@ -1,0 +1,85 @@
+"""What was asked and why, as rows of the page's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from star_al.report.record import Asked
+from star_al.report.render import json_for_page
+from star_al.types import Item, JsonValue, Query, QueryState, Role
+
+TEXT_CUT, WHY_CUT, ANSWERS_CUT = 300, 240, 200
+"""Characters of a text, a reason and the answers that the table shows."""
+
+COLUMNS = ("Round", "Rank", "Text", "Guess", "Sure", "Label", "Uncertainty", "Notes", "Answers", "Why")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The table's rows as JSON for the page: a list of cells each, in the order of ``COLUMNS``."""
+
+    n: int
+    rounds: tuple[int, ...]
+    notes: tuple[str, ...]
+    json: str
+
+
+def questions(asked: Sequence[Asked]) -> Questions:
+    """A row a query, in the order of asking."""
+    rows = [_row(each) for each in asked]
+    notes = sorted({note for row in rows for note in row[7]})
+    rounds = tuple(sorted({each.query.round_index for each in asked}))
+    return Questions(len(rows), rounds, tuple(notes), json_for_page({"columns": COLUMNS, "rows": rows}))
+
+
+def _row(each: Asked) -> list[object]:
+    query, reason = each.query, each.query.reason
+    return [
+        query.round_index,
+        query.rank,
+        cut(_text(query.item), TEXT_CUT),
+        _shown(reason.predicted),
+        None if reason.confidence is None else round(reason.confidence, 2),
+        None if each.label is None else _shown(each.label.value),
+        None if reason.blended is None else round(reason.blended, 3),
+        _notes(each),
+        cut("; ".join(f"{name}: {'skip' if value is None else value}" for name, value in each.answers.items()), ANSWERS_CUT),
+        cut(reason.text, WHY_CUT),
+    ]  # fmt: skip
+
+
+def _text(item: Item) -> str:
+    options = "  ".join(f"[{chr(65 + n)}] {option}" for n, option in enumerate(item.options))
+    return f"{item.text}  {options}" if options else item.text
+
+
+def _shown(value: JsonValue) -> str | None:
+    return None if value is None else cut(str(value), 60)
+
+
+def _notes(each: Asked) -> list[str]:
+    query, label = each.query, each.label
+    marks = {
+        query.purpose.value: query.purpose is not Role.POOL,
+        "control": query.control,
+        "buffer": query.buffer,
+        "disputed": query.disputed,
+        "open": query.state is QueryState.OPEN,
+        "without label": query.state is QueryState.SKIPPED,
+        "asked again": query.attempt > 1,
+        "wrong guess": label is not None and _wrong(query, label.value),
+    }
+    return [name for name, holds in marks.items() if holds]
+
+
+def _wrong(query: Query, label: JsonValue) -> bool:
+    return query.reason.predicted is not None and query.reason.predicted != label
+
+
+def cut(text: str, length: int) -> str:
+    """``text`` on one line, at most so long, with an ellipsis where it was cut."""
+    line = " ".join(text[: 4 * length].split())
+    return line if len(line) <= length and len(text) <= 4 * length else line[: length - 1] + "…"
+
+

@@ -1,0 +1,203 @@
+"""Pictures of how something went over the rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, SERIES, SMALL, draw_svg, new_figure
+from star_al.report.record import CampaignRecord, Measured, find
+from star_al.report.render import Numbers, Picture
+from star_al.report.words import count, duration, number, sentence
+from star_al.types import Round
+
+MODELS = (
+    ("base", ("contextual", "raw"), "base model", GREEN, "^"),
+    ("adapted", ("raw",), "adapted, raw", ORANGE, "s"),
+    ("adapted", ("temperature",), "adapted, temperature-scaled", BLUE, "o"),
+)
+"""Model and scalings, and how a picture calls and draws them."""
+
+WAITING = "collect"
+"""The step that waits for people; its time is not the machine's."""
+
+
+def calibration_over_rounds(measured: Sequence[Measured], measure: str, title: str, unit: str) -> Picture:
+    """``ece`` or ``nll`` of the three models by round."""
+    series = []
+    for model, scalings, label, color, mark in MODELS:
+        found = [(each.round.index, find(each.evaluations, model, *scalings)) for each in measured]
+        points = [(index, getattr(each, measure)) for index, each in found if each is not None]
+        if points:
+            series.append((label, points, {"color": color, "marker": mark}))
+
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        for label, points, style in series:
+            axes.plot(*zip(*points, strict=True), label=label, markersize=4, linewidth=1.4, **style)
+        axes.set_xlabel("round")
+        axes.set_ylabel(unit)
+        axes.set_ylim(bottom=0)
+        _whole_rounds(axes)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        return figure
+
+    last = "; ".join(f"{label} {points[-1][1]:.3f}" for label, points, _ in series)
+    by_label = {label: dict(points) for label, points, _ in series}
+    rows = tuple(
+        (str(each.round.index), *(number(points.get(each.round.index)) for points in by_label.values()))
+        for each in measured
+    )
+    words = f"In the newest of {count(len(measured), 'round')}: {last}."
+    return Picture(title, draw_svg(measure, draw), words, Numbers(("round", *by_label), rows))
+
+
+def blend_weights(rounds: Sequence[Round]) -> Picture | None:
+    """The weight of the adapted model's uncertainty by round; null where nothing was blended."""
+    found = [(each.index, each.blend_weight, each.blend_note) for each in rounds]
+    points = [(index, weight) for index, weight, _ in found if weight is not None]
+    if not points:
+        return None
+
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", linewidth=1.6)
+        axes.set_xlabel("round")
+        axes.set_ylabel("weight of the adapted model λ")
+        axes.set_ylim(-0.03, 1.03)
+        _whole_rounds(axes)
+        return figure
+
+    rows = tuple((str(i), number(weight, 2), note or "") for i, weight, note in found if weight is not None)
+    note = next((note for _, _, note in reversed(found) if note), "")
+    words = f"Blend weight by round, from {points[0][1]:.2f} to {points[-1][1]:.2f}."
+    numbers = Numbers(("round", "λ", "how it came about"), rows)
+    return Picture("Blend weight over rounds", draw_svg("blend", draw), words, numbers, sentence(note))
+
+
+def blend_curve(rounds: Sequence[Round]) -> Picture | None:
+    """How well each weight ranks held-out errors first, in the newest round that measured it; null: none did."""
+    measured = [each for each in rounds if each.blend_curve]
+    if not measured:
+        return None
+    newest = measured[-1]
+
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        for older in measured[:-1]:
+            axes.plot(*zip(*older.blend_curve, strict=True), color=GREY, alpha=0.35, linewidth=0.9)
+        axes.plot(*zip(*newest.blend_curve, strict=True), color=BLUE, linewidth=1.8, label=f"round {newest.index}")
+        if measured[:-1]:
+            axes.plot([], [], color=GREY, alpha=0.5, linewidth=0.9, label="earlier rounds")
+        axes.axhline(0.5, color=GREY, linestyle=":", linewidth=1.0, label="no better than chance")
+        if newest.blend_weight is not None:
+            axes.axvline(newest.blend_weight, color=ORANGE, linestyle="--", linewidth=1.3, label="weight taken")
+        axes.set_xlabel("weight of the adapted model λ")
+        axes.set_ylabel("AUROC for held-out errors")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        return figure
+
+    weight, best = max(newest.blend_curve, key=lambda point: point[1])
+    rows = tuple((number(w, 2), number(auroc)) for w, auroc in newest.blend_curve)
+    words = f"At round {newest.index} the errors are found best at λ = {weight:.2f} (AUROC {best:.3f})."
+    title = f"Which weight finds the errors, round {newest.index}"
+    numbers = Numbers(("λ", "AUROC"), rows)
+    return Picture(title, draw_svg("blend-curve", draw), words, numbers, sentence(newest.blend_note))
+
+
+def agreement_by_round(record: CampaignRecord) -> Picture | None:
+    """Krippendorff's alpha of the answers to what each round asked; null where nobody shared a text."""
+    points = [(each.index, each.agreement) for each in record.rounds if each.agreement is not None]
+    if not points:
+        return None
+
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", linewidth=1.6)
+        axes.set_xlabel("round")
+        axes.set_ylabel("Krippendorff's α")
+        axes.set_ylim(min(0.0, *(alpha for _, alpha in points)) - 0.03, 1.03)
+        _whole_rounds(axes)
+        return figure
+
+    rows = tuple((str(index), number(alpha, 2)) for index, alpha in points)
+    words = f"Agreement of annotators by round; in the newest α = {points[-1][1]:.2f}, where 1 is full agreement."
+    return Picture("Annotators' agreement", draw_svg("agreement", draw), words, Numbers(("round", "α"), rows))
+
+
+def lead_times(record: CampaignRecord) -> Picture | None:
+    """Median seconds an answer by round, with the middle half of them; null without people's times."""
+    found = {index: sorted(seconds) for index, seconds in sorted(record.lead_times.items()) if seconds}
+    if not found:
+        return None
+    import numpy as np
+
+    quartiles = {index: np.quantile(seconds, (0.25, 0.5, 0.75)).tolist() for index, seconds in found.items()}
+
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        low, middle, high = zip(*quartiles.values(), strict=True)
+        axes.fill_between(list(quartiles), low, high, color=BLUE, alpha=0.18, linewidth=0, label="middle half")
+        axes.plot(list(quartiles), middle, color=BLUE, marker="o", linewidth=1.6, label="median")
+        axes.set_xlabel("round that asked")
+        axes.set_ylabel("seconds an answer")
+        axes.set_ylim(bottom=0)
+        _whole_rounds(axes)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        return figure
+
+    rows = tuple(
+        (str(index), f"{len(found[index]):,}", duration(low), duration(middle), duration(high))
+        for index, (low, middle, high) in quartiles.items()
+    )
+    numbers = Numbers(("round", "answers", "a quarter below", "median", "a quarter above"), rows)
+    words = f"Time an answer takes; in the newest round {duration(list(quartiles.values())[-1][1])} (median)."
+    return Picture("Time to answer", draw_svg("lead-time", draw), words, numbers)
+
+
+def seconds_by_step(rounds: Sequence[Round]) -> Picture | None:
+    """The machine's seconds a step, stacked by round; waiting for people is in the table alone."""
+    steps = list(dict.fromkeys(step for each in rounds for step in each.seconds))
+    if not steps:
+        return None
+    drawn = [step for step in steps if step != WAITING and _share(rounds, step) >= 0.005]
+
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        floor = [0.0] * len(rounds)
+        for position, step in enumerate(drawn):
+            heights = [each.seconds.get(step, 0.0) for each in rounds]
+            axes.bar(
+                [each.index for each in rounds], heights, bottom=floor, label=step, width=0.72,
+                color=SERIES[position % len(SERIES)], linewidth=0,
+            )  # fmt: skip
+            floor = [below + height for below, height in zip(floor, heights, strict=True)]
+        axes.set_xlabel("round")
+        axes.set_ylabel("seconds")
+        _whole_rounds(axes)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        return figure
+
+    rows = tuple(
+        (str(each.index), *(duration(each.seconds.get(step)) for step in steps), duration(_machine(each)))
+        for each in rounds
+    )
+    total = sum(map(_machine, rounds))
+    words = f"The machine worked {duration(total)} in all; waiting for answers ({WAITING}) is not drawn."
+    numbers = Numbers(("round", *steps, f"all but {WAITING}"), rows)
+    return Picture("Seconds a step", draw_svg("seconds", draw), words, numbers)
+
+
+def _share(rounds: Sequence[Round], step: str) -> float:
+    """The step's part of the machine's time."""
+    return sum(each.seconds.get(step, 0.0) for each in rounds) / (sum(map(_machine, rounds)) or 1.0)
+
+
+def _machine(round_: Round) -> float:
+    return sum(seconds for step, seconds in round_.seconds.items() if step != WAITING)
+
+
+def _whole_rounds(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -1,0 +1,153 @@
+"""Pictures of a study: the strategies' learning curves, and how each differs from random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from star_al.learning_curves import REFERENCE, Comparison, StrategyCurve
+from star_al.report.canvas import BLUE, DASHES, GREY, INK, MARKS, SERIES, SMALL, draw_svg, new_figure
+from star_al.report.render import Numbers, Picture
+from star_al.report.words import count, interval, number, percent, signed
+
+OVERVIEW = (4.7, 4.4)
+
+
+def all_curves(comparison: Comparison) -> Picture:
+    """Every strategy's seed mean in one picture, without intervals: they would hide each other."""
+
+    def draw() -> Any:
+        figure, axes = new_figure(*OVERVIEW)
+        for place, curve in enumerate(comparison.strategies):
+            style = _style(curve.strategy, place)
+            axes.plot(curve.labels_R, _percents(curve.accuracy_R), label=curve.strategy, **style)
+        _zero_shot(axes, comparison)
+        _axes_of_curves(axes)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        return figure
+
+    rows = tuple(
+        (curve.strategy, f"{labels:,.0f}", percent(accuracy), *_band(curve, place))
+        for curve in comparison.strategies
+        for place, (labels, accuracy) in enumerate(zip(curve.labels_R, curve.accuracy_R, strict=True))
+    )
+    words = f"Mean accuracy over every label bought, {count(len(comparison.strategies), 'strategy', 'strategies')}."
+    numbers = Numbers(("strategy", "labels bought", "mean accuracy", "95 % interval"), rows)
+    return Picture("All strategies", draw_svg("study", draw), words, numbers)
+
+
+def curves_against_random(comparison: Comparison) -> list[Picture]:
+    """One picture a strategy, with the bootstrap intervals, beside random."""
+    reference = comparison.strategy(REFERENCE)
+    return [
+        _against(curve, place, reference, comparison)
+        for place, curve in enumerate(comparison.strategies)
+        if curve.strategy != REFERENCE
+    ]
+
+
+def _against(
+    curve: StrategyCurve, place: int, reference: StrategyCurve | None, comparison: Comparison
+) -> Picture:
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        for each, color in ((reference, GREY), (curve, BLUE)):
+            if each is None:
+                continue
+            if each.low_R is not None and each.high_R is not None:
+                low, high = _percents(each.low_R), _percents(each.high_R)
+                axes.fill_between(each.labels_R, low, high, color=color, alpha=0.2, linewidth=0)
+            mark = "o" if each is curve else "s"
+            axes.plot(
+                each.labels_R, _percents(each.accuracy_R), label=each.strategy, color=color, marker=mark,
+                markersize=3.5, linewidth=1.6,
+            )  # fmt: skip
+        _zero_shot(axes, comparison)
+        _axes_of_curves(axes)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        return figure
+
+    rows = tuple(
+        (f"{labels:,.0f}", percent(accuracy), *_band(curve, at))
+        for at, (labels, accuracy) in enumerate(zip(curve.labels_R, curve.accuracy_R, strict=True))
+    )
+    words = f"{count(len(curve.seeds), 'seed')}; in the end {percent(curve.final.mean)}"
+    words += f" ({interval(curve.final.low, curve.final.high)})." if curve.final.low is not None else "."
+    svg = draw_svg(f"study-{place}", draw)
+    return Picture(curve.strategy, svg, words, Numbers(("labels bought", "accuracy", "95 % interval"), rows))
+
+
+def differences(comparison: Comparison) -> Picture | None:
+    """Paired differences of the area under the curve to random's, with t intervals; null without any."""
+    found = [(each.strategy, each.aulc_difference) for each in comparison.strategies if each.aulc_difference]
+    if not found:
+        return None
+
+    def draw() -> Any:
+        figure, axes = new_figure(SMALL[0], 1.0 + 0.32 * len(found))
+        axes.axvline(0.0, color=GREY, linestyle="--", linewidth=1.2)
+        for height, (_, difference) in enumerate(reversed(found)):
+            if difference.t_low is not None and difference.t_high is not None:
+                axes.plot((difference.t_low, difference.t_high), (height, height), color=BLUE, linewidth=2)
+            axes.plot([difference.mean], [height], color=BLUE, marker="o", markersize=5)
+        axes.set_yticks(range(len(found)), [name for name, _ in reversed(found)], color=INK)
+        axes.set_ylim(-0.6, len(found) - 0.4)
+        axes.set_xlabel(f"AULC minus {REFERENCE}'s")
+        return figure
+
+    rows = tuple(
+        (name, signed(each.mean, 4), _pair(each.t_low, each.t_high), _pair(each.low, each.high), _p(each.p),
+         str(each.seeds))
+        for name, each in found
+    )  # fmt: skip
+    header = ("strategy", f"AULC minus {REFERENCE}'s", "t interval", "bootstrap interval", "p", "seeds")
+    words = f"Points right of the dashed line are better than {REFERENCE}; an interval across it may be chance."
+    return Picture(
+        f"Area under the curve against {REFERENCE}", draw_svg("aulc", draw), words, Numbers(header, rows)
+    )
+
+
+def _zero_shot(axes: Any, comparison: Comparison) -> None:
+    """What no label is needed for, as lines where they are within the curves' own range."""
+    bottom, top = axes.get_ylim()
+    for share, label, style in (
+        (comparison.base_accuracy, "base model, zero-shot", "--"),
+        (comparison.majority, "majority class", ":"),
+    ):
+        if share is not None and bottom <= 100 * share <= top:
+            axes.axhline(100 * share, color=INK, linestyle=style, linewidth=0.9, label=label)
+
+
+def _axes_of_curves(axes: Any) -> None:
+    axes.set_xlabel("labels bought, all of them")
+    axes.set_ylabel("accuracy on held-out texts, %")
+
+
+def _style(strategy: str, place: int) -> dict[str, Any]:
+    """Grey for the reference; else the next colour, mark and, when colours are used up, dash."""
+    colours = SERIES[:-1]
+    return {
+        "color": GREY if strategy == REFERENCE else colours[place % len(colours)],
+        "marker": MARKS[place % len(MARKS)],
+        "linestyle": DASHES[place // len(colours) % len(DASHES)],
+        "markersize": 3.5,
+        "linewidth": 1.5,
+    }
+
+
+def _percents(shares: Sequence[float]) -> list[float]:
+    return [100 * share for share in shares]
+
+
+def _band(curve: StrategyCurve, place: int) -> tuple[str]:
+    if curve.low_R is None or curve.high_R is None:
+        return (interval(None, None),)
+    return (interval(curve.low_R[place], curve.high_R[place]),)
+
+
+def _pair(low: float | None, high: float | None) -> str:
+    return f"{signed(low, 4)} to {signed(high, 4)}" if low is not None or high is not None else number(None)
+
+
+def _p(p: float | None) -> str:
+    return number(None) if p is None else f"{p:.2g}"

@@ -1,0 +1,150 @@
+"""The page of a study: strategies compared over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import yaml
+
+from star_al.learning_curves import (
+    REFERENCE,
+    SHARES,
+    Comparison,
+    StrategyCurve,
+    cautions,
+    in_words,
+)
+from star_al.report.render import Numbers, render
+from star_al.report.study_charts import all_curves, curves_against_random, differences
+from star_al.report.words import count, duration, interval, number, percent, signed
+from star_al.seed_statistics import Estimate, Saving
+from star_al.types import Study
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """All that a study's page shows."""
+
+    study: Study
+    comparison: Comparison
+    made_at: datetime
+    program: str
+
+
+def study_page(record: StudyRecord) -> str:
+    """The whole page as HTML."""
+    comparison = record.comparison
+    warnings = cautions(comparison)
+    said = [line for line in in_words(comparison) if line not in warnings]
+    return render(
+        "study.html.j2",
+        name=record.study.name,
+        made_at=f"{record.made_at:%Y-%m-%d %H:%M} UTC",
+        program=record.program,
+        result=_state(comparison),
+        said=said,
+        warnings=warnings,
+        overview=all_curves(comparison) if comparison.strategies else None,
+        differences=differences(comparison),
+        areas=_areas(comparison.strategies),
+        savings=_savings(comparison.strategies),
+        curves=curves_against_random(comparison),
+        runs=_runs(comparison),
+        reference=REFERENCE,
+        config=yaml.safe_dump(dict(record.study.config), sort_keys=False, allow_unicode=True, width=100),
+    )
+
+
+def _state(comparison: Comparison) -> str:
+    done = sum(run.finished for run in comparison.runs)
+    n_strategies = len({run.strategy for run in comparison.runs})
+    n_seeds = len({run.seed for run in comparison.runs})
+    text = (
+        f"{count(n_strategies, 'strategy', 'strategies')} over {count(n_seeds, 'seed')}: {done:,} of "
+        f"{count(len(comparison.runs), 'run')} {'has' if done == 1 else 'have'} finished."
+    )
+    if comparison.base_accuracy is not None and comparison.majority is not None:
+        text += (
+            f" The base model is right on {percent(comparison.base_accuracy)}, the majority class on "
+            f"{percent(comparison.majority)}."
+        )
+    return text
+
+
+def _areas(strategies: Sequence[StrategyCurve]) -> Numbers | None:
+    """A row a strategy: final accuracy and AULC, and what they are against the reference."""
+    if not strategies:
+        return None
+    rows = []
+    for each in strategies:
+        final, area = each.final_difference, each.aulc_difference
+        rows.append(
+            (
+                each.strategy,
+                str(len(each.seeds)),
+                _estimate_in_percent(each.final),
+                "" if final is None else signed(100 * final.mean, 1),
+                number(None) if each.aulc is None else number(each.aulc.mean, 4),
+                "" if area is None else signed(area.mean, 4),
+                "" if area is None or area.t_low is None else f"{signed(area.t_low, 4)} to {signed(area.t_high, 4)}",
+                "" if area is None or area.p is None else f"{area.p:.2g}",
+                duration(each.seconds),
+            )
+        )
+    over = f"over {REFERENCE}"
+    header = ("strategy", "seeds", "final accuracy", f"points {over}", "AULC", f"AULC {over}", "95 % interval", "p")
+    return Numbers((*header, "time a run"), tuple(rows))
+
+
+def _estimate_in_percent(estimate: Estimate) -> str:
+    if estimate.low is None:
+        return percent(estimate.mean)
+    return f"{percent(estimate.mean)} ({interval(estimate.low, estimate.high)})"
+
+
+def _savings(strategies: Sequence[StrategyCurve]) -> Numbers | None:
+    """A row a strategy: labels saved on the way to each share of what the reference gains."""
+    rows = [
+        (each.strategy, *(_saving(each.saving_at(share)) for share in SHARES)) for each in strategies if each.savings
+    ]
+    if not rows:
+        return None
+    return Numbers(("strategy", *(f"at {share:.0%} of {REFERENCE}'s gain" for share in SHARES)), tuple(rows))
+
+
+def _saving(saving: Saving | None) -> str:
+    if saving is None or saving.reference_labels is None:
+        return number(None)
+    if saving.saving is None or saving.labels is None:
+        return "not reached"
+    text = f"{_change(saving.saving)}: {saving.labels:.0f} instead of {saving.reference_labels:.0f}"
+    if saving.low is None and saving.high is None:
+        return text
+    low = "worse than any number" if saving.low is None else _change(saving.low)
+    high = "none" if saving.high is None else _change(saving.high)
+    return f"{text} ({low} to {high})"
+
+
+def _change(share: float) -> str:
+    return f"{signed(100 * share, 0)}\u00a0%"
+
+
+def _runs(comparison: Comparison) -> Numbers:
+    rows = tuple(
+        (
+            run.strategy,
+            str(run.seed),
+            run.campaign,
+            "finished" if run.finished else "under way" if run.labels_R else "not measured yet",
+            f"{run.labels_R[-1]:,}" if run.labels_R else number(None),
+            percent(run.accuracy_R[-1] if run.accuracy_R else None),
+            number(run.aulc, 4),
+            duration(run.seconds),
+            run.stop_reason or "",
+        )
+        for run in comparison.runs
+    )
+    header = ("strategy", "seed", "campaign", "state", "labels", "accuracy", "AULC", "time", "why it stopped")
+    return Numbers(header, rows)

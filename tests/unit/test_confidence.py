@@ -1,0 +1,111 @@
+"""The audit interval and the confidence sequence hold in simulated campaigns, also where a rule stops them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from star_al.confidence import confidence_sequence
+from star_al.metrics import wilson_interval
+from star_al.stopping import StopRules, StopView, decide
+
+CAMPAIGNS, ROUNDS, POPULATION = 1000, 12, 3000
+
+
+def test_each_end_of_an_interval_has_half_of_what_its_look_may_spend() -> None:
+    for look, spent in ((1, 0.05 / 2), (3, 0.05 / 12)):
+        low, high = confidence_sequence(70, 100, look)
+        assert binom.sf(69, 100, low) == pytest.approx(spent / 2)
+        assert binom.cdf(70, 100, high) == pytest.approx(spent / 2)
+
+
+def test_without_items_nothing_is_known_and_the_ends_are_exact() -> None:
+    assert confidence_sequence(0, 0, 1) == (0.0, 1.0)
+    assert confidence_sequence(0, 10, 1)[0] == 0.0
+    assert confidence_sequence(10, 10, 1)[1] == 1.0
+    with pytest.raises(ValueError, match="look 0"):
+        confidence_sequence(1, 2, 0)
+    with pytest.raises(ValueError, match="3 right answers of 2"):
+        confidence_sequence(3, 2, 1)
+
+
+class Campaign(NamedTuple):
+    """By round: the true accuracy over the population, and right answers among the audit items so far."""
+
+    truth_R: np.ndarray
+    right_R: np.ndarray
+    n_R: np.ndarray
+
+
+def simulated(seed: int, *, grow: int = 5) -> Campaign:
+    """A learner whose models improve and resemble each other; an audit set that grows by random items."""
+    rng = np.random.default_rng(seed)
+    difficulty_N = rng.uniform(size=POPULATION)
+    skill_R = 0.5 + 0.35 * (1.0 - np.exp(-np.arange(ROUNDS) / rng.uniform(1.5, 4.0)))
+    right_R_N = difficulty_N + 0.1 * rng.normal(size=(ROUNDS, POPULATION)) < skill_R[:, None]
+    order = rng.permutation(POPULATION)
+    n_R = 100 + grow * np.arange(ROUNDS)
+    right_R = np.array([right_N[order[:n]].sum() for right_N, n in zip(right_R_N, n_R, strict=True)])
+    return Campaign(right_R_N.mean(axis=1), right_R, n_R)
+
+
+def sequence(campaign: Campaign) -> list[tuple[float, float]]:
+    counts = zip(campaign.right_R, campaign.n_R, strict=True)
+    return [confidence_sequence(int(right), int(n), look) for look, (right, n) in enumerate(counts, 1)]
+
+
+def test_the_audit_interval_covers_the_true_accuracy_of_the_last_round() -> None:
+    covered, at_every_round = 0, 0
+    for seed in range(CAMPAIGNS):
+        campaign = simulated(seed)
+        intervals = [
+            wilson_interval(int(right), int(n))
+            for right, n in zip(campaign.right_R, campaign.n_R, strict=True)
+        ]
+        covered += intervals[-1][0] <= campaign.truth_R[-1] <= intervals[-1][1]
+        at_every_round += all(
+            low <= truth <= high for (low, high), truth in zip(intervals, campaign.truth_R, strict=True)
+        )
+    assert covered / CAMPAIGNS >= 0.93
+    assert at_every_round / CAMPAIGNS < 0.93, (
+        "one look's interval would do for all, and a sequence is not needed"
+    )
+
+
+def test_the_sequence_covers_all_rounds_at_once_and_its_targets_are_kept() -> None:
+    covered, stopped, wrongly = 0, 0, 0
+    rules = StopRules(automatic=True, target_accuracy=0.75)
+    for seed in range(CAMPAIGNS):
+        campaign = simulated(seed)
+        bounds = sequence(campaign)
+        covered += all(
+            low <= truth <= high for (low, high), truth in zip(bounds, campaign.truth_R, strict=True)
+        )
+        for index, (low, _) in enumerate(bounds):
+            view = StopView(index, 100, 100, campaign.right_R[index] / campaign.n_R[index], low, (), rules)
+            if decide(view).reason:
+                stopped += 1
+                wrongly += campaign.truth_R[index] < 0.75
+                break
+    assert covered / CAMPAIGNS >= 0.95
+    assert stopped > 200
+    assert wrongly / CAMPAIGNS <= 0.05
+
+
+def test_a_rule_by_the_point_estimate_stops_too_early() -> None:
+    """What the sequence is for: stopped by the estimate itself, far more campaigns are not where they claim to be."""
+    wrongly = 0
+    for seed in range(200):
+        campaign = simulated(seed)
+        reached = np.flatnonzero(campaign.right_R / campaign.n_R >= 0.8)
+        wrongly += bool(len(reached)) and campaign.truth_R[reached[0]] < 0.8
+    assert wrongly / 200 > 0.25
+
+
+def test_the_first_looks_cost_little() -> None:
+    low, high = confidence_sequence(80, 100, 1)
+    wilson = wilson_interval(80, 100)
+    assert (high - low) / (wilson[1] - wilson[0]) < 1.25
