@@ -46,13 +46,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, help="runs at a time; default: as cores and memory allow")
-    parser.add_argument("--rounds", type=int, default=6, help="trained rounds")
-    parser.add_argument("--batch-size", type=int, default=16, help="labels a round")
-    parser.add_argument("--test-size", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5, help="trained rounds")
+    parser.add_argument("--batch-size", type=int, default=20, help="labels a round")
+    parser.add_argument(
+        "--pool-size", type=int, default=1000, help="texts, at random; base predictions of all"
+    )
+    parser.add_argument("--test-size", type=int, default=250)
     parser.add_argument("--calibration", type=int, default=30, help="labels that fit the temperature")
-    parser.add_argument("--candidates", type=int, default=300, help="texts that are scored each round")
+    parser.add_argument("--candidates", type=int, default=200, help="texts that are scored each round")
     parser.add_argument("--samples", type=int, default=3, help="of MC dropout")
-    parser.add_argument("--layers", type=int, default=8, help="last blocks that are adapted")
+    parser.add_argument("--layers", type=int, default=6, help="last blocks that are adapted")
     parser.add_argument("--min-steps", type=int, default=20, help="of training, at least")
     parser.add_argument("--report", action="store_true", help="only the tables of what is there")
     found = parser.parse_args(arguments)
@@ -82,13 +85,19 @@ def prepare(name: str, arguments: argparse.Namespace) -> CampaignFile:
 
 
 def rows_of(name: str, arguments: argparse.Namespace) -> tuple[list[Any], list[Any]]:
-    """Rows of the pool and ``--test-size`` rows to test on, the same for every seed."""
+    """``--pool-size`` rows to learn from and ``--test-size`` rows to test on, the same for every seed."""
+    n_pool, n_test = arguments.pool_size, arguments.test_size
     if name == "bbc":
         news = fetch_news(print)  # in a random order
-        return news[arguments.test_size :], news[: arguments.test_size]
-    pool, test = (read(arguments.data / name / f"{part}.jsonl") for part in ("train", "test"))
-    chosen = rng.draw(map(str, range(len(test))), arguments.test_size, rng.derive_seed(0, 0, f"study/{name}"))
-    return pool, [test[int(number)] for number in chosen]
+        return news[n_test : n_test + n_pool], news[:n_test]
+    train, test = (read(arguments.data / name / f"{part}.jsonl") for part in ("train", "test"))
+    return some(train, n_pool, f"study/{name}/pool"), some(test, n_test, f"study/{name}/test")
+
+
+def some(rows: list[Any], n: int, purpose: str) -> list[Any]:
+    """``n`` rows at random."""
+    chosen = rng.draw(map(str, range(len(rows))), n, rng.derive_seed(0, 0, purpose))
+    return [rows[int(number)] for number in chosen]
 
 
 def read(path: Path) -> list[Any]:

@@ -28,7 +28,7 @@ from star_al.parts import Parts
 from star_al.scoring import SHARD_ITEMS, candidates
 from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role, Round
 
-TYPICAL_ITEMS = 20_000
+TYPICAL_ITEMS = 10_000
 """Of more candidates a start by typical texts looks at so many, drawn at random: all are read by the model."""
 
 
@@ -92,7 +92,8 @@ def choose_typical(
     left_out = frozenset(without)
     pool = [item_id for item_id in candidates(parts, round_.index, spec) if item_id not in left_out]
     seed = rng.derive_seed(parts.campaign.seed, round_.index, "typical")
-    item_ids = sorted(rng.draw(pool, TYPICAL_ITEMS, seed))
+    most = max(TYPICAL_ITEMS, spec.acquisition.batch_size + spec.labelling.buffer)
+    item_ids = sorted(rng.draw(pool, most, seed))
     if not item_ids:
         return []
     embeddings_N_d = _embed(parts, None, item_ids)
@@ -157,7 +158,8 @@ class _Top:
     @cached_property
     def predicted_M(self) -> IntArray:
         """The column of the predicted label."""
-        return self.probs_M_C.argmax(axis=1)
+        predicted_M: IntArray = self.probs_M_C.argmax(axis=1)
+        return predicted_M
 
     @cached_property
     def embeddings_M_d(self) -> Float32Array:

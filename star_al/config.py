@@ -244,9 +244,15 @@ class BatchSpec(Spec):
 
     kind: Literal["top_k", "power", "random", "batchbald", "badge", "k_centre", "facility_location"] = "top_k"
     beta: Annotated[float, Field(gt=0)] = 1.0  # power: higher is greedier (Kirsch et al. 2023)
-    top: Positive = 2000  # of the ranking, that a diversified batch is chosen from
+    top: Positive = 500  # of the ranking, that a diversified batch is chosen from
     near_duplicates: Annotated[float, Field(gt=0, le=1)] | None = None  # similarity of texts not asked twice
     balance: bool = False  # the predicted labels that have the fewest labels come first
+
+    @model_validator(mode="after")
+    def _chance_takes_no_constraints(self) -> BatchSpec:
+        if self.kind == "random" and (self.balance or self.near_duplicates is not None):
+            raise ValueError("kind: random takes neither balance nor near_duplicates")
+        return self
 
     @property
     def diversifies(self) -> bool:

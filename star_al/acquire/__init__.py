@@ -1,4 +1,4 @@
-"""What to ask next, in pure NumPy: measures of uncertainty, their blend, and the choice of a batch.
+"""What to ask next, in NumPy, SciPy and scikit-learn: measures of uncertainty, their blend, and the choice of a batch.
 
 Array positions live and die in here; item ids go in and come out.
 """

@@ -21,7 +21,7 @@ from star_al.acquire.diverse import BoolArray, first_best
 from star_al.acquire.joint import coherent_probs, expected_entropy, reweighted
 from star_al.types import FloatArray, IntArray
 
-CONFIGURATIONS = 512
+CONFIGURATIONS = 256
 """How many are gone through, or drawn where there are more."""
 
 TIE = 1e-6

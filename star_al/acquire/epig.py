@@ -13,12 +13,14 @@ from star_al.acquire.joint import coherent_probs, expected_entropy, reweighted
 from star_al.acquire.measures import divide_by_log_options, predictive_mean_log
 from star_al.types import FloatArray
 
-RARE = 1e-3
-"""Answers of a target that together have at most this probability are left out.
+ANSWERS = 8
+"""Answers of each target that are gone through: all, or so many drawn where it has more labels.
 
-They could add this times log K at most, nearly the same for all items, and with many labels most answers are
-of this kind.
+Which ones are drawn moves the scores of all items nearly alike, and by a fraction of what other targets would:
+in a made-up pool with 77 labels by 7 %, against 21 % with other 200 targets, with a rank correlation above 0.999.
 """
+
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def epig(
@@ -26,7 +28,7 @@ def epig(
     targets_T_K_C: FloatArray,
     *,
     per_option: bool = False,
-    rare: float = RARE,
+    answers: int = ANSWERS,
 ) -> FloatArray:
     """Expected predictive information gain in nats, (N,), at least 0; in bounded memory.
 
@@ -39,7 +41,7 @@ def epig(
     n_targets, samples, _ = targets_T_K_C.shape
     if n_targets == 0 or log_probs_N_K_C.shape[1] != samples:
         raise ValueError(f"{log_probs_N_K_C.shape[1]} samples of the items, {samples} of {n_targets} targets")
-    share_S, weights_S_K = _answers(targets_T_K_C, rare)
+    share_S, weights_S_K = _answers(targets_T_K_C, answers)
     probs_N_K_C = coherent_probs(log_probs_N_K_C)
     log_mean_N_C = predictive_mean_log(log_probs_N_K_C)
     expected_N_C = np.einsum("k,nkc->nc", share_S @ weights_S_K, probs_N_K_C)
@@ -48,13 +50,21 @@ def epig(
     return divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
 
 
-def _answers(targets_T_K_C: FloatArray, rare: float) -> tuple[FloatArray, FloatArray]:
-    """The targets' answers that are not rare: p̄(y*) / T, (S,), and the weights of the samples, (S, K)."""
-    probs_T_C = coherent_probs(targets_T_K_C).mean(axis=1)
-    order_T_C = probs_T_C.argsort(axis=1, kind="stable")
-    mass_T_C = np.take_along_axis(probs_T_C, order_T_C, axis=1).cumsum(axis=1)
-    kept_T_C = np.zeros(probs_T_C.shape, dtype=bool)
-    np.put_along_axis(kept_T_C, order_T_C, mass_T_C > rare, axis=1)
-    kept_T_C &= probs_T_C > 0
-    _, weights_S_K = reweighted(targets_T_K_C.transpose(0, 2, 1)[kept_T_C])
-    return probs_T_C[kept_T_C] / len(targets_T_K_C), weights_S_K
+def _answers(targets_T_K_C: FloatArray, answers: int) -> tuple[FloatArray, FloatArray]:
+    """Answers of the targets, each a configuration: their shares, (S,), and the samples' weights, (S, K).
+
+    Drawn ones come by systematic sampling, in even steps through a target's distribution, whose start moves from
+    target to target by the golden ratio; so each answer is drawn p̄(y*) of the time, without a seed.
+    """
+    share_T_C = coherent_probs(targets_T_K_C).mean(axis=1)
+    n_targets, n_labels = share_T_C.shape
+    if n_labels > answers:
+        starts_T_1 = (np.arange(n_targets) * _GOLDEN % 1.0)[:, None]
+        points_T_A = (starts_T_1 + np.arange(answers)) / answers
+        cumulative_T_C = share_T_C.cumsum(axis=1)
+        below_T_A_C = cumulative_T_C[:, None] <= points_T_A[..., None] * cumulative_T_C[:, None, -1:]
+        share_T_C = np.zeros_like(share_T_C)
+        np.add.at(share_T_C, (np.arange(n_targets)[:, None], below_T_A_C.sum(axis=-1)), 1.0 / answers)
+    drawn_T_C = share_T_C > 0
+    _, weights_S_K = reweighted(targets_T_K_C.transpose(0, 2, 1)[drawn_T_C])
+    return share_T_C[drawn_T_C] / n_targets, weights_S_K

@@ -45,4 +45,4 @@ class NearDuplicates:
 
     def _mark(self, shingles_L_V: object) -> None:
         likeness_M_L = self._shingles_M_V @ shingles_L_V.T  # type: ignore[attr-defined]
-        self._is_like_M |= likeness_M_L.max(axis=1).toarray()[:, 0] >= self._threshold
+        self._is_like_M |= likeness_M_L.max(axis=1).toarray().ravel() >= self._threshold

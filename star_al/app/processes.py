@@ -217,6 +217,7 @@ class PipeProgress:
 
 
 def _body(pipe: Connection, threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_owner, name="end-with-owner", daemon=True).start()
     warnings.simplefilter("ignore")  # of libraries, as the command line does

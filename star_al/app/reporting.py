@@ -43,7 +43,9 @@ def _page(file: CampaignFile, store: Store, name: str | None) -> str:
     if study is not None and (name is not None or store.find_campaign(file.spec.name) is None):
         return study_page(StudyRecord(study, study_results(store, study), datetime.now(UTC), __version__))
     if name is not None:
-        raise StoreError(f"there is no study {name!r}; `star-al simulate {file.path.name} --study {name}` makes it.")
+        raise StoreError(
+            f"there is no study {name!r}; `star-al simulate {file.path.name} --study {name}` makes it."
+        )
     return campaign_page(gather(store, find_campaign(file, store)))
 
 

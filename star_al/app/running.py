@@ -61,10 +61,10 @@ def run(
         store.close()
 
 
-def prepare(file: CampaignFile, progress: Progress, *, whole_pool: bool) -> JsonObject:
+def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> JsonObject:
     """Make the campaign, and store what other campaigns on its data and model can use; the learner's versions.
 
-    That is the data set and the base model's predictions, of held-out items or of all.
+    That is the data set and the base model's predictions of held-out items, and of the pool up to a size.
 
     Raises:
         StarALError: as ``run``.
@@ -76,9 +76,10 @@ def prepare(file: CampaignFile, progress: Progress, *, whole_pool: bool) -> Json
         with _leased(file, store, campaign) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
             parts = replace(read_only_parts(file, store, campaign, guarded, file.spec), lease=lease)
-            roles = [role for role in Role if whole_pool or role is not Role.POOL]
-            for role in roles:
-                base_log_probs(parts, store.item_ids(campaign.campaign_id, role))
+            for role in Role:
+                item_ids = store.item_ids(campaign.campaign_id, role)
+                if role is not Role.POOL or len(item_ids) <= largest_pool:
+                    base_log_probs(parts, item_ids)
             return parts.learner.versions()
     finally:
         store.close()

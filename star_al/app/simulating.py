@@ -29,7 +29,7 @@ from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
 from star_al.learning_curves import Comparison, study_results
 from star_al.ports import Advance, Progress, Store
-from star_al.types import RoundState, Study, StudyRun
+from star_al.types import JsonObject, RoundState, Study, StudyRun
 
 FREE_TO_CHANGE = frozenset(
     {"name", "database", "artefacts", "model.device", "model.batch_tokens", "model.trunk_cache_gb"}
@@ -94,6 +94,23 @@ def simulate(file: CampaignFile, wish: Wish, progress: Progress) -> Simulated:
             if not wish.keep and not failed:
                 shutil.rmtree(folder, ignore_errors=True)
         return Simulated(study_results(store, store.study(study.name) or study), tuple(failed))
+    finally:
+        store.close()
+
+
+def results(file: CampaignFile, name: str | None = None) -> Comparison:
+    """A study as it stands; null: the one that has the campaign's name.
+
+    Raises:
+        StoreError: there is no such study.
+    """
+    name = name or file.spec.name
+    store = open_store(file, create=True)
+    try:
+        study = store.study(name)
+        if study is None:
+            raise StoreError(f"there is no study {name!r}; `star-al simulate {file.path.name}` makes one.")
+        return study_results(store, study)
     finally:
         store.close()
 
@@ -174,7 +191,7 @@ class _Simulation:
         # With the threads of a run: activations that other threads computed may differ, and are not shared.
         jobs = min(self._wish.jobs or _cores(), len(self._study.runs))
         with Owner(_threads(jobs)) as owner, Relay(self._progress) as relay:
-            owner.start(first, _prepare_first, file, self._whole_pool())
+            owner.start(first, _prepare_first, file, self._scored())
             while True:
                 _, kind, content = owner.hear()
                 if kind != ENDED:
@@ -193,14 +210,15 @@ class _Simulation:
                 return CampaignSpec.model_validate(campaign.config).model.dtype
         return None
 
-    def _whole_pool(self) -> bool:
-        """Whether runs will need the base model's predictions of all items."""
-        specs = [file.spec for file in self._files.values()]
-        return any(
-            spec.acquisition.candidates is None
-            and (spec.acquisition.blend.kind != "off" or spec.acquisition.cold_start == "base_uncertainty")
-            for spec in specs
-        )
+    def _scored(self) -> float:
+        """How many texts the base model is needed for at most, held-out ones aside; seeds score different ones."""
+        needed = 0.0
+        for file in self._files.values():
+            acquisition = file.spec.acquisition
+            if acquisition.blend.kind != "off" or acquisition.cold_start == "base_uncertainty":
+                texts = acquisition.candidates or math.inf
+                needed = max(needed, texts * self._wish.seeds * _planned_rounds(file.spec))
+        return needed
 
     def _run_all(self, missing: Sequence[StudyRun], dtype: str, jobs: int, threads: int) -> list[FailedRun]:
         waiting, failed = deque(missing), []
@@ -287,14 +305,17 @@ class _Board:
             self._all(n)
 
     def _rounds(self, run: StudyRun) -> int:
+        return sum(row["accuracy"] is not None for row in self._history(run))
+
+    def _history(self, run: StudyRun) -> list[JsonObject]:
         campaign = self._store.find_campaign(run.campaign)
-        rows = [] if campaign is None else self._store.history(campaign.campaign_id)
-        return sum(row["accuracy"] is not None for row in rows)
+        return [] if campaign is None else self._store.history(campaign.campaign_id)
 
     def _result(self, run: StudyRun) -> str:
-        campaign = self._store.find_campaign(run.campaign)
-        last = self._store.history(campaign.campaign_id)[-1] if campaign is not None else {}
-        return f"accuracy {last.get('accuracy'):.3f} with {last.get('labels_bought')} labels"
+        for row in reversed(self._history(run)):
+            if isinstance(row["accuracy"], float):
+                return f"accuracy {row['accuracy']:.3f} with {row['labels_bought']} labels"
+        return "nothing was measured"
 
 
 def _name(run: StudyRun) -> str:
@@ -349,9 +370,9 @@ class _Prepared:
         return max(1, min(_cores(), fit))
 
 
-def _prepare_first(file: CampaignFile, whole_pool: bool, progress: Progress) -> _Prepared:
+def _prepare_first(file: CampaignFile, scored: float, progress: Progress) -> _Prepared:
     file = _in_dtype(file, running.resolved_dtype(file, progress))
-    versions = running.prepare(file, progress, whole_pool=whole_pool)
+    versions = running.prepare(file, progress, largest_pool=scored)
     return _Prepared(file.spec.model.dtype, str(versions["device"]), _peak_bytes())
 
 

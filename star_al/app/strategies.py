@@ -41,8 +41,6 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
 }
 """What each strategy changes of ``PLAIN``; other settings of ``acquisition`` are the campaign file's."""
 
-DEFAULT = ("random", "entropy", "star")
-
 LONGEST_NAME = 63
 
 

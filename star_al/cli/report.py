@@ -13,10 +13,14 @@ from star_al.cli.options import Config, load
 
 def report(
     config: Config,
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="The page to write.")] = Path(
+        "report.html"
+    ),
     study: Annotated[
         str | None,
-        typer.Option(help="The page of this study, which `star-al simulate` ran, instead.", show_default=False),
+        typer.Option(
+            help="The page of this study, which `star-al simulate` ran, instead.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Write one self-contained HTML page: what was reached, what is not known, what was asked and why."""

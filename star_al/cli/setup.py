@@ -184,11 +184,14 @@ def demo(
 
 def _show_demo(file: CampaignFile, folder: Path) -> None:
     from star_al.app import compose
+    from star_al.app.reporting import write_report
     from star_al.cli.inspect import draw, print_history
 
     with compose.reading(file) as (store, campaign):
         print_history(store, campaign)
         draw(store, campaign, folder)
+    write_report(file, folder / "report.html")
+    say(str(folder / "report.html"))
 
 
 def _peak_gigabytes() -> float:

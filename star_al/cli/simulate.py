@@ -24,9 +24,7 @@ TARGET = 0.95
 
 def simulate(
     config: Config,
-    strategies: Annotated[
-        str, typer.Option(help="Which, as a,b,c; `config` is the campaign file's own.")
-    ] = "random,entropy,star",
+    strategies: Annotated[str, typer.Option(help="Which, as a,b,c.")] = "random,entropy,star",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 5,
     gold: Annotated[
         str | None,
@@ -51,6 +49,11 @@ def simulate(
 ) -> None:
     """Replay labelled data through the loop with several strategies and seeds, and compare them.
 
+    Strategies are random, entropy, margin, least_confidence, bald, epig, star (its blend by schedule),
+    star_measured, power, batchbald, badge, k_centre, facility_location, and config: the file as it is.
+
+    STAR without its blend is entropy.
+
     It may be stopped at any moment (Ctrl-C, a crash) and started again; strategies and seeds may be added.
     """
     words: list[str | Path] = [
@@ -67,14 +70,18 @@ def simulate(
         words += [] if value is None else [option, str(value)]
     words += ["--keep"] if keep else []
     with resumable(*words):
+        from star_al.app.predicting import own_files
         from star_al.app.simulating import Wish, simulate
         from star_al.cli.progress import make_progress
-        from star_al.data import writable_target
+        from star_al.data import check_out, writable_target
 
+        file = load(config)
+        if out is not None:
+            check_out(out, own_files(file))
         target = None if out is None else writable_target(out)
         names = tuple(name.strip() for name in strategies.split(",") if name.strip())
         wish = Wish(names, seeds, study=study, gold=gold, rounds=rounds, jobs=jobs, keep=keep)
-        done = simulate(load(config), wish, make_progress())
+        done = simulate(file, wish, make_progress())
     show(done.comparison)
     if target is not None:
         write_json(done.comparison, target)
@@ -82,10 +89,11 @@ def simulate(
     for each in done.failed:
         complain(f"{each.run.strategy}, seed {each.run.seed} failed: {each.error}")
     if done.failed:
-        complain(f"{len(done.failed)} runs failed; they are tried again by: {command_line(*words)}")
+        runs = "1 run" if len(done.failed) == 1 else f"{len(done.failed)} runs"
+        complain(f"{runs} failed; try again with: {command_line(*words)}")
         raise typer.Exit(done.failed[0].error.exit_code)
-    more = ["--study", study] if study else ["--study", done.comparison.study]
-    say(f"A page with curves: {command_line('star-al', 'report', config, *more)}")
+    page = command_line("star-al", "report", config, "--study", done.comparison.study)
+    say(f"A page with curves: {page}")
 
 
 def show(comparison: Comparison) -> None:
@@ -178,6 +186,6 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON values."""
     from star_al.learning_curves import in_words
 
-    tree = asdict(comparison)
-    tree["in_words"] = in_words(comparison)
-    return tree
+    properties = ("seeds", "rough", "headline", "above_majority")
+    told = {name: getattr(comparison, name) for name in properties}
+    return {**asdict(comparison), **told, "in_words": in_words(comparison)}

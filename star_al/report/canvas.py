@@ -45,7 +45,7 @@ DPI = 150
 SMALL = (4.7, 3.3)
 """Inches of a picture in a page: readable in half a wide window and on a phone."""
 
-_IN_PAGES = {
+_IN_PAGES: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 8.5,

@@ -40,9 +40,20 @@ def accuracy_by_labels(record: CampaignRecord) -> Picture:
         draw_svg("learning", lambda: learning_curve(rows, None, TALL)),
         words,
         Numbers(tuple(header), tuple(_curve_row(each, with_sequence, with_control) for each in measured)),
-        "Zero-shot is the base model without any label. The interval is Wilson's, for one look at one round."
-        + (" Dotted: a confidence sequence, valid in all rounds at once." * with_sequence),
+        _curve_note(measured, with_sequence),
     )
+
+
+def _curve_note(measured: Sequence[Measured], with_sequence: bool) -> str:
+    note = (
+        "Zero-shot is the base model without any label. The interval is Wilson's, for one look at one round."
+    )
+    if with_sequence:
+        note += " Dotted: a confidence sequence, valid in all rounds at once."
+    sizes = sorted({each.adapted.n for each in measured})
+    if len(sizes) > 1:
+        note += f" The held-out texts grew from {sizes[0]:,} to {sizes[-1]:,}: not all rounds are measured on the same."
+    return note
 
 
 def _curve_row(each: Measured, with_sequence: bool, with_control: bool) -> tuple[str, ...]:
@@ -65,12 +76,17 @@ def reliability(newest: Measured) -> Picture:
         if (evaluation := find(newest.evaluations, model, *scalings)) is not None
     }
     rows = tuple(
-        (label, f"{each.bins[b].low:.2f} to {each.bins[b].high:.2f}", str(each.bins[b].count),
-         number(each.bins[b].confidence), number(each.bins[b].accuracy))
+        (
+            label,
+            f"{each.bins[b].low:.2f} to {each.bins[b].high:.2f}",
+            str(each.bins[b].count),
+            number(each.bins[b].confidence),
+            number(each.bins[b].accuracy),
+        )
         for label, each in found.items()
         for b in range(len(each.bins))
         if each.bins[b].count
-    )  # fmt: skip
+    )
     index = newest.round.index
     said = "; ".join(f"{label} {each.ece:.3f}" for label, each in found.items())
     return Picture(

@@ -21,7 +21,7 @@ from star_al.report.round_charts import (
     lead_times,
     seconds_by_step,
 )
-from star_al.report.saved import compare_with_control, labels_saved
+from star_al.report.saved import Compared, Saved, compare_with_control, labels_saved
 from star_al.report.words import count, duration, headline, interval, number, percent, signed
 from star_al.types import JsonObject
 
@@ -81,55 +81,67 @@ def _tiles(record: CampaignRecord) -> list[tuple[str, str, str]]:
     if measured:
         newest = measured[-1]
         adapted, base = newest.adapted, newest.base
-        tiles.append(("accuracy", percent(adapted.accuracy), interval(adapted.accuracy_low, adapted.accuracy_high)))
+        tiles.append(
+            ("accuracy", percent(adapted.accuracy), interval(adapted.accuracy_low, adapted.accuracy_high))
+        )
         if base is not None:
-            tiles.append(("zero-shot", percent(base.accuracy), interval(base.accuracy_low, base.accuracy_high)))
+            tiles.append(
+                ("zero-shot", percent(base.accuracy), interval(base.accuracy_low, base.accuracy_high))
+            )
         scaled = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
         tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaled}"))
     bought = sum(record.labels.values()) - record.labels["test"]
     tiles.append(("labels", f"{bought:,}", f"{record.labels['pool']:,} of them to learn from"))
-    newest_round = record.rounds[-1] if record.rounds else None
-    ended = newest_round is not None and newest_round.stop_reason
-    state = "not begun" if newest_round is None else f"{newest_round.index}"
-    tiles.append(("round", state, "" if newest_round is None else newest_round.state.value))
-    return tiles if not ended else [*tiles[:-1], ("round", state, "stopped")]
+    if record.rounds:
+        tiles.append(("round", f"{record.rounds[-1].index}", record.rounds[-1].state.value))
+    return tiles
 
 
 def _control(measured: Sequence[Measured]) -> Control | None:
     rows = compare_with_control(measured)
     if not rows:
         return None
-    numbers = Numbers(
-        ("labels", "control: random texts", "95 % interval", "active, at as many labels", "difference, points"),
-        tuple(
-            (
-                f"{row.labels:,}",
-                percent(row.control.accuracy),
-                interval(row.control.accuracy_low, row.control.accuracy_high),
-                percent(row.active),
-                signed(None if row.active is None else 100 * (row.active - row.control.accuracy), 1),
-            )
-            for row in rows
-        ),
+    header = (
+        "labels",
+        "control: random texts",
+        "95 % interval",
+        "active, at as many labels",
+        "difference, points",
     )
-    saved = labels_saved(measured)
+    numbers = Numbers(header, tuple(map(_control_row, rows)))
+    return Control(_saved_in_words(labels_saved(measured), rows[-1].labels), _caution(rows), numbers)
+
+
+def _caution(rows: Sequence[Compared]) -> str:
+    """How much the comparison can bear."""
     last = rows[-1]
-    if saved is None:
-        result = f"The control arm has {count(last.labels, 'label')} so far: too early to say what is saved."
-    elif saved.active is None:
-        result = f"The control arm reached {percent(saved.accuracy)} with {count(round(saved.control), 'random label')}; the active curve has not got there."
-    else:
-        share = 1 - saved.active / saved.control
-        change = f"{percent(abs(share), 0)} {'fewer' if share >= 0 else 'more'}"
-        result = (
-            f"The control arm reached {percent(saved.accuracy)} with {count(round(saved.control), 'random label')}; the active "
-            f"curve got there with {round(saved.active):,}, {change}."
+    text = "One campaign is one draw of luck, and both curves are smoothed to rise. "
+    if last.active is not None:
+        points = 100 * (last.active - last.control.accuracy)
+        inside = last.control.accuracy_low <= last.active <= last.control.accuracy_high
+        text += (
+            f"At the control arm's {count(last.labels, 'label')} the active curve is {abs(points):.1f} points "
+            f"{'above' if points >= 0 else 'below'} it, "
+            f"{'within its interval, which may be chance' if inside else 'outside its interval'}. "
         )
-    caution = (
-        f"Both are measured on the same {count(last.control.n, 'text')} in one campaign, so a difference within the "
-        "intervals may be chance. Nothing is said beyond the control arm's own label count."
-    )
-    return Control(result, caution, numbers)
+    return f"{text}Nothing is said of random texts beyond that count."
+
+
+def _control_row(row: Compared) -> tuple[str, ...]:
+    points = None if row.active is None else 100 * (row.active - row.control.accuracy)
+    band = interval(row.control.accuracy_low, row.control.accuracy_high)
+    return f"{row.labels:,}", percent(row.control.accuracy), band, percent(row.active), signed(points, 1)
+
+
+def _saved_in_words(saved: Saved | None, labels: int) -> str:
+    if saved is None:
+        return f"The control arm has {count(labels, 'label')} so far: too early to say what is saved."
+    reached = f"The control arm came to {percent(saved.accuracy)} with {count(round(saved.control), 'random label')}"
+    if saved.active is None:
+        return f"{reached}; the active curve has not got there."
+    share = 1 - saved.active / saved.control
+    change = f"{percent(abs(share), 0)} {'fewer' if share >= 0 else 'more'}"
+    return f"{reached}; the active curve got there with {round(saved.active):,}, {change}."
 
 
 def _calibration(measured: Sequence[Measured]) -> list[Picture]:
@@ -177,7 +189,18 @@ def _rounds(record: CampaignRecord) -> Numbers | None:
         )
         for each in record.rounds
     )
-    header = ("round", "state", "labels", "bought", "asked", "without label", "disputed", "α", "stable", "stopping")
+    header = (
+        "round",
+        "state",
+        "labels",
+        "bought",
+        "asked",
+        "without label",
+        "disputed",
+        "α",
+        "stable",
+        "stopping",
+    )
     return Numbers(header, rows)
 
 

@@ -89,9 +89,14 @@ def _control_arm(axes: Any, rows: Sequence[JsonObject]) -> None:
         labels = [_number(row["shadow_labels"]) for row in found]
         accuracy = [100 * _number(row["shadow_accuracy"]) for row in found]
         axes.plot(
-            labels, accuracy, color=ORANGE, marker="s", markersize=4.5, linewidth=1.6,
+            labels,
+            accuracy,
+            color=ORANGE,
+            marker="s",
+            markersize=4.5,
+            linewidth=1.6,
             label="control arm: random texts",
-        )  # fmt: skip
+        )
 
 
 def reliability_diagram(

@@ -28,13 +28,14 @@ class Questions:
 def questions(asked: Sequence[Asked]) -> Questions:
     """A row a query, in the order of asking."""
     rows = [_row(each) for each in asked]
-    notes = sorted({note for row in rows for note in row[7]})
+    notes = sorted({note for each in asked for note in _notes(each)})
     rounds = tuple(sorted({each.query.round_index for each in asked}))
     return Questions(len(rows), rounds, tuple(notes), json_for_page({"columns": COLUMNS, "rows": rows}))
 
 
-def _row(each: Asked) -> list[object]:
+def _row(each: Asked) -> list[JsonValue]:
     query, reason = each.query, each.query.reason
+    answers = (f"{name}: {'skip' if value is None else value}" for name, value in each.answers.items())
     return [
         query.round_index,
         query.rank,
@@ -44,9 +45,9 @@ def _row(each: Asked) -> list[object]:
         None if each.label is None else _shown(each.label.value),
         None if reason.blended is None else round(reason.blended, 3),
         _notes(each),
-        cut("; ".join(f"{name}: {'skip' if value is None else value}" for name, value in each.answers.items()), ANSWERS_CUT),
+        cut("; ".join(answers), ANSWERS_CUT),
         cut(reason.text, WHY_CUT),
-    ]  # fmt: skip
+    ]
 
 
 def _text(item: Item) -> str:
@@ -81,5 +82,3 @@ def cut(text: str, length: int) -> str:
     """``text`` on one line, at most so long, with an ellipsis where it was cut."""
     line = " ".join(text[: 4 * length].split())
     return line if len(line) <= length and len(text) <= 4 * length else line[: length - 1] + "…"
-
-

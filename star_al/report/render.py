@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from star_al.data import writable_target
 from star_al.errors import StoreError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_HARMLESS = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+_HARMLESS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 """Characters that would mean something to an HTML parser, as JSON escapes."""
 
 
@@ -56,7 +56,10 @@ def render(template: str, **values: Any) -> str:
 
 def json_for_page(value: object) -> str:
     """JSON that can stand inside a ``<script>`` element: no character in it can end the element."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_HARMLESS)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character, escape in _HARMLESS.items():
+        text = text.replace(character, escape)
+    return text
 
 
 def write_page(page: str, path: Path) -> None:
@@ -65,8 +68,6 @@ def write_page(page: str, path: Path) -> None:
     Raises:
         StoreError: it cannot be written; ``path`` is as it was.
     """
-    from star_al.data import writable_target
-
     target = writable_target(path)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -92,12 +93,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["as_is"] = Markup  # for what star_al itself made: SVG, JSON for the page, its own files
+    environment.filters["as_is"] = (
+        Markup  # for what star_al itself made: SVG, JSON for the page, its own files
+    )
     return environment
 
 
 def _file(name: str) -> str:
     return (resources.files("star_al.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-Values = Mapping[str, Any]

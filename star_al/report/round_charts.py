@@ -59,20 +59,12 @@ def blend_weights(rounds: Sequence[Round]) -> Picture | None:
     if not points:
         return None
 
-    def draw() -> Any:
-        figure, axes = new_figure(*SMALL)
-        axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", linewidth=1.6)
-        axes.set_xlabel("round")
-        axes.set_ylabel("weight of the adapted model λ")
-        axes.set_ylim(-0.03, 1.03)
-        _whole_rounds(axes)
-        return figure
-
     rows = tuple((str(i), number(weight, 2), note or "") for i, weight, note in found if weight is not None)
     note = next((note for _, _, note in reversed(found) if note), "")
     words = f"Blend weight by round, from {points[0][1]:.2f} to {points[-1][1]:.2f}."
     numbers = Numbers(("round", "λ", "how it came about"), rows)
-    return Picture("Blend weight over rounds", draw_svg("blend", draw), words, numbers, sentence(note))
+    svg = draw_svg("blend", lambda: _by_round(points, "weight of the adapted model λ", 0.0))
+    return Picture("Blend weight over rounds", svg, words, numbers, sentence(note))
 
 
 def blend_curve(rounds: Sequence[Round]) -> Picture | None:
@@ -86,12 +78,16 @@ def blend_curve(rounds: Sequence[Round]) -> Picture | None:
         figure, axes = new_figure(*SMALL)
         for older in measured[:-1]:
             axes.plot(*zip(*older.blend_curve, strict=True), color=GREY, alpha=0.35, linewidth=0.9)
-        axes.plot(*zip(*newest.blend_curve, strict=True), color=BLUE, linewidth=1.8, label=f"round {newest.index}")
+        axes.plot(
+            *zip(*newest.blend_curve, strict=True), color=BLUE, linewidth=1.8, label=f"round {newest.index}"
+        )
         if measured[:-1]:
             axes.plot([], [], color=GREY, alpha=0.5, linewidth=0.9, label="earlier rounds")
         axes.axhline(0.5, color=GREY, linestyle=":", linewidth=1.0, label="no better than chance")
         if newest.blend_weight is not None:
-            axes.axvline(newest.blend_weight, color=ORANGE, linestyle="--", linewidth=1.3, label="weight taken")
+            axes.axvline(
+                newest.blend_weight, color=ORANGE, linestyle="--", linewidth=1.3, label="weight taken"
+            )
         axes.set_xlabel("weight of the adapted model λ")
         axes.set_ylabel("AUROC for held-out errors")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -111,18 +107,13 @@ def agreement_by_round(record: CampaignRecord) -> Picture | None:
     if not points:
         return None
 
-    def draw() -> Any:
-        figure, axes = new_figure(*SMALL)
-        axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", linewidth=1.6)
-        axes.set_xlabel("round")
-        axes.set_ylabel("Krippendorff's α")
-        axes.set_ylim(min(0.0, *(alpha for _, alpha in points)) - 0.03, 1.03)
-        _whole_rounds(axes)
-        return figure
-
     rows = tuple((str(index), number(alpha, 2)) for index, alpha in points)
-    words = f"Agreement of annotators by round; in the newest α = {points[-1][1]:.2f}, where 1 is full agreement."
-    return Picture("Annotators' agreement", draw_svg("agreement", draw), words, Numbers(("round", "α"), rows))
+    words = (
+        f"Agreement of annotators by round; in the newest α = {points[-1][1]:.2f}, where 1 is full agreement."
+    )
+    lowest = min(0.0, *(alpha for _, alpha in points))
+    svg = draw_svg("agreement", lambda: _by_round(points, "Krippendorff's α", lowest))
+    return Picture("Annotators' agreement", svg, words, Numbers(("round", "α"), rows))
 
 
 def lead_times(record: CampaignRecord) -> Picture | None:
@@ -137,7 +128,9 @@ def lead_times(record: CampaignRecord) -> Picture | None:
     def draw() -> Any:
         figure, axes = new_figure(*SMALL)
         low, middle, high = zip(*quartiles.values(), strict=True)
-        axes.fill_between(list(quartiles), low, high, color=BLUE, alpha=0.18, linewidth=0, label="middle half")
+        axes.fill_between(
+            list(quartiles), low, high, color=BLUE, alpha=0.18, linewidth=0, label="middle half"
+        )
         axes.plot(list(quartiles), middle, color=BLUE, marker="o", linewidth=1.6, label="median")
         axes.set_xlabel("round that asked")
         axes.set_ylabel("seconds an answer")
@@ -168,9 +161,14 @@ def seconds_by_step(rounds: Sequence[Round]) -> Picture | None:
         for position, step in enumerate(drawn):
             heights = [each.seconds.get(step, 0.0) for each in rounds]
             axes.bar(
-                [each.index for each in rounds], heights, bottom=floor, label=step, width=0.72,
-                color=SERIES[position % len(SERIES)], linewidth=0,
-            )  # fmt: skip
+                [each.index for each in rounds],
+                heights,
+                bottom=floor,
+                label=step,
+                width=0.72,
+                color=SERIES[position % len(SERIES)],
+                linewidth=0,
+            )
             floor = [below + height for below, height in zip(floor, heights, strict=True)]
         axes.set_xlabel("round")
         axes.set_ylabel("seconds")
@@ -195,6 +193,17 @@ def _share(rounds: Sequence[Round], step: str) -> float:
 
 def _machine(round_: Round) -> float:
     return sum(seconds for step, seconds in round_.seconds.items() if step != WAITING)
+
+
+def _by_round(points: Sequence[tuple[int, float]], unit: str, lowest: float) -> Any:
+    """Values up to 1 as a line over rounds."""
+    figure, axes = new_figure(*SMALL)
+    axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", linewidth=1.6)
+    axes.set_xlabel("round")
+    axes.set_ylabel(unit)
+    axes.set_ylim(lowest - 0.03, 1.03)
+    _whole_rounds(axes)
+    return figure
 
 
 def _whole_rounds(axes: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from star_al.report.record import Measured
 from star_al.seed_statistics import labels_needed
@@ -26,9 +27,9 @@ class Compared:
 
 @dataclass(frozen=True)
 class Saved:
-    """At the control's best accuracy: the random labels it took, and the active labels that reach it.
+    """What the control arm's rising (isotonic) fit ends at, the random labels that took, and the active ones.
 
-    Both by isotonic fits, straight between rounds. ``active`` is null where the active curve never gets there.
+    ``active`` is by the active curve's own rising fit, straight between rounds; null where it never gets there.
     """
 
     accuracy: float
@@ -52,16 +53,16 @@ def compare_with_control(measured: Sequence[Measured]) -> tuple[Compared, ...]:
 
 
 def labels_saved(measured: Sequence[Measured]) -> Saved | None:
-    """Labels that both curves need to the control's best accuracy; null without a control arm that learned."""
+    """Labels that both curves need to what the control reached; null without a control arm that learned."""
     rows = compare_with_control(measured)
     if len({row.labels for row in rows}) < 2:
         return None
     control_R = np.array([row.control.accuracy for row in rows])
     counts_R = np.array([row.labels for row in rows], dtype=float)
-    best = float(control_R[-1])
-    taken = labels_needed(counts_R, control_R, best)
-    if best <= control_R[0] or not taken:
+    rising_R = isotonic_regression(control_R).x  # its end is no single round's luck
+    reached, taken = float(rising_R[-1]), labels_needed(counts_R, control_R, float(rising_R[-1]))
+    if reached <= rising_R[0] or not taken:
         return None
     active_R = np.array([each.adapted.accuracy for each in measured])
     labels_R = np.array([each.round.labels for each in measured], dtype=float)
-    return Saved(best, taken, labels_needed(labels_R, active_R, best))
+    return Saved(reached, taken, labels_needed(labels_R, active_R, reached))

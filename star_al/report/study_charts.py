@@ -59,9 +59,14 @@ def _against(
                 axes.fill_between(each.labels_R, low, high, color=color, alpha=0.2, linewidth=0)
             mark = "o" if each is curve else "s"
             axes.plot(
-                each.labels_R, _percents(each.accuracy_R), label=each.strategy, color=color, marker=mark,
-                markersize=3.5, linewidth=1.6,
-            )  # fmt: skip
+                each.labels_R,
+                _percents(each.accuracy_R),
+                label=each.strategy,
+                color=color,
+                marker=mark,
+                markersize=3.5,
+                linewidth=1.6,
+            )
         _zero_shot(axes, comparison)
         _axes_of_curves(axes)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
@@ -96,12 +101,20 @@ def differences(comparison: Comparison) -> Picture | None:
         return figure
 
     rows = tuple(
-        (name, signed(each.mean, 4), _pair(each.t_low, each.t_high), _pair(each.low, each.high), _p(each.p),
-         str(each.seeds))
+        (
+            name,
+            signed(each.mean, 4),
+            _pair(each.t_low, each.t_high),
+            _pair(each.low, each.high),
+            _p(each.p),
+            str(each.seeds),
+        )
         for name, each in found
-    )  # fmt: skip
+    )
     header = ("strategy", f"AULC minus {REFERENCE}'s", "t interval", "bootstrap interval", "p", "seeds")
-    words = f"Points right of the dashed line are better than {REFERENCE}; an interval across it may be chance."
+    words = (
+        f"Points right of the dashed line are better than {REFERENCE}; an interval across it may be chance."
+    )
     return Picture(
         f"Area under the curve against {REFERENCE}", draw_svg("aulc", draw), words, Numbers(header, rows)
     )

@@ -88,13 +88,24 @@ def _areas(strategies: Sequence[StrategyCurve]) -> Numbers | None:
                 "" if final is None else signed(100 * final.mean, 1),
                 number(None) if each.aulc is None else number(each.aulc.mean, 4),
                 "" if area is None else signed(area.mean, 4),
-                "" if area is None or area.t_low is None else f"{signed(area.t_low, 4)} to {signed(area.t_high, 4)}",
+                ""
+                if area is None or area.t_low is None
+                else f"{signed(area.t_low, 4)} to {signed(area.t_high, 4)}",
                 "" if area is None or area.p is None else f"{area.p:.2g}",
                 duration(each.seconds),
             )
         )
     over = f"over {REFERENCE}"
-    header = ("strategy", "seeds", "final accuracy", f"points {over}", "AULC", f"AULC {over}", "95 % interval", "p")
+    header = (
+        "strategy",
+        "seeds",
+        "final accuracy",
+        f"points {over}",
+        "AULC",
+        f"AULC {over}",
+        "95 % interval",
+        "p",
+    )
     return Numbers((*header, "time a run"), tuple(rows))
 
 
@@ -107,7 +118,9 @@ def _estimate_in_percent(estimate: Estimate) -> str:
 def _savings(strategies: Sequence[StrategyCurve]) -> Numbers | None:
     """A row a strategy: labels saved on the way to each share of what the reference gains."""
     rows = [
-        (each.strategy, *(_saving(each.saving_at(share)) for share in SHARES)) for each in strategies if each.savings
+        (each.strategy, *(_saving(each.saving_at(share)) for share in SHARES))
+        for each in strategies
+        if each.savings
     ]
     if not rows:
         return None

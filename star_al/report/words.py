@@ -53,7 +53,7 @@ def sentence(words: str | None) -> str:
 
 
 def count(n: int, one: str, several: str | None = None) -> str:
-    """ "1 label", "2 labels", "12,000 labels"."""
+    """A number of things: 1 label, 2 labels, 12,000 labels."""
     return f"{n:,} {one if n == 1 else several or one + 's'}"
 
 
@@ -75,7 +75,7 @@ def headline(record: CampaignRecord) -> Headline:
     result = _reached(measured[-1]) if measured else _nothing_measured(record)
     sentences = [*_against_base(measured), _bought(record), _state(record)]
     if record.rounds and record.rounds[-1].stop_advice:
-        sentences.append(f"Advice of the stopping rules: {record.rounds[-1].stop_advice}.")
+        sentences.append(sentence(f"Advice of the stopping rules: {record.rounds[-1].stop_advice}"))
     return Headline(result, tuple(filter(None, sentences)), tuple(_unknown(record)))
 
 
@@ -133,7 +133,7 @@ def _state(record: CampaignRecord) -> str:
         return f"No round has begun{open_}."
     newest = record.rounds[-1]
     if newest.stop_reason or newest.state is RoundState.STOPPED:
-        return f"The campaign has stopped at round {newest.index}: {newest.stop_reason}."
+        return sentence(f"The campaign has stopped at round {newest.index}: {newest.stop_reason}")
     return f"The campaign is under way: round {newest.index} is {newest.state.value}{open_}."
 
 

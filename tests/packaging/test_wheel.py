@@ -65,6 +65,7 @@ def test_wheel_holds_packages_migrations_and_configs(wheel: Path) -> None:
         *_placed("db", "db", "*.py"),
         *_placed("migrations", "db/_migrations", "*.py"),
         *_placed("configs", "star_al/_configs", "*.yaml"),
+        *_placed("star_al/report/templates", "star_al/report/templates", "*.*"),
         "star_al/py.typed",
         "db/py.typed",
     }

@@ -21,7 +21,7 @@ from typing import Any
 def main(arguments: list[str]) -> None:
     signal_name, points, n, moment, *command = arguments
     if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
-        _use_numpy_learner()
+        use_numpy_learner()
     if points != "-":
         _signal_at(points, _Counter(signal.Signals[signal_name], int(n), moment))
     sys.argv = ["star-al", *command]
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     cli()
 
 
-def _use_numpy_learner() -> None:
+def use_numpy_learner() -> None:
     from star_al.app import compose, running
     from star_al.task import ClosedTask
     from support.numpy_learner import NumpyLearner

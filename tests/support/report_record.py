@@ -27,7 +27,15 @@ from star_al.types import (
 )
 
 MADE_AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-STEPS = {"fit": 22.0, "evaluate": 9.0, "decide": 0.1, "score": 48.0, "select": 0.4, "push": 0.2, "collect": 4000.0}
+STEPS = {
+    "fit": 22.0,
+    "evaluate": 9.0,
+    "decide": 0.1,
+    "score": 48.0,
+    "select": 0.4,
+    "push": 0.2,
+    "collect": 4000.0,
+}
 
 
 def a_record(
@@ -62,7 +70,9 @@ def a_record(
 def an_asked(n: int, labels: tuple[str, ...], rounds: int, text: str | None = None) -> Asked:
     """The n-th question; every seventh still waits, and the notes come up in turn."""
     label, guess = labels[n % len(labels)], labels[n * n % len(labels)]
-    item = Item(f"item-{n}", f"Text number {n}: the minister said on monday that rates" if text is None else text)
+    item = Item(
+        f"item-{n}", f"Text number {n}: the minister said on monday that rates" if text is None else text
+    )
     reason = Reason(
         f"rank {n + 1} of 5000: blended {1 - n / 60:.3f} from adapted entropy and base entropy",
         measure="entropy",
@@ -117,7 +127,7 @@ def _round(index: int, rounds: int) -> Round:
         adapter_sha256="abc" if index else None,
         temperature=1.1,
         temperature_note="fitted on 30 calibration labels",
-        blend_weight=0.1 * index if index and scored else None,
+        blend_weight=min(0.9, 0.1 * index) if index and scored else None,
         blend_note="measured on 41 errors, half way to the schedule" if index and scored else None,
         blend_curve=_blend_curve(index) if index and scored else (),
         histograms=_histograms(index) if scored else {},
@@ -151,7 +161,11 @@ def _evaluations(index: int, labels: tuple[str, ...], held_out: int) -> list[Eva
     base = _evaluation("base", labels, held_out, 1.2)
     adapted = _evaluation("adapted", labels, held_out, 1.2 + 1.6 * index / (index + 2))
     found = [base, adapted, replace(adapted, scaling="temperature", temperature=1.1, ece=adapted.ece * 0.6)]
-    return found if index == 0 else [*found, _evaluation("shadow", labels, held_out, 1.2 + 0.5 * index / (index + 2))]
+    return (
+        found
+        if index == 0
+        else [*found, _evaluation("shadow", labels, held_out, 1.2 + 0.5 * index / (index + 2))]
+    )
 
 
 def _evaluation(model: str, labels: tuple[str, ...], n: int, strength: float) -> Evaluation:

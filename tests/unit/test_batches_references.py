@@ -14,7 +14,7 @@ from star_al.acquire.badge import Badge
 from star_al.acquire.batch_bald import BatchBald
 from star_al.acquire.directions import directions
 from star_al.acquire.diverse import Strategy, choose
-from star_al.acquire.epig import RARE, epig
+from star_al.acquire.epig import epig
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import bald
@@ -150,16 +150,25 @@ def naive_epig(log_probs_N_K_C: FloatArray, targets_T_K_C: FloatArray) -> FloatA
 def test_epig_equals_a_double_loop(seed: int) -> None:
     items, targets = samples(9, 16, 4, seed), samples(6, 16, 3, seed + 10)
     expected = naive_epig(items, targets)
-    np.testing.assert_allclose(epig(items, targets, rare=0.0), expected, atol=1e-12)
-    np.testing.assert_allclose(epig(items, targets), expected, atol=RARE * np.log(16))
+    np.testing.assert_allclose(epig(items, targets), expected, atol=1e-12)
     assert expected.min() > 0.01
 
 
-def test_rare_answers_cost_little_and_are_most_answers() -> None:
-    items, targets = samples(40, 32, 20, 0), samples(10, 32, 20, 1, spread=4.0)
-    exact, quick = epig(items, targets, rare=0.0), epig(items, targets, rare=0.01)
-    assert (quick <= exact + 1e-12).all()
-    np.testing.assert_allclose(quick, exact, rtol=0.03)
+def test_drawn_answers_rank_items_as_all_answers_do() -> None:
+    items, targets = samples(40, 32, 30, 0), samples(100, 32, 30, 1)
+    exact, drawn = epig(items, targets, answers=30), epig(items, targets)
+    np.testing.assert_allclose(exact[:2], naive_epig(items[:2], targets), atol=1e-12)
+    assert 0 < np.abs(drawn / exact - 1).max() < 0.1
+    assert np.corrcoef(drawn, exact)[0, 1] > 0.98
+
+
+def test_answers_are_drawn_as_often_as_they_are_probable() -> None:
+    """Over many targets alike, the drawn answers are all answers."""
+    items, target = samples(6, 16, 12, 0), samples(1, 16, 12, 1)
+    exact = epig(items, target, answers=12)
+    np.testing.assert_allclose(epig(items, np.repeat(target, 2000, axis=0)), exact, rtol=0.01)
+    off = np.abs(epig(items, target) / exact - 1)
+    assert off.max() > 0.05
 
 
 def test_epig_is_at_most_bald_and_zero_for_one_sample_or_agreeing_ones() -> None:

@@ -5,13 +5,17 @@
   if (!source) return;
   const { columns, rows } = JSON.parse(source.textContent);
   source.textContent = "";
-  const PAGE = 50, ROUND = 0, NOTES = columns.indexOf("Notes");
+  const PAGE = 25, ROUND = 0, NOTES = columns.indexOf("Notes");
   const LONG = new Set(["Text", "Why"]), NUMBER = new Set(["Round", "Rank", "Sure", "Uncertainty"]);
+  const LEARN = "to learn from", HELD_OUT = ["audit", "calibration"];
   const $ = (id) => document.getElementById(id);
   const table = $("asked-table"), body = table.tBodies[0], headings = [...table.tHead.rows[0].cells];
   let shown = rows.map((_, place) => place), page = 0, sorted = null, falling = false, haystacks = null;
 
   const words = (row) => row.map((cell) => (Array.isArray(cell) ? cell.join(" ") : cell ?? "")).join("\n").toLowerCase();
+
+  const fits = (notes, wanted) =>
+    wanted === LEARN ? !HELD_OUT.some((name) => notes.includes(name)) : wanted === "" || notes.includes(wanted);
 
   function filter() {
     const wanted = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -20,7 +24,7 @@
     shown = [];
     rows.forEach((row, place) => {
       if (round !== "" && String(row[ROUND]) !== round) return;
-      if (note !== "" && !row[NOTES].includes(note)) return;
+      if (!fits(row[NOTES], note)) return;
       if (wanted.every((word) => haystacks[place].includes(word))) shown.push(place);
     });
     order();

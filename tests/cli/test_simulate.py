@@ -1,0 +1,244 @@
+"""`star-al simulate`: a study runs in processes of its own, is the same however often it was ended, and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from filelock import FileLock
+
+from star_al.app.compose import open_store
+from star_al.config_file import load_campaign
+from support import controller
+from support.campaigns import write_campaign
+
+StarAl = Callable[..., tuple[int, str, str]]
+
+STRATEGIES = "random,entropy,star"
+EVERYWHERE = controller.TESTS / "support" / "everywhere"
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """`star-al simulate` with the NumPy learner in all its processes, two at a time, as a group of their own."""
+    command = [sys.executable, "-m", "star_al.cli.main", "simulate", str(folder / "campaign.yaml")]
+    command += ["--strategies", STRATEGIES, "--jobs", "2", "--out", str(folder / "out.json"), *options]
+    environment = controller.environment(OMP_NUM_THREADS="1")
+    environment["PYTHONPATH"] = os.pathsep.join([str(EVERYWHERE), environment["PYTHONPATH"]])
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def simulate(folder: Path, *options: str) -> tuple[int, str, str]:
+    process = start(folder, *options)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> str:
+    """Read stderr up to the line that holds ``text``; that line."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return line
+    raise AssertionError(f"{text!r} was never said")
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """All that was written, but seconds."""
+
+    def without_seconds(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {key: without_seconds(value) for key, value in tree.items() if key != "seconds"}
+        return [without_seconds(each) for each in tree] if isinstance(tree, list) else tree
+
+    found: dict[str, Any] = without_seconds(json.loads((folder / "out.json").read_text()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that nothing has ended."""
+    folder = tmp_path_factory.mktemp("simulate") / "unbroken"
+    write_campaign(folder, stopping__max_rounds=2)
+    code, out, err = simulate(folder, "--seeds", "2")
+    assert code == 0, err
+    (folder / "stdout").write_text(out)
+    (folder / "stderr").write_text(err)
+    return folder
+
+
+def test_a_study_compares_strategies_and_says_what_it_shows(unbroken: Path) -> None:
+    out, err = (unbroken / "stdout").read_text(), (unbroken / "stderr").read_text()
+    rows = {line.split()[0]: line for line in out.splitlines() if line}
+    assert {"random", "entropy", "star"} <= rows.keys()
+    assert "Fewer than 5 seeds" in out and "2 strategies are compared" in out
+    assert f"star-al report {unbroken / 'campaign.yaml'} --study small" in out
+    assert "Study small: 6 runs" in err and "2 at a time" in err
+    assert err.count("labels (") == 6  # a line for each run that ended
+    found = figures(unbroken)
+    assert [each["strategy"] for each in found["strategies"]] == ["random", "entropy", "star"]
+    assert all(run["finished"] and run["labels_R"] == [14, 18, 22] for run in found["runs"])
+
+
+def test_runs_are_campaigns_that_share_held_out_items_and_their_first_batch(unbroken: Path) -> None:
+    store = open_store(load_campaign(unbroken / "campaign.yaml"))
+    try:
+        study = store.study("small")
+        assert study is not None
+        assert [run.campaign for run in study.runs if run.seed == 0] == [
+            "small.entropy.0",
+            "small.random.0",
+            "small.star.0",
+        ]
+        asked: dict[tuple[int, int], set[tuple[str, ...]]] = {}
+        for run in study.runs:
+            campaign = store.find_campaign(run.campaign)
+            assert campaign is not None
+            for round_index in (0, 1):
+                queries = store.queries(campaign.campaign_id, round_index)
+                batch = tuple(sorted(query.item.item_id for query in queries))
+                asked.setdefault((run.seed, round_index), set()).add(batch)
+        assert len(asked[0, 0]) == len(asked[1, 0]) == 1 and asked[0, 0] != asked[1, 0]
+        assert len(asked[0, 1]) > 1  # later batches are each strategy's own
+    finally:
+        store.close()
+
+
+def test_nothing_but_the_database_is_left(unbroken: Path) -> None:
+    left = {path.name.removesuffix("-wal").removesuffix("-shm") for path in unbroken.iterdir()}
+    assert left == {"campaign.yaml", "pool.jsonl", "small.db", "out.json", "stdout", "stderr"}
+
+
+def test_a_killed_study_goes_on_and_gives_the_same_figures(unbroken: Path, tmp_path: Path) -> None:
+    write_campaign(tmp_path, stopping__max_rounds=2)
+    process = start(tmp_path, "--seeds", "2")
+    wait_for(process, "5 left")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()  # the program alone: its runs notice by themselves
+    process.communicate()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert children and not alive
+    code, _, err = simulate(tmp_path, "--seeds", "2")
+    assert code == 0, err
+    assert "of them finished before" in err
+    assert figures(tmp_path) == figures(unbroken)
+
+
+def test_ctrl_c_ends_the_runs_and_tells_how_to_go_on(unbroken: Path, tmp_path: Path) -> None:
+    config = write_campaign(tmp_path, stopping__max_rounds=2)
+    process = start(tmp_path, "--seeds", "2")
+    wait_for(process, "2 at a time")
+    time.sleep(0.5)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert (
+        f"Go on with: star-al simulate {config} --strategies {STRATEGIES} --seeds 2" in err.splitlines()[-1]
+    )
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+    assert simulate(tmp_path, "--seeds", "2")[0] == 0
+    assert figures(tmp_path) == figures(unbroken)
+
+
+def test_seeds_may_be_added_and_finished_ones_stay(unbroken: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(unbroken, own)
+    before = {(run["strategy"], run["seed"]): run for run in figures(own)["runs"]}
+    code, _, err = simulate(own, "--seeds", "3")
+    assert code == 0, err
+    assert "9 runs, 6 of them finished before" in err
+    after = {(run["strategy"], run["seed"]): run for run in figures(own)["runs"]}
+    assert len(after) == 9 and before.items() <= after.items()
+
+
+def test_a_run_that_fails_is_told_of_and_the_others_go_on(star_al: StarAl, tmp_path: Path) -> None:
+    write_campaign(tmp_path, stopping__max_rounds=1)
+    assert simulate(tmp_path, "--seeds", "1", "--strategies", "random")[0] == 0
+    url = "sqlite:///../small.db"
+    other = write_campaign(tmp_path / "other", name="small.star.0", seed=1, database__url=url)
+    run = controller.run("run", str(other), "--max-rounds", "1")
+    assert run.returncode == 0, run.stderr  # a campaign of that name, with other settings
+    code, out, err = simulate(tmp_path, "--seeds", "1")
+    assert code == 2
+    assert "star, seed 0 failed" in err and "has been started with other settings" in err
+    assert "entropy" in out and "1 run failed" in err
+
+
+# -- refusals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "reason"),
+    [
+        pytest.param(
+            {"annotator": {"kind": "label_studio"}},
+            [],
+            "Name the column that has them with --gold",
+            id="people",
+        ),
+        pytest.param({"evaluation": {"kind": "none"}}, [], "nothing is measured", id="unmeasured"),
+        pytest.param(
+            {"stopping": {"target_accuracy": 0.9}}, [], "nothing ends a run. Give --rounds", id="endless"
+        ),
+        pytest.param({}, ["--strategies", "randem"], "no strategy 'randem'; there are random,", id="unknown"),
+        pytest.param({}, ["--strategies", "batchbald"], "strategy batchbald: ", id="samples"),
+        pytest.param({}, ["--study", "x" * 60], "shorter name with --study", id="long"),
+        pytest.param({}, ["--study", "a/b"], "a name has letters", id="odd"),
+        pytest.param({"data__path": "nowhere.jsonl"}, [], "no such file", id="data"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_at_once(
+    star_al: StarAl, tmp_path: Path, changes: dict[str, Any], options: list[str], reason: str
+) -> None:
+    config = write_campaign(tmp_path, **changes)
+    code, _, err = star_al("simulate", config, *options)
+    assert code == 2 and reason in err
+    assert not list(tmp_path.glob("*.db")) and not list(tmp_path.glob("*-study"))
+
+
+def test_a_study_with_other_settings_is_refused(star_al: StarAl, unbroken: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(unbroken, own)
+    config = write_campaign(own, stopping__max_rounds=2, adapter__rank=4, acquisition__batch_size=5)
+    code, _, err = star_al("simulate", config)
+    assert code == 2
+    assert "changed: acquisition.batch_size, adapter.rank" in err and "--study" in err
+
+
+def test_a_study_that_is_being_run_is_left_alone(star_al: StarAl, tmp_path: Path) -> None:
+    config = write_campaign(tmp_path)
+    (tmp_path / "small-study").mkdir()
+    with FileLock(tmp_path / "small-study" / ".lock"):
+        code, _, err = star_al("simulate", config)
+    assert code == 3 and "is being run by another process" in err
+
+
+def test_a_finished_study_is_shown_again_without_a_process(
+    star_al: StarAl, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(unbroken, own)
+    monkeypatch.setattr("star_al.app.simulating.Owner", None)
+    code, out, _ = star_al("simulate", own / "campaign.yaml", "--strategies", STRATEGIES, "--seeds", 2)
+    assert code == 0
+    table = out.partition("\n\n")[0]
+    assert table in (unbroken / "stdout").read_text()

@@ -1,0 +1,213 @@
+"""What pages say in figures: labels saved, confusions, words, JSON and SVG that can stand in a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from star_al.errors import StoreError
+from star_al.report.canvas import draw_svg, new_figure
+from star_al.report.confusion import confusion
+from star_al.report.page import campaign_page
+from star_al.report.questions import cut, questions
+from star_al.report.record import Measured
+from star_al.report.render import json_for_page, write_page
+from star_al.report.saved import compare_with_control, labels_saved
+from star_al.report.study_page import study_page
+from star_al.report.words import duration, headline, interval, percent
+from star_al.types import Round, RoundState
+from support import records
+from support.report_record import a_record, an_asked
+from support.report_study import a_study
+
+
+def measured(index: int, labels: int, accuracy: float, shadow: tuple[int, float] | None = None) -> Measured:
+    round_ = Round(index, RoundState.COLLECTED, 0, {}, labels=labels, shadow_labels=shadow and shadow[0])
+    evaluations = [records.evaluation("adapted", "raw", accuracy=accuracy)]
+    if shadow is not None:
+        evaluations.append(records.evaluation("shadow", "raw", accuracy=shadow[1]))
+    return Measured(round_, evaluations)
+
+
+CAMPAIGN = [
+    measured(0, 0, 0.5),
+    measured(1, 100, 0.7, (20, 0.52)),
+    measured(2, 200, 0.8, (40, 0.60)),
+    measured(3, 300, 0.9, (60, 0.58)),
+]
+
+
+# -- the control arm ------------------------------------------------------------------------------------
+
+
+def test_the_active_curve_is_read_at_the_control_arms_label_counts() -> None:
+    rows = compare_with_control(CAMPAIGN)
+    assert [row.labels for row in rows] == [20, 40, 60]
+    assert [row.active for row in rows] == pytest.approx([0.54, 0.58, 0.62])
+
+
+def test_below_the_active_curves_first_point_nothing_is_compared() -> None:
+    rows = compare_with_control([measured(0, 50, 0.5, (10, 0.4)), measured(1, 100, 0.7, (50, 0.5))])
+    assert [row.active for row in rows] == [None, pytest.approx(0.5)]
+
+
+def test_labels_saved_are_read_off_rising_curves() -> None:
+    # The isotonic fit of the control arm, (0.52, 0.59, 0.59), is at its end after 40 labels. The active curve
+    # gains 0.2 over its first 100 labels from 0.5, so it is there after 45.
+    saved = labels_saved(CAMPAIGN)
+    assert saved is not None
+    assert (saved.accuracy, saved.control, saved.active) == pytest.approx((0.59, 40.0, 45.0))
+
+
+def test_an_active_curve_that_stays_below_is_said_to() -> None:
+    low = [measured(0, 0, 0.4), measured(1, 100, 0.5, (20, 0.5)), measured(2, 200, 0.55, (40, 0.7))]
+    saved = labels_saved(low)
+    assert saved is not None and saved.active is None
+
+
+@pytest.mark.parametrize("rounds", [CAMPAIGN[:1], CAMPAIGN[:2], []], ids=["none", "one point", "no rounds"])
+def test_without_two_points_of_the_control_arm_nothing_is_saved(rounds: list[Measured]) -> None:
+    assert labels_saved(rounds) is None
+
+
+@pytest.mark.parametrize(
+    ("active", "words"),
+    [
+        (0.55, "10.0 points above it, within its interval, which may be chance"),
+        (0.95, "outside its interval"),
+    ],
+    ids=["within", "outside"],
+)
+def test_the_page_says_when_a_difference_may_be_chance(active: float, words: str) -> None:
+    record = a_record(rounds=3)
+    last = record.rounds[2].index
+    shadow = records.evaluation("shadow", "raw", accuracy=0.45, accuracy_low=0.35, accuracy_high=0.56)
+    adapted = records.evaluation("adapted", "raw", accuracy=active)
+    evaluations = {**record.evaluations, 1: [adapted], last: [adapted, shadow]}
+    rounds = (*record.rounds[:2], replace(record.rounds[2], shadow_labels=30))
+    assert words in campaign_page(replace(record, rounds=rounds, evaluations=evaluations))
+
+
+# -- the confusion matrix -------------------------------------------------------------------------------
+
+
+def test_confusions_are_listed_from_the_most_frequent_and_recalls_from_the_lowest() -> None:
+    evaluation = records.evaluation(
+        recall={"a": 0.5, "b": None, "c": 0.9}, confusion_C_C=((5, 2, 3), (0, 0, 0), (0, 1, 9))
+    )
+    found = confusion(evaluation)
+    assert found.pairs == (("a", "c", 3), ("a", "b", 2), ("c", "b", 1))
+    assert [(each.label, each.texts, each.share) for each in found.recalls] == [
+        ("a", 10, 0.5),
+        ("c", 10, 0.9),
+        ("b", 0, None),
+    ]
+    assert found.cells[0][2].words == "a → c: 3 of 10"
+    assert [cell.right for cell in found.cells[0]] == [True, False, False]
+
+
+def test_seventy_seven_labels_have_a_cell_each() -> None:
+    page = campaign_page(a_record(tuple(f"label{n}" for n in range(77)), queries=1))
+    matrix = page.partition('<table class="confusion dense">')[2].partition("</table>")[0]
+    assert matrix.count("<td") == 77 * 77
+
+
+# -- words ----------------------------------------------------------------------------------------------
+
+
+def test_figures_in_words() -> None:
+    assert percent(0.9321) == "93.2\u00a0%" and percent(None) == "–"
+    assert interval(0.5, 1.0) == "50.0\u00a0to\u00a0100.0\u00a0%"
+    assert [duration(s) for s in (4.21, 99.4, 200.0, 7500.0, None)] == [
+        "4.2 s",
+        "99 s",
+        "3 min 20 s",
+        "2 h 5 min",
+        "–",
+    ]
+
+
+def test_overlapping_intervals_are_said_to_be_chance() -> None:
+    record = a_record(rounds=2)
+    assert any("overlap" in text for text in headline(record).sentences)
+    assert not any("overlap" in text for text in headline(a_record(rounds=8, held_out=2000)).sentences)
+
+
+def test_the_confidence_sequence_is_offered_where_there_is_one() -> None:
+    record = a_record()
+    assert any("confidence sequence: 75.0" in text for text in headline(record).unknown)
+    plain = tuple(replace(one, sequence_low=None, sequence_high=None) for one in record.rounds)
+    assert any("of many rounds" in text for text in headline(replace(record, rounds=plain)).unknown)
+
+
+# -- what stands in a page ------------------------------------------------------------------------------
+
+
+def test_json_in_a_page_holds_no_character_of_html() -> None:
+    value = {"text": "</script><!-- & 'quoted' \u2028 é"}
+    text = json_for_page(value)
+    assert not set(text) & set("<>&") and json.loads(text) == value
+
+
+def test_rows_are_short_and_say_what_is_special() -> None:
+    asked = [an_asked(n, ("a", "b"), 3, "long " * 500) for n in range(14)]
+    rows = json.loads(questions(asked).json)["rows"]
+    assert all(len(row[2]) <= 300 and row[2].endswith("…") for row in rows)
+    assert rows[0][7] == ["audit"] and "control" in rows[1][7] and "buffer" in rows[2][7]
+    assert "disputed" in rows[3][7] and "open" in rows[6][7] and rows[6][5] is None
+    assert rows[1][8] == "ann: b; bob: skip"
+
+
+def test_cutting_keeps_short_texts_and_marks_long_ones() -> None:
+    assert cut("a\n b", 10) == "a b"
+    assert cut("x" * 11, 10) == "x" * 9 + "…"
+    assert cut(" " * 100 + "x", 10).endswith("…")
+
+
+def test_an_svg_for_a_page_has_no_colour_size_or_style_sheet_of_its_own() -> None:
+    def draw() -> object:
+        figure, axes = new_figure(3, 2)
+        axes.plot([0, 1], [0, 1], color="#0072B2", label='costs $5 & <b> id="x"')
+        axes.legend()
+        return figure
+
+    svg = draw_svg("one", draw)
+    assert svg.startswith("<svg") and "<style" not in svg and "width=" not in svg.partition(">")[0]
+    assert "stroke: var(--blue)" in svg and "#0072b2" not in svg.lower()
+    assert 'costs $5 &amp; &lt;b&gt; id="x"' in svg
+    assert svg.replace('id="', "").count("url(#one-") == svg.count("url(#")
+
+
+def test_equal_records_make_equal_pages() -> None:
+    assert campaign_page(a_record()) == campaign_page(a_record())
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"report\.html: cannot be written .*Give another --out"):
+        write_page("new", tmp_path / "file" / "report.html")
+    old = tmp_path / "report.html"
+    write_page("half a pair: \ud800", old)
+    assert old.read_text(encoding="utf-8") == "half a pair: ?"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+# -- studies --------------------------------------------------------------------------------------------
+
+
+def test_a_study_compares_and_warns() -> None:
+    page = study_page(a_study())
+    assert "4 strategies over 5 seeds: 20 of 20 runs have finished." in page
+    assert "a claim needs at least 10" in page
+    for strategy in ("random", "entropy", "margin", "bald"):
+        assert f"<td><bdi>{strategy}</bdi></td>" in page
+    assert "news.margin.3" in page and "label budget used: 280 of 280" in page
+
+
+def test_a_study_that_has_just_begun_says_so() -> None:
+    page = study_page(a_study(finished=False))
+    assert "0 of 20 runs have finished." in page
+    assert "No run has finished yet." in page and "under way" in page

@@ -1,0 +1,220 @@
+"""Pages in a real browser: they ask for nothing, run no foreign script, and can be used at any width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from star_al.report.page import campaign_page
+from star_al.report.questions import COLUMNS
+from star_al.report.record import Asked, CampaignRecord, Person
+from star_al.report.render import write_page
+from star_al.report.study_page import study_page
+from support.browser import chromium
+from support.report_pages import PHONE, OpenPage, open_page
+from support.report_record import a_record, an_asked
+from support.report_study import a_study
+
+MANY_LABELS = tuple(f"a_rather_long_name_of_intent_{n}" for n in range(77))
+MANY_ROWS = 50_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def usual(folder: Path) -> Path:
+    """A campaign of 120 queries over 77 labels."""
+    return written(a_record(MANY_LABELS, queries=120), folder / "usual.html")
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path) -> Path:
+    write_page(study_page(a_study()), folder / "study.html")
+    return folder / "study.html"
+
+
+@pytest.fixture(scope="module")
+def large(folder: Path) -> Path:
+    labels = ("business", "politics", "sport")
+    asked = tuple(an_asked(n, labels, 6, f"{'word ' * 40} number_{n}_") for n in range(MANY_ROWS))
+    return written(a_record(labels, asked=asked), folder / "large.html")
+
+
+def written(record: CampaignRecord, path: Path) -> Path:
+    write_page(campaign_page(record), path)
+    return path
+
+
+def column(name: str) -> int:
+    return COLUMNS.index(name)
+
+
+def click(opened: OpenPage, heading: str) -> None:
+    opened.page.locator("#asked-table th button").get_by_text(heading, exact=True).click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["campaign", "study"])
+def test_a_page_has_no_errors_and_asks_for_nothing(
+    browser: Browser, usual: Path, study: Path, kind: str, scheme: str
+) -> None:
+    opened = open_page(browser, usual if kind == "campaign" else study, scheme=scheme)  # type: ignore[arg-type]
+    expect(opened.page.locator("h1")).to_have_text("news")
+    assert opened.page.locator("svg").count() >= 5
+    assert opened.complaints == []
+
+
+def test_pictures_and_page_follow_the_theme(browser: Browser, usual: Path) -> None:
+    colours: dict[str, Callable[[OpenPage], str]] = {
+        "paper": lambda opened: style(opened, "body", "background-color"),
+        "ink": lambda opened: style(opened, "svg text", "fill"),
+        "line": lambda opened: style(opened, "svg path[style*='stroke: var(--blue)']", "stroke"),
+    }
+    light, dark = open_page(browser, usual), open_page(browser, usual, scheme="dark")
+    for name, look in colours.items():
+        assert look(light) != look(dark), name
+    assert "none" not in {look(dark) for look in colours.values()}
+
+
+def style(opened: OpenPage, selector: str, name: str) -> str:
+    script = "(element, name) => getComputedStyle(element).getPropertyValue(name)"
+    return str(opened.page.locator(selector).last.evaluate(script, name))
+
+
+def test_svg_pictures_share_no_ids(browser: Browser, usual: Path) -> None:
+    ids = open_page(browser, usual).page.locator("[id]").evaluate_all("all => all.map(one => one.id)")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("kind", ["campaign", "study"])
+def test_a_phone_shows_all_without_scrolling_sideways(
+    browser: Browser, usual: Path, study: Path, kind: str
+) -> None:
+    opened = open_page(browser, usual if kind == "campaign" else study, width=PHONE)
+    assert opened.too_wide <= 0
+
+
+# -- the table ------------------------------------------------------------------------------------------
+
+
+def test_the_table_searches_filters_and_sorts(browser: Browser, usual: Path) -> None:
+    opened = open_page(browser, usual)
+    opened.shows("1 to 25 of 120")
+    opened.page.fill("#search", "NUMBER 57:")
+    opened.shows("1 to 1 of 1 (120 in all)")
+    assert opened.column(column("Text"))[0].startswith("Text number 57:")
+    opened.page.fill("#search", "")
+    opened.shows("1 to 25 of 120")
+    click(opened, "Uncertainty")
+    rising = [float(text) for text in opened.column(column("Uncertainty"))]
+    click(opened, "Uncertainty")
+    falling = [float(text) for text in opened.column(column("Uncertainty"))]
+    assert rising == sorted(rising) and falling == sorted(falling, reverse=True) and rising[0] < falling[0]
+    expect(opened.page.locator("th[aria-sort=descending]")).to_have_text("Uncertainty")
+    opened.page.select_option("#of-note", "control")
+    assert all("control" in notes for notes in opened.column(column("Notes")))
+    opened.page.select_option("#of-note", "to learn from")
+    opened.shows("1 to 25 of 96 (120 in all)")  # every fifth is an audit item
+
+
+def test_rows_without_a_value_come_last_either_way(browser: Browser, usual: Path) -> None:
+    opened = open_page(browser, usual)
+    for _ in range(2):
+        click(opened, "Label")
+        assert "" not in opened.column(column("Label"))
+        opened.page.click("#last-page")
+        assert opened.column(column("Label"))[-1] == ""
+
+
+def test_the_table_can_be_used_by_keyboard(browser: Browser, usual: Path) -> None:
+    opened = open_page(browser, usual)
+    opened.page.focus("#next-page")
+    opened.page.keyboard.press("Enter")
+    opened.shows("26 to 50 of 120")
+    opened.page.focus("#asked-table th button")
+    opened.page.keyboard.press("Enter")
+    expect(opened.page.locator("th[aria-sort=ascending]")).to_have_text("Round")
+    opened.shows("1 to 25 of 120")
+
+
+def test_fifty_thousand_rows_stay_usable(browser: Browser, large: Path) -> None:
+    opened = open_page(browser, large)
+    opened.page.set_default_timeout(10_000)  # each of these takes about a second at most
+    opened.shows("1 to 25 of 50,000")
+    assert opened.page.locator("#asked-table tbody tr").count() == 25
+    opened.page.fill("#search", f"number_{MANY_ROWS - 1}_")
+    opened.shows("1 to 1 of 1 (50,000 in all)")
+    opened.page.fill("#search", "")
+    opened.shows("1 to 25 of 50,000")
+    click(opened, "Text")
+    opened.page.click("#next-page")
+    opened.shows("26 to 50 of 50,000")
+    opened.page.click("#last-page")
+    opened.shows("49,976 to 50,000 of 50,000")
+    assert opened.complaints == []
+
+
+# -- hostile content ------------------------------------------------------------------------------------
+
+HOSTILE = (
+    "<script>window.hacked = 1</script>",
+    "</script><script>window.hacked = 1</script>",
+    '"><img src="https://example.org/x.png" onerror="window.hacked = 1">',
+    "<svg onload='window.hacked = 1'><style>body { display: none }</style>",
+    "]]></style></title><!-- {{ 7 * 7 }} {% raw %} $x_1$ \\u003cb>",
+    "\u202eright to left\u2066 \u2028 end",
+    "zero \x00 and bell \x07",
+)
+
+
+def hostile_record() -> CampaignRecord:
+    """Foreign words wherever a page can show any: texts, labels, people, reasons, versions."""
+    record = a_record(HOSTILE, queries=0)
+    asked = tuple(hostile_question(n) for n in range(len(HOSTILE)))
+    words = {"blend_note": HOSTILE[0], "stop_reason": HOSTILE[1], "stop_advice": HOSTILE[2]}
+    rounds = tuple(replace(one, versions={HOSTILE[0]: HOSTILE[1]}, **words) for one in record.rounds)
+    people = (Person(HOSTILE[2], 3, 1, 2.0, 3, 2),)
+    return replace(record, asked=asked, rounds=rounds, people=people)
+
+
+def hostile_question(n: int) -> Asked:
+    asked = an_asked(n, HOSTILE, 6, HOSTILE[n])
+    query = replace(asked.query, reason=replace(asked.query.reason, text=HOSTILE[n]))
+    return replace(asked, query=query, answers={HOSTILE[n]: HOSTILE[0]})
+
+
+def test_foreign_texts_are_shown_and_do_nothing(browser: Browser, folder: Path) -> None:
+    opened = open_page(browser, written(hostile_record(), folder / "hostile.html"))
+    shown = opened.column(column("Text"))
+    assert shown[: len(HOSTILE) - 1] == [" ".join(text.split()) for text in HOSTILE[:-1]]
+    assert opened.column(column("Why"))[0] == HOSTILE[0]
+    assert opened.page.locator(".confusion tbody th").first.inner_text() == HOSTILE[0]
+    assert opened.page.evaluate("window.hacked") is None
+    assert opened.page.locator("img").count() == 0
+    assert opened.page.locator("script").count() == 2  # the rows, and what moves them
+    assert opened.complaints == []
+
+
+def test_a_script_that_got_in_would_not_run(browser: Browser, usual: Path, folder: Path) -> None:
+    """The second line of defence: the page's policy names the one script it allows."""
+    page = usual.read_text(encoding="utf-8")
+    broken = folder / "broken.html"
+    broken.write_text(
+        page.replace("<header>", "<script>window.hacked = 1</script><header>", 1), encoding="utf-8"
+    )
+    opened = open_page(browser, broken)
+    assert opened.page.evaluate("window.hacked") is None
+    assert any("Content Security Policy" in complaint for complaint in opened.complaints)

@@ -1,0 +1,12 @@
+"""Gives every process of a test the NumPy learner: Python imports this when it starts, if it is on its path."""
+
+from __future__ import annotations
+
+import os
+
+if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
+    from star_al.app import processes
+    from support.kill_at import use_numpy_learner
+
+    processes.PRELOADED[:] = ["db.store", "star_al.app.running"]  # and no torch
+    use_numpy_learner()

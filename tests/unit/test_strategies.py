@@ -1,0 +1,96 @@
+"""Named strategies are settings of the campaign, and all runs of a study are alike but for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_al.app.strategies import STRATEGIES, known_strategies, run_file, run_of, study_spec
+from star_al.config import CampaignFile, CampaignSpec
+from star_al.config_file import load_campaign
+from support.campaigns import write_campaign
+
+EIGHT = {"kind": "mc_dropout", "samples": 16}
+
+
+def study_file(folder: Path, **changes: Any) -> CampaignFile:
+    file = load_campaign(write_campaign(folder, n=30, posterior=EIGHT, **changes))
+    return file.model_copy(update={"spec": study_spec(file, gold=None, rounds=None)})
+
+
+def spec_of(file: CampaignFile, strategy: str, seed: int = 0) -> CampaignSpec:
+    return run_file(file, run_of("study", strategy, seed), file.path.parent / "study").spec
+
+
+@pytest.mark.parametrize(
+    ("strategy", "measure", "blend", "batch"),
+    [
+        ("random", "entropy", "off", "random"),
+        ("entropy", "entropy", "off", "top_k"),
+        ("margin", "margin", "off", "top_k"),
+        ("bald", "bald", "off", "top_k"),
+        ("star", "entropy", "schedule", "top_k"),
+        ("star_measured", "entropy", "measured", "top_k"),
+        ("batchbald", "bald", "off", "batchbald"),
+        ("badge", "entropy", "off", "badge"),
+        ("config", "least_confidence", "constant", "power"),
+    ],
+)
+def test_a_strategy_is_its_settings_whatever_the_file_has(
+    tmp_path: Path, strategy: str, measure: str, blend: str, batch: str
+) -> None:
+    file = study_file(
+        tmp_path,
+        acquisition__measure="least_confidence",
+        acquisition__blend={"kind": "constant", "weight": 0.7, "normalise": "rank"},
+        acquisition__batch={"kind": "power", "beta": 4.0, "near_duplicates": 0.9, "balance": True},
+        acquisition__control_share=0.25,
+    )
+    found = spec_of(file, strategy).acquisition
+    assert (found.measure, found.blend.kind, found.batch.kind) == (measure, blend, batch)
+    assert (found.batch.beta, found.blend.normalise, found.batch_size) == (4.0, "rank", 4)
+    assert found.batch.balance is (strategy == "config")
+    assert found.control_share == (0.25 if strategy == "config" else 0.0)
+
+
+def test_every_strategy_makes_a_campaign_of_its_own(tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    specs = [spec_of(file, strategy) for strategy in known_strategies()]
+    assert len({spec.name for spec in specs}) == len(specs)
+    own = [spec.acquisition.model_dump_json() for spec in specs if spec.name != "study.config.0"]
+    assert len(set(own)) == len(STRATEGIES)
+
+
+def test_runs_of_a_seed_differ_in_name_acquisition_and_folder_alone(tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    one, other = (spec_of(file, strategy, 3).model_dump() for strategy in ("entropy", "margin"))
+    differing = {key for key in one if one[key] != other[key]}
+    assert differing == {"name", "acquisition", "artefacts"}
+    assert one["seed"] == file.spec.seed + 3
+
+
+def test_runs_share_the_database_and_the_frozen_blocks(tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    runs = [run_file(file, run_of("study", name, 0), tmp_path / "study") for name in ("random", "star")]
+    assert {run.database_url for run in runs} == {file.database_url}
+    assert {run.trunk_folder for run in runs} == {tmp_path / "study" / "trunk"}
+    assert len({run.artefact_folder for run in runs}) == 2
+
+
+def test_goals_and_waiting_are_off_so_that_curves_end_alike(tmp_path: Path) -> None:
+    file = study_file(
+        tmp_path,
+        stopping={"automatic": True, "target_accuracy": 0.5, "max_labels": 40},
+        labelling={"buffer": 3, "close_share": 0.5, "overlap": 2},
+    )
+    assert file.spec.stopping.model_dump(exclude_defaults=True) == {"max_labels": 40}
+    assert (file.spec.labelling.buffer, file.spec.labelling.close_share) == (0, 1.0)
+    assert file.spec.labelling.overlap == 2
+
+
+def test_gold_takes_the_place_of_people_and_of_labels_that_are_known(tmp_path: Path) -> None:
+    config = write_campaign(tmp_path, annotator={"kind": "label_studio"}, data__label="label")
+    spec = study_spec(load_campaign(config), gold="label", rounds=5)
+    assert (spec.gold_column, spec.data.label, spec.stopping.max_rounds) == ("label", None, 5)
