@@ -33,6 +33,9 @@ from star_al.learning_curves import SHARES, Comparison, StrategyCurve, in_words
 
 STRATEGIES = ("random", "entropy", "margin", "bald", "star", "star_measured", "badge")
 
+TOP = 6
+"""Batches within whose size a diversified batch is chosen."""
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -126,7 +129,11 @@ def campaign(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             "max_tokens": MAX_TOKENS[name],
         },
         "posterior": {"kind": "mc_dropout", "samples": arguments.samples},
-        "acquisition": {"batch_size": arguments.batch_size, "candidates": arguments.candidates},
+        "acquisition": {
+            "batch_size": arguments.batch_size,
+            "candidates": arguments.candidates,
+            "batch": {"top": TOP * arguments.batch_size},
+        },
         "evaluation": {
             "kind": "test",
             "path": "test.jsonl",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -189,9 +189,11 @@ def _strategy_in_words(curve: StrategyCurve) -> str:
     seeds = f"{difference.seeds} seed" + ("s" if difference.seeds > 1 else "")
     if difference.mean == 0 and difference.p is None:
         verdict = f"the same area under the curve as {REFERENCE} ({seeds})"
-    elif difference.p is None or difference.p >= 0.05:
-        p = "" if difference.p is None else f"p = {difference.p:.2g}, "
-        verdict = f"no clear difference to {REFERENCE} (AULC {difference.mean:+.4f}, {p}{seeds})"
+    elif difference.p is None:
+        verdict = f"AULC {difference.mean:+.4f} against {REFERENCE}, which cannot be tested ({seeds})"
+    elif difference.p >= 0.05:
+        figures = f"AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds}"
+        verdict = f"no clear difference to {REFERENCE} ({figures})"
     else:
         side = "better" if difference.mean > 0 else "worse"
         verdict = f"{side} than {REFERENCE} (AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds})"
@@ -246,16 +248,8 @@ def _against(
     """The curve with what it is against the reference."""
     positions_B_S = _resamples(len(paired))
     own_S, other_S = _aulcs(runs, paired), _aulcs(reference, paired)
-    return StrategyCurve(
-        strategy=curve.strategy,
-        seeds=curve.seeds,
-        labels_R=curve.labels_R,
-        accuracy_R=curve.accuracy_R,
-        low_R=curve.low_R,
-        high_R=curve.high_R,
-        final=curve.final,
-        aulc=curve.aulc,
-        seconds=curve.seconds,
+    return replace(
+        curve,
         paired=paired,
         final_difference=paired_difference(_finals(runs, paired), _finals(reference, paired), positions_B_S),
         aulc_difference=(

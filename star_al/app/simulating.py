@@ -13,23 +13,24 @@ import re
 import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from star_al.app import running
-from star_al.app.compose import open_store
+from star_al.app.compose import open_started, open_store
 from star_al.app.processes import ENDED, SAID, Owner, Relay
 from star_al.app.strategies import run_file, run_of, study_spec
+from star_al.app.study_board import Board
 from star_al.config import CampaignFile, CampaignSpec
 from star_al.config_changes import differing_fields
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
 from star_al.learning_curves import Comparison, study_results
-from star_al.ports import Advance, Progress, Store
-from star_al.types import JsonObject, RoundState, Study, StudyRun
+from star_al.ports import Progress, Store
+from star_al.types import RoundState, Study, StudyRun
 
 FREE_TO_CHANGE = frozenset(
     {"name", "database", "artefacts", "model.device", "model.batch_tokens", "model.trunk_cache_gb"}
@@ -102,17 +103,14 @@ def results(file: CampaignFile, name: str | None = None) -> Comparison:
     """A study as it stands; null: the one that has the campaign's name.
 
     Raises:
-        StoreError: there is no such study.
+        StoreError: there is no such study, or the database cannot be read.
     """
     name = name or file.spec.name
-    store = open_store(file, create=True)
-    try:
+    with open_started(file) as store:
         study = store.study(name)
         if study is None:
             raise StoreError(f"there is no study {name!r}; `star-al simulate {file.path.name}` makes one.")
         return study_results(store, study)
-    finally:
-        store.close()
 
 
 def _study(file: CampaignFile, wish: Wish) -> Study:
@@ -174,15 +172,15 @@ class _Simulation:
         missing = [run for run in self._study.runs if not self._is_finished(run)]
         n, done = len(self._study.runs), len(self._study.runs) - len(missing)
         before = f", {done} of them finished before" if done else ""
-        self._progress.say(f"Study {self._study.name}: {n} runs{before}")
+        self._progress.say(f"Study {self._study.name}: {_counted(n, 'run')}{before}")
         prepared = self._prepare(missing[0]) if missing else None
         self._store.save_study(self._study)
         if prepared is None:
             return []
-        jobs = min(self._wish.jobs or prepared.jobs(), len(missing))
-        threads = _threads(jobs)
-        plural = "s" if threads > 1 else ""
-        self._progress.say(f"{len(missing)} runs to do, {jobs} at a time with {threads} thread{plural} each")
+        jobs = min(self._wish.jobs or prepared.jobs(), n)
+        threads = _threads(jobs)  # not by what is missing: other threads may give other digits
+        how = f"{jobs} at a time with {_counted(threads, 'thread')} each"
+        self._progress.say(f"{_counted(len(missing), 'run')} to do, {how}")
         return self._run_all(missing, prepared.dtype, jobs, threads)
 
     def _prepare(self, first: StudyRun) -> _Prepared:
@@ -222,7 +220,7 @@ class _Simulation:
 
     def _run_all(self, missing: Sequence[StudyRun], dtype: str, jobs: int, threads: int) -> list[FailedRun]:
         waiting, failed = deque(missing), []
-        with Owner(threads) as owner, _Board(self._store, self._progress, self._study.name, jobs) as board:
+        with Owner(threads) as owner, Board(self._store, self._progress, self._study.name, jobs) as board:
             board.expect({run: _planned_rounds(self._files[run].spec) for run in missing})
             while waiting or len(owner):
                 while waiting and len(owner) < jobs:
@@ -246,80 +244,8 @@ class _Simulation:
         return bool(rounds) and rounds[-1]["state"] == RoundState.STOPPED.value
 
 
-class _Board:
-    """Shows the runs of a study: a task for all, one for each that is running, a line for each that ends."""
-
-    def __init__(self, store: Store, progress: Progress, name: str, jobs: int) -> None:
-        self._store, self._progress, self._name, self._jobs = store, progress, name, jobs
-        self._planned: dict[StudyRun, int] = {}
-        self._shown: dict[StudyRun, int] = {}
-        self._tasks: dict[StudyRun, tuple[ExitStack, Advance]] = {}
-        self._stack = ExitStack()
-        self._seconds: list[float] = []
-
-    def __enter__(self) -> _Board:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for stack, _advance in self._tasks.values():
-            stack.close()
-        self._stack.close()
-
-    def expect(self, planned: dict[StudyRun, int]) -> None:
-        """The rounds that each run will have, about."""
-        self._planned = planned
-        task = self._progress.task(f"Study {self._name}, rounds", sum(planned.values()))
-        self._all = self._stack.enter_context(task)
-        self._shown = {run: min(self._rounds(run), planned[run]) for run in planned}  # of an earlier call
-        self._all(sum(self._shown.values()))
-
-    def started(self, run: StudyRun) -> None:
-        """A run has its process."""
-        stack = ExitStack()
-        task = self._progress.task(f"{_name(run)}, rounds", self._planned[run])
-        self._tasks[run] = stack, stack.enter_context(task)
-        if self._shown[run]:
-            self._tasks[run][1](self._shown[run])
-
-    def moved(self, run: StudyRun) -> None:
-        """A run has told something: perhaps it has measured another round."""
-        self._advance(run, min(self._rounds(run), self._planned[run]))
-
-    def ended(self, run: StudyRun, seconds: float, error: StarALError | None) -> None:
-        """A run is over."""
-        self._seconds.append(seconds)
-        self._advance(run, self._planned.pop(run))
-        self._tasks.pop(run)[0].close()
-        what = f"FAILED: {error}" if error is not None else self._result(run)
-        left = len(self._planned)
-        more = ""
-        if left:
-            expected = sum(self._seconds) / len(self._seconds) * left / self._jobs
-            more = f"; {left} left, about {max(1, round(expected / 60))} min"
-        self._progress.say(f"{_name(run)}: {what} ({seconds:.0f} s){more}")
-
-    def _advance(self, run: StudyRun, rounds: int) -> None:
-        n, self._shown[run] = rounds - self._shown[run], rounds
-        if n:
-            self._tasks[run][1](n)
-            self._all(n)
-
-    def _rounds(self, run: StudyRun) -> int:
-        return sum(row["accuracy"] is not None for row in self._history(run))
-
-    def _history(self, run: StudyRun) -> list[JsonObject]:
-        campaign = self._store.find_campaign(run.campaign)
-        return [] if campaign is None else self._store.history(campaign.campaign_id)
-
-    def _result(self, run: StudyRun) -> str:
-        for row in reversed(self._history(run)):
-            if isinstance(row["accuracy"], float):
-                return f"accuracy {row['accuracy']:.3f} with {row['labels_bought']} labels"
-        return "nothing was measured"
-
-
-def _name(run: StudyRun) -> str:
-    return f"{run.strategy}, seed {run.seed}"
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _planned_rounds(spec: CampaignSpec) -> int:

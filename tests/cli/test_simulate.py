@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from filelock import FileLock
 
 from star_al.app.compose import open_store
+from star_al.app.strategies import known_strategies
 from star_al.config_file import load_campaign
 from support import controller
 from support.campaigns import write_campaign
@@ -183,6 +185,35 @@ def test_a_run_that_fails_is_told_of_and_the_others_go_on(star_al: StarAl, tmp_p
     assert "entropy" in out and "1 run failed" in err
 
 
+@pytest.mark.slow
+def test_runs_of_a_real_model_share_dtype_base_predictions_and_frozen_blocks(
+    star_al: StarAl, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    changes = {"model__name": str(model), "model__dtype": "auto", "adapter__layers": 1}
+    config = write_campaign(tmp_path, n=40, stopping__max_rounds=1, **changes)
+    options = ("--strategies", "random,star", "--seeds", 2, "--jobs", 2)
+    code, _, err = star_al("simulate", config, *options, "--keep")
+    assert code == 0, err
+    store = open_store(load_campaign(config))
+    try:
+        study = store.study("small")
+        assert study is not None
+        campaigns = [store.find_campaign(run.campaign) for run in study.runs]
+        dtypes = {each.config["model"]["dtype"] for each in campaigns if each is not None}  # type: ignore[index, call-overload]
+        rounds = [store.rounds(each.campaign_id) for each in campaigns if each is not None]
+        assert len(dtypes) == 1 and dtypes <= {"bfloat16", "float32"}
+        assert len({str(each[-1].versions["base_key"]) for each in rounds}) == 1
+    finally:
+        store.close()
+    folder = tmp_path / "small-study"
+    assert len(list((folder / "trunk").iterdir())) == 1  # one key for all: the blocks are computed once
+    assert len(list((folder / "trunk").glob("*/*.bin"))) <= 40
+    assert len(list(folder.glob("small.*/adapters/*"))) == 4 and not list(folder.glob("small.*/trunk"))
+    assert star_al("simulate", config, *options)[0] == 0
+    assert not folder.exists()
+
+
 # -- refusals -------------------------------------------------------------------------------------------
 
 
@@ -203,6 +234,7 @@ def test_a_run_that_fails_is_told_of_and_the_others_go_on(star_al: StarAl, tmp_p
         pytest.param({}, ["--strategies", "batchbald"], "strategy batchbald: ", id="samples"),
         pytest.param({}, ["--study", "x" * 60], "shorter name with --study", id="long"),
         pytest.param({}, ["--study", "a/b"], "a name has letters", id="odd"),
+        pytest.param({}, ["--out", "{folder}/pool.jsonl"], "would be written over", id="out"),
         pytest.param({"data__path": "nowhere.jsonl"}, [], "no such file", id="data"),
     ],
 )
@@ -210,9 +242,14 @@ def test_what_cannot_be_simulated_is_refused_at_once(
     star_al: StarAl, tmp_path: Path, changes: dict[str, Any], options: list[str], reason: str
 ) -> None:
     config = write_campaign(tmp_path, **changes)
-    code, _, err = star_al("simulate", config, *options)
+    code, _, err = star_al("simulate", config, *(each.format(folder=tmp_path) for each in options))
     assert code == 2 and reason in err
     assert not list(tmp_path.glob("*.db")) and not list(tmp_path.glob("*-study"))
+
+
+def test_help_names_every_strategy(star_al: StarAl) -> None:
+    words = re.findall(r"\w+", star_al("simulate", "--help")[1])
+    assert set(known_strategies()) <= set(words)
 
 
 def test_a_study_with_other_settings_is_refused(star_al: StarAl, unbroken: Path, tmp_path: Path) -> None:

@@ -83,4 +83,4 @@ def test_what_a_process_tells_is_shown_as_if_it_were_told_here() -> None:
             if kind == ENDED:
                 break
             relay.show(kind, content)
-    assert "doubling 5" in progress.lines
+    assert "doubling 5" in progress.said

@@ -1,0 +1,85 @@
+"""What a study's runs are seen to do while they run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from star_al.errors import StarALError
+from star_al.ports import Advance, Progress, Store
+from star_al.types import JsonObject, StudyRun
+
+
+class Board:
+    """Shows the runs of a study: a task for all, one for each that is running, a line for each that ends."""
+
+    def __init__(self, store: Store, progress: Progress, name: str, jobs: int) -> None:
+        self._store, self._progress, self._name, self._jobs = store, progress, name, jobs
+        self._planned: dict[StudyRun, int] = {}
+        self._shown: dict[StudyRun, int] = {}
+        self._tasks: dict[StudyRun, tuple[ExitStack, Advance]] = {}
+        self._stack = ExitStack()
+        self._seconds: list[float] = []
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stack, _advance in self._tasks.values():
+            stack.close()
+        self._stack.close()
+
+    def expect(self, planned: dict[StudyRun, int]) -> None:
+        """The rounds that each run will have, about."""
+        self._planned = planned
+        task = self._progress.task(f"Study {self._name}, rounds", sum(planned.values()))
+        self._all = self._stack.enter_context(task)
+        self._shown = {run: min(self._rounds(run), planned[run]) for run in planned}  # of an earlier call
+        self._all(sum(self._shown.values()))
+
+    def started(self, run: StudyRun) -> None:
+        """A run has its process."""
+        stack = ExitStack()
+        task = self._progress.task(f"{_name(run)}, rounds", self._planned[run])
+        self._tasks[run] = stack, stack.enter_context(task)
+        if self._shown[run]:
+            self._tasks[run][1](self._shown[run])
+
+    def moved(self, run: StudyRun) -> None:
+        """A run has told something: perhaps it has measured another round."""
+        self._advance(run, min(self._rounds(run), self._planned[run]))
+
+    def ended(self, run: StudyRun, seconds: float, error: StarALError | None) -> None:
+        """A run is over."""
+        self._seconds.append(seconds)
+        self._advance(run, self._planned.pop(run))
+        self._tasks.pop(run)[0].close()
+        what = f"FAILED: {error}" if error is not None else self._result(run)
+        left = len(self._planned)
+        more = ""
+        if left:
+            expected = sum(self._seconds) / len(self._seconds) * left / self._jobs
+            more = f"; {left} left, about {max(1, round(expected / 60))} min"
+        self._progress.say(f"{_name(run)}: {what} ({seconds:.0f} s){more}")
+
+    def _advance(self, run: StudyRun, rounds: int) -> None:
+        n, self._shown[run] = rounds - self._shown[run], rounds
+        if n:
+            self._tasks[run][1](n)
+            self._all(n)
+
+    def _rounds(self, run: StudyRun) -> int:
+        return sum(row["accuracy"] is not None for row in self._history(run))
+
+    def _history(self, run: StudyRun) -> list[JsonObject]:
+        campaign = self._store.find_campaign(run.campaign)
+        return [] if campaign is None else self._store.history(campaign.campaign_id)
+
+    def _result(self, run: StudyRun) -> str:
+        for row in reversed(self._history(run)):
+            if isinstance(row["accuracy"], float):
+                return f"accuracy {row['accuracy']:.3f} with {row['labels_bought']} labels"
+        return "nothing was measured"
+
+
+def _name(run: StudyRun) -> str:
+    return f"{run.strategy}, seed {run.seed}"
