@@ -22,15 +22,15 @@ from typing import Any
 from star_al import rng, scorefile
 from star_al.confidence import confidence_sequence
 from star_al.control import control_labels
-from star_al.errors import ModelError, StoreError
+from star_al.deciding import as_of_now, decide_round, labels_bought, stop_agreement
 from star_al.evaluation import evaluate_round
 from star_al.exchange import StillOpenError, push_open, take_in_late, wait_for_answers, withdraw_buffer
 from star_al.fitting import fit_adapter, round_spec
 from star_al.held_out import growing_audit, held_out_queries
 from star_al.parts import Parts
+from star_al.resuming import refuse_another_model, resumed
 from star_al.scoring import batch_sizes, score_plan, score_pool
 from star_al.selection import select_batch
-from star_al.stopping import StopRules, StopView, agreement, decide
 from star_al.tally import tally_round
 from star_al.types import (
     Adapter,
@@ -67,7 +67,7 @@ class Loop:
     def run(self, max_rounds: int | None = None) -> Outcome:
         """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
         try:
-            self._refuse_another_model()
+            refuse_another_model(self.parts)
             self.prepare()
             round_ = self._current_round()
             finished = 0
@@ -150,7 +150,7 @@ class Loop:
             base_temperature=measured.base_temperature.value,
             temperature_note=measured.temperature.note,
             stop_set=measured.stop_set,
-            stop_agreement=self._stop_agreement(round_, measured.stop_set),
+            stop_agreement=stop_agreement(self.parts, round_, measured.stop_set),
             sequence_low=low if measured.n else None,
             sequence_high=high if measured.n else None,
         )
@@ -162,8 +162,8 @@ class Loop:
     def decide(self, round_: Round) -> Round:
         """Stop, with the reason in words, or go on; under the stopping rules as they are configured now."""
         watch = _Watch()
-        round_ = self._as_of_now(round_)
-        decision = decide(self._stop_view(round_))
+        round_ = as_of_now(self.parts, round_)
+        decision = decide_round(self.parts, round_)
         if decision.reason:
             withdraw_buffer(self.parts, self.lease, None)
         state = RoundState.STOPPED if decision.reason else RoundState.DECIDED
@@ -259,61 +259,8 @@ class Loop:
             return self._start_round(0)
         if rounds[-1].state in (RoundState.COLLECTED, RoundState.STOPPED):
             take_in_late(self.parts, self.lease)
-        newest = self._with_artefacts(self._with_labels(rounds[-1]))
-        if newest.state is RoundState.COLLECTED:
-            return self._start_round(newest.index + 1)
-        if newest.state is RoundState.STOPPED and not self._stops_still(newest):
-            return replace(newest, state=RoundState.EVALUATED, stop_reason=None)
-        return newest
-
-    def _with_artefacts(self, round_: Round) -> Round:
-        """The round, set back to the step that makes what its artefact folder has lost."""
-        if round_.state in (RoundState.PUSHED, RoundState.COLLECTED, RoundState.STOPPED):
-            return round_
-        artefacts = self.parts.artefacts
-        try:
-            for sha256 in (round_.adapter_sha256, round_.shadow_sha256):
-                if sha256:
-                    artefacts.path_of(sha256)
-        except StoreError as exc:
-            self.parts.progress.say(f"Training round {round_.index} again: {exc}")
-            return replace(round_, state=RoundState.STARTED, adapter_sha256=None, shadow_sha256=None)
-        try:
-            if round_.scores_sha256:
-                artefacts.score_file(round_.scores_sha256)
-        except StoreError as exc:
-            self.parts.progress.say(f"Scoring round {round_.index} again: {exc}")
-            return replace(round_, state=RoundState.DECIDED, scores_sha256=None)
-        return round_
-
-    def _with_labels(self, round_: Round) -> Round:
-        """The round, from its start when labels have joined the task since its model was trained."""
-        trained = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundState.SCORED)
-        if self._same_labels(round_) or round_.state not in (*trained, RoundState.STOPPED):
-            return round_
-        if round_.state is RoundState.STOPPED and self._stops_still(round_):
-            return round_
-        self.parts.progress.say(f"Training round {round_.index} again: labels were added to the task")
-        return replace(
-            round_, state=RoundState.STARTED, adapter_sha256=None, scores_sha256=None, stop_reason=None
-        )
-
-    def _same_labels(self, round_: Round) -> bool:
-        return round_spec(round_).task.labels == self.parts.spec.task.labels
-
-    def _refuse_another_model(self) -> None:
-        """Keep a campaign on the base model, dtype and prompt that its rounds were made with.
-
-        Labels that join the task change the prompt; then the weights alone must be the same.
-        """
-        versions = {"base_key": self.parts.learner.base_key, **self.parts.learner.versions()}
-        for round_ in self.store.rounds(self.campaign_id):
-            names = ("base_key", "dtype") if self._same_labels(round_) else ("weights", "dtype")
-            if any(round_.versions.get(name, versions.get(name)) != versions.get(name) for name in names):
-                raise ModelError(
-                    f"{self.parts.spec.model.name}: the model, its dtype or its prompt is not that of round "
-                    f"{round_.index}. Restore the model, or give the new campaign another name."
-                )
+        newest = resumed(self.parts, rounds[-1])
+        return self._start_round(newest.index + 1) if newest.state is RoundState.COLLECTED else newest
 
     def _config(self) -> JsonObject:
         config: JsonObject = self.parts.spec.model_dump(mode="json")
@@ -328,19 +275,6 @@ class Loop:
         labels = [[label.item_id, label.value] for label in training]
         return _hash([settings, round_.seed, labels])
 
-    def _stops_still(self, round_: Round) -> bool:
-        """Whether the rules of today would stop a stopped round with the same words."""
-        return decide(self._stop_view(self._as_of_now(round_))).reason == round_.stop_reason
-
-    def _as_of_now(self, round_: Round) -> Round:
-        """The round with the config, the labels and the pool that its decision looks at."""
-        return replace(
-            round_,
-            config=self._config(),
-            labels_bought=self._labels_bought(),
-            pool_size=len(self.store.pool_ids(self.campaign_id, round_.index)),
-        )
-
     def _start_round(self, index: int) -> Round:
         labels = self.store.labels(self.campaign_id, Role.POOL)
         training = [labels[item_id] for item_id in sorted(labels)]
@@ -350,7 +284,7 @@ class Loop:
             seed=rng.derive_seed(self.parts.campaign.seed, index, "fit"),
             config=self._config(),
             labels=len(training),
-            labels_bought=self._labels_bought(),
+            labels_bought=labels_bought(self.parts),
         )
         self.store.start_round(self.lease, round_, training)
         return round_
@@ -380,11 +314,6 @@ class Loop:
         n = self.parts.learner.truncated
         self.parts.progress.say(f"Long texts are cut to model.max_tokens = {limit}: {n} of those read so far")
 
-    def _labels_bought(self) -> int:
-        """Every human label of the campaign but those of a test file."""
-        roles = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
-        return sum(len(self.store.labels(self.campaign_id, role)) for role in roles)
-
     def _asked_at(self, step: str, round_index: int | None) -> datetime:
         """When a step asked its queries, by the log; now, if it had nothing to ask."""
         moments = [
@@ -393,40 +322,6 @@ class Loop:
             if (event.step, event.round_index) == (step, round_index) and event.created_at is not None
         ]
         return max(moments, default=datetime.now(UTC))
-
-    def _stop_view(self, round_: Round) -> StopView:
-        rules = self.parts.spec.stopping
-        adapted = next(
-            (e for e in self.store.evaluations(self.campaign_id, round_.index) if e.model == "adapted"), None
-        )
-        earlier = self.store.rounds(self.campaign_id)[: round_.index]
-        agreements = [each.stop_agreement for each in (*earlier, round_)]
-        return StopView(
-            round_index=round_.index,
-            labels_bought=round_.labels_bought,
-            pool_size=round_.pool_size or 0,
-            accuracy=adapted.accuracy if adapted else None,
-            sequence_low=round_.sequence_low,
-            agreements=tuple(each for each in agreements if each is not None),
-            rules=StopRules(**rules.model_dump()),
-            curve=self._learning_curve((*earlier, round_)) if rules.min_gain is not None else (),
-        )
-
-    def _learning_curve(self, rounds: Sequence[Round]) -> tuple[tuple[int, float], ...]:
-        """Labels trained on and raw accuracy of each round that was measured."""
-        points = []
-        for round_ in rounds:
-            for evaluation in self.store.evaluations(self.campaign_id, round_.index):
-                if (evaluation.model, evaluation.scaling) == ("adapted", "raw"):
-                    points.append((round_.labels, evaluation.accuracy))
-        return tuple(points)
-
-    def _stop_agreement(self, round_: Round, stop_set: dict[str, int]) -> float | None:
-        """Agreement with the round before; null for the first trained round, which has nothing to compare."""
-        earlier = self.store.rounds(self.campaign_id)[: round_.index]
-        if not earlier or earlier[-1].adapter_sha256 is None:
-            return None
-        return agreement(earlier[-1].stop_set, stop_set)
 
     def _adapter_folder(self, round_: Round) -> Path | None:
         return self.parts.artefacts.path_of(round_.adapter_sha256) if round_.adapter_sha256 else None

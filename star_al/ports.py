@@ -338,8 +338,9 @@ class Store(Protocol):
         """One short transaction: the round's new values and state, what the step made, and its event.
 
         Evaluations, ranking and held-out predictions replace what the same round had of them, when given;
-        empty ones leave it. Queries are added; one that exists (unique on campaign, item, attempt) keeps its state, and an open
-        buffer query takes round, rank, reason and ``buffer`` of the one that is added.
+        empty ones leave it. Queries are added; one that exists (unique on campaign, item, attempt) keeps its
+        state, and an open buffer query takes round, rank, reason, ``buffer`` and ``control`` of the one that
+        is added.
         """
 
     def add_queries(self, lease: Lease, queries: Sequence[Query], event: Event) -> None:

@@ -139,7 +139,8 @@ class Query:
     ``rank`` counts from 1 within its round and purpose, in the order to ask: of a batch by score the most
     uncertain first. ``wanted`` is how many people are to answer. A ``buffer`` query is asked beyond the batch,
     so that nobody waits while the model trains; its round does not wait for it, and untouched it may be
-    withdrawn. ``disputed``: it was closed without agreement among its annotators. ``control``: it was drawn at random for the control arm.
+    withdrawn. ``disputed``: it was closed without agreement among its annotators. ``control``: it was
+    drawn at random for the control arm.
     """
 
     query_id: str

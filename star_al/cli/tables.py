@@ -76,7 +76,7 @@ def _proof(row: JsonObject) -> Iterator[str]:
     """What is known beyond the table of the newest round."""
     low, high = row["sequence_low"], row["sequence_high"]
     if low is not None and high is not None:
-        yield f"Accuracy of round {row['round']}: {percent(low)} to {percent(high)} % by bounds that hold in all rounds at once"
+        yield f"Accuracy of round {row['round']}: {percent(low)} to {percent(high)} %, by bounds for all rounds at once"
     if row["shadow_accuracy"] is not None:
         yield (
             f"Control arm: trained on {row['shadow_labels']} random labels alone, "

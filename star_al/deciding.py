@@ -1,0 +1,66 @@
+"""What the stopping rules look at, read from the store, and what they say now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from star_al.parts import Parts
+from star_al.stopping import Decision, StopRules, StopView, agreement, decide
+from star_al.types import Evaluation, JsonObject, Role, Round
+
+
+def as_of_now(parts: Parts, round_: Round) -> Round:
+    """The round with the config, the labels and the pool that its decision looks at."""
+    config: JsonObject = parts.spec.model_dump(mode="json")
+    pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
+    return replace(round_, config=config, labels_bought=labels_bought(parts), pool_size=len(pool))
+
+
+def labels_bought(parts: Parts) -> int:
+    """Every human label of the campaign but those of a test file."""
+    roles = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
+    return sum(len(parts.store.labels(parts.campaign.campaign_id, role)) for role in roles)
+
+
+def decide_round(parts: Parts, round_: Round) -> Decision:
+    """What the rules as they are configured now say of a round ``as_of_now``."""
+    rules = parts.spec.stopping
+    rounds = (*parts.store.rounds(parts.campaign.campaign_id)[: round_.index], round_)
+    raw = _raw_evaluation(parts, round_)
+    view = StopView(
+        round_index=round_.index,
+        labels_bought=round_.labels_bought,
+        pool_size=round_.pool_size or 0,
+        accuracy=raw.accuracy if raw else None,
+        sequence_low=round_.sequence_low,
+        agreements=tuple(each.stop_agreement for each in rounds if each.stop_agreement is not None),
+        rules=StopRules(**rules.model_dump()),
+        curve=tuple(_learning_curve(parts, rounds)) if rules.min_gain is not None else (),
+    )
+    return decide(view)
+
+
+def stops_still(parts: Parts, round_: Round) -> bool:
+    """Whether the rules of today would stop a stopped round with the same words."""
+    return decide_round(parts, as_of_now(parts, round_)).reason == round_.stop_reason
+
+
+def stop_agreement(parts: Parts, round_: Round, stop_set: Mapping[str, int]) -> float | None:
+    """Agreement with the round before; null for the first trained round, which has nothing to compare."""
+    earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
+    if not earlier or earlier[-1].adapter_sha256 is None:
+        return None
+    return agreement(earlier[-1].stop_set, stop_set)
+
+
+def _learning_curve(parts: Parts, rounds: Sequence[Round]) -> Iterator[tuple[int, float]]:
+    """Labels trained on and accuracy of each round that was measured."""
+    for round_ in rounds:
+        if raw := _raw_evaluation(parts, round_):
+            yield round_.labels, raw.accuracy
+
+
+def _raw_evaluation(parts: Parts, round_: Round) -> Evaluation | None:
+    found = parts.store.evaluations(parts.campaign.campaign_id, round_.index)
+    return next((one for one in found if (one.model, one.scaling) == ("adapted", "raw")), None)

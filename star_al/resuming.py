@@ -1,0 +1,83 @@
+"""Where a stored round goes on: with what it has, or from the step that makes what it has lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from star_al.deciding import stops_still
+from star_al.errors import ModelError, StoreError
+from star_al.fitting import round_spec
+from star_al.parts import Parts
+from star_al.types import Round, RoundState
+
+_TRAINED = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundState.SCORED)
+
+
+def resumed(parts: Parts, round_: Round) -> Round:
+    """The newest round as it may go on; a stopped one decides again when its rules have changed."""
+    round_ = _with_artefacts(parts, _with_labels(parts, round_))
+    if round_.state is RoundState.STOPPED and not stops_still(parts, round_):
+        return replace(round_, state=RoundState.EVALUATED, stop_reason=None)
+    return round_
+
+
+def refuse_another_model(parts: Parts) -> None:
+    """Keep a campaign on the base model, dtype and prompt that its rounds were made with.
+
+    Labels that join the task change the prompt; then the weights alone must be the same.
+
+    Raises:
+        ModelError: it is another one.
+    """
+    versions = {"base_key": parts.learner.base_key, **parts.learner.versions()}
+    for round_ in parts.store.rounds(parts.campaign.campaign_id):
+        names = ("base_key", "dtype") if _same_labels(parts, round_) else ("weights", "dtype")
+        if any(round_.versions.get(name, versions.get(name)) != versions.get(name) for name in names):
+            raise ModelError(
+                f"{parts.spec.model.name}: the model, its dtype or its prompt is not that of round "
+                f"{round_.index}. Restore the model, or give the new campaign another name."
+            )
+
+
+def _with_artefacts(parts: Parts, round_: Round) -> Round:
+    """The round, set back to the step that makes what its artefact folder has lost."""
+    if round_.state in (RoundState.PUSHED, RoundState.COLLECTED, RoundState.STOPPED):
+        return round_
+    try:
+        for sha256 in (round_.adapter_sha256, round_.shadow_sha256):
+            if sha256:
+                parts.artefacts.path_of(sha256)
+    except StoreError as exc:
+        return _trained_again(parts, round_, str(exc))
+    try:
+        if round_.scores_sha256:
+            parts.artefacts.score_file(round_.scores_sha256)
+    except StoreError as exc:
+        parts.progress.say(f"Scoring round {round_.index} again: {exc}")
+        return replace(round_, state=RoundState.DECIDED, scores_sha256=None)
+    return round_
+
+
+def _with_labels(parts: Parts, round_: Round) -> Round:
+    """The round, from its start when labels have joined the task since its model was trained."""
+    if _same_labels(parts, round_) or round_.state not in (*_TRAINED, RoundState.STOPPED):
+        return round_
+    if round_.state is RoundState.STOPPED and stops_still(parts, round_):
+        return round_
+    return _trained_again(parts, round_, "labels were added to the task")
+
+
+def _trained_again(parts: Parts, round_: Round, why: str) -> Round:
+    parts.progress.say(f"Training round {round_.index} again: {why}")
+    return replace(
+        round_,
+        state=RoundState.STARTED,
+        adapter_sha256=None,
+        shadow_sha256=None,
+        scores_sha256=None,
+        stop_reason=None,
+    )
+
+
+def _same_labels(parts: Parts, round_: Round) -> bool:
+    return round_spec(round_).task.labels == parts.spec.task.labels
