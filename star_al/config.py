@@ -203,7 +203,9 @@ class LaplaceSpec(Spec):
     predictive: Literal["linearised", "sampling"] = "linearised"
     subset: Literal["all", "last_layer"] = "all"  # last_layer: the adapted matrices of the last block alone
     n_kfac: Positive = 10  # rank of the wide Kronecker factors
-    prior_precision: Annotated[float, Field(gt=0)] | Literal["evidence"] = 1000.0  # τ; higher: narrower
+    prior_precision: Annotated[float, Field(gt=0, strict=True)] | Literal["evidence"] = (
+        1000.0  # τ; higher: narrower
+    )
 
 
 class CLoraSpec(Spec):
@@ -214,7 +216,9 @@ class CLoraSpec(Spec):
     context: Literal["sequence", "token"] = "sequence"  # what the Gaussian depends on
     prior_std: Annotated[float, Field(gt=0)] = 0.2  # β
     hidden: Positive = 64  # width of the context networks
-    kl_weight: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"  # auto: chosen on held-out labels
+    kl_weight: Literal["auto"] | Annotated[float, Field(ge=0, strict=True)] = (
+        "auto"  # auto: chosen on held-out labels
+    )
     learning_rate: Annotated[float, Field(gt=0)] = 0.01  # of the context networks, by SGD
 
 
@@ -448,6 +452,11 @@ class CampaignSpec(Spec):
             raise ValueError("data.options belongs to task.kind: multiple_choice")
         if self.acquisition.measure == "bald" and self.posterior.samples < 2:
             raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
+        if self.acquisition.measure == "epig" and self.acquisition.blend.kind == "measured":
+            raise ValueError(
+                "acquisition.blend.kind: measured does not go with acquisition.measure: epig, which is not "
+                "measured on held-out items"
+            )
         self._require_samples_for_adaptive()
         self._require_joint_samples()
         by_dropout = isinstance(self.posterior, McDropoutSpec)

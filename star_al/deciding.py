@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from star_al.confidence import confidence_sequence
 from star_al.parts import Parts
 from star_al.stopping import Decision, StopRules, StopView, agreement, decide
 from star_al.types import Evaluation, JsonObject, Role, Round
 
 
 def as_of_now(parts: Parts, round_: Round) -> Round:
-    """The round with the config, the labels and the pool that its decision looks at."""
+    """The round with the config, the labels, the pool and the confidence sequence that its decision looks at."""
     config: JsonObject = parts.spec.model_dump(mode="json")
     pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
-    return replace(round_, config=config, labels_bought=labels_bought(parts), pool_size=len(pool))
+    low, high = _sequence(parts, round_)
+    return replace(
+        round_,
+        config=config,
+        labels_bought=labels_bought(parts),
+        pool_size=len(pool),
+        sequence_low=low,
+        sequence_high=high,
+    )
 
 
 def labels_bought(parts: Parts) -> int:
@@ -52,6 +61,15 @@ def stop_agreement(parts: Parts, round_: Round, stop_set: Mapping[str, int]) -> 
     if not earlier or earlier[-1].adapter_sha256 is None:
         return None
     return agreement(earlier[-1].stop_set, stop_set)
+
+
+def _sequence(parts: Parts, round_: Round) -> tuple[float | None, float | None]:
+    """The confidence sequence at a round's look, at the level configured now; null where nothing is measured."""
+    raw = _raw_evaluation(parts, round_)
+    if raw is None:
+        return None, None
+    level = parts.spec.stopping.confidence
+    return confidence_sequence(round(raw.accuracy * raw.n), raw.n, round_.index + 1, level)
 
 
 def _learning_curve(parts: Parts, rounds: Sequence[Round]) -> Iterator[tuple[int, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from star_al import metrics, rng
 from star_al.acquire.measures import MEASURES, predictive_mean_log
 from star_al.calibration import Temperature, apply_temperature, fit_temperature
 from star_al.config import CampaignSpec
+from star_al.held_out import audit_so_far
 from star_al.parts import Parts
 from star_al.scoring import SHARD_ITEMS, all_draws, base_log_probs, pad
 from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, Item, Label, Role, Round
@@ -22,7 +23,6 @@ class Measured:
     """What the evaluate step found out; no evaluations without a held-out split.
 
     ``held_out`` are predictions of the audit and calibration items; a test file may be too large to keep them.
-    ``right``: how many of the ``n`` held-out items the adapted model predicts right.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -30,8 +30,6 @@ class Measured:
     base_temperature: Temperature
     stop_set: dict[str, int]
     held_out: tuple[HeldOutPrediction, ...]
-    right: int
-    n: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,8 @@ def evaluate_round(parts: Parts, round_: Round, spec: CampaignSpec) -> Measured:
     """
     calibration = _split(parts, Role.CALIBRATION)
     role = Role(spec.evaluation.kind) if spec.evaluation.kind != "none" else None
-    held_out = _split(parts, role) if role is not None else _EMPTY
+    turn = audit_so_far(parts, round_.index) if role is Role.AUDIT else None
+    held_out = _split(parts, role, turn) if role is not None else _EMPTY
     adapted = _Model(parts, round_, spec, round_.adapter_sha256)
     on_calibration, on_held_out = adapted.answers(calibration), adapted.answers(held_out)
     temperature = fit_temperature(on_calibration.log_probs_N_C, calibration.targets_N)
@@ -72,15 +71,12 @@ def evaluate_round(parts: Parts, round_: Round, spec: CampaignSpec) -> Measured:
             shadow = _shadow(parts, round_, spec, held_out, on_held_out)
             evaluations.append(_evaluate("shadow", "raw", shadow.log_probs_N_C, held_out, role, 1.0))
             kept += _kept(parts, "shadow", held_out, shadow) if role is Role.AUDIT else []
-    right_N = on_held_out.log_probs_N_C.argmax(axis=1) == held_out.targets_N
     return Measured(
         evaluations=tuple(evaluations),
         temperature=temperature,
         base_temperature=base_temperature,
         stop_set=_stop_set(parts, adapted, spec),
         held_out=tuple(kept),
-        right=int(right_N.sum()),
-        n=len(right_N),
     )
 
 
@@ -159,8 +155,10 @@ def _kept(parts: Parts, model: str, split: _Split, answers: _Answers) -> list[He
     ]
 
 
-def _split(parts: Parts, role: Role) -> _Split:
+def _split(parts: Parts, role: Role, among: Collection[str] | None = None) -> _Split:
+    """The labelled items of a role; ``among`` these, null: all."""
     labels: dict[str, Label] = parts.store.labels(parts.campaign.campaign_id, role)
+    labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
     items = tuple(parts.store.items(parts.campaign.campaign_id, sorted(labels)))
     columns = [parts.task.column(item, labels[item.item_id].value) for item in items]
     names = max((parts.task.label_names(item) for item in items), key=len, default=())

@@ -8,7 +8,7 @@ from star_al import rng
 from star_al.config import CampaignSpec
 from star_al.parts import Parts
 from star_al.queries import query_id
-from star_al.scoring import labels_left
+from star_al.scoring import batch_sizes, labels_left
 from star_al.types import Query, Reason, Role, Round
 
 
@@ -22,11 +22,20 @@ def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
 def growing_audit(parts: Parts, round_: Round, spec: CampaignSpec) -> tuple[Query, ...]:
     """The audit items that a round asks beside its batch, of those that were kept from the pool at import."""
     rules = spec.evaluation
-    left, size = labels_left(round_, spec), spec.acquisition.batch_size
-    n = rules.grow if left is None else min(rules.grow, max(left - size, 0))
+    left, asked = labels_left(round_, spec), sum(batch_sizes(round_, spec))
+    n = rules.grow if left is None else min(rules.grow, left - asked)
     start = rules.size + round_.index * rules.grow
     order = _held_out_order(parts, Role.AUDIT)[start : start + n] if n else ()
     return _held_out_queries(parts, Role.AUDIT, round_.index, order, first_rank=start + 1)
+
+
+def audit_so_far(parts: Parts, round_index: int) -> frozenset[str]:
+    """Ids of the audit items whose turn came before a round asked; others may have labels of the data's own.
+
+    These would not be random: which texts came with a label is the user's choice.
+    """
+    rules = parts.spec.evaluation
+    return frozenset(_held_out_order(parts, Role.AUDIT)[: rules.size + round_index * rules.grow])
 
 
 def _held_out_order(parts: Parts, role: Role) -> list[str]:

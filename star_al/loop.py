@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from star_al import rng, scorefile
-from star_al.confidence import confidence_sequence
 from star_al.control import control_labels
 from star_al.deciding import as_of_now, decide_round, labels_bought, stop_agreement
 from star_al.evaluation import evaluate_round
@@ -140,9 +139,6 @@ class Loop:
         watch = _Watch()
         spec = round_spec(round_)
         measured = evaluate_round(self.parts, round_, spec)
-        low, high = confidence_sequence(
-            measured.right, measured.n, round_.index + 1, spec.stopping.confidence
-        )
         round_ = replace(
             round_,
             state=RoundState.EVALUATED,
@@ -151,8 +147,6 @@ class Loop:
             temperature_note=measured.temperature.note,
             stop_set=measured.stop_set,
             stop_agreement=stop_agreement(self.parts, round_, measured.stop_set),
-            sequence_low=low if measured.n else None,
-            sequence_high=high if measured.n else None,
         )
         message = _describe(measured.evaluations)
         return self._commit(

@@ -11,7 +11,7 @@ from star_al.errors import DataError
 from star_al.fitting import fit_adapter, round_spec
 from star_al.parts import Parts
 from star_al.ports import Store
-from star_al.scoring import score_plan, score_pool
+from star_al.scoring import batch_sizes, score_plan, score_pool
 from star_al.selection import select_batch
 from star_al.types import Campaign, Role, Round
 
@@ -51,7 +51,9 @@ def replay_round(parts: Parts, round_: Round) -> Replay:
     with parts.artefacts.stage() as scratch:
         adapter_folder = _fit(parts, round_, scratch)
         score_file = _score(parts, round_, adapter_folder, scratch)
-        selection = select_batch(parts, round_, round_spec(round_), score_file, adapter_folder, len(stored))
+        spec = round_spec(round_)
+        size, _ = batch_sizes(round_, spec)
+        selection = select_batch(parts, round_, spec, score_file, adapter_folder, size)
         same_adapter = (
             None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
         )

@@ -15,10 +15,10 @@ _TRAINED = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundSt
 
 def resumed(parts: Parts, round_: Round) -> Round:
     """The newest round as it may go on; a stopped one decides again when its rules have changed."""
-    round_ = _with_artefacts(parts, _with_labels(parts, round_))
+    round_ = _with_labels(parts, round_)
     if round_.state is RoundState.STOPPED and not stops_still(parts, round_):
-        return replace(round_, state=RoundState.EVALUATED, stop_reason=None)
-    return round_
+        round_ = replace(round_, state=RoundState.EVALUATED, stop_reason=None)
+    return _with_artefacts(parts, round_)
 
 
 def refuse_another_model(parts: Parts) -> None:

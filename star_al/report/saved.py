@@ -54,7 +54,7 @@ def compare_with_control(measured: Sequence[Measured]) -> tuple[Compared, ...]:
 
 def labels_saved(measured: Sequence[Measured]) -> Saved | None:
     """Labels that both curves need to what the control reached; null without a control arm that learned."""
-    rows = compare_with_control(measured)
+    rows = sorted(compare_with_control(measured), key=lambda row: row.labels)  # new rows may shorten the arm
     if len({row.labels for row in rows}) < 2:
         return None
     control_R = np.array([row.control.accuracy for row in rows])

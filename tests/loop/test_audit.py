@@ -9,6 +9,7 @@ import pytest
 from star_al.confidence import confidence_sequence
 from star_al.metrics import wilson_interval
 from star_al.types import Role, RoundState
+from support.campaigns import make_rows, write_jsonl
 from support.world import World
 
 GROWING = {
@@ -54,6 +55,26 @@ def test_the_budget_goes_to_the_batch_before_the_audit_set(tmp_path: Path) -> No
     assert world.store.rounds(world.campaign_id)[-1].labels_bought == 14
 
 
+def test_batch_buffer_and_audit_set_stay_within_the_label_budget(tmp_path: Path) -> None:
+    world = World(tmp_path, **GROWING, labelling__buffer=3, stopping__max_labels=9 + 6)
+    world.run()
+    assert world.store.rounds(world.campaign_id)[-1].labels_bought == 15
+
+
+def test_kept_items_that_come_with_a_label_audit_when_their_turn_has_come(tmp_path: Path) -> None:
+    rows = [row | {"given": row["label"]} for row in make_rows(30)] + make_rows(30, seed=1)
+    write_jsonl(tmp_path / "pool.jsonl", rows)
+    world = World(tmp_path, **GROWING, data__label="given")
+    kept = world.store.labels(world.campaign_id, Role.AUDIT)
+    assert kept, "no kept item came with a label"
+    world.run()
+    sizes = [
+        next(one.n for one in world.store.evaluations(world.campaign_id, index) if one.model == "adapted")
+        for index in range(3)
+    ]
+    assert sizes == [5, 8, 11]
+
+
 def test_a_round_that_is_run_in_pieces_asks_the_same_audit_items(tmp_path: Path) -> None:
     whole, pieces = (World(tmp_path / name, **GROWING) for name in ("whole", "pieces"))
     whole.run()
@@ -88,6 +109,29 @@ def test_each_round_keeps_its_interval_and_the_sequence_of_its_look(tmp_path: Pa
             task.value(item, int(each.log_probs_C.argmax())) == labels[item.item_id].value
             for item, each in zip(items, audit, strict=True)
         )
+
+
+def test_a_decision_made_again_holds_the_target_against_the_sequence_of_its_own_level(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        evaluation={"kind": "audit", "size": 12, "calibration": 4, "stop_set": 0},
+        stopping={"max_rounds": 4, "target_accuracy": 0.2, "confidence": 0.6, "automatic": True},
+    )
+    assert world.run().reason.startswith("target accuracy")
+    stopped = world.store.rounds(world.campaign_id)[-1]
+    stopping = world.file.spec.stopping.model_copy(update={"confidence": 0.999999})
+    spec = world.file.spec.model_copy(update={"stopping": stopping})
+    world.file = world.file.model_copy(update={"spec": spec})
+    world.run()
+    [raw] = [
+        each
+        for each in world.store.evaluations(world.campaign_id, stopped.index)
+        if (each.model, each.scaling) == ("adapted", "raw")
+    ]
+    again = world.store.rounds(world.campaign_id)[stopped.index]
+    wider = confidence_sequence(round(raw.accuracy * raw.n), raw.n, stopped.index + 1, 0.999999)
+    assert (again.sequence_low, again.sequence_high) == wider
+    assert again.stop_reason is None, "a wider interval reached the target"
 
 
 def test_a_goal_advises_and_ends_the_campaign_only_if_asked(tmp_path: Path) -> None:

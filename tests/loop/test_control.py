@@ -136,6 +136,14 @@ def test_a_killed_round_goes_on_with_the_same_shadow_and_batch(tmp_path: Path) -
     assert again.same_batch and again.same_adapter
 
 
+def test_a_last_batch_that_the_pool_cannot_fill_is_replayed(tmp_path: Path) -> None:
+    world = World(tmp_path, **ARM, n=14 + 10 + 6, acquisition__batch_size=10)
+    world.run()
+    last = rounds(world)[1]
+    assert last.asked == 6
+    assert replay_round(world.parts(None), last).same_batch
+
+
 def test_a_shadow_that_is_lost_is_trained_again(tmp_path: Path) -> None:
     world = World(tmp_path, **ARM)
     world.run(max_rounds=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,17 @@ def test_a_stopped_campaign_goes_on_when_its_rules_are_relaxed(tmp_path: Path) -
         RoundState.COLLECTED,
         RoundState.STOPPED,
     ]
+
+
+def test_a_stopped_campaign_whose_files_are_gone_trains_again_before_it_goes_on(tmp_path: Path) -> None:
+    world, unbroken = World(tmp_path / "gone", stopping__max_rounds=1), World(tmp_path / "there")
+    world.run()
+    shutil.rmtree(world.file.artefact_folder)
+    stopping = world.file.spec.stopping.model_copy(update={"max_rounds": 3})
+    world.file = replace_spec(world.file, stopping=stopping)
+    assert world.run().kind == unbroken.run().kind == "stopped"
+    asked = [[query.item.item_id for query in each.asked()] for each in (world, unbroken)]
+    assert asked[0] == asked[1]
 
 
 def test_max_rounds_of_a_call_pauses_at_a_round_border(tmp_path: Path) -> None:

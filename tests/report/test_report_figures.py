@@ -62,6 +62,13 @@ def test_labels_saved_are_read_off_rising_curves() -> None:
     assert (saved.accuracy, saved.control, saved.active) == pytest.approx((0.59, 40.0, 45.0))
 
 
+def test_a_control_arm_that_new_rows_have_shortened_is_read_by_its_labels() -> None:
+    shorter = [*CAMPAIGN[:3], measured(3, 300, 0.9, (30, 0.55))]
+    saved = labels_saved(shorter)
+    assert saved is not None
+    assert (saved.accuracy, saved.control) == pytest.approx((0.60, 40.0))
+
+
 def test_an_active_curve_that_stays_below_is_said_to() -> None:
     low = [measured(0, 0, 0.4), measured(1, 100, 0.5, (20, 0.5)), measured(2, 200, 0.55, (40, 0.7))]
     saved = labels_saved(low)

@@ -120,6 +120,11 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             MINIMAL + "acquisition: {measure: bald}\nposterior: {kind: mc_dropout, samples: 1}\n",
             "needs a posterior of at least 2 samples",
         ),
+        (
+            MINIMAL
+            + "acquisition: {measure: epig, blend: {kind: measured}}\nposterior: {kind: mc_dropout, samples: 16}\n",
+            "blend.kind: measured does not go with acquisition.measure: epig",
+        ),
         (MINIMAL + "adapter: {dropout: 0.0}\n", "needs adapter.dropout above 0"),
         (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: the key 'seed' is given twice"),
         ("- a\n", "expected a campaign (keys like name, data, task), found list."),
