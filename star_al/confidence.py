@@ -4,7 +4,8 @@ The nominal level of an interval holds for one look. A rule that stops at the fi
 clears a target looks many times, and each look is another chance to be wrong. Here look t spends
 α_t = α / (t·(t + 1)) of the whole α, Σ_t α_t = α, on an exact interval (Clopper and Pearson 1934), so that with
 probability 1 − α all of them hold at once, however the rounds' models depend on each other. The items must be
-random and no model may have been trained on them.
+random and no model may have been trained on them. A blend measured on them passes on one number a round, which
+is neglected.
 """
 
 from __future__ import annotations

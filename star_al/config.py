@@ -490,6 +490,8 @@ class CampaignSpec(Spec):
             "measure: epig": self.acquisition.measure == "epig",
             "blend.kind: measured": self.acquisition.blend.kind == "measured",
             f"batch.kind: {self.acquisition.batch.kind}": self.acquisition.batch.diversifies,
+            "batch.balance": self.acquisition.batch.balance,
+            "batch.near_duplicates": self.acquisition.batch.near_duplicates is not None,
         }
         for setting, wants in wants_all.items():
             if wants:

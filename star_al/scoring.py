@@ -26,6 +26,7 @@ from star_al.acquire.measures import MEASURES, Measure, entropy_split, predictiv
 from star_al.acquire.select import power_noise
 from star_al.calibration import contextual_calibration
 from star_al.config import CampaignSpec
+from star_al.control import control_size
 from star_al.parts import Parts
 from star_al.ports import Advance
 from star_al.scorefile import Scores
@@ -99,8 +100,12 @@ class ScoredPool:
 
 def score_plan(parts: Parts, round_: Round, spec: CampaignSpec) -> ScorePlan | None:
     """What to score in a round; null where the batch is drawn at random, or typical texts start a campaign."""
-    is_cold = round_.adapter_sha256 is None and spec.acquisition.cold_start != "base_uncertainty"
-    if is_cold or spec.acquisition.batch.kind == "random":
+    is_cold = round_.adapter_sha256 is None
+    if (
+        spec.acquisition.cold_start != "base_uncertainty"
+        if is_cold
+        else spec.acquisition.batch.kind == "random"
+    ):
         return None
     item_ids = candidates(parts, round_.index, spec)
     return ScorePlan(
@@ -129,6 +134,7 @@ def _adaptive(parts: Parts, round_: Round, spec: CampaignSpec, n: int) -> Adapti
     if first is None:
         return None
     size, buffer = batch_sizes(round_, spec)
+    size -= control_size(size, spec.acquisition.control_share)
     noise_N = None
     if batch.kind == "power":
         noise_N = power_noise(n, batch.beta, rng.generator(parts.campaign.seed, round_.index, "select"))

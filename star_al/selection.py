@@ -106,8 +106,9 @@ def select_batch(
 
 def _is_random(round_: Round, spec: CampaignSpec) -> bool:
     """Whether no score and no text decides what a round asks."""
-    cold = round_.adapter_sha256 is None and spec.acquisition.cold_start == "random"
-    return cold or spec.acquisition.batch.kind == "random"
+    if round_.adapter_sha256 is None:
+        return spec.acquisition.cold_start == "random"
+    return spec.acquisition.batch.kind == "random"
 
 
 def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int, buffer: int) -> Selection:

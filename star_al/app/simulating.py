@@ -12,8 +12,8 @@ import os
 import re
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,10 +93,19 @@ def simulate(file: CampaignFile, wish: Wish, progress: Progress) -> Simulated:
         with _alone(folder, study.name):
             failed = _Simulation(files, wish, study, folder, store, progress).run()
             if not wish.keep and not failed:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove_scratch(folder, files.values())
         return Simulated(study_results(store, store.study(study.name) or study), tuple(failed))
     finally:
         store.close()
+
+
+def _remove_scratch(folder: Path, files: Iterable[CampaignFile]) -> None:
+    """What only a running study needs; whatever else lies in the folder stays."""
+    for scratch in (folder / "trunk", *(each.artefact_folder for each in files)):
+        shutil.rmtree(scratch, ignore_errors=True)
+    (folder / ".lock").unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        folder.rmdir()
 
 
 def results(file: CampaignFile, name: str | None = None) -> Comparison:

@@ -87,6 +87,10 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
             new = store.extend_campaign(campaign.campaign_id, items)
         known = counts.rows - counts.empty - new
         progress.say(f"{new:,} new items from {path}: {known:,} known and {counts.empty:,} empty left out")
+        if new and spec.acquisition.control_share:
+            progress.say(
+                "The control arm is a sample of the larger pool now: it is smaller until it catches up"
+            )
         return new
 
 

@@ -86,7 +86,7 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
 def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     """The campaign of one run. ``file`` holds the study's spec; ``folder`` is for what only a running study needs.
 
-    Runs of one seed draw the same held-out items and the same first batch.
+    Runs of one seed draw the same held-out items and, but for a control arm of ``config``, the same first batch.
 
     Raises:
         ConfigError: the strategy does not go with the campaign's other settings.

@@ -146,12 +146,12 @@ def estimate(value: Estimate | None) -> str:
 
 
 def difference(value: Difference | None) -> tuple[str, str]:
-    """A difference in percentage points with its interval, and p."""
+    """A difference in percentage points with its t interval, and p."""
     if value is None:
         return "–", "–"
     text = f"{100 * value.mean:+.2f}"
-    if value.low is not None and value.high is not None:
-        text += f" ({100 * value.low:+.2f} to {100 * value.high:+.2f})"
+    if value.t_low is not None and value.t_high is not None:
+        text += f" ({100 * value.t_low:+.2f} to {100 * value.t_high:+.2f})"
     return text, "–" if value.p is None else f"{value.p:.3f}" if value.p >= 0.001 else "<0.001"
 
 
@@ -163,7 +163,8 @@ def saved(value: Saving | None) -> str:
         return "not reached"
     if value.reached == 1 and value.low is not None and value.high is not None:
         return f"{100 * value.saving:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f})"
-    return f"{100 * value.saving:.0f} %"
+    often = "" if value.reached == 1 else f", reached in {value.reached:.0%} of resamples"
+    return f"{100 * value.saving:.0f} %{often}"
 
 
 def write_json(comparison: Comparison, path: Path) -> None:

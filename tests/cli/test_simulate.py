@@ -165,8 +165,12 @@ def test_seeds_may_be_added_and_finished_ones_stay(unbroken: Path, tmp_path: Pat
     own = tmp_path / "own"
     shutil.copytree(unbroken, own)
     before = {(run["strategy"], run["seed"]): run for run in figures(own)["runs"]}
+    notes = own / "small-study" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("the user's own")
     code, _, err = simulate(own, "--seeds", "3")
     assert code == 0, err
+    assert list(notes.parent.iterdir()) == [notes]  # what the runs made is gone, and nothing else
     assert "9 runs, 6 of them finished before" in err
     after = {(run["strategy"], run["seed"]): run for run in figures(own)["runs"]}
     assert len(after) == 9 and before.items() <= after.items()

@@ -346,3 +346,17 @@ def test_a_cold_start_of_epig_goes_by_base_entropy(tmp_path: Path) -> None:
     base = [row.base_uncertainty or 0.0 for row in ranking]
     assert base == sorted(base, reverse=True) and base[0] > 0
     assert ids(batch_of(world, 0)) == [row.item_id for row in ranking[:8]]
+
+
+@pytest.mark.parametrize("cold_start", ["random", "base_uncertainty", "typical"])
+def test_a_random_strategy_starts_as_the_others_do(cold_start: str, tmp_path: Path) -> None:
+    """Runs of a study are compared pairwise: their first batch is the same."""
+    first = []
+    for kind in ("random", "top_k", "badge"):
+        world = World(tmp_path / kind, acquisition__batch={"kind": kind}, acquisition__cold_start=cold_start)
+        world.run(max_rounds=2)
+        first.append([query.item.item_id for query in world.asked() if query.round_index == 0])
+        reasons = {query.reason.text for query in world.asked() if query.round_index == 1}
+        assert (reasons == {"drawn at random"}) == (kind == "random")
+    assert first[0] == first[1]
+    assert sorted(first[0]) == sorted(first[2]) or cold_start == "base_uncertainty"

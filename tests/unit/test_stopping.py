@@ -8,7 +8,7 @@ import pytest
 
 from star_al.stopping import Decision, StopRules, StopView, agreement, decide, expected_gain
 
-CURVE = tuple((n, 0.9 - 2.0 * n**-0.5) for n in (25, 50, 75, 100))
+CURVE = tuple((n, 0.9 - 2.0 * n**-0.5) for n in (20, 30, 50, 75, 100))
 
 
 def view(rules: StopRules) -> StopView:
@@ -45,10 +45,10 @@ def test_without_rules_a_campaign_goes_on_until_the_pool_is_empty() -> None:
             "predictions are stable: at least 0.95 of the stop set unchanged in each of 3 rounds",
         ),
         (
-            StopRules(min_gain=0.0586),
-            StopRules(min_gain=0.0585),
-            "little left to gain: 100 more labels are expected to bring 5.86 points of accuracy, under 5.86 "
-            "(a power law through 4 rounds)",
+            StopRules(min_gain=0.0799),
+            StopRules(min_gain=0.0797),
+            "little left to gain: 100 more labels are expected to bring 5.86 points of accuracy, under 7.99 "
+            "(a power law through 5 rounds)",
         ),
     ],
 )
@@ -74,6 +74,16 @@ def test_the_gain_of_a_power_law_is_found_from_its_points(power: float) -> None:
     curve = [(n, 0.9 - 3.0 * n**-power) for n in (20, 40, 60, 90, 150)]
     exact = 3.0 * (150**-power - 250**-power)
     assert expected_gain(curve) == pytest.approx(exact, rel=0.02)
+
+
+def test_one_round_without_gain_is_not_enough() -> None:
+    rising = [(n, 0.9 - 3.0 * n**-0.5) for n in (20, 40, 60, 80, 100)]
+    stalled = replace(view(StopRules(min_gain=0.02)), agreements=(), curve=(*rising, (120, 0.45)))
+    assert (expected_gain(stalled.curve) or 0.0) < 0.02 < (expected_gain(rising) or 0.0)
+    assert decide(stalled).advice is None
+    assert "little left to gain" in (
+        decide(replace(stalled, curve=(*stalled.curve, (140, 0.45)))).advice or ""
+    )
 
 
 def test_a_curve_that_falls_promises_nothing_and_a_short_one_is_not_judged() -> None:
