@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -177,17 +177,27 @@ def lora_layers(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def require_fit(name: str, layer: Any, b: Tensor, a: Tensor) -> None:
-    """Refuse factors (d_out, r) and (r, d_in) that are not for ``layer``; null: the model has none of this name.
+def layer_named(name: str, modules: Mapping[str, Any]) -> Any:
+    """The module that an adapter calls ``name``.
 
     Raises:
-        ModelError: they are not.
+        ModelError: the model has none.
     """
-    if layer is None:
+    if name not in modules:
         raise ModelError(f"the adapter's layer {name} is not in the model. Give the model it was trained on.")
-    d_in, d_out = (
-        tuple(layer.weight.shape) if isinstance(layer, Conv1D) else (layer.in_features, layer.out_features)
-    )
+    return modules[name]
+
+
+def require_fit(name: str, layer: Any, b: Tensor, a: Tensor) -> None:
+    """Refuse factors (d_out, r) and (r, d_in) of another size than ``layer``.
+
+    Raises:
+        ModelError: they are.
+    """
+    if not layer.weight.is_floating_point():  # quantised: its weight is packed
+        d_out, d_in = layer.out_features, layer.in_features
+    else:
+        d_out, d_in = reversed(layer.weight.shape) if isinstance(layer, Conv1D) else layer.weight.shape
     if (b.shape[0], a.shape[1]) != (d_out, d_in) or a.shape[0] != b.shape[1]:
         raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")
 

@@ -22,7 +22,7 @@ from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, choice, load_adapter
 from star_al.models.backbone import DTYPES, Backbone
 from star_al.models.batching import Batch
-from star_al.models.lora import adaptable_modules, require_fit
+from star_al.models.lora import adaptable_modules, layer_named, require_fit
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.clora_training import ContextualTraining
 from star_al.models.posterior.context_network import (
@@ -146,7 +146,8 @@ class ContextualAdapter:
         """See ``Posterior.draw``; the mean is E = μ, the paper's M = 0."""
         modules = adaptable_modules(backbone.model)
         branches = [
-            _SampledBranch(self, name, modules.get(name), backbone, seed, sample) for name in self.networks
+            _SampledBranch(self, name, layer_named(name, modules), backbone, seed, sample)
+            for name in self.networks
         ]
 
         def scored(batch: Batch) -> Tensor:

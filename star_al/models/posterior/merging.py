@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from star_al.errors import ModelError
-from star_al.models.lora import adaptable_modules, require_fit
+from star_al.models.lora import adaptable_modules, layer_named, require_fit
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
 """The (B, A) of a layer, (d_out, r) and (r, d_in), with all scales in them; float32."""
@@ -34,9 +34,7 @@ def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterat
     pristine: dict[str, nn.Parameter] = {}
     try:
         for name in layers:
-            b, a = factors(name)
-            require_fit(name, modules.get(name), b, a)
-            own = _merged_weight(name, modules[name], b, a)
+            own = _merged_weight(name, layer_named(name, modules), *factors(name))
             pristine[name], modules[name].weight = modules[name].weight, own
         yield
     finally:
@@ -52,6 +50,7 @@ def _merged_weight(name: str, layer: Any, b: Tensor, a: Tensor) -> nn.Parameter:
             f"layer {name} is quantised ({type(layer).__name__}, {weight.dtype}); star_al merges samples into "
             "float weights. Load the model in bfloat16."
         )
+    require_fit(name, layer, b, a)
     try:
         merged_weight = _sum(weight, b, a, transposed=isinstance(layer, Conv1D))
     except torch.OutOfMemoryError as exc:
