@@ -53,7 +53,8 @@ def _clusters(points_N_d: FloatArray, n_clusters: int, seed: int) -> IntArray:
     model = KMeans(n_clusters, n_init=1, max_iter=_ITERATIONS, random_state=seed)
     with warnings.catch_warnings(), threadpool_limits(1):  # threads would add sums up in any order
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than clusters
-        return model.fit_predict(points_N_d).astype(np.int64)
+        clusters_N: IntArray = model.fit_predict(points_N_d).astype(np.int64)
+    return clusters_N
 
 
 def _mean_distances(points_N_d: FloatArray) -> FloatArray:
