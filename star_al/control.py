@@ -8,8 +8,7 @@ item that it asked before its turn is there already, at no cost. A shadow adapte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from itertools import islice
+from collections.abc import Collection, Sequence
 
 from star_al import rng
 from star_al.parts import Parts
@@ -24,9 +23,7 @@ def control_size(size: int, share: float) -> int:
 
 def next_control_items(parts: Parts, free: Collection[str], n: int) -> tuple[str, ...]:
     """The first ``n`` items in control order among ``free``, the items that a round may ask."""
-    if n == 0:
-        return ()
-    return tuple(islice((item_id for item_id in _order(parts, free)), n))
+    return rng.draw(free, n, _seed(parts))
 
 
 def control_labels(parts: Parts, training: Sequence[Label]) -> list[Label]:
@@ -35,7 +32,7 @@ def control_labels(parts: Parts, training: Sequence[Label]) -> list[Label]:
     store, campaign_id = parts.store, parts.campaign.campaign_id
     given_up, _ = without_label([query for query in store.queries(campaign_id) if query.purpose is Role.POOL])
     chosen = []
-    for item_id in _order(parts, store.item_ids(campaign_id, Role.POOL)):
+    for item_id in rng.keyed_sorted(store.item_ids(campaign_id, Role.POOL), _seed(parts)):
         if item_id in label_of:
             chosen.append(label_of[item_id])
         elif item_id not in given_up:
@@ -43,7 +40,6 @@ def control_labels(parts: Parts, training: Sequence[Label]) -> list[Label]:
     return sorted(chosen, key=lambda label: label.item_id)
 
 
-def _order(parts: Parts, item_ids: Iterable[str]) -> list[str]:
-    """In control order; items that join later find their place in it."""
-    seed = rng.derive_seed(parts.campaign.seed, 0, "control")
-    return sorted(item_ids, key=lambda item_id: rng.keyed_order(seed, item_id))
+def _seed(parts: Parts) -> int:
+    """Of the control order."""
+    return rng.derive_seed(parts.campaign.seed, 0, "control")

@@ -42,7 +42,7 @@ def _held_out_order(parts: Parts, role: Role) -> list[str]:
     campaign = parts.campaign
     seed = rng.derive_seed(campaign.seed, 0, role.value)
     item_ids = parts.store.item_ids(campaign.campaign_id, role)
-    return sorted(item_ids, key=lambda item_id: rng.keyed_order(seed, item_id))
+    return rng.keyed_sorted(item_ids, seed)
 
 
 def _held_out_queries(

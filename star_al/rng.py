@@ -34,6 +34,11 @@ def keyed_uniform(seed: int, item_id: str) -> float:
     return (int(keyed_order(seed, item_id)[:16], 16) >> 11) / 2**53
 
 
+def keyed_sorted(item_ids: Iterable[str], seed: int) -> list[str]:
+    """All ids in the order of their keys: one that joins later finds its place and moves no other."""
+    return sorted(item_ids, key=lambda item_id: keyed_order(seed, item_id))
+
+
 def draw(item_ids: Iterable[str], n: int, seed: int) -> tuple[str, ...]:
     """``n`` ids at random without replacement: those of the smallest keys, by key; all when fewer.
 

@@ -78,7 +78,7 @@ def select_batch(
     ``adapter_folder`` holds the round's adapter, null: it has none. The buffer comes after the batch and does
     not change it. Of the batch, the control arm's share comes first (``star_al.control``).
     """
-    if _is_random(round_, spec):
+    if score_file is None and not _starts_typical(round_, spec):
         return _random_batch(parts, round_, spec, size, buffer)
     control = _control_queries(parts, round_, spec, size)
     without = [query.item.item_id for query in control]
@@ -104,11 +104,9 @@ def select_batch(
     )
 
 
-def _is_random(round_: Round, spec: CampaignSpec) -> bool:
-    """Whether no score and no text decides what a round asks."""
-    if round_.adapter_sha256 is None:
-        return spec.acquisition.cold_start == "random"
-    return spec.acquisition.batch.kind == "random"
+def _starts_typical(round_: Round, spec: CampaignSpec) -> bool:
+    """Whether what no score decides is a cold start by typical texts; else it is chance (``score_plan``)."""
+    return round_.adapter_sha256 is None and spec.acquisition.cold_start == "typical"
 
 
 def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int, buffer: int) -> Selection:
