@@ -1,8 +1,12 @@
-"""Attention whose gradient is taken by matrix products: on a CPU the fused kernel's own takes five times that."""
+"""Attention for training on a CPU: sequence by sequence, its gradient by matrix products.
+
+The gradient of torch's fused kernel takes far longer there, and padding counts in full. One sequence at a time,
+the weights of attention stay in the processor's cache, and sequences need not be padded to one length.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,9 +15,21 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+_CHUNK_ELEMENTS = 2**19  # weights of attention held at once: 1 MiB in bfloat16
 
-class AttentionByProducts(TorchFunctionMode):
-    """Within, attention without dropout keeps its value and gets another gradient, the same up to rounding."""
+
+class SequenceAttention(TorchFunctionMode):
+    """Within, attention keeps its value and gets another gradient, the same up to rounding.
+
+    With ``lengths_R`` the sequences lie one after another in one row, and none sees another: each is masked by
+    its part of ``mask_R_1_S_S`` (additive) or, without one, causally, whatever mask the model gives.
+    ``used`` says whether the model's attention came by here.
+    """
+
+    def __init__(self, lengths_R: tuple[int, ...] | None = None, mask_R_1_S_S: Tensor | None = None) -> None:
+        super().__init__()
+        self._lengths_R, self._mask = lengths_R, mask_R_1_S_S
+        self.used = False
 
     def __torch_function__(
         self,
@@ -23,35 +39,82 @@ class AttentionByProducts(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Every torch function comes by here; one is changed."""
-        if func is scaled_dot_product_attention:
-            return _attention(*args, **kwargs or {})
-        return func(*args, **kwargs or {})
+        if func is not scaled_dot_product_attention:
+            return func(*args, **kwargs or {})
+        self.used = True
+        return self._attention(*args, **kwargs or {})
+
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """Attention as torch computes it, by ``_Attention`` where that knows the case."""
+        lengths_R = self._lengths_R
+        if lengths_R is not None:
+            attn_mask, is_causal = self._mask, self._mask is None
+        known = dropout_p == 0.0 and query.ndim == 4 and query.shape[-2] == key.shape[-2]
+        if attn_mask is not None:
+            known = (
+                known and attn_mask.is_floating_point() and attn_mask.ndim == 4 and attn_mask.shape[1] == 1
+            )
+        if known:
+            scale = query.shape[-1] ** -0.5 if scale is None else scale
+            return _Attention.apply(query, key, value, attn_mask, is_causal, scale, lengths_R)  # type: ignore[no-untyped-call,no-any-return]
+        if lengths_R is None:
+            return scaled_dot_product_attention(
+                query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+            )
+        outs = [
+            scaled_dot_product_attention(
+                query[place],
+                key[place],
+                value[place],
+                own,
+                dropout_p,
+                own is None,
+                scale=scale,
+                enable_gqa=enable_gqa,
+            )
+            for place, own in _parts(query, attn_mask, lengths_R)
+        ]
+        return torch.cat(outs, dim=-2)
 
 
-def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Attention as torch computes it, by ``_Attention`` where that knows the case."""
-    known = dropout_p == 0.0 and query.ndim == 4 and query.shape[-2] == key.shape[-2]
-    if attn_mask is not None:
-        known = known and attn_mask.is_floating_point() and attn_mask.ndim == 4 and attn_mask.shape[1] == 1
-    if not known:
-        return scaled_dot_product_attention(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-        )
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return _Attention.apply(query, key, value, attn_mask, is_causal, scale)  # type: ignore[no-untyped-call,no-any-return]
+_Place = tuple[slice, slice, slice]
+
+
+def _parts(
+    q_R_H_S_d: Tensor, mask_R_1_S_S: Tensor | None, lengths_R: tuple[int, ...] | None
+) -> Iterator[tuple[_Place, Tensor | None]]:
+    """Where to take sequences from, all axes but the last, and their mask: some rows, or one of ``lengths_R``."""
+    every = slice(None)
+    if lengths_R is None:
+        rows, heads, width, _ = q_R_H_S_d.shape
+        size = max(1, _CHUNK_ELEMENTS // (heads * width**2))
+        for start in range(0, rows, size):
+            own = slice(start, start + size)
+            shared = mask_R_1_S_S is None or len(mask_R_1_S_S) == 1
+            yield (own, every, every), mask_R_1_S_S if shared else mask_R_1_S_S[own]  # type: ignore[index]
+        return
+    start = 0
+    for row, length in enumerate(lengths_R):
+        mask = None if mask_R_1_S_S is None else mask_R_1_S_S[row : row + 1, :, :length, :length]
+        yield (every, every, slice(start, start + length)), mask
+        start += length
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(s·Q Kᵀ + mask) V for R sequences of S tokens, H heads of queries and G of keys, G dividing H."""
+    """softmax(s·Q Kᵀ + mask) V for R sequences of S tokens, H heads of queries and G of keys, G dividing H.
+
+    With ``lengths_R``, R is 1 and the sequences lie one after another; the mask is still (R, 1, S, S).
+    """
 
     @staticmethod
     def forward(
@@ -62,41 +125,61 @@ class _Attention(torch.autograd.Function):
         mask_R_1_S_S: Tensor | None,
         causal: bool,
         scale: float,
+        lengths_R: tuple[int, ...] | None,
     ) -> Tensor:
         """By torch's kernel; the weights of attention are not kept."""
         ctx.save_for_backward(q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, mask_R_1_S_S)
-        ctx.causal, ctx.scale = causal, scale
+        ctx.causal, ctx.scale, ctx.lengths_R = causal, scale, lengths_R
+        out_R_H_S_d = _like(q_R_H_S_d, v_R_G_S_d)
         gqa = q_R_H_S_d.shape[1] != k_R_G_S_d.shape[1]
-        return scaled_dot_product_attention(
-            q_R_H_S_d,
-            k_R_G_S_d,
-            v_R_G_S_d,
-            mask_R_1_S_S,
-            is_causal=causal,
-            scale=scale,
-            enable_gqa=gqa,
-        )
+        for place, mask in _parts(q_R_H_S_d, mask_R_1_S_S, lengths_R):
+            q, k, v = (tensor[place] for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d))
+            out_R_H_S_d[place] = scaled_dot_product_attention(
+                q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=gqa
+            )
+        return out_R_H_S_d
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_R_H_S_d: Tensor) -> tuple[Tensor | None, ...]:
-        """The weights once more, then four products; heads that share a key lie below one another."""
-        q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, mask = ctx.saved_tensors
-        rows, heads, width, _ = q_R_H_S_d.shape
-        groups = k_R_G_S_d.shape[1]
-        stacked = (rows, groups, heads // groups * width, -1)
-        q, grad = (q_R_H_S_d * ctx.scale).reshape(stacked), grad_R_H_S_d.reshape(stacked)
-        scores = (q @ k_R_G_S_d.mT).view(rows, groups, -1, width, width)
-        if ctx.causal:
-            mask = _causal(width, scores)
-        if mask is not None:
-            scores += mask[:, :, None]
-        weights = scores.softmax(-1).view(rows, groups, -1, width)
-        grad_v = weights.mT @ grad
-        grad_scores = torch._softmax_backward_data(grad @ v_R_G_S_d.mT, weights, -1, weights.dtype)
-        grad_k = grad_scores.mT @ q
-        grad_q = (grad_scores @ k_R_G_S_d).mul_(ctx.scale).view(q_R_H_S_d.shape)
-        return grad_q, grad_k, grad_v, None, None, None
+        """Part by part as forward."""
+        q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, mask_R_1_S_S = ctx.saved_tensors
+        grads = [torch.empty_like(tensor) for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d)]
+        for place, mask in _parts(q_R_H_S_d, mask_R_1_S_S, ctx.lengths_R):
+            q, k, v, grad = (tensor[place] for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, grad_R_H_S_d))
+            own = _causal(q.shape[-2], q) if ctx.causal else mask
+            for whole, part in zip(grads, _gradients(q, k, v, grad, own, ctx.scale), strict=True):
+                whole[place] = part
+        return *grads, None, None, None, None
+
+
+def _like(q_R_H_S_d: Tensor, v_R_G_S_d: Tensor) -> Tensor:
+    """An empty output, which lies in memory as what follows reads it: token by token."""
+    rows, heads, width, _ = q_R_H_S_d.shape
+    return q_R_H_S_d.new_empty(rows, width, heads, v_R_G_S_d.shape[-1]).transpose(1, 2)
+
+
+def _gradients(
+    q_R_H_S_d: Tensor,
+    k_R_G_S_d: Tensor,
+    v_R_G_S_d: Tensor,
+    grad_R_H_S_d: Tensor,
+    mask_R_1_S_S: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights once more, then four products; heads that share a key lie below one another."""
+    rows, heads, width, _ = q_R_H_S_d.shape
+    groups = k_R_G_S_d.shape[1]
+    stacked = (rows, groups, heads // groups * width, -1)
+    q, grad = (q_R_H_S_d * scale).reshape(stacked), grad_R_H_S_d.reshape(stacked)
+    scores = (q @ k_R_G_S_d.mT).view(rows, groups, -1, width, width)
+    if mask_R_1_S_S is not None:
+        scores += mask_R_1_S_S[:, :, None]
+    weights = scores.softmax(-1).view(rows, groups, -1, width)
+    grad_v = weights.mT @ grad
+    grad_scores = torch._softmax_backward_data(grad @ v_R_G_S_d.mT, weights, -1, weights.dtype)
+    grad_k = grad_scores.mT @ q
+    return (grad_scores @ k_R_G_S_d).mul_(scale).view(q_R_H_S_d.shape), grad_k, grad_v
 
 
 def _causal(width: int, like: Tensor) -> Tensor:

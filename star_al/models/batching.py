@@ -49,6 +49,7 @@ class Batch:
     row-major over (B, C). ``prompt_rows_R`` is the prompt that a sequence belongs to, ``lengths_R`` its
     tokens that are not padding. ``prefix`` are tokens that begin every sequence and are left out of all the
     rest but the mask, whose T counts them. ``trunk_R_S_d`` are activations to start from, see ``Trunk``.
+    ``joined``: the sequences lie one after another in a single row, see ``join``.
     """
 
     ids_R_S: Tensor
@@ -65,6 +66,7 @@ class Batch:
     exists_B_C: Tensor
     prefix: tuple[int, ...] = ()
     trunk_R_S_d: Tensor | None = None
+    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,31 @@ def make_batch(prompts: Sequence[Prompt], readout: Readout, prefix: tuple[int, .
         prompt_rows_R=torch.tensor([row.prompt for row in rows], device=readout.device),
         lengths_R=tuple(len(row.tokens) for row in rows),
         prefix=prefix,
-        **_nodes_and_edges(prompts, trees, rows, readout.device),
+        **_nodes_and_edges(prompts, trees, rows, readout.device),  # type: ignore[arg-type]
     )
     return batch if readout.trunk is None else replace(batch, trunk_R_S_d=readout.trunk.read(prompts, batch))
+
+
+def join(batch: Batch) -> Batch:
+    """The same sequences one after another in one row, without padding and without a mask.
+
+    For a model within ``SequenceAttention`` only, which keeps them apart; see ``Readout.joins``.
+    """
+    widths_R = torch.tensor(batch.lengths_R, device=batch.ids_R_S.device)
+    columns_S = torch.arange(batch.ids_R_S.shape[1], device=batch.ids_R_S.device)
+    kept_R_S = columns_S < widths_R[:, None]
+    positions = columns_S.expand(kept_R_S.shape) if batch.positions_R_S is None else batch.positions_R_S
+    starts_R = widths_R.cumsum(0) - widths_R
+    return replace(
+        batch,
+        ids_R_S=batch.ids_R_S[kept_R_S][None],
+        positions_R_S=positions[kept_R_S][None],
+        mask_R_1_S_T=None,
+        node_rows_P=torch.zeros_like(batch.node_rows_P),
+        node_columns_P=starts_R[batch.node_rows_P] + batch.node_columns_P,
+        trunk_R_S_d=None if batch.trunk_R_S_d is None else batch.trunk_R_S_d[kept_R_S][None],
+        joined=True,
+    )
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

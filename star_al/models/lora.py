@@ -26,21 +26,26 @@ class SequenceDropout(nn.Module):
     """Dropout of input features with one mask for all tokens of a prompt (methods, section 3).
 
     ``prompt_rows`` maps each sequence of the batch to its prompt, so that sequences of one prompt share a
-    mask; null: each sequence has its own. Kept features are scaled by 1/(1 − p). Inputs without a sequence axis
-    share one mask.
+    mask; null: each sequence has its own. ``lengths`` are those of sequences that lie one after another in one
+    row (``batching.join``); null: a row is a sequence. Kept features are scaled by 1/(1 − p). Inputs without
+    a sequence axis share one mask.
     """
 
     prompt_rows: Tensor | None = None
+    lengths: tuple[int, ...] | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (R, S, d), masked."""
+        """``x`` (R, S, d), or (1, T, d) of T tokens in all, masked."""
         masks = self.masks(x)
         if masks is None:
             return x
+        if self.lengths is not None and x.ndim == 3:
+            masks = masks.repeat_interleave(torch.tensor(self.lengths, device=x.device), dim=0)
+            return x * masks.to(x.dtype)
         return x * (masks[:, None] if x.ndim == 3 else masks[0]).to(x.dtype)
 
     def masks(self, x: Tensor) -> Tensor | None:
@@ -202,7 +207,10 @@ def require_fit(name: str, layer: Any, b: Tensor, a: Tensor) -> None:
         raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")
 
 
-def set_prompt_rows(model: nn.Module, prompt_rows_R: Tensor | None) -> None:
-    """Tell every dropout which sequences belong to one prompt."""
+def set_sequences(
+    model: nn.Module, prompt_rows_R: Tensor | None, lengths_R: tuple[int, ...] | None = None
+) -> None:
+    """Tell every dropout which sequences belong to one prompt, and their lengths where they are joined."""
     for layer in lora_layers(model).values():
-        layer.lora_dropout[ADAPTER].prompt_rows = prompt_rows_R
+        dropout = layer.lora_dropout[ADAPTER]
+        dropout.prompt_rows, dropout.lengths = prompt_rows_R, lengths_R

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
 from star_al.errors import ModelError
+from star_al.models.attention import SequenceAttention
 
 if TYPE_CHECKING:
     from star_al.models.trunk import Trunk
@@ -44,7 +45,8 @@ class Readout:
     """The body and the head of a causal language model.
 
     ``packed`` says whether the model takes several continuations of a prompt in one sequence, by a 4-D mask
-    and explicit positions; ``takes_prefix``, whether it goes on from a ``Prefix``. Both are found out by
+    and explicit positions; ``takes_prefix``, whether it goes on from a ``Prefix``; ``joins``, whether it takes
+    several sequences in one row within ``SequenceAttention`` (asked on a CPU alone). All are found out by
     comparing with separate, whole sequences. ``trunk``, which others set, are blocks that nothing changes.
 
     Raises:
@@ -70,6 +72,9 @@ class Readout:
             stateless = not getattr(model, "_is_stateful", False)
             self.packed = stateless and self._packing_works()
             self.takes_prefix = stateless and self._takes_positions and self._prefix_works()
+            self.joins = (
+                stateless and self._takes_positions and self.device.type == "cpu" and self._joining_works()
+            )
         windows = [getattr(text_config, name, None) for name in ("sliding_window", "attention_chunk_size")]
         self.window = min((size for size in windows if size), default=2**31)
 
@@ -211,6 +216,19 @@ class Readout:
         except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
             return False  # a model that cannot go on from such a cache says so in its own way
         return is_close(after, self.hidden(ids)[:, 5:], self.dtype)
+
+    def _joining_works(self) -> bool:
+        """Whether a sequence after another in one row equals itself apart."""
+        ids = self._probe(12)[None]
+        attention = SequenceAttention((7, 5))
+        positions = torch.tensor([[*range(7), *range(5)]], device=self.device)
+        try:
+            with attention:
+                joined = self.hidden(ids, positions)
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            return False  # a model that joins tokens in another way says so in its own way
+        apart = torch.cat([self.hidden(ids[:, :7]), self.hidden(ids[:, 7:])], dim=1)
+        return attention.used and is_close(joined, apart, self.dtype)
 
 
 def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:

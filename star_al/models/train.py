@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from star_al.config import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
-from star_al.models.attention import AttentionByProducts
+from star_al.models.attention import SequenceAttention
 from star_al.models.backbone import DTYPES, Backbone
-from star_al.models.batching import Batch, make_batch
+from star_al.models.batching import Batch, join, make_batch
 from star_al.models.likelihood import label_log_probs
-from star_al.models.lora import attached, lora_layers, set_prompt_rows
+from star_al.models.lora import attached, lora_layers, set_sequences
 from star_al.models.prompts import Prompt
 from star_al.models.training_layer import lean_layers
 from star_al.ports import Advance
@@ -26,6 +26,9 @@ from star_al.ports import Advance
 
 class Addition(Protocol):
     """What a method adds to ordinary training."""
+
+    reads_sequences: bool
+    """Whether it looks at the layers' inputs, which then are (sequences, tokens, features), padded."""
 
     def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
         """Called once, when the adapter is in the layers of ``model``; optimisers of further parameters.
@@ -121,20 +124,29 @@ def training_loss(
     batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
     if addition is not None:
         addition.begin(batch)
-    set_prompt_rows(model, batch.prompt_rows_R)
+    batch, attention = _cheapest(batch, backbone, padded=addition is not None and addition.reads_sequences)
+    set_sequences(model, batch.prompt_rows_R, batch.lengths_R if batch.joined else None)
     columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
     half = backbone.dtype != "float32"
     autocast = torch.autocast(
         backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half
     )
-    with lean_layers(model), _lean_attention(backbone.device), autocast:
+    with lean_layers(model), attention, autocast:
         log_probs_B_C = label_log_probs(backbone.readout, batch)
     loss = nn.functional.nll_loss(log_probs_B_C, columns_B)
     return loss if addition is None else loss + addition.penalty()
 
 
-def _lean_attention(device: torch.device) -> AbstractContextManager[object]:
-    return AttentionByProducts() if device.type == "cpu" else nullcontext()
+def _cheapest(
+    batch: Batch, backbone: Backbone, *, padded: bool
+) -> tuple[Batch, AbstractContextManager[object]]:
+    """The batch as the device computes it fastest, without padding if it may be, and attention for it."""
+    readout = backbone.readout
+    if backbone.device.type != "cpu":
+        return batch, nullcontext()
+    if padded or not readout.joins or max(batch.lengths_R) > readout.window:
+        return batch, SequenceAttention()
+    return join(batch), SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T)
 
 
 def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, Any]]:
@@ -185,14 +197,18 @@ def _start_from(model: nn.Module, parent: LoraWeights) -> None:
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
     """Seeded generators and deterministic kernels within; both as before afterwards."""
-    before, only_warn = (
+    settings: Any = torch.utils.deterministic
+    before, only_warn, fill = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
+        settings.fill_uninitialized_memory,
     )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        settings.fill_uninitialized_memory = False  # else all new memory is written twice
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=only_warn)
+            settings.fill_uninitialized_memory = fill

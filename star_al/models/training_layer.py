@@ -44,17 +44,18 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
     base = layer.base_layer
     weight_O_I = base.weight.T if isinstance(base, Conv1D) else base.weight
     a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-    masks = layer.lora_dropout[ADAPTER].masks(x)
+    dropout, scale = layer.lora_dropout[ADAPTER], layer.scaling[ADAPTER]
+    masks = dropout.masks(x)
     x = x.to(weight_O_I.dtype)
-    out: Tensor = LoraLinear.apply(x, weight_O_I, base.bias, a, b, layer.scaling[ADAPTER], masks)  # type: ignore[no-untyped-call]
+    out: Tensor = LoraLinear.apply(x, weight_O_I, base.bias, a, b, scale, masks, dropout.lengths)  # type: ignore[no-untyped-call]
     return out
 
 
 class LoraLinear(torch.autograd.Function):
     """y = W0 x + bias + s·B·A·diag(m) x in the precision of W0, differentiable in x, A and B.
 
-    x (..., I); W0 (O, I); A (r, I) and B (O, r) in float32; masks (R, I), one for each entry of x's first
-    axis, or (1, I), or null.
+    x (..., I); W0 (O, I); A (r, I) and B (O, r) in float32; masks (R, I), one for each sequence, or (1, I),
+    or null. A sequence is an entry of x's first axis or, with ``lengths_R``, so many tokens of it.
     """
 
     @staticmethod
@@ -67,33 +68,41 @@ class LoraLinear(torch.autograd.Function):
         b_O_r: Tensor,
         scale: float,
         masks_R_I: Tensor | None,
+        lengths_R: tuple[int, ...] | None = None,
     ) -> Tensor:
         """W0 x first, then the branch onto it."""
         dtype = weight_O_I.dtype
         down_R_r_I = (a_r_I[None] if masks_R_I is None else a_r_I * masks_R_I[:, None]).to(dtype)
         up_O_r = (b_O_r * scale).to(dtype)
         with torch.autocast(x.device.type, enabled=False):
-            x_R_S_I = x.reshape(len(down_R_r_I), -1, x.shape[-1])
-            z_R_S_r = x_R_S_I @ down_R_r_I.mT
-            y_T_O = nn.functional.linear(x_R_S_I.flatten(0, 1), weight_O_I, bias_O)
-            y_T_O.addmm_(z_R_S_r.flatten(0, 1), up_O_r.T)
-        ctx.save_for_backward(x_R_S_I, weight_O_I, down_R_r_I, up_O_r, z_R_S_r, masks_R_I)
-        ctx.scale = scale
+            x_T_I = x.reshape(-1, x.shape[-1])
+            rows = len(down_R_r_I)
+            sizes = [len(x_T_I) // rows] * rows if rows == 1 or lengths_R is None else list(lengths_R)
+            z_T_r = torch.cat(
+                [part @ a.T for part, a in zip(torch.split(x_T_I, sizes), down_R_r_I, strict=True)]
+            )
+            y_T_O = nn.functional.linear(x_T_I, weight_O_I, bias_O)
+            y_T_O.addmm_(z_T_r, up_O_r.T)
+        ctx.save_for_backward(x_T_I, weight_O_I, down_R_r_I, up_O_r, z_T_r, masks_R_I)
+        ctx.scale, ctx.sizes = scale, sizes
         return y_T_O.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, where it is asked for, A and B."""
-        x_R_S_I, weight_O_I, down_R_r_I, up_O_r, z_R_S_r, masks_R_I = ctx.saved_tensors
+        x_T_I, weight_O_I, down_R_r_I, up_O_r, z_T_r, masks_R_I = ctx.saved_tensors
         grad_T_O = grad.reshape(-1, grad.shape[-1])
-        grad_z_R_S_r = (grad_T_O @ up_O_r).view(z_R_S_r.shape)
-        grad_b_O_r = (z_R_S_r.flatten(0, 1).T @ grad_T_O).T.float() * ctx.scale
-        grad_a_R_r_I = (grad_z_R_S_r.mT @ x_R_S_I).float()
+        grad_b_O_r = (z_T_r.T @ grad_T_O).T.float() * ctx.scale
+        grad_z = torch.split(grad_T_O @ up_O_r, ctx.sizes)
+        xs = torch.split(x_T_I, ctx.sizes)
+        grad_a_R_r_I = torch.stack([one.T @ x for one, x in zip(grad_z, xs, strict=True)]).float()
         if masks_R_I is not None:
             grad_a_R_r_I *= masks_R_I[:, None]
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x_R_S_I = (grad_T_O @ weight_O_I).view(x_R_S_I.shape)
-            grad_x = grad_x_R_S_I.baddbmm_(grad_z_R_S_r, down_R_r_I).view(*grad.shape[:-1], -1)
-        return grad_x, None, None, grad_a_R_r_I.sum(0), grad_b_O_r, None, None
+            grad_x_T_I = grad_T_O @ weight_O_I
+            for part, one, a in zip(torch.split(grad_x_T_I, ctx.sizes), grad_z, down_R_r_I, strict=True):
+                part.addmm_(one, a)
+            grad_x = grad_x_T_I.view(*grad.shape[:-1], -1)
+        return grad_x, None, None, grad_a_R_r_I.sum(0), grad_b_O_r, None, None, None

@@ -1,4 +1,4 @@
-"""Training's own layers and attention against stock peft and torch: the same loss, the same gradients."""
+"""Training's own layers, layout and attention against stock peft and torch: the same loss and gradients."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from star_al.config import AdapterSpec
-from star_al.models.attention import AttentionByProducts
+from star_al.models.attention import SequenceAttention
 from star_al.models.backbone import Backbone, load_backbone
-from star_al.models.batching import make_batch
+from star_al.models.batching import join, make_batch
 from star_al.models.likelihood import label_log_probs
-from star_al.models.lora import SequenceDropout, attached, lora_config, lora_layers, set_prompt_rows
+from star_al.models.lora import SequenceDropout, attached, lora_config, lora_layers, set_sequences
 from star_al.models.prompts import Prompt
+from star_al.models.train import training_loss
 from star_al.models.training_layer import LoraLinear, lean_layers
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
@@ -55,7 +56,13 @@ def stock_peft(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
 
 
 def loss_and_gradients(
-    backbone: Backbone, spec: AdapterSpec, *, lean: bool, stock: bool = False, seed: int = 0
+    backbone: Backbone,
+    spec: AdapterSpec,
+    *,
+    lean: bool,
+    stock: bool = False,
+    joined: bool = False,
+    seed: int = 0,
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """One step's loss and gradients, from the same values of A and B and the same masks each time."""
     batch = make_batch(prompts(), backbone.readout)
@@ -65,11 +72,15 @@ def loss_and_gradients(
         for layer in lora_layers(model).values():
             torch.nn.init.normal_(layer.lora_A["default"].weight, std=0.1)
             torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+        if joined:
+            stack.enter_context(SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T))
+            batch = join(batch)
         if not stock:
-            set_prompt_rows(model, batch.prompt_rows_R)
+            set_sequences(model, batch.prompt_rows_R, batch.lengths_R if joined else None)
         if lean:
             stack.enter_context(lean_layers(model))
-            stack.enter_context(AttentionByProducts())
+        if lean and not joined:
+            stack.enter_context(SequenceAttention())
         half = backbone.dtype != "float32"
         with torch.autocast("cpu", dtype=torch.bfloat16 if half else None, enabled=half):
             loss = -label_log_probs(backbone.readout, batch)[range(4), [0, 1, 2, 3]].mean()
@@ -91,14 +102,94 @@ def test_gradients_are_those_of_peft(architecture: str, dropout: float, packed: 
     backbone = backbone_of(tmp_path / "m", architecture)
     spec = AdapterSpec(rank=3, dropout=dropout, target_modules="all-linear")
     backbone.readout.packed = packed
+    for module in backbone.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # it would draw in another order
     plain_loss, plain = loss_and_gradients(backbone, spec, lean=False, stock=dropout == 0.0)
     lean_loss, lean = loss_and_gradients(backbone, spec, lean=True)
-    assert lean_loss == pytest.approx(plain_loss, rel=1e-6) and lean.keys() == plain.keys()
-    for name, gradient in plain.items():
-        assert gradient.abs().max() > 0
-        torch.testing.assert_close(
-            lean[name], gradient, rtol=1e-4, atol=1e-6 + 1e-5 * gradient.abs().max().item()
-        )
+    assert all(gradient.abs().max() > 0 for gradient in plain.values())
+    assert lean_loss == pytest.approx(plain_loss, rel=1e-6)
+    assert_same(lean, plain)
+    if backbone.readout.joins:
+        for layers in (True, False):  # peft's own layers too, as a quantised base has them
+            loss, gradients = loss_and_gradients(backbone, spec, lean=layers, joined=True)
+            assert loss == pytest.approx(plain_loss, rel=1e-5)
+            assert_same(gradients, plain)
+
+
+def assert_same(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, gradient in expected.items():
+        atol = 1e-6 + 1e-5 * gradient.abs().max().item()
+        torch.testing.assert_close(actual[name], gradient, rtol=1e-4, atol=atol)
+
+
+def test_sequences_can_be_joined_where_attention_is_torchs(tmp_path: Path) -> None:
+    joins = {name: backbone_of(tmp_path / name, name).readout.joins for name in ARCHITECTURES}
+    assert joins["llama"] and sum(joins.values()) >= 3
+    assert backbone_of(tmp_path / "half", "llama", "bfloat16").readout.joins
+
+
+@pytest.mark.parametrize("kind", ["eager", "blind"])
+def test_sequences_are_not_joined_where_they_would_mix(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attention that torch does not compute, or a model that loses its positions."""
+    architecture = "llama" if kind == "eager" else "gpt2"  # whose positions are not relative
+    build_tiny_model(tmp_path / "m", architecture=architecture)
+    backbone = load_backbone(str(tmp_path / "m"), revision=None, dtype="float32", device="cpu")
+    if kind == "eager":
+        backbone.model.set_attn_implementation("eager")
+    else:
+        body = backbone.model.transformer
+        forward = body.forward
+
+        def blind(input_ids: Any, position_ids: Any = None, **others: Any) -> Any:
+            return forward(input_ids=input_ids, **others)
+
+        monkeypatch.setattr(body, "forward", blind)
+    assert not backbone.readout.joins
+
+
+def test_training_takes_the_layout_that_the_addition_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = backbone_of(tmp_path / "m", "llama")
+    examples = [(prompt, index) for index, prompt in enumerate(prompts())]
+    shapes: list[tuple[int, ...]] = []
+    hidden = backbone.readout.hidden
+
+    def watched(ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        shapes.append(tuple(ids.shape))
+        return hidden(ids, *rest)
+
+    monkeypatch.setattr(backbone.readout, "hidden", watched)
+    losses = []
+    with attached(backbone.model, SPEC) as model:
+        for reads in (False, True):
+            losses.append(training_loss(backbone, model, examples, _Reading(reads)).item())
+        window = backbone.readout.window
+        backbone.readout.window = max(LENGTHS)  # too short for a prompt and its labels
+        losses.append(training_loss(backbone, model, examples).item())
+        backbone.readout.window = window
+    assert shapes[0][0] == 1 and shapes[1][0] == len(LENGTHS) and shapes[2][0] > 1
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+class _Reading:
+    """An addition of nothing."""
+
+    def __init__(self, reads: bool) -> None:
+        self.reads_sequences = reads
+
+    def attach(self, model: torch.nn.Module) -> tuple[()]:
+        return ()
+
+    def begin(self, batch: Any) -> None:
+        pass
+
+    def penalty(self) -> torch.Tensor:
+        return torch.zeros(())
 
 
 def test_half_precision_is_as_exact_as_stock_peft(tmp_path: Path) -> None:
@@ -206,7 +297,7 @@ def test_attention_and_its_gradient(mask: str, keys: int) -> None:
         expected = scaled_dot_product_attention(query, key, value, scale=0.5, **options)
     cotangent = torch.randn_like(expected)
     gradients = torch.autograd.grad(expected, (query, key, value), cotangent)
-    with AttentionByProducts():
+    with SequenceAttention():
         actual = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=0.5, **options)
     torch.testing.assert_close(actual, expected)
     own = torch.autograd.grad(actual, (query, key, value), cotangent)
@@ -227,7 +318,48 @@ def test_attention_of_other_kinds_is_torchs_own(case: str) -> None:
     state = torch.get_rng_state()
     expected = scaled_dot_product_attention(query, key, key, **options)
     torch.set_rng_state(state)
-    with AttentionByProducts():
+    with SequenceAttention():
         actual = scaled_dot_product_attention(query, key, key, **options)
     assert torch.equal(actual, expected)
     assert actual.grad_fn is not None and actual.grad_fn.name() == expected.grad_fn.name()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("masked", [False, True])
+def test_joined_sequences_do_not_see_each_other(masked: bool, dropout: float) -> None:
+    """Whatever mask the model makes for the one row that it sees."""
+    torch.manual_seed(0)
+    lengths = (4, 1, 7)
+    query = torch.randn(1, 12, 4, 8).transpose(1, 2).requires_grad_()
+    key, value = (torch.randn(1, 2, 12, 8).requires_grad_() for _ in range(2))
+    seen = tree_mask(3, 7)
+    seen[:, :, range(7), range(7)] = True
+    masks = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min) if masked else None
+    state = torch.get_rng_state()
+    parts = [part.split(lengths, dim=2) for part in (query, key, value)]
+    expected = torch.cat(
+        [
+            scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                None if masks is None else masks[row, :, :n, :n],
+                dropout,
+                not masked,
+                enable_gqa=True,
+            )
+            for row, (n, q, k, v) in enumerate(zip(lengths, *parts, strict=True))
+        ],
+        dim=2,
+    )
+    torch.set_rng_state(state)
+    with SequenceAttention(lengths, masks):
+        everything = torch.ones(1, 1, 12, 12, dtype=torch.bool)
+        actual = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, everything, dropout, enable_gqa=True
+        )
+    torch.testing.assert_close(actual, expected)
+    cotangent = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, (query, key, value), cotangent)
+    for one, other in zip(torch.autograd.grad(actual, (query, key, value), cotangent), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -24,6 +24,8 @@ class ContextualTraining:
     E's noise is drawn once a prompt. ``start`` are a parent's networks; empty: fresh ones.
     """
 
+    reads_sequences = True
+
     def __init__(
         self, spec: CLoraSpec, weight: float, seed: int, start: Mapping[str, ContextNetwork]
     ) -> None:

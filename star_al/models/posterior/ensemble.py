@@ -73,6 +73,8 @@ class FunctionDecay:
     Computed as s²·tr((BᵀB)(AAᵀ)), O((d_in + d_out)·r²); the product of width d × d is never formed.
     """
 
+    reads_sequences = False
+
     def __init__(self, gamma: float) -> None:
         self._gamma = gamma
         self._layers: list[tuple[Tensor, Tensor, float]] = []
