@@ -404,7 +404,7 @@ def test_the_weight_is_chosen_on_held_out_labels(backbone: Backbone, tmp_path: P
     record = method.fit(training(backbone, 40, advance=seen.append), tmp_path)
     tried = {row["kl_weight"]: row["nll"] for row in record["held_out"]}  # type: ignore[union-attr, index, call-overload]
     assert tuple(tried) == CANDIDATES and record["kl_weight"] == min(tried, key=lambda w: tried[w])
-    assert sum(seen) == method.steps(40, ADAPTER) == 2 * 10 + len(CANDIDATES) * 2 * 8
+    assert sum(seen) == method.steps(40, ADAPTER) == 2 * 10 + len(CANDIDATES) * (2 * 8 + 2 * 2)
 
 
 def test_a_candidate_that_diverges_counts_as_infinite(

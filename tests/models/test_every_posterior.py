@@ -223,7 +223,9 @@ def test_progress_reaches_at_most_what_was_announced(trained: Trained, tmp_path:
     one, _ = trained
     seen: list[int] = []
     one.fit(examples(), seed=0, folder=tmp_path, parent=None, advance=seen.append)
-    assert 0 < sum(seen) <= one.training_steps(len(examples()))
+    announced = one.training_steps(len(examples()))
+    # C-LoRA's and TFB's searches may end early where a candidate diverges or nothing is found; not here.
+    assert sum(seen) == announced
 
 
 def test_a_warm_start_begins_where_the_parent_ended(trained: Trained, tmp_path: Path) -> None:

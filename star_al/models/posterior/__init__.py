@@ -30,7 +30,7 @@ class Training:
     """All that a method is fitted from.
 
     ``examples`` are (prompt, label column) pairs; ``parent`` is the folder of the last adapter for a warm
-    start; ``base`` is what the user calls the model; ``advance`` counts optimiser steps.
+    start; ``base`` is what the user calls the model; ``advance`` counts the batches that went through it.
     """
 
     backbone: Backbone
@@ -66,7 +66,7 @@ class Method(Protocol):
     """A way to a posterior."""
 
     def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
-        """How many optimiser steps ``fit`` takes, at most."""
+        """How many batches ``fit`` sends through the model, at most: optimiser steps and what follows them."""
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
         """Train, and write the artefact into the empty ``folder``; what to keep in its record.

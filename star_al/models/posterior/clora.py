@@ -34,7 +34,7 @@ from star_al.models.posterior.context_network import (
     save_networks,
 )
 from star_al.models.posterior.point import fit_point
-from star_al.models.posterior.predictive import predictive_loss
+from star_al.models.posterior.predictive import loss_steps, predictive_loss
 from star_al.models.train import step_count
 from star_al.rng import derive_seed, keyed_order
 from star_al.types import JsonObject
@@ -55,9 +55,11 @@ class CLora:
 
     def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
         """See ``Method.steps``; choosing w trains on the examples that are not held out, once a candidate."""
-        held_out = self._held_out(n_examples)
-        searching = len(CANDIDATES) * step_count(n_examples - held_out, adapter) if held_out else 0
-        return searching + step_count(n_examples, adapter)
+        held_out, last = self._held_out(n_examples), step_count(n_examples, adapter)
+        if not held_out:
+            return last
+        trial = step_count(n_examples - held_out, adapter)
+        return last + len(CANDIDATES) * (trial + loss_steps(held_out, adapter.batch_size, len(self._draws)))
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
         """See ``Method.fit``; the record keeps w and, where it was chosen, the held-out NLL of each.
@@ -115,11 +117,15 @@ class CLora:
         return tried
 
     def _held_out_loss(self, part: Training, held_out: Training, weight: float) -> float:
-        draws: list[int | None] = list(range(self._spec.samples)) if self._spec.samples > 1 else [None]
         with TemporaryDirectory() as name:
             self._fit(part, Path(name), weight)
             posterior = self.load(Path(name), {"context": self._spec.context})
-        return predictive_loss(held_out, posterior, draws)
+        return predictive_loss(held_out, posterior, self._draws)
+
+    @property
+    def _draws(self) -> list[int | None]:
+        """What the held-out loss is measured with."""
+        return list(range(self._spec.samples)) if self._spec.samples > 1 else [None]
 
     def _fit(self, training: Training, folder: Path, weight: float) -> None:
         parent = training.parent

@@ -31,6 +31,7 @@ from star_al.models.lora import adaptable_modules
 from star_al.models.posterior.kfac import Block, WideFactor
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
+from star_al.ports import Advance
 
 PASSES = 16
 """Backward passes a batch, at most; prompts with more labels take random mixtures of their cotangents."""
@@ -53,10 +54,11 @@ def curvature(
     n_kfac: int,
     batch_size: int,
     seed: int,
+    advance: Advance,
 ) -> Curvature:
     """The curvature of ``layers`` at ``weights``, summed over ``examples`` of (prompt, label column).
 
-    Nothing below the lowest of ``layers`` is differentiated.
+    Nothing below the lowest of ``layers`` is differentiated. ``advance`` counts batches.
 
     Raises:
         ModelError: a layer is not in the model or does not read one row a token, or not enough memory.
@@ -75,6 +77,7 @@ def curvature(
                     f"the curvature does not fit into the memory of {backbone.device}. "
                     "Lower adapter.batch_size, or set posterior.subset: last_layer."
                 ) from exc
+            advance(1)
     return Curvature({name: layer.blocks(len(examples)) for name, layer in factors.items()}, log_likelihood)
 
 

@@ -17,6 +17,7 @@ base model; far from θ it leaves the region where the curvature holds.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from star_al.config import LaplaceSpec
+from star_al.config import AdapterSpec, LaplaceSpec
 from star_al.models.adapter_file import (
     LoraWeights,
     choice,
@@ -58,6 +59,10 @@ class Laplace(PostHoc):
     def __init__(self, spec: LaplaceSpec) -> None:
         self._spec = spec
 
+    def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """See ``PostHoc.refining_steps``."""
+        return math.ceil(n_examples / adapter.batch_size)
+
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
         weights = load_adapter(folder)
@@ -71,6 +76,7 @@ class Laplace(PostHoc):
                 n_kfac=self._spec.n_kfac,
                 batch_size=training.adapter.batch_size,
                 seed=derive_seed(training.seed, 0, "laplace/curvature"),
+                advance=training.advance,
             )
         prior = self._prior(found, weights, layers)
         save_blocks(folder, found.blocks)

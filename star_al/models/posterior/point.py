@@ -42,7 +42,11 @@ class PostHoc(ABC):
 
     def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
         """See ``Method.steps``."""
-        return step_count(n_examples, adapter)
+        return step_count(n_examples, adapter) + self.refining_steps(n_examples, adapter)
+
+    def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """Those of ``refine``."""
+        return 0
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
         """See ``Method.fit``."""

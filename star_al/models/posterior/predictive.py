@@ -16,6 +16,11 @@ from star_al.models.prompts import Prompt
 from star_al.models.readout import Readout
 
 
+def loss_steps(n_examples: int, batch_size: int, n_draws: int) -> int:
+    """The batches that ``predictive_loss`` sends through the model."""
+    return n_draws * math.ceil(n_examples / batch_size)
+
+
 def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[int | None]) -> float:
     """Mean −log p̄(label | prompt) of the training's examples in nats, p̄ the mean over ``draws``.
 
@@ -28,13 +33,13 @@ def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[in
     def score(batch: Batch) -> Tensor:
         return label_log_likelihoods(readout, batch)
 
-    log_probs_K_N: list[Tensor] = []
-    for sample in draws:
+    log_probs_K_N = torch.empty(len(draws), len(by_length), dtype=torch.float64)
+    for log_probs_N, sample in zip(log_probs_K_N, draws, strict=True):
         with quiet(), posterior.draw(training.backbone, score, training.seed, sample) as drawn:
-            log_probs_K_N.append(
-                torch.cat([_log_probs_of_labels(drawn, batch, readout) for batch in batches])
-            )
-    return float(math.log(len(draws)) - torch.stack(log_probs_K_N).logsumexp(dim=0).mean())
+            for part_B, batch in zip(log_probs_N.split(size), batches, strict=True):
+                part_B.copy_(_log_probs_of_labels(drawn, batch, readout))
+                training.advance(1)
+    return float(math.log(len(draws)) - log_probs_K_N.logsumexp(dim=0).mean())
 
 
 @torch.inference_mode()

@@ -17,14 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from star_al.config import TfbSpec
+from star_al.config import AdapterSpec, TfbSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter, number
 from star_al.models.backbone import Backbone
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
-from star_al.models.posterior.predictive import predictive_loss
+from star_al.models.posterior.predictive import loss_steps, predictive_loss
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
@@ -40,6 +40,10 @@ class Tfb(PostHoc):
 
     def __init__(self, spec: TfbSpec) -> None:
         self._spec = spec
+
+    def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+        """See ``PostHoc.refining_steps``; where no σ_q is found, none is measured twice."""
+        return loss_steps(n_examples, adapter.batch_size, 1 + _HALVINGS * _SAMPLES)
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
