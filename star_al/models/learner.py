@@ -77,6 +77,7 @@ class LoraLearner:
         self._cache = cache
         self._say = say
         self._truncated: set[str] = set()
+        self._loaded: tuple[tuple[object, ...], Posterior] | None = None
 
     @property
     def truncated(self) -> int:
@@ -252,6 +253,18 @@ class LoraLearner:
         return embeddings_N_d
 
     def _posterior(self, folder: Path) -> Posterior:
+        """The artefact in ``folder``; the last one stays loaded while its files are the same.
+
+        A pool is scored in many pieces, and TFB, say, decomposes every layer when it is loaded.
+        """
+        files = {path: path.stat() for path in sorted(folder.rglob("*"))}
+        key = tuple((path, stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in files.items())
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = None  # two would not have to fit into memory
+            self._loaded = key, self._load(folder)
+        return self._loaded[1]
+
+    def _load(self, folder: Path) -> Posterior:
         record = adapter_file.read_record(folder)
         if record.get("kind") != self._spec.posterior.kind or record.get("format") != FORMAT:
             raise ModelError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -522,6 +523,37 @@ def test_an_adapter_with_nan_names_the_layer(trained: tuple[LoraLearner, Path], 
     save_file(tensors, path)
     with pytest.raises(ModelError, match=f"{name} holds NaN"):
         one.predict(path.parent, items(2), draws=None, seed=0, advance=ignore)
+
+
+def test_an_adapter_is_loaded_once_until_its_files_change(
+    trained: tuple[LoraLearner, Path], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(trained[1], tmp_path / "adapter")
+    one = learner(model)
+    loads: list[Path] = []
+    load = one._method.load
+
+    def watched(folder: Path, record: Any) -> Any:
+        loads.append(folder)
+        return load(folder, record)
+
+    monkeypatch.setattr(one._method, "load", watched)
+
+    def predict() -> Any:
+        return one.predict(folder, items(), draws=range(2), seed=0, advance=ignore).log_probs_N_K_C
+
+    first = predict()
+    assert np.array_equal(predict(), first) and len(loads) == 1
+    fit(one, tmp_path / "other", seed=5)
+    shutil.copytree(tmp_path / "other", folder, dirs_exist_ok=True)
+    assert not np.array_equal(predict(), first)
+    assert np.array_equal(predict(), fresh_prediction(model, folder))
+
+
+def fresh_prediction(model: Path, folder: Path) -> Any:
+    """What a learner that has loaded nothing says."""
+    one = learner(model)
+    return one.predict(folder, items(), draws=range(2), seed=0, advance=ignore).log_probs_N_K_C
 
 
 def test_an_adapter_of_another_prompt_is_refused(trained: tuple[LoraLearner, Path], model: Path) -> None:
