@@ -118,11 +118,15 @@ def _columns(part: Mapping[str, Any]) -> IntArray:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over ``n`` seeds and half the width of its 95 % interval; NaN for fewer than two."""
+    """A mean over ``n`` seeds and half the width of its 95 % interval; NaN for fewer than two.
+
+    ``left_out`` are the seeds beside them whose value is infinite or undefined.
+    """
 
     mean: float
     half: float
     n: int
+    left_out: int
 
     @property
     def side(self) -> int:
@@ -131,12 +135,14 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Student's t interval of a mean; values that are not finite are left out."""
+    """Student's t interval of a mean; values that are not finite are left out, and counted."""
     finite = np.array([value for value in values if np.isfinite(value)])
-    if len(finite) < 2:
-        return Interval(float(finite.mean()) if len(finite) else float("nan"), float("nan"), len(finite))
-    error = finite.std(ddof=1) / np.sqrt(len(finite))
-    return Interval(float(finite.mean()), float(student_t.ppf(0.975, len(finite) - 1) * error), len(finite))
+    n, left_out = len(finite), len(values) - len(finite)
+    mean = float(finite.mean()) if n else float("nan")
+    if n < 2:
+        return Interval(mean, float("nan"), n, left_out)
+    error = finite.std(ddof=1) / np.sqrt(n)
+    return Interval(mean, float(student_t.ppf(0.975, n - 1) * error), n, left_out)
 
 
 def paired(left: BySeed, right: BySeed, measure: str) -> Interval:
@@ -191,7 +197,7 @@ class Results:
     def of(self, name: str, labels: int, method: str, scaling: str, measure: str) -> Interval:
         """A measure over seeds."""
         by_seed = self.at(name, labels, method, scaling)
-        return interval([one.get(measure, float("nan")) for one in by_seed.values()])
+        return interval([one[measure] for one in by_seed.values() if measure in one])
 
     def counts(self, name: str, labels: int) -> bool:
         """Whether the plain adapter is above the majority class, with its whole interval."""
@@ -292,17 +298,21 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _cell(value: Interval, measure: str = "") -> str:
     if np.isnan(value.mean):
-        return "–"
+        return f"–{_left_out(value)}"
     digits = 0 if measure in ("train", "score", "train_mib", "score_mib") else 3
-    text = f"{value.mean:.{digits}f}"
-    return text if np.isnan(value.half) or digits == 0 else f"{text} ± {value.half:.{digits}f}"
+    spread = "" if np.isnan(value.half) or digits == 0 else f" ± {value.half:.{digits}f}"
+    return f"{value.mean:.{digits}f}{spread}{_left_out(value)}"
+
+
+def _left_out(value: Interval) -> str:
+    return f" ({value.left_out} not finite)" if value.left_out else ""
 
 
 def _difference(value: Interval) -> str:
     if np.isnan(value.mean):
-        return "–"
+        return f"–{_left_out(value)}"
     spread = "" if np.isnan(value.half) else f" ± {value.half:.3f}"
-    return f"{value.mean:+.3f}{spread}{' *' if value.side else ''}"
+    return f"{value.mean:+.3f}{spread}{' *' if value.side else ''}{_left_out(value)}"
 
 
 # -- plots ----------------------------------------------------------------------------------------------

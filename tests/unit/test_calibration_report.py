@@ -133,6 +133,7 @@ def test_null_is_a_label_that_an_item_lacks_and_one_function_has_no_bald() -> No
 
 def test_interval_is_students_t() -> None:
     found = interval([1.0, 2.0, 3.0, float("nan")])
+    assert found.left_out == 1
     assert (found.mean, found.n) == (2.0, 3)
     assert found.half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
 
@@ -218,3 +219,12 @@ def test_plots_are_written_and_hidden_files_are_not_read(tmp_path: Path) -> None
     (path,) = write_plots(study(9), tmp_path)
     assert path.name == "calibration-bbc.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_without_a_finite_value_are_told() -> None:
+    """An item whose true label has probability 0 makes the NLL infinite."""
+    sound = [record([[0.9, 0.1], [0.4, 0.6]], [0, 0], seed=seed) for seed in range(2)]
+    broken = record([[0.0, 1.0], [0.4, 0.6]], [0, 0], seed=2)
+    assert "not finite" not in report(sound)
+    assert "(1 not finite)" in report([*sound, broken])
+    assert "– (1 not finite)" in report([broken])
