@@ -36,7 +36,7 @@ from star_al.models.likelihood import label_log_probs, label_scorer
 from star_al.models.lora import attached, lora_config, lora_layers
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
-from star_al.models.train import training_loss
+from star_al.models.train import reproducible, training_loss
 
 T = TypeVar("T")
 
@@ -249,11 +249,11 @@ def bench_training(arguments: argparse.Namespace, backbone: Backbone) -> dict[st
 
 @contextmanager
 def _step(backbone: Backbone, path: str, targets: str, dropout: float) -> Iterator[Callable[[], float]]:
-    """A function that takes one optimiser step and returns its loss."""
+    """A function that takes one optimiser step and returns its loss; ours as in a campaign, reproducibly."""
     spec = AdapterSpec(rank=8, dropout=dropout, target_modules=TARGETS[targets])
     examples = [(prompt, index % 2) for index, prompt in enumerate(prompts(8, seed=2))]
-    kind = attached if path == "ours" else _stock_fresh
-    with kind(backbone.model, spec) as model:
+    kind, setting = (attached, reproducible(0)) if path == "ours" else (_stock_fresh, nullcontext())
+    with setting, kind(backbone.model, spec) as model:
         model.train()
         torch.manual_seed(0)
         for layer in lora_layers(model).values():

@@ -23,13 +23,11 @@ class SequenceAttention(TorchFunctionMode):
 
     With ``lengths_R`` the sequences lie one after another in one row, and none sees another: each is masked by
     its part of ``mask_R_1_S_S`` (additive) or, without one, causally, whatever mask the model gives.
-    ``used`` says whether the model's attention came by here.
     """
 
     def __init__(self, lengths_R: tuple[int, ...] | None = None, mask_R_1_S_S: Tensor | None = None) -> None:
         super().__init__()
         self._lengths_R, self._mask = lengths_R, mask_R_1_S_S
-        self.used = False
 
     def __torch_function__(
         self,
@@ -41,7 +39,6 @@ class SequenceAttention(TorchFunctionMode):
         """Every torch function comes by here; one is changed."""
         if func is not scaled_dot_product_attention:
             return func(*args, **kwargs or {})
-        self.used = True
         return self._attention(*args, **kwargs or {})
 
     def _attention(
@@ -59,12 +56,8 @@ class SequenceAttention(TorchFunctionMode):
         lengths_R = self._lengths_R
         if lengths_R is not None:
             attn_mask, is_causal = self._mask, self._mask is None
-        known = dropout_p == 0.0 and query.ndim == 4 and query.shape[-2] == key.shape[-2]
-        if attn_mask is not None:
-            known = (
-                known and attn_mask.is_floating_point() and attn_mask.ndim == 4 and attn_mask.shape[1] == 1
-            )
-        if known:
+        square = query.ndim == 4 and query.shape[-2] == key.shape[-2]
+        if dropout_p == 0.0 and square and (attn_mask is None or _is_shared_by_heads(attn_mask)):
             scale = query.shape[-1] ** -0.5 if scale is None else scale
             return _Attention.apply(query, key, value, attn_mask, is_causal, scale, lengths_R)  # type: ignore[no-untyped-call,no-any-return]
         if lengths_R is None:
@@ -85,6 +78,46 @@ class SequenceAttention(TorchFunctionMode):
             for place, own in _parts(query, attn_mask, lengths_R)
         ]
         return torch.cat(outs, dim=-2)
+
+
+def _is_shared_by_heads(mask: Tensor) -> bool:
+    """Whether a mask is added to scores, the same for all heads, and nothing that is trained."""
+    shared = mask.ndim == 4 and mask.shape[1] == 1
+    return shared and mask.is_floating_point() and not mask.requires_grad
+
+
+class WatchedAttention(SequenceAttention):
+    """Says whether its own masks do for a model."""
+
+    _seen, _biased = False, False
+
+    @property
+    def replaced(self) -> bool:
+        """Whether attention came by here, and no mask held a bias, of distance say, which would be lost."""
+        return self._seen and not self._biased
+
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        self._seen = True
+        if attn_mask is not None and attn_mask.is_floating_point():
+            hidden = attn_mask <= torch.finfo(attn_mask.dtype).min / 2
+            self._biased |= bool(((attn_mask != 0) & ~hidden).any())
+        return super()._attention(query, key, value, attn_mask, *args, **kwargs)
+
+
+def no_mask(width: int, dtype: torch.dtype) -> Tensor:
+    """An additive mask (1, 1, S, S) that hides nothing and takes no memory.
+
+    Given none, a model would make one from positions that start anew.
+    """
+    return torch.zeros((), dtype=dtype).expand(1, 1, width, width)
 
 
 _Place = tuple[slice, slice, slice]

@@ -22,6 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers.utils import logging as hf_logging
 
 from star_al.errors import ModelError
+from star_al.models.quantised import cast_rest, keep_differentiable
 from star_al.models.readout import Readout
 from star_al.types import JsonObject
 
@@ -29,6 +30,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 """The dtypes a model may run in, by name."""
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
+_QUANTISERS = ("bitsandbytes", "torchao")  # which may be missing
 _FILES_OF_A_MODEL = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 
 
@@ -160,7 +162,7 @@ class Backbone:
             with quiet():
                 config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as exc:
-            raise ModelError(f"{self.folder}: config.json cannot be used: {_first_line(exc)}") from exc
+            raise ModelError(f"{self.folder}: config.json cannot be used: {first_line(exc)}") from exc
         if config.is_encoder_decoder or type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
             raise ModelError(
                 f"{self.folder}: a {config.model_type} model is no causal language model. "
@@ -179,7 +181,7 @@ class Backbone:
             with quiet():
                 return transformers.AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
         except Exception as exc:  # tokenizers raise bare Exception on a damaged file
-            raise ModelError(f"{self.folder}: the tokenizer cannot be loaded: {_first_line(exc)}") from exc
+            raise ModelError(f"{self.folder}: the tokenizer cannot be loaded: {first_line(exc)}") from exc
 
     @cached_property
     def context(self) -> int:
@@ -208,9 +210,11 @@ class Backbone:
         """The model in evaluation mode, frozen, on its device.
 
         Raises:
-            ModelError: the weights are damaged, incomplete or do not fit into memory.
+            ModelError: the weights are damaged, incomplete or do not fit into memory, or what quantised them
+                is not installed.
         """
         auto: Any = transformers.AutoModelForCausalLM
+        quantised = getattr(self.config, "quantization_config", None) is not None
         try:
             with quiet():
                 model, report = auto.from_pretrained(
@@ -220,15 +224,21 @@ class Backbone:
                     trust_remote_code=False,
                     use_safetensors=True,
                     output_loading_info=True,
+                    device_map={"": str(self.device)} if quantised else None,  # its own choice is CUDA
                 )
                 model.to(self.device)
         except Exception as exc:  # safetensors, transformers and torch each have their own ways to fail
-            raise ModelError(f"{self.folder}: the model cannot be loaded: {_first_line(exc)}") from exc
+            missing = isinstance(exc, ImportError) and "bitsandbytes" in str(exc)
+            advice = ". Install star-al[quantised], or give the model unquantised." if missing else ""
+            raise ModelError(f"{self.folder}: the model cannot be loaded: {first_line(exc)}{advice}") from exc
         absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
         if absent:
             raise ModelError(
                 f"{self.folder}: the weight files lack {len(absent)} tensors, such as {absent[0]}."
             )
+        if quantised:
+            cast_rest(model, DTYPES[self.dtype])
+            keep_differentiable(model)
         model.config.use_cache = False
         return model.eval().requires_grad_(False)
 
@@ -243,6 +253,7 @@ class Backbone:
         cuda = self.device.type == "cuda"
         return {
             **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+            **{name: version for name in _QUANTISERS if (version := _installed(name)) is not None},
             "device": torch.cuda.get_device_name(self.device) if cuda else self.device.type,
             "threads": torch.get_num_threads(),
             "dtype": self.dtype,
@@ -259,6 +270,15 @@ def load_backbone(path: str, *, revision: str | None, dtype: str, device: str) -
     return Backbone(locate_model(path, revision), resolve_dtype(dtype, place), place)
 
 
-def _first_line(exc: BaseException) -> str:
+def _installed(name: str) -> str | None:
+    """The version of a library that may be missing."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def first_line(exc: BaseException) -> str:
+    """What a library's error says, as far as it fits into one of ours."""
     lines = str(exc).strip().splitlines()
     return lines[0][:300] if lines else type(exc).__name__

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from star_al.models.attention import no_mask
 from star_al.models.label_tree import LabelTree, label_tree
 from star_al.models.prompts import Prompt
 from star_al.models.readout import Readout, additive_mask
@@ -113,8 +114,8 @@ def make_batch(prompts: Sequence[Prompt], readout: Readout, prefix: tuple[int, .
     return batch if readout.trunk is None else replace(batch, trunk_R_S_d=readout.trunk.read(prompts, batch))
 
 
-def join(batch: Batch) -> Batch:
-    """The same sequences one after another in one row, without padding and without a mask.
+def join(batch: Batch, dtype: torch.dtype) -> Batch:
+    """The same sequences one after another in one row, without padding, and nothing masked.
 
     For a model within ``SequenceAttention`` only, which keeps them apart; see ``Readout.joins``.
     """
@@ -127,7 +128,7 @@ def join(batch: Batch) -> Batch:
         batch,
         ids_R_S=batch.ids_R_S[kept_R_S][None],
         positions_R_S=positions[kept_R_S][None],
-        mask_R_1_S_T=None,
+        mask_R_1_S_T=no_mask(sum(batch.lengths_R), dtype),
         node_rows_P=torch.zeros_like(batch.node_rows_P),
         node_columns_P=starts_R[batch.node_rows_P] + batch.node_columns_P,
         trunk_R_S_d=None if batch.trunk_R_S_d is None else batch.trunk_R_S_d[kept_R_S][None],

@@ -17,7 +17,8 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.config import AdapterSpec
 from star_al.errors import ModelError
-from star_al.models.backbone import quiet
+from star_al.models.backbone import first_line, quiet
+from star_al.models.quantised import holds_floats
 
 ADAPTER = "default"  # peft's name of a model's first adapter
 
@@ -76,9 +77,14 @@ def target_names(model: Any, spec: AdapterSpec) -> list[str]:
     """Last parts of the names of the layers to adapt, sorted.
 
     Raises:
-        ModelError: a name in the spec is no dense layer of the model, or is its head.
+        ModelError: the model has no dense layers, or a name in the spec is none of them, or is its head.
     """
     modules = adaptable_modules(model)
+    if not modules:
+        raise ModelError(
+            f"{type(model).__name__} has no dense layers that star_al can adapt. "
+            "If it is quantised, give it quantised by bitsandbytes, or not at all."
+        )
     known = sorted({name.rpartition(".")[2] for name in modules})
     if spec.target_modules == "auto":
         wanted = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
@@ -154,9 +160,17 @@ def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
     """``model`` with a fresh adapter inside its layers; afterwards it is what it was.
 
     A is drawn from torch's global generator, B is zero; both are float32 whatever the base is.
+
+    Raises:
+        ModelError: the model has no layers as the spec names them, or peft cannot adapt the way they are
+            quantised.
     """
-    with quiet():
-        wrapped = peft.get_peft_model(model, lora_config(model, spec))
+    config = lora_config(model, spec)
+    try:
+        with quiet():
+            wrapped = peft.get_peft_model(model, config)
+    except (TypeError, ValueError, ImportError) as exc:
+        raise ModelError(f"{type(model).__name__} cannot be adapted: {first_line(exc)}") from exc
     try:
         for layer in lora_layers(wrapped).values():
             layer.lora_dropout[ADAPTER] = SequenceDropout(spec.dropout)
@@ -199,7 +213,7 @@ def require_fit(name: str, layer: Any, b: Tensor, a: Tensor) -> None:
     Raises:
         ModelError: they are.
     """
-    if not layer.weight.is_floating_point():  # quantised: its weight is packed
+    if isinstance(layer, nn.Linear) and not holds_floats(layer):  # its weight may be packed
         d_out, d_in = layer.out_features, layer.in_features
     else:
         d_out, d_in = reversed(layer.weight.shape) if isinstance(layer, Conv1D) else layer.weight.shape

@@ -146,7 +146,7 @@ def _cheapest(
         return batch, nullcontext()
     if padded or not readout.joins or max(batch.lengths_R) > readout.window:
         return batch, SequenceAttention()
-    return join(batch), SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T)
+    return join(batch, readout.dtype), SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T)
 
 
 def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, Any]]:

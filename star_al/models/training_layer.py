@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
 from star_al.models.lora import ADAPTER, lora_layers
+from star_al.models.quantised import holds_floats
 
 
 @contextmanager
@@ -37,7 +38,8 @@ def lean_layers(model: nn.Module) -> Iterator[None]:
 
 
 def _is_plain(layer: Any) -> bool:
-    return type(layer.base_layer) in (nn.Linear, Conv1D) and not layer.lora_variant
+    base = layer.base_layer
+    return type(base) in (nn.Linear, Conv1D) and holds_floats(base) and not layer.lora_variant
 
 
 def _forward(layer: Any, x: Tensor) -> Tensor:

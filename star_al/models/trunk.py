@@ -44,7 +44,7 @@ class Trunk:
                     top = self._readout.hidden(ids)
             except (TypeError, ValueError, RuntimeError, AttributeError, LookupError):
                 return False  # a model whose blocks are joined in another way says so in its own way
-            return is_close(top, self._readout.hidden(ids), self._readout.dtype)
+            return is_close(top, self._readout.hidden(ids), self._readout.tolerance)
 
     def read(self, prompts: Sequence[Prompt], batch: Batch) -> Tensor:
         """The activations at the border for the sequences of ``prompts``, (R, S, d); zero at padding.

@@ -75,22 +75,50 @@ def test_a_sum_that_is_not_finite_names_its_layer_and_why() -> None:
         merge(Dense(), "first", value=float("nan"))
 
 
+class Packed(nn.Linear):
+    """Holds codes of another shape, as quantised layers do; maps x to 2x."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(4, 4, bias=False)
+        self.weight = nn.Parameter(torch.zeros(8, 1).to(dtype), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.float8_e4m3fn], ids=str)
-def test_a_quantised_layer_is_called_so(dtype: torch.dtype) -> None:
-    """Packed weights have another shape too, which is not what is wrong with them."""
+def test_a_quantised_layer_computes_the_sample_beside_its_own(dtype: torch.dtype) -> None:
     model = Dense()
-    model.first.weight = nn.Parameter(torch.zeros(8, 1).to(dtype), requires_grad=False)
-    with pytest.raises(ModelError, match=r"layer first is quantised \(Linear, .*Load the model in bfloat16"):
-        merge(model, "first")
+    model.first = Packed(dtype)
+    codes, plain, x = model.first.weight, model.second.weight.detach().clone(), torch.arange(4.0)
+    with merged(model, dict.fromkeys(["first", "second"]), factors(3.0)):
+        torch.testing.assert_close(model.first(x), 2 * x + 3 * x.sum())
+        assert model.first(x.bfloat16()).dtype == torch.bfloat16
+        torch.testing.assert_close(model.second.weight.data, plain + 6)
+    assert model.first.weight is codes
+    torch.testing.assert_close(model.first(x), 2 * x)
 
 
-def test_a_weight_class_of_a_library_is_called_quantised() -> None:
-    class Packed(Tensor):
-        """What a library hides its codes in."""
-
+@pytest.mark.parametrize("failing", ["lack", "size", "body", "nan"])
+def test_nothing_stays_beside_a_quantised_layer_whatever_happens(failing: str) -> None:
     model = Dense()
-    model.first.weight = nn.Parameter(torch.zeros(4, 4).as_subclass(Packed), requires_grad=False)
-    with pytest.raises(ModelError, match="layer first is quantised"):
+    model.first, x = Packed(torch.int8), torch.arange(4.0)
+    if failing == "size":
+        model.second = nn.Linear(4, 5)
+    layers = dict.fromkeys(["first", "gone"] if failing == "lack" else ["first", "second"])
+    value = float("nan") if failing == "nan" else 1.0
+    with pytest.raises((ModelError, KeyboardInterrupt)), merged(model, layers, factors(value)):
+        raise KeyboardInterrupt
+    torch.testing.assert_close(model.first(x), 2 * x)
+
+
+def test_factors_that_do_not_fit_a_quantised_layer_or_are_not_finite_are_refused() -> None:
+    model = Dense()
+    model.first = Packed(torch.uint8)
+    with pytest.raises(ModelError, match=r"adapter's layer first holds NaN.*Delete its folder and run again"):
+        merge(model, "first", value=float("nan"))
+    model.first.in_features = 5
+    with pytest.raises(ModelError, match="layer first has another size"):
         merge(model, "first")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import peft
 import pytest
 import torch
+import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -20,6 +21,7 @@ from star_al.models.batching import join, make_batch
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import SequenceDropout, attached, lora_config, lora_layers, set_sequences
 from star_al.models.prompts import Prompt
+from star_al.models.readout import Readout
 from star_al.models.train import training_loss
 from star_al.models.training_layer import LoraLinear, lean_layers
 from support.tiny_model import ARCHITECTURES, build_tiny_model
@@ -74,7 +76,7 @@ def loss_and_gradients(
             torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
         if joined:
             stack.enter_context(SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T))
-            batch = join(batch)
+            batch = join(batch, backbone.readout.dtype)
         if not stock:
             set_sequences(model, batch.prompt_rows_R, batch.lengths_R if joined else None)
         if lean:
@@ -149,6 +151,52 @@ def test_sequences_are_not_joined_where_they_would_mix(
 
         monkeypatch.setattr(body, "forward", blind)
     assert not backbone.readout.joins
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("alibi", [False, True], ids=["rotary", "alibi"])
+def test_sequences_are_not_joined_where_the_mask_holds_a_bias(alibi: bool, dtype: torch.dtype) -> None:
+    """Masks of its own would lose it, and in half precision the activations hardly tell."""
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = transformers.FalconConfig(vocab_size=480, alibi=alibi, **sizes)
+    torch.manual_seed(0)
+    model = transformers.FalconForCausalLM(config).to(dtype).eval()
+    assert Readout(model).joins == (not alibi)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_sequences_are_not_joined_where_one_layer_lets_them_see_each_other(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = backbone_of(tmp_path / "m", "llama", dtype)
+    last = backbone.model.model.layers[-1].self_attn
+    forward = last.forward
+
+    def leaking(hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        out, *rest = forward(hidden_states, *args, **kwargs)
+        before = torch.arange(1, out.shape[1] + 1)[:, None]
+        return out + 1e-2 * (hidden_states.cumsum(dim=1) / before).to(out.dtype), *rest
+
+    assert Readout(backbone.model).joins
+    monkeypatch.setattr(last, "forward", leaking)
+    assert not Readout(backbone.model).joins
+
+
+def test_no_mask_of_all_tokens_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joined, it would be as large as the square of the batch's tokens."""
+    backbone = backbone_of(tmp_path / "m", "llama")
+    assert backbone.readout.joins
+    sizes: list[int] = []
+    attention = SequenceAttention._attention
+
+    def watched(self: Any, *args: Any, attn_mask: torch.Tensor, **others: Any) -> Any:
+        sizes.append(attn_mask.untyped_storage().nbytes())
+        return attention(self, *args, attn_mask=attn_mask, **others)
+
+    monkeypatch.setattr(SequenceAttention, "_attention", watched)
+    with attached(backbone.model, SPEC) as model:
+        training_loss(backbone, model, [(prompt, 0) for prompt in prompts()])
+    assert sizes and max(sizes) <= 4
 
 
 def test_training_takes_the_layout_that_the_addition_can_read(
@@ -305,11 +353,17 @@ def test_attention_and_its_gradient(mask: str, keys: int) -> None:
         torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["a mask a head", "a boolean mask", "more keys than queries", "dropout"])
+@pytest.mark.parametrize(
+    "case", ["a mask a head", "a boolean mask", "a trained mask", "more keys than queries", "dropout"]
+)
 def test_attention_of_other_kinds_is_torchs_own(case: str) -> None:
     torch.manual_seed(0)
     query, key = torch.randn(2, 4, 5, 8, requires_grad=True), torch.randn(2, 4, 5, 8)
-    masks = {"a mask a head": torch.randn(2, 4, 5, 5), "a boolean mask": tree_mask(2, 5)}
+    masks = {
+        "a mask a head": torch.randn(2, 4, 5, 5),
+        "a boolean mask": tree_mask(2, 5),
+        "a trained mask": torch.randn(2, 1, 5, 5, requires_grad=True),
+    }
     options: dict[str, Any] = {"attn_mask": masks[case]} if case in masks else {}
     if case == "more keys than queries":
         key = torch.randn(2, 4, 7, 8)

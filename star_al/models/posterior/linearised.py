@@ -18,8 +18,7 @@ from star_al.errors import ModelError
 from star_al.models.batching import Batch
 from star_al.models.lora import adaptable_modules
 from star_al.models.posterior import Score
-
-forward_ad: Any = torch.autograd.forward_ad  # without types
+from star_al.models.quantised import forward_ad, holds_floats, passing_tangents
 
 
 def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Tensor, Tensor]]) -> Score:
@@ -27,14 +26,19 @@ def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Te
 
     The tangents run in the model's dtype; the sum is float32.
     """
-    modules = adaptable_modules(model)
-    hooks = {modules[name]: _tangent_of(p, q, modules[name].weight) for name, (p, q) in directions.items()}
+    modules: dict[str, Any] = dict(adaptable_modules(model))
+    hooks = {
+        modules[name]: _tangent_of(p, q, modules[name].weight.device) for name, (p, q) in directions.items()
+    }
+    packed = [module for module in modules.values() if not holds_floats(module)]
 
     def scored(batch: Batch) -> Tensor:
         # Tangents do not exist in inference mode, nor do fused attention kernels have any.
         with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
             stack.enter_context(sdpa_kernel([SDPBackend.MATH]))
             stack.enter_context(forward_ad.dual_level())
+            for module in packed:
+                stack.enter_context(passing_tangents(module))
             for module, hook in hooks.items():
                 stack.callback(module.register_forward_hook(hook).remove)
             try:
@@ -57,13 +61,16 @@ def _lacks_derivative(exc: RuntimeError) -> bool:
     return isinstance(exc, NotImplementedError) or any(word in str(exc) for word in ("jvp", "forward AD"))
 
 
-def _tangent_of(p_O_r: Tensor, q_r_I: Tensor, weight: Any) -> Callable[[Any, Any, Tensor], Tensor]:
+def _tangent_of(
+    p_O_r: Tensor, q_r_I: Tensor, device: torch.device
+) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
     """A forward hook that adds the tangent of the layer's weight."""
-    p_O_r, q_r_I = p_O_r.to(weight), q_r_I.to(weight)
+    p_O_r, q_r_I = p_O_r.to(device), q_r_I.to(device)
 
     def hook(_: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         y, dy = forward_ad.unpack_dual(output)
-        change = forward_ad.unpack_dual(args[0]).primal @ q_r_I.T @ p_O_r.T
+        x = forward_ad.unpack_dual(args[0]).primal
+        change = x @ q_r_I.T.to(x.dtype) @ p_O_r.T.to(x.dtype)
         dual: Tensor = forward_ad.make_dual(y, change if dy is None else dy + change)
         return dual
 

@@ -1,4 +1,7 @@
-"""Weights of a sample merged into the model's dense layers, which then cost what the base model costs."""
+"""Weights of a sample merged into the model's dense layers, which then cost what the base model costs.
+
+Quantised layers, to whose codes nothing can be added, compute the sample's part beside their own.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +11,45 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers.pytorch_utils import Conv1D
 
 from star_al.errors import ModelError
 from star_al.models.lora import adaptable_modules, layer_named, require_fit
+from star_al.models.quantised import holds_floats
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
 """The (B, A) of a layer, (d_out, r) and (r, d_in), with all scales in them; float32."""
 
-_MERGEABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
 
 @contextmanager
 def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterator[None]:
-    """Add B·A to each of ``layers`` within; afterwards the model has its own weights, untouched.
+    """Add B·A to each of ``layers`` within; afterwards the model is what it was, its weights untouched.
 
     The sum is taken in float32 from the pristine weight and cast once (methods, section 3). It is a parameter
-    of its own, so that a layer that shares its weight with another module does not change that one.
+    of its own, so that a layer that shares its weight with another module does not change that one. A
+    quantised layer's output gets B·(A·x) in the precision of x, at some cost.
 
     Raises:
-        ModelError: a layer is not in the model, of another size or quantised, a sum is not finite, or the
-            sums do not fit into memory.
+        ModelError: a layer is not in the model or of another size, a sum or factor is not finite, or the sums
+            do not fit into memory.
     """
     modules: dict[str, Any] = dict(adaptable_modules(model))
     pristine: dict[str, nn.Parameter] = {}
+    branches: list[RemovableHandle] = []
     try:
         for name in layers:
-            own = _merged_weight(name, layer_named(name, modules), *factors(name))
-            pristine[name], modules[name].weight = modules[name].weight, own
+            layer, (b, a) = layer_named(name, modules), factors(name)
+            require_fit(name, layer, b, a)
+            if holds_floats(layer):
+                own = _merged_weight(name, layer, b, a)
+                pristine[name], layer.weight = layer.weight, own
+            else:
+                branches.append(layer.register_forward_hook(_branch(name, layer, b, a)))
         yield
     finally:
+        for branch in branches:
+            branch.remove()
         for name, weight in pristine.items():
             modules[name].weight = weight
 
@@ -45,12 +57,6 @@ def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterat
 @torch.no_grad()
 def _merged_weight(name: str, layer: Any, b: Tensor, a: Tensor) -> nn.Parameter:
     weight: Tensor = layer.weight.data
-    if type(weight) is not Tensor or weight.dtype not in _MERGEABLE:
-        raise ModelError(
-            f"layer {name} is quantised ({type(layer).__name__}, {weight.dtype}); star_al merges samples into "
-            "float weights. Load the model in bfloat16."
-        )
-    require_fit(name, layer, b, a)
     try:
         merged_weight = _sum(weight, b, a, transposed=isinstance(layer, Conv1D))
     except torch.OutOfMemoryError as exc:
@@ -70,12 +76,35 @@ def _sum(weight: Tensor, b: Tensor, a: Tensor, *, transposed: bool) -> Tensor:
     return weight.to(torch.float32, copy=True).addmm_(left, right).to(weight.dtype)
 
 
+def _branch(
+    name: str, layer: Any, b: Tensor, a: Tensor
+) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+    """A forward hook that adds B·(A·x)."""
+    if not _are_finite(b, a):
+        raise ModelError(f"{_damaged_adapter(name)}.")
+    a, b = a.to(layer.weight.device), b.to(layer.weight.device)
+
+    def hook(_: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        z = nn.functional.linear(args[0], a.to(args[0].dtype))
+        return output + nn.functional.linear(z, b.to(z.dtype))
+
+    return hook
+
+
+def _are_finite(*tensors: Tensor) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def _damaged_adapter(name: str) -> str:
+    return f"the adapter's layer {name} holds NaN or infinity. Delete its folder and run again"
+
+
 def _origin(name: str, weight: Tensor, b: Tensor, a: Tensor) -> str:
     """Why a sum is not finite, and what to do."""
-    if not torch.isfinite(weight).all():
+    if not _are_finite(weight):
         return f"the model's own layer {name} holds NaN or infinity. Give a model with sound weights"
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        return f"the adapter's layer {name} holds NaN or infinity. Delete its folder and run again"
+    if not _are_finite(b, a):
+        return _damaged_adapter(name)
     return (
         f"a sample of layer {name} overflows {str(weight.dtype).removeprefix('torch.')}. "
         "Set model.dtype: bfloat16 or float32"

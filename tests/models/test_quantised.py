@@ -1,0 +1,214 @@
+"""Quantised base models: each posterior on one, and that it is the model of the dequantised weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from peft.utils.integrations import dequantize_module_weight
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+from transformers.quantizers import quantizer_bnb_4bit
+
+from star_al.config import AdapterSpec
+from star_al.errors import ModelError
+from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
+from star_al.models.lora import adaptable_modules, attached, lora_layers, target_names
+from star_al.models.quantised import holds_floats
+from star_al.models.training_layer import lean_layers
+from support.posteriors import EVERY, fit, ignore, items, learner, predict
+from support.tiny_model import build_tiny_model
+
+NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "float32"}
+INT8 = {"load_in_8bit": True}
+
+
+def quantise(folder: Path, into: Path, dtype: str = "float32", **settings: Any) -> Path:
+    """Save the model in ``folder`` as bitsandbytes makes it, with the dequantised beside it; returns it."""
+    auto: Any = transformers.AutoModelForCausalLM
+    with quiet(), torch.no_grad():
+        config = transformers.BitsAndBytesConfig(**settings)
+        packed = auto.from_pretrained(
+            folder, quantization_config=config, dtype=DTYPES[dtype], device_map={"": "cpu"}
+        )
+        plain = auto.from_pretrained(folder, dtype=torch.float32)
+        for name, layer in adaptable_modules(packed).items():
+            own = plain.get_submodule(name)
+            weight = dequantize_module_weight(layer)
+            own.weight.copy_(weight.T if isinstance(own, Conv1D) else weight)
+    for model, place in ((packed, into), (plain, dequantised(into))):
+        with quiet():
+            model.save_pretrained(place)
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            shutil.copy(folder / name, place / name)
+    return into
+
+
+def dequantised(folder: Path) -> Path:
+    return folder.with_name(folder.name + "-float")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model") / "base")
+
+
+@pytest.fixture(scope="module")
+def nf4(base: Path) -> Path:
+    return quantise(base, base.with_name("nf4"), **NF4)
+
+
+@pytest.fixture(scope="module")
+def int8(base: Path) -> Path:
+    return quantise(base, base.with_name("int8"), **INT8)
+
+
+def backbone(folder: Path, dtype: str = "float32") -> Backbone:
+    return load_backbone(str(folder), revision=None, dtype=dtype, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("bits", ["nf4", "int8"])
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_each_posterior_trains_and_samples_and_reloads(
+    name: str, bits: str, dtype: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    model = request.getfixturevalue(bits)
+    one = learner(model, EVERY[name], dtype=dtype)
+    before = one.base_predict(items(), ignore)
+    folder = fit(one, tmp_path / "a")
+    for left, right in zip(before, one.base_predict(items(), ignore), strict=True):
+        np.testing.assert_array_equal(left.log_probs_C, right.log_probs_C)
+    samples, mean = predict(one, folder), predict(one, folder, mean=True)
+    assert np.isfinite(samples).all() and np.isfinite(mean).all()
+    assert (np.abs(samples - mean).max() > 1e-3) == (name != "map")
+    fresh = learner(model, EVERY[name], dtype=dtype)
+    np.testing.assert_array_equal(predict(fresh, folder), samples)
+    np.testing.assert_array_equal(predict(fresh, folder, mean=True), mean)
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_a_posterior_is_that_of_the_dequantised_model(name: str, nf4: Path, tmp_path: Path) -> None:
+    """Training, curvature, samples and tangents: merged there, computed beside the codes here."""
+    here, there = (learner(model, EVERY[name]) for model in (nf4, dequantised(nf4)))
+    expected = predict(there, fit(there, tmp_path / "there"))
+    found = predict(here, fit(here, tmp_path / "here"))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["clora", "laplace", "laplace sampling", "mc_dropout"])
+def test_eight_bits_that_round_inputs_too_are_nearly_the_dequantised(
+    name: str, int8: Path, tmp_path: Path
+) -> None:
+    here, there = (learner(model, EVERY[name]) for model in (int8, dequantised(int8)))
+    expected = predict(there, fit(there, tmp_path / "there"))
+    found = predict(here, fit(here, tmp_path / "here"))
+    np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=0.05)
+
+
+def test_so_it_is_above_a_frozen_trunk(nf4: Path, tmp_path: Path) -> None:
+    here, there = (
+        learner(model, EVERY["mc_dropout"], adapter={"layers": 1}) for model in (nf4, dequantised(nf4))
+    )
+    expected = predict(there, fit(there, tmp_path / "there"))
+    np.testing.assert_allclose(predict(here, fit(here, tmp_path / "here")), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "qwen2"])
+def test_so_it_is_with_biases_and_transposed_weights(architecture: str, tmp_path: Path) -> None:
+    """A bias has no tangent; GPT-2's layers change their class when they are quantised."""
+    base = build_tiny_model(tmp_path / "base", architecture=architecture)
+    give_biases(base)
+    model = quantise(base, tmp_path / "nf4", **NF4)
+    here, there = (learner(folder, EVERY["laplace"]) for folder in (model, dequantised(model)))
+    expected = predict(there, fit(there, tmp_path / "there"))
+    np.testing.assert_allclose(predict(here, fit(here, tmp_path / "here")), expected, atol=1e-3)
+
+
+def give_biases(folder: Path) -> None:
+    """Random biases instead of zeros."""
+    tensors = load_file(folder / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in tensors.items():
+        if name.endswith(".bias"):
+            tensor.normal_(generator=generator)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_gradients_pass_a_layer_that_has_inferred(nf4: Path) -> None:
+    """On some CPUs bitsandbytes packs weights anew for inference, and then has no gradient of the input."""
+    model = backbone(nf4).model
+    name, layer = next(iter(adaptable_modules(model).items()))
+    x = torch.ones(3, layer.in_features)
+    with torch.inference_mode():
+        layer(x)
+    x.requires_grad_()
+    layer(x).sum().backward()
+    expected = backbone(dequantised(nf4)).model.get_submodule(name).weight.sum(dim=0).expand_as(x)
+    torch.testing.assert_close(x.grad, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_not_quantised_runs_in_the_dtype_of_the_campaign(
+    base: Path, tmp_path: Path, dtype: str
+) -> None:
+    """transformers leaves it in the dtype that it was saved in."""
+    saved = "bfloat16" if dtype == "float32" else "float32"
+    model = quantise(base, tmp_path / "other", dtype=saved, **NF4)
+    one = backbone(model, dtype)
+    assert one.readout.hidden(torch.arange(4)[None]).dtype == DTYPES[dtype]
+    assert not any(holds_floats(layer) for layer in adaptable_modules(one.model).values())
+
+
+def test_adapters_are_float32_and_the_layers_come_back(nf4: Path) -> None:
+    model = backbone(nf4, "bfloat16").model
+    before = dict(model.named_modules())
+    with attached(model, AdapterSpec()) as wrapped:
+        layers = lora_layers(wrapped)
+        assert layers.keys() == {name for name in before if name.endswith(("q_proj", "v_proj"))}
+        assert {p.dtype for p in wrapped.parameters() if p.requires_grad} == {torch.float32}
+    assert dict(model.named_modules()) == before
+
+
+def test_a_library_that_is_missing_is_named(nf4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantizer_bnb_4bit, "is_bitsandbytes_available", lambda: False)
+    with pytest.raises(ModelError, match=r"requires bitsandbytes.*\. Install star-al\[quantised\]") as caught:
+        _ = backbone(nf4).model
+    assert "\n" not in str(caught.value)
+
+
+def test_a_quantised_head_is_refused(tmp_path: Path) -> None:
+    base = build_tiny_model(tmp_path / "base", architecture="gpt_neox")
+    model = quantise(base, tmp_path / "all", llm_int8_skip_modules=["none"], **NF4)
+    with pytest.raises(ModelError, match=r"output head is quantised.*Quantise the model without its head"):
+        _ = backbone(model).readout
+
+
+def test_layers_of_another_kind_are_refused() -> None:
+    class Foreign(nn.Module):
+        def get_output_embeddings(self) -> None:
+            return None
+
+    with pytest.raises(ModelError, match="Foreign has no dense layers"):
+        target_names(Foreign(), AdapterSpec())
+
+
+class Codes(Tensor):
+    """A library's tensor that looks like a matrix of floats, as torchao's do."""
+
+
+def test_a_tensor_of_a_library_is_no_plain_weight(base: Path) -> None:
+    """nn.Linear with such a weight keeps its type, but the lean layers would read what is not there."""
+    model = backbone(base).model
+    model.model.layers[0].self_attn.q_proj.weight = nn.Parameter(
+        model.model.layers[0].self_attn.q_proj.weight.data.as_subclass(Codes), requires_grad=False
+    )
+    with attached(model, AdapterSpec()) as wrapped, lean_layers(wrapped):
+        lean = {name for name, layer in lora_layers(wrapped).items() if "forward" in vars(layer)}
+        assert lean == lora_layers(wrapped).keys() - {"model.layers.0.self_attn.q_proj"}
