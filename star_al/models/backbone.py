@@ -244,9 +244,20 @@ class Backbone:
 
     @cached_property
     def readout(self) -> Readout:
-        """Hidden states and logits of the model."""
-        with quiet():
-            return Readout(self.model)
+        """Hidden states and logits of the model.
+
+        Raises:
+            ModelError: the model is not built as star_al can read it.
+        """
+        model = self.model
+        try:
+            with quiet():
+                return Readout(model)
+        except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError, LookupError) as exc:
+            raise ModelError(
+                f"{self.folder}: {type(model).__name__} cannot be read as a causal language model: "
+                f"{first_line(exc)}. Give another, such as Llama, Qwen, Gemma, GPT-2."
+            ) from exc
 
     def versions(self) -> JsonObject:
         """Libraries, device, threads and dtype."""

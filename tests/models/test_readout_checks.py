@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from star_al.errors import ModelError
 from star_al.models.backbone import load_backbone
@@ -56,3 +57,16 @@ def test_a_model_that_sees_the_future_is_refused(dtype: str, tmp_path: Path) -> 
     model.model.layers[0].mlp.register_forward_hook(lambda _, __, out: out + out.mean(dim=1, keepdim=True))
     with pytest.raises(ModelError, match="lets tokens see what follows"):
         Readout(model)
+
+
+def test_a_model_of_another_build_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Its decoder, as transformers names it, is a dense layer."""
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tokens = dict.fromkeys(
+        ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0
+    )
+    config = transformers.ModernBertDecoderConfig(vocab_size=480, **sizes, **tokens)  # type: ignore[arg-type]
+    transformers.ModernBertDecoderForCausalLM(config).save_pretrained(tmp_path)
+    backbone = load_backbone(str(tmp_path), revision=None, dtype="float32", device="cpu")
+    with pytest.raises(ModelError, match=r"ModernBertDecoderForCausalLM cannot be read .*\. Give another"):
+        _ = backbone.readout
