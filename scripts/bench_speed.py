@@ -56,6 +56,11 @@ KINDS: Mapping[str, dict[str, Any]] = {
 }
 
 
+STOCK = {"stock peft, eval": False, "stock peft, dropout": True}  # and whether its dropout is on
+STAR = "the released STAR way"
+PATHS = ("base", "base, prefix once", *KINDS, *STOCK, STAR)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a model folder or hub name")
@@ -67,6 +72,7 @@ def main() -> None:
     parser.add_argument(
         "--clock", choices=["wall", "cpu"], default="wall", help="cpu: on a machine with other load"
     )
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=PATHS, help="what to score with")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", help=argparse.SUPPRESS)  # one path in a process of its own
@@ -143,20 +149,23 @@ def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str
     """Seconds to score all items with K samples, by path: K times a pass, with all that a sample costs."""
     items, k, clock = prompts(arguments.items), arguments.samples, Clock(backbone.device, arguments.clock)
     whole = _load(arguments, "float32")
+    paths = {"base", "mc_dropout", *arguments.paths}  # all is told as a ratio to these
     with tempfile.TemporaryDirectory() as name:
-        posteriors = {kind: _fit(backbone, kind, k, Path(name) / kind) for kind in KINDS}
+        posteriors = {kind: _fit(backbone, kind, k, Path(name) / kind) for kind in KINDS if kind in paths}
         adapter = Path(name) / "mc_dropout"
         for turn in range(arguments.repeats + 1):
             clock.run("base", partial(_score, backbone, items, prefix=False), times=k)
-            clock.run("base, prefix once", partial(_score, backbone, items), times=k)
+            if "base, prefix once" in paths:
+                clock.run("base, prefix once", partial(_score, backbone, items), times=k)
             for kind, posterior in posteriors.items():
                 sample = turn % k
                 clock.run(kind, partial(_score, backbone, items, posterior, sample), times=k)
-            for path, training in (("stock peft, eval", False), ("stock peft, dropout", True)):
-                with _stock_from(backbone, adapter, training):
+            for path in (path for path in STOCK if path in paths):
+                with _stock_from(backbone, adapter, STOCK[path]):
                     clock.run(path, partial(_score, backbone, items, prefix=False), times=k)
-            with _stock_from(whole, adapter, True, trainable=True) as model:
-                clock.run("the released STAR way", partial(star_way, model, items), times=k)
+            if STAR in paths:
+                with _stock_from(whole, adapter, True, trainable=True) as model:
+                    clock.run(STAR, partial(star_way, model, items), times=k)
     seconds = clock.medians()
     return {
         "items": len(items),
@@ -339,7 +348,7 @@ def show_scoring(scoring: dict[str, Any]) -> None:
     for path, value in seconds.items():
         micro, ratio = value / scoring["tokens"] / k * 1e6, scoring["of K base forwards"][path]
         print(f"  {path:24} {value:8.2f} s  {micro:6.0f} µs a token a pass  {ratio:5.2f} × K base forwards")
-    for slow in ("stock peft, dropout", "the released STAR way"):
+    for slow in (path for path in ("stock peft, dropout", STAR) if path in seconds):
         print(f"  mc_dropout is {seconds[slow] / seconds['mc_dropout']:.1f} × faster than {slow}")
 
 
