@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from star_al import metrics
 from star_al.acquire.measures import predictive_entropy
 from star_al.calibration import apply_temperature, fit_temperature
+from star_al.seed_statistics import mean_interval
 from star_al.types import FloatArray, IntArray
 
 Record: TypeAlias = Mapping[str, Any]
@@ -138,11 +138,10 @@ def interval(values: Sequence[float]) -> Interval:
     """Student's t interval of a mean; values that are not finite are left out, and counted."""
     finite = np.array([value for value in values if np.isfinite(value)])
     n, left_out = len(finite), len(values) - len(finite)
-    mean = float(finite.mean()) if n else float("nan")
-    if n < 2:
-        return Interval(mean, float("nan"), n, left_out)
-    error = finite.std(ddof=1) / np.sqrt(n)
-    return Interval(mean, float(student_t.ppf(0.975, n - 1) * error), n, left_out)
+    if not n:
+        return Interval(float("nan"), float("nan"), n, left_out)
+    found = mean_interval(finite)
+    return Interval(found.mean, float("nan") if found.low is None else found.mean - found.low, n, left_out)
 
 
 def paired(left: BySeed, right: BySeed, measure: str) -> Interval:

@@ -96,20 +96,13 @@ class WatchedAttention(SequenceAttention):
         """Whether attention came by here, and no mask held a bias, of distance say, which would be lost."""
         return self._seen and not self._biased
 
-    def _attention(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Tensor:
+    def _attention(self, *args: Any, **kwargs: Any) -> Tensor:
         self._seen = True
-        if attn_mask is not None and attn_mask.is_floating_point():
-            hidden = attn_mask <= torch.finfo(attn_mask.dtype).min / 2
-            self._biased |= bool(((attn_mask != 0) & ~hidden).any())
-        return super()._attention(query, key, value, attn_mask, *args, **kwargs)
+        mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
+        if mask is not None and mask.is_floating_point():
+            hidden = mask <= torch.finfo(mask.dtype).min / 2
+            self._biased |= bool(((mask != 0) & ~hidden).any())
+        return super()._attention(*args, **kwargs)
 
 
 def no_mask(width: int, dtype: torch.dtype) -> Tensor:

@@ -66,8 +66,9 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as exc:
-        reason = str(exc).splitlines()[0]
-        raise ModelError(f"model.device {name!r} cannot be used: {reason}. Use auto, cpu or cuda.") from exc
+        raise ModelError(
+            f"model.device {name!r} cannot be used: {first_line(exc)}. Use auto, cpu or cuda."
+        ) from exc
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # reproducible sums, read at first use
     return device

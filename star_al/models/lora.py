@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from star_al.config import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.backbone import first_line, quiet
+from star_al.models.batching import Batch
 from star_al.models.quantised import holds_floats
 
 ADAPTER = "default"  # peft's name of a model's first adapter
@@ -221,10 +222,9 @@ def require_fit(name: str, layer: Any, b: Tensor, a: Tensor) -> None:
         raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")
 
 
-def set_sequences(
-    model: nn.Module, prompt_rows_R: Tensor | None, lengths_R: tuple[int, ...] | None = None
-) -> None:
+def set_sequences(model: nn.Module, batch: Batch) -> None:
     """Tell every dropout which sequences belong to one prompt, and their lengths where they are joined."""
     for layer in lora_layers(model).values():
         dropout = layer.lora_dropout[ADAPTER]
-        dropout.prompt_rows, dropout.lengths = prompt_rows_R, lengths_R
+        dropout.prompt_rows = batch.prompt_rows_R
+        dropout.lengths = batch.lengths_R if batch.joined else None

@@ -125,7 +125,7 @@ def training_loss(
     if addition is not None:
         addition.begin(batch)
     batch, attention = _cheapest(batch, backbone, padded=addition is not None and addition.reads_sequences)
-    set_sequences(model, batch.prompt_rows_R, batch.lengths_R if batch.joined else None)
+    set_sequences(model, batch)
     columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
     half = backbone.dtype != "float32"
     autocast = torch.autocast(

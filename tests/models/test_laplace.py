@@ -66,7 +66,8 @@ def adapter(backbone: Backbone, *endings: str, seed: int = 0) -> LoraWeights:
 
 def curve(backbone: Backbone, weights: LoraWeights, examples: Any = EXAMPLES, **options: Any) -> Curvature:
     settings: dict[str, Any] = {"layers": sorted(weights.a), "n_kfac": FULL, "batch_size": 8, "seed": 0}
-    return curvature(backbone, examples, weights, **(settings | {"advance": lambda n: None} | options))
+    settings["advance"] = lambda n: None
+    return curvature(backbone, examples, weights, **(settings | options))
 
 
 def dense(block: Block) -> Tensor:

@@ -78,7 +78,7 @@ def loss_and_gradients(
             stack.enter_context(SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T))
             batch = join(batch, backbone.readout.dtype)
         if not stock:
-            set_sequences(model, batch.prompt_rows_R, batch.lengths_R if joined else None)
+            set_sequences(model, batch)
         if lean:
             stack.enter_context(lean_layers(model))
         if lean and not joined:
