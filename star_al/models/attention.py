@@ -1,19 +1,24 @@
-"""Attention for training on a CPU: sequence by sequence, its gradient by matrix products.
+"""Attention on a CPU where it is differentiated: sequence by sequence, its derivatives by matrix products.
 
-The gradient of torch's fused kernel takes far longer there, and padding counts in full. One sequence at a time,
-the weights of attention stay in the processor's cache, and sequences need not be padded to one length.
+The gradient of torch's fused kernel takes far longer there, a tangent it has none, and padding counts in full.
+One sequence at a time, the weights of attention stay in the processor's cache, and sequences need not be padded
+to one length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+
+from star_al.models.quantised import forward_ad
 
 _CHUNK_ELEMENTS = 2**19  # weights of attention held at once: 1 MiB in bfloat16
 
@@ -59,7 +64,7 @@ class SequenceAttention(TorchFunctionMode):
         square = query.ndim == 4 and query.shape[-2] == key.shape[-2]
         if dropout_p == 0.0 and square and (attn_mask is None or _is_shared_by_heads(attn_mask)):
             scale = query.shape[-1] ** -0.5 if scale is None else scale
-            return _Attention.apply(query, key, value, attn_mask, is_causal, scale, lengths_R)  # type: ignore[no-untyped-call,no-any-return]
+            return self._own(query, key, value, attn_mask, is_causal, scale, lengths_R)
         if lengths_R is None:
             return scaled_dot_product_attention(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
@@ -78,6 +83,10 @@ class SequenceAttention(TorchFunctionMode):
             for place, own in _parts(query, attn_mask, lengths_R)
         ]
         return torch.cat(outs, dim=-2)
+
+    def _own(self, *args: Any) -> Tensor:
+        """Attention by ``_Attention``, whose arguments these are."""
+        return _Attention.apply(*args)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def _is_shared_by_heads(mask: Tensor) -> bool:
@@ -103,6 +112,28 @@ class WatchedAttention(SequenceAttention):
             hidden = mask <= torch.finfo(mask.dtype).min / 2
             self._biased |= bool(((mask != 0) & ~hidden).any())
         return super()._attention(*args, **kwargs)
+
+
+class TangentAttention(SequenceAttention):
+    """Within, attention of dual numbers has a tangent too (forward-mode differentiation)."""
+
+    def _attention(self, *args: Any, **kwargs: Any) -> Tensor:
+        if not any(_tangent(given) is not None for given in (*args, *kwargs.values())):
+            return scaled_dot_product_attention(*args, **kwargs)
+        with sdpa_kernel([SDPBackend.MATH]):  # of torch's kernels only this one has a tangent
+            return super()._attention(*args, **kwargs)
+
+    def _own(self, *args: Any) -> Tensor:
+        return _dual_attention(*args)
+
+
+def _tangent(given: Any) -> Tensor | None:
+    return forward_ad.unpack_dual(given).tangent if isinstance(given, Tensor) else None
+
+
+def attention_for(device: torch.device, kind: type[SequenceAttention]) -> AbstractContextManager[object]:
+    """``kind`` on a CPU; elsewhere torch's own attention in single steps, which has every derivative."""
+    return kind() if device.type == "cpu" else sdpa_kernel([SDPBackend.MATH])
 
 
 def no_mask(width: int, dtype: torch.dtype) -> Tensor:
@@ -193,19 +224,55 @@ def _gradients(
     mask_R_1_S_S: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The weights once more, then four products; heads that share a key lie below one another."""
-    rows, heads, width, _ = q_R_H_S_d.shape
-    groups = k_R_G_S_d.shape[1]
-    stacked = (rows, groups, heads // groups * width, -1)
-    q, grad = (q_R_H_S_d * scale).reshape(stacked), grad_R_H_S_d.reshape(stacked)
-    scores = (q @ k_R_G_S_d.mT).view(rows, groups, -1, width, width)
-    if mask_R_1_S_S is not None:
-        scores += mask_R_1_S_S[:, :, None]
-    weights = scores.softmax(-1).view(rows, groups, -1, width)
+    """The weights once more, then four products."""
+    q, grad = _grouped(q_R_H_S_d * scale, k_R_G_S_d), _grouped(grad_R_H_S_d, k_R_G_S_d)
+    weights = _weights(q, k_R_G_S_d, mask_R_1_S_S)
     grad_v = weights.mT @ grad
     grad_scores = torch._softmax_backward_data(grad @ v_R_G_S_d.mT, weights, -1, weights.dtype)
     grad_k = grad_scores.mT @ q
     return (grad_scores @ k_R_G_S_d).mul_(scale).view(q_R_H_S_d.shape), grad_k, grad_v
+
+
+def _grouped(x_R_H_S_d: Tensor, k_R_G_S_d: Tensor) -> Tensor:
+    """(R, G, H/G·S, d): heads that share a key lie below one another."""
+    rows, heads, width, _ = x_R_H_S_d.shape
+    groups = k_R_G_S_d.shape[1]
+    return x_R_H_S_d.reshape(rows, groups, heads // groups * width, -1)
+
+
+def _weights(q_R_G_hS_d: Tensor, k_R_G_S_d: Tensor, mask_R_1_S_S: Tensor | None) -> Tensor:
+    """softmax(Q Kᵀ + mask) of scaled, grouped queries, (R, G, H/G·S, S)."""
+    scores = q_R_G_hS_d @ k_R_G_S_d.mT
+    if mask_R_1_S_S is not None:
+        rows, groups, _, width = scores.shape
+        scores.view(rows, groups, -1, width, width).add_(mask_R_1_S_S[:, :, None])
+    return scores.softmax(-1)
+
+
+def _dual_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask_R_1_S_S: Tensor | None,
+    causal: bool,
+    scale: float,
+    lengths_R: tuple[int, ...] | None,
+) -> Tensor:
+    """The value of ``_Attention`` and its tangent, from the same weights of attention, part by part."""
+    duals = [forward_ad.unpack_dual(given) for given in (query, key, value)]
+    values, changes = zip(*((x, torch.zeros_like(x) if dx is None else dx) for x, dx in duals), strict=True)
+    out_R_H_S_d, change_R_H_S_d = (_like(values[0], values[2]) for _ in duals[:2])
+    for place, mask in _parts(values[0], mask_R_1_S_S, lengths_R):
+        (q, k, v), (dq, dk, dv) = ([one[place] for one in three] for three in (values, changes))
+        rows_q, rows_dq = _grouped(q * scale, k), _grouped(dq * scale, k)
+        weights = _weights(rows_q, k, _causal(q.shape[-2], q) if causal else mask)
+        change = (rows_dq @ k.mT).add_(rows_q @ dk.mT)
+        change = torch._softmax_backward_data(change, weights, -1, weights.dtype)  # softmax's is symmetric
+        shape = (*q.shape[:-1], v.shape[-1])
+        out_R_H_S_d[place] = (weights @ v).view(shape)
+        change_R_H_S_d[place] = (change @ v).add_(weights @ dv).view(shape)
+    dual: Tensor = forward_ad.make_dual(out_R_H_S_d, change_R_H_S_d)
+    return dual
 
 
 def _causal(width: int, like: Tensor) -> Tensor:

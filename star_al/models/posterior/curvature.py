@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
+from star_al.models.attention import SequenceAttention, attention_for
 from star_al.models.backbone import Backbone
 from star_al.models.batching import Batch, make_batch
 from star_al.models.likelihood import label_log_probs
@@ -90,7 +90,8 @@ def _count_in(
     """Add a batch of examples to the factors; the log-likelihood of their labels."""
     batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
     modules, tokens = adaptable_modules(backbone.model), _Tokens.of(batch)
-    with torch.enable_grad(), sdpa_kernel([SDPBackend.MATH]), ExitStack() as watching:
+    attention = attention_for(backbone.device, SequenceAttention)
+    with torch.enable_grad(), attention, ExitStack() as watching:
         for name, layer in layers.items():
             watching.enter_context(layer.watching(modules[name], tokens))
         log_probs_B_C = label_log_probs(backbone.readout, batch)

@@ -11,7 +11,7 @@ its calibration error. The record keeps the evidence's τ beside the one taken.
 
 A sample δ of the weights is drawn once and shared by all items, and is used in one of two ways. Linearised,
 f(x) + J(x)δ, by forward-mode differentiation: the model whose posterior this Gaussian is (Immer et al. 2021),
-about three times the cost of the base model. Or sampling: θ + δ merged into the weights, at the cost of the
+about four times the cost of the base model. Or sampling: θ + δ merged into the weights, at the cost of the
 base model; far from θ it leaves the region where the curvature holds.
 """
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from star_al.errors import ModelError
+from star_al.models.attention import TangentAttention, attention_for
 from star_al.models.batching import Batch
 from star_al.models.lora import adaptable_modules
 from star_al.models.posterior import Score
@@ -33,9 +33,9 @@ def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Te
     packed = [module for module in modules.values() if not holds_floats(module)]
 
     def scored(batch: Batch) -> Tensor:
-        # Tangents do not exist in inference mode, nor do fused attention kernels have any.
+        # Tangents do not exist in inference mode.
         with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
-            stack.enter_context(sdpa_kernel([SDPBackend.MATH]))
+            stack.enter_context(attention_for(next(model.parameters()).device, TangentAttention))
             stack.enter_context(forward_ad.dual_level())
             for module in packed:
                 stack.enter_context(passing_tangents(module))
