@@ -67,7 +67,7 @@ def learning_curve(
     axes.set_ylim(max(0.0, 10 * (bottom // 10)), 102.0)
     if name is not None:
         axes.set_title(f"{name}: accuracy by labels", loc="left", parse_math=False)
-    figure.legend(loc="outside lower center", ncols=2 if size[0] < 6 else 3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
