@@ -261,7 +261,8 @@ def _dual_attention(
     """The value of ``_Attention`` and its tangent, from the same weights of attention, part by part."""
     duals = [forward_ad.unpack_dual(given) for given in (query, key, value)]
     values, changes = zip(*((x, torch.zeros_like(x) if dx is None else dx) for x, dx in duals), strict=True)
-    out_R_H_S_d, change_R_H_S_d = (_like(values[0], values[2]) for _ in duals[:2])
+    out_R_H_S_d = _like(values[0], values[2])
+    change_R_H_S_d = torch.empty_like(out_R_H_S_d)
     for place, mask in _parts(values[0], mask_R_1_S_S, lengths_R):
         (q, k, v), (dq, dk, dv) = ([one[place] for one in three] for three in (values, changes))
         rows_q, rows_dq = _grouped(q * scale, k), _grouped(dq * scale, k)
