@@ -6,6 +6,9 @@ SIGNAL is SIGKILL, SIGSTOP or SIGINT. POINTS are methods of the store that write
 ``request``, an HTTP request, or ``request:TEXT``, one whose URL holds TEXT; the signal comes before or after the
 N-th of them (from 1). POINTS ``-`` means never. The model is the NumPy learner when STAR_AL_TEST_LEARNER=numpy,
 so that a run takes a second.
+
+SIGSTOP never falls into a transaction of another thread, such as the lease's renewal: a process that is stopped
+there keeps SQLite's write lock, and nobody could take over before it wakes.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +27,10 @@ def main(arguments: list[str]) -> None:
     if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
         use_numpy_learner()
     if points != "-":
-        _signal_at(points, _Counter(signal.Signals[signal_name], int(n), moment))
+        sent = signal.Signals[signal_name]
+        if sent == signal.SIGSTOP:
+            _one_transaction_at_a_time()
+        _signal_at(points, _Counter(sent, int(n), moment))
     sys.argv = ["star-al", *command]
     from star_al.cli.main import main as cli
 
@@ -41,6 +48,23 @@ def use_numpy_learner() -> None:
     compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]
 
 
+_IN_TRANSACTION = threading.RLock()
+"""Held by a thread in a transaction (where SIGSTOP is to come), and by the one that sends the signal."""
+
+
+def _one_transaction_at_a_time() -> None:
+    from db import engine
+
+    transaction = engine._transaction
+
+    @functools.wraps(transaction)
+    def alone(*args: Any) -> Any:
+        with _IN_TRANSACTION:
+            return transaction(*args)
+
+    engine._transaction = alone
+
+
 class _Counter:
     """Sends the signal before or after the n-th of what it counts."""
 
@@ -51,11 +75,15 @@ class _Counter:
         self._calls += 1
         its_turn = self._calls == self._n
         if its_turn and self._moment == "before":
-            os.kill(os.getpid(), self._sent)
+            self._send()
         result = function()
         if its_turn and self._moment == "after":
-            os.kill(os.getpid(), self._sent)
+            self._send()
         return result
+
+    def _send(self) -> None:
+        with _IN_TRANSACTION:
+            os.kill(os.getpid(), self._sent)
 
 
 def _signal_at(points: str, counter: _Counter) -> None:
