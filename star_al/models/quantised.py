@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-forward_ad: Any = torch.autograd.forward_ad  # without types
+from star_al.models import dual
 
 _REPACKS = "support_avx512bf16_for_cpu"  # what bitsandbytes asks its layers
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -58,16 +58,15 @@ def passing_tangents(layer: Any) -> Iterator[None]:
     own, bias = layer.forward, layer.bias
 
     def forward(x: Tensor) -> Tensor:
-        x, dx = forward_ad.unpack_dual(x)
+        x, dx = dual.unpack(x)
         y: Tensor = own(x)
         if dx is None:
             return y
         layer.bias = None
         try:
-            dual: Tensor = forward_ad.make_dual(y, own(dx))
+            return dual.make(y, own(dx))
         finally:
             layer.bias = bias
-        return dual
 
     layer.forward = forward
     try:

@@ -295,10 +295,16 @@ class Failing(WithoutTangent):
         raise torch.OutOfMemoryError("no memory left")
 
 
-@pytest.mark.parametrize("function", [WithoutTangent, NativeWithoutTangent, Failing])
+class Dropping:
+    @staticmethod
+    def apply(x: Tensor) -> Tensor:
+        return x.detach()
+
+
+@pytest.mark.parametrize("function", [WithoutTangent, NativeWithoutTangent, Failing, Dropping])
 def test_a_step_without_a_derivative_is_told(backbone: Backbone, function: Any) -> None:
     posterior = gaussian(backbone, linearised=True)
-    handle = backbone.model.model.layers[1].mlp.register_forward_hook(lambda _, __, out: function.apply(out))
+    handle = backbone.model.model.norm.register_forward_hook(lambda _, __, out: function.apply(out))
     expected = torch.OutOfMemoryError if function is Failing else ModelError
     message = "no memory left" if function is Failing else "cannot be linearised.*predictive: sampling"
     try:

@@ -15,13 +15,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from star_al.config import AdapterSpec
+from star_al.models import dual
 from star_al.models.attention import SequenceAttention, TangentAttention
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.batching import join, make_batch
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import SequenceDropout, attached, lora_config, lora_layers, set_sequences
 from star_al.models.prompts import Prompt
-from star_al.models.quantised import forward_ad
 from star_al.models.readout import Readout
 from star_al.models.train import training_loss
 from star_al.models.training_layer import LoraLinear, lean_layers
@@ -360,12 +360,11 @@ def dual_attention(
     """Attention's value and tangent, those of ``tensors`` moving that are numbered."""
     generator = torch.Generator().manual_seed(7)
     tangents = [torch.randn(one.shape, generator=generator) for one in tensors]
-    with mode, forward_ad.dual_level():
+    with mode, dual.level():
         duals = [
-            forward_ad.make_dual(one, tangents[index]) if index in moving else one
-            for index, one in enumerate(tensors)
+            dual.make(one, tangents[index]) if index in moving else one for index, one in enumerate(tensors)
         ]
-        value, tangent = forward_ad.unpack_dual(
+        value, tangent = dual.unpack(
             torch.nn.functional.scaled_dot_product_attention(*duals, scale=0.5, **options)
         )
     return value, tangent

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from star_al.errors import ModelError
+from star_al.models import dual
 from star_al.models.attention import TangentAttention, attention_for
 from star_al.models.batching import Batch
 from star_al.models.lora import adaptable_modules
 from star_al.models.posterior import Score
-from star_al.models.quantised import forward_ad, holds_floats, passing_tangents
+from star_al.models.quantised import holds_floats, passing_tangents
 
 
 def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Tensor, Tensor]]) -> Score:
@@ -36,24 +37,29 @@ def linearised(model: nn.Module, score: Score, directions: Mapping[str, tuple[Te
         # Tangents do not exist in inference mode.
         with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
             stack.enter_context(attention_for(next(model.parameters()).device, TangentAttention))
-            stack.enter_context(forward_ad.dual_level())
+            stack.enter_context(dual.level())
             for module in packed:
                 stack.enter_context(passing_tangents(module))
             for module, hook in hooks.items():
                 stack.callback(module.register_forward_hook(hook).remove)
             try:
-                scores_B_C, change_B_C = forward_ad.unpack_dual(score(batch))
+                scores_B_C, change_B_C = dual.unpack(score(batch))
             except RuntimeError as exc:
                 if not _lacks_derivative(exc):
                     raise
-                raise ModelError(
-                    f"{type(model).__name__} cannot be linearised: a step of it has no forward-mode derivative. "
-                    "Set posterior.predictive: sampling."
-                ) from exc
-            moved_B_C: Tensor = scores_B_C + change_B_C
-            return moved_B_C
+                raise _not_linearised(model) from exc
+            if change_B_C is None:  # a step has dropped it
+                raise _not_linearised(model)
+            return scores_B_C + change_B_C
 
     return scored
+
+
+def _not_linearised(model: nn.Module) -> ModelError:
+    return ModelError(
+        f"{type(model).__name__} cannot be linearised: a step of it has no forward-mode derivative. "
+        "Set posterior.predictive: sampling."
+    )
 
 
 def _lacks_derivative(exc: RuntimeError) -> bool:
@@ -68,10 +74,9 @@ def _tangent_of(
     p_O_r, q_r_I = p_O_r.to(device), q_r_I.to(device)
 
     def hook(_: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        y, dy = forward_ad.unpack_dual(output)
-        x = forward_ad.unpack_dual(args[0]).primal
+        y, dy = dual.unpack(output)
+        x, _ = dual.unpack(args[0])
         change = x @ q_r_I.T.to(x.dtype) @ p_O_r.T.to(x.dtype)
-        dual: Tensor = forward_ad.make_dual(y, change if dy is None else dy + change)
-        return dual
+        return dual.make(y, change if dy is None else dy + change)
 
     return hook
