@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -89,7 +90,12 @@ class Owner:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_body, args=(theirs, self._threads, function, arguments))
         with _interrupts_ignored():  # Ctrl-C is for the owner, which ends its processes
-            process.start()
+            if _CAN_FORK:
+                forkserver.ensure_running()  # what it forks ignores it as well
+            else:
+                process.start()
+        if _CAN_FORK:
+            process.start()  # not within: it waits until all is imported, for seconds in which Ctrl-C must count
         theirs.close()  # the pipe ends with the process
         self._running[ours] = _Running(key, process, time.monotonic())
 

@@ -193,11 +193,11 @@ def test_a_number_that_does_not_fit_is_told(sql_store: SqlStore) -> None:
 def test_a_writer_that_falls_asleep_does_not_hold_its_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "SLEEP_SECONDS", 0.2)
     url = migrated_url("postgres", tmp_path)
     store, database, locked, woken = SqlStore.open(url), Database(url), threading.Event(), threading.Event()
     made = campaign(store, [source("a")])
     held(store, made, "asleep")
+    monkeypatch.setattr(engine, "SLEEP_SECONDS", 0.2)  # of the sleeper alone: the store is connected
     failures: list[StoreError] = []
 
     def fall_asleep(connection: Connection) -> None:

@@ -7,10 +7,12 @@ with fixed scores in the place of its model.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from label_studio_sdk.client import LabelStudio as Sdk
+from label_studio_sdk.core.api_error import ApiError
 
 from support.label_studio_server import LabelStudio
 from support.schedule_run import Ending, Run
@@ -123,7 +125,8 @@ def test_the_example_let_loose_on_the_campaigns_project_changes_none_of_its_labe
                 examples.append(Example(label_studio, int(projects[0]["id"])))
                 examples[0].prepopulate()
             if examples:
-                examples[0].one_round()
+                with suppress(ApiError):  # of a task that the campaign has just thrown away
+                    examples[0].one_round()
 
     intruder = threading.Thread(target=intrude)
     intruder.start()

@@ -21,6 +21,9 @@ from support.label_studio_server import LabelStudio
 
 TOKEN = "STAR_AL_TEST_TOKEN"
 
+STOPPED = 20.0
+"""Seconds that the end of a run may take on a busy machine, and far less than a pause may."""
+
 
 @pytest.fixture
 def config(label_studio: LabelStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -35,7 +38,7 @@ def config(label_studio: LabelStudio, tmp_path: Path, monkeypatch: pytest.Monkey
     )
 
 
-def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(found: Callable[[], Any], seconds: float = 120.0) -> Any:
     """What ``found`` finds as soon as it finds something."""
     end = time.monotonic() + seconds
     while not (value := found()):
@@ -87,7 +90,7 @@ def stop(run: subprocess.Popen[str], signal_: signal.Signals = signal.SIGTERM) -
     start = time.monotonic()
     run.send_signal(signal_)
     try:
-        out, err = run.communicate(timeout=20)
+        out, err = run.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         run.kill()
         raise
@@ -95,22 +98,20 @@ def stop(run: subprocess.Popen[str], signal_: signal.Signals = signal.SIGTERM) -
 
 
 def test_a_webhook_brings_an_answer_long_before_the_next_poll_and_goes_with_the_run(
-    label_studio: LabelStudio, config: Path
+    label_studio: LabelStudio, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("STAR_AL_TEST_FIRST_PAUSE", "900")  # seconds between the first poll and the next
     server = Server(label_studio, config)
     run = controller.start("run", str(config), "--webhook", "--max-rounds", "1")
     try:
-        until(server.hooks)
+        until(server.hooks)  # after the first poll
         tasks = until(server.tasks)
         assert len(tasks) == 4
-        time.sleep(8)  # the next poll is four seconds away by now
-        start = time.monotonic()
         server.label(tasks[0])
         until(lambda: labels_in_store(config) == 1)
-        assert time.monotonic() - start < 2.0  # of which 0.5 on an idle machine
     finally:
         code, written, seconds = stop(run)
-    assert code == 143 and seconds < 3.0
+    assert code == 143 and seconds < STOPPED
     assert "0 of 4 labelled" in written and f"{label_studio.url}/projects/{server.project()}" in written
     assert written.count("labelled") <= 4 and "Go on with: star-al run" in written
     assert label_studio.token not in written
@@ -131,7 +132,7 @@ def test_a_killed_run_leaves_a_webhook_that_the_next_one_removes(
         assert len(server.hooks()) == 1
         for task in server.tasks():
             server.label(task)
-        out, err = second.communicate(timeout=30)
+        out, err = second.communicate(timeout=120)
     finally:
         second.kill()
     assert second.returncode == 0, err
@@ -147,10 +148,10 @@ def test_without_webhook_answers_are_polled_for_and_ctrl_c_is_quick(
     try:
         tasks = until(server.tasks)
         server.label(tasks[0])
-        until(lambda: labels_in_store(config) == 1, seconds=5)
+        until(lambda: labels_in_store(config) == 1)
     finally:
         code, written, seconds = stop(run, signal.SIGINT)
-    assert code == 130 and seconds < 3.0
+    assert code == 130 and seconds < STOPPED
     assert "Stopped; nothing is lost" in written and "Traceback" not in written
     assert server.hooks() == []
 

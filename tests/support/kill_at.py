@@ -5,7 +5,7 @@
 SIGNAL is SIGKILL, SIGSTOP or SIGINT. POINTS are methods of the store that write, with commas between them, or
 ``request``, an HTTP request, or ``request:TEXT``, one whose URL holds TEXT; the signal comes before or after the
 N-th of them (from 1). POINTS ``-`` means never. The model is the NumPy learner when STAR_AL_TEST_LEARNER=numpy,
-so that a run takes a second.
+so that a run takes a second. STAR_AL_TEST_FIRST_PAUSE is how many seconds a run that waits for people first pauses.
 
 SIGSTOP never falls into a transaction of another thread, such as the lease's renewal: a process that is stopped
 there keeps SQLite's write lock, and nobody could take over before it wakes.
@@ -26,6 +26,10 @@ def main(arguments: list[str]) -> None:
     signal_name, points, n, moment, *command = arguments
     if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
         use_numpy_learner()
+    if pause := os.environ.get("STAR_AL_TEST_FIRST_PAUSE"):
+        from star_al.app import waiting
+
+        waiting.FIRST_PAUSE = float(pause)
     if points != "-":
         sent = signal.Signals[signal_name]
         if sent == signal.SIGSTOP:

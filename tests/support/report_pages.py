@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Dialog, Locator, Page, Request, expect
 
 WIDE, PHONE = 1400, 360
 
+expect.set_options(timeout=20_000)  # by default it waits for 5 seconds, which a busy machine may need
+
 
 @dataclass
 class OpenPage:

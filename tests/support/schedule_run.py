@@ -45,7 +45,7 @@ from support.quiet import Quiet
 from support.schedules import IMPORT, TIME_LIMIT, Schedule, schedule
 from support.server_side import KEY, Person, ServerSide
 
-PATIENCE = 120.0  # seconds after which a schedule is said to make no progress
+PATIENCE = 240.0  # seconds after which a schedule is said to make no progress
 
 
 class Ending(StrEnum):
@@ -193,7 +193,8 @@ class Run:
         spec = self.file.spec
         task = ClosedTask(spec.task)
         assert isinstance(spec.annotator, LabelStudioSpec)
-        connection = Connection(self.proxy.url, self._server.token, TIME_LIMIT)
+        limit = TIME_LIMIT if self.plan.faults else PATIENCE  # a slow machine is no fault
+        connection = Connection(self.proxy.url, self._server.token, limit)
         return Parts(
             campaign=self.campaign,
             spec=spec,

@@ -190,7 +190,11 @@ def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     )
     path = tmp_path / "s.parquet"
     done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", program, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert f"{path}: scores cannot be written (" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -128,6 +128,6 @@ def test_random_order_is_a_permutation_by_seed_and_not_by_input_order() -> None:
 def test_two_hundred_thousand_items_take_far_less_than_quadratic_time(select: Select) -> None:
     item_ids = [f"{i:06d}" for i in range(200_000)]
     scores = np.random.default_rng(0).random(200_000)
-    start = time.perf_counter()
+    start = time.process_time()  # of this process alone, however busy the machine is
     assert len(select(scores, item_ids, 1000)) == 1000
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0
