@@ -27,7 +27,6 @@ from calibration_report import Record, expected_seconds, measures, read_records,
 
 from star_al.app.compose import posterior_method
 from star_al.demo import fetch_news
-from star_al.errors import StarALError
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -137,9 +136,9 @@ def watch(cell_of: Mapping[Future[Record], Cell], records: list[Record], jobs: i
         left.discard(cell)
         try:
             records.append(future.result())
-        except StarALError as exc:
+        except Exception as exc:  # whatever it was, the other cells go on
             failed += 1
-            print(f"{cell.name}: FAILED. {exc}", flush=True)
+            print(f"{cell.name}: FAILED. {type(exc).__name__}: {exc}", flush=True)
             continue
         coming = sum(expected_seconds(records, one.set, one.labels, one.method) for one in left) / jobs
         print(f"{line_of(records[-1])}; {len(left)} left, about {coming / 60:.0f} minutes", flush=True)

@@ -3,7 +3,9 @@
 python scripts/bench_speed.py --model some/model/folder --json speed.json
 
 Paths take turns, so that other load on the machine meets all of them. "Stock peft" has the same batches and the
-same head as ours, so that only its layers count. With other load on a CPU, use one thread and CPU seconds:
+same head as ours. In scoring it reads all prompts whole, as "base" does; ours read the tokens that all of them
+begin with once, where the method allows it, as "base, prefix once" does, which tells what that alone saves.
+With other load on a CPU, use one thread and CPU seconds:
 
 OMP_NUM_THREADS=1 python scripts/bench_speed.py --model some/model/folder --clock cpu
 """
@@ -33,7 +35,7 @@ from star_al.config import AdapterSpec, PosteriorSpec
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
 from star_al.models.batching import make_batch, plan_batches
 from star_al.models.likelihood import label_log_probs, label_scorer
-from star_al.models.lora import attached, lora_config, lora_layers
+from star_al.models.lora import ADAPTER, attached, lora_config, lora_layers
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
 from star_al.models.train import reproducible, training_loss
@@ -266,8 +268,8 @@ def _step(backbone: Backbone, path: str, targets: str, dropout: float) -> Iterat
         model.train()
         torch.manual_seed(0)
         for layer in lora_layers(model).values():
-            torch.nn.init.normal_(layer.lora_A["default"].weight, std=0.02)
-            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.02)
+            torch.nn.init.normal_(layer.lora_A[ADAPTER].weight, std=0.02)
+            torch.nn.init.normal_(layer.lora_B[ADAPTER].weight, std=0.02)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimiser = torch.optim.AdamW(parameters, lr=1e-4)
         loss_of = training_loss if path == "ours" else _stock_loss

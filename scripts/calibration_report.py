@@ -45,7 +45,6 @@ COLUMNS = {
 """Headings of the measures, in the order of the tables."""
 
 COMPARED = ("accuracy", "nll", "ece", "brier", "error_auroc", "ood_auroc")
-GAINS = ("nll", "ece", "error_auroc")
 COSTS = ("train", "score")
 REFERENCE = ("map", "scaled")
 """What a posterior has to beat: the plain adapter with its temperature."""
@@ -254,7 +253,7 @@ def comparison(results: Results, name: str) -> str:
             own = results.over_labels(name, method, scaling, labels)
             if own:
                 means = [interval([one[measure] for one in own.values()]) for measure in COMPARED]
-                gains = [paired(own, reference, measure) for measure in GAINS]
+                gains = [paired(own, reference, measure) for measure in COMPARED]
                 costs = [interval([one[cost] for one in own.values()]) for cost in COSTS]
                 rows.append(
                     [
@@ -267,7 +266,7 @@ def comparison(results: Results, name: str) -> str:
                     ]
                 )
     heading = ["method", "scaling", "seeds", *(COLUMNS[measure] for measure in COMPARED)]
-    heading += [*(f"Δ{COLUMNS[measure]}" for measure in GAINS), *(COLUMNS[cost] for cost in COSTS)]
+    heading += [*(f"Δ{COLUMNS[measure]}" for measure in COMPARED), *(COLUMNS[cost] for cost in COSTS)]
     title = f"Means over {', '.join(map(str, labels))} labels; Δ: against {' '.join(REFERENCE)}, by seed."
     return f"{title}\n\n{table(heading, rows)}" if rows else ""
 

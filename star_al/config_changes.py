@@ -24,6 +24,16 @@ FREE_TO_CHANGE = frozenset(
 
 Labels may join at the end of ``task.labels`` too."""
 
+FREE_BETWEEN_ROUNDS = frozenset(
+    {
+        *(f"adapter.{name}" for name in ("learning_rate", "warmup_ratio", "max_grad_norm", "weight_decay_b")),
+        *(f"adapter.{name}" for name in ("epochs", "min_steps", "batch_size")),
+        "posterior.learning_rate",
+    }
+)
+"""How adapters are optimised: what is changed holds from the next one on, so that a training that diverges or
+runs out of memory does not end the campaign."""
+
 FREE_BEFORE_TRAINING = frozenset({"adapter", "posterior"})
 """What it may change besides as long as no adapter has been trained."""
 
@@ -34,7 +44,7 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
     A field that ``stored``, written by an older version, does not know has its default there. Of a section
     of another kind, the kind alone is named.
     """
-    free = FREE_TO_CHANGE if trained else FREE_TO_CHANGE | FREE_BEFORE_TRAINING
+    free = FREE_TO_CHANGE | (FREE_BETWEEN_ROUNDS if trained else FREE_BEFORE_TRAINING)
     if added_labels(stored, current):
         free |= {"task.labels"}
     return differing_fields(stored, current, free)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from star_al.config import CampaignFile, CampaignSpec
+from star_al.config import FROM_FILE, CampaignFile, CampaignSpec
 from star_al.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def load_campaign(path: Path) -> CampaignFile:
     """
     tree = _read_yaml(path)
     try:
-        spec = CampaignSpec.model_validate(tree)
+        spec = CampaignSpec.model_validate(tree, context=FROM_FILE)
     except ValidationError as exc:
         raise ConfigError(_explain(path, exc)) from exc
     return CampaignFile(path=path.resolve(), spec=spec)
@@ -81,36 +81,53 @@ _MAY_HOLD_SECRETS = {("annotator", "url"), ("annotator", "token_env")}
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    lines: dict[str, str] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     for detail in error.errors():
-        name, message = _explain_one(detail)
-        lines[name] = f"{lines[name]}; or: {message}" if name in lines else f"{name}: {message}"
-    head = f"{path}: " + ("one setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong")
-    return "\n".join([head, *(f"  {line}" for line in lines.values())])
+        name, message, rest = _explain_one(detail)
+        found.setdefault(name, []).append((message, rest))
+    head = f"{path}: " + ("one setting is wrong" if len(found) == 1 else f"{len(found)} settings are wrong")
+    return "\n".join([head, *(f"  {name}: {_either(ways)}" for name, ways in found.items())])
 
 
-def _explain_one(detail: Any) -> tuple[str, str]:
-    """The setting's name, and what is wrong with it."""
+_EXPECTED = "Input should be "
+
+
+def _either(ways: list[tuple[str, str]]) -> str:
+    """One sentence of what is wrong with a setting that may be written in several ways."""
+    first, *others = (message for message, _ in ways)
+    if all(message.startswith(_EXPECTED) for message, _ in ways):
+        said = " or ".join([first, *(message.removeprefix(_EXPECTED) for message in others)])
+    else:
+        said = "; or: ".join([first, *others])
+    return said + max((rest for _, rest in ways), key=len)  # all tell the same value, and one may give advice
+
+
+def _explain_one(detail: Any) -> tuple[str, str, str]:
+    """The setting's name, what is wrong with it, and the value with advice."""
     section, location = _follow(tuple(part for part in detail["loc"] if not _is_union_tag(part)))
     name = ".".join(map(str, location)) or "campaign"
     if detail["type"] == "extra_forbidden":
-        return name, f"unknown key.{_nearest(section, location)}"
+        return name, f"unknown key.{_nearest(section, location)}", ""
     if detail["type"] == "missing":
-        return name, "is needed."
+        return name, "is needed.", ""
     if detail["type"] == "union_tag_not_found":
-        return f"{name}.kind", "is needed."
+        return f"{name}.kind", "is needed.", ""
     if detail["type"] == "union_tag_invalid":
         given, known = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
-        return f"{name}.kind", f"there is no {given!r}; there are {known}."
+        advice = _did_you_mean(given, known.split(", "))
+        return f"{name}.kind", f"there is no {given!r}; there are {known}.", advice
     if detail["type"] == "model_attributes_type":
-        return name, f"is a section; write {name}: {{kind: …}}."
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "string_type":
-        message += "; put it in quotes"
+        return name, f"is a section; write {name}: {{kind: …}}.", ""
+    value = detail["input"]
     secret = location[:1] == ("database",) or location in _MAY_HOLD_SECRETS
-    hidden = secret or isinstance(detail["input"], (dict, list, tuple, BaseModel))
-    given = "" if hidden else f" (given: {detail['input']!r})"
-    return name, f"{message}{given}"
+    hidden = secret or isinstance(value, (dict, list, tuple, BaseModel))
+    rest = "" if hidden else f" (given: {value!r})"
+    if detail["type"] == "string_type":
+        rest += "; put it in quotes"
+    if detail["type"] == "literal_error":
+        advice = _did_you_mean(value, re.findall("'(.+?)'", detail["ctx"]["expected"]))
+        rest += advice and f".{advice}"
+    return name, detail["msg"].removeprefix("Value error, "), rest
 
 
 def _is_union_tag(part: object) -> bool:
@@ -123,8 +140,12 @@ def _nearest(section: type[BaseModel] | None, location: tuple[Any, ...]) -> str:
     if section is None:
         return ""
     names = list(section.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(names)}."
+    return _did_you_mean(location[-1], names) or f" Known keys: {', '.join(names)}."
+
+
+def _did_you_mean(given: object, names: list[str]) -> str:
+    close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _follow(location: tuple[Any, ...]) -> tuple[type[BaseModel] | None, tuple[Any, ...]]:

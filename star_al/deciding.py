@@ -12,8 +12,12 @@ from star_al.types import Evaluation, JsonObject, Role, Round
 
 
 def as_of_now(parts: Parts, round_: Round) -> Round:
-    """The round with the config, the labels, the pool and the confidence sequence that its decision looks at."""
-    config: JsonObject = parts.spec.model_dump(mode="json")
+    """The round with the config, the labels, the pool and the confidence sequence that its decision looks at.
+
+    How its adapter was trained stays as it was.
+    """
+    fitted = {name: round_.config[name] for name in ("adapter", "posterior")}
+    config: JsonObject = parts.spec.model_dump(mode="json") | fitted
     pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
     low, high = _sequence(parts, round_)
     return replace(

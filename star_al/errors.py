@@ -10,6 +10,7 @@
     ├── AnnotatorError           4   the annotation tool
     │   └── AwayError            4   it does not answer; who waits for people may wait for it, too
     └── ModelError               5   model, adapter, training, scoring
+        └── OutOfMemoryError     5   it would work with more memory, or with less at once
 
 A message says what happened, to which input, and what to do next. Errors of libraries are translated
 where they enter (``raise DataError(...) from exc``), so that only these reach the command line.
@@ -66,3 +67,7 @@ class ModelError(StarALError):
     """A model or an adapter cannot be loaded, trained or evaluated."""
 
     exit_code = 5
+
+
+class OutOfMemoryError(ModelError):
+    """It does not fit into the memory of its device."""

@@ -1,13 +1,13 @@
 """Strategies of a study compared: learning curves, the area under them, and the labels they save.
 
-Methods, section 9. Every strategy is compared with ``random``, seed by seed: runs of one seed share their
-held-out items and their first batch. ``study_results`` reads a study from the store; all else is pure.
+Methods, section 9. Every strategy is compared with ``random`` of its posterior, seed by seed: runs of one seed
+share their held-out items and their first batch. ``study_results`` reads a study from the store; all else is pure.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,9 @@ from star_al.types import FloatArray, IntArray, JsonObject, RoundState, Study
 
 REFERENCE = "random"
 """The strategy that the others are compared with."""
+
+POSTERIOR_MARK = "@"
+"""Between a strategy and the posterior that it is to run with: ``entropy@laplace``."""
 
 SHARES = (0.90, 0.95, 0.99)
 """Of what ``random`` gains, at which the labels are counted that reach it."""
@@ -70,8 +73,8 @@ class StrategyCurve:
     """A strategy over its finished seeds.
 
     ``accuracy_R`` is the seed mean at ``labels_R`` labels bought, ``low_R`` and ``high_R`` its bootstrap interval
-    (null with one seed). Differences and savings are against ``random`` over the ``paired`` seeds that both have
-    finished; null or empty without such seeds, and for ``random`` itself. ``seconds``: a run's, mean.
+    (null with one seed). Differences and savings are against ``reference`` over the ``paired`` seeds that both
+    have finished; null or empty without such seeds. ``seconds``: a run's, mean.
     """
 
     strategy: str
@@ -87,6 +90,12 @@ class StrategyCurve:
     aulc_difference: Difference | None = None
     savings: tuple[Saving, ...] = ()
     seconds: float = 0.0
+    reference: str | None = None  # see ``reference_of``
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with it, and it with none."""
+        return self.reference is None and _is_random(self.strategy)
 
     def saving_at(self, share: float) -> Saving | None:
         """What is saved at one of ``SHARES``."""
@@ -138,37 +147,62 @@ class Comparison:
 def study_results(store: Store, study: Study) -> Comparison:
     """What the store knows of a study's runs, compared; unfinished runs count for nothing yet."""
     runs = [_read_run(store, run.strategy, run.seed, run.campaign) for run in study.runs]
-    return compare(study.name, runs)
+    posterior = study.config.get("posterior")
+    return compare(study.name, runs, str(posterior["kind"]) if isinstance(posterior, Mapping) else None)
 
 
-def compare(name: str, runs: Sequence[RunCurve]) -> Comparison:
-    """The comparison of the finished ones of ``runs``."""
+def compare(name: str, runs: Sequence[RunCurve], posterior: str | None = None) -> Comparison:
+    """The comparison of the finished ones of ``runs``; ``posterior`` is the campaign's own."""
     by_strategy: dict[str, dict[int, RunCurve]] = {}
     for run in runs:
         if run.finished and run.labels_R:
             by_strategy.setdefault(run.strategy, {})[run.seed] = run
-    reference = by_strategy.get(REFERENCE, {})
-    names = sorted(by_strategy, key=lambda strategy: (strategy != REFERENCE, strategy))
+    planned = {run.strategy for run in runs}
+    names = sorted(by_strategy, key=lambda strategy: (not _is_random(strategy), strategy))
+    against = {name: reference_of(name, planned, posterior) for name in names}
     done = [run for by_seed in by_strategy.values() for run in by_seed.values()]
     return Comparison(
         study=name,
-        strategies=tuple(_strategy(name, by_strategy[name], reference) for name in names),
+        strategies=tuple(
+            _strategy(name, by_strategy[name], against[name], by_strategy.get(against[name] or "", {}))
+            for name in names
+        ),
         runs=tuple(runs),
         base_accuracy=_mean([run.base_accuracy for run in done]),
         majority=_mean([run.majority for run in done]),
     )
 
 
+def reference_of(strategy: str, planned: Collection[str], posterior: str | None) -> str | None:
+    """What a strategy of a study is compared with: ``random`` of the same posterior.
+
+    Where that is not ``planned``, and for a ``random`` that names its posterior, ``random`` of the campaign's own
+    ``posterior``. Null: with nothing. All of ``random`` ask for the same texts.
+    """
+    own = (REFERENCE, f"{REFERENCE}{POSTERIOR_MARK}{posterior}")
+    if strategy in own:
+        return None
+    _, mark, named = strategy.partition(POSTERIOR_MARK)
+    candidates = (f"{REFERENCE}{mark}{named}", *own)
+    return next((each for each in candidates if each in planned and each != strategy), None)
+
+
+def _is_random(strategy: str) -> bool:
+    return strategy.partition(POSTERIOR_MARK)[0] == REFERENCE
+
+
 def in_words(comparison: Comparison) -> list[str]:
     """What the comparison shows, and what it does not: a line a strategy, then what to be careful about."""
-    lines = [_strategy_in_words(each) for each in comparison.strategies if each.strategy != REFERENCE]
+    lines = [_strategy_in_words(each) for each in comparison.strategies if not each.is_reference]
+    if any(_is_random(each.strategy) and each.reference for each in comparison.strategies):
+        lines.append(f"All of {REFERENCE} ask for the same texts: they differ by the posterior alone.")
     return [*lines, *cautions(comparison)]
 
 
 def cautions(comparison: Comparison) -> list[str]:
     """Why the figures may not mean what they seem to."""
     found = []
-    if comparison.strategies and comparison.strategy(REFERENCE) is None:
+    if comparison.strategies and not any(_is_random(each.strategy) for each in comparison.strategies):
         found.append(f"No run of {REFERENCE} has finished, so there is nothing to compare with.")
     if comparison.strategies and comparison.rough:
         found.append(f"Fewer than {FEW_SEEDS} seeds: the intervals are rough.")
@@ -183,33 +217,33 @@ def cautions(comparison: Comparison) -> list[str]:
 
 
 def _strategy_in_words(curve: StrategyCurve) -> str:
-    difference = curve.aulc_difference
+    difference, reference = curve.aulc_difference, curve.reference or REFERENCE
     if difference is None:
-        return f"{curve.strategy}: no seed in common with {REFERENCE} has finished."
+        return f"{curve.strategy}: no seed in common with {reference} has finished."
     seeds = f"{difference.seeds} seed" + ("s" if difference.seeds > 1 else "")
     if difference.mean == 0 and difference.p is None:
-        verdict = f"the same area under the curve as {REFERENCE} ({seeds})"
+        verdict = f"the same area under the curve as {reference} ({seeds})"
     elif difference.p is None:
-        verdict = f"AULC {difference.mean:+.4f} against {REFERENCE}, which cannot be tested ({seeds})"
+        verdict = f"AULC {difference.mean:+.4f} against {reference}, which cannot be tested ({seeds})"
     elif difference.p >= 0.05:
         figures = f"AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds}"
-        verdict = f"no clear difference to {REFERENCE} ({figures})"
+        verdict = f"no clear difference to {reference} ({figures})"
     else:
         side = "better" if difference.mean > 0 else "worse"
-        verdict = f"{side} than {REFERENCE} (AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds})"
+        verdict = f"{side} than {reference} (AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds})"
     saving = curve.saving_at(0.95)
     return (
-        f"{curve.strategy}: {verdict}; {saving_in_words(saving)}."
+        f"{curve.strategy}: {verdict}; {saving_in_words(saving, reference)}."
         if saving
         else f"{curve.strategy}: {verdict}."
     )
 
 
-def saving_in_words(saving: Saving) -> str:
-    """How many labels are saved at a target, in words."""
-    share = f"{saving.share:.0%} of {REFERENCE}'s gain"
+def saving_in_words(saving: Saving, reference: str) -> str:
+    """How many labels are saved at a target against the reference, in words."""
+    share = f"{saving.share:.0%} of {reference}'s gain"
     if saving.reference_labels is None:
-        return f"{REFERENCE} gains nothing that could be reached"
+        return f"{reference} gains nothing that could be reached"
     if saving.saving is None or saving.labels is None:
         return f"{share} is not reached"
     counts = f"{saving.labels:.0f} instead of {saving.reference_labels:.0f}"
@@ -219,7 +253,9 @@ def saving_in_words(saving: Saving) -> str:
     return f"{share} with {abs(saving.saving):.0%} {more} labels ({counts})"
 
 
-def _strategy(name: str, runs: Mapping[int, RunCurve], reference: Mapping[int, RunCurve]) -> StrategyCurve:
+def _strategy(
+    name: str, runs: Mapping[int, RunCurve], against: str | None, reference: Mapping[int, RunCurve]
+) -> StrategyCurve:
     seeds = tuple(sorted(runs))
     own = _curves(runs, seeds)
     mean_R, low_R, high_R = mean_curve(own.accuracy_S_R, _resamples(len(seeds)))
@@ -234,9 +270,10 @@ def _strategy(name: str, runs: Mapping[int, RunCurve], reference: Mapping[int, R
         final=mean_interval(finals_S),
         aulc=None if (aulc_S := _aulcs(runs, seeds)) is None else mean_interval(aulc_S),
         seconds=float(np.mean([run.seconds for run in runs.values()])),
+        reference=against,
     )
     paired = tuple(seed for seed in seeds if seed in reference)
-    return curve if name == REFERENCE or not paired else _against(curve, runs, reference, paired)
+    return curve if not paired else _against(curve, runs, reference, paired)
 
 
 def _against(

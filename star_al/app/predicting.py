@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from star_al import rng
-from star_al.acquire.measures import predictive_mean_log
+from star_al.acquire.measures import entropy_split, predictive_mean_log
 from star_al.app.compose import read_only_parts, reading
 from star_al.calibration import apply_temperature
 from star_al.config import CampaignFile
@@ -29,7 +29,7 @@ from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
 from star_al.scoring import SHARD_ITEMS, all_draws, as_log_probs
 from star_al.task import ClosedTask
-from star_al.types import Campaign, FloatArray, Item, JsonValue, Label, Role, Round
+from star_al.types import Campaign, FloatArray, Item, Label, Role, Round
 
 OWN_ROLES = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
 """What an export holds; test items are the user's labelled file already."""
@@ -80,27 +80,35 @@ class Predictor:
         return self._parts.task
 
     def answers(self, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
-        """The model's label and calibrated confidence for each item."""
-        log_probs_N_C = self._log_probs(items, advance)
-        probs_N_C = np.exp(apply_temperature(log_probs_N_C, self.model.temperature))
-        return [self._answer(item, probs_C) for item, probs_C in zip(items, probs_N_C, strict=True)]
+        """The model's label and calibrated probabilities for each item, and the uncertainty of its raw samples."""
+        log_probs_N_K_C = self._log_probs(items, advance)
+        mean_N_C = predictive_mean_log(log_probs_N_K_C)
+        probs_N_C = np.exp(apply_temperature(mean_N_C, self.model.temperature))
+        aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C)
+        is_split = log_probs_N_K_C.shape[1] > 1
+        return [
+            ModelAnswer(
+                label=self.task.value(item, int(probs_N_C[n].argmax())),
+                probabilities_C=tuple(probs_N_C[n, : len(self.task.label_names(item))].tolist()),
+                total_uncertainty=float(aleatoric_N[n] + epistemic_N[n]),
+                aleatoric=float(aleatoric_N[n]) if is_split else None,
+                epistemic=float(epistemic_N[n]) if is_split else None,
+            )
+            for n, item in enumerate(items)
+        ]
 
     def _log_probs(self, items: Sequence[Item], advance: Advance) -> FloatArray:
-        """The predictive mean (N, C), −inf padded, before the temperature."""
+        """Every sample's log-probabilities (N, K, C), −inf padded, before the temperature."""
         parts = self._parts
         if self._adapter is None:
             contextual = parts.spec.task.contextual_calibration
-            return as_log_probs(parts.learner.base_predict(items, advance), contextual=contextual)
+            found = parts.learner.base_predict(items, advance)
+            return as_log_probs(found, contextual=contextual)[:, None, :]
         folder = parts.artefacts.path_of(self._adapter)
         seed = rng.derive_seed(parts.campaign.seed, self.model.round_index or 0, "evaluate")
         draws = all_draws(parts.spec)
         predictions = parts.learner.predict(folder, items, draws=draws, seed=seed, advance=advance)
-        return predictive_mean_log(predictions.log_probs_N_K_C)
-
-    def _answer(self, item: Item, probs_C: FloatArray) -> ModelAnswer:
-        column = int(probs_C.argmax())
-        label: JsonValue = self._parts.task.value(item, column)
-        return ModelAnswer(label, float(probs_C[column]))
+        return predictions.log_probs_N_K_C
 
 
 def _adapted(round_: Round) -> LatestModel:

@@ -11,7 +11,7 @@ from star_al.app.people import check_labels, check_people, connection, open_anno
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.config import CampaignFile, LabelStudioSpec
-from star_al.config_changes import added_labels, changed_fields
+from star_al.config_changes import added_labels, changed_fields, differing_fields
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.fitting import round_spec
@@ -181,9 +181,12 @@ def _hints(
 def _adopt_config(
     file: CampaignFile, store: Store, campaign: Campaign, lease: Lease, progress: Progress
 ) -> None:
-    """Store the config as it is now, and tell of labels that it has more than before."""
+    """Store the config as it is now; tell of labels that it has more than before, and log what else is new."""
     added = added_labels(campaign.config, file.spec)
+    changed = [name for name in differing_fields(campaign.config, file.spec, ()) if name != "task.labels"]
     store.update_config(lease, file.spec.model_dump(mode="json"))
+    if changed:
+        store.add_event(lease, Event("config", f"settings changed: {', '.join(changed)}"))
     if added:
         message = f"labels added: {', '.join(added)}"
         store.add_event(lease, Event("config", message))

@@ -22,7 +22,7 @@ import psutil
 from star_al.app import running
 from star_al.app.compose import open_started, open_store
 from star_al.app.processes import ENDED, SAID, Owner, Relay
-from star_al.app.strategies import run_file, run_of, study_spec
+from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
 from star_al.app.study_board import Board
 from star_al.config import CampaignFile, CampaignSpec
 from star_al.config_changes import differing_fields
@@ -43,7 +43,7 @@ MEMORY_FACTOR = 1.5
 
 @dataclass(frozen=True)
 class Wish:
-    """What to simulate. Seeds are 0 to ``seeds`` − 1.
+    """What to simulate: every strategy, with every posterior if there are any. Seeds are 0 to ``seeds`` − 1.
 
     ``study`` null: the campaign's name. ``gold``, ``rounds``: in place of the campaign file's annotator and
     stopping.max_rounds. ``jobs`` null: as many processes as cores and memory allow. ``keep``: leave the files
@@ -52,6 +52,7 @@ class Wish:
 
     strategies: Sequence[str]
     seeds: int
+    posteriors: Sequence[str] = ()
     study: str | None = None
     gold: str | None = None
     rounds: int | None = None
@@ -127,7 +128,7 @@ def _study(file: CampaignFile, wish: Wish) -> Study:
     name = wish.study or file.spec.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ConfigError(f"--study {name}: a name has letters, digits, '_', '.' and '-' only.")
-    strategies = tuple(dict.fromkeys(wish.strategies))
+    strategies = with_posteriors(wish.strategies, wish.posteriors)
     runs = [run_of(name, strategy, seed) for seed in range(wish.seeds) for strategy in strategies]
     return Study(name, file.spec.model_dump(mode="json"), tuple(runs))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from star_al.config import CampaignFile, CampaignSpec
+from star_al.config import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError
+from star_al.learning_curves import POSTERIOR_MARK
 from star_al.types import StudyRun
 
 AS_CONFIGURED = "config"
@@ -41,12 +42,28 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
 }
 """What each strategy changes of ``PLAIN``; other settings of ``acquisition`` are the campaign file's."""
 
+POSTERIORS: tuple[str, ...] = tuple(
+    get_args(section.model_fields["kind"].annotation)[0] for section in get_args(get_args(PosteriorSpec)[0])
+)
+"""Kinds of posterior, each of which a strategy may name: ``entropy@laplace``."""
+
 LONGEST_NAME = 63
 
 
 def known_strategies() -> tuple[str, ...]:
     """Every name that may be asked for."""
     return (*STRATEGIES, AS_CONFIGURED)
+
+
+def with_posteriors(strategies: Sequence[str], posteriors: Sequence[str]) -> tuple[str, ...]:
+    """Every strategy with every posterior, each once; without posteriors, or with one already, as it is."""
+    crossed = (
+        [strategy]
+        if POSTERIOR_MARK in strategy or not posteriors
+        else [f"{strategy}{POSTERIOR_MARK}{kind}" for kind in posteriors]
+        for strategy in strategies
+    )
+    return tuple(dict.fromkeys(name for names in crossed for name in names))
 
 
 def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> CampaignSpec:
@@ -87,6 +104,7 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     """The campaign of one run. ``file`` holds the study's spec; ``folder`` is for what only a running study needs.
 
     Runs of one seed draw the same held-out items and, but for a control arm of ``config``, the same first batch.
+    A posterior that the strategy names has its defaults; the campaign's own keeps its settings.
 
     Raises:
         ConfigError: the strategy does not go with the campaign's other settings.
@@ -96,8 +114,11 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     tree["seed"] = (file.spec.seed + run.seed) % 2**63
     tree["database"]["url"] = file.spec.database.url or file.database_url  # its default is by the name
     tree["artefacts"] = str(folder / run.campaign)
-    if run.strategy != AS_CONFIGURED:
-        tree["acquisition"] = _merged(_merged(tree["acquisition"], PLAIN), STRATEGIES[run.strategy])
+    strategy, _, posterior = run.strategy.partition(POSTERIOR_MARK)
+    if strategy != AS_CONFIGURED:
+        tree["acquisition"] = _merged(_merged(tree["acquisition"], PLAIN), STRATEGIES[strategy])
+    if posterior not in ("", file.spec.posterior.kind):
+        tree["posterior"] = {"kind": posterior}
     spec = _validated(tree, f"{file.path}: strategy {run.strategy}")
     return CampaignFile(path=file.path, spec=spec, shared_trunk=folder / "trunk")
 
@@ -106,11 +127,14 @@ def run_of(study: str, strategy: str, seed: int) -> StudyRun:
     """A run and the name of its campaign.
 
     Raises:
-        ConfigError: there is no such strategy, or the campaign's name would be too long.
+        ConfigError: there is no such strategy or posterior, or the campaign's name would be too long.
     """
-    if strategy not in known_strategies():
-        raise ConfigError(f"there is no strategy {strategy!r}; there are {', '.join(known_strategies())}.")
-    name = f"{study}.{strategy}.{seed}"
+    named, mark, posterior = strategy.partition(POSTERIOR_MARK)
+    if named not in known_strategies():
+        raise ConfigError(f"there is no strategy {named!r}; there are {', '.join(known_strategies())}.")
+    if mark and posterior not in POSTERIORS:
+        raise ConfigError(f"there is no posterior {posterior!r}; there are {', '.join(POSTERIORS)}.")
+    name = f"{study}.{strategy.replace(POSTERIOR_MARK, '-')}.{seed}"
     if len(name) > LONGEST_NAME:
         raise ConfigError(
             f"{name}: the name of a run's campaign would have {len(name)} characters, and {LONGEST_NAME} are "

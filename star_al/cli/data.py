@@ -25,7 +25,13 @@ def predict(
     ],
     out: OutFile,
 ) -> None:
-    """Predict the texts of a file with the newest adapter, with calibrated confidence."""
+    """Predict the texts of a file with the newest adapter.
+
+    It adds predicted, its confidence, and probability_<label> for each label,
+    all temperature-scaled. total_uncertainty (aleatoric + epistemic) is in nats
+    and before the temperature, as in the database; the two parts are empty
+    where the posterior has one sample.
+    """
     from star_al.app import predicting
     from star_al.cli.progress import make_progress
 
@@ -49,7 +55,7 @@ def export(
     out: OutFile,
     with_predictions: Annotated[
         bool,
-        typer.Option("--with-predictions", help="Add the model's label and confidence for all other texts."),
+        typer.Option("--with-predictions", help="Add all other texts, with the columns of predict."),
     ] = False,
 ) -> None:
     """Write the human labels, with your own ids and columns."""

@@ -25,6 +25,10 @@ TARGET = 0.95
 def simulate(
     config: Config,
     strategies: Annotated[str, typer.Option(help="Which, as a,b,c.")] = "random,entropy,star",
+    posteriors: Annotated[
+        str | None,
+        typer.Option(help="Each strategy with each of these, as a,b,c.", show_default=False),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 5,
     gold: Annotated[
         str | None,
@@ -54,7 +58,11 @@ def simulate(
 
     STAR without its blend is entropy.
 
-    It may be stopped at any moment (Ctrl-C, a crash) and started again; strategies and seeds may be added.
+    Posteriors are map, mc_dropout, ensemble, laplace, clora and tfb, by default
+    the campaign's own, with its settings; others have their defaults. A strategy
+    may name its own: random,entropy@laplace.
+
+    It may be stopped at any moment (Ctrl-C, a crash) and started again; strategies, posteriors and seeds may be added.
     """
     words: list[str | Path] = [
         "star-al",
@@ -65,7 +73,14 @@ def simulate(
         "--seeds",
         str(seeds),
     ]
-    given = {"--gold": gold, "--rounds": rounds, "--study": study, "--jobs": jobs, "--out": out}
+    given = {
+        "--posteriors": posteriors,
+        "--gold": gold,
+        "--rounds": rounds,
+        "--study": study,
+        "--jobs": jobs,
+        "--out": out,
+    }
     for option, value in given.items():
         words += [] if value is None else [option, str(value)]
     words += ["--keep"] if keep else []
@@ -79,8 +94,8 @@ def simulate(
         if out is not None:
             check_out(out, own_files(file))
         target = None if out is None else writable_target(out)
-        names = tuple(name.strip() for name in strategies.split(",") if name.strip())
-        wish = Wish(names, seeds, study=study, gold=gold, rounds=rounds, jobs=jobs, keep=keep)
+        names, kinds = _names(strategies), _names(posteriors or "")
+        wish = Wish(names, seeds, kinds, study=study, gold=gold, rounds=rounds, jobs=jobs, keep=keep)
         done = simulate(file, wish, make_progress())
     show(done.comparison)
     if target is not None:
@@ -94,6 +109,10 @@ def simulate(
         raise typer.Exit(done.failed[0].error.exit_code)
     page = command_line("star-al", "report", config, "--study", done.comparison.study)
     say(f"A page with curves: {page}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def show(comparison: Comparison) -> None:

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from star_al.config import DataSpec
 from star_al.data.items import user_fields
 from star_al.errors import DataError, StoreError
-from star_al.task import ClosedTask
+from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, Label
 
 PARQUET_ROWS = 5_000
@@ -23,10 +23,23 @@ PARQUET_ROWS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What the model says of an item: the label value it gives and its calibrated probability."""
+    """What the model says of an item: the label value it gives, and how sure it is.
+
+    ``probabilities_C``: of the item's labels by column, calibrated. ``total_uncertainty``: the entropy of the
+    predictive mean in nats, before any temperature, as in the scores; ``aleatoric`` + ``epistemic`` is its
+    split, null where the model has one sample.
+    """
 
     label: JsonValue
-    confidence: float
+    probabilities_C: tuple[float, ...]
+    total_uncertainty: float
+    aleatoric: float | None = None
+    epistemic: float | None = None
+
+    @property
+    def confidence(self) -> float:
+        """The calibrated probability of the label."""
+        return max(self.probabilities_C)
 
 
 def export_rows(
@@ -40,17 +53,19 @@ def export_rows(
 
     Columns of star_al: ``label`` (and ``label_text``, the option's text, for multiple choice), ``source``,
     ``round`` and ``version`` of the label; with predictions also ``kind`` (human, model or null),
-    ``predicted`` (and ``predicted_text``) and ``confidence``, null where there is a human label. A user's
-    column of one of these names comes back as ``data_<name>``, the text and options columns as read.
+    ``predicted`` (and ``predicted_text``), ``confidence``, ``total_uncertainty``, ``aleatoric``, ``epistemic``
+    and ``probability_<label>`` for each label (letter), null where there is a human label. A user's column of
+    one of these names comes back as ``data_<name>``, the text and options columns as read.
     """
+    letters = LETTERS if with_predictions and task.is_multiple_choice else ""  # of items with more options
     for item, label, answer in rows:
         ours = {"item_id": item.item_id, **_label_columns(task, item, label)}
         if with_predictions:
             ours |= _prediction_columns(task, item, label, answer)
-        yield _user_columns(item, data, ours) | ours
+        yield _user_columns(item, data, {*ours, *_probability_columns(letters)}) | ours
 
 
-def _user_columns(item: Item, data: DataSpec, ours: JsonObject) -> dict[str, JsonValue]:
+def _user_columns(item: Item, data: DataSpec, ours: Collection[str]) -> dict[str, JsonValue]:
     columns: dict[str, JsonValue] = {}
     fields = user_fields(item.fields)
     if data.text not in fields:
@@ -66,7 +81,7 @@ def _user_columns(item: Item, data: DataSpec, ours: JsonObject) -> dict[str, Jso
     return {_free_name(name, columns, ours): value for name, value in columns.items()}
 
 
-def _free_name(name: str, columns: JsonObject, ours: JsonObject) -> str:
+def _free_name(name: str, columns: JsonObject, ours: Collection[str]) -> str:
     while name in ours:
         name = f"data_{name}"
         while name in columns:
@@ -95,7 +110,18 @@ def _prediction_columns(
     }
     if task.is_multiple_choice:
         columns["predicted_text"] = _option_text(task, item, shown.label) if shown else None
-    return columns | {"confidence": shown.confidence if shown else None}
+    columns |= {
+        "confidence": shown.confidence if shown else None,
+        "total_uncertainty": shown.total_uncertainty if shown else None,
+        "aleatoric": shown.aleatoric if shown else None,
+        "epistemic": shown.epistemic if shown else None,
+    }
+    names = _probability_columns(task.label_names(item))
+    return columns | dict(zip(names, shown.probabilities_C if shown else [None] * len(names), strict=True))
+
+
+def _probability_columns(label_names: Sequence[str]) -> list[str]:
+    return [f"probability_{name}" for name in label_names]
 
 
 def _option_text(task: ClosedTask, item: Item, value: JsonValue) -> str:

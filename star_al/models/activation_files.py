@@ -4,57 +4,104 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 _DIGEST = 16  # bytes before the values, their BLAKE2b hash
+_KEY = "[0-9a-f]" * 16
 
 
 class ActivationFiles:
-    """A folder of tensors by name, all of one dtype and last axis; what is damaged counts as missing.
+    """The folder ``key`` (16 hex digits) of ``root``: tensors by name, all of one dtype and last axis.
 
-    Nothing is kept past ``limit`` bytes, or once the folder cannot be written; ``say`` is told, once.
+    Nothing is kept past ``limit`` bytes in all folders of ``root`` together, or once this one cannot be
+    written; ``say`` is told, once. Where room is short, folders of other keys that no process uses are
+    removed. Other processes' files are counted after each hundredth of the limit: by so much may each of
+    them pass it.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype, limit: int, say: Callable[[str], None]) -> None:
-        self._folder, self._dtype, self._limit, self._say = folder, dtype, limit, say
+    def __init__(
+        self, root: Path, key: str, dtype: torch.dtype, limit: int, say: Callable[[str], None]
+    ) -> None:
+        self._root, self._folder, self._dtype = root, root / key, dtype
+        self._limit, self._say = limit, say
+        self._room = 0  # bytes that may be written before files are counted again
         self._full = False
-        self._used = sum(path.stat().st_size for path in folder.glob("*.bin")) if folder.is_dir() else 0
+        self._checked: set[str] = set()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._stay()
+        except OSError as exc:
+            self._stop_at(exc)
+
+    def _stay(self) -> None:
+        """Other processes leave the folder alone as long as this object lives."""
+        with suppress(ImportError, OSError):  # a system without such locks, where nobody removes anything
+            import fcntl
+
+            lock = os.open(self._folder, os.O_RDONLY)
+            weakref.finalize(self, os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_SH)
 
     def read(self, name: str, rows: int) -> Tensor | None:
-        """The tensor of ``rows`` rows under a name, null if there is none."""
-        try:
-            content = np.memmap(self._folder / f"{name}.bin", np.uint8, mode="r")
-        except (OSError, ValueError):  # absent, or empty
+        """The tensor of ``rows`` rows under a name, null if there is none or it is damaged.
+
+        It is a view of the mapped file, whose bytes are checked when this process first reads them.
+        """
+        path = self._folder / f"{name}.bin"
+        try:  # not numpy's map, which holds a file descriptor: a batch may have thousands of texts
+            size = path.stat().st_size
+            content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+        except (OSError, RuntimeError):  # absent
             return None
         values = content[_DIGEST:]
-        if _digest(values) != content[:_DIGEST].tobytes() or values.size % (rows * self._dtype.itemsize):
+        if name not in self._checked and _digest(values) != content[:_DIGEST].numpy().tobytes():
             return None
-        return torch.from_numpy(values.copy()).view(self._dtype).view(rows, -1)
+        if values.numel() % (rows * self._dtype.itemsize):
+            return None
+        self._checked.add(name)
+        return values.view(self._dtype).view(rows, -1)
 
     def write(self, name: str, values: Tensor) -> None:
         """Keep a tensor, if there is room."""
         if self._full:
             return
-        content = values.cpu().contiguous().view(torch.uint8).numpy().reshape(-1)
-        size = _DIGEST + content.size
-        if self._used + size > self._limit:
+        content = values.cpu().contiguous().view(torch.uint8).reshape(-1)
+        size = _DIGEST + content.numel()
+        if size > self._room:
+            self._room = self._make_room(size)
+        if size > self._room:
             self._stop(f"reach model.trunk_cache_gb = {self._limit / 1e9:g}")
             return
+        aside = self._folder / f"{name}.{os.getpid()}.tmp"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            aside = self._folder / f"{name}.{os.getpid()}.tmp"
-            aside.write_bytes(_digest(content) + content.tobytes())
+            aside.write_bytes(_digest(content) + content.numpy().tobytes())
             aside.replace(self._folder / f"{name}.bin")
         except OSError as exc:
-            self._stop(f"cannot be written to {self._folder} ({exc})")
+            with suppress(OSError):
+                aside.unlink()
+            self._stop_at(exc)
             return
-        self._used += size
+        self._room -= size
+
+    def _make_room(self, size: int) -> int:
+        """How many bytes may be written before files are counted again; below ``size`` if it does not fit."""
+        free = self._limit - _size_of(self._root)
+        for folder in self._root.glob(_KEY):
+            if free >= size:
+                break
+            _remove_unused(folder)
+            free = self._limit - _size_of(self._root)
+        return min(free, max(size, self._limit // 100))
+
+    def _stop_at(self, error: OSError) -> None:
+        self._stop(f"cannot be written to {self._folder} ({error})")
 
     def _stop(self, reason: str) -> None:
         self._full = True
@@ -63,5 +110,28 @@ class ActivationFiles:
         )
 
 
-def _digest(values: Any) -> bytes:
-    return hashlib.blake2b(values, digest_size=_DIGEST).digest()
+def _size_of(root: Path) -> int:
+    """Bytes in the folders of ``root``."""
+    size = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with suppress(FileNotFoundError):  # another process was quicker
+                size += os.stat(os.path.join(folder, name)).st_size
+    return size
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a folder, unless an ``ActivationFiles`` holds it."""
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        finally:
+            os.close(lock)
+
+
+def _digest(values: Tensor) -> bytes:
+    return hashlib.blake2b(values.numpy().data, digest_size=_DIGEST).digest()

@@ -22,12 +22,13 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers.utils import logging as hf_logging
 
 from star_al.errors import ModelError
+from star_al.models.memory import ran_out, told
 from star_al.models.quantised import cast_rest, keep_differentiable
 from star_al.models.readout import Readout
 from star_al.types import JsonObject
 
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-"""The dtypes a model may run in, by name."""
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+"""The dtypes a model may run in, by name; in float16 nearly all gradients of training would be zero."""
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 _QUANTISERS = ("bitsandbytes", "torchao")  # which may be missing
@@ -75,11 +76,20 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> str:
-    """The dtype to run in; ``auto`` is bfloat16 where it is no slower than float32, by a short probe."""
-    if name != "auto":
+    """The dtype to run in; ``auto`` is bfloat16 where it is no slower than float32, by a short probe.
+
+    Raises:
+        ModelError: no model runs in it.
+    """
+    if name in DTYPES:
         return name
+    if name != "auto":
+        raise ModelError(
+            f"model.dtype {name!r} cannot be used: adapters are trained in {' or '.join(DTYPES)}. "
+            "Start a new campaign in one of them."
+        )
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if device.type == "cpu" and _bfloat16_is_fast() else "float32"
 
 
@@ -231,6 +241,7 @@ class Backbone:
         except Exception as exc:  # safetensors, transformers and torch each have their own ways to fail
             missing = isinstance(exc, ImportError) and "bitsandbytes" in str(exc)
             advice = ". Install star-al[quantised], or give the model unquantised." if missing else ""
+            advice = ". Set another model.device, or give a smaller model." if ran_out(exc) else advice
             raise ModelError(f"{self.folder}: the model cannot be loaded: {first_line(exc)}{advice}") from exc
         absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
         if absent:
@@ -239,7 +250,7 @@ class Backbone:
             )
         if quantised:
             cast_rest(model, DTYPES[self.dtype])
-            keep_differentiable(model)
+            keep_differentiable(model, DTYPES[self.dtype])
         model.config.use_cache = False
         return model.eval().requires_grad_(False)
 
@@ -252,7 +263,7 @@ class Backbone:
         """
         model = self.model
         try:
-            with quiet():
+            with quiet(), told(f"the model runs out of memory on {self.device}. Set another model.device."):
                 return Readout(model)
         except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError, LookupError) as exc:
             raise ModelError(

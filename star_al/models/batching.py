@@ -35,6 +35,12 @@ def plan_batches(prompts: Sequence[Prompt], budget: int, *, packed: bool) -> lis
     return batches
 
 
+def padded_tokens(prompts: Sequence[Prompt], *, packed: bool) -> int:
+    """What counts against ``budget`` in ``plan_batches`` where ``prompts`` are one batch."""
+    rows, widths = zip(*(_size(prompt, packed) for prompt in prompts), strict=True)
+    return int(sum(rows) * max(widths))
+
+
 def _size(prompt: Prompt, packed: bool) -> tuple[int, int]:
     """Sequences of a prompt, and the length of its longest."""
     tree = label_tree(prompt.labels)

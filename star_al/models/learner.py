@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
@@ -14,13 +16,14 @@ import torch
 from torch import Tensor
 
 from star_al.config import CampaignSpec
-from star_al.errors import ModelError
+from star_al.errors import ModelError, OutOfMemoryError
 from star_al.models import adapter_file
 from star_al.models.activation_files import ActivationFiles
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
-from star_al.models.batching import Batch, make_batch, plan_batches
+from star_al.models.batching import Batch, make_batch, padded_tokens, plan_batches
 from star_al.models.likelihood import label_scorer, prompt_embedder
 from star_al.models.lora import lora_config, transformer_blocks
+from star_al.models.memory import ran_out, told
 from star_al.models.posterior import Method, Posterior, Score, Training
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.readout import Readout
@@ -41,12 +44,12 @@ FORMAT = 1
 """Version of what base predictions and adapters mean; a change makes stored ones unused."""
 
 
-def _silent(_: str) -> None:
-    """Messages that nobody reads."""
-
-
 FEW_PROMPTS = 8
 """How many of the training prompts a fitted model must answer before it is kept."""
+
+
+def _silent(_: str) -> None:
+    """Messages that nobody reads."""
 
 
 class LoraLearner:
@@ -76,6 +79,7 @@ class LoraLearner:
         self._dtype = dtype or spec.model.dtype
         self._cache = cache
         self._say = say
+        self._batch_tokens = spec.model.batch_tokens  # less, once so many did not fit into memory
         self._truncated: set[str] = set()
         self._loaded: tuple[tuple[object, ...], Posterior] | None = None
 
@@ -120,7 +124,7 @@ class LoraLearner:
         parts = [self.model_key, self._spec.adapter.layers, self.backbone.versions()]
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
         dtype = DTYPES[self.backbone.dtype]
-        return ActivationFiles(self._cache / key, dtype, int(limit * 1e9), self._say)
+        return ActivationFiles(self._cache, key, dtype, int(limit * 1e9), self._say)
 
     @cached_property
     def prompts(self) -> PromptFormat:
@@ -213,7 +217,12 @@ class LoraLearner:
             parent=parent,
             advance=advance,
         )
-        kept = self._method.fit(training, folder)
+        message = (
+            f"training ran out of memory on {self.backbone.device}. "
+            "Lower adapter.batch_size, or set another model.device."
+        )
+        with told(message):
+            kept = self._method.fit(training, folder)
         kind = self._spec.posterior.kind
         record = {"format": FORMAT, "kind": kind, "model_key": self.model_key, "dtype": self.backbone.dtype}
         adapter_file.save_record(folder, {**kept, **record})
@@ -221,14 +230,19 @@ class LoraLearner:
         return kind
 
     def _refuse_useless(self, folder: Path, prompts: Sequence[Prompt]) -> None:
-        """Raises ModelError where the fitted model cannot answer what it was trained on."""
+        """Raises ModelError where the fitted model cannot answer what it was trained on, or cannot be sampled."""
+        posterior = self._posterior(folder)
         try:
-            self._scores(prompts, self._posterior(folder), [None], 0, _nowhere)
+            self._scores(prompts, posterior, [None], 0, _nowhere)
+        except OutOfMemoryError:
+            raise
         except ModelError as exc:
             raise ModelError(
                 f"the trained model is of no use: {exc} Was adapter.learning_rate "
                 f"(now {self._spec.adapter.learning_rate:g}) too high?"
             ) from exc
+        # A sample may need steps of the model that the mode does not.
+        self._scores(prompts, posterior, [0], 0, _nowhere)
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
@@ -242,13 +256,11 @@ class LoraLearner:
         """See ``Learner.embed``; the hidden state is the one after the final norm."""
         posterior = None if folder is None else self._posterior(folder)
         prompts = self._encode(items)
-        prefix, plan = self._plan(prompts, posterior)
         embeddings_N_d = np.zeros((len(prompts), self._readout.head.weight.shape[1]), dtype=np.float32)
         embedder = prompt_embedder(self._readout)
         with quiet(), self._drawn(posterior, embedder, 0, None) as embed:
-            for positions in plan:
-                batch = [prompts[position] for position in positions]
-                embeddings_N_d[positions] = self._read_batch(batch, embed, prefix)
+            for positions, rows in self._read(prompts, posterior, embed):
+                embeddings_N_d[positions] = rows
                 advance(len(positions))
         return embeddings_N_d
 
@@ -299,51 +311,68 @@ class LoraLearner:
         if not prompts:
             return Categorical((), log_probs_N_K_C)
         progress = _ItemProgress(len(draws), advance)
-        prefix, plan = self._plan(prompts, posterior)
         for k, sample in enumerate(draws):
             with quiet(), self._drawn(posterior, label_scorer(self._readout), seed, sample) as score:
-                for positions in plan:
-                    batch = [prompts[position] for position in positions]
-                    rows = self._read_batch(batch, _normalised(score), prefix)
+                for positions, rows in self._read(prompts, posterior, _normalised(score)):
                     log_probs_N_K_C[positions, k, : rows.shape[1]] = rows
                     progress.add(len(positions))
         return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
 
-    def _plan(
-        self, prompts: Sequence[Prompt], posterior: Posterior | None
-    ) -> tuple[tuple[int, ...], list[list[int]]]:
-        """The tokens that may be read once for all prompts, and positions by batch."""
-        prefix = self.prompts.prefix if posterior is None or posterior.shares_prefix else ()
-        return prefix, plan_batches(prompts, self._spec.model.batch_tokens, packed=self._readout.packed)
-
+    @contextmanager
     def _drawn(
         self, posterior: Posterior | None, score: Score, seed: int, sample: int | None
-    ) -> AbstractContextManager[Score]:
-        return nullcontext(score) if posterior is None else posterior.draw(self.backbone, score, seed, sample)
+    ) -> Iterator[Score]:
+        message = (
+            f"a sample of the adapter does not fit into the memory of {self.backbone.device}. "
+            "Set another model.device; only a new campaign may adapt fewer layers."
+        )
+        draw = nullcontext(score) if posterior is None else posterior.draw(self.backbone, score, seed, sample)
+        with told(message), draw as drawn:
+            yield drawn
+
+    def _read(
+        self, prompts: Sequence[Prompt], posterior: Posterior | None, read: Callable[[Batch], Tensor]
+    ) -> Iterator[tuple[list[int], FloatArray]]:
+        """Positions in ``prompts`` by batch, and what ``read`` makes of it, (B, …).
+
+        A batch that does not fit into the device's memory is read in smaller ones, and so is all that follows.
+        """
+        prefix = self.prompts.prefix if posterior is None or posterior.shares_prefix else ()
+        packed = self._readout.packed
+        left = deque(plan_batches(prompts, self._batch_tokens, packed=packed))
+        while left:
+            batch = [prompts[position] for position in left[0]]
+            rows = self._read_batch(batch, read, prefix)
+            if rows is not None:
+                yield left.popleft(), rows
+                continue
+            self._batch_tokens = padded_tokens(batch[len(batch) // 2 :], packed=packed)
+            rest = list(itertools.chain.from_iterable(left))
+            plan = plan_batches([prompts[position] for position in rest], self._batch_tokens, packed=packed)
+            left = deque([rest[index] for index in part] for part in plan)
 
     def _read_batch(
         self, prompts: Sequence[Prompt], read: Callable[[Batch], Tensor], prefix: tuple[int, ...]
-    ) -> FloatArray:
-        """What ``read`` makes of a batch, (B, …); one that does not fit into the device's memory is halved."""
+    ) -> FloatArray | None:
+        """What ``read`` makes of a batch, (B, …); null: it does not fit into the device's memory."""
         try:
             batch = make_batch(prompts, self._readout, prefix)
             with torch.inference_mode():
                 rows: FloatArray = read(batch).double().cpu().numpy()
-        except torch.OutOfMemoryError as exc:
+        except (RuntimeError, MemoryError) as exc:
+            if not ran_out(exc):
+                raise
             if len(prompts) == 1:
-                raise ModelError(
+                raise OutOfMemoryError(
                     f"item {prompts[0].item_id} does not fit into the memory of {self.backbone.device}. "
                     "Set another model.device; only a new campaign may lower model.max_tokens."
                 ) from exc
-            half = len(prompts) // 2
-            parts = (self._read_batch(part, read, prefix) for part in (prompts[:half], prompts[half:]))
-            return _stack(*parts)
+            return None  # tried again once the error is gone, whose traceback keeps the activations alive
         wrong = (np.isnan(rows) | np.isposinf(rows)).any(axis=1)
         if wrong.any():
-            dtype = "" if self.backbone.dtype == "float32" else "Set model.dtype: float32, or check"
             raise ModelError(
-                f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. "
-                f"{dtype or 'Check'} the model's weights."
+                f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. Check the model's "
+                "weights; a new campaign may try model.dtype: float32."
             )
         return rows
 
@@ -363,17 +392,6 @@ class _ItemProgress:
         before = self._seen // self._passes
         self._seen += n
         self._advance(self._seen // self._passes - before)
-
-
-def _stack(top: FloatArray, bottom: FloatArray) -> FloatArray:
-    """Rows one below the other, the narrower ones filled up with −inf."""
-    width = max(top.shape[1], bottom.shape[1])
-    return np.concatenate(
-        [
-            np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=-np.inf)
-            for rows in (top, bottom)
-        ]
-    )
 
 
 def _nowhere(_: int) -> None:

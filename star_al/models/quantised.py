@@ -39,14 +39,17 @@ def cast_rest(model: nn.Module, dtype: torch.dtype) -> None:
                 parameter.data = parameter.data.to(dtype)
 
 
-def keep_differentiable(model: nn.Module) -> None:
+def keep_differentiable(model: Any, dtype: torch.dtype) -> None:
     """Keep bitsandbytes from packing 4-bit weights anew when it first infers, on CPUs with bfloat16 units.
 
-    So packed they have no gradient of their input: training would go on with wrong ones and no error.
+    So packed they have no gradient of their input: training would go on with wrong ones and no error. And a
+    layer that was saved to compute in float16, in which most gradients are zero, computes in ``dtype``.
     """
     for module in model.modules():
         if hasattr(module, _REPACKS):
             setattr(module, _REPACKS, False)
+        if getattr(module, "compute_dtype", None) == torch.float16:
+            module.compute_dtype = dtype
 
 
 @contextmanager

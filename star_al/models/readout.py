@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from star_al.models.trunk import Trunk
 
 _SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+_CHECK = "Check the model's weights."
 _CHUNK_ELEMENTS = 2**24  # float32 logits held at once for a normaliser: 64 MiB
 
 
@@ -169,11 +170,10 @@ class Readout:
         if torch.isfinite(self.hidden(ids)).all() and (logits < torch.inf).all():  # −inf: tokens ruled out
             return
         name, dtype = type(model).__name__, str(self.dtype).removeprefix("torch.")
-        advice = "Set model.dtype: bfloat16 or float32" if dtype == "float16" else "Check the model's weights"
         for parameter, values in model.named_parameters():
             if not torch.isfinite(values).all():
-                raise ModelError(f"{name}: {parameter} holds NaN or infinity in {dtype}. {advice}.")
-        raise ModelError(f"{name}: its activations overflow {dtype} or are NaN. {advice}.")
+                raise ModelError(f"{name}: {parameter} holds NaN or infinity in {dtype}. {_CHECK}")
+        raise ModelError(f"{name}: its activations overflow {dtype} or are NaN. {_CHECK}")
 
     def _check_causal(self, model: Any) -> None:
         ids = self._probe(12)[None]

@@ -18,7 +18,7 @@ from star_al.models.attention import SequenceAttention
 from star_al.models.backbone import DTYPES, Backbone
 from star_al.models.batching import Batch, join, make_batch
 from star_al.models.likelihood import label_log_probs
-from star_al.models.lora import attached, lora_layers, set_sequences
+from star_al.models.lora import ADAPTER, attached, lora_layers, set_sequences
 from star_al.models.prompts import Prompt
 from star_al.models.training_layer import lean_layers
 from star_al.ports import Advance
@@ -58,7 +58,7 @@ def train(
     Returns the tensors by peft's names and peft's configuration. The base model is left as it was.
 
     Raises:
-        ModelError: no examples, loss or gradient not finite, or not enough memory.
+        ModelError: no examples, loss, gradient or adapter not finite.
     """
     if not examples:
         raise ModelError("there is no labelled example to train on. Label some items first.")
@@ -66,15 +66,9 @@ def train(
     with reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)
-        try:
-            _optimise(backbone, model, examples, spec, seed, advance, addition)
-        except torch.OutOfMemoryError as exc:
-            raise ModelError(
-                f"training ran out of memory on {backbone.device}. "
-                "Lower adapter.batch_size, or set another model.device."
-            ) from exc
+        _optimise(backbone, model, examples, spec, seed, advance, addition)
         tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
-        config = model.peft_config["default"]
+        config = model.peft_config[ADAPTER]
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}, config
 
 
@@ -103,7 +97,9 @@ def _optimise(
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
             own = "" if addition is None else ", or what the posterior's section adds to the loss"
-            dtype = "" if backbone.dtype == "float32" else ", or set model.dtype: float32"
+            dtype = (
+                "" if backbone.dtype == "float32" else "; only a new campaign may set model.dtype: float32"
+            )
             raise ModelError(
                 f"training diverged at step {step + 1} of {total}: the loss is {loss.item():g}, its gradient "
                 f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}){own}{dtype}."
@@ -112,6 +108,12 @@ def _optimise(
             optimiser.step()
             optimiser.zero_grad()
         advance(1)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not torch.isfinite(parameter).all():
+            raise ModelError(
+                f"training diverged in its last step: {name} holds NaN or infinity. "
+                f"Lower adapter.learning_rate (now {spec.learning_rate:g})."
+            )
 
 
 def training_loss(
@@ -153,8 +155,8 @@ def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, 
     """A without and B with weight decay (STAR, hybrid regularisation)."""
     layers = lora_layers(model).values()
     return [
-        {"params": [layer.lora_A["default"].weight for layer in layers], "weight_decay": 0.0},
-        {"params": [layer.lora_B["default"].weight for layer in layers], "weight_decay": weight_decay_b},
+        {"params": [layer.lora_A[ADAPTER].weight for layer in layers], "weight_decay": 0.0},
+        {"params": [layer.lora_B[ADAPTER].weight for layer in layers], "weight_decay": weight_decay_b},
     ]
 
 
@@ -185,7 +187,7 @@ def _start_from(model: nn.Module, parent: LoraWeights) -> None:
         ModelError: it adapts other layers or has another rank.
     """
     for own, layer in lora_layers(model).items():
-        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
         if own not in parent.a or a.shape != parent.a[own].shape or b.shape != parent.b[own].shape:
             raise ModelError(
                 f"warm start: the last adapter does not fit layer {own}. Set adapter.warm_start: false."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from star_al.learning_curves import REFERENCE, Comparison, StrategyCurve
+from star_al.learning_curves import POSTERIOR_MARK, REFERENCE, Comparison, StrategyCurve
 from star_al.report.canvas import BLUE, DASHES, GREY, INK, MARKS, SERIES, SMALL, draw_svg, new_figure
 from star_al.report.render import Numbers, Picture
 from star_al.report.words import count, interval, number, percent, signed
@@ -23,7 +23,7 @@ def all_curves(comparison: Comparison) -> Picture:
             axes.plot(curve.labels_R, _percents(curve.accuracy_R), label=curve.strategy, **style)
         _zero_shot(axes, comparison)
         _axes_of_curves(axes)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        _legend(figure, comparison)
         return figure
 
     rows = tuple(
@@ -37,12 +37,11 @@ def all_curves(comparison: Comparison) -> Picture:
 
 
 def curves_against_random(comparison: Comparison) -> list[Picture]:
-    """One picture a strategy, with the bootstrap intervals, beside random."""
-    reference = comparison.strategy(REFERENCE)
+    """One picture a strategy, with the bootstrap intervals, beside the random that it is compared with."""
     return [
-        _against(curve, place, reference, comparison)
+        _against(curve, place, comparison.strategy(curve.reference or REFERENCE), comparison)
         for place, curve in enumerate(comparison.strategies)
-        if curve.strategy != REFERENCE
+        if not curve.is_reference
     ]
 
 
@@ -69,7 +68,7 @@ def _against(
             )
         _zero_shot(axes, comparison)
         _axes_of_curves(axes)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        _legend(figure, comparison)
         return figure
 
     rows = tuple(
@@ -134,6 +133,12 @@ def _zero_shot(axes: Any, comparison: Comparison) -> None:
 def _axes_of_curves(axes: Any) -> None:
     axes.set_xlabel("labels bought, all of them")
     axes.set_ylabel("accuracy on held-out texts, %")
+
+
+def _legend(figure: Any, comparison: Comparison) -> None:
+    """Beneath the curves; names with a posterior are too long for three columns."""
+    long_names = any(POSTERIOR_MARK in each.strategy for each in comparison.strategies)
+    figure.legend(loc="outside lower center", ncols=2 if long_names else 3, frameon=False)
 
 
 def _style(strategy: str, place: int) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from star_al.app.compose import read_only_parts, reading
 from star_al.calibration import apply_temperature
+from star_al.config import AdapterSpec
 from star_al.config_file import load_campaign
 from star_al.scoring import base_log_probs
 from support.campaigns import make_rows, write_campaign, write_jsonl
@@ -137,6 +139,35 @@ def test_replay_of_an_unchanged_round_is_the_same(star_al: StarAl, finished: Pat
     assert "the same 4 items in the same order, and trains the same adapter" in out
 
 
+def test_a_training_that_diverges_is_repeated_with_another_rate(star_al: StarAl, own_copy: Path) -> None:
+    """Earlier rounds keep the rate that they were trained with, also those that decide anew."""
+    config = own_copy / "campaign.yaml"
+    settings = yaml.safe_load(config.read_text())
+    before = settings.setdefault("adapter", {}).get("learning_rate", AdapterSpec().learning_rate)
+    for rate, ends_with in ((1e30, 5), (before / 2, 0)):
+        settings["adapter"]["learning_rate"] = rate
+        settings["stopping"]["max_rounds"] = 4
+        config.write_text(yaml.safe_dump(settings))
+        code, _, err = star_al("run", config)
+        assert code == ends_with, err
+        assert code == 0 or ("diverged" in err and "Lower adapter.learning_rate" in err)
+    with sqlite3.connect(own_copy / "small.db") as database:
+        rates = database.execute(
+            "SELECT config ->> '$.adapter.learning_rate' FROM rounds ORDER BY round_index"
+        ).fetchall()
+        told = database.execute(
+            "SELECT message FROM events WHERE message LIKE 'settings changed%'"
+        ).fetchall()
+    assert rates == [(before,)] * 3 + [(before / 2,)] * 2
+    assert told == [
+        ("settings changed: adapter.learning_rate, stopping.max_rounds",),
+        ("settings changed: adapter.learning_rate",),
+    ]
+    code, out, err = star_al("replay", config, "--round", 1)
+    assert code == 0, err
+    assert "trains the same adapter" in out
+
+
 def test_replay_notices_another_order(star_al: StarAl, own_copy: Path) -> None:
     with sqlite3.connect(own_copy / "small.db") as database:
         database.execute("UPDATE queries SET rank = 5 - rank WHERE round_index = 1")
@@ -157,6 +188,32 @@ def test_predict_answers_every_text_and_keeps_columns(
     assert [row["mine"] for row in rows] == list(range(7))
     assert all(row["predicted"] in ("sport", "business", "tech") for row in rows)
     assert all(1 / 3 <= float(str(row["confidence"])) <= 1 for row in rows)
+    columns = ["text", "mine", "predicted", "confidence", "total_uncertainty", "aleatoric", "epistemic"]
+    assert list(rows[0]) == [*columns, "probability_sport", "probability_business", "probability_tech"]
+
+
+def test_predict_tells_calibrated_probabilities_and_the_split_of_the_raw_samples(
+    star_al: StarAl, own_copy: Path, tmp_path: Path
+) -> None:
+    arguments = ["predict", own_copy / "campaign.yaml", "--in", own_copy / "pool.jsonl"]
+    with sqlite3.connect(own_copy / "small.db") as database:
+        database.execute("UPDATE rounds SET temperature = 0.25 WHERE round_index = 2")
+    assert star_al(*arguments, "--out", tmp_path / "sharp.jsonl")[0] == 0
+    with sqlite3.connect(own_copy / "small.db") as database:
+        database.execute("UPDATE rounds SET temperature = 1 WHERE round_index = 2")
+    assert star_al(*arguments, "--out", tmp_path / "raw.jsonl")[0] == 0
+
+    labels = ("sport", "business", "tech")
+    for sharp, raw in zip(rows_of(tmp_path / "sharp.jsonl"), rows_of(tmp_path / "raw.jsonl"), strict=True):
+        sharp_C, raw_C = (np.array([row[f"probability_{name}"] for name in labels]) for row in (sharp, raw))
+        assert sharp_C.sum() == pytest.approx(1) and raw_C.sum() == pytest.approx(1)
+        assert sharp["predicted"] == labels[sharp_C.argmax()] and sharp["confidence"] == sharp_C.max()
+        np.testing.assert_allclose(sharp_C, raw_C**4 / (raw_C**4).sum(), rtol=1e-6)
+        split = ("total_uncertainty", "aleatoric", "epistemic")
+        assert [sharp[name] for name in split] == [raw[name] for name in split]
+        assert raw["total_uncertainty"] == pytest.approx(-(raw_C * np.log(raw_C)).sum())
+        assert sharp["aleatoric"] + sharp["epistemic"] == pytest.approx(sharp["total_uncertainty"])  # type: ignore[operator]
+        assert 0 < sharp["epistemic"] < sharp["aleatoric"]  # type: ignore[operator]
 
 
 def test_predict_says_what_it_left_out_and_does_not_need_the_data(
@@ -219,6 +276,11 @@ def test_without_an_adapter_the_base_model_predicts_as_it_was_measured(
         log_probs_N_C = base_log_probs(parts, [str(row["item_id"]) for row in rows], contextual=True)
     expected_N = np.exp(apply_temperature(log_probs_N_C, temperature)).max(axis=1)
     np.testing.assert_allclose([row["confidence"] for row in rows], expected_N, rtol=1e-4)
+    entropy_N = -(np.exp(log_probs_N_C) * log_probs_N_C).sum(axis=1)
+    np.testing.assert_allclose([row["total_uncertainty"] for row in rows], entropy_N, rtol=1e-4)
+    assert {row[part] for row in rows for part in ("aleatoric", "epistemic")} == {
+        None
+    }  # one sample: no split
 
 
 @pytest.mark.parametrize("name", ["pool.jsonl", "link.jsonl", "texts.jsonl", "test.jsonl"])

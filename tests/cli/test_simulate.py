@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 
 from star_al.app.compose import open_store
-from star_al.app.strategies import known_strategies
+from star_al.app.strategies import POSTERIORS, known_strategies
 from star_al.config_file import load_campaign
 from support import controller
 from support.campaigns import write_campaign
@@ -161,6 +161,17 @@ def test_ctrl_c_ends_the_runs_and_tells_how_to_go_on(unbroken: Path, tmp_path: P
     assert figures(tmp_path) == figures(unbroken)
 
 
+def test_ctrl_c_counts_while_the_first_process_comes_up(tmp_path: Path) -> None:
+    write_campaign(tmp_path, stopping__max_rounds=2)
+    process = start(tmp_path, "--seeds", "2")
+    wait_for(process, "Study small")
+    time.sleep(1.0)  # into the imports
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+
+
 def test_seeds_may_be_added_and_finished_ones_stay(unbroken: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     shutil.copytree(unbroken, own)
@@ -196,7 +207,7 @@ def test_runs_of_a_real_model_share_dtype_base_predictions_and_frozen_blocks(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     changes = {"model__name": str(model), "model__dtype": "auto", "adapter__layers": 1}
     config = write_campaign(tmp_path, n=40, stopping__max_rounds=1, **changes)
-    options = ("--strategies", "random,star", "--seeds", 2, "--jobs", 2)
+    options = ("--strategies", "random,star@laplace", "--seeds", 2, "--jobs", 2)
     code, _, err = star_al("simulate", config, *options, "--keep")
     assert code == 0, err
     store = open_store(load_campaign(config))
@@ -218,6 +229,66 @@ def test_runs_of_a_real_model_share_dtype_base_predictions_and_frozen_blocks(
     assert not folder.exists()
 
 
+# -- posteriors -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_two_posteriors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study of two strategies with two posteriors each."""
+    folder = tmp_path_factory.mktemp("simulate") / "posteriors"
+    write_campaign(folder, stopping__max_rounds=2)
+    options = ("--strategies", "random,entropy", "--posteriors", "mc_dropout,map", "--seeds", "2")
+    code, out, err = simulate(folder, *options)
+    assert code == 0, err
+    (folder / "stdout").write_text(out)
+    return folder
+
+
+def test_posteriors_are_compared_on_the_same_texts(of_two_posteriors: Path) -> None:
+    store = open_store(load_campaign(of_two_posteriors / "campaign.yaml"))
+    try:
+        asked: dict[str, set[tuple[str, ...]]] = {}
+        kinds = set()
+        for run in store.study("small").runs:  # type: ignore[union-attr]
+            campaign = store.find_campaign(run.campaign)
+            assert (
+                campaign is not None and run.campaign == f"small.{run.strategy.replace('@', '-')}.{run.seed}"
+            )
+            kinds.add((run.strategy, campaign.config["posterior"]["kind"]))  # type: ignore[index, call-overload]
+            texts = tuple(query.item.item_id for query in store.queries(campaign.campaign_id))
+            asked.setdefault(f"{run.strategy.split('@')[0]} {run.seed}", set()).add(texts)
+        assert kinds == {
+            (f"{name}@{kind}", kind) for name in ("random", "entropy") for kind in ("map", "mc_dropout")
+        }
+        assert len(asked["random 0"]) == len(asked["random 1"]) == 1
+        assert len(asked["entropy 0"]) == len(asked["entropy 1"]) == 2
+    finally:
+        store.close()
+
+
+def test_a_study_of_posteriors_says_what_is_compared_with_what(
+    star_al: StarAl, of_two_posteriors: Path, tmp_path: Path
+) -> None:
+    out = (of_two_posteriors / "stdout").read_text()
+    against = {each["strategy"]: each["reference"] for each in figures(of_two_posteriors)["strategies"]}
+    assert against == {
+        "random@map": "random@mc_dropout",
+        "random@mc_dropout": None,
+        "entropy@map": "random@map",
+        "entropy@mc_dropout": "random@mc_dropout",
+    }
+    lines = {line.split(":")[0]: line for line in out.splitlines() if line.count("@") > 1}
+    assert {name: reference in lines[name] for name, reference in against.items() if reference} == {
+        "random@map": True,
+        "entropy@map": True,
+        "entropy@mc_dropout": True,
+    }
+    page = tmp_path / "report.html"
+    config = of_two_posteriors / "campaign.yaml"
+    assert star_al("report", config, "--study", "small", "--out", page)[0] == 0
+    assert all(name in page.read_text(encoding="utf-8") for name in against)
+
+
 # -- refusals -------------------------------------------------------------------------------------------
 
 
@@ -235,6 +306,12 @@ def test_runs_of_a_real_model_share_dtype_base_predictions_and_frozen_blocks(
             {"stopping": {"target_accuracy": 0.9}}, [], "nothing ends a run. Give --rounds", id="endless"
         ),
         pytest.param({}, ["--strategies", "randem"], "no strategy 'randem'; there are random,", id="unknown"),
+        pytest.param(
+            {}, ["--posteriors", "map,lapalce"], "no posterior 'lapalce'; there are map,", id="posterior"
+        ),
+        pytest.param(
+            {}, ["--strategies", "bald", "--posteriors", "map"], "strategy bald@map: ", id="one sample"
+        ),
         pytest.param({}, ["--strategies", "batchbald"], "strategy batchbald: ", id="samples"),
         pytest.param({}, ["--study", "x" * 60], "shorter name with --study", id="long"),
         pytest.param({}, ["--study", "a/b"], "a name has letters", id="odd"),
@@ -251,9 +328,9 @@ def test_what_cannot_be_simulated_is_refused_at_once(
     assert not list(tmp_path.glob("*.db")) and not list(tmp_path.glob("*-study"))
 
 
-def test_help_names_every_strategy(star_al: StarAl) -> None:
+def test_help_names_every_strategy_and_posterior(star_al: StarAl) -> None:
     words = re.findall(r"\w+", star_al("simulate", "--help")[1])
-    assert set(known_strategies()) <= set(words)
+    assert {*known_strategies(), *POSTERIORS} <= set(words)
 
 
 def test_a_study_with_other_settings_is_refused(star_al: StarAl, unbroken: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from support.tiny_model import SENTENCES, build_tiny_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from bench_calibration import open_study, parse, plan
+from bench_calibration import open_study, parse, plan, watch
 from calibration_cells import NEWS, Cell, Workplace, run_cell, start_worker
 from calibration_data import Settings
 from calibration_report import measures
@@ -100,3 +101,19 @@ def test_a_study_with_other_settings_is_refused(tmp_path: Path) -> None:
     assert open_study(parse(line)) == open_study(parse(line))
     with pytest.raises(SystemExit, match="other settings"):
         open_study(parse([*line, "--samples", "4"]))
+
+
+def test_whatever_ends_a_cell_is_one_failed_cell(
+    place: tuple[Settings, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [Cell("bbc", seed, 10, "map") for seed in range(3)]
+    futures: list[Future[Any]] = [Future() for _ in cells]
+    futures[0].set_exception(KeyError("lora_A"))
+    futures[1].set_exception(MemoryError())
+    futures[2].set_result(Workplace(*place).run(cells[2]))
+    records: list[Any] = []
+    assert watch(dict(zip(futures, cells, strict=True)), records, 1) == 2
+    told = capsys.readouterr().out
+    assert f"{cells[0].name}: FAILED. KeyError: 'lora_A'" in told
+    assert f"{cells[1].name}: FAILED. MemoryError" in told
+    assert [record["seed"] for record in records] == [2] and "accuracy" in told

@@ -334,12 +334,34 @@ def test_warm_start_continues(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_divergence_stops_at_once(model: Path, tmp_path: Path, dtype: str) -> None:
-    one = learner(model, dtype=dtype, adapter={"learning_rate": 1e30, "epochs": 9})
-    with pytest.raises(ModelError, match=r"diverged at step \d+ of \d+.*learning_rate"):
+@pytest.mark.parametrize(("epochs", "when"), [(9, r"at step \d+ of \d+"), (2, "in its last step.*lora_")])
+def test_divergence_stops_at_once(model: Path, tmp_path: Path, dtype: str, epochs: int, when: str) -> None:
+    one = learner(model, dtype=dtype, adapter={"learning_rate": 1e30, "epochs": epochs, "batch_size": 12})
+    with pytest.raises(ModelError, match=rf"diverged {when}.*learning_rate"):
         fit(one, tmp_path / "a")
     assert not list((tmp_path / "a").iterdir())
     assert np.isfinite(gold_log_probs(one, None))
+
+
+class WithoutTangent(torch.autograd.Function):
+    """Has a gradient, as training needs it, and no forward-mode derivative."""
+
+    @staticmethod
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_: Any, dy: torch.Tensor) -> torch.Tensor:
+        return dy
+
+
+def test_a_posterior_that_the_model_cannot_be_sampled_by_is_told_in_training(
+    model: Path, tmp_path: Path
+) -> None:
+    one = learner(model, posterior={"kind": "laplace"})
+    one.backbone.model.model.norm.register_forward_hook(lambda _, __, out: WithoutTangent.apply(out))
+    with pytest.raises(ModelError, match=r"cannot be linearised.*predictive: sampling\.$"):
+        fit(one, tmp_path / "a")
 
 
 def test_bfloat16_trains(model: Path, tmp_path: Path) -> None:

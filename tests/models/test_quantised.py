@@ -35,7 +35,7 @@ def quantise(folder: Path, into: Path, dtype: str = "float32", **settings: Any) 
     with quiet(), torch.no_grad():
         config = transformers.BitsAndBytesConfig(**settings)
         packed = auto.from_pretrained(
-            folder, quantization_config=config, dtype=DTYPES[dtype], device_map={"": "cpu"}
+            folder, quantization_config=config, dtype=getattr(torch, dtype), device_map={"": "cpu"}
         )
         plain = auto.from_pretrained(folder, dtype=torch.float32)
         for name, layer in adaptable_modules(packed).items():
@@ -167,6 +167,17 @@ def test_what_is_not_quantised_runs_in_the_dtype_of_the_campaign(
     one = backbone(model, dtype)
     assert one.readout.hidden(torch.arange(4)[None]).dtype == DTYPES[dtype]
     assert not any(holds_floats(layer) for layer in adaptable_modules(one.model).values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_too_small_for_float16_pass_a_layer_that_was_saved_to_compute_in_it(
+    base: Path, tmp_path: Path, dtype: str
+) -> None:
+    model = quantise(base, tmp_path / "half", dtype="float16", **{**NF4, "bnb_4bit_compute_dtype": "float16"})
+    layer = next(iter(adaptable_modules(backbone(model, dtype).model).values()))
+    x = torch.ones(1, 3, layer.in_features, dtype=DTYPES[dtype], requires_grad=True)
+    (1e-9 * layer(x)).sum().backward()
+    assert x.grad is not None and x.grad.dtype == DTYPES[dtype] and (x.grad != 0).all()
 
 
 def test_adapters_are_float32_and_the_layers_come_back(nf4: Path) -> None:

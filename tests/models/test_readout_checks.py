@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from star_al.errors import ModelError
-from star_al.models.backbone import load_backbone
+from star_al.models.backbone import DTYPES, load_backbone, resolve_dtype
 from star_al.models.readout import Readout
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
@@ -42,12 +42,33 @@ def test_a_broken_head_is_named(tmp_path: Path) -> None:
 
 
 def test_activations_that_overflow_are_told_from_weights(tmp_path: Path) -> None:
-    model = tiny(tmp_path, dtype="float16")
+    model = tiny(tmp_path)
     for layer in model.model.layers:
-        layer.mlp.down_proj.weight.data.mul_(3e4)
-        layer.mlp.up_proj.weight.data.mul_(3e4)
-    with pytest.raises(ModelError, match=r"activations overflow float16.*model\.dtype: bfloat16 or float32"):
+        layer.mlp.down_proj.weight.data.mul_(1e30)
+        layer.mlp.up_proj.weight.data.mul_(1e30)
+    with pytest.raises(
+        ModelError, match=r"activations overflow float32 or are NaN\. Check the model's weights"
+    ):
         Readout(model)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_that_was_saved_in_float16_runs_in_the_dtype_asked(dtype: str, tmp_path: Path) -> None:
+    model = tiny(tmp_path)
+    model.half().save_pretrained(tmp_path)
+    backbone = load_backbone(str(tmp_path), revision=None, dtype=dtype, device="cpu")
+    assert {parameter.dtype for parameter in backbone.model.parameters()} == {DTYPES[dtype]}
+    assert backbone.readout.dtype == DTYPES[dtype]
+
+
+@pytest.mark.parametrize(("supported", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_never_is_float16(supported: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: supported)
+    assert resolve_dtype("auto", torch.device("cuda")) == dtype
+    with pytest.raises(
+        ModelError, match=r"'float16' cannot be used.*bfloat16 or float32\. Start a new campaign"
+    ):
+        resolve_dtype("float16", torch.device("cuda"))  # which rounds of an older version have recorded
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import resource
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peft
+import psutil
 import pytest
 import torch
 
 from star_al.app.compose import posterior_method
 from star_al.config import CampaignSpec
 from star_al.errors import ModelError
+from star_al.models import activation_files
 from star_al.models.activation_files import ActivationFiles
 from star_al.models.adapter_file import load_adapter
 from star_al.models.backbone import load_backbone
@@ -150,7 +154,7 @@ def test_ragged_labels_and_lengths(architecture: str, packed: bool, tmp_path: Pa
         Prompt("c", tuple(range(60, 69)), TREE[:2]),
     ]
     blocks = readout.body.get_submodule("layers" if hasattr(readout.body, "layers") else "h")
-    files = ActivationFiles(tmp_path / "c", torch.float32, 10**9, ignore)
+    files = kept_files(tmp_path)
     with torch.inference_mode():
         expected = label_log_probs(readout, make_batch(prompts, readout))
     for kept in ([prompts[1]], prompts, prompts[::-1]):  # none, one and all of the batch there before
@@ -161,7 +165,7 @@ def test_ragged_labels_and_lengths(architecture: str, packed: bool, tmp_path: Pa
         with torch.inference_mode():
             actual = label_log_probs(readout, batch)
         torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
-    assert len(list((tmp_path / "c").iterdir())) == 3
+    assert len(list(tmp_path.glob("*/*.bin"))) == 3
 
 
 def test_training_mode_does_not_reach_what_is_kept(tmp_path: Path) -> None:
@@ -210,21 +214,34 @@ def test_each_model_and_dtype_has_its_own_folder(model: Path, tmp_path: Path) ->
 
 # -- files -------------------------------------------------------------------------------------------------
 
+KEY, OTHER, THIRD = ("0123456789abcdef", "fedcba9876543210", "0" * 16)
+VALUES = torch.arange(15.0).view(5, 3)
+SIZE = 16 + 4 * VALUES.numel()  # of their file
+
+
+def kept_files(
+    root: Path, key: str = KEY, *, dtype: torch.dtype = torch.float32, limit: int = 10**6, say: Any = ignore
+) -> ActivationFiles:
+    return ActivationFiles(root, key, dtype, limit, say)
+
+
+def names(root: Path, key: str = KEY) -> list[str]:
+    return sorted(path.name for path in (root / key).glob("*"))
+
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_what_is_written_is_read(tmp_path: Path, dtype: torch.dtype) -> None:
     values = torch.randn(5, 3).to(dtype)
-    ActivationFiles(tmp_path, dtype, 10**6, ignore).write("a", values)
-    read = ActivationFiles(tmp_path, dtype, 10**6, ignore).read("a", 5)
+    kept_files(tmp_path, dtype=dtype).write("a", values)
+    read = kept_files(tmp_path, dtype=dtype).read("a", 5)
     assert read is not None and torch.equal(read, values) and read.dtype == dtype
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "flipped", "foreign", "other rows"])
 def test_damaged_files_are_missing_and_rebuilt(tmp_path: Path, damage: str) -> None:
-    files = ActivationFiles(tmp_path, torch.float32, 10**6, ignore)
-    values = torch.arange(15.0).view(5, 3)
-    files.write("a", values)
-    (path,) = tmp_path.iterdir()
+    files = kept_files(tmp_path)
+    files.write("a", VALUES)
+    path = tmp_path / KEY / "a.bin"
     content = path.read_bytes()
     broken = {"empty": b"", "short": content[:-4], "foreign": b"something else, and long enough"}
     if damage == "other rows":
@@ -232,9 +249,84 @@ def test_damaged_files_are_missing_and_rebuilt(tmp_path: Path, damage: str) -> N
         return
     path.write_bytes(broken.get(damage, content[:-1] + bytes([content[-1] ^ 1])))
     assert files.read("a", 5) is None
-    files.write("a", values)
+    files.write("a", VALUES)
     read = files.read("a", 5)
-    assert read is not None and torch.equal(read, values)
+    assert read is not None and torch.equal(read, VALUES)
+
+
+def test_what_is_read_is_the_mapped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are looked at once a process, no file stays open, and what is done to a tensor stays in memory."""
+    kept_files(tmp_path).write("a", VALUES)
+    files = kept_files(tmp_path)
+    hashed: list[int] = []
+    digest = activation_files._digest
+    monkeypatch.setattr(
+        activation_files, "_digest", lambda values: hashed.append(len(values)) or digest(values)
+    )
+    before = psutil.Process().num_fds()
+    read = [files.read("a", 5) for _ in range(3)]
+    assert hashed == [4 * VALUES.numel()] and psutil.Process().num_fds() == before
+    if Path("/proc/self/maps").exists():
+        assert Path("/proc/self/maps").read_text().count(str(tmp_path / KEY / "a.bin")) == 3
+    assert read[0] is not None and read[1] is not None
+    read[0].zero_()
+    assert torch.equal(read[1], VALUES)
+
+
+def test_the_limit_is_of_all_folders_and_processes(tmp_path: Path) -> None:
+    """Three that are in use, one of them by two: none knows of the others' files but from the disk."""
+    said: list[str] = []
+    users = [kept_files(tmp_path, key, limit=9 * SIZE, say=said.append) for key in (KEY, OTHER, THIRD, KEY)]
+    for number in range(4):
+        for index, files in enumerate(users):
+            files.write(f"{index}-{number}", VALUES)
+    assert len(list(tmp_path.glob("*/*"))) == 9 and len(said) == len(users)
+
+
+def test_a_long_run_passes_the_limit_by_little(tmp_path: Path) -> None:
+    """Files are not counted at every write; two processes that write by turns."""
+    limit = 1000 * SIZE
+    users = [kept_files(tmp_path, limit=limit) for _ in range(2)]
+    for number in range(600):
+        for index, files in enumerate(users):
+            files.write(f"{index}-{number}", VALUES)
+    used = sum(path.stat().st_size for path in tmp_path.glob("*/*"))
+    assert 0.99 * limit <= used <= 1.01 * limit
+
+
+def test_folders_that_nobody_uses_make_room(tmp_path: Path) -> None:
+    """As those of a run with other threads, or of another campaign in the same artefact folder."""
+    said: list[str] = []
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("not ours")
+    for key in (OTHER, THIRD):
+        files = kept_files(tmp_path, key)
+        files.write("old", VALUES)
+        if key == OTHER:
+            del files  # its process has ended
+    running = files
+    mine = kept_files(tmp_path, limit=4 * SIZE, say=said.append)
+    mine.write("a", VALUES)
+    assert names(tmp_path, OTHER) == ["old.bin"]  # there is room: it may be used again
+    for name in "bcd":
+        mine.write(name, VALUES)
+    assert not (tmp_path / OTHER).exists() and names(tmp_path, THIRD) == ["old.bin"]
+    assert names(tmp_path) == ["a.bin", "b.bin"] and names(tmp_path, "notes") == ["mine.txt"]
+    assert len(said) == 1 and running.read("old", 5) is not None
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """As on a full disk: part of the file is there when it fails."""
+    said: list[str] = []
+    files = kept_files(tmp_path, say=said.append)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, before[1]))
+    try:
+        files.write("a", VALUES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    files.write("b", VALUES)
+    assert names(tmp_path) == [] and len(said) == 1 and "cannot be written" in said[0]
 
 
 def test_the_limit_holds_and_is_told_once(model: Path, tmp_path: Path) -> None:
@@ -247,6 +339,21 @@ def test_the_limit_holds_and_is_told_once(model: Path, tmp_path: Path) -> None:
     sizes = [path.stat().st_size for path in (tmp_path / "c").rglob("*.bin")]
     assert 0 < sum(sizes) <= limit and len(sizes) < len(items())
     assert len(said) == 1 and "model.trunk_cache_gb = 2e-05" in said[0]
+
+
+def test_another_key_s_activations_count_or_go(model: Path, tmp_path: Path) -> None:
+    """Of a learner that is there, those of another dtype count; of one that has gone, they make room."""
+    limit = {"trunk_cache_gb": 20_000 / 1e9}
+    first = learner(model, tmp_path, model=limit)
+    scores(first, None)
+    (folder,) = tmp_path.iterdir()
+    second = learner(model, tmp_path, model={**limit, "dtype": "bfloat16"})
+    scores(second, None)
+    assert sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 20_000 and folder.exists()
+    del first
+    gc.collect()
+    scores(learner(model, tmp_path, model={**limit, "dtype": "bfloat16"}), None)
+    assert not folder.exists() and sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 20_000
 
 
 def test_a_folder_that_cannot_be_written_is_told_once(model: Path, tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_a_row_has_the_users_columns_and_the_label(tmp_path: Path) -> None:
 def test_predictions_fill_what_people_did_not_label() -> None:
     data = DataSpec(path="in.jsonl")
     rows = [
-        (Item("1", "a"), Label("1", "sport"), ModelAnswer("business", 0.9)),
-        (Item("2", "b"), None, ModelAnswer("business", 0.75)),
+        (Item("1", "a"), Label("1", "sport"), ModelAnswer("business", (0.1, 0.9), 0.3)),
+        (Item("2", "b"), None, ModelAnswer("business", (0.25, 0.75), 0.6, 0.4, 0.2)),
         (Item("3", "c"), None, None),
     ]
     found = list(export_rows(rows, NEWS, data, with_predictions=True))
@@ -61,7 +61,54 @@ def test_predictions_fill_what_people_did_not_label() -> None:
         ("model", None, "business", 0.75),
         (None, None, None, None),
     ]
+    assert [tuple(row.values())[-5:] for row in found] == [
+        (None,) * 5,
+        (0.6, 0.4, 0.2, 0.25, 0.75),
+        (None,) * 5,
+    ]
+    assert list(found[0]) == [
+        *("text", "item_id", "label", "source", "round", "version", "kind", "predicted", "confidence"),
+        *("total_uncertainty", "aleatoric", "epistemic", "probability_sport", "probability_business"),
+    ]
     assert all(list(row) == list(found[0]) for row in found)
+
+
+def test_labels_of_any_spelling_name_a_column_of_their_own(tmp_path: Path) -> None:
+    names = ('=cmd|"/c calc"!A1', "a,b\nc", "Δ é", "confidence", "C")
+    task, data = ClosedTask(TaskSpec(kind="classification", labels=names)), DataSpec(path="in.jsonl")
+    given = {"text": "t", "probability_C": "mine", "epistemic": "mine, too"}
+    [item] = imported(tmp_path, [given], task, data)
+    answer = ModelAnswer("C", (0.1, 0.15, 0.2, 0.25, 0.3), 1.5)
+    for suffix in (".jsonl", ".csv", ".parquet"):
+        write_rows(
+            tmp_path / f"out{suffix}", export_rows([(item, None, answer)], task, data, with_predictions=True)
+        )
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        [in_csv] = csv.DictReader(file)
+    [in_lines] = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
+    [in_parquet] = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    for row in (in_csv, in_lines, in_parquet):
+        assert [float(row[f"probability_{name}"]) for name in names] == list(answer.probabilities_C)
+        assert (row["data_probability_C"], row["data_epistemic"]) == ("mine", "mine, too")
+        assert float(row["confidence"]) == 0.3
+    assert not any(name.startswith(("=", "+", "-", "@", "\t")) for name in in_csv)
+
+
+def test_options_that_few_items_have_make_no_column_of_two_meanings(tmp_path: Path) -> None:
+    data = DataSpec(path="in.jsonl", options="o")
+    given = [
+        {"text": text, "o": list("wxyz")[:n], "probability_C": "mine"} for text, n in (("q", 2), ("r", 3))
+    ]
+    two, three = imported(tmp_path, given, CHOICE, data)
+    answers = [
+        (two, None, ModelAnswer("A", (0.7, 0.3), 0.6)),
+        (three, None, ModelAnswer("C", (0.2, 0.2, 0.6), 1)),
+    ]
+    first, second = export_rows(answers, CHOICE, data, with_predictions=True)
+    assert "probability_C" not in first and second["probability_C"] == 0.6
+    assert first["data_probability_C"] == second["data_probability_C"] == "mine"
+    [plain] = export_rows([(two, None, None)], CHOICE, data)
+    assert plain["probability_C"] == "mine"  # without predictions it is nobody else's name
 
 
 @pytest.mark.parametrize(
@@ -79,7 +126,7 @@ def test_predictions_fill_what_people_did_not_label() -> None:
 def test_multiple_choice_rows_come_back_as_they_were(tmp_path: Path, options: object, row: dict) -> None:
     data = DataSpec(path="in.jsonl", options=options)
     [item] = imported(tmp_path, [row], CHOICE, data)
-    answer = ModelAnswer("A", 0.5)
+    answer = ModelAnswer("A", (0.6, 0.4), 0.5)
     labelled, predicted = export_rows(
         [(item, Label(item.item_id, "B"), None), (item, None, answer)], CHOICE, data, with_predictions=True
     )
@@ -88,7 +135,8 @@ def test_multiple_choice_rows_come_back_as_they_were(tmp_path: Path, options: ob
     assert (predicted["predicted"], predicted["predicted_text"]) == ("A", "x")
     assert set(labelled) - set(row) == {
         *("item_id", "label", "label_text", "source", "round", "version"),
-        *("kind", "predicted", "predicted_text", "confidence"),
+        *("kind", "predicted", "predicted_text", "confidence", "probability_A", "probability_B"),
+        *("total_uncertainty", "aleatoric", "epistemic"),
     }
 
 

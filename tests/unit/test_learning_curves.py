@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from star_al.learning_curves import Comparison, RunCurve, compare, in_words, study_results
+from star_al.learning_curves import Comparison, RunCurve, compare, in_words, reference_of, study_results
 from star_al.seed_statistics import (
     Curves,
     labels_needed,
@@ -277,6 +277,55 @@ def test_words_of_a_set_without_a_reference_and_below_the_majority() -> None:
 def test_a_study_without_runs_says_nothing() -> None:
     found = compare("study", [])
     assert (found.strategies, found.seeds, found.above_majority, in_words(found)) == ((), 0, None, [])
+
+
+# -- posteriors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "planned", "reference"),
+    [
+        ("entropy", "random entropy", "random"),
+        ("entropy@map", "random random@map", "random@map"),
+        ("entropy@map", "random entropy", "random"),
+        ("entropy@map", "random@laplace random@mc_dropout", "random@mc_dropout"),
+        ("entropy@map", "random@laplace entropy@mc_dropout", None),
+        ("entropy", "random@laplace random@mc_dropout", "random@mc_dropout"),
+        ("random", "random random@mc_dropout random@map", None),
+        ("random@mc_dropout", "random random@mc_dropout", None),
+        ("random@map", "random random@map", "random"),
+        ("random@map", "random@mc_dropout random@map", "random@mc_dropout"),
+        ("random@map", "random@laplace random@map", None),
+    ],
+)
+def test_a_strategy_is_compared_with_random_of_its_posterior(
+    strategy: str, planned: str, reference: str | None
+) -> None:
+    assert reference_of(strategy, {strategy, *planned.split()}, "mc_dropout") == reference
+
+
+def test_differences_are_to_random_of_the_same_posterior_and_say_so() -> None:
+    gains = {"random@mc_dropout": 0.2, "entropy@mc_dropout": 0.28, "random@map": 0.1, "entropy@map": 0.18}
+    runs = [
+        run(strategy, seed, rising(0.5, gain, 0.001, 100 * number + seed))
+        for number, (strategy, gain) in enumerate(gains.items())
+        for seed in range(10)
+    ]
+    found = compare("study", runs, "mc_dropout")
+    names = [each.strategy for each in found.strategies]
+    assert names == ["random@map", "random@mc_dropout", "entropy@map", "entropy@mc_dropout"]
+    by_chance, own, *others = found.strategies
+    for each in others:  # half of what the gains differ by
+        assert each.aulc_difference is not None and each.aulc_difference.mean == pytest.approx(0.04, abs=2e-3)
+    assert by_chance.aulc_difference is not None
+    assert by_chance.aulc_difference.mean == pytest.approx(-0.05, abs=2e-3)
+    assert own.is_reference and own.aulc_difference is None
+    by_map, map_, dropout, same_texts, *cautions = in_words(found)
+    assert by_map.startswith("random@map: worse than random@mc_dropout (AULC")
+    assert map_.startswith("entropy@map: better than random@map") and "of random@map's gain" in map_
+    assert dropout.startswith("entropy@mc_dropout: better than random@mc_dropout")
+    assert same_texts == "All of random ask for the same texts: they differ by the posterior alone."
+    assert cautions == ["3 strategies are compared; p is not corrected for that."]
 
 
 # -- from the store -------------------------------------------------------------------------------------

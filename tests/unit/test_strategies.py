@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from star_al.app.strategies import STRATEGIES, known_strategies, run_file, run_of, study_spec
+from star_al.app.strategies import (
+    POSTERIORS,
+    STRATEGIES,
+    known_strategies,
+    run_file,
+    run_of,
+    study_spec,
+    with_posteriors,
+)
 from star_al.config import CampaignFile, CampaignSpec
 from star_al.config_file import load_campaign
+from star_al.errors import ConfigError
 from support.campaigns import write_campaign
 
 EIGHT = {"kind": "mc_dropout", "samples": 16}
@@ -94,3 +103,49 @@ def test_gold_takes_the_place_of_people_and_of_labels_that_are_known(tmp_path: P
     config = write_campaign(tmp_path, annotator={"kind": "label_studio"}, data__label="label")
     spec = study_spec(load_campaign(config), gold="label", rounds=5)
     assert (spec.gold_column, spec.data.label, spec.stopping.max_rounds) == ("label", None, 5)
+
+
+# -- posteriors -----------------------------------------------------------------------------------------
+
+
+def test_strategies_and_posteriors_are_crossed_but_for_those_that_name_theirs() -> None:
+    crossed = with_posteriors(("random", "star@map", "star", "star"), ("map", "laplace"))
+    assert crossed == ("random@map", "random@laplace", "star@map", "star@laplace")
+    assert with_posteriors(("star", "random", "star"), ()) == ("star", "random")
+
+
+@pytest.mark.parametrize("kind", POSTERIORS)
+def test_a_posterior_has_its_defaults_and_the_campaigns_own_its_settings(tmp_path: Path, kind: str) -> None:
+    file = study_file(tmp_path)
+    named, plain = spec_of(file, f"margin@{kind}"), spec_of(file, "margin")
+    differing = {key for key, value in named.model_dump().items() if plain.model_dump()[key] != value}
+    if kind == "mc_dropout":
+        assert named.posterior.samples == 16 and differing == {"name", "artefacts"}
+    else:
+        assert named.posterior == type(named.posterior)(kind=kind)  # type: ignore[arg-type]
+        assert differing == {"name", "artefacts", "posterior"}
+    assert named.name == f"study.margin-{kind}.0"
+
+
+def test_the_files_own_strategy_may_have_another_posterior(tmp_path: Path) -> None:
+    file = study_file(tmp_path, acquisition__measure="margin")
+    found = spec_of(file, "config@map")
+    assert (found.acquisition.measure, found.posterior.kind) == ("margin", "map")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "reason"),
+    [
+        pytest.param("entropy@lapalce", "no posterior 'lapalce'; there are map, mc_dropout,", id="misspelt"),
+        pytest.param("entropy@", "no posterior ''", id="empty"),
+        pytest.param("entropie@map", "no strategy 'entropie'; there are random,", id="strategy"),
+        pytest.param(
+            "bald@map", "strategy bald@map: .*bald needs a posterior of at least 2 samples", id="bald"
+        ),
+    ],
+)
+def test_a_strategy_that_does_not_go_with_its_posterior_is_refused(
+    tmp_path: Path, strategy: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        spec_of(study_file(tmp_path), strategy)

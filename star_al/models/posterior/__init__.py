@@ -1,7 +1,8 @@
 """Posteriors over functions: what training leaves open about the weights, as samples a model can take on.
 
 A sample is one function, the same for every item (methods, section 3), so joint scores over items are valid.
-A method is one file here and one line in ``star_al.app.compose``.
+A method is one file here, its settings in ``star_al.config`` (``PosteriorSpec``), and one line in
+``star_al.app.compose``.
 """
 
 from __future__ import annotations

@@ -107,12 +107,12 @@ class CLora:
             try:
                 nll = self._held_out_loss(part, held_out, weight)
             except ModelError as exc:
-                nll, failure = math.inf, exc
+                nll, failure = math.inf, exc.with_traceback(None)  # which would keep its activations alive
             tried.append((weight, nll if math.isfinite(nll) else math.inf))
         if all(math.isinf(nll) for _, nll in tried):
             raise failure or ModelError(
                 "C-LoRA's predictions on held-out labels are NaN with every posterior.kl_weight that was tried. "
-                "Lower posterior.learning_rate, or set model.dtype: float32."
+                "Lower posterior.learning_rate; only a new campaign may set model.dtype: float32."
             )
         return tried
 

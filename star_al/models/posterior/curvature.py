@@ -28,6 +28,7 @@ from star_al.models.backbone import Backbone
 from star_al.models.batching import Batch, make_batch
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import adaptable_modules
+from star_al.models.memory import told
 from star_al.models.posterior.kfac import Block, WideFactor
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
@@ -66,17 +67,16 @@ def curvature(
     factors = {name: _Layer(name, weights.a[name], weights.b[name], weights.scale, n_kfac) for name in layers}
     generator = torch.Generator().manual_seed(seed)
     by_length = sorted(examples, key=lambda example: (len(example[0]), example[0].item_id))
+    message = (
+        f"the curvature does not fit into the memory of {backbone.device}. "
+        "Lower adapter.batch_size; before the first adapter posterior.subset: last_layer may be set too."
+    )
     log_likelihood = 0.0
     with merged(backbone.model, weights.a, lambda name: (weights.b[name] * weights.scale, weights.a[name])):
         for start in range(0, len(by_length), batch_size):
             part = by_length[start : start + batch_size]
-            try:
+            with told(message):
                 log_likelihood += _count_in(backbone, part, factors, generator)
-            except torch.OutOfMemoryError as exc:
-                raise ModelError(
-                    f"the curvature does not fit into the memory of {backbone.device}. "
-                    "Lower adapter.batch_size, or set posterior.subset: last_layer."
-                ) from exc
             advance(1)
     return Curvature({name: layer.blocks(len(examples)) for name, layer in factors.items()}, log_likelihood)
 
@@ -97,8 +97,8 @@ def _count_in(
         log_probs_B_C = label_log_probs(backbone.readout, batch)
         if log_probs_B_C.isnan().any():
             raise ModelError(
-                "the model answers NaN for a labelled item. Set model.dtype: float32, "
-                "or check the model's weights."
+                "the model answers NaN for a labelled item. Check its weights; "
+                "only a new campaign may set model.dtype: float32."
             )
         for cotangent_B_C in cotangents(log_probs_B_C.detach(), generator):
             log_probs_B_C.backward(cotangent_B_C, retain_graph=True)  # type: ignore[no-untyped-call]
@@ -206,8 +206,8 @@ class _Layer:
     def _add_gradients(self, gradients_M_O: Tensor) -> None:
         if not torch.isfinite(gradients_M_O).all():
             raise ModelError(
-                f"the gradient in layer {self._name} is NaN or infinite. Set model.dtype: float32, "
-                "or check the model's weights."
+                f"the gradient in layer {self._name} is NaN or infinite. Check the model's weights; "
+                "only a new campaign may set model.dtype: float32."
             )
         scaled_M_O = gradients_M_O * self._scale
         narrow_M_r = (scaled_M_O @ self._b_O_r).double()

@@ -1,7 +1,8 @@
 """Laplace-LoRA (Yang et al. 2024): a Gaussian around the trained adapter, N(θ, (F + τI)⁻¹).
 
 F is the KFAC curvature of the training loss in A and B, τ the prior precision. By default τ is about the
-precision of LoRA's own start: A's entries begin with variance 1/(3·d_in), 3·d_in = 1728 at d_in = 576.
+precision of LoRA's own start: A's entries begin with variance 1/(3·d_in), 3·d_in = 1728 at d_in = 576. It was
+tried at that width alone; a wider model needs a higher one, 3·d_in = 12 288 at 4096.
 The evidence, by which the paper chooses τ (methods, section 5), is an option and not the default, for it
 destroys well-trained adapters. It makes τ‖θ‖² the number of directions that the data determine. But ‖θ‖² is
 not the data's alone: Adam moves every entry of A and B, determined or not. With fifty labels on a 135 M model

@@ -16,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.errors import ModelError
 from star_al.models.lora import adaptable_modules, layer_named, require_fit
+from star_al.models.memory import told
 from star_al.models.quantised import holds_floats
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
@@ -57,13 +58,12 @@ def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterat
 @torch.no_grad()
 def _merged_weight(name: str, layer: Any, b: Tensor, a: Tensor) -> nn.Parameter:
     weight: Tensor = layer.weight.data
-    try:
+    message = (
+        f"a sample's weights do not fit into the memory of {weight.device} (layer {name}). "
+        "Set another model.device; only a new campaign may adapt fewer layers."
+    )
+    with told(message):
         merged_weight = _sum(weight, b, a, transposed=isinstance(layer, Conv1D))
-    except torch.OutOfMemoryError as exc:
-        raise ModelError(
-            f"a sample's weights do not fit into the memory of {weight.device} (layer {name}). "
-            "Set another model.device; only a new campaign may adapt fewer layers."
-        ) from exc
     if not all(torch.isfinite(end) for end in torch.aminmax(merged_weight)):  # a tenth of isfinite's cost
         raise ModelError(f"{_origin(name, weight, b, a)}.")
     return nn.Parameter(merged_weight, requires_grad=False)
@@ -107,5 +107,5 @@ def _origin(name: str, weight: Tensor, b: Tensor, a: Tensor) -> str:
         return _damaged_adapter(name)
     return (
         f"a sample of layer {name} overflows {str(weight.dtype).removeprefix('torch.')}. "
-        "Set model.dtype: bfloat16 or float32"
+        "Lower adapter.learning_rate; only a new campaign may set model.dtype: float32"
     )

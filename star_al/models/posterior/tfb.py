@@ -58,7 +58,8 @@ class Tfb(PostHoc):
         if not math.isfinite(start):
             raise ModelError(
                 f"the loss of the trained adapter on its own examples is {start:g}, so that TFB cannot measure "
-                "how much noise it bears. Set model.dtype: float32, or lower adapter.learning_rate."
+                "how much noise it bears. Lower adapter.learning_rate; only a new campaign may set "
+                "model.dtype: float32."
             )
         sigma = largest_within(loss, start * (1 + self._spec.tolerance))
         return {"sigma": sigma, "loss": start, "noisy_loss": loss(sigma)}
