@@ -209,7 +209,7 @@ class LaplaceSpec(Spec):
 
     kind: Literal["laplace"]
     samples: Positive = 10
-    predictive: Literal["linearised", "sampling"] = "linearised"
+    predictive: Literal["sampling", "linearised"] = "sampling"
     subset: Literal["all", "last_layer"] = "all"  # last_layer: the adapted matrices of the last block alone
     n_kfac: Positive = 10  # rank of the wide Kronecker factors
     prior_precision: Annotated[float, Field(gt=0, strict=True)] | Literal["evidence"] = (

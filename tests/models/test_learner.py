@@ -358,7 +358,7 @@ class WithoutTangent(torch.autograd.Function):
 def test_a_posterior_that_the_model_cannot_be_sampled_by_is_told_in_training(
     model: Path, tmp_path: Path
 ) -> None:
-    one = learner(model, posterior={"kind": "laplace"})
+    one = learner(model, posterior={"kind": "laplace", "predictive": "linearised"})
     one.backbone.model.model.norm.register_forward_hook(lambda _, __, out: WithoutTangent.apply(out))
     with pytest.raises(ModelError, match=r"cannot be linearised.*predictive: sampling\.$"):
         fit(one, tmp_path / "a")

@@ -104,7 +104,7 @@ def test_a_posterior_is_that_of_the_dequantised_model(name: str, nf4: Path, tmp_
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["clora", "laplace", "laplace sampling", "mc_dropout"])
+@pytest.mark.parametrize("name", ["clora", "laplace", "laplace linearised", "mc_dropout"])
 def test_eight_bits_that_round_inputs_too_are_nearly_the_dequantised(
     name: str, int8: Path, tmp_path: Path
 ) -> None:
@@ -129,7 +129,7 @@ def test_so_it_is_with_biases_and_transposed_weights(architecture: str, tmp_path
     base = build_tiny_model(tmp_path / "base", architecture=architecture)
     give_biases(base)
     model = quantise(base, tmp_path / "nf4", **NF4)
-    here, there = (learner(folder, EVERY["laplace"]) for folder in (model, dequantised(model)))
+    here, there = (learner(folder, EVERY["laplace linearised"]) for folder in (model, dequantised(model)))
     expected = predict(there, fit(there, tmp_path / "there"))
     np.testing.assert_allclose(predict(here, fit(here, tmp_path / "here")), expected, atol=1e-3)
 

@@ -10,10 +10,11 @@ both are about a hundred, so τ is near 1, a standard deviation of 1 on nearly a
 far worse than the base model's. τ from 100 to 10 000 kept nearly the adapter's accuracy and NLL and lowered
 its calibration error. The record keeps the evidence's τ beside the one taken.
 
-A sample δ of the weights is drawn once and shared by all items, and is used in one of two ways. Linearised,
-f(x) + J(x)δ, by forward-mode differentiation: the model whose posterior this Gaussian is (Immer et al. 2021),
-about four times the cost of the base model. Or sampling: θ + δ merged into the weights, at the cost of the
-base model; far from θ it leaves the region where the curvature holds.
+A sample δ of the weights is drawn once and shared by all items, and is used in one of two ways. Sampling:
+θ + δ merged into the weights, at the cost of the base model; far from θ it leaves the region where the
+curvature holds. Or linearised, f(x) + J(x)δ, by forward-mode differentiation: the model whose posterior this
+Gaussian is (Immer et al. 2021), about four times the cost of the base model. With the default τ samples are near
+θ: in the calibration study, seed by seed, sampling is nowhere worse for certain, so that it is the default.
 """
 
 from __future__ import annotations
