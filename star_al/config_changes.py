@@ -26,8 +26,13 @@ Labels may join at the end of ``task.labels`` too."""
 
 FREE_BETWEEN_ROUNDS = frozenset(
     {
-        *(f"adapter.{name}" for name in ("learning_rate", "warmup_ratio", "max_grad_norm", "weight_decay_b")),
-        *(f"adapter.{name}" for name in ("epochs", "min_steps", "batch_size")),
+        "adapter.learning_rate",
+        "adapter.warmup_ratio",
+        "adapter.epochs",
+        "adapter.min_steps",
+        "adapter.batch_size",
+        "adapter.weight_decay_b",
+        "adapter.max_grad_norm",
         "posterior.learning_rate",
     }
 )

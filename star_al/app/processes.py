@@ -89,13 +89,14 @@ class Owner:
         """Call ``function(*arguments, progress)``, importable by name, in a process of its own."""
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_body, args=(theirs, self._threads, function, arguments))
-        with _interrupts_ignored():  # Ctrl-C is for the owner, which ends its processes
-            if _CAN_FORK:
-                forkserver.ensure_running()  # what it forks ignores it as well
-            else:
-                process.start()
+        # Ctrl-C is for the owner, which ends its processes.
         if _CAN_FORK:
-            process.start()  # not within: it waits until all is imported, for seconds in which Ctrl-C must count
+            with _interrupts_ignored():
+                forkserver.ensure_running()  # what it forks ignores it as well
+            process.start()  # waits for the server's imports, for seconds in which Ctrl-C must count
+        else:
+            with _interrupts_ignored():
+                process.start()
         theirs.close()  # the pipe ends with the process
         self._running[ours] = _Running(key, process, time.monotonic())
 

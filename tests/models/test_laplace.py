@@ -23,6 +23,7 @@ from star_al.models.posterior.kfac import Block
 from star_al.models.posterior.laplace import FILE, GaussianAdapter, Laplace, last_block
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
+from support.tangents import WithoutTangent
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -271,14 +272,6 @@ def test_labels_that_a_prompt_lacks_stay_impossible(backbone: Backbone) -> None:
     assert (
         torch.isneginf(found[1, 3]) and torch.isfinite(found[0]).all() and torch.isfinite(found[1, :3]).all()
     )
-
-
-class WithoutTangent(torch.autograd.Function):
-    """As most custom kernels are."""
-
-    @staticmethod
-    def forward(_: Any, x: Tensor) -> Tensor:
-        return x.clone()
 
 
 class NativeWithoutTangent(WithoutTangent):

@@ -27,6 +27,7 @@ from star_al.models.posterior.mc_dropout import MaskedAdapter, keep_mask
 from star_al.models.train import learning_rate_factor, parameter_groups
 from star_al.task import ClosedTask
 from star_al.types import Item
+from support.tangents import WithoutTangent
 from support.tiny_model import ARCHITECTURES, build_tiny_model, build_tokenizer
 
 LABELS = ("sport", "sports", "tech", "politics")  # the first begins the second; all have several tokens
@@ -341,18 +342,6 @@ def test_divergence_stops_at_once(model: Path, tmp_path: Path, dtype: str, epoch
         fit(one, tmp_path / "a")
     assert not list((tmp_path / "a").iterdir())
     assert np.isfinite(gold_log_probs(one, None))
-
-
-class WithoutTangent(torch.autograd.Function):
-    """Has a gradient, as training needs it, and no forward-mode derivative."""
-
-    @staticmethod
-    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(_: Any, dy: torch.Tensor) -> torch.Tensor:
-        return dy
 
 
 def test_a_posterior_that_the_model_cannot_be_sampled_by_is_told_in_training(
