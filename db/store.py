@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from db import annotations as annotations_
-from db import base_scores, campaigns, datasets, leases, migrate, record, rounds, studies
+from db import base_scores, campaigns, datasets, event_log, leases, migrate, rounds, studies
 from db import labels as labels_
 from db import queries as queries_
 from db import tasks as tasks_
@@ -202,14 +202,14 @@ class SqlStore(Store):
             rounds.save(connection, lease.campaign_id, round_, products)
             if queries:
                 queries_.replace(connection, lease.campaign_id, round_.index, queries)
-            record.add_event(connection, lease.campaign_id, event)
+            event_log.add_event(connection, lease.campaign_id, event)
 
         self._fenced(lease, commit)
 
     def add_queries(self, lease: Lease, queries: Sequence[Query], event: Event) -> None:
         def add(connection: Connection) -> None:
             queries_.add(connection, lease.campaign_id, queries)
-            record.add_event(connection, lease.campaign_id, event)
+            event_log.add_event(connection, lease.campaign_id, event)
 
         self._fenced(lease, add)
 
@@ -245,7 +245,7 @@ class SqlStore(Store):
     def withdraw(self, lease: Lease, query_ids: Sequence[str], event: Event) -> None:
         def forget(connection: Connection) -> None:
             queries_.withdraw(connection, lease.campaign_id, query_ids)
-            record.add_event(connection, lease.campaign_id, event)
+            event_log.add_event(connection, lease.campaign_id, event)
 
         self._fenced(lease, forget)
 
@@ -287,13 +287,13 @@ class SqlStore(Store):
     # -- record ----------------------------------------------------------------------------------------
 
     def add_event(self, lease: Lease, event: Event) -> None:
-        self._fenced(lease, lambda c: record.add_event(c, lease.campaign_id, event))
+        self._fenced(lease, lambda c: event_log.add_event(c, lease.campaign_id, event))
 
     def events(self, campaign_id: int) -> list[Event]:
-        return self._read(lambda c: record.events(c, campaign_id))
+        return self._read(lambda c: event_log.events(c, campaign_id))
 
     def history(self, campaign_id: int) -> list[JsonObject]:
-        return self._read(lambda c: record.history(c, campaign_id))
+        return self._read(lambda c: event_log.history(c, campaign_id))
 
     # -- transactions ----------------------------------------------------------------------------------
 

@@ -26,15 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from star_al import scorefile
 from star_al.acquire.blend import blend
 from star_al.acquire.epig import epig
 from star_al.acquire.measures import predictive_entropy
-from star_al.batch import Ranking, choose_batch, choose_typical
-from star_al.config import CampaignSpec
+from star_al.artefacts import score_file
+from star_al.artefacts.score_file import Scores
+from star_al.config.spec import CampaignSpec
 from star_al.ports import Advance
-from star_al.scorefile import Scores
-from star_al.scoring import SHARD_ITEMS
+from star_al.steps.batch import Ranking, choose_batch, choose_typical
+from star_al.steps.pool import SHARD_ITEMS
 from star_al.task import ClosedTask
 from star_al.types import Float32Array, FloatArray, Item, Label, Query, Role, Round, RoundState
 from star_al.types import Reason as Why
@@ -128,7 +128,7 @@ def _cell(name: str, labels: int, file: Path, options: argparse.Namespace) -> di
 
 
 def _choose(parts: Any, round_: Round, spec: CampaignSpec, file: Path, size: int) -> int:
-    item_ids, columns = scorefile.read_scores(file)
+    item_ids, columns = score_file.read_scores(file)
     scores_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, 0.5, "minmax")
     ranking = Ranking(item_ids, scores_N, file, None)
     return len({each.item_id for each in choose_batch(parts, round_, spec, ranking, size)})
@@ -138,7 +138,7 @@ def _epig(file: Path) -> int:
     """Shard by shard, as the scoring step does; targets are the first items."""
     targets_T_K_C = None
     done = 0
-    for _, log_probs_N_K_C in scorefile.iter_predictions(file):
+    for _, log_probs_N_K_C in score_file.iter_predictions(file):
         targets_T_K_C = log_probs_N_K_C[:TARGETS] if targets_T_K_C is None else targets_T_K_C
         done += len(epig(log_probs_N_K_C, targets_T_K_C))
     return done
@@ -213,8 +213,8 @@ def _write_scores(name: str, labels: int, folder: Path, options: argparse.Namesp
         shards.append(folder / f"{labels}-{start}.parquet")
         log_probs_N_K_C = _predictions(len(ids), options.samples, labels, random)
         scores = Scores(random.random(len(ids)), predictive_entropy(log_probs_N_K_C))
-        scorefile.write_shard(shards[-1], ids, log_probs_N_K_C, scores)
-    path = folder / f"{scorefile.concatenate([shards], folder)}.parquet"
+        score_file.write_shard(shards[-1], ids, log_probs_N_K_C, scores)
+    path = folder / f"{score_file.concatenate([shards], folder)}.parquet"
     for shard in shards:
         shard.unlink()
     return {"file": str(path)}

@@ -26,7 +26,7 @@ from calibration_data import SETS, Settings
 from calibration_report import Record, expected_seconds, measures, read_records, report, write_plots
 
 from star_al.app.compose import posterior_method
-from star_al.demo import fetch_news
+from star_al.app.demo import fetch_news
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -18,7 +18,7 @@ import yaml
 
 from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
 from star_al.ports import Advance
 
 WORDS = [

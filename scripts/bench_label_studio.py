@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
-from star_al.config import LabelStudioSpec, TaskSpec
+from star_al.config.spec import LabelStudioSpec, TaskSpec
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Item, Query, Reason, Role
 from support.label_studio_server import LabelStudio, start_server

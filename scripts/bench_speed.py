@@ -31,7 +31,7 @@ import torch
 from pydantic import TypeAdapter
 
 from star_al.app.compose import posterior_method
-from star_al.config import AdapterSpec, PosteriorSpec
+from star_al.config.spec import AdapterSpec, PosteriorSpec
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
 from star_al.models.batching import make_batch, plan_batches
 from star_al.models.likelihood import label_log_probs, label_scorer

@@ -28,8 +28,7 @@ from filelock import FileLock
 from star_al import rng
 from star_al.acquire.measures import bald, predictive_mean_log
 from star_al.app.compose import posterior_method
-from star_al.calibration import contextual_calibration
-from star_al.config import (
+from star_al.config.spec import (
     CLoraSpec,
     EnsembleSpec,
     LaplaceSpec,
@@ -42,6 +41,7 @@ from star_al.models.backbone import load_backbone
 from star_al.models.learner import LoraLearner
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.posterior.point import PostHoc
+from star_al.stats.temperature import contextual_calibration
 from star_al.task import ClosedTask
 from star_al.types import FloatArray, JsonObject
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from star_al import rng
-from star_al.config import CampaignSpec
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignSpec
 from star_al.data.items import ImportCounts, content_id, read_items
 from star_al.data.source import locate, source_of
 from star_al.task import ClosedTask

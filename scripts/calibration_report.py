@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from star_al import metrics
 from star_al.acquire.measures import predictive_entropy
-from star_al.calibration import apply_temperature, fit_temperature
-from star_al.seed_statistics import mean_interval
+from star_al.stats import metrics
+from star_al.stats.over_seeds import mean_interval
+from star_al.stats.temperature import apply_temperature, fit_temperature
 from star_al.types import FloatArray, IntArray
 
 Record: TypeAlias = Mapping[str, Any]

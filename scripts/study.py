@@ -22,14 +22,14 @@ from calibration_data import CONFIGS, MAX_TOKENS, PROMPTS, SETS
 from calibration_report import table
 
 from star_al import rng
+from star_al.app.demo import fetch_news
 from star_al.app.simulating import Wish, results, simulate
 from star_al.cli.progress import LineProgress
 from star_al.cli.simulate import comparison_json, difference, estimate, saved
-from star_al.config import CampaignFile
-from star_al.config_file import load_campaign
-from star_al.demo import fetch_news
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile
 from star_al.errors import StarALError, StoreError
-from star_al.learning_curves import SHARES, Comparison, StrategyCurve, in_words
+from star_al.stats.learning_curves import SHARES, Comparison, StrategyCurve, in_words
 
 STRATEGIES = ("random", "entropy", "margin", "bald", "star", "star_measured", "badge")
 

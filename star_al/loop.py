@@ -19,18 +19,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from star_al import rng, scorefile
-from star_al.control import control_labels
-from star_al.deciding import as_of_now, decide_round, labels_bought, stop_agreement
-from star_al.evaluation import evaluate_round
-from star_al.exchange import StillOpenError, push_open, take_in_late, wait_for_answers, withdraw_buffer
-from star_al.fitting import fit_adapter, round_spec
-from star_al.held_out import growing_audit, held_out_queries
+from star_al import rng
+from star_al.artefacts import score_file
+from star_al.labelling.exchange import (
+    StillOpenError,
+    push_open,
+    take_in_late,
+    wait_for_answers,
+    withdraw_buffer,
+)
+from star_al.labelling.tally import tally_round
 from star_al.parts import Parts
-from star_al.resuming import refuse_another_model, resumed
-from star_al.scoring import batch_sizes, score_plan, score_pool
-from star_al.selection import select_batch
-from star_al.tally import tally_round
+from star_al.steps.control_arm import control_labels
+from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
+from star_al.steps.evaluate import evaluate_round
+from star_al.steps.fit import fit_adapter, round_spec
+from star_al.steps.held_out import growing_audit, held_out_queries
+from star_al.steps.pool import batch_sizes
+from star_al.steps.resume import refuse_another_model, resumed
+from star_al.steps.score import score_plan, score_pool
+from star_al.steps.select import select_batch
 from star_al.types import (
     Adapter,
     Evaluation,
@@ -173,7 +181,7 @@ class Loop:
             return self._commit(replace(round_, state=RoundState.SCORED), "score", "not needed", watch)
         with self.parts.artefacts.work(f"scores-{self.campaign_id}-{round_.index}") as folder:
             scored = score_pool(self.parts, plan, self._adapter_folder(round_), folder)
-            sha256 = scorefile.concatenate(scored.stages, self.parts.artefacts.scores)
+            sha256 = score_file.concatenate(scored.stages, self.parts.artefacts.scores)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
             return self._commit(round_, "score", scored.in_words(plan), watch)
 

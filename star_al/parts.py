@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from star_al.artefacts import ArtefactFolder
-from star_al.config import CampaignSpec
+from star_al.artefacts.folder import ArtefactFolder
+from star_al.config.spec import CampaignSpec
 from star_al.ports import Annotator, Learner, Progress, Store
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Lease, Waiting

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_al import scorefile
-from star_al.artefacts import content_hash
+from star_al.artefacts import score_file
+from star_al.artefacts.folder import content_hash
 from star_al.errors import DataError
-from star_al.fitting import fit_adapter, round_spec
 from star_al.parts import Parts
 from star_al.ports import Store
-from star_al.scoring import batch_sizes, score_plan, score_pool
-from star_al.selection import select_batch
+from star_al.steps.fit import fit_adapter, round_spec
+from star_al.steps.pool import batch_sizes
+from star_al.steps.score import score_plan, score_pool
+from star_al.steps.select import select_batch
 from star_al.types import Campaign, Role, Round
 
 
@@ -87,4 +88,4 @@ def _score(parts: Parts, round_: Round, adapter_folder: Path | None, scratch: Pa
     if plan is None:
         return None
     scored = score_pool(parts, plan, adapter_folder, scratch)
-    return scratch / f"{scorefile.concatenate(scored.stages, scratch)}.parquet"
+    return scratch / f"{score_file.concatenate(scored.stages, scratch)}.parquet"

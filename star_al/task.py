@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import string
 
-from star_al.config import TaskSpec, normalise_label, scalar_label
+from star_al.config.spec import TaskSpec, normalise_label, scalar_label
 from star_al.errors import DataError
 from star_al.types import Item, JsonValue
 

@@ -47,7 +47,7 @@ def blend_weight(
 
     ``trained_round`` is t: 0 without adapter, 1 for the first round that trained one. ``schedule`` is the
     paper's λ_t = min(0.9, 0.1·t), ``constant`` the given number, ``off`` the adapted model alone.
-    ``measured`` starts from the schedule (``star_al.acquire.weight``).
+    ``measured`` starts from the schedule (``star_al.acquire.measured_weight``).
     """
     if trained_round == 0:
         return None

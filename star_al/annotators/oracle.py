@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from star_al.config import OracleSpec
+from star_al.config.spec import OracleSpec
 from star_al.data.items import parse_answer
 from star_al.errors import DataError
 from star_al.ports import StillOurs

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from star_al.annotators.nobody import Nobody
-from star_al.artefacts import ArtefactFolder
-from star_al.config import CampaignFile, CampaignSpec, PosteriorSpec
+from star_al.artefacts.folder import ArtefactFolder
+from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Learner, Progress, Store

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from star_al.app.compose import find_started, model_path, posterior_method
 from star_al.app.people import connection, examine_project
-from star_al.config import CampaignFile, LabelStudioSpec
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.data import ImportCounts, data_source, read_items, test_source
 from star_al.errors import (
     AnnotatorError,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from star_al.annotators.oracle import Oracle
 from star_al.app.compose import find_started, reading
-from star_al.config import CampaignFile, LabelStudioSpec, OracleSpec
+from star_al.config.spec import CampaignFile, LabelStudioSpec, OracleSpec
 from star_al.errors import AnnotatorError, ConfigError
 from star_al.ports import Annotator
 from star_al.task import ClosedTask

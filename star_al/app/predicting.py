@@ -12,8 +12,7 @@ import numpy as np
 from star_al import rng
 from star_al.acquire.measures import entropy_split, predictive_mean_log
 from star_al.app.compose import read_only_parts, reading
-from star_al.calibration import apply_temperature
-from star_al.config import CampaignFile
+from star_al.config.spec import CampaignFile
 from star_al.data import (
     ImportCounts,
     ModelAnswer,
@@ -27,7 +26,9 @@ from star_al.data import (
 )
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
-from star_al.scoring import SHARD_ITEMS, all_draws, as_log_probs
+from star_al.stats.temperature import apply_temperature
+from star_al.steps.base_predictions import as_log_probs
+from star_al.steps.pool import SHARD_ITEMS, all_draws
 from star_al.task import ClosedTask
 from star_al.types import Campaign, FloatArray, Item, Label, Role, Round
 

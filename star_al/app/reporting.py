@@ -9,18 +9,18 @@ from pathlib import Path
 
 from star_al import __version__
 from star_al.app.compose import find_campaign, open_started
-from star_al.app.looking import asked, people_of
 from star_al.app.predicting import own_files
-from star_al.config import CampaignFile, CampaignSpec
+from star_al.app.status import asked, people_of
+from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import check_out
 from star_al.errors import StoreError
-from star_al.learning_curves import study_results
+from star_al.labelling.settle import newest_revisions
 from star_al.ports import Store
 from star_al.report.page import campaign_page
 from star_al.report.record import CampaignRecord
 from star_al.report.render import write_page
 from star_al.report.study_page import StudyRecord, study_page
-from star_al.settle import newest_revisions
+from star_al.stats.learning_curves import study_results
 from star_al.types import Annotation, Campaign, Query, Role
 
 

@@ -7,20 +7,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from star_al.app.compose import find_started, open_learner, open_store, read_only_parts, reading
+from star_al.app.heartbeat import GuardedProgress, Heartbeat, is_dead, owner_name
 from star_al.app.people import check_labels, check_people, connection, open_annotator
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
-from star_al.config import CampaignFile, LabelStudioSpec
-from star_al.config_changes import added_labels, changed_fields, differing_fields
+from star_al.config.changes import added_labels, changed_fields, differing_fields
+from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
-from star_al.fitting import round_spec
-from star_al.heartbeat import GuardedProgress, Heartbeat, is_dead, owner_name
 from star_al.loop import Loop, Outcome
 from star_al.parts import Parts
 from star_al.ports import Progress, Store
 from star_al.replay import Replay, find_round, replay_round
-from star_al.scoring import base_log_probs
+from star_al.steps.base_predictions import base_log_probs
+from star_al.steps.fit import round_spec
 from star_al.types import Campaign, Event, JsonObject, Lease, Role
 
 

@@ -21,15 +21,15 @@ import psutil
 
 from star_al.app import running
 from star_al.app.compose import open_started, open_store
-from star_al.app.processes import ENDED, SAID, Owner, Relay
 from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
-from star_al.app.study_board import Board
-from star_al.config import CampaignFile, CampaignSpec
-from star_al.config_changes import differing_fields
+from star_al.app.study_progress import Board
+from star_al.app.worker_processes import ENDED, SAID, Owner, Relay
+from star_al.config.changes import differing_fields
+from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
-from star_al.learning_curves import Comparison, study_results
 from star_al.ports import Progress, Store
+from star_al.stats.learning_curves import Comparison, study_results
 from star_al.types import RoundState, Study, StudyRun
 
 FREE_TO_CHANGE = frozenset(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from star_al import rng
 from star_al.app.compose import reading
-from star_al.config import CampaignFile, CampaignSpec
+from star_al.app.heartbeat import is_dead, owner_name
+from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import (
     DataSource,
     ImportCounts,
@@ -20,7 +21,6 @@ from star_al.data import (
     test_source,
 )
 from star_al.errors import DataError
-from star_al.heartbeat import is_dead, owner_name
 from star_al.ports import Advance, Progress, Store
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Dataset, Role, SourceItem

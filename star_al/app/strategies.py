@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from star_al.config import CampaignFile, CampaignSpec, PosteriorSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError
-from star_al.learning_curves import POSTERIOR_MARK
+from star_al.stats.learning_curves import POSTERIOR_MARK
 from star_al.types import StudyRun
 
 AS_CONFIGURED = "config"

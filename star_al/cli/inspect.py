@@ -16,8 +16,8 @@ from star_al.cli.console import one_line, print_json, print_table, say, width
 from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
 
 if TYPE_CHECKING:
-    from star_al.app.looking import Status
-    from star_al.config import CampaignFile
+    from star_al.app.status import Status
+    from star_al.config.spec import CampaignFile
     from star_al.ports import Store
     from star_al.report.record import Asked
     from star_al.types import Campaign, JsonObject, Reason
@@ -28,12 +28,13 @@ def status(
     shape: Annotated[ShortShape, typer.Option("--format", help="How to print it.")] = ShortShape.TABLE,
 ) -> None:
     """Where the campaign stands, who has labelled how much, and what comes next."""
-    from star_al.app import compose, looking
+    from star_al.app import compose
+    from star_al.app import status as campaign_status
     from star_al.cli import tables
 
     file = load(config)
     with compose.reading(file) as (store, campaign):
-        now = looking.status(file, store, campaign)
+        now = campaign_status.status(file, store, campaign)
     if shape is ShortShape.JSON:
         print_json(_status_json(now))
         return
@@ -163,10 +164,11 @@ def explain(
     shape: Annotated[ShortShape, typer.Option("--format", help="How to print it.")] = ShortShape.TABLE,
 ) -> None:
     """What a round asked, and why: the uncertainty of base and adapted model, blended, and the rank."""
-    from star_al.app import compose, looking
+    from star_al.app import compose
+    from star_al.app import status as campaign_status
 
     with compose.reading(load(config)) as (store, campaign):
-        asked = looking.explain(store, campaign, round_index)
+        asked = campaign_status.explain(store, campaign, round_index)
     if shape is ShortShape.JSON:
         print_json([_asked_json(each) for each in asked])
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from star_al.config import CampaignFile
+    from star_al.config.spec import CampaignFile
 
 Config = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The campaign file (YAML).", show_default=False)
@@ -38,6 +38,6 @@ def load(config: Path) -> CampaignFile:
     Raises:
         ConfigError: it cannot be read or is not valid.
     """
-    from star_al.config_file import load_campaign
+    from star_al.config.file import load_campaign
 
     return load_campaign(config)

@@ -16,7 +16,7 @@ from star_al.cli.options import load
 from star_al.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from star_al.config import CampaignFile
+    from star_al.config.spec import CampaignFile
 
 
 class Annotators(StrEnum):
@@ -67,8 +67,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write a campaign file from a data file and its labels, and check it."""
+    from star_al.app.init import Wish, propose_campaign
     from star_al.data import check_out, writable_target
-    from star_al.init import Wish, propose_campaign
 
     check_out(out, {"the data": Path(data).expanduser()})
     target = writable_target(out)
@@ -168,8 +168,8 @@ def demo(
     start = time.monotonic()
     with resumable("star-al", "demo", "--folder", folder):
         from star_al.app import running
+        from star_al.app.demo import prepare_demo
         from star_al.cli.progress import make_progress
-        from star_al.demo import prepare_demo
 
         progress = make_progress()
         file = load(prepare_demo(folder, progress.say))

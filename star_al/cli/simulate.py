@@ -15,8 +15,8 @@ from star_al.cli.options import Config, load
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from star_al.learning_curves import Comparison, StrategyCurve
-    from star_al.seed_statistics import Difference, Estimate, Saving
+    from star_al.stats.learning_curves import Comparison, StrategyCurve
+    from star_al.stats.over_seeds import Difference, Estimate, Saving
 
 TARGET = 0.95
 """The share of random's gain whose labels the table counts."""
@@ -117,7 +117,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def show(comparison: Comparison) -> None:
     """The table, and what it shows in words."""
-    from star_al.learning_curves import in_words
+    from star_al.stats.learning_curves import in_words
 
     if not comparison.strategies:
         say("No run has finished yet.")
@@ -204,7 +204,7 @@ def write_json(comparison: Comparison, path: Path) -> None:
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON values."""
-    from star_al.learning_curves import in_words
+    from star_al.stats.learning_curves import in_words
 
     properties = ("seeds", "rough", "headline", "above_majority")
     told = {name: getattr(comparison, name) for name in properties}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_al.config import DataSpec
+from star_al.config.spec import DataSpec
 from star_al.data.items import user_fields
 from star_al.errors import DataError, StoreError
 from star_al.task import LETTERS, ClosedTask

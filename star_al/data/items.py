@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from star_al.config import OptionsPattern
+from star_al.config.spec import OptionsPattern
 from star_al.data.readers import Row, read_rows
 from star_al.data.source import DataSource
 from star_al.errors import DataError

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_al.config import CampaignFile, CampaignSpec, OptionsPattern
+from star_al.config.spec import CampaignFile, CampaignSpec, OptionsPattern
 from star_al.errors import DataError
 
 FORMATS = {

@@ -22,7 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers.utils import logging as hf_logging
 
 from star_al.errors import ModelError
-from star_al.models.memory import ran_out, told
+from star_al.models.out_of_memory import ran_out, told
 from star_al.models.quantised import cast_rest, keep_differentiable
 from star_al.models.readout import Readout
 from star_al.types import JsonObject

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from star_al.config import CampaignSpec
+from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError, OutOfMemoryError
 from star_al.models import adapter_file
 from star_al.models.activation_files import ActivationFiles
@@ -23,7 +23,7 @@ from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
 from star_al.models.batching import Batch, make_batch, padded_tokens, plan_batches
 from star_al.models.likelihood import label_scorer, prompt_embedder
 from star_al.models.lora import lora_config, transformer_blocks
-from star_al.models.memory import ran_out, told
+from star_al.models.out_of_memory import ran_out, told
 from star_al.models.posterior import Method, Posterior, Score, Training
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.readout import Readout

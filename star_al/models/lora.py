@@ -15,7 +15,7 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from star_al.config import AdapterSpec
+from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.backbone import first_line, quiet
 from star_al.models.batching import Batch

@@ -20,7 +20,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from star_al.config import TaskSpec
+from star_al.config.spec import TaskSpec
 from star_al.errors import ConfigError, ModelError
 from star_al.models.label_tree import is_prefix_free, label_tree
 from star_al.task import LETTERS, ClosedTask

@@ -11,7 +11,7 @@ import peft
 import torch
 from torch import Tensor, nn
 
-from star_al.config import AdapterSpec
+from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.attention import SequenceAttention

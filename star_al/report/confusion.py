@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from star_al.metrics import wilson_interval
 from star_al.report.words import interval, percent
+from star_al.stats.metrics import wilson_interval
 from star_al.types import Evaluation
 
 NUMBERED = 15

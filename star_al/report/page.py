@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import yaml
 
-from star_al.config import CampaignSpec, OracleSpec
+from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.report.confusion import confusion
+from star_al.report.labels_saved import Compared, Saved, compare_with_control, labels_saved
 from star_al.report.model_charts import accuracy_by_labels, reliability, uncertainty_histograms
 from star_al.report.questions import COLUMNS, questions
 from star_al.report.record import CampaignRecord, Measured
@@ -21,7 +22,6 @@ from star_al.report.round_charts import (
     lead_times,
     seconds_by_step,
 )
-from star_al.report.saved import Compared, Saved, compare_with_control, labels_saved
 from star_al.report.words import count, duration, headline, interval, number, percent, signed
 from star_al.types import JsonObject
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from star_al.config import CampaignSpec
+from star_al.config.spec import CampaignSpec
 from star_al.types import Campaign, Evaluation, JsonObject, Label, Query, Round
 
 

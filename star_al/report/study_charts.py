@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from star_al.learning_curves import POSTERIOR_MARK, REFERENCE, Comparison, StrategyCurve
 from star_al.report.canvas import BLUE, DASHES, GREY, INK, MARKS, SERIES, SMALL, draw_svg, new_figure
 from star_al.report.render import Numbers, Picture
 from star_al.report.words import count, interval, number, percent, signed
+from star_al.stats.learning_curves import POSTERIOR_MARK, REFERENCE, Comparison, StrategyCurve
 
 OVERVIEW = (4.7, 4.4)
 

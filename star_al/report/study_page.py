@@ -8,7 +8,10 @@ from datetime import datetime
 
 import yaml
 
-from star_al.learning_curves import (
+from star_al.report.render import Numbers, render
+from star_al.report.study_charts import all_curves, curves_against_random, differences
+from star_al.report.words import count, duration, interval, number, percent, signed
+from star_al.stats.learning_curves import (
     REFERENCE,
     SHARES,
     Comparison,
@@ -16,10 +19,7 @@ from star_al.learning_curves import (
     cautions,
     in_words,
 )
-from star_al.report.render import Numbers, render
-from star_al.report.study_charts import all_curves, curves_against_random, differences
-from star_al.report.words import count, duration, interval, number, percent, signed
-from star_al.seed_statistics import Estimate, Saving
+from star_al.stats.over_seeds import Estimate, Saving
 from star_al.types import Study
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from star_al.config import CampaignSpec, OracleSpec
+from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.report.record import CampaignRecord, Measured
 from star_al.types import Evaluation, QueryState, Role, Round, RoundState
 

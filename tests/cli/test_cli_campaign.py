@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from star_al.app.compose import read_only_parts, reading
-from star_al.calibration import apply_temperature
-from star_al.config import AdapterSpec
-from star_al.config_file import load_campaign
-from star_al.scoring import base_log_probs
+from star_al.config.file import load_campaign
+from star_al.config.spec import AdapterSpec
+from star_al.stats.temperature import apply_temperature
+from star_al.steps.base_predictions import base_log_probs
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.quiet import Quiet
 
@@ -377,7 +377,7 @@ def test_the_demo_shows_rounds_pictures_and_what_to_do_next(
     star_al: StarAl, own_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What prepares the model and the news needs a package index and has tests of its own.
-    monkeypatch.setattr("star_al.demo.prepare_demo", lambda folder, say: folder / "campaign.yaml")
+    monkeypatch.setattr("star_al.app.demo.prepare_demo", lambda folder, say: folder / "campaign.yaml")
     code, out, err = star_al("demo", "--folder", own_copy)
     assert code == 0, err
     assert "Stopped at round 2: round limit" in out

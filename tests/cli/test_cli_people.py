@@ -13,7 +13,7 @@ import pytest
 from star_al import local_server
 from star_al.app.compose import open_store, read_only_parts
 from star_al.app.starting import create_campaign
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
 from star_al.local_server.where import new_credentials, write_credentials
 from star_al.loop import Loop
 from star_al.task import ClosedTask

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_al import metrics
 from star_al.errors import StoreError
 from star_al.report.pictures import draw_pictures, learning_curve, reliability_diagram
+from star_al.stats import metrics
 from star_al.types import Campaign, Evaluation, FloatArray, Role
 
 

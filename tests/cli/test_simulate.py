@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from star_al.app.compose import open_store
 from star_al.app.strategies import POSTERIORS, known_strategies
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
 from support import controller
 from support.campaigns import write_campaign
 

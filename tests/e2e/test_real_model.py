@@ -7,9 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from star_al import demo
-from star_al.app import compose, running
-from star_al.config_file import load_campaign
+from star_al.app import compose, demo, running
+from star_al.config.file import load_campaign
 from support.quiet import Quiet
 
 N_POOL, N_TEST = 60, 60

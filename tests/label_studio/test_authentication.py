@@ -10,7 +10,7 @@ import pytest
 
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection, Server, examine
-from star_al.config import LabelStudioSpec
+from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
 from star_al.task import ClosedTask
 from star_al.types import Campaign

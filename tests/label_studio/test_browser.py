@@ -14,8 +14,8 @@ import pytest
 
 from star_al.app import compose, running
 from star_al.app.compose import open_store
-from star_al.config import CampaignFile, CampaignSpec
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.ports import Progress
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Query, Round

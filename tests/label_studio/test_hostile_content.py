@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from star_al.config import TaskSpec
+from star_al.config.spec import TaskSpec
 from support.label_studio_campaign import OPTIONS, World, queries
 from support.label_studio_server import LabelStudio
 

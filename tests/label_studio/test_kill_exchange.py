@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from star_al.app.compose import open_store
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
 from support import controller
 from support.campaigns import WORDS, make_rows, write_campaign, write_jsonl
 from support.exchange_check import check

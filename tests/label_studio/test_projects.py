@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from star_al.config import TaskSpec
+from star_al.config.spec import TaskSpec
 from star_al.errors import AnnotatorError
 from support.label_studio_campaign import CLASSES, World, queries
 from support.label_studio_server import LabelStudio

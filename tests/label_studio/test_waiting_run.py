@@ -13,7 +13,7 @@ import pytest
 
 from star_al.app.compose import find_started, open_store
 from star_al.cli.main import run_command
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
 from support import controller
 from support.campaigns import write_campaign
 from support.label_studio_people import Person

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_al import rng, scorefile, scoring
+from star_al import rng
+from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
+from star_al.steps import score
 from star_al.types import Categorical, Item
 from support.world import World
 
@@ -27,11 +29,11 @@ ADAPTIVE = {**CHANGES, "acquisition__adaptive_samples": 4}
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "SHARD_ITEMS", 16)
+    monkeypatch.setattr(score, "SHARD_ITEMS", 16)
 
 
-def scores(world: World, round_index: int) -> tuple[tuple[str, ...], scorefile.Scores]:
-    return scorefile.read_scores(path(world, round_index))
+def scores(world: World, round_index: int) -> tuple[tuple[str, ...], score_file.Scores]:
+    return score_file.read_scores(path(world, round_index))
 
 
 def path(world: World, round_index: int) -> Path:
@@ -59,7 +61,7 @@ def test_undecided_items_get_the_scores_of_a_full_run_and_the_others_fewer_sampl
     assert everything_N.any()
     for name in ("adapted_uncertainty", "aleatoric", "epistemic", "base_uncertainty"):
         np.testing.assert_array_equal(getattr(part, name)[everything_N], getattr(whole, name)[everything_N])
-    log_probs_N_K_C = scorefile.read_predictions([path(adaptive, 1)], item_ids)
+    log_probs_N_K_C = score_file.read_predictions([path(adaptive, 1)], item_ids)
     np.testing.assert_array_equal((~np.isnan(log_probs_N_K_C[..., 0])).sum(axis=1), part.samples)
     [event] = [e for e in adaptive.store.events(adaptive.campaign_id) if e.step == "score" and e.round_index]
     share = float(event.message.removesuffix("% of the passes").rpartition(" ")[2])
@@ -137,7 +139,7 @@ def test_killed_at_any_pass_it_asks_the_same(
 def test_scores_do_not_depend_on_the_cuts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = set()
     for size in (5, 16, 2048):
-        monkeypatch.setattr(scoring, "SHARD_ITEMS", size)
+        monkeypatch.setattr(score, "SHARD_ITEMS", size)
         world = World(tmp_path / str(size), **ADAPTIVE)
         world.run()
         names.add(path(world, 1).name)
@@ -149,18 +151,18 @@ def test_whole_files_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.Mo
     world.run(max_rounds=1)
     world.run(max_rounds=1)
     parts, round_ = world.parts(None), world.store.rounds(world.campaign_id)[1]
-    plan = scoring.score_plan(parts, round_, world.file.spec)
+    plan = score.score_plan(parts, round_, world.file.spec)
     assert plan is not None and round_.adapter_sha256 is not None
     adapter = parts.artefacts.path_of(round_.adapter_sha256)
     (tmp_path / "scores").mkdir()
-    first = scoring.score_pool(parts, plan, adapter, tmp_path / "scores")
+    first = score.score_pool(parts, plan, adapter, tmp_path / "scores")
     assert len(first.stages) > 2
 
     def never(folder: Path | None, items: Sequence[Item], **_: object) -> Categorical:
         raise AssertionError(f"{len(items)} items were scored again")
 
     monkeypatch.setattr(world.learner, "predict", never)
-    assert scoring.score_pool(parts, plan, adapter, tmp_path / "scores") == first
+    assert score.score_pool(parts, plan, adapter, tmp_path / "scores") == first
 
 
 def test_a_round_is_replayed_with_its_buffer_and_budget(tmp_path: Path) -> None:

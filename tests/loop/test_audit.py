@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from star_al.confidence import confidence_sequence
-from star_al.metrics import wilson_interval
+from star_al.stats.confidence_sequence import confidence_sequence
+from star_al.stats.metrics import wilson_interval
 from star_al.types import Role, RoundState
 from support.campaigns import make_rows, write_jsonl
 from support.world import World

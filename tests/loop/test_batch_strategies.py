@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_al import batch as batches
-from star_al import scorefile, scoring
 from star_al.acquire.epig import epig
 from star_al.acquire.near_duplicates import NearDuplicates
 from star_al.acquire.select import rank_order
-from star_al.batch import Ranking, choose_batch, known_ids
+from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
+from star_al.steps import batch as batches
+from star_al.steps import score
+from star_al.steps.batch import Ranking, choose_batch, known_ids
 from star_al.types import Categorical, Float32Array, Item, Query
 from support.campaigns import make_rows, write_jsonl
 from support.world import World
@@ -123,7 +124,7 @@ def test_a_choice_depends_on_scores_and_ids_alone_and_larger_ones_begin_with_sma
         parts.artefacts.score_file(round_.scores_sha256),
         parts.artefacts.path_of(round_.adapter_sha256),
     )
-    item_ids, columns = scorefile.read_scores(file)
+    item_ids, columns = score_file.read_scores(file)
     assert columns.adapted_uncertainty is not None
     scores_N = columns.adapted_uncertainty.round(1)  # many are equal
     shuffled = np.random.default_rng(0).permutation(len(item_ids))
@@ -184,7 +185,7 @@ def test_the_labels_with_the_fewest_labels_have_their_turn(tmp_path: Path) -> No
     sha256 = world.store.rounds(world.campaign_id)[1].scores_sha256
     assert sha256 is not None
     file = world.parts(None).artefacts.score_file(sha256)
-    log_probs_N_K_C = scorefile.read_predictions([file], scorefile.read_scores(file)[0])
+    log_probs_N_K_C = score_file.read_predictions([file], score_file.read_scores(file)[0])
     columns = np.exp(log_probs_N_K_C).mean(axis=1).argmax(axis=1)
     left = Counter(world.file.spec.task.label_names[column] for column in columns)
     assert len(left) == 3
@@ -280,7 +281,7 @@ def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_pa
     world = World(tmp_path, **EPIG)
     world.run()
     parts, rounds = world.parts(None), world.store.rounds(world.campaign_id)
-    plans = [scoring.score_plan(parts, round_, world.file.spec) for round_ in rounds[1:]]
+    plans = [score.score_plan(parts, round_, world.file.spec) for round_ in rounds[1:]]
     first_pool = set(world.store.pool_ids(world.campaign_id, 0))
     targets = {plan.targets for plan in plans if plan is not None}
     assert len(targets) == 1 and len(plans) == 2
@@ -289,7 +290,7 @@ def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_pa
     round_, plan = rounds[1], plans[0]
     assert round_.scores_sha256 is not None and round_.adapter_sha256 is not None and plan is not None
     file = parts.artefacts.score_file(round_.scores_sha256)
-    item_ids, columns = scorefile.read_scores(file)
+    item_ids, columns = score_file.read_scores(file)
     predicted = world.learner.predict(
         parts.artefacts.path_of(round_.adapter_sha256),
         world.store.items(world.campaign_id, chosen),
@@ -298,7 +299,7 @@ def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_pa
         advance=lambda n: None,
     )
     targets_T_K_C = predicted.log_probs_N_K_C.astype(np.float32).astype(np.float64)
-    expected = epig(scorefile.read_predictions([file], item_ids), targets_T_K_C)
+    expected = epig(score_file.read_predictions([file], item_ids), targets_T_K_C)
     np.testing.assert_allclose(columns.adapted_uncertainty, expected, atol=1e-12)
     assert expected.min() >= 0 and expected.std() > 0
 
@@ -306,7 +307,7 @@ def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_pa
 def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "SHARD_ITEMS", 8)
+    monkeypatch.setattr(score, "SHARD_ITEMS", 8)
     unbroken, broken = World(tmp_path / "unbroken", **EPIG), World(tmp_path / "broken", **EPIG)
     for world in (unbroken, broken):
         world.run(max_rounds=1)
@@ -317,7 +318,7 @@ def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
         nonlocal calls, of_targets
         predictions = predict(folder, items, **kwargs)
         round_ = broken.store.rounds(broken.campaign_id)[-1]
-        plan = scoring.score_plan(parts, round_, broken.file.spec) if round_.adapter_sha256 else None
+        plan = score.score_plan(parts, round_, broken.file.spec) if round_.adapter_sha256 else None
         if plan is None or kwargs["seed"] != plan.seed:
             return predictions
         calls += 1

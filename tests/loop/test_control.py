@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from star_al import rng
-from star_al.control import control_labels, control_size, next_control_items
 from star_al.replay import replay_round
+from star_al.steps.control_arm import control_labels, control_size, next_control_items
 from star_al.types import Evaluation, Role, Round
 from support.world import World
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from star_al.config_changes import added_labels, changed_fields
-from star_al.config_file import load_campaign
+from star_al.config.changes import added_labels, changed_fields
+from star_al.config.file import load_campaign
 from star_al.errors import AwayError, ModelError
 from star_al.loop import Loop, Outcome
 from star_al.ports import StillOurs

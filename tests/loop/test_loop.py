@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from star_al.artefacts import ArtefactFolder
-from star_al.config import CampaignFile
+from star_al.artefacts.folder import ArtefactFolder
+from star_al.config.spec import CampaignFile
 from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.errors import DataError
 from star_al.replay import find_round, replay_round

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from star_al.acquire.weight import HeldOut, measured_weight
+from star_al.acquire.measured_weight import HeldOut, measured_weight
+from star_al.artefacts.score_file import read_scores
 from star_al.replay import replay_round
-from star_al.scorefile import read_scores
-from star_al.scoring import base_entropies
+from star_al.steps.base_predictions import base_entropies
 from star_al.types import Role
 from support.world import World
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from star_al.config import AdapterSpec, CampaignSpec, CLoraSpec
+from star_al.config.spec import AdapterSpec, CampaignSpec, CLoraSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.backbone import Backbone, load_backbone

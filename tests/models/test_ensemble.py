@@ -12,7 +12,7 @@ import torch
 from scipy.special import rel_entr
 
 from star_al.acquire.measures import bald, predictive_entropy
-from star_al.artefacts import ArtefactFolder, content_hash
+from star_al.artefacts.folder import ArtefactFolder, content_hash
 from star_al.errors import ModelError
 from star_al.models.adapter_file import load_adapter
 from star_al.models.backbone import Backbone

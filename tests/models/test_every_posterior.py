@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from star_al.acquire.measures import bald
-from star_al.artefacts import content_hash
+from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError
 from star_al.models.batching import Batch, make_batch
 from star_al.models.learner import LoraLearner

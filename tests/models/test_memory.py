@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from star_al.artefacts import content_hash
+from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError, OutOfMemoryError
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.learner import LoraLearner
-from star_al.models.memory import ran_out, told
+from star_al.models.out_of_memory import ran_out, told
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from star_al.config import TaskSpec
+from star_al.config.spec import TaskSpec
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.batching import PREFIX_SHARE, make_batch
 from star_al.models.likelihood import label_log_likelihoods, label_log_probs, label_scorer

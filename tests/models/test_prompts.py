@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from star_al.config import TaskSpec
+from star_al.config.spec import TaskSpec
 from star_al.errors import ConfigError, ModelError
 from star_al.models.prompts import PromptFormat
 from star_al.task import ClosedTask

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers import quantizer_bnb_4bit
 
-from star_al.config import AdapterSpec
+from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
 from star_al.models.lora import adaptable_modules, attached, lora_layers, target_names

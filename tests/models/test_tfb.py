@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from star_al.artefacts import content_hash
+from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.backbone import Backbone

@@ -14,7 +14,7 @@ import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from star_al.config import AdapterSpec
+from star_al.config.spec import AdapterSpec
 from star_al.models import dual
 from star_al.models.attention import SequenceAttention, TangentAttention
 from star_al.models.backbone import Backbone, load_backbone

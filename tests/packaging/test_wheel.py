@@ -92,7 +92,9 @@ def test_installed_modules_come_from_the_wheel(installed: Path, tmp_path: Path) 
 
 
 def test_installed_demo_finds_its_campaign(installed: Path, tmp_path: Path) -> None:
-    code = "import pathlib; from star_al.demo import campaign_text; print(campaign_text(pathlib.Path('m')))"
+    code = (
+        "import pathlib; from star_al.app.demo import campaign_text; print(campaign_text(pathlib.Path('m')))"
+    )
     assert 'name: "m"' in run(installed / "python", "-c", code, cwd=tmp_path)
 
 

@@ -11,11 +11,11 @@ import pytest
 from star_al.errors import StoreError
 from star_al.report.canvas import draw_svg, new_figure
 from star_al.report.confusion import confusion
+from star_al.report.labels_saved import compare_with_control, labels_saved
 from star_al.report.page import campaign_page
 from star_al.report.questions import cut, questions
 from star_al.report.record import Measured
 from star_al.report.render import json_for_page, write_page
-from star_al.report.saved import compare_with_control, labels_saved
 from star_al.report.study_page import study_page
 from star_al.report.words import duration, headline, interval, percent
 from star_al.types import Round, RoundState

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from star_al.app.reporting import gather
-from star_al.config import CampaignSpec
-from star_al.held_out import held_out_queries
+from star_al.config.spec import CampaignSpec
 from star_al.report.page import campaign_page
 from star_al.report.record import find
+from star_al.steps.held_out import held_out_queries
 from star_al.types import Event, Role
 from support.campaigns import write_campaign, write_jsonl
 from support.world import World

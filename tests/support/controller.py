@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from star_al.app.compose import open_store
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
 
 TESTS = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
-from star_al.config import LabelStudioSpec, TaskSpec
+from star_al.config.spec import LabelStudioSpec, TaskSpec
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Ensured, ExternalTask, Item, Poll, Query, Reason, Role
 from support.label_studio_people import Person

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from star_al import metrics
-from star_al.config import CampaignSpec
+from star_al.config.spec import CampaignSpec
 from star_al.report.record import Asked, CampaignRecord, Person
+from star_al.stats import metrics
 from star_al.types import (
     Campaign,
     Evaluation,

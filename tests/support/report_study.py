@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from star_al.learning_curves import RunCurve, compare
 from star_al.report.study_page import StudyRecord
+from star_al.stats.learning_curves import RunCurve, compare
 from star_al.types import Study, StudyRun
 from support.report_record import MADE_AT
 

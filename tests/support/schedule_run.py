@@ -25,11 +25,11 @@ from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
 from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
-from star_al.artefacts import ArtefactFolder
-from star_al.config import CampaignFile, LabelStudioSpec
-from star_al.config_file import load_campaign
+from star_al.artefacts.folder import ArtefactFolder
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.errors import AnnotatorError, LeaseLostError
-from star_al.exchange import take_in_late
+from star_al.labelling.exchange import take_in_late
 from star_al.loop import Loop
 from star_al.parts import Parts
 from star_al.task import ClosedTask

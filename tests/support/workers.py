@@ -1,4 +1,4 @@
-"""What the processes of ``test_processes.py`` do; importable by name, as they are born elsewhere."""
+"""What the processes of ``test_worker_processes.py`` do; importable by name, as they are born elsewhere."""
 
 from __future__ import annotations
 

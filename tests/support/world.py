@@ -7,9 +7,9 @@ from typing import Any
 
 from star_al.annotators.oracle import Oracle
 from star_al.app.starting import create_campaign
-from star_al.artefacts import ArtefactFolder
-from star_al.config import CampaignFile
-from star_al.config_file import load_campaign
+from star_al.artefacts.folder import ArtefactFolder
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile
 from star_al.loop import Loop, Outcome
 from star_al.parts import Parts
 from star_al.task import ClosedTask

@@ -13,7 +13,7 @@ from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages
 from star_al.acquire.blend import blend
 from star_al.acquire.measures import MEASURES
 from star_al.acquire.select import power_noise, power_sample, top_k
-from star_al.config import CampaignSpec
+from star_al.config.spec import CampaignSpec
 from star_al.types import FloatArray
 
 N, K, C = 300, 32, 4

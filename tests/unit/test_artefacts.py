@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from star_al.artefacts import STALE_SECONDS, ArtefactFolder, content_hash
+from star_al.artefacts.folder import STALE_SECONDS, ArtefactFolder, content_hash
 from star_al.errors import StoreError
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +108,7 @@ def test_work_is_kept_over_an_error_and_gone_on_success(tmp_path: Path) -> None:
 def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     """A run is killed with -9 while it stages; this process and an unknown host stage too."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from star_al.artefacts import ArtefactFolder\n"
+        "import os, signal, sys; from pathlib import Path; from star_al.artefacts.folder import ArtefactFolder\n"
         "with ArtefactFolder(Path(sys.argv[1])).stage() as folder:\n"
         "    (folder / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from star_al.calibration import _penalised_nll, apply_temperature, contextual_calibration, fit_temperature
+from star_al.stats.temperature import (
+    _penalised_nll,
+    apply_temperature,
+    contextual_calibration,
+    fit_temperature,
+)
 from star_al.types import FloatArray, IntArray
 
 

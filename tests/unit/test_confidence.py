@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from star_al.confidence import confidence_sequence
-from star_al.metrics import wilson_interval
-from star_al.stopping import StopRules, StopView, decide
+from star_al.stats.confidence_sequence import confidence_sequence
+from star_al.stats.metrics import wilson_interval
+from star_al.stats.stopping import StopRules, StopView, decide
 
 CAMPAIGNS, ROUNDS, POPULATION = 1000, 12, 3000
 

@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
-from star_al.config import (
+from star_al.config.changes import changed_fields
+from star_al.config.file import load_campaign
+from star_al.config.spec import (
     CampaignSpec,
     DatabaseSpec,
     McDropoutSpec,
@@ -16,8 +18,6 @@ from star_al.config import (
     TaskSpec,
     normalise_label,
 )
-from star_al.config_changes import changed_fields
-from star_al.config_file import load_campaign
 from star_al.errors import ConfigError
 
 MINIMAL = """\

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from star_al.config import (
+from star_al.config.file import load_campaign
+from star_al.config.spec import (
     CampaignSpec,
     LabellingSpec,
     LabelSpec,
@@ -21,7 +22,6 @@ from star_al.config import (
     McDropoutSpec,
     OptionsPattern,
 )
-from star_al.config_file import load_campaign
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.task import ClosedTask
 

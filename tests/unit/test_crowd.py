@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from star_al.crowd import Vote, dawid_skene, krippendorff_alpha, majority
+from star_al.labelling.crowd import Vote, dawid_skene, krippendorff_alpha, majority
 
 
 def votes(rows: dict[str, str]) -> list[Vote]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from star_al.config import DataSpec, OptionsPattern, TaskSpec
+from star_al.config.spec import DataSpec, OptionsPattern, TaskSpec
 from star_al.data.export import ModelAnswer, check_out, check_suffix, export_rows, write_rows
 from star_al.data.items import ImportCounts, read_items
 from star_al.data.source import DataSource, locate

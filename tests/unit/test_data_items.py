@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_al.config import OptionsPattern, TaskSpec
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
+from star_al.config.spec import OptionsPattern, TaskSpec
 from star_al.data import source as sources
 from star_al.data.items import OPTION_KEYS, ImportCounts, content_id, parse_answer, read_items, read_texts
 from star_al.data.source import DataSource, data_source, locate

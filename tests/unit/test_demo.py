@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from star_al import demo
-from star_al.config_file import load_campaign
+from star_al.app import demo
+from star_al.config.file import load_campaign
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
 
 

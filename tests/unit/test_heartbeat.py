@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from star_al.app.heartbeat import SAME_START, GuardedProgress, Heartbeat, is_dead, owner_name
 from star_al.errors import LeaseLostError
-from star_al.heartbeat import SAME_START, GuardedProgress, Heartbeat, is_dead, owner_name
 from star_al.types import Lease
 from support.memory_store import MemoryStore
 from support.quiet import Quiet
@@ -29,7 +29,7 @@ def test_a_reused_process_id_is_another_process() -> None:
 
 
 def test_an_ended_process_is_dead_and_one_elsewhere_cannot_be_told() -> None:
-    code = "from star_al.heartbeat import owner_name; print(owner_name())"
+    code = "from star_al.app.heartbeat import owner_name; print(owner_name())"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()

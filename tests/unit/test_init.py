@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from star_al.config import CampaignSpec, LabelSpec, TaskSpec, normalise_label
-from star_al.config_file import load_campaign
+from star_al.app.init import COMMENTS, Wish, propose_campaign, render
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignSpec, LabelSpec, TaskSpec, normalise_label
 from star_al.data.source import data_source
 from star_al.errors import ConfigError, DataError
-from star_al.init import COMMENTS, Wish, propose_campaign, render
 
 
 @pytest.fixture

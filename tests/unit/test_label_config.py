@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from star_al.annotators.label_studio import label_config
-from star_al.config import LabelStudioSpec, TaskSpec
+from star_al.config.spec import LabelStudioSpec, TaskSpec
 from star_al.errors import ConfigError
 from star_al.task import ClosedTask
 from star_al.types import Item

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from star_al.learning_curves import Comparison, RunCurve, compare, in_words, reference_of, study_results
-from star_al.seed_statistics import (
+from star_al.stats.learning_curves import Comparison, RunCurve, compare, in_words, reference_of, study_results
+from star_al.stats.over_seeds import (
     Curves,
     labels_needed,
     mean_curve,

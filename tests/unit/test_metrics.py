@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 from scipy.stats import binomtest
 from sklearn import metrics as sklearn_metrics
 
-from star_al.metrics import (
+from star_al.stats.metrics import (
     accuracy,
     aulc,
     brier,

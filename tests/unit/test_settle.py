@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_al.config import LabellingSpec, TaskSpec
-from star_al.settle import Settled, settle
+from star_al.config.spec import LabellingSpec, TaskSpec
+from star_al.labelling.settle import Settled, settle
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Item, Query, Reason, Role
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from star_al.stopping import Decision, StopRules, StopView, agreement, decide, expected_gain
+from star_al.stats.stopping import Decision, StopRules, StopView, agreement, decide, expected_gain
 
 CURVE = tuple((n, 0.9 - 2.0 * n**-0.5) for n in (20, 30, 50, 75, 100))
 

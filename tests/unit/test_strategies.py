@@ -16,8 +16,8 @@ from star_al.app.strategies import (
     study_spec,
     with_posteriors,
 )
-from star_al.config import CampaignFile, CampaignSpec
-from star_al.config_file import load_campaign
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.errors import ConfigError
 from support.campaigns import write_campaign
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from star_al.config import TaskSpec
+from star_al.config.spec import TaskSpec
 from star_al.errors import DataError
 from star_al.task import ClosedTask
 from star_al.types import Item

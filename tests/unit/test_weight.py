@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from star_al.acquire.weight import GRID, HeldOut, auroc, measured_weight
+from star_al.acquire.measured_weight import GRID, HeldOut, auroc, measured_weight
 
 
 def held_out(n: int, *, adapted: float, base: float, seed: int = 0, errors: float = 0.4) -> HeldOut:

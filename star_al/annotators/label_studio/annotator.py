@@ -24,7 +24,7 @@ from star_al.annotators.label_studio.client import (
 )
 from star_al.annotators.label_studio.project import Plan, Project
 from star_al.annotators.label_studio.tasks import Row
-from star_al.config import LabelStudioSpec
+from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
 from star_al.ports import StillOurs
 from star_al.task import ClosedTask

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from star_al.annotators.label_studio.style import PAGE, ROWS, STYLE, TEXT_BOX, UNSURE, WHY_LINE
-from star_al.config import LabelStudioSpec
+from star_al.config.spec import LabelStudioSpec
 from star_al.errors import ConfigError
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonValue

@@ -10,7 +10,7 @@ from typing import Any
 
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.client import MissingError, Server
-from star_al.config import LabelStudioSpec
+from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError
 from star_al.ports import StillOurs
 from star_al.task import ClosedTask

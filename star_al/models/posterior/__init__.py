@@ -1,7 +1,7 @@
 """Posteriors over functions: what training leaves open about the weights, as samples a model can take on.
 
 A sample is one function, the same for every item (methods, section 3), so joint scores over items are valid.
-A method is one file here, its settings in ``star_al.config`` (``PosteriorSpec``), and one line in
+A method is one file here, its settings in ``star_al.config.spec`` (``PosteriorSpec``), and one line in
 ``star_al.app.compose``.
 """
 
@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
-from star_al.config import AdapterSpec
+from star_al.config.spec import AdapterSpec
 from star_al.models.backbone import Backbone
 from star_al.models.batching import Batch
 from star_al.models.prompts import Prompt

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from star_al.config import AdapterSpec, CLoraSpec
+from star_al.config.spec import AdapterSpec, CLoraSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, choice, load_adapter
 from star_al.models.backbone import DTYPES, Backbone

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from star_al.config import CLoraSpec
+from star_al.config.spec import CLoraSpec
 from star_al.errors import ModelError
 from star_al.models.batching import Batch
 from star_al.models.lora import ADAPTER, lora_layers

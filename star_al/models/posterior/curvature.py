@@ -28,7 +28,7 @@ from star_al.models.backbone import Backbone
 from star_al.models.batching import Batch, make_batch
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import adaptable_modules
-from star_al.models.memory import told
+from star_al.models.out_of_memory import told
 from star_al.models.posterior.kfac import Block, WideFactor
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from star_al.config import AdapterSpec, EnsembleSpec
+from star_al.config.spec import AdapterSpec, EnsembleSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter, number, writing
 from star_al.models.backbone import Backbone

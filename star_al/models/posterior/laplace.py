@@ -30,7 +30,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from star_al.config import AdapterSpec, LaplaceSpec
+from star_al.config.spec import AdapterSpec, LaplaceSpec
 from star_al.models.adapter_file import (
     LoraWeights,
     choice,

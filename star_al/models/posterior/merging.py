@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.errors import ModelError
 from star_al.models.lora import adaptable_modules, layer_named, require_fit
-from star_al.models.memory import told
+from star_al.models.out_of_memory import told
 from star_al.models.quantised import holds_floats
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]

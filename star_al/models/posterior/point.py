@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_al.config import AdapterSpec
+from star_al.config.spec import AdapterSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter, save_adapter
 from star_al.models.backbone import Backbone, quiet
 from star_al.models.posterior import Posterior, Score, Training

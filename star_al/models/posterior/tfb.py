@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from star_al.config import AdapterSpec, TfbSpec
+from star_al.config.spec import AdapterSpec, TfbSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter, number
 from star_al.models.backbone import Backbone

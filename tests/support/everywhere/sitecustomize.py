@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
-    from star_al.app import processes
+    from star_al.app import worker_processes
     from support.kill_at import use_numpy_learner
 
-    processes.PRELOADED[:] = ["db.store", "star_al.app.running"]  # and no torch
+    worker_processes.PRELOADED[:] = ["db.store", "star_al.app.running"]  # and no torch
     use_numpy_learner()

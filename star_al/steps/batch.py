@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from star_al import rng, scorefile
+from star_al import rng
 from star_al.acquire.badge import Badge
 from star_al.acquire.balance import Balance
 from star_al.acquire.batch_bald import BatchBald
@@ -23,9 +23,10 @@ from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import own_mean_log
 from star_al.acquire.select import power_order, rank_order, top_k
-from star_al.config import BatchSpec, CampaignSpec
+from star_al.artefacts import score_file
+from star_al.config.spec import BatchSpec, CampaignSpec
 from star_al.parts import Parts
-from star_al.scoring import SHARD_ITEMS, candidates
+from star_al.steps.pool import SHARD_ITEMS, candidates
 from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role, Round
 
 TYPICAL_ITEMS = 10_000
@@ -148,7 +149,7 @@ class _Top:
     @cached_property
     def log_probs_M_K_C(self) -> FloatArray:
         """All samples, −inf for labels that an item does not have."""
-        return scorefile.read_predictions([self._ranking.score_file], self.item_ids)
+        return score_file.read_predictions([self._ranking.score_file], self.item_ids)
 
     @cached_property
     def probs_M_C(self) -> FloatArray:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from star_al.errors import AwayError
+from star_al.labelling.queries import items_in, next_attempt, without_label
+from star_al.labelling.settle import Settled, newest_revisions, settle
 from star_al.parts import Parts
-from star_al.queries import items_in, next_attempt, without_label
-from star_al.settle import Settled, newest_revisions, settle
 from star_al.types import Annotation, Event, Lease, Poll, Query, QueryState, Role, Waiting
 
 _NEVER = datetime.max.replace(tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from star_al.config import CampaignSpec, LabelStudioSpec
+from star_al.config.spec import CampaignSpec, LabelStudioSpec
 from star_al.types import JsonObject
 
 FREE_TO_CHANGE = frozenset(

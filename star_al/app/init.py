@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from star_al.config import CampaignSpec, LabelSpec, normalise_label, scalar_label
+from star_al.config.spec import CampaignSpec, LabelSpec, normalise_label, scalar_label
 from star_al.data.readers import read_rows
 from star_al.data.source import Table, locate_here
 from star_al.errors import ConfigError, DataError

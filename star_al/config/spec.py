@@ -1,6 +1,6 @@
 """The settings of a campaign as frozen, validated sections, each declared once with its default and meaning.
 
-``configs/`` and the README show them in use; ``star_al.config_file`` reads them from YAML.
+``configs/`` and the README show them in use; ``star_al.config.file`` reads them from YAML.
 """
 
 from __future__ import annotations

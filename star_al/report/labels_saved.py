@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from star_al.report.record import Measured
-from star_al.seed_statistics import labels_needed
+from star_al.stats.over_seeds import labels_needed
 from star_al.types import Evaluation
 
 

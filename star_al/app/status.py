@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from star_al.app.people import server_url
-from star_al.config import CampaignFile, CampaignSpec, LabelStudioSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec
+from star_al.labelling.queries import without_label
+from star_al.labelling.settle import Ballot, ballots_of, newest_revisions
 from star_al.ports import Store
-from star_al.queries import without_label
 from star_al.replay import find_round
 from star_al.report.record import Asked, Person
-from star_al.settle import Ballot, ballots_of, newest_revisions
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Campaign, JsonObject, Query, QueryState, Role, Round
 

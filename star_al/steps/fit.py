@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from star_al.config import CampaignSpec
+from star_al.config.spec import CampaignSpec
 from star_al.parts import Parts
 from star_al.types import Label, Round
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from star_al import metrics, rng
-from star_al.config import CampaignSpec
+from star_al import rng
+from star_al.config.spec import CampaignSpec
 from star_al.ports import Store
-from star_al.seed_statistics import (
+from star_al.stats import metrics
+from star_al.stats.over_seeds import (
     Curves,
     Difference,
     Estimate,

@@ -18,22 +18,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from star_al import rng, scorefile
+from star_al import rng
 from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages, undecided
-from star_al.acquire.blend import blend_weight
 from star_al.acquire.epig import epig
-from star_al.acquire.measures import MEASURES, Measure, entropy_split, predictive_entropy
+from star_al.acquire.measures import MEASURES, Measure, entropy_split
 from star_al.acquire.select import power_noise
-from star_al.calibration import contextual_calibration
-from star_al.config import CampaignSpec
-from star_al.control import control_size
+from star_al.artefacts import score_file
+from star_al.artefacts.score_file import Scores
+from star_al.config.spec import CampaignSpec
 from star_al.parts import Parts
 from star_al.ports import Advance
-from star_al.scorefile import Scores
-from star_al.types import BasePrediction, FloatArray, IntArray, Round
-
-SHARD_ITEMS = 2048
-"""Items a shard: small enough for memory and restarts, large enough that merging weights costs nothing."""
+from star_al.steps.base_predictions import base_entropies, base_log_probs
+from star_al.steps.blend_weight import adapted_weight
+from star_al.steps.control_arm import control_size
+from star_al.steps.pool import SHARD_ITEMS, all_draws, batch_sizes, candidates
+from star_al.types import FloatArray, IntArray, Round
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredPool:
-    """Score files by stage, for ``scorefile.concatenate``; ``passes`` counts items times their samples."""
+    """Score files by stage, for ``score_file.concatenate``; ``passes`` counts items times their samples."""
 
     stages: list[list[Path]]
     passes: int
@@ -142,45 +141,6 @@ def _adaptive(parts: Parts, round_: Round, spec: CampaignSpec, n: int) -> Adapti
     return Adaptive(first, Choice((size, size + buffer), weight, spec.acquisition.blend.normalise, noise_N))
 
 
-def batch_sizes(round_: Round, spec: CampaignSpec) -> tuple[int, int]:
-    """Batch and buffer as configured, cut to what the label budget leaves."""
-    size, buffer = spec.acquisition.batch_size, spec.labelling.buffer
-    left = labels_left(round_, spec)
-    return (size, buffer) if left is None else (min(size, left), min(buffer, max(left - size, 0)))
-
-
-def labels_left(round_: Round, spec: CampaignSpec) -> int | None:
-    """How many labels the budget leaves; null without one."""
-    limit = spec.stopping.max_labels
-    return None if limit is None else limit - round_.labels_bought
-
-
-def adapted_weight(parts: Parts, round_: Round, spec: CampaignSpec) -> float | None:
-    """λ_t of the round, see ``blend_weight``; t counts the rounds up to this one that trained an adapter."""
-    settings, trained = spec.acquisition.blend, 0
-    if round_.adapter_sha256 is not None:
-        earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
-        trained = 1 + sum(each.adapter_sha256 is not None for each in earlier)
-    return blend_weight(settings.kind, trained, settings.weight)
-
-
-def all_draws(spec: CampaignSpec) -> range | None:
-    """The samples that a posterior is averaged over; null: its mean or mode alone."""
-    samples = spec.posterior.samples
-    return range(samples) if samples > 1 else None
-
-
-def candidates(parts: Parts, round_index: int, spec: CampaignSpec) -> tuple[str, ...]:
-    """Sorted ids that a round may ask: its pool, or a random part of it (``acquisition.candidates``)."""
-    pool = parts.store.pool_ids(parts.campaign.campaign_id, round_index)
-    limit = spec.acquisition.candidates
-    if limit is None or limit >= len(pool):
-        return tuple(pool)
-    return tuple(
-        sorted(rng.draw(pool, limit, rng.derive_seed(parts.campaign.seed, round_index, "candidates")))
-    )
-
-
 def score_pool(parts: Parts, plan: ScorePlan, adapter_folder: Path | None, folder: Path) -> ScoredPool:
     """Write score files into ``folder``, leaving whole ones alone.
 
@@ -223,7 +183,7 @@ class _Scorer:
                 ids = tuple(item_ids[start : start + SHARD_ITEMS])
                 key = self.plan.key(ids, draws, self.parts.learner.base_key)
                 shards.append(Shard(ids, self.folder / f"{key}.parquet"))
-                if scorefile.is_whole(shards[-1].path, ids):
+                if score_file.is_whole(shards[-1].path, ids):
                     advance(len(ids))
                 else:
                     self._write(shards[-1], draws, earlier, advance)
@@ -234,10 +194,10 @@ class _Scorer:
         if self.adapter_folder is None:
             log_probs_N_K_C = base_log_probs(self.parts, shard.item_ids)[:, None, :]
             advance(len(shard.item_ids))
-            scorefile.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
+            score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
             return
         log_probs_N_K_C = _after(earlier, shard.item_ids, self._predict(shard.item_ids, draws, advance))
-        scorefile.write_shard(
+        score_file.write_shard(
             shard.path, shard.item_ids, log_probs_N_K_C, self._scores(base_N, log_probs_N_K_C)
         )
 
@@ -269,10 +229,10 @@ class _Scorer:
         """EPIG's targets by the samples of the pool, with the precision of a score file, where they are kept."""
         ids, draws = self.plan.targets, self.plan.draws
         path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.learner.base_key)}.parquet"
-        if not scorefile.is_whole(path, ids):
+        if not score_file.is_whole(path, ids):
             with self.parts.progress.task("EPIG's targets", len(ids)) as advance:
-                scorefile.write_shard(path, ids, self._predict(ids, draws, advance))
-        return scorefile.read_predictions([path], ids)
+                score_file.write_shard(path, ids, self._predict(ids, draws, advance))
+        return score_file.read_predictions([path], ids)
 
 
 def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: FloatArray) -> FloatArray:
@@ -285,7 +245,7 @@ def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: F
     paths = [path for ids, path in earlier if ids[0] <= last and first <= ids[-1]]
     if not paths:
         return log_probs_N_K_C
-    before_N_K_C = scorefile.read_predictions(paths, item_ids)
+    before_N_K_C = score_file.read_predictions(paths, item_ids)
     width = max(before_N_K_C.shape[2], log_probs_N_K_C.shape[2])
     both = [
         np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-np.inf)
@@ -310,7 +270,7 @@ class _Known:
         for shard in stage:
             rows = self._positions_M[start : start + len(shard.item_ids)]
             start += len(rows)
-            log_probs_N_K_C = scorefile.read_predictions([shard.path], shard.item_ids)
+            log_probs_N_K_C = score_file.read_predictions([shard.path], shard.item_ids)
             total = len(self._plan.draws or ())
             bounds = intervals(log_probs_N_K_C, self._measure, total, per_option=self._per_option)
             self._low_N[rows], self._score_N[rows], self._high_N[rows] = (
@@ -319,58 +279,10 @@ class _Known:
                 bounds.high_N,
             )
             if self._base_N is not None:
-                self._base_N[rows] = scorefile.read_scores(shard.path)[1].base_uncertainty
+                self._base_N[rows] = score_file.read_scores(shard.path)[1].base_uncertainty
 
     def undecided(self, choice: Choice) -> list[str]:
         """Ids of the items that need more samples, in order."""
         bounds = Intervals(self._low_N, self._score_N, self._high_N)
         self._positions_M = undecided(bounds, self._base_N, choice, self._positions_M)
         return [self._plan.item_ids[position] for position in self._positions_M]
-
-
-def base_entropies(parts: Parts, item_ids: Sequence[str]) -> FloatArray:
-    """Predictive entropy (N,) of the base model, which is the base term of the blend whatever the measure."""
-    return predictive_entropy(
-        base_log_probs(parts, item_ids)[:, None, :], per_option=parts.task.is_multiple_choice
-    )
-
-
-def base_log_probs(parts: Parts, item_ids: Sequence[str], *, contextual: bool | None = None) -> FloatArray:
-    """The base model's log-probabilities (N, C), −inf padded; computed once, then read from the store.
-
-    ``contextual`` null follows ``task.contextual_calibration``.
-    """
-    stored = parts.store.base_predictions(parts.learner.base_key, item_ids)
-    missing = [item_id for item_id in item_ids if item_id not in stored]
-    for start in range(0, len(missing), SHARD_ITEMS):
-        stored |= _predict_base(parts, missing[start : start + SHARD_ITEMS])
-    use_prior = parts.spec.task.contextual_calibration if contextual is None else contextual
-    return as_log_probs([stored[item_id] for item_id in item_ids], contextual=use_prior)
-
-
-def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> FloatArray:
-    """Base predictions as (N, C), −inf padded; with ``contextual`` divided by their priors."""
-    log_probs_N_C = pad([prediction.log_probs_C for prediction in predictions])
-    if not contextual:
-        return log_probs_N_C
-    priors = [prediction.log_prior_C for prediction in predictions]
-    return contextual_calibration(log_probs_N_C, pad([prior for prior in priors if prior is not None]))
-
-
-def _predict_base(parts: Parts, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
-    items = parts.store.items(parts.campaign.campaign_id, item_ids)
-    with parts.progress.task("Base model", len(items)) as advance:
-        predictions = parts.learner.base_predict(items, advance)
-    if parts.lease is not None:  # what is stored counts: another campaign may have been quicker
-        parts.store.save_base_predictions(parts.lease, parts.learner.base_key, predictions)
-        return parts.store.base_predictions(parts.learner.base_key, item_ids)
-    return {prediction.item_id: prediction for prediction in predictions}
-
-
-def pad(rows: Sequence[FloatArray]) -> FloatArray:
-    """Rows (C_i,) of different length as one array (N, max C), padded with −inf."""
-    width = max((row.shape[-1] for row in rows), default=1)
-    padded_N_C = np.full((len(rows), width), -np.inf)
-    for position, row in enumerate(rows):
-        padded_N_C[position, : row.shape[-1]] = row
-    return padded_N_C

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from star_al.config import LabellingSpec
-from star_al.crowd import Vote, dawid_skene, majority
+from star_al.config.spec import LabellingSpec
 from star_al.errors import DataError
+from star_al.labelling.crowd import Vote, dawid_skene, majority
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Label, Query
 

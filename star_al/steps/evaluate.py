@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from star_al import metrics, rng
+from star_al import rng
 from star_al.acquire.measures import MEASURES, predictive_mean_log
-from star_al.calibration import Temperature, apply_temperature, fit_temperature
-from star_al.config import CampaignSpec
-from star_al.held_out import audit_so_far
+from star_al.config.spec import CampaignSpec
 from star_al.parts import Parts
-from star_al.scoring import SHARD_ITEMS, all_draws, base_log_probs, pad
+from star_al.stats import metrics
+from star_al.stats.temperature import Temperature, apply_temperature, fit_temperature
+from star_al.steps.base_predictions import base_log_probs, pad
+from star_al.steps.held_out import audit_so_far
+from star_al.steps.pool import SHARD_ITEMS, all_draws
 from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, Item, Label, Role, Round
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from star_al import rng
+from star_al.labelling.queries import without_label
 from star_al.parts import Parts
-from star_al.queries import without_label
 from star_al.types import Label, Role
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from star_al import scorefile
+from star_al.artefacts import score_file
+from star_al.artefacts.score_file import Scores
 from star_al.errors import StoreError
-from star_al.scorefile import Scores
 
 ROOT = Path(__file__).parents[2]
 rng = np.random.default_rng(0)
@@ -32,12 +32,12 @@ def ids(n: int, first: int = 0) -> list[str]:
 def test_a_shard_comes_back(tmp_path: Path) -> None:
     path, written = tmp_path / "s.parquet", log_probs(10, missing=1)
     scores = Scores(*rng.random((4, 10)), samples=np.arange(10))
-    scorefile.write_shard(path, ids(10), written, scores)
-    item_ids, read = scorefile.read_scores(path)
+    score_file.write_shard(path, ids(10), written, scores)
+    item_ids, read = score_file.read_scores(path)
     assert item_ids == tuple(ids(10))
     for name, column in scores._asdict().items():
         np.testing.assert_array_equal(getattr(read, name), column)
-    log_probs_N_K_C = scorefile.read_predictions([path], [ids(10)[7], ids(10)[2]])
+    log_probs_N_K_C = score_file.read_predictions([path], [ids(10)[7], ids(10)[2]])
     np.testing.assert_allclose(log_probs_N_K_C, written[[7, 2]], rtol=1e-6)
     assert np.isneginf(log_probs_N_K_C[..., -1]).all()
     assert list(tmp_path.iterdir()) == [path]
@@ -45,14 +45,14 @@ def test_a_shard_comes_back(tmp_path: Path) -> None:
 
 def test_uncertainties_that_were_not_computed_are_null(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
-    scorefile.write_shard(path, ids(2), log_probs(2), Scores(adapted_uncertainty=np.array([0.1, 0.2])))
-    _, scores = scorefile.read_scores(path)
+    score_file.write_shard(path, ids(2), log_probs(2), Scores(adapted_uncertainty=np.array([0.1, 0.2])))
+    _, scores = score_file.read_scores(path)
     assert scores.adapted_uncertainty is not None
     assert scores._replace(adapted_uncertainty=None) == Scores()
 
 
 def test_merged_bytes_do_not_depend_on_the_cuts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorefile, "GROUP_BYTES", 4 * 12 * 64)  # 64 rows a group, so that there are several
+    monkeypatch.setattr(score_file, "GROUP_BYTES", 4 * 12 * 64)  # 64 rows a group, so that there are several
     written, base, adapted = log_probs(500), rng.random(500), rng.random(500)
     hashes = set()
     for size in (500, 100, 7, 64):
@@ -61,17 +61,17 @@ def test_merged_bytes_do_not_depend_on_the_cuts(tmp_path: Path, monkeypatch: pyt
             rows = slice(start, start + size)
             shards.append(tmp_path / f"{size}-{start}.parquet")
             scores = Scores(base[rows], adapted[rows])
-            scorefile.write_shard(shards[-1], ids(500)[rows], written[rows], scores)
+            score_file.write_shard(shards[-1], ids(500)[rows], written[rows], scores)
         (tmp_path / "scores").mkdir(exist_ok=True)
-        hashes.add(scorefile.concatenate([shards], tmp_path / "scores"))
+        hashes.add(score_file.concatenate([shards], tmp_path / "scores"))
     [sha256] = hashes
     [merged] = (tmp_path / "scores").iterdir()
     assert merged.name == f"{sha256}.parquet"
     assert subprocess.run(["sha256sum", merged], capture_output=True, text=True).stdout.split()[0] == sha256
-    item_ids, scores = scorefile.read_scores(merged)
+    item_ids, scores = score_file.read_scores(merged)
     assert item_ids == tuple(ids(500))
     np.testing.assert_array_equal(scores.base_uncertainty, base)
-    parts = list(scorefile.iter_predictions(merged))
+    parts = list(score_file.iter_predictions(merged))
     assert [len(part_ids) for part_ids, _ in parts] == [64] * 7 + [52]
     np.testing.assert_allclose(np.concatenate([part for _, part in parts]), written, rtol=1e-6)
 
@@ -79,10 +79,10 @@ def test_merged_bytes_do_not_depend_on_the_cuts(tmp_path: Path, monkeypatch: pyt
 def test_shards_with_fewer_labels_are_padded(tmp_path: Path) -> None:
     narrow, wide = log_probs(3, labels=2), log_probs(3, labels=5)
     shards = [tmp_path / "narrow.parquet", tmp_path / "wide.parquet"]
-    scorefile.write_shard(shards[0], ids(3), narrow, Scores(rng.random(3)))
-    scorefile.write_shard(shards[1], ids(3, 3), wide, Scores(rng.random(3)))
-    sha256 = scorefile.concatenate([shards], tmp_path)
-    read = scorefile.read_predictions([tmp_path / f"{sha256}.parquet"], ids(6))
+    score_file.write_shard(shards[0], ids(3), narrow, Scores(rng.random(3)))
+    score_file.write_shard(shards[1], ids(3, 3), wide, Scores(rng.random(3)))
+    sha256 = score_file.concatenate([shards], tmp_path)
+    read = score_file.read_predictions([tmp_path / f"{sha256}.parquet"], ids(6))
     np.testing.assert_allclose(read[:3, :, :2], narrow, rtol=1e-6)
     assert np.isneginf(read[:3, :, 2:]).all()
     np.testing.assert_allclose(read[3:], wide, rtol=1e-6)
@@ -92,7 +92,7 @@ def test_shards_with_fewer_labels_are_padded(tmp_path: Path) -> None:
 def test_later_stages_take_the_places_of_earlier_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int
 ) -> None:
-    monkeypatch.setattr(scorefile, "GROUP_BYTES", 4 * 12 * group_rows)
+    monkeypatch.setattr(score_file, "GROUP_BYTES", 4 * 12 * group_rows)
     whole, n = log_probs(20, samples=4, labels=3), 20
     samples_N = np.ones(n, dtype=int)
 
@@ -103,16 +103,16 @@ def test_later_stages_take_the_places_of_earlier_rows(
             samples_N[rows] = samples
             paths.append(tmp_path / f"{name}-{start}.parquet")
             counts = Scores(samples=np.full(len(rows), samples))
-            scorefile.write_shard(paths[-1], [ids(n)[row] for row in rows], whole[rows, :samples], counts)
+            score_file.write_shard(paths[-1], [ids(n)[row] for row in rows], whole[rows, :samples], counts)
         return paths
 
     second, third = [ids(n)[row] for row in (0, 3, 6, 7, 8, 19)], [ids(n)[row] for row in (3, 19)]
     stages = [shards("a", ids(n), 1, 7), shards("b", second, 2, 4), shards("c", third, 4, 9)]
-    merged = tmp_path / f"{scorefile.concatenate(stages, tmp_path)}.parquet"
-    item_ids, scores = scorefile.read_scores(merged)
+    merged = tmp_path / f"{score_file.concatenate(stages, tmp_path)}.parquet"
+    item_ids, scores = score_file.read_scores(merged)
     assert item_ids == tuple(ids(n))
     np.testing.assert_array_equal(scores.samples, samples_N)
-    read = scorefile.read_predictions([merged], ids(n))
+    read = score_file.read_predictions([merged], ids(n))
     drawn_N_K = np.arange(4) < samples_N[:, None]
     np.testing.assert_allclose(read[drawn_N_K], whole[drawn_N_K], rtol=1e-6)
     assert np.isnan(read[~drawn_N_K]).all()
@@ -120,36 +120,36 @@ def test_later_stages_take_the_places_of_earlier_rows(
 
 def test_shards_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     one, two, three = (tmp_path / f"{name}.parquet" for name in ("one", "two", "three"))
-    scorefile.write_shard(one, ids(2), log_probs(2, samples=3))
-    scorefile.write_shard(two, ids(2, 2), log_probs(2, samples=1))
-    scorefile.write_shard(three, ids(2, 2), log_probs(2, samples=3), Scores(np.array([0.1, 0.2])))
+    score_file.write_shard(one, ids(2), log_probs(2, samples=3))
+    score_file.write_shard(two, ids(2, 2), log_probs(2, samples=1))
+    score_file.write_shard(three, ids(2, 2), log_probs(2, samples=3), Scores(np.array([0.1, 0.2])))
     later = [[one], [three]], [[one], [two]]  # other columns; items that the first stage does not have
     for stages in ([[one, two]], [[one, three]], [[three, one]], [], [[]], *later):
         with pytest.raises(StoreError):
-            scorefile.concatenate(stages, tmp_path)
+            score_file.concatenate(stages, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([one, two, three])
 
 
 def test_every_damage_is_recognised(tmp_path: Path) -> None:
     path, damaged = tmp_path / "s.parquet", tmp_path / "d.parquet"
-    scorefile.write_shard(path, ids(50), log_probs(50), Scores(*rng.random((2, 50))))
-    assert scorefile.is_whole(path)
-    assert scorefile.is_whole(path, ids(50))
-    assert not scorefile.is_whole(path, ids(49))
-    assert not scorefile.is_whole(path, ids(50)[::-1])
-    assert not scorefile.is_whole(damaged)
+    score_file.write_shard(path, ids(50), log_probs(50), Scores(*rng.random((2, 50))))
+    assert score_file.is_whole(path)
+    assert score_file.is_whole(path, ids(50))
+    assert not score_file.is_whole(path, ids(49))
+    assert not score_file.is_whole(path, ids(50)[::-1])
+    assert not score_file.is_whole(damaged)
     whole = path.read_bytes()
     for length in (0, 3, 100, len(whole) - 1):
         damaged.write_bytes(whole[:length])
-        assert not scorefile.is_whole(damaged), length
+        assert not score_file.is_whole(damaged), length
         with pytest.raises(StoreError, match=r"d\.parquet: the score file cannot be read"):
-            scorefile.read_scores(damaged)
+            score_file.read_scores(damaged)
     flipped = bytearray(whole)
     flipped[len(whole) // 4] ^= 0xFF  # within the log-probabilities
     damaged.write_bytes(flipped)
-    assert not scorefile.is_whole(damaged)
+    assert not score_file.is_whole(damaged)
     with pytest.raises(StoreError):
-        scorefile.concatenate([[damaged]], tmp_path)
+        score_file.concatenate([[damaged]], tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([path, damaged])
 
 
@@ -158,34 +158,34 @@ def test_a_parquet_file_of_something_else_is_no_score_file(tmp_path: Path) -> No
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "other.parquet")
-    assert not scorefile.is_whole(tmp_path / "other.parquet")
+    assert not score_file.is_whole(tmp_path / "other.parquet")
     with pytest.raises(StoreError):
-        scorefile.read_predictions([tmp_path / "other.parquet"], ["a"])
+        score_file.read_predictions([tmp_path / "other.parquet"], ["a"])
 
 
 def test_an_item_without_scores_is_named(tmp_path: Path) -> None:
-    scorefile.write_shard(tmp_path / "s.parquet", ["a"], log_probs(1))
+    score_file.write_shard(tmp_path / "s.parquet", ["a"], log_probs(1))
     with pytest.raises(StoreError, match="has no scores of item b"):
-        scorefile.read_predictions([tmp_path / "s.parquet"], ["a", "b"])
+        score_file.read_predictions([tmp_path / "s.parquet"], ["a", "b"])
 
 
 def test_wrong_lengths_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="equal lengths"):
-        scorefile.write_shard(tmp_path / "s.parquet", ["a"], log_probs(2))
+        score_file.write_shard(tmp_path / "s.parquet", ["a"], log_probs(2))
     with pytest.raises(ValueError, match="equal lengths"):
-        scorefile.write_shard(tmp_path / "s.parquet", ["a"], log_probs(1), Scores(np.zeros(2)))
+        score_file.write_shard(tmp_path / "s.parquet", ["a"], log_probs(1), Scores(np.zeros(2)))
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     """A limit on the size of files stands for the full disk."""
     program = (
         "import resource, signal, sys; from pathlib import Path; import numpy as np\n"
-        "from star_al import scorefile; from star_al.errors import StoreError\n"
+        "from star_al.artefacts import score_file; from star_al.errors import StoreError\n"
         "import pyarrow.parquet\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "probs = np.log(np.random.default_rng(0).dirichlet(np.ones(50), (500, 1)))\n"
-        "try: scorefile.write_shard(Path(sys.argv[1]), [str(n) for n in range(500)], probs)\n"
+        "try: score_file.write_shard(Path(sys.argv[1]), [str(n) for n in range(500)], probs)\n"
         "except StoreError as exc: print(exc)"
     )
     path = tmp_path / "s.parquet"

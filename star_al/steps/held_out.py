@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from star_al import rng
-from star_al.config import CampaignSpec
+from star_al.config.spec import CampaignSpec
+from star_al.labelling.queries import query_id
 from star_al.parts import Parts
-from star_al.queries import query_id
-from star_al.scoring import batch_sizes, labels_left
+from star_al.steps.pool import batch_sizes, labels_left
 from star_al.types import Query, Reason, Role, Round
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from star_al.app import processes
-from star_al.app.processes import ENDED, SAID, TASK_ADVANCED, Done, Owner, Relay
+from star_al.app import worker_processes
+from star_al.app.worker_processes import ENDED, SAID, TASK_ADVANCED, Done, Owner, Relay
 from star_al.errors import DataError, StarALError
 from support import workers
 from support.quiet import Quiet
@@ -18,7 +18,7 @@ from support.quiet import Quiet
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PRELOADED", [])
+    monkeypatch.setattr(worker_processes, "PRELOADED", [])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from star_al import rng, scorefile
+from star_al import rng
 from star_al.acquire.blend import blend
+from star_al.acquire.measured_weight import Weight
 from star_al.acquire.measures import own_mean_log
 from star_al.acquire.select import random_order, rank_order
-from star_al.acquire.weight import Weight
-from star_al.batch import Ranking, choose_batch, choose_typical
-from star_al.config import CampaignSpec
-from star_al.control import control_size, next_control_items
+from star_al.artefacts.score_file import Scores, read_predictions, read_scores
+from star_al.config.spec import CampaignSpec
+from star_al.labelling.queries import query_id
 from star_al.parts import Parts
-from star_al.queries import query_id
-from star_al.scorefile import Scores
-from star_al.scoring import candidates
+from star_al.steps.batch import Ranking, choose_batch, choose_typical
+from star_al.steps.blend_weight import round_weight
+from star_al.steps.control_arm import control_size, next_control_items
+from star_al.steps.pool import candidates
 from star_al.types import (
     FloatArray,
     Histogram,
@@ -33,7 +34,6 @@ from star_al.types import (
     Round,
     ScoreRow,
 )
-from star_al.weighing import round_weight
 
 RANKING_ROWS = 200
 """How much of the ranking the database keeps, beside what was asked; the rest is in the score file."""
@@ -76,7 +76,7 @@ def select_batch(
     """The ``size`` items to ask in a round, and ``buffer`` more; without ``score_file`` typical or random ones.
 
     ``adapter_folder`` holds the round's adapter, null: it has none. The buffer comes after the batch and does
-    not change it. Of the batch, the control arm's share comes first (``star_al.control``).
+    not change it. Of the batch, the control arm's share comes first (``star_al.steps.control_arm``).
     """
     if score_file is None and not _starts_typical(round_, spec):
         return _random_batch(parts, round_, spec, size, buffer)
@@ -145,7 +145,7 @@ def _typical_batch(
 
 
 def _read_scores(parts: Parts, score_file: Path, round_: Round, spec: CampaignSpec) -> _Scores:
-    item_ids, columns = scorefile.read_scores(score_file)
+    item_ids, columns = read_scores(score_file)
     weight = round_weight(parts, round_, spec, columns)
     value, method = weight.value if weight else None, spec.acquisition.blend.normalise
     blended_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, value, method)
@@ -163,7 +163,7 @@ def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) ->
 
 def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tuple[JsonValue, float]]:
     """The model's label for each item, and its probability."""
-    log_probs_N_K_C = scorefile.read_predictions([score_file], [item.item_id for item in items])
+    log_probs_N_K_C = read_predictions([score_file], [item.item_id for item in items])
     probs_N_C = np.exp(own_mean_log(log_probs_N_K_C))
     return [
         (parts.task.value(item, int(probs_C.argmax())), float(probs_C.max()))

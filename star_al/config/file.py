@@ -13,7 +13,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from star_al.config import FROM_FILE, CampaignFile, CampaignSpec
+from star_al.config.spec import FROM_FILE, CampaignFile, CampaignSpec
 from star_al.errors import ConfigError
 
 

@@ -99,7 +99,7 @@ def campaign_text(model: Path) -> str:
 
 def _template() -> str:
     installed = resources.files("star_al") / "_configs" / TEMPLATE
-    in_checkout = Path(__file__).parent.parent / "configs" / TEMPLATE
+    in_checkout = Path(__file__).parents[2] / "configs" / TEMPLATE
     return (installed if installed.is_file() else in_checkout).read_text(encoding="utf-8")
 
 

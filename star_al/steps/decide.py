@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from star_al.confidence import confidence_sequence
 from star_al.parts import Parts
-from star_al.stopping import Decision, StopRules, StopView, agreement, decide
+from star_al.stats.confidence_sequence import confidence_sequence
+from star_al.stats.stopping import Decision, StopRules, StopView, agreement, decide
 from star_al.types import Evaluation, JsonObject, Role, Round
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from star_al.crowd import krippendorff_alpha
+from star_al.labelling.crowd import krippendorff_alpha
+from star_al.labelling.queries import items_in, without_label
+from star_al.labelling.settle import ballots_of, votes_of
 from star_al.parts import Parts
-from star_al.queries import items_in, without_label
-from star_al.settle import ballots_of, votes_of
 from star_al.types import QueryState, Role
 
 

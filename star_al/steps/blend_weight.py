@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from star_al.acquire.weight import HeldOut, Weight, measured_weight
-from star_al.config import CampaignSpec
+from star_al.acquire.blend import blend_weight
+from star_al.acquire.measured_weight import HeldOut, Weight, measured_weight
+from star_al.artefacts.score_file import Scores
+from star_al.config.spec import CampaignSpec
 from star_al.parts import Parts
-from star_al.scorefile import Scores
-from star_al.scoring import adapted_weight, base_entropies
+from star_al.steps.base_predictions import base_entropies
 from star_al.types import Role, Round
 
 NOTES = {"schedule": "by the paper's schedule", "constant": "constant", "off": "off: the adapted model alone"}
@@ -51,3 +52,12 @@ def _held_out(parts: Parts, round_: Round) -> HeldOut:
         base_M=base_entropies(parts, item_ids),
         errors_M=np.array(errors, dtype=np.bool_),
     )
+
+
+def adapted_weight(parts: Parts, round_: Round, spec: CampaignSpec) -> float | None:
+    """λ_t of the round, see ``blend_weight``; t counts the rounds up to this one that trained an adapter."""
+    settings, trained = spec.acquisition.blend, 0
+    if round_.adapter_sha256 is not None:
+        earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
+        trained = 1 + sum(each.adapter_sha256 is not None for each in earlier)
+    return blend_weight(settings.kind, trained, settings.weight)

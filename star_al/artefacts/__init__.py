@@ -1,0 +1,1 @@
+"""Adapters and score files on disk, named by content hash."""

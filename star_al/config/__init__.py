@@ -1,0 +1,1 @@
+"""The settings of a campaign: each described once, read from YAML, and compared when they change."""

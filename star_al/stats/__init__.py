@@ -1,0 +1,1 @@
+"""Statistics without side effects: metrics, calibration, stopping rules, learning curves."""

@@ -1,0 +1,1 @@
+"""The steps of one round, as the loop names them, and what they share."""
