@@ -1,0 +1,57 @@
+"""The frozen records that all parts of star_al exchange, one concept a file.
+
+They have no behaviour beyond their own checks. Uncertainties and log-probabilities are in nats, durations in
+seconds.
+"""
+
+from star_al.types.annotations import Annotation, Poll, Waiting
+from star_al.types.arrays import Float32Array, FloatArray, IntArray
+from star_al.types.campaigns import Campaign, Lease
+from star_al.types.evaluations import CalibrationBin, Evaluation
+from star_al.types.events import Event
+from star_al.types.items import Dataset, Item, Role, SourceItem
+from star_al.types.json_values import JsonObject, JsonValue
+from star_al.types.labels import Label
+from star_al.types.predictions import BasePrediction, Categorical, HeldOutPrediction, Predictions
+from star_al.types.queries import Query, QueryState, Reason
+from star_al.types.rounds import Adapter, Round, RoundState
+from star_al.types.scores import Histogram, ScoreRow
+from star_al.types.studies import Study, StudyRun
+from star_al.types.tasks import Ensured, ExternalTask
+
+__all__ = [
+    "Adapter",
+    "Annotation",
+    "BasePrediction",
+    "CalibrationBin",
+    "Campaign",
+    "Categorical",
+    "Dataset",
+    "Ensured",
+    "Evaluation",
+    "Event",
+    "ExternalTask",
+    "Float32Array",
+    "FloatArray",
+    "HeldOutPrediction",
+    "Histogram",
+    "IntArray",
+    "Item",
+    "JsonObject",
+    "JsonValue",
+    "Label",
+    "Lease",
+    "Poll",
+    "Predictions",
+    "Query",
+    "QueryState",
+    "Reason",
+    "Role",
+    "Round",
+    "RoundState",
+    "ScoreRow",
+    "SourceItem",
+    "Study",
+    "StudyRun",
+    "Waiting",
+]

@@ -1,0 +1,66 @@
+"""Answers as the annotation tool gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from star_al.types.json_values import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One answer by one annotator, as the annotation tool gave it. Its revisions are kept.
+
+    Attributes:
+        external_id: identifies the annotation within the annotation tool and never changes.
+        skipped: the annotator passed; may come with a value, as when an annotator is unsure.
+        withdrawn: the annotator took the answer back; it counts only if nobody else answered.
+        revision: assigned by the store, which adds none for an unchanged annotation.
+        lead_time: in seconds.
+    """
+
+    external_id: str
+    query_id: str
+    value: JsonValue = None
+    skipped: bool = False
+    withdrawn: bool = False
+    revision: int = 1
+    annotator: str | None = None
+    lead_time: float | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What an annotator returned, and where the next poll starts.
+
+    Attributes:
+        gone: queries that this process had ensured and whose tasks somebody else has deleted since.
+        complete: queries whose current annotations are all in ``annotations``, with the creation time of
+            the oldest task of each.
+    """
+
+    annotations: tuple[Annotation, ...]
+    cursor: str | None = None
+    gone: tuple[str, ...] = ()
+    complete: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a round waits for: ``closed`` of its ``asked`` items, ``unlabelled`` of them without a label.
+
+    Attributes:
+        answers: how many answers each annotator has given so far.
+        place: where to label.
+        until: when the round closes at the latest.
+    """
+
+    closed: int
+    asked: int
+    unlabelled: int = 0
+    answers: Mapping[str, int] = field(default_factory=dict)
+    place: str | None = None
+    until: datetime | None = None

@@ -1,0 +1,50 @@
+"""How good a round's model is on held-out labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from star_al.types.items import Role
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """One bin (low, high] of a reliability diagram; ``confidence`` and ``accuracy`` are ``None`` if empty."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Metrics of one model on the held-out split of a round.
+
+    Attributes:
+        model: ``base``, ``adapted``, or ``shadow`` (the model of the control arm).
+        scaling: ``raw``, ``contextual`` or ``temperature``.
+        confusion_C_C: rows are true labels, columns predicted labels.
+        brier: ranges from 0 to 2.
+        ece: by 15 equal-width bins of the top-1 confidence.
+        ece_equal_mass: by 15 bins of equal mass.
+    """
+
+    model: str
+    scaling: str
+    split: Role
+    n: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    macro_f1: float
+    recall: Mapping[str, float | None]
+    confusion_C_C: tuple[tuple[int, ...], ...]
+    nll: float
+    brier: float
+    ece: float
+    ece_equal_mass: float
+    temperature: float
+    bins: tuple[CalibrationBin, ...]

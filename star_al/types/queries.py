@@ -1,0 +1,69 @@
+"""Queries: which items were asked, why, and how each query ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from star_al.types.items import Item, Role
+from star_al.types.json_values import JsonValue
+
+
+class QueryState(StrEnum):
+    """Whether a query still waits for its annotations, and how it ended.
+
+    A query without a label is ``SKIPPED``: its annotators skipped it, they did not agree
+    (``Query.disputed``), or its task was deleted in the annotation tool.
+    """
+
+    OPEN = "open"
+    LABELLED = "labelled"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an item was asked. Uncertainties are in nats (in [0, 1] for margin and least confidence).
+
+    ``aleatoric``, ``epistemic`` and ``samples`` are as in ``ScoreRow``.
+    """
+
+    text: str
+    measure: str | None = None
+    base_uncertainty: float | None = None
+    adapted_uncertainty: float | None = None
+    blended: float | None = None
+    blend_weight: float | None = None
+    predicted: JsonValue = None
+    confidence: float | None = None
+    aleatoric: float | None = None
+    epistemic: float | None = None
+    samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A request to label one item. ``query_id`` is a function of campaign, item and attempt.
+
+    Attributes:
+        rank: counts from 1 within the round and purpose, in the order to ask; in a batch chosen by score,
+            the most uncertain item comes first.
+        wanted: how many people should answer.
+        buffer: asked beyond the batch, so that annotators have work while the model trains. The round does
+            not wait for it, and it may be withdrawn while nobody has touched it.
+        disputed: closed because its annotators did not agree.
+        control: drawn at random for the control arm.
+    """
+
+    query_id: str
+    item: Item
+    round_index: int
+    purpose: Role  # POOL: asked to learn from; AUDIT, CALIBRATION: held out
+    rank: int
+    reason: Reason
+    attempt: int = 1
+    wanted: int = 1
+    state: QueryState = QueryState.OPEN
+    buffer: bool = False
+    disputed: bool = False
+    control: bool = False
