@@ -1,0 +1,68 @@
+"""The settings of a campaign, each described once: a module a section, ``campaign`` for the whole.
+
+The descriptions of the fields are written for users. The JSON schema, the settings page of the documentation,
+``configs/classification.yaml`` and the comments that `star-al init` writes are made from them.
+"""
+
+from star_al.config.spec.acquisition import (
+    ADAPTIVE_SAMPLES,
+    JOINT_SAMPLES,
+    AcquisitionSpec,
+    BatchSpec,
+    BlendSpec,
+)
+from star_al.config.spec.adapter import AdapterSpec
+from star_al.config.spec.annotator import AnnotatorSpec, LabelStudioSpec, OracleSpec
+from star_al.config.spec.base import FROM_FILE, Spec
+from star_al.config.spec.campaign import CampaignSpec
+from star_al.config.spec.campaign_file import CampaignFile
+from star_al.config.spec.data import DataSpec, OptionsPattern
+from star_al.config.spec.database import DatabaseSpec
+from star_al.config.spec.evaluation import EvaluationSpec
+from star_al.config.spec.labelling import LabellingSpec
+from star_al.config.spec.model import ModelSpec
+from star_al.config.spec.posterior import (
+    CLoraSpec,
+    EnsembleSpec,
+    LaplaceSpec,
+    MapSpec,
+    McDropoutSpec,
+    PosteriorSpec,
+    TfbSpec,
+)
+from star_al.config.spec.stopping import StoppingSpec
+from star_al.config.spec.task import LabelSpec, TaskSpec, normalise_label, scalar_label
+
+__all__ = [
+    "ADAPTIVE_SAMPLES",
+    "FROM_FILE",
+    "JOINT_SAMPLES",
+    "AcquisitionSpec",
+    "AdapterSpec",
+    "AnnotatorSpec",
+    "BatchSpec",
+    "BlendSpec",
+    "CLoraSpec",
+    "CampaignFile",
+    "CampaignSpec",
+    "DataSpec",
+    "DatabaseSpec",
+    "EnsembleSpec",
+    "EvaluationSpec",
+    "LabelSpec",
+    "LabelStudioSpec",
+    "LabellingSpec",
+    "LaplaceSpec",
+    "MapSpec",
+    "McDropoutSpec",
+    "ModelSpec",
+    "OptionsPattern",
+    "OracleSpec",
+    "PosteriorSpec",
+    "Spec",
+    "StoppingSpec",
+    "TaskSpec",
+    "TfbSpec",
+    "normalise_label",
+    "scalar_label",
+]

@@ -1,0 +1,65 @@
+"""``adapter``: LoRA and its training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from star_al.config.spec.base import Fraction, Positive, Spec
+
+
+class AdapterSpec(Spec):
+    """LoRA (Hu et al. 2021) and its training. The defaults suit a few hundred labels."""
+
+    rank: Positive = Field(default=8, description="Rank of the adapter's two matrices, A and B.")
+    alpha: Annotated[float, Field(gt=0)] = Field(
+        default=16.0, description="The adapter's output is multiplied by alpha / rank."
+    )
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.1,
+        description=(
+            "Dropout on the adapter's input, one mask a text. The samples of `posterior.kind: mc_dropout` "
+            "differ by it."
+        ),
+    )
+    target_modules: Literal["auto", "all-linear"] | tuple[str, ...] = Field(
+        default="auto",
+        description=(
+            "Linear layers to adapt: `auto`, `all-linear`, or a list of names. "
+            "`auto` is peft's choice for the model's architecture, usually the query and value projections."
+        ),
+        examples=["auto", "all-linear", ["q_proj", "v_proj"]],
+    )
+    layers: Positive | None = Field(
+        default=None,
+        description=(
+            "Adapt only this many blocks, counted from the last; by default all. "
+            "The blocks below them are computed once a text and cached, which makes training and scoring "
+            "much faster."
+        ),
+        examples=[6],
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=5e-4, description="Highest learning rate of AdamW; it falls linearly towards 0."
+    )
+    epochs: Positive = Field(default=4, description="Passes over all labels each round.")
+    min_steps: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Training steps a round, at least. Useful while few labels make few steps.",
+        examples=[20],
+    )
+    batch_size: Positive = Field(default=8, description="Labelled texts in a training minibatch.")
+    warmup_ratio: Fraction = Field(
+        default=0.1, description="Share of the steps in which the learning rate rises."
+    )
+    weight_decay_b: Annotated[float, Field(ge=0)] = Field(
+        default=0.5,
+        description="Decoupled weight decay, on matrix B only (the hybrid regularisation of STAR).",
+    )
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="Norm to which gradients are clipped."
+    )
+    warm_start: bool = Field(
+        default=False, description="Start from the previous round's adapter instead of a new one."
+    )

@@ -1,0 +1,96 @@
+"""``annotator``: who answers; one section a kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from star_al.config.spec.base import Fraction, Positive, Spec, choices
+
+
+class OracleSpec(Spec):
+    """A simulated annotator that answers from a column of the data."""
+
+    kind: Literal["oracle"] = Field(
+        default="oracle",
+        description="A simulated annotator that answers from a column of the data, to rehearse a campaign.",
+    )
+    gold: str = Field(description="Column with the right answers.", examples=["label"])
+    accuracy: Fraction = Field(
+        default=1.0,
+        description=(
+            "Share of texts that are answered correctly; the others get a wrong label. "
+            "The same text always gets the same answer."
+        ),
+    )
+    skips: Fraction = Field(default=0.0, description="Share of texts that are skipped.")
+
+
+class LabelStudioSpec(Spec):
+    """People, who label in Label Studio. Its token comes from the environment, or from `star-al up`."""
+
+    kind: Literal["label_studio"] = Field(description="People, who label in Label Studio.")
+    url: str | None = Field(
+        default=None,
+        description="Address of the Label Studio server; by default the local one of `star-al up`.",
+        examples=["https://label-studio.example.org"],
+    )
+    token_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] = Field(
+        default="LABEL_STUDIO_API_KEY",
+        description=(
+            "Environment variable that holds your access token for `url`. "
+            "A personal access token or a legacy token."
+        ),
+    )
+    project: Positive | None = Field(
+        default=None,
+        description="Id of an existing project to use; by default a new one is created.",
+        examples=[12],
+    )
+    title: str | None = Field(
+        default=None, description="Title of the new project; by default the campaign's name."
+    )
+    guidelines: str | None = Field(
+        default=None,
+        description="Instructions that annotators see in the project, as plain text.",
+        examples=["Choose the main reason why the customer wrote."],
+    )
+    question: str | None = Field(
+        default=None,
+        description="Line above the labels; a general question by default.",
+        examples=["What is this ticket about?"],
+    )
+    unsure: str | None = Field(
+        default=None,
+        description="Text of an additional choice that counts as a skip; by default there is none.",
+        examples=["I am not sure"],
+    )
+    show_prediction: bool = Field(
+        default=False, description="Show annotators the model's answer. It biases them."
+    )
+    show_reason: bool = Field(default=False, description="Show annotators why a text was asked.")
+    deleted: Literal["restore", "drop"] = Field(
+        default="restore",
+        description="What happens to an open task that somebody deletes in Label Studio.",
+        json_schema_extra=choices(restore="it is created again", drop="its text is not asked again"),
+    )
+    timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=30.0, description="Seconds that one request to the server may take."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address_without_secrets(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not an address like http://127.0.0.1:8080")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("holds more than an address; the token comes from the environment (token_env)")
+        return url.rstrip("/")
+
+
+AnnotatorSpec: TypeAlias = Annotated[OracleSpec | LabelStudioSpec, Field(discriminator="kind")]

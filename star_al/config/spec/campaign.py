@@ -1,0 +1,175 @@
+"""A whole campaign: its sections, and the rules that hold between them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from star_al.config.spec.acquisition import ADAPTIVE_SAMPLES, JOINT_SAMPLES, AcquisitionSpec
+from star_al.config.spec.adapter import AdapterSpec
+from star_al.config.spec.annotator import AnnotatorSpec, LabelStudioSpec, OracleSpec
+from star_al.config.spec.base import Spec
+from star_al.config.spec.data import DataSpec
+from star_al.config.spec.database import DatabaseSpec
+from star_al.config.spec.evaluation import EvaluationSpec
+from star_al.config.spec.labelling import LabellingSpec
+from star_al.config.spec.model import ModelSpec
+from star_al.config.spec.posterior import McDropoutSpec, PosteriorSpec
+from star_al.config.spec.stopping import StoppingSpec
+from star_al.config.spec.task import TaskSpec, normalise_label
+
+
+class CampaignSpec(Spec):
+    """A whole campaign."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        description=(
+            "Name of the campaign, unique in its database: letters, digits, `_`, `.` and `-`. "
+            "At most 64 characters, the first one a letter or digit."
+        ),
+        examples=["tickets"],
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0, description="Every random choice is derived from this number."
+    )
+    data: DataSpec = Field(description="Where the texts come from.")
+    task: TaskSpec = Field(description="What is asked about each text.")
+    model: ModelSpec = Field(description="The language model that is adapted.")
+    adapter: AdapterSpec = Field(
+        default=AdapterSpec(),
+        description="LoRA and its training. The defaults suit a few hundred labels.",
+    )
+    posterior: PosteriorSpec = Field(
+        default=McDropoutSpec(), description="How the model's uncertainty is sampled."
+    )
+    acquisition: AcquisitionSpec = Field(default=AcquisitionSpec(), description="Which texts are asked next.")
+    annotator: AnnotatorSpec = Field(description="Who answers.")
+    labelling: LabellingSpec = Field(
+        default=LabellingSpec(),
+        description="How answers become labels, and when a round has enough of them.",
+    )
+    evaluation: EvaluationSpec = Field(
+        default=EvaluationSpec(),
+        description="What the model is measured on, and what its temperature is fitted on.",
+    )
+    stopping: StoppingSpec = Field(
+        default=StoppingSpec(),
+        description=(
+            "When the campaign ends; a rule that is not set is off. "
+            "Limits always end it; goals are advice unless `automatic` is true. An empty pool ends it too."
+        ),
+    )
+    database: DatabaseSpec = Field(
+        default=DatabaseSpec(), description="Where rounds, labels and statistics are kept."
+    )
+    artefacts: str | None = Field(
+        default=None,
+        description=(
+            "Folder for adapters and score files; by default `<name>-artefacts` beside the campaign file."
+        ),
+    )
+
+    @field_validator("posterior", mode="before")
+    @classmethod
+    def _a_posterior_without_kind_is_dropout(cls, posterior: Any) -> Any:
+        if isinstance(posterior, dict) and "kind" not in posterior:
+            return {"kind": "mc_dropout", **posterior}
+        return posterior
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> CampaignSpec:
+        multiple_choice = self.task.kind == "multiple_choice"
+        if multiple_choice and self.data.options is None:
+            raise ValueError("task.kind: multiple_choice needs data.options")
+        if not multiple_choice and self.data.options is not None:
+            raise ValueError("data.options belongs to task.kind: multiple_choice")
+        if self.acquisition.measure == "bald" and self.posterior.samples < 2:
+            raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
+        if self.acquisition.measure == "epig" and self.acquisition.blend.kind == "measured":
+            raise ValueError(
+                "acquisition.blend.kind: measured does not go with acquisition.measure: epig, which is not "
+                "measured on held-out items"
+            )
+        self._require_samples_for_adaptive()
+        self._require_joint_samples()
+        by_dropout = isinstance(self.posterior, McDropoutSpec)
+        if by_dropout and self.posterior.samples > 1 and self.adapter.dropout == 0.0:
+            raise ValueError(
+                "posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples"
+            )
+        held_out = self.evaluation.calibration + (
+            self.evaluation.size if self.evaluation.kind == "audit" else 0
+        )
+        unsure = self.annotator.unsure if isinstance(self.annotator, LabelStudioSpec) else None
+        if unsure is not None and normalise_label(unsure) in map(normalise_label, self.task.label_names):
+            raise ValueError(f"annotator.unsure: {unsure!r} is a label, too")
+        if self.stopping.max_labels is not None and self.stopping.max_labels <= held_out:
+            raise ValueError(
+                f"stopping.max_labels: {self.stopping.max_labels} leaves no label to train on; "
+                f"{held_out} are for audit and calibration (evaluation.size, evaluation.calibration)"
+            )
+        if self.evaluation.kind == "test" and self.test_label_column is None:
+            raise ValueError(
+                "evaluation.kind: test needs evaluation.label, the label column of the test file"
+            )
+        return self
+
+    def _require_samples_for_adaptive(self) -> None:
+        first, samples = self.acquisition.adaptive_samples, self.posterior.samples
+        if first is None:
+            return
+        wants_all = {
+            "measure: bald": self.acquisition.measure == "bald",
+            "measure: epig": self.acquisition.measure == "epig",
+            "blend.kind: measured": self.acquisition.blend.kind == "measured",
+            f"batch.kind: {self.acquisition.batch.kind}": self.acquisition.batch.diversifies,
+            "batch.balance": self.acquisition.batch.balance,
+            "batch.near_duplicates": self.acquisition.batch.near_duplicates is not None,
+        }
+        for setting, wants in wants_all.items():
+            if wants:
+                raise ValueError(
+                    f"acquisition.adaptive_samples does not go with acquisition.{setting}, which needs all samples"
+                )
+        if samples < ADAPTIVE_SAMPLES:
+            raise ValueError(
+                f"acquisition.adaptive_samples needs a posterior of at least {ADAPTIVE_SAMPLES} samples; "
+                f"this one has {self._samples_as_set}"
+            )
+        if first >= samples:
+            raise ValueError(
+                f"acquisition.adaptive_samples: {first} leaves none of {samples} samples for later"
+            )
+
+    def _require_joint_samples(self) -> None:
+        acquisition, samples = self.acquisition, self.posterior.samples
+        joint = [
+            name
+            for name, wanted in {
+                "acquisition.measure: epig": acquisition.measure == "epig",
+                "acquisition.batch.kind: batchbald": acquisition.batch.kind == "batchbald",
+            }.items()
+            if wanted
+        ]
+        if joint and samples < JOINT_SAMPLES:
+            raise ValueError(
+                f"{joint[0]} needs a posterior of at least {JOINT_SAMPLES} samples, 32 are better; this one "
+                f"has {self._samples_as_set}"
+            )
+
+    @property
+    def _samples_as_set(self) -> str:
+        """How many samples there are, and by which setting."""
+        setting = {"ensemble": "members", "map": "kind: map"}.get(self.posterior.kind, "samples")
+        return f"{self.posterior.samples} (posterior.{setting})"
+
+    @property
+    def gold_column(self) -> str | None:
+        """The column that a simulated annotator answers from; null with people."""
+        return self.annotator.gold if isinstance(self.annotator, OracleSpec) else None
+
+    @property
+    def test_label_column(self) -> str | None:
+        """The label column of the test file: its own, else the data's, else the oracle's gold column."""
+        return self.evaluation.label or self.data.label or self.gold_column

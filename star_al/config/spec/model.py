@@ -1,0 +1,59 @@
+"""``model``: the language model that is adapted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from star_al.config.spec.base import FROM_FILE, Spec, choices
+
+
+class ModelSpec(Spec):
+    """A causal language model of transformers."""
+
+    name: str = Field(
+        description=(
+            "A causal language model: its name on the Hugging Face hub, or a folder with safetensors. "
+            "A relative folder starts at the campaign file's folder."
+        ),
+        examples=["HuggingFaceTB/SmolLM2-135M-Instruct"],
+    )
+    revision: str | None = Field(
+        default=None, description="Branch, tag or commit of a hub name.", examples=["main"]
+    )
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="Number format of the base model's weights.",
+        json_schema_extra=choices(
+            auto="bfloat16 if a short test finds it no slower than float32 on this device, else float32",
+            bfloat16="half the memory of float32",
+            float32="the most precise",
+        ),
+    )
+    device: str = Field(
+        default="auto",
+        description="Where the model runs: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.",
+        examples=["cuda"],
+    )
+    max_tokens: Annotated[int, Field(ge=16)] = Field(
+        default=512,
+        description="Tokens of prompt and text together, at most; longer texts are cut to fit.",
+    )
+    batch_tokens: Annotated[int, Field(ge=64)] = Field(
+        default=4096,
+        description="Tokens in a scoring minibatch, padding included. Lower it if memory runs out.",
+    )
+    trunk_cache_gb: Annotated[float, Field(ge=0)] = Field(
+        default=4.0,
+        description=(
+            "Disk limit (GB) for cached activations. With `adapter.layers`, the frozen blocks below the "
+            "adapted ones are computed once a text and kept; 0 keeps none."
+        ),
+    )
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _float16_was_a_choice(cls, dtype: Any, info: ValidationInfo) -> Any:
+        """Read a stored float16 as auto: each stored round knows the dtype it ran with. A file is refused."""
+        return "auto" if dtype == "float16" and info.context != FROM_FILE else dtype

@@ -1,0 +1,156 @@
+"""``posterior``: how the model's uncertainty is sampled; one section a method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from star_al.config.spec.base import Positive, Spec, choices
+
+Samples = Annotated[
+    int,
+    Field(
+        gt=0,
+        description="Posterior samples (K). More of them take more time and make scores less noisy.",
+    ),
+]
+
+
+class MapSpec(Spec):
+    """The adapter as trained, without samples."""
+
+    kind: Literal["map"] = Field(
+        description="The adapter as trained, without samples (the maximum a posteriori estimate)."
+    )
+
+    @property
+    def samples(self) -> int:
+        """One: nothing is sampled."""
+        return 1
+
+
+class McDropoutSpec(Spec):
+    """Monte-Carlo dropout (Gal and Ghahramani 2016) by coherent weight samples, as in STAR."""
+
+    kind: Literal["mc_dropout"] = Field(
+        default="mc_dropout",
+        description=(
+            "Monte-Carlo dropout: a sample is the adapter with one dropout mask, the same for every text. "
+            "Costs no extra training (Gal and Ghahramani 2016; STAR)."
+        ),
+    )
+    samples: Samples = 3
+
+
+class EnsembleSpec(Spec):
+    """LoRA ensemble (Wang et al. 2023; Balabanov and Linander 2024)."""
+
+    kind: Literal["ensemble"] = Field(
+        description=(
+            "An ensemble: a sample is one of several adapters, each trained with its own seed and order. "
+            "Training takes `members` times as long (Wang et al. 2023)."
+        )
+    )
+    members: Annotated[int, Field(ge=2)] = Field(default=5, description="Adapters to train each round.")
+    function_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description=(
+            "Strength of a penalty that keeps members near the base model. "
+            "It is the γ of γ·Σ‖s·B·A‖² in the training loss."
+        ),
+    )
+
+    @property
+    def samples(self) -> int:
+        """A sample is a member."""
+        return self.members
+
+
+class LaplaceSpec(Spec):
+    """Laplace-LoRA (Yang et al. 2024): a Gaussian around the trained adapter, its curvature by KFAC."""
+
+    kind: Literal["laplace"] = Field(
+        description=(
+            "Laplace-LoRA: a Gaussian around the trained adapter, as wide as the curvature of the training "
+            "loss allows. Costs one pass for the curvature after training (Yang et al. 2024)."
+        )
+    )
+    samples: Samples = 10
+    predictive: Literal["sampling", "linearised"] = Field(
+        default="sampling",
+        description="How a sample of the weights becomes a prediction.",
+        json_schema_extra=choices(
+            sampling="the model with the sampled weights",
+            linearised="the model linearised around the adapter, at about four times the cost",
+        ),
+    )
+    subset: Literal["all", "last_layer"] = Field(
+        default="all",
+        description="Which adapted matrices are uncertain.",
+        json_schema_extra=choices(all="all of them", last_layer="those of the last block"),
+    )
+    n_kfac: Positive = Field(
+        default=10, description="Rank of the low-rank approximation of the wide Kronecker factors."
+    )
+    prior_precision: Annotated[float, Field(gt=0, strict=True)] | Literal["evidence"] = Field(
+        default=1000.0,
+        description=(
+            "Precision of the Gaussian prior (τ); higher values make the posterior narrower. "
+            "The default was tested at a hidden size of 576; for wider models, start with three times the "
+            "hidden size. `evidence` maximises the model evidence, which is often far too wide."
+        ),
+        examples=[1000.0, 12288.0, "evidence"],
+    )
+
+
+class CLoraSpec(Spec):
+    """C-LoRA (Rahmati et al. 2025): a Gaussian between A and B whose mean and width depend on the text."""
+
+    kind: Literal["clora"] = Field(
+        description=(
+            "C-LoRA: a random matrix between A and B whose mean and width depend on the text. "
+            "Takes about four times the training time (Rahmati et al. 2025)."
+        )
+    )
+    samples: Samples = 10
+    context: Literal["sequence", "token"] = Field(
+        default="sequence",
+        description="What the random matrix depends on.",
+        json_schema_extra=choices(sequence="the whole text", token="each token"),
+    )
+    prior_std: Annotated[float, Field(gt=0)] = Field(
+        default=0.2, description="Prior standard deviation of the matrix's entries (β)."
+    )
+    hidden: Positive = Field(default=64, description="Hidden units of the context networks.")
+    kl_weight: Literal["auto"] | Annotated[float, Field(ge=0, strict=True)] = Field(
+        default="auto",
+        description=(
+            "Weight of the KL divergence in the training loss: a number, or `auto`. "
+            "`auto` chooses it on labels that are held out of training."
+        ),
+        examples=["auto", 0.001],
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=0.01, description="Learning rate of the context networks, trained by SGD."
+    )
+
+
+class TfbSpec(Spec):
+    """TFB (Shi et al. 2025): Bayesian without further training, by noise on the adapter."""
+
+    kind: Literal["tfb"] = Field(
+        description=(
+            "TFB: noise on the trained adapter, as much as the training loss tolerates. "
+            "Costs a search over noise levels after training (Shi et al. 2025)."
+        )
+    )
+    samples: Samples = 10
+    tolerance: Annotated[float, Field(gt=0)] = Field(
+        default=0.003, description="Relative increase of the training loss that the noise may cause (ε)."
+    )
+
+
+PosteriorSpec: TypeAlias = Annotated[
+    MapSpec | McDropoutSpec | EnsembleSpec | LaplaceSpec | CLoraSpec | TfbSpec, Field(discriminator="kind")
+]

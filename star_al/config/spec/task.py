@@ -1,0 +1,123 @@
+"""``task``: what is asked about each text, and how labels are compared."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from star_al.config.spec.base import Spec, choices
+
+
+class LabelSpec(Spec):
+    """A label, and its wording for the model where that differs."""
+
+    name: str = Field(description="The label as the data spells it and annotators see it.", examples=["bug"])
+    verbaliser: str | None = Field(
+        default=None,
+        description="The wording that the model is scored on; without it, the name.",
+        examples=["a bug report"],
+    )
+
+
+class TaskSpec(Spec):
+    """What is asked about each text."""
+
+    kind: Literal["classification", "multiple_choice"] = Field(
+        description="Whether every text has the same labels to choose from.",
+        examples=["classification"],
+        json_schema_extra=choices(
+            classification="every text gets one of `task.labels`",
+            multiple_choice="every text has its own options, which `data.options` finds",
+        ),
+    )
+    labels: tuple[LabelSpec, ...] = Field(
+        default=(),
+        description=(
+            "The labels, two or more: plain names, or `{name: …, verbaliser: …}`. "
+            "Names are compared without letter case and extra spaces. A running campaign accepts further "
+            "labels at the end of the list. Only for `kind: classification`."
+        ),
+        examples=[["bug", "question", {"name": "praise", "verbaliser": "positive feedback"}]],
+    )
+    instruction: str | None = Field(
+        default=None,
+        description=(
+            "The system message, or the first lines of a plain prompt; a general one by default. "
+            "`{labels}` and `{options}` are replaced by the list of labels or options."
+        ),
+        examples=["Classify the support ticket. Labels: {labels}."],
+    )
+    template: str | None = Field(
+        default=None,
+        description=(
+            "The user's message; a general one by default. It contains `{text}`, and may contain `{labels}` "
+            "and `{options}`."
+        ),
+        examples=["Ticket:\n{text}"],
+    )
+    chat_template: bool = Field(
+        default=True,
+        description="Use the tokenizer's chat template, if it has one; otherwise a plain prompt.",
+    )
+    answer: Literal["letter", "text"] = Field(
+        default="letter",
+        description="What the model is scored on in multiple choice.",
+        json_schema_extra=choices(letter="the option's letter", text="the option's text"),
+    )
+    contextual_calibration: bool = Field(
+        default=False,
+        description=(
+            "Divide the base model's probabilities by those it gives for an empty text. "
+            "This corrects a model that prefers one label whatever the text is (Zhao et al. 2021)."
+        ),
+    )
+
+    @field_validator("labels", mode="before", json_schema_input_type=tuple[LabelSpec | str | bool | int, ...])
+    @classmethod
+    def _plain_strings_are_labels(cls, labels: Any) -> Any:
+        if isinstance(labels, (list, tuple)):
+            return tuple(
+                label if isinstance(label, dict) else {"name": scalar_label(label)} for label in labels
+            )
+        return labels
+
+    @model_validator(mode="after")
+    def _labels_are_usable(self) -> TaskSpec:
+        if self.kind == "multiple_choice":
+            if self.labels:
+                raise ValueError("multiple_choice takes its options from data.options; remove task.labels")
+            return self
+        if len(self.labels) < 2:
+            raise ValueError(f"classification needs at least two labels, found {len(self.labels)}")
+        _refuse_equal([label.name for label in self.labels], "labels")
+        _refuse_equal([label.verbaliser or label.name for label in self.labels], "verbalisers")
+        return self
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The label names in order; empty for multiple choice."""
+        return tuple(label.name for label in self.labels)
+
+
+def _refuse_equal(names: list[str], what: str) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        key = normalise_label(name)
+        if not key:
+            raise ValueError(f"one of the {what} is empty")
+        if key in seen:
+            raise ValueError(f"the {what} {seen[key]!r} and {name!r} are equal after normalising")
+        seen[key] = name
+
+
+def scalar_label(value: Any) -> Any:
+    """The name of a label given as a JSON scalar: 3 → "3", true → "true". Other values are unchanged."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else value
+
+
+def normalise_label(name: str) -> str:
+    """The form in which labels are compared: white space collapsed, case folded."""
+    return " ".join(name.split()).casefold()
