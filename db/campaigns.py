@@ -77,11 +77,6 @@ def find(connection: Connection, name: str) -> Campaign | None:
     return None if row is None else Campaign(*row)
 
 
-def all_of_them(connection: Connection) -> list[Campaign]:
-    """All campaigns, oldest first."""
-    return [Campaign(*row) for row in connection.execute(select(*_COLUMNS).order_by(CampaignRow.campaign_id))]
-
-
 def update_config(connection: Connection, campaign_id: int, config: JsonObject) -> None:
     """Replace the config."""
     connection.execute(

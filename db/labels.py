@@ -29,29 +29,24 @@ def in_force(connection: Connection, campaign_id: int, role: Role | None) -> dic
     return dict(sorted(newest.items()))
 
 
-def versions(connection: Connection, campaign_id: int, item_id: str) -> list[Label]:
-    """Every version, oldest first."""
-    chosen = (
-        select(*COLUMNS)
-        .where(LabelRow.campaign_id == campaign_id, LabelRow.item_id == item_id)
-        .order_by(LabelRow.version)
-    )
-    return [Label(*row) for row in connection.execute(chosen)]
+def append(connection: Connection, campaign_id: int, labels: Sequence[Label]) -> None:
+    """Append those that differ from the value in force. The caller holds the campaign's lock.
 
-
-def append(connection: Connection, campaign_id: int, labels: Sequence[Label]) -> int:
-    """Append those that differ from the value in force; how many. The caller holds the campaign's lock."""
+    Raises:
+        StoreError: an item is not in the campaign, or a label has no value.
+    """
     require_items(connection, campaign_id, [label.item_id for label in labels])
-    return sum(_append_page(connection, campaign_id, page) for page in pages(labels))
+    for page in pages(labels):
+        _append_page(connection, campaign_id, page)
 
 
-def _append_page(connection: Connection, campaign_id: int, labels: Sequence[Label]) -> int:
+def _append_page(connection: Connection, campaign_id: int, labels: Sequence[Label]) -> None:
     newest = _newest(connection, campaign_id, [label.item_id for label in labels])
     moment = now(connection)
     rows = []
     for label in labels:
         if label.value is None:
-            raise StoreError(f"the label of item {label.item_id!r} is null; skip the item instead.")
+            raise StoreError(f"the label of item {label.item_id!r} has no value; skip the item instead.")
         version, value = newest.get(label.item_id, (0, None))
         if version and same_json(value, label.value):
             continue
@@ -69,7 +64,6 @@ def _append_page(connection: Connection, campaign_id: int, labels: Sequence[Labe
         )
     if rows:
         connection.execute(insert(LabelRow), rows)
-    return len(rows)
 
 
 def _newest(

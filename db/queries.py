@@ -109,11 +109,6 @@ def still_open(connection: Connection, campaign_id: int) -> list[Query]:
     return _load(connection, campaign_id, select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id, _OPEN))
 
 
-def count_open(connection: Connection, campaign_id: int) -> int:
-    """How many queries wait for an answer."""
-    return connection.scalars(select(func.count()).where(QueryRow.campaign_id == campaign_id, _OPEN)).one()
-
-
 def _load(connection: Connection, campaign_id: int, chosen: Select[Any]) -> list[Query]:
     rows = connection.execute(chosen).all()
     items = campaigns.items(connection, campaign_id, [row.item_id for row in rows])

@@ -34,16 +34,6 @@ from star_al.types import (
     ScoreRow,
 )
 
-_SCORE_COLUMNS = (
-    ScoreTableRow.item_id,
-    ScoreTableRow.rank,
-    ScoreTableRow.base_uncertainty,
-    ScoreTableRow.adapted_uncertainty,
-    ScoreTableRow.blended,
-    ScoreTableRow.aleatoric,
-    ScoreTableRow.epistemic,
-    ScoreTableRow.samples,
-)
 _BIN_COLUMNS = (
     CalibrationBinRow.low,
     CalibrationBinRow.high,
@@ -128,13 +118,6 @@ def _save_adapter(connection: Connection, adapter: Adapter) -> None:
     insert_new(connection, AdapterRow, [{**asdict(adapter), "created_at": now(connection)}])
 
 
-def adapter(connection: Connection, sha256: str) -> Adapter | None:
-    """An adapter by content hash."""
-    columns = (AdapterRow.sha256, AdapterRow.kind, AdapterRow.path, AdapterRow.size_bytes)
-    row = connection.execute(select(*columns).where(AdapterRow.sha256 == sha256)).one_or_none()
-    return None if row is None else Adapter(*row)
-
-
 def _replace_evaluations(
     connection: Connection, campaign_id: int, round_index: int, evaluations: Sequence[Evaluation]
 ) -> None:
@@ -184,16 +167,6 @@ def _replace_ranking(
     )
     key = {"campaign_id": campaign_id, "round_index": round_index}
     connection.execute(insert(ScoreTableRow), [{**key, **asdict(row)} for row in ranking])
-
-
-def ranking(connection: Connection, campaign_id: int, round_index: int) -> list[ScoreRow]:
-    """The stored top of a round's ranking, best rank first."""
-    chosen = (
-        select(*_SCORE_COLUMNS)
-        .where(ScoreTableRow.campaign_id == campaign_id, ScoreTableRow.round_index == round_index)
-        .order_by(ScoreTableRow.rank)
-    )
-    return [ScoreRow(*row) for row in connection.execute(chosen)]
 
 
 def _replace_held_out(

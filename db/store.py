@@ -109,9 +109,6 @@ class SqlStore(Store):
     def find_campaign(self, name: str) -> Campaign | None:
         return self._read(lambda c: campaigns.find(c, name))
 
-    def campaigns(self) -> list[Campaign]:
-        return self._read(campaigns.all_of_them)
-
     def update_config(self, lease: Lease, config: JsonObject) -> None:
         self._fenced(lease, lambda c: campaigns.update_config(c, lease.campaign_id, config))
 
@@ -157,12 +154,6 @@ class SqlStore(Store):
 
     def labels(self, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
         return self._read(lambda c: labels_.in_force(c, campaign_id, role))
-
-    def label_versions(self, campaign_id: int, item_id: str) -> list[Label]:
-        return self._read(lambda c: labels_.versions(c, campaign_id, item_id))
-
-    def add_labels(self, lease: Lease, labels: Sequence[Label]) -> int:
-        return self._fenced(lease, lambda c: labels_.append(c, lease.campaign_id, labels))
 
     def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
         return self._fenced(
@@ -219,12 +210,6 @@ class SqlStore(Store):
     def held_out(self, campaign_id: int, round_index: int) -> list[HeldOutPrediction]:
         return self._read(lambda c: rounds.held_out(c, campaign_id, round_index))
 
-    def ranking(self, campaign_id: int, round_index: int) -> list[ScoreRow]:
-        return self._read(lambda c: rounds.ranking(c, campaign_id, round_index))
-
-    def adapter(self, sha256: str) -> Adapter | None:
-        return self._read(lambda c: rounds.adapter(c, sha256))
-
     # -- queries ---------------------------------------------------------------------------------------
 
     def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
@@ -232,9 +217,6 @@ class SqlStore(Store):
 
     def open_queries(self, campaign_id: int) -> list[Query]:
         return self._read(lambda c: queries_.still_open(c, campaign_id))
-
-    def count_open(self, campaign_id: int) -> int:
-        return self._read(lambda c: queries_.count_open(c, campaign_id))
 
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
         self._fenced(lease, lambda c: tasks_.save(c, lease.campaign_id, tasks))

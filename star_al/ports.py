@@ -233,9 +233,6 @@ class Store(Protocol):
     def find_campaign(self, name: str) -> Campaign | None:
         """The campaign of this name."""
 
-    def campaigns(self) -> list[Campaign]:
-        """All campaigns, oldest first."""
-
     def update_config(self, lease: Lease, config: JsonObject) -> None:
         """Store a config that differs only in what a running campaign may change."""
 
@@ -291,15 +288,6 @@ class Store(Protocol):
     def labels(self, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
         """The label in force of each labelled item, of one role or all."""
 
-    def label_versions(self, campaign_id: int, item_id: str) -> list[Label]:
-        """Every version of an item's label, oldest first."""
-
-    def add_labels(self, lease: Lease, labels: Sequence[Label]) -> int:
-        """Append label versions; one that repeats the value in force is left out. ``version`` is assigned.
-
-        Returns how many were appended.
-        """
-
     def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
         """Keep annotations and their revisions; how many revisions were new.
 
@@ -352,12 +340,6 @@ class Store(Protocol):
     def held_out(self, campaign_id: int, round_index: int) -> list[HeldOutPrediction]:
         """What ``commit_step`` stored, by model and item id."""
 
-    def ranking(self, campaign_id: int, round_index: int) -> list[ScoreRow]:
-        """The stored top of a round's ranking, best rank first."""
-
-    def adapter(self, sha256: str) -> Adapter | None:
-        """An adapter by content hash."""
-
     # -- queries ---------------------------------------------------------------------------------------
 
     def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
@@ -365,9 +347,6 @@ class Store(Protocol):
 
     def open_queries(self, campaign_id: int) -> list[Query]:
         """Queries of all rounds that wait for an answer, in the order of ``queries``."""
-
-    def count_open(self, campaign_id: int) -> int:
-        """How many ``open_queries`` there are."""
 
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
         """Remember where queries live in the annotation tool; upsert.

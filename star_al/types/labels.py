@@ -14,5 +14,5 @@ class Label:
     item_id: str
     value: JsonValue
     version: int = 1
-    source: str = "annotator"  # import | annotator | correction
+    source: str = "annotator"  # import | annotator
     round_index: int | None = None  # the round that asked; for an added row, the first round it counts for

@@ -20,9 +20,10 @@ from db.engine import Database
 from db.store import SqlStore
 from db.tables import Base
 from star_al.errors import SchemaError
-from star_al.types import Annotation, Label, QueryState, Role, RoundState
+from star_al.types import Annotation, Campaign, Label, QueryState, Role, RoundState
 from support.databases import KINDS, empty_url
 from support.records import held
+from support.stored import ranking
 
 ARCHIVE = Path(__file__).parent / "archive"
 ROWS = {
@@ -142,8 +143,7 @@ def test_an_upgrade_that_fails_leaves_the_archived_version(
 def test_an_upgraded_campaign_reads_as_it_was(archived: str) -> None:
     migrate.upgrade(archived)
     store = SqlStore.open(archived)
-    stopped, waiting = store.campaigns()
-    assert (stopped.name, waiting.name) == ("archived", "waiting")
+    stopped, waiting = _campaigns(store)
     assert all(re.fullmatch("[0-9a-f]{32}", key) for key in (stopped.key, waiting.key))
     assert stopped.key != waiting.key
     rounds = store.rounds(stopped.campaign_id)
@@ -169,14 +169,24 @@ def test_an_upgraded_campaign_reads_as_it_was(archived: str) -> None:
     store.close()
 
 
+def _campaigns(store: SqlStore) -> tuple[Campaign, Campaign]:
+    return _campaign(store, "archived"), _campaign(store, "waiting")
+
+
+def _campaign(store: SqlStore, name: str) -> Campaign:
+    found = store.find_campaign(name)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("version", ["0002"])
 def test_a_ranking_of_a_version_without_the_split_reads_without_it(archived: str) -> None:
     migrate.upgrade(archived)
     store = SqlStore.open(archived)
-    [campaign] = store.campaigns()
-    ranking = store.ranking(campaign.campaign_id, 1)
-    assert len(ranking) == 17
-    assert {(row.aleatoric, row.epistemic, row.samples) for row in ranking} == {(None, None, None)}
+    campaign = _campaign(store, "archived")
+    rows = ranking(store, campaign.campaign_id, 1)
+    assert len(rows) == 17
+    assert {(row.aleatoric, row.epistemic, row.samples) for row in rows} == {(None, None, None)}
     asked = store.queries(campaign.campaign_id, 1)
     assert [one.buffer for one in asked] == [False] * 4 + [True] * 2
     assert {(one.reason.measure, one.reason.samples) for one in asked} == {("entropy", None)}
@@ -186,7 +196,7 @@ def test_a_ranking_of_a_version_without_the_split_reads_without_it(archived: str
 def test_an_upgraded_campaign_goes_on(archived: str) -> None:
     migrate.upgrade(archived)
     store = SqlStore.open(archived)
-    stopped, waiting = store.campaigns()
+    stopped, waiting = _campaigns(store)
     asked = store.open_queries(waiting.campaign_id)
     assert len(asked) == len(store.tasks(waiting.campaign_id)) == 7
     lease = held(store, waiting)
@@ -194,7 +204,7 @@ def test_an_upgraded_campaign_goes_on(archived: str) -> None:
     label = Label(asked[0].item.item_id, "sport", round_index=0)
     store.settle(lease, [(asked[0].query_id, label)], [], [asked[1].query_id])
     assert store.labels(waiting.campaign_id, Role.AUDIT) == {label.item_id: label}
-    assert store.count_open(waiting.campaign_id) == 5
+    assert len(store.open_queries(waiting.campaign_id)) == 5
     (corrected,) = [one for one in store.annotations(stopped.campaign_id) if one.revision == 2]
     assert store.mirror(held(store, stopped), "oracle", [corrected]) == 0
     store.close()

@@ -15,6 +15,7 @@ from db.store import SqlStore
 from star_al.errors import LeaseHeldError
 from star_al.types import Annotation, Event, Label
 from support.records import EVENT, a_round, campaign, held, never, query, source
+from support.stored import label_versions
 
 
 def acquire(url: str, campaign_id: int, owner: str, at: datetime) -> str:
@@ -100,11 +101,12 @@ def test_a_writer_waits_for_another_instead_of_failing(migrated: str, sql_store:
 def test_many_threads_append_versions_without_losing_one(migrated: str, sql_store: SqlStore) -> None:
     made = campaign(sql_store, [source("a")])
     lease = held(sql_store, made)
+    sql_store.add_queries(lease, [query("a")], EVENT)
     others = [SqlStore.open(migrated) for _ in range(4)]
 
     def correct(number: int) -> None:
         for turn in range(5):
-            others[number].add_labels(lease, [Label("a", f"{number}.{turn}")])
+            others[number].settle(lease, [("q-a-1", Label("a", f"{number}.{turn}"))], [])
 
     threads = [threading.Thread(target=correct, args=(number,)) for number in range(len(others))]
     for thread in threads:
@@ -113,7 +115,7 @@ def test_many_threads_append_versions_without_losing_one(migrated: str, sql_stor
         thread.join()
     for store in others:
         store.close()
-    versions = sql_store.label_versions(made.campaign_id, "a")
+    versions = label_versions(sql_store, made.campaign_id, "a")
     assert [label.version for label in versions] == list(range(1, 21))
     assert len({label.value for label in versions}) == 20
 

@@ -14,6 +14,7 @@ from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
 from star_al.steps import score
 from star_al.types import Categorical, Item
+from support import stored
 from support.world import World
 
 SAMPLES = 32
@@ -72,7 +73,7 @@ def test_the_split_and_the_samples_are_stored_and_say_why(tmp_path: Path) -> Non
     world = World(tmp_path, **ADAPTIVE)
     world.run()
     item_ids, columns = scores(world, 1)
-    ranking = world.store.ranking(world.campaign_id, 1)
+    ranking = stored.ranking(world.store, world.campaign_id, 1)
     assert len(ranking) == len(item_ids)
     for row in ranking:
         position = item_ids.index(row.item_id)
@@ -90,9 +91,9 @@ def test_the_split_and_the_samples_are_stored_and_say_why(tmp_path: Path) -> Non
 def test_one_sample_has_no_split_and_the_base_alone_no_samples(tmp_path: Path) -> None:
     world = World(tmp_path, posterior={"kind": "map"}, acquisition__cold_start="base_uncertainty")
     world.run()
-    first = world.store.ranking(world.campaign_id, 0)[0]
+    first = stored.ranking(world.store, world.campaign_id, 0)[0]
     assert (first.aleatoric, first.epistemic, first.samples) == (None, None, None)
-    second = world.store.ranking(world.campaign_id, 1)[0]
+    second = stored.ranking(world.store, world.campaign_id, 1)[0]
     assert (second.aleatoric, second.epistemic, second.samples) == (None, None, 1)
 
 

@@ -19,6 +19,7 @@ from star_al.steps import batch as batches
 from star_al.steps import score
 from star_al.steps.batch import Ranking, choose_batch, known_ids
 from star_al.types import Categorical, Float32Array, Item, Query
+from support import stored
 from support.campaigns import make_rows, write_jsonl
 from support.world import World
 
@@ -51,7 +52,7 @@ def test_a_diversified_batch_comes_from_the_top_of_the_ranking_and_says_so(
     world = world_of(tmp_path, kind=kind)
     world.run()
     assert [one.asked for one in world.store.rounds(world.campaign_id)] == [8, 8, 0]
-    rank_of = {row.item_id: row.rank for row in world.store.ranking(world.campaign_id, 1)}
+    rank_of = {row.item_id: row.rank for row in stored.ranking(world.store, world.campaign_id, 1)}
     asked = batch_of(world, 1)
     ranks = [rank_of[query.item.item_id] for query in asked]
     assert max(ranks) <= 30 and len(set(ranks)) == 8
@@ -167,7 +168,7 @@ def test_a_random_campaign_scores_nothing(tmp_path: Path) -> None:
     rounds = world.store.rounds(world.campaign_id)
     assert rounds[1].adapter_sha256 is not None
     assert all(one.scores_sha256 is None and one.blend_weight is None for one in rounds)
-    assert not world.store.ranking(world.campaign_id, 1)
+    assert not stored.ranking(world.store, world.campaign_id, 1)
     assert batch_of(world, 0)[0].reason.text == "cold start, there was no label to train on: drawn at random"
     assert {query.reason.text for query in batch_of(world, 1)} == {"drawn at random"}
     other = World(tmp_path / "other", **CHANGES, acquisition__batch={"kind": "random"}, seed=8)
@@ -343,7 +344,7 @@ def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
 def test_a_cold_start_of_epig_goes_by_base_entropy(tmp_path: Path) -> None:
     world = World(tmp_path, **EPIG, acquisition__cold_start="base_uncertainty")
     world.run(max_rounds=1)
-    ranking = world.store.ranking(world.campaign_id, 0)
+    ranking = stored.ranking(world.store, world.campaign_id, 0)
     base = [row.base_uncertainty or 0.0 for row in ranking]
     assert base == sorted(base, reverse=True) and base[0] > 0
     assert ids(batch_of(world, 0)) == [row.item_id for row in ranking[:8]]

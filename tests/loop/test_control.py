@@ -11,6 +11,7 @@ from star_al import rng
 from star_al.replay import replay_round
 from star_al.steps.control_arm import control_labels, control_size, next_control_items
 from star_al.types import Evaluation, Role, Round
+from support.stored import adapter
 from support.world import World
 
 ARM = {"acquisition__control_share": 0.5}
@@ -80,7 +81,7 @@ def test_the_shadow_learns_from_the_front_of_that_order_alone(tmp_path: Path) ->
     first, last = rounds(world)[1], rounds(world)[-1]
     assert first.shadow_sha256 == first.adapter_sha256, "all labels are random ones as yet"
     assert last.shadow_sha256 != last.adapter_sha256
-    assert world.store.adapter(last.shadow_sha256 or "") is not None
+    assert adapter(world.store, last.shadow_sha256 or "") is not None
     history = world.store.history(world.campaign_id)
     assert history[-1]["shadow_accuracy"] == by_model(world, last.index)["shadow"].accuracy
 

@@ -14,6 +14,7 @@ from star_al.errors import ModelError
 from star_al.loop import Loop, Outcome
 from star_al.ports import StillOurs
 from star_al.types import Annotation, Ensured, ExternalTask, Poll, Query, QueryState, Role
+from support.stored import label_versions
 from support.world import World
 
 
@@ -79,7 +80,7 @@ def test_a_corrected_answer_becomes_a_new_version_and_leaves_the_old_snapshot(
     other = "tech" if before.value != "tech" else "sport"
     people.later = [Annotation(f"oracle-{query.query_id}", query.query_id, other)]
     run(world, people, max_rounds=1)
-    versions = world.store.label_versions(world.campaign_id, query.item.item_id)
+    versions = label_versions(world.store, world.campaign_id, query.item.item_id)
     assert [(label.version, label.value) for label in versions] == [(1, before.value), (2, other)]
     trained = {label.item_id: label.value for label in world.store.training_labels(world.campaign_id, 1)}
     assert trained[query.item.item_id] == before.value

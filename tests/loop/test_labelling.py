@@ -308,7 +308,7 @@ def test_a_campaign_that_stops_withdraws_its_buffer(tmp_path: Path) -> None:
     world, people = make(tmp_path, labelling={"buffer": 3}, stopping={"max_rounds": 1})
     people.script = [lambda: people.answer_all("ann", first=4)] * 2
     assert run(world, people, max_rounds=None).kind == "stopped"
-    assert world.store.count_open(world.campaign_id) == 0
+    assert world.store.open_queries(world.campaign_id) == []
     assert set(people.tasks) == {query.query_id for query in world.asked()}
 
 

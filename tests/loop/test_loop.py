@@ -16,6 +16,7 @@ from star_al.errors import DataError
 from star_al.replay import find_round, replay_round
 from star_al.task import ClosedTask
 from star_al.types import Label, QueryState, Role, RoundState
+from support import stored
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.world import World
 
@@ -119,7 +120,7 @@ def test_every_query_says_why_it_was_asked(tmp_path: Path) -> None:
 def test_the_batch_is_the_top_of_the_stored_ranking(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
-    ranking = world.store.ranking(world.campaign_id, 2)
+    ranking = stored.ranking(world.store, world.campaign_id, 2)
     asked = [query.item.item_id for query in world.store.queries(world.campaign_id, 2)]
     assert [row.item_id for row in ranking[:4]] == asked
     blended = [row.blended for row in ranking]
@@ -238,9 +239,10 @@ def test_max_rounds_of_a_call_pauses_at_a_round_border(tmp_path: Path) -> None:
 def test_replay_agrees_also_after_a_label_was_corrected(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
-    label = next(iter(world.store.labels(world.campaign_id, Role.POOL).values()))
+    asked = next(query for query in world.asked() if query.state is QueryState.LABELLED)
+    label = world.store.labels(world.campaign_id)[asked.item.item_id]
     other = "tech" if label.value != "tech" else "sport"
-    world.store.add_labels(world.lease(), [Label(label.item_id, other, source="correction")])
+    world.store.settle(world.lease(), [(asked.query_id, Label(label.item_id, other))], [])
     for round_index in (0, 1, 2):
         replay = replay_round(world.parts(None), find_round(world.store, world.campaign, round_index))
         assert replay.same_batch and replay.same_adapter in (None, True), replay
@@ -258,7 +260,7 @@ def test_replay_of_a_round_that_asked_nothing_says_so(tmp_path: Path) -> None:
 def test_candidates_limit_what_is_scored(tmp_path: Path) -> None:
     world = World(tmp_path, acquisition__candidates=9)
     world.run()
-    assert len(world.store.ranking(world.campaign_id, 1)) == 9
+    assert len(stored.ranking(world.store, world.campaign_id, 1)) == 9
 
 
 def replace_spec(file: CampaignFile, **changes: Any) -> CampaignFile:

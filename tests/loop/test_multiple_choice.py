@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 from star_al.types import Role
+from support import stored
 from support.campaigns import FILLERS, write_campaign, write_jsonl
 from support.world import World
 
@@ -38,7 +39,7 @@ def test_options_of_unequal_number_are_asked_labelled_and_measured(tmp_path: Pat
     evaluation = world.store.evaluations(world.campaign_id, 2)[0]
     assert evaluation.n == len(world.store.labels(world.campaign_id, Role.AUDIT))
     assert set(evaluation.recall) <= {"A", "B", "C", "D"}
-    top = world.store.ranking(world.campaign_id, 2)
+    top = stored.ranking(world.store, world.campaign_id, 2)
     assert all(
         row.adapted_uncertainty is not None and 0 <= row.adapted_uncertainty <= 1 + 1e-9 for row in top
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from star_al.types import Role
+from support import stored
 from support.world import World
 
 CHOICES: dict[str, dict[str, Any]] = {
@@ -44,7 +45,7 @@ def test_constant_and_absent_blends_weigh_as_they_say(tmp_path: Path) -> None:
 def test_a_cold_start_by_base_uncertainty_asks_the_least_certain_first(tmp_path: Path) -> None:
     world = World(tmp_path, acquisition__cold_start="base_uncertainty")
     world.run(max_rounds=1)
-    ranking = world.store.ranking(world.campaign_id, 0)
+    ranking = stored.ranking(world.store, world.campaign_id, 0)
     assert [row.item_id for row in ranking[:4]] == [query.item.item_id for query in world.asked()]
     base = [row.base_uncertainty or 0.0 for row in ranking]
     assert base == sorted(base, reverse=True) and base[0] > base[-1]

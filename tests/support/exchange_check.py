@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from star_al.ports import Store
 from star_al.types import Annotation, JsonValue, Label, Query, QueryState
 from support.server_side import Json, ServerSide, answer_of
+from support.stored import label_versions
 
 
 @dataclass
@@ -114,7 +115,7 @@ def _check_labels(verdict: Verdict, store: Store, campaign_id: int) -> None:
         asked.setdefault(query.item.item_id, []).append(query)
     for item_id, attempts in asked.items():
         given = [value for query in attempts for value in answers.get(query.query_id, [])]
-        versions = store.label_versions(campaign_id, item_id)
+        versions = label_versions(store, campaign_id, item_id)
         about = f"item {item_id}: answers {given}, label {versions}"
         if not any(query.state is QueryState.LABELLED for query in attempts):
             if versions or (given and not any(query.disputed for query in attempts)):

@@ -14,6 +14,7 @@ from star_al.types import (
     Event,
     Item,
     JsonValue,
+    Label,
     Lease,
     Query,
     Reason,
@@ -100,6 +101,13 @@ def query(name: str, round_index: int = 0, rank: int = 1, **changes: object) -> 
         **changes,
     }
     return Query(**values)  # type: ignore[arg-type]
+
+
+def label(store: Store, lease: Lease, *labels: Label) -> None:
+    """Label items as annotators do: ask each of them, and settle its query."""
+    queries = [query(one.item_id, attempt=9, query_id=f"q-{one.item_id}-label") for one in labels]
+    store.add_queries(lease, queries, EVENT)
+    store.settle(lease, [(asked.query_id, one) for asked, one in zip(queries, labels, strict=True)], [])
 
 
 def evaluation(model: str = "adapted", scaling: str = "raw", **changes: object) -> Evaluation:
