@@ -52,8 +52,7 @@ KINDS: Mapping[str, dict[str, Any]] = {
     "mc_dropout": {},
     "ensemble": {},
     "tfb": {},
-    "laplace, sampling": {"predictive": "sampling"},
-    "laplace, linearised": {"predictive": "linearised"},
+    "laplace": {},
     "clora": {"kl_weight": 0.01},
 }
 
@@ -181,7 +180,7 @@ def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str
 def _fit(backbone: Backbone, kind: str, k: int, folder: Path) -> Posterior:
     """A posterior after a few steps: what it costs does not depend on what it has learnt."""
     plain = {"map": {}, "ensemble": {"members": k}}.get(kind, {"samples": k})
-    raw = {"kind": kind.partition(",")[0], **plain, **KINDS[kind]}
+    raw = {"kind": kind, **plain, **KINDS[kind]}
     method = posterior_method(TypeAdapter(PosteriorSpec).validate_python(raw))
     folder.mkdir()
     spec = AdapterSpec(rank=8, epochs=1, batch_size=4, dropout=0.1, target_modules=TARGETS["all projections"])

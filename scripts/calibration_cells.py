@@ -54,19 +54,14 @@ METHODS: Mapping[str, Callable[[int], PosteriorSpec]] = {
     "map": lambda samples: MapSpec(kind="map"),
     "mc_dropout": lambda samples: McDropoutSpec(samples=samples),
     "ensemble": lambda samples: EnsembleSpec(kind="ensemble"),
-    "laplace": lambda samples: LaplaceSpec(kind="laplace", samples=samples, predictive="linearised"),
+    "laplace": lambda samples: LaplaceSpec(kind="laplace", samples=samples),
     "clora": lambda samples: CLoraSpec(kind="clora", samples=samples),
     "tfb": lambda samples: TfbSpec(kind="tfb", samples=samples),
     "laplace_last_layer": lambda samples: LaplaceSpec(
-        kind="laplace",
-        samples=samples,
-        subset="last_layer",
-        prior_precision="evidence",
-        predictive="linearised",
+        kind="laplace", samples=samples, subset="last_layer", prior_precision="evidence"
     ),
-    "laplace_sampling": lambda samples: LaplaceSpec(kind="laplace", samples=samples, predictive="sampling"),
     "laplace_evidence": lambda samples: LaplaceSpec(
-        kind="laplace", samples=samples, prior_precision="evidence", predictive="linearised"
+        kind="laplace", samples=samples, prior_precision="evidence"
     ),
     "clora_token": lambda samples: CLoraSpec(kind="clora", samples=samples, context="token"),
 }

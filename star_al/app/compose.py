@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from star_al.annotators.nobody import Nobody
 from star_al.artefacts.folder import ArtefactFolder
+from star_al.config.changes import refuse_removed_settings
 from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
@@ -37,7 +38,11 @@ def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round], pr
     """The model of ``spec`` with its adapter and posterior, on the device that the file names.
 
     A campaign keeps the dtype that its first round ran in, so that a resumed one does not depend on a probe.
+
+    Raises:
+        ConfigError: the adapters of ``rounds`` need a setting that this version no longer has.
     """
+    refuse_removed_settings(rounds)
     from star_al.models.learner import LoraLearner
 
     here = file.spec.model.model_dump(include={"device", "batch_tokens", "trunk_cache_gb"})

@@ -367,7 +367,6 @@ COMMENTS = {
     "posterior.samples": "more cost more time and are less noisy",
     "posterior.members": "adapters trained each round, each with its own seed and order",
     "posterior.function_decay": "keeps the members near the base model",
-    "posterior.predictive": "sampling | linearised, at four times the cost",
     "posterior.subset": "all | last_layer: which adapted matrices are uncertain",
     "posterior.n_kfac": "rank of the wide Kronecker factors",
     "posterior.prior_precision": "higher is narrower, wide models: 3 × hidden size; or evidence, often far too wide",

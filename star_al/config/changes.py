@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from star_al.config.spec import CampaignSpec, LabelStudioSpec
-from star_al.types import JsonObject
+from star_al.config.spec.posterior import LINEARISED
+from star_al.errors import ConfigError
+from star_al.types import JsonObject, Round
 
 FREE_TO_CHANGE = frozenset(
     {
@@ -85,3 +87,19 @@ def _flatten(tree: JsonObject, prefix: str = "") -> dict[str, object]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def refuse_removed_settings(rounds: Sequence[Round]) -> None:
+    """Refuse to go on with adapters that were trained under a setting which this version no longer has.
+
+    Raises:
+        ConfigError: there is such an adapter.
+    """
+    for round_ in rounds:
+        section = round_.config.get("posterior")
+        if round_.adapter_sha256 and isinstance(section, dict) and section.get("predictive") == LINEARISED:
+            raise ConfigError(
+                f"round {round_.index} was trained with posterior.predictive: linearised, which was removed. "
+                "Export the labels with `star-al export`, and start a new campaign from that file "
+                "(data.path: the file, data.label: label)."
+            )

@@ -1,6 +1,6 @@
-"""Attention on a CPU where it is differentiated: sequence by sequence, its derivatives by matrix products.
+"""Attention on a CPU where it is differentiated: sequence by sequence, its gradient by matrix products.
 
-The gradient of torch's fused kernel takes far longer there, a tangent it has none, and padding counts in full.
+The gradient of torch's fused kernel takes far longer there, and padding counts in full.
 One sequence at a time, the weights of attention stay in the processor's cache, and sequences need not be padded
 to one length.
 """
@@ -8,17 +8,14 @@ to one length.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from star_al.models import dual
-from star_al.models.attention_parts import Attention, dual_attention, parts
+from star_al.models.attention_parts import Attention, parts
 
 
 class SequenceAttention(TorchFunctionMode):
@@ -62,7 +59,8 @@ class SequenceAttention(TorchFunctionMode):
         square = query.ndim == 4 and query.shape[-2] == key.shape[-2]
         if dropout_p == 0.0 and square and (attn_mask is None or _is_shared_by_heads(attn_mask)):
             scale = query.shape[-1] ** -0.5 if scale is None else scale
-            return self._own(query, key, value, attn_mask, is_causal, scale, lengths_R)
+            own: Tensor = Attention.apply(query, key, value, attn_mask, is_causal, scale, lengths_R)  # type: ignore[no-untyped-call]
+            return own
         if lengths_R is None:
             return scaled_dot_product_attention(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
@@ -81,10 +79,6 @@ class SequenceAttention(TorchFunctionMode):
             for place, own in parts(query, attn_mask, lengths_R)
         ]
         return torch.cat(outs, dim=-2)
-
-    def _own(self, *args: Any) -> Tensor:
-        """Attention by ``Attention``, whose arguments these are."""
-        return Attention.apply(*args)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def _is_shared_by_heads(mask: Tensor) -> bool:
@@ -110,28 +104,6 @@ class WatchedAttention(SequenceAttention):
             hidden = mask <= torch.finfo(mask.dtype).min / 2
             self._biased |= bool(((mask != 0) & ~hidden).any())
         return super()._attention(*args, **kwargs)
-
-
-class TangentAttention(SequenceAttention):
-    """Within, attention of dual numbers has a tangent too (forward-mode differentiation)."""
-
-    def _attention(self, *args: Any, **kwargs: Any) -> Tensor:
-        if not any(_tangent(given) is not None for given in (*args, *kwargs.values())):
-            return scaled_dot_product_attention(*args, **kwargs)
-        with sdpa_kernel([SDPBackend.MATH]):  # of torch's kernels only this one has a tangent
-            return super()._attention(*args, **kwargs)
-
-    def _own(self, *args: Any) -> Tensor:
-        return dual_attention(*args)
-
-
-def _tangent(given: Any) -> Tensor | None:
-    return dual.unpack(given)[1] if isinstance(given, Tensor) else None
-
-
-def attention_for(device: torch.device, kind: type[SequenceAttention]) -> AbstractContextManager[object]:
-    """``kind`` on a CPU; elsewhere torch's own attention in single steps, which has every derivative."""
-    return kind() if device.type == "cpu" else sdpa_kernel([SDPBackend.MATH])
 
 
 def no_mask(width: int, dtype: torch.dtype) -> Tensor:

@@ -14,8 +14,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-from star_al.models import dual
-
 _CHUNK_ELEMENTS = 2**19  # weights of attention held at once: 1 MiB in bfloat16
 
 _Place = tuple[slice, slice, slice]
@@ -118,32 +116,6 @@ def _weights(q_R_G_hS_d: Tensor, k_R_G_S_d: Tensor, mask_R_1_S_S: Tensor | None)
         rows, groups, _, width = scores.shape
         scores.view(rows, groups, -1, width, width).add_(mask_R_1_S_S[:, :, None])
     return scores.softmax(-1)
-
-
-def dual_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask_R_1_S_S: Tensor | None,
-    causal: bool,
-    scale: float,
-    lengths_R: tuple[int, ...] | None,
-) -> Tensor:
-    """The value of ``Attention`` and its tangent, from the same weights of attention, part by part."""
-    duals = [dual.unpack(given) for given in (query, key, value)]
-    values, changes = zip(*((x, torch.zeros_like(x) if dx is None else dx) for x, dx in duals), strict=True)
-    out_R_H_S_d = _like(values[0], values[2])
-    change_R_H_S_d = torch.empty_like(out_R_H_S_d)
-    for place, mask in parts(values[0], mask_R_1_S_S, lengths_R):
-        (q, k, v), (dq, dk, dv) = ([one[place] for one in three] for three in (values, changes))
-        rows_q, rows_dq = _grouped(q * scale, k), _grouped(dq * scale, k)
-        weights = _weights(rows_q, k, _causal(q.shape[-2], q) if causal else mask)
-        change = (rows_dq @ k.mT).add_(rows_q @ dk.mT)
-        change = torch._softmax_backward_data(change, weights, -1, weights.dtype)  # softmax's is symmetric
-        shape = (*q.shape[:-1], v.shape[-1])
-        out_R_H_S_d[place] = (weights @ v).view(shape)
-        change_R_H_S_d[place] = (change @ v).add_(weights @ dv).view(shape)
-    return dual.make(out_R_H_S_d, change_R_H_S_d)
 
 
 def _causal(width: int, like: Tensor) -> Tensor:

@@ -6,14 +6,10 @@ Such a layer maps inputs and passes gradients on to them; a sample is computed b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from star_al.models import dual
 
 _REPACKS = "support_avx512bf16_for_cpu"  # what bitsandbytes asks its layers
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -50,29 +46,3 @@ def keep_differentiable(model: Any, dtype: torch.dtype) -> None:
             setattr(module, _REPACKS, False)
         if getattr(module, "compute_dtype", None) == torch.float16:
             module.compute_dtype = dtype
-
-
-@contextmanager
-def passing_tangents(layer: Any) -> Iterator[None]:
-    """The layer takes dual numbers within: it maps a tangent as it maps its input, without the bias.
-
-    The kernels of packed weights have no forward-mode derivative of their own.
-    """
-    own, bias = layer.forward, layer.bias
-
-    def forward(x: Tensor) -> Tensor:
-        x, dx = dual.unpack(x)
-        y: Tensor = own(x)
-        if dx is None:
-            return y
-        layer.bias = None
-        try:
-            return dual.make(y, own(dx))
-        finally:
-            layer.bias = bias
-
-    layer.forward = forward
-    try:
-        yield
-    finally:
-        del layer.forward

@@ -1,4 +1,4 @@
-"""Laplace-LoRA: curvature of a language model, samples by tangents and by merged weights, its file."""
+"""Laplace-LoRA: curvature of a language model, samples by merged weights, its file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from star_al.models.posterior.kfac import Block
 from star_al.models.posterior.laplace import FILE, GaussianAdapter, Laplace, last_block
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
-from support.tangents import WithoutTangent
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -90,11 +89,9 @@ def scorer(backbone: Backbone) -> Any:
     return lambda batch: label_log_likelihoods(backbone.readout, batch)
 
 
-def gaussian(
-    backbone: Backbone, *, linearised: bool, precision: float = 25.0, **options: Any
-) -> GaussianAdapter:
+def gaussian(backbone: Backbone, *, precision: float = 25.0, **options: Any) -> GaussianAdapter:
     weights = adapter(backbone)
-    return GaussianAdapter(weights, curve(backbone, weights, **options).blocks, precision, linearised)
+    return GaussianAdapter(weights, curve(backbone, weights, **options).blocks, precision)
 
 
 # -- curvature ---------------------------------------------------------------------------------------------
@@ -208,33 +205,8 @@ def test_the_last_block_alone(backbone: Backbone) -> None:
 # -- samples -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_linearised_is_the_derivative_along_the_sample(architecture: str, tmp_path: Path) -> None:
-    path = build_tiny_model(tmp_path, architecture=architecture, spread=0.1)
-    backbone = load_backbone(str(path), revision=None, dtype="float32", device="cpu")
-    posterior = gaussian(backbone, linearised=True)
-    assert not posterior.shares_prefix
-    batch = make_batch(PROMPTS, backbone.readout)
-    weights = posterior.weights
-    step = {name: posterior.step(name, 5, 2) for name in weights.a}
-
-    def moved(h: float) -> Tensor:
-        a = {name: weights.a[name] + h * step[name][0] for name in step}
-        b = {name: weights.b[name] + h * step[name][1] for name in step}
-        return scores(backbone, LoraWeights(a, b, weights.scale), batch).double()
-
-    h = 2e-3
-    derivative = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
-    with posterior.draw(backbone, scorer(backbone), 5, 2) as score, torch.inference_mode():
-        found = score(batch)
-    change = found.double() - moved(0)
-    assert float(change.abs().max()) > 0.05
-    torch.testing.assert_close(change, derivative, rtol=2e-2, atol=2e-2 * float(change.abs().max()))
-
-
-@pytest.mark.parametrize("linearised", [True, False])
-def test_a_sample_is_one_function(backbone: Backbone, linearised: bool) -> None:
-    posterior = gaussian(backbone, linearised=linearised)
+def test_a_sample_is_one_function(backbone: Backbone) -> None:
+    posterior = gaussian(backbone)
     before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
     results = {}
     for sample in (0, 1, None):
@@ -251,7 +223,7 @@ def test_a_sample_is_one_function(backbone: Backbone, linearised: bool) -> None:
 
 
 def test_sampling_merges_the_moved_weights(backbone: Backbone) -> None:
-    posterior = gaussian(backbone, linearised=False, layers=last_block(adapter(backbone).a))
+    posterior = gaussian(backbone, layers=last_block(adapter(backbone).a))
     assert posterior.shares_prefix
     weights = posterior.weights
     a, b = dict(weights.a), dict(weights.b)
@@ -265,50 +237,13 @@ def test_sampling_merges_the_moved_weights(backbone: Backbone) -> None:
 
 
 def test_labels_that_a_prompt_lacks_stay_impossible(backbone: Backbone) -> None:
-    posterior = gaussian(backbone, linearised=True)
+    posterior = gaussian(backbone)
     batch = make_batch([prompt(9), prompt(12, SINGLE)], backbone.readout)
     with posterior.draw(backbone, scorer(backbone), 0, 0) as score, torch.inference_mode():
         found = score(batch)
     assert (
         torch.isneginf(found[1, 3]) and torch.isfinite(found[0]).all() and torch.isfinite(found[1, :3]).all()
     )
-
-
-class NativeWithoutTangent(WithoutTangent):
-    """A function written in C++ says so by an error of no type of its own."""
-
-    @staticmethod
-    def jvp(_: Any, dx: Tensor) -> Tensor:
-        raise RuntimeError("jvp is not implemented for the c++ API of custom Function yet.")
-
-
-class Failing(WithoutTangent):
-    @staticmethod
-    def jvp(_: Any, dx: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("no memory left")
-
-
-class Dropping:
-    @staticmethod
-    def apply(x: Tensor) -> Tensor:
-        return x.detach()
-
-
-@pytest.mark.parametrize("function", [WithoutTangent, NativeWithoutTangent, Failing, Dropping])
-def test_a_step_without_a_derivative_is_told(backbone: Backbone, function: Any) -> None:
-    posterior = gaussian(backbone, linearised=True)
-    handle = backbone.model.model.norm.register_forward_hook(lambda _, __, out: function.apply(out))
-    expected = torch.OutOfMemoryError if function is Failing else ModelError
-    message = "no memory left" if function is Failing else "cannot be linearised.*predictive: sampling"
-    try:
-        with (
-            posterior.draw(backbone, scorer(backbone), 0, 0) as score,
-            torch.inference_mode(),
-            pytest.raises(expected, match=message),
-        ):
-            score(make_batch(PROMPTS, backbone.readout))
-    finally:
-        handle.remove()
 
 
 # -- method and file ---------------------------------------------------------------------------------------
@@ -332,7 +267,7 @@ def test_fit_writes_what_load_reads(backbone: Backbone, tmp_path: Path) -> None:
     posterior = method.load(tmp_path / "a", record)
     expected = curve(backbone, load_adapter(tmp_path / "a"), n_kfac=4, batch_size=4).blocks
     assert posterior.blocks.keys() == expected.keys() == posterior.weights.a.keys()
-    assert posterior.precision == record["prior_precision"] and not posterior.linearised
+    assert posterior.precision == record["prior_precision"]
     for name, pair in expected.items():
         for left, right in zip(pair, posterior.blocks[name], strict=True):
             assert left.curvature_n_r.shape[0] <= 4
@@ -357,21 +292,12 @@ def test_a_given_prior_precision_or_that_of_the_evidence_is_taken(backbone: Back
     assert records["evidence"]["log_evidence"] > records[5e3]["log_evidence"]
 
 
-def test_the_record_decides_how_samples_are_used(backbone: Backbone, tmp_path: Path) -> None:
-    """So that the content hash of an adapter determines its scores."""
-    _, record = fitted(backbone, tmp_path / "a", n_kfac=4, predictive="linearised")
-    assert Laplace(LaplaceSpec(kind="laplace")).load(tmp_path / "a", record).linearised
-
-
-@pytest.mark.parametrize("predictive", ["linearised", "sampling"])
 @pytest.mark.parametrize("labels", ["four", "one"])
-def test_samples_stay_near_a_well_trained_adapter(
-    backbone: Backbone, labels: str, predictive: str, tmp_path: Path
-) -> None:
+def test_samples_stay_near_a_well_trained_adapter(backbone: Backbone, labels: str, tmp_path: Path) -> None:
     """By default, on what it was trained on, in mean NLL."""
     spec = AdapterSpec(rank=4, epochs=40, batch_size=4, learning_rate=1e-2)
     examples = [(prompt(5 + 3 * i), i % 4 if labels == "four" else 2) for i in range(8)]
-    method = Laplace(LaplaceSpec(kind="laplace", predictive=predictive))
+    method = Laplace(LaplaceSpec(kind="laplace"))
     record = method.fit(Training(backbone, examples, spec, "tiny", 0, None, lambda _: None), tmp_path)
     posterior = method.load(tmp_path, record)
     batch = make_batch([one for one, _ in examples], backbone.readout)
@@ -389,11 +315,11 @@ def test_samples_stay_near_a_well_trained_adapter(
 
 
 def test_a_half_precision_base(tmp_path: Path) -> None:
-    """bfloat16 rounds the tangents to three digits; the sample is the same function."""
+    """bfloat16 rounds the weights to three digits; the sample is the same function."""
     folder = str(build_tiny_model(tmp_path))
     half = load_backbone(folder, revision=None, dtype="bfloat16", device="cpu")
     full = load_backbone(folder, revision=None, dtype="float32", device="cpu")
-    posterior = gaussian(full, linearised=True)
+    posterior = gaussian(full)
     own = curve(half, posterior.weights).blocks
     for name, pair in posterior.blocks.items():
         for left, right in zip(pair, own[name], strict=True):

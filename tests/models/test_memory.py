@@ -88,7 +88,7 @@ def test_smaller_batches_give_the_same_answer_and_few_fail(model: Path, kind: st
     assert len(passed) >= 2 * 60 / limit and limit / 2 < max(passed) <= limit
 
 
-@pytest.mark.parametrize("name", ["map", "clora", "laplace", "laplace linearised"])
+@pytest.mark.parametrize("name", ["map", "clora", "laplace"])
 def test_nothing_of_a_failed_pass_is_alive_at_the_next(name: str, model: Path, tmp_path: Path) -> None:
     one = learner(model, EVERY[name])
     folder = fit(one, tmp_path / "a")
@@ -118,14 +118,12 @@ def test_one_item_that_does_not_fit_is_named(model: Path, kind: str) -> None:
         predict(one, None)
 
 
-@pytest.mark.parametrize("name", ["clora", "laplace linearised"])
-def test_a_sample_that_does_not_fit_is_told(
-    name: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_sample_that_does_not_fit_is_reported(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = learner(model, EVERY[name])
+    one = learner(model, EVERY["clora"])
     folder = fit(one, tmp_path / "a")
-    place = "clora._SampledBranch.__init__" if name == "clora" else "linearised._tangent_of"
-    monkeypatch.setattr(f"star_al.models.posterior.{place}", lambda *_: on_cuda())
+    monkeypatch.setattr("star_al.models.posterior.clora._SampledBranch.__init__", lambda *_: on_cuda())
     with pytest.raises(OutOfMemoryError, match=r"sample of the adapter does not fit into the memory of cpu"):
         predict(one, folder)
 

@@ -15,8 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from star_al.config.spec import AdapterSpec
-from star_al.models import dual
-from star_al.models.attention import SequenceAttention, TangentAttention
+from star_al.models.attention import SequenceAttention
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.batching import join, make_batch
 from star_al.models.likelihood import label_log_probs
@@ -352,49 +351,6 @@ def test_attention_and_its_gradient(mask: str, keys: int) -> None:
     own = torch.autograd.grad(actual, (query, key, value), cotangent)
     for one, wanted in zip(own, gradients, strict=True):
         torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-5)
-
-
-def dual_attention(
-    tensors: list[torch.Tensor], moving: tuple[int, ...], options: dict[str, Any], mode: Any
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Attention's value and tangent, those of ``tensors`` moving that are numbered."""
-    generator = torch.Generator().manual_seed(7)
-    tangents = [torch.randn(one.shape, generator=generator) for one in tensors]
-    with mode, dual.level():
-        duals = [
-            dual.make(one, tangents[index]) if index in moving else one for index, one in enumerate(tensors)
-        ]
-        value, tangent = dual.unpack(
-            torch.nn.functional.scaled_dot_product_attention(*duals, scale=0.5, **options)
-        )
-    return value, tangent
-
-
-@pytest.mark.parametrize("moving", [(0, 1, 2), (0,), (1,), (0, 2)])
-@pytest.mark.parametrize("keys", [4, 2])
-@pytest.mark.parametrize("mask", ["causal", "additive", "a mask a head", "none"])
-def test_attention_and_its_tangent(mask: str, keys: int, moving: tuple[int, ...]) -> None:
-    """Values have a width of their own; a mask a head is left to torch."""
-    torch.manual_seed(0)
-    rows, width = 3, 9
-    tensors = [torch.randn(rows, width, 4, 8).transpose(1, 2), torch.randn(rows, keys, width, 8)]
-    tensors.append(torch.randn(rows, keys, width, 6))
-    seen = tree_mask(rows, width)
-    additive = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
-    masks = {"additive": additive, "a mask a head": additive + torch.randn(1, 4, 1, 1)}
-    options = {"attn_mask": masks.get(mask), "is_causal": mask == "causal", "enable_gqa": keys != 4}
-    expected, wanted = dual_attention(tensors, moving, options, sdpa_kernel([SDPBackend.MATH]))
-    actual, tangent = dual_attention(tensors, moving, options, TangentAttention())
-    torch.testing.assert_close(actual, expected)
-    assert tangent is not None and wanted is not None
-    torch.testing.assert_close(tangent, wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_attention_without_a_tangent_is_torchs_own() -> None:
-    tensors = [torch.randn(2, 4, 5, 8) for _ in range(3)]
-    value, tangent = dual_attention(tensors, (), {"is_causal": True}, TangentAttention())
-    assert tangent is None
-    assert torch.equal(value, scaled_dot_product_attention(*tensors, scale=0.5, is_causal=True))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ def quick(kind: str, **settings: Any) -> dict[str, Any]:
 
 EVERY: Mapping[str, Mapping[str, Any]] = {kind: quick(kind) for kind in sorted(_kinds())} | {
     "clora token": quick("clora", context="token"),
-    "laplace linearised": quick("laplace", predictive="linearised"),
     "laplace last_layer": quick("laplace", subset="last_layer"),
 }
 """Sections by a name for the test: each kind with its defaults, and settings that take another path."""

@@ -320,3 +320,19 @@ def test_of_another_kind_only_the_kind_is_named(tmp_path: Path) -> None:
     other = load(tmp_path, MINIMAL + "seed: 3\nposterior: {kind: tfb}\n")
     assert changed_fields(stored, other, trained=True) == ["posterior.kind", "seed"]
     assert changed_fields(stored, other, trained=False) == ["seed"]
+
+
+def test_laplace_of_version_0_1_is_readable_and_its_linearised_predictions_are_refused(
+    tmp_path: Path,
+) -> None:
+    spec = load(tmp_path, MINIMAL + "posterior: {kind: laplace}\n")
+    assert load(tmp_path, MINIMAL + "posterior: {kind: laplace, predictive: sampling}\n") == spec
+    message = refusal(tmp_path, MINIMAL + "posterior: {kind: laplace, predictive: linearised}\n")
+    assert "posterior: predictive: linearised was removed; samples" in message
+    assert message.endswith("Delete predictive")
+    assert "unknown key" in refusal(tmp_path, MINIMAL + "posterior: {kind: laplace, predictive: other}\n")
+    for predictive in ("sampling", "linearised"):
+        stored = spec.model_dump(mode="json")
+        stored["posterior"]["predictive"] = predictive
+        assert CampaignSpec.model_validate(stored) == spec
+        assert changed_fields(stored, spec, trained=True) == []

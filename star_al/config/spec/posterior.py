@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, model_validator
 
-from star_al.config.spec.base import Positive, Spec, choices
+from star_al.config.spec.base import FROM_FILE, Positive, Spec, choices
+
+LINEARISED = "linearised"
+"""A value that ``posterior.predictive`` had in version 0.1; see ``LaplaceSpec``."""
 
 Samples = Annotated[
     int,
@@ -77,14 +80,6 @@ class LaplaceSpec(Spec):
         )
     )
     samples: Samples = 10
-    predictive: Literal["sampling", "linearised"] = Field(
-        default="sampling",
-        description="How a sample of the weights becomes a prediction.",
-        json_schema_extra=choices(
-            sampling="the model with the sampled weights",
-            linearised="the model linearised around the adapter, at about four times the cost",
-        ),
-    )
     subset: Literal["all", "last_layer"] = Field(
         default="all",
         description="Which adapted matrices are uncertain.",
@@ -102,6 +97,19 @@ class LaplaceSpec(Spec):
         ),
         examples=[1000.0, 12288.0, "evidence"],
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _predictive_was_a_setting(cls, section: Any, info: ValidationInfo) -> Any:
+        """Drop a setting of version 0.1, which stored configs hold; refuse a file that asks for what was removed."""
+        if not isinstance(section, dict) or section.get("predictive") not in ("sampling", LINEARISED):
+            return section
+        if section["predictive"] == LINEARISED and info.context == FROM_FILE:
+            raise ValueError(
+                "predictive: linearised was removed; samples, which are used instead, predict as well at a "
+                "quarter of the cost. Delete predictive"
+            )
+        return {name: value for name, value in section.items() if name != "predictive"}
 
 
 class CLoraSpec(Spec):

@@ -14,16 +14,17 @@ trained model, fits the low rank better, and costs one vector an item.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
-from star_al.models.attention import SequenceAttention, attention_for
+from star_al.models.attention import SequenceAttention
 from star_al.models.backbone import Backbone
 from star_al.models.batching import Batch, make_batch
 from star_al.models.likelihood import label_log_probs
@@ -90,8 +91,7 @@ def _count_in(
     """Add a batch of examples to the factors; the log-likelihood of their labels."""
     batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
     modules, tokens = adaptable_modules(backbone.model), _Tokens.of(batch)
-    attention = attention_for(backbone.device, SequenceAttention)
-    with torch.enable_grad(), attention, ExitStack() as watching:
+    with torch.enable_grad(), _attention(backbone.device), ExitStack() as watching:
         for name, layer in layers.items():
             watching.enter_context(layer.watching(modules[name], tokens))
         log_probs_B_C = label_log_probs(backbone.readout, batch)
@@ -104,6 +104,11 @@ def _count_in(
             log_probs_B_C.backward(cotangent_B_C, retain_graph=True)  # type: ignore[no-untyped-call]
     columns_B = torch.tensor([column for _, column in examples], device=log_probs_B_C.device)
     return float(log_probs_B_C.detach().double().gather(1, columns_B[:, None]).sum())
+
+
+def _attention(device: torch.device) -> AbstractContextManager[object]:
+    """Attention whose gradient is fast on a CPU, and elsewhere the same in every run."""
+    return SequenceAttention() if device.type == "cpu" else sdpa_kernel([SDPBackend.MATH])
 
 
 def cotangents(log_probs_B_C: Tensor, generator: torch.Generator) -> Tensor:

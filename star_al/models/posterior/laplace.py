@@ -10,11 +10,10 @@ both are about a hundred, so τ is near 1, a standard deviation of 1 on nearly a
 far worse than the base model's. τ from 100 to 10 000 kept nearly the adapter's accuracy and NLL and lowered
 its calibration error. The record keeps the evidence's τ beside the one taken.
 
-A sample δ of the weights is drawn once and shared by all items, and is used in one of two ways. Sampling:
-θ + δ merged into the weights, at the cost of the base model; far from θ it leaves the region where the
-curvature holds. Or linearised, f(x) + J(x)δ, by forward-mode differentiation: the model whose posterior this
-Gaussian is (Immer et al. 2021), about four times the cost of the base model. With the default τ samples are near
-θ: in the calibration study, seed by seed, sampling is nowhere worse for certain, so that it is the default.
+A sample δ is drawn once, shared by all items, and merged into the weights as θ + δ, so that a pass costs what
+the base model costs. The Gaussian is the posterior of the linearised model f(x) + J(x)δ (Immer et al. 2021),
+whose predictions cost four times as much. With the default τ samples stay near θ, and in the calibration study
+they were, seed by seed, nowhere worse than linearised predictions.
 """
 
 from __future__ import annotations
@@ -44,12 +43,14 @@ from star_al.models.backbone import Backbone, quiet
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.curvature import Curvature, curvature
 from star_al.models.posterior.kfac import Block, Evidence
-from star_al.models.posterior.linearised import linearised
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
 from star_al.models.train import reproducible
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
+
+SAMPLING = "sampling"
+"""What the record says of how samples are used. Version 0.1 could also linearise the model."""
 
 FILE = "laplace.safetensors"
 """The curvature, beside the adapter: U, V and κ (see ``kfac.Block``) of Aᵀ and of B of each layer."""
@@ -82,7 +83,7 @@ class Laplace(PostHoc):
             )
         prior = self._prior(found, weights, layers)
         save_blocks(folder, found.blocks)
-        return {"predictive": self._spec.predictive, "log_likelihood": found.log_likelihood, **prior}
+        return {"predictive": SAMPLING, "log_likelihood": found.log_likelihood, **prior}
 
     def _prior(self, found: Curvature, weights: LoraWeights, layers: Sequence[str]) -> JsonObject:
         """What the record tells of τ; that of the highest evidence is told even where another is taken."""
@@ -104,8 +105,8 @@ class Laplace(PostHoc):
         weights = load_adapter(folder)
         blocks = load_blocks(folder, weights)
         precision = number(folder, record, "prior_precision", lambda tau: tau > 0)
-        predictive = choice(folder, record, "predictive", ("linearised", "sampling"))
-        return GaussianAdapter(weights, blocks, precision, predictive == "linearised")
+        choice(folder, record, "predictive", (SAMPLING,))
+        return GaussianAdapter(weights, blocks, precision)
 
 
 def last_block(names: Iterable[str]) -> list[str]:
@@ -122,12 +123,7 @@ class GaussianAdapter:
     weights: LoraWeights
     blocks: Mapping[str, tuple[Block, Block]]
     precision: float
-    linearised: bool
-
-    @property
-    def shares_prefix(self) -> bool:
-        """Not where tangents run along: a cache of keys and values has none."""
-        return not self.linearised
+    shares_prefix: bool = True
 
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
@@ -136,20 +132,13 @@ class GaussianAdapter:
         steps = {} if sample is None else {name: self.step(name, seed, sample) for name in self.blocks}
 
         def moved(name: str) -> tuple[Tensor, Tensor]:
-            if self.linearised or name not in steps:
+            if name not in steps:  # a layer without curvature (``subset: last_layer``)
                 return b[name] * scale, a[name]
             step_a, step_b = steps[name]
             return (b[name] + step_b) * scale, a[name] + step_a
 
         with merged(backbone.model, a, moved):
-            if self.linearised and steps:
-                directions = {
-                    name: (torch.cat([step_b, b[name]], dim=1) * scale, torch.cat([a[name], step_a]))
-                    for name, (step_a, step_b) in steps.items()
-                }
-                yield linearised(backbone.model, score, directions)
-            else:
-                yield score
+            yield score
 
     def step(self, name: str, seed: int, sample: int) -> tuple[Tensor, Tensor]:
         """δ of A (r, d_in) and of B (d_out, r) of layer ``name``."""
