@@ -14,7 +14,7 @@ LAPLACE = laplace-torch asdfghjkl backpack-for-pytorch curvlinops-for-pytorch ei
 PINS = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ lint: $(VENV)/.develop ## style, types and import contracts
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy star_al db
 	$(VENV)/bin/lint-imports
+
+docs: $(VENV)/.develop ## the documentation, into build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 clean: ## remove the environment and the caches; campaigns stay
 	rm -rf $(VENV) build dist .grimp_cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -53,7 +56,7 @@ $(VENV)/.demo: $(VENV)/.torch
 	@touch $@
 
 $(VENV)/.develop: $(VENV)/.torch
-	$(PIP) -e '.[demo,postgres,test,dev]'
+	$(PIP) -e '.[demo,postgres,test,dev,docs]'
 	$(PIP) --no-deps $(LAPLACE)
 	@touch $@
 

@@ -1,6 +1,6 @@
 """What annotators see and do in the browser, and what of it arrives in the database.
 
-``STAR_AL_SCREENSHOT=path`` saves the page of the first test, for the README.
+``STAR_AL_SCREENSHOT=docs/images/labelling.png`` saves the page of the first test, for the README.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class NumpyLearner:
         pass  # nothing to load, and every task works
 
     def versions(self) -> JsonObject:
-        return {"learner": "numpy", "device": "cpu", "dtype": "float64"}
+        return {"learner": "numpy", "device": "cpu", "dtype": "float32"}
 
     def training_steps(self, n_examples: int) -> int:
         return n_examples
