@@ -32,7 +32,7 @@ lint: $(VENV)/.develop ## style, types and import contracts
 	$(VENV)/bin/lint-imports
 
 docs: $(VENV)/.develop ## the documentation, into build/site
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 clean: ## remove the environment and the caches; campaigns stay
 	rm -rf $(VENV) build dist .grimp_cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -30,8 +30,8 @@ from support.campaigns import make_rows, write_jsonl
 from support.doc_blocks import PAGES, ROOT, Block, blocks_of, name_of
 from support.numpy_learner import NumpyLearner
 
-LANGUAGES = {"", "bash", "json", "python", "sql", "yaml"}
-"""What a block may be; "" is a picture or an output, not something to type."""
+LANGUAGES = {"bash", "json", "python", "sql", "text", "yaml"}
+"""What a block may be; "text" is a drawing, a formula or an output, not something to type."""
 
 SHELL = {"cd", "cp", "export", "mkdir", "pg_dump", "source", "sqlite3"}
 """What else a page may tell people to type."""
