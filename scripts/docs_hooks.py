@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -30,9 +32,22 @@ def commands() -> str:
     """Every command with its options, as Typer describes them."""
     from star_al.cli.main import app
 
-    command = get_command(app)
+    command: Any = get_command(app)
     context = Context(command, info_name="star-al")
-    return get_docs_for_click(obj=command, ctx=context, name="star-al", title="Commands")
+    text = get_docs_for_click(obj=command, ctx=context, name="star-al", title="Commands")
+    return _with_whole_summaries(text, command.commands)
+
+
+def _with_whole_summaries(text: str, commands: Mapping[str, Any]) -> str:
+    """The list of commands with links and whole first lines, which Typer cuts short."""
+
+    def whole(line: re.Match[str]) -> str:
+        help_text = commands[line["name"]].help or ""
+        summary = " ".join(help_text.partition("\n\n")[0].split())
+        return f"* [`{line['name']}`](#star-al-{line['name']}): {summary}"
+
+    names = "|".join(map(re.escape, commands))
+    return re.sub(rf"^\* `(?P<name>{names})`: .*$", whole, text, flags=re.MULTILINE)
 
 
 def from_root(name: str) -> str:
