@@ -17,9 +17,9 @@ from star_al.errors import StoreError
 from star_al.labelling.settle import newest_revisions
 from star_al.ports import Store
 from star_al.report.page import campaign_page
-from star_al.report.record import CampaignRecord
 from star_al.report.render import write_page
-from star_al.report.study_page import StudyRecord, study_page
+from star_al.report.snapshot import CampaignSnapshot
+from star_al.report.study_page import StudySnapshot, study_page
 from star_al.stats.learning_curves import study_results
 from star_al.types import Annotation, Campaign, Query, Role
 
@@ -41,7 +41,7 @@ def write_report(file: CampaignFile, out: Path, study: str | None = None) -> Non
 def _page(file: CampaignFile, store: Store, name: str | None) -> str:
     study = store.study(name or file.spec.name)
     if study is not None and (name is not None or store.find_campaign(file.spec.name) is None):
-        return study_page(StudyRecord(study, study_results(store, study), datetime.now(UTC), __version__))
+        return study_page(StudySnapshot(study, study_results(store, study), datetime.now(UTC), __version__))
     if name is not None:
         raise StoreError(
             f"there is no study {name!r}; `star-al simulate {file.path.name} --study {name}` makes it."
@@ -49,14 +49,14 @@ def _page(file: CampaignFile, store: Store, name: str | None) -> str:
     return campaign_page(gather(store, find_campaign(file, store)))
 
 
-def gather(store: Store, campaign: Campaign) -> CampaignRecord:
+def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
     """The campaign as it stands in the store."""
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
     queries = store.queries(campaign_id)
     annotations = store.annotations(campaign_id)
     answered = asked(store, campaign, queries, annotations)
-    return CampaignRecord(
+    return CampaignSnapshot(
         campaign=campaign,
         spec=CampaignSpec.model_validate(campaign.config),
         sizes={role.value: len(store.item_ids(campaign_id, role)) for role in Role},

@@ -13,7 +13,7 @@ from star_al.labelling.queries import without_label
 from star_al.labelling.settle import Ballot, ballots_of, newest_revisions
 from star_al.ports import Store
 from star_al.replay import find_round
-from star_al.report.record import Asked, Person
+from star_al.report.snapshot import AskedQuery, Person
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Campaign, JsonObject, Query, QueryState, Role, Round
 
@@ -65,7 +65,7 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     )
 
 
-def explain(store: Store, campaign: Campaign, round_index: int) -> list[Asked]:
+def explain(store: Store, campaign: Campaign, round_index: int) -> list[AskedQuery]:
     """What a round asked, in the order of asking; an item that was asked again comes once an attempt.
 
     Raises:
@@ -79,12 +79,13 @@ def explain(store: Store, campaign: Campaign, round_index: int) -> list[Asked]:
 
 def asked(
     store: Store, campaign: Campaign, queries: Sequence[Query], annotations: Sequence[Annotation]
-) -> list[Asked]:
+) -> list[AskedQuery]:
     """The queries with the label in force of their items, and with those of the annotations that answer them."""
     labels = store.labels(campaign.campaign_id)
     ballots = ballots_of(queries, annotations, _task(campaign))
     return [
-        Asked(query, labels.get(query.item.item_id), _answers(ballots[query.query_id])) for query in queries
+        AskedQuery(query, labels.get(query.item.item_id), _answers(ballots[query.query_id]))
+        for query in queries
     ]
 
 
@@ -96,7 +97,7 @@ def _task(campaign: Campaign) -> ClosedTask:
     return ClosedTask(CampaignSpec.model_validate(campaign.config).task)
 
 
-def people_of(answered: Sequence[Asked], annotations: Sequence[Annotation]) -> tuple[Person, ...]:
+def people_of(answered: Sequence[AskedQuery], annotations: Sequence[Annotation]) -> tuple[Person, ...]:
     """Everybody's work on these queries, the busiest first."""
     answers, skips, compared, agreed = (Counter[str]() for _ in range(4))
     for each in answered:

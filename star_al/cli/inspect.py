@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from star_al.app.status import Status
     from star_al.config.spec import CampaignFile
     from star_al.ports import Store
-    from star_al.report.record import Asked
+    from star_al.report.snapshot import AskedQuery
     from star_al.types import Campaign, JsonObject, Reason
 
 
@@ -175,7 +175,7 @@ def explain(
         _print_explanation(round_index, asked)
 
 
-def _print_explanation(round_index: int, asked: Sequence[Asked]) -> None:
+def _print_explanation(round_index: int, asked: Sequence[AskedQuery]) -> None:
     from star_al.cli import tables
     from star_al.types import Role
 
@@ -207,7 +207,7 @@ def _how(reason: Reason) -> str:
     return f" by {reason.measure}; weight of the adapted model λ = {reason.blend_weight:.2f}"
 
 
-def _asked_json(asked: Asked) -> dict[str, Any]:
+def _asked_json(asked: AskedQuery) -> dict[str, Any]:
     query, label = asked.query, asked.label
     return {
         "rank": query.rank,

@@ -11,7 +11,7 @@ from star_al.cli.console import one_line
 from star_al.types import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from star_al.report.record import Asked, Person
+    from star_al.report.snapshot import AskedQuery, Person
 
 NOTHING = "–"
 
@@ -86,7 +86,7 @@ def _proof(row: JsonObject) -> Iterator[str]:
         yield f"Advice: stop, {row['stop_advice']} (stopping.automatic does)"
 
 
-def explain_table(asked: Sequence[Asked], width: int) -> Table:
+def explain_table(asked: Sequence[AskedQuery], width: int) -> Table:
     """One line a query, the most uncertain first; texts are cut to ``width``."""
     wide = width >= WIDE
     table = _table()
@@ -105,7 +105,7 @@ def explain_table(asked: Sequence[Asked], width: int) -> Table:
     return table
 
 
-def answer_lines(attempts: Sequence[Asked]) -> list[str]:
+def answer_lines(attempts: Sequence[AskedQuery]) -> list[str]:
     """A line for each attempt at an item that several people answered, or that was made again."""
     lines = []
     for each in sorted(attempts, key=lambda each: (each.query.rank, each.query.attempt)):
@@ -136,7 +136,7 @@ def people_table(people: Sequence[Person]) -> Table:
     return table
 
 
-def _query_cells(asked: Asked, wide: bool) -> list[str]:
+def _query_cells(asked: AskedQuery, wide: bool) -> list[str]:
     query, reason = asked.query, asked.query.reason
     guess = NOTHING
     if reason.confidence is not None:

@@ -1,1 +1,1 @@
-"""What a campaign looks like to a reader: pictures drawn from the store alone."""
+"""Pages and pictures of campaigns and studies, made from the store alone."""

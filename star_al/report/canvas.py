@@ -1,7 +1,7 @@
-"""Empty figures in one look, and figures as PNG files or as SVG inside a page.
+"""Empty figures in one style, and figures as PNG files or as SVG inside a page.
 
-An SVG of a page carries no colour of its own: each colour of the palette becomes a CSS variable of the page,
-so that one drawing serves the light and the dark theme. Texts stay texts, in the page's font.
+The SVG of a page has no colours of its own: each colour of the palette becomes a CSS variable of the page,
+so that one drawing serves the light and the dark theme. Text stays text, in the page's font.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from star_al.errors import StoreError
 
-# The colours of Okabe and Ito (2008), which most kinds of colour blindness tell apart; marks differ too.
+# Okabe and Ito (2008): distinguishable with most kinds of colour blindness. Marks differ as well.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 YELLOW, SKY, GREY = "#E69F00", "#56B4E9", "#6B6B6B"
 
@@ -38,12 +38,12 @@ VARIABLES = {
     PAPER: "--paper",
     LINES: "--lines",
 }
-"""The CSS variable of the page that each colour becomes."""
+"""The CSS variable that stands for each colour in a page."""
 
 DPI = 150
 
 SMALL = (4.7, 3.3)
-"""Inches of a picture in a page: readable in half a wide window and on a phone."""
+"""Width and height in inches of a chart in a page: readable on a phone and in half a wide window."""
 
 _IN_PAGES: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -56,8 +56,8 @@ _IN_PAGES: dict[Any, Any] = {
 
 
 def new_figure(width: float, height: float) -> tuple[Any, Any]:
-    """A figure of so many inches with one pair of axes."""
-    from matplotlib.figure import Figure  # not pyplot: no window, no global state
+    """Make a figure of this size in inches with one pair of axes."""
+    from matplotlib.figure import Figure  # not pyplot, which keeps global state and may open a window
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
@@ -66,7 +66,7 @@ def new_figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def new_figure_with_counts(width: float, height: float) -> tuple[Any, Any, Any]:
-    """A figure with axes and, beneath them, low ones that share their x."""
+    """Make a figure with axes and, below them, lower ones that share the x axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -77,7 +77,7 @@ def new_figure_with_counts(width: float, height: float) -> tuple[Any, Any, Any]:
 
 
 def plain(axes: Any) -> None:
-    """A pale grid behind the data, and no frame."""
+    """Draw a pale grid behind the data and no frame on the top and the right."""
     axes.grid(color=LINES, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -85,10 +85,10 @@ def plain(axes: Any) -> None:
 
 
 def save_png(figure: Any, path: Path) -> Path:
-    """Write aside and rename: a picture under its name is whole.
+    """Write a picture under a temporary name and rename it, so that ``path`` is never half-written.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: The picture cannot be written.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -104,9 +104,9 @@ def save_png(figure: Any, path: Path) -> Path:
 
 
 def draw_svg(name: str, draw: Callable[[], Any]) -> str:
-    """The figure that ``draw`` makes, as an ``<svg>`` for an HTML page.
+    """Render the figure that ``draw`` makes as an ``<svg>`` element for an HTML page.
 
-    ``name`` comes before all ids in it, so that several may share a page.
+    ``name`` is prefixed to all ids, so that several drawings can share a page.
     """
     from matplotlib import rc_context
 
@@ -118,10 +118,10 @@ def draw_svg(name: str, draw: Callable[[], Any]) -> str:
 
 
 def _for_page(document: str, name: str) -> str:
-    """An SVG document as an element of a page: no style sheet, no size, its own ids, colours of the theme."""
+    """Turn an SVG document into an element of a page: no style sheet, no size, own ids, the theme's colours."""
     svg = document[document.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
-    return re.sub(r"<[^<>]+>", lambda tag: _tag_for_page(tag[0], name), svg)  # texts hold no < and >
+    return re.sub(r"<[^<>]+>", lambda tag: _tag_for_page(tag[0], name), svg)  # text has no < or >
 
 
 def _tag_for_page(tag: str, name: str) -> str:

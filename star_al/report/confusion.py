@@ -1,33 +1,33 @@
-"""What the model takes for what: the confusion matrix as a table, and each label's recall."""
+"""The confusion matrix as a table, the most frequent confusions, and the recall of each label."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from star_al.report.words import interval, percent
+from star_al.report.formatting import interval, percent
 from star_al.stats.metrics import wilson_interval
 from star_al.types import Evaluation
 
 NUMBERED = 15
-"""Labels up to which the cells show their counts; above, colours do, and the counts are in each cell's title."""
+"""With more labels, cells show colours only; the count is in the cell's title."""
 
 PAIRS = 15
-"""The most frequent confusions that are listed."""
+"""How many confusions are listed."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A count and its share of the row (0 to 1); ``words`` say it in full. Empty cells have no words."""
+    """A count, its share of the row (0 to 1), and its description; an empty cell has none."""
 
     count: int
     share: float
-    words: str
-    right: bool
+    description: str
+    correct: bool
 
 
 @dataclass(frozen=True)
 class LabelRecall:
-    """A label of the held-out texts and how many of its own were predicted right."""
+    """How many of a label's held-out texts were predicted correctly."""
 
     label: str
     texts: int
@@ -38,7 +38,10 @@ class LabelRecall:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Rows are true labels, columns predicted ones. ``pairs``: true, predicted, texts; the most frequent first."""
+    """A confusion matrix: rows are true labels, columns predicted ones.
+
+    ``pairs`` are (true, predicted, texts), the most frequent first; ``recalls`` start with the lowest.
+    """
 
     labels: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
@@ -48,7 +51,7 @@ class Confusion:
 
 
 def confusion(evaluation: Evaluation) -> Confusion:
-    """The confusion matrix of one model; recalls from the lowest."""
+    """Build the confusion matrix of an evaluation."""
     labels, counts = tuple(evaluation.recall), evaluation.confusion_C_C
     wrong = [
         (counts[true][guess], labels[true], labels[guess])

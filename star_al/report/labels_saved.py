@@ -1,4 +1,4 @@
-"""The active curve against the control arm of the same campaign, at equal label counts."""
+"""Compare the active learning curve with the control arm of the same campaign at equal label counts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from star_al.report.record import Measured
+from star_al.report.snapshot import EvaluatedRound
 from star_al.stats.over_seeds import labels_needed
 from star_al.types import Evaluation
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The control arm's model of one round, and the active curve at as many labels, straight between rounds.
+    """The control arm's model of one round, and the active curve interpolated at the same label count.
 
-    ``active`` is null below the first label count of the active curve.
+    ``active`` is ``None`` below the first label count of the active curve.
     """
 
     labels: int
@@ -27,9 +27,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Saved:
-    """What the control arm's rising (isotonic) fit ends at, the random labels that took, and the active ones.
+    """How many labels each curve needs to reach the control arm's final accuracy.
 
-    ``active`` is by the active curve's own rising fit, straight between rounds; null where it never gets there.
+    Attributes:
+        accuracy: The end of the isotonic fit to the control arm.
+        control: Random labels that the control arm needed.
+        active: Labels that the active curve needs, by its own isotonic fit; ``None`` if it never gets there.
     """
 
     accuracy: float
@@ -37,12 +40,12 @@ class Saved:
     active: float | None
 
 
-def compare_with_control(measured: Sequence[Measured]) -> tuple[Compared, ...]:
-    """A row for each round that has a shadow; the active curve is never read beyond the shadow's label count."""
-    labels_R = [each.round.labels for each in measured]
-    accuracy_R = [each.adapted.accuracy for each in measured]
+def compare_with_control(evaluated: Sequence[EvaluatedRound]) -> tuple[Compared, ...]:
+    """Return a row for each round with a control arm, without extrapolating the active curve."""
+    labels_R = [each.round.labels for each in evaluated]
+    accuracy_R = [each.adapted.accuracy for each in evaluated]
     rows = []
-    for each in measured:
+    for each in evaluated:
         labels = each.round.shadow_labels
         if each.shadow is None or labels is None:
             continue
@@ -52,17 +55,19 @@ def compare_with_control(measured: Sequence[Measured]) -> tuple[Compared, ...]:
     return tuple(rows)
 
 
-def labels_saved(measured: Sequence[Measured]) -> Saved | None:
-    """Labels that both curves need to what the control reached; null without a control arm that learned."""
-    rows = sorted(compare_with_control(measured), key=lambda row: row.labels)  # new rows may shorten the arm
+def labels_saved(evaluated: Sequence[EvaluatedRound]) -> Saved | None:
+    """Count the labels that both curves need; ``None`` if the control arm has not improved yet."""
+    rows = sorted(
+        compare_with_control(evaluated), key=lambda row: row.labels
+    )  # rows added to the pool may shorten the arm
     if len({row.labels for row in rows}) < 2:
         return None
     control_R = np.array([row.control.accuracy for row in rows])
     counts_R = np.array([row.labels for row in rows], dtype=float)
-    rising_R = isotonic_regression(control_R).x  # its end is no single round's luck
-    reached, taken = float(rising_R[-1]), labels_needed(counts_R, control_R, float(rising_R[-1]))
-    if reached <= rising_R[0] or not taken:
+    rising_R = isotonic_regression(control_R).x  # so that its end does not depend on a single lucky round
+    reached, needed = float(rising_R[-1]), labels_needed(counts_R, control_R, float(rising_R[-1]))
+    if reached <= rising_R[0] or not needed:
         return None
-    active_R = np.array([each.adapted.accuracy for each in measured])
-    labels_R = np.array([each.round.labels for each in measured], dtype=float)
-    return Saved(reached, taken, labels_needed(labels_R, active_R, reached))
+    active_R = np.array([each.adapted.accuracy for each in evaluated])
+    labels_R = np.array([each.round.labels for each in evaluated], dtype=float)
+    return Saved(reached, needed, labels_needed(labels_R, active_R, reached))

@@ -1,4 +1,4 @@
-"""Pictures of how good the model is, and how well it knows that."""
+"""Charts of the model: its learning curve, its reliability, and the uncertainty of the pool."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from star_al.report.canvas import BLUE, INK, SMALL, draw_svg, new_figure
+from star_al.report.formatting import count, interval, number, percent
 from star_al.report.pictures import learning_curve, reliability_diagram
-from star_al.report.record import CampaignRecord, Measured, find
-from star_al.report.render import Numbers, Picture
+from star_al.report.render import Picture, Table
 from star_al.report.round_charts import MODELS
-from star_al.report.words import count, interval, number, percent
+from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.types import Histogram, Round
 
 TALL = (4.7, 4.6)
@@ -22,41 +22,42 @@ KINDS = (
 )
 
 
-def accuracy_by_labels(record: CampaignRecord) -> Picture:
-    """The learning curve of the measured rounds, of which there is one at least."""
-    measured = record.measured
-    rows = [row for row in record.history if row["accuracy"] is not None]
-    with_sequence = any(each.round.sequence_low is not None for each in measured)
-    with_control = any(each.shadow for each in measured)
-    header = ["round", "labels", "bought", "accuracy", "95 % interval"]
+def accuracy_by_labels(snapshot: CampaignSnapshot) -> Picture:
+    """Draw the learning curve; the campaign needs at least one evaluated round."""
+    evaluated = snapshot.evaluated
+    rows = [row for row in snapshot.history if row["accuracy"] is not None]
+    with_sequence = any(each.round.sequence_low is not None for each in evaluated)
+    with_control = any(each.shadow for each in evaluated)
+    header = ["round", "labels", "all labels", "accuracy", "95 % interval"]
     header += ["confidence sequence"] * with_sequence + ["random labels", "control"] * with_control + ["base"]
-    newest = measured[-1].adapted
-    words = (
-        f"Accuracy over labels, {count(len(measured), 'round')}; the newest {percent(newest.accuracy)}, 95 % interval "
-        f"{interval(newest.accuracy_low, newest.accuracy_high)}."
+    newest = evaluated[-1].adapted
+    caption = (
+        f"Accuracy by training labels over {count(len(evaluated), 'round')}. Newest: {percent(newest.accuracy)}, "
+        f"95 % interval {interval(newest.accuracy_low, newest.accuracy_high)}."
     )
     return Picture(
         "Learning curve",
         draw_svg("learning", lambda: learning_curve(rows, None, TALL)),
-        words,
-        Numbers(tuple(header), tuple(_curve_row(each, with_sequence, with_control) for each in measured)),
-        _curve_note(measured, with_sequence),
+        caption,
+        Table(tuple(header), tuple(_curve_row(each, with_sequence, with_control) for each in evaluated)),
+        _curve_note(evaluated, with_sequence),
     )
 
 
-def _curve_note(measured: Sequence[Measured], with_sequence: bool) -> str:
-    note = (
-        "Zero-shot is the base model without any label. The interval is Wilson's, for one look at one round."
-    )
+def _curve_note(evaluated: Sequence[EvaluatedRound], with_sequence: bool) -> str:
+    note = "Zero-shot is the base model without any label. The interval is Wilson's and holds for a single round."
     if with_sequence:
-        note += " Dotted: a confidence sequence, valid in all rounds at once."
-    sizes = sorted({each.adapted.n for each in measured})
+        note += " Dotted: a confidence sequence, which holds for all rounds at once."
+    sizes = sorted({each.adapted.n for each in evaluated})
     if len(sizes) > 1:
-        note += f" The held-out texts grew from {sizes[0]:,} to {sizes[-1]:,}: not all rounds are measured on the same."
+        note += (
+            f" The held-out set grew from {sizes[0]:,} to {sizes[-1]:,} texts, so the rounds are not all evaluated on "
+            "the same texts."
+        )
     return note
 
 
-def _curve_row(each: Measured, with_sequence: bool, with_control: bool) -> tuple[str, ...]:
+def _curve_row(each: EvaluatedRound, with_sequence: bool, with_control: bool) -> tuple[str, ...]:
     round_, adapted = each.round, each.adapted
     cells = [str(round_.index), f"{round_.labels:,}", f"{round_.labels_bought:,}", percent(adapted.accuracy)]
     cells.append(interval(adapted.accuracy_low, adapted.accuracy_high))
@@ -68,12 +69,12 @@ def _curve_row(each: Measured, with_sequence: bool, with_control: bool) -> tuple
     return (*cells, percent(each.base.accuracy if each.base else None))
 
 
-def reliability(newest: Measured) -> Picture:
-    """Reliability diagrams of the newest round: base, adapted, temperature-scaled."""
+def reliability(newest: EvaluatedRound) -> Picture:
+    """Draw the reliability diagrams of a round: base, adapted, temperature-scaled."""
     found = {
         label: evaluation
         for model, scalings, label, _, _ in MODELS
-        if (evaluation := find(newest.evaluations, model, *scalings)) is not None
+        if (evaluation := find_evaluation(newest.evaluations, model, *scalings)) is not None
     }
     rows = tuple(
         (
@@ -88,18 +89,18 @@ def reliability(newest: Measured) -> Picture:
         if each.bins[b].count
     )
     index = newest.round.index
-    said = "; ".join(f"{label} {each.ece:.3f}" for label, each in found.items())
+    errors = "; ".join(f"{label} {each.ece:.3f}" for label, each in found.items())
     return Picture(
         f"Reliability, round {index}",
         draw_svg("reliability", lambda: reliability_diagram(newest.evaluations, None, index, (4.7, 5.4))),
-        f"Accuracy over confidence at round {index}. Expected calibration error: {said}.",
-        Numbers(("model", "confidence", "texts", "mean confidence", "accuracy"), rows),
-        "Below the diagonal the model is surer than it is right. Larger marks stand for more texts.",
+        f"Accuracy by confidence at round {index}. Expected calibration error: {errors}.",
+        Table(("model", "confidence", "texts", "mean confidence", "accuracy"), rows),
+        "Below the diagonal the model is overconfident. Larger marks stand for more texts.",
     )
 
 
 def uncertainty_histograms(rounds: Sequence[Round]) -> list[Picture]:
-    """Uncertainties of the pool in the first and the newest round that scored it, a picture a score."""
+    """Draw a histogram of each score of the pool, for the first and the newest round that scored it."""
     scored = [each for each in rounds if each.histograms]
     pictures = []
     for kind, label in KINDS:
@@ -110,7 +111,7 @@ def uncertainty_histograms(rounds: Sequence[Round]) -> list[Picture]:
 
 
 def _uncertainty(kind: str, label: str, rounds: Sequence[Round]) -> Picture:
-    """The newest round filled and, where it is another, the first as an outline."""
+    """Draw the newest round filled and the first, if it is a different one, as an outline."""
 
     def draw() -> Any:
         figure, axes = new_figure(*SMALL)
@@ -132,9 +133,9 @@ def _uncertainty(kind: str, label: str, rounds: Sequence[Round]) -> Picture:
         for each in rounds
         for low, high, n in _bins(each.histograms[kind])
     )
-    words = f"How the pool's texts are spread over it at round {' and round '.join(str(r.index) for r in rounds)}."
+    caption = f"Distribution over the pool at round {' and round '.join(str(each.index) for each in rounds)}."
     svg = draw_svg(f"histogram-{kind}", draw)
-    return Picture(label, svg, words, Numbers(("round", "from … to", "texts"), rows))
+    return Picture(label, svg, caption, Table(("round", "range", "texts"), rows))
 
 
 def _bins(histogram: Histogram) -> list[tuple[float, float, int]]:

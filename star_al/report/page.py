@@ -1,4 +1,4 @@
-"""The page of one campaign: what it shows, in order."""
+"""The page of one campaign: its sections in order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import yaml
 
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.report.confusion import confusion
+from star_al.report.formatting import count, duration, interval, number, percent, signed
 from star_al.report.labels_saved import Compared, Saved, compare_with_control, labels_saved
 from star_al.report.model_charts import accuracy_by_labels, reliability, uncertainty_histograms
 from star_al.report.questions import COLUMNS, questions
-from star_al.report.record import CampaignRecord, Measured
-from star_al.report.render import Numbers, Picture, render
+from star_al.report.render import Picture, Table, render
 from star_al.report.round_charts import (
     agreement_by_round,
     blend_curve,
@@ -22,64 +22,65 @@ from star_al.report.round_charts import (
     lead_times,
     seconds_by_step,
 )
-from star_al.report.words import count, duration, headline, interval, number, percent, signed
+from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
+from star_al.report.summary import summarise
 from star_al.types import JsonObject
 
 
 @dataclass(frozen=True)
-class Control:
-    """The active curve against the control arm: a sentence, its caution, and the figures."""
+class ControlComparison:
+    """The comparison with the control arm: the result, how far it can be trusted, and the table."""
 
     result: str
     caution: str
-    numbers: Numbers
+    table: Table
 
 
-def campaign_page(record: CampaignRecord) -> str:
-    """The whole page as HTML."""
-    measured = record.measured
-    newest = measured[-1] if measured else None
+def campaign_page(snapshot: CampaignSnapshot) -> str:
+    """Render a campaign's page as HTML."""
+    evaluated = snapshot.evaluated
+    newest = evaluated[-1] if evaluated else None
     return render(
         "campaign.html.j2",
-        name=record.campaign.name,
-        made_at=f"{record.made_at:%Y-%m-%d %H:%M} UTC",
-        program=record.program,
-        headline=headline(record),
-        tiles=_tiles(record),
-        curve=accuracy_by_labels(record) if measured else None,
-        control=_control(measured),
-        calibration=_calibration(measured),
+        name=snapshot.campaign.name,
+        made_at=f"{snapshot.made_at:%Y-%m-%d %H:%M} UTC",
+        program=snapshot.program,
+        summary=summarise(snapshot),
+        tiles=_tiles(snapshot),
+        curve=accuracy_by_labels(snapshot) if evaluated else None,
+        control=_control(evaluated),
+        calibration=_calibration(evaluated),
         confusion=confusion(newest.adapted) if newest else None,
         newest=newest,
-        blend=_present(blend_weights(record.rounds), blend_curve(record.rounds)),
-        histograms=uncertainty_histograms(record.rounds),
-        questions=questions(record.asked),
+        blend=_existing(blend_weights(snapshot.rounds), blend_curve(snapshot.rounds)),
+        histograms=uncertainty_histograms(snapshot.rounds),
+        questions=questions(snapshot.asked),
         columns=COLUMNS,
-        simulated=isinstance(record.spec.annotator, OracleSpec),
-        people=_people(record),
-        answering=_present(agreement_by_round(record), lead_times(record)),
-        rounds=_rounds(record),
-        seconds=seconds_by_step(record.rounds),
-        config=config_yaml(record.spec),
-        versions=_versions(record),
+        simulated=isinstance(snapshot.spec.annotator, OracleSpec),
+        people=_people(snapshot),
+        answer_charts=_existing(agreement_by_round(snapshot), lead_times(snapshot)),
+        rounds=_rounds(snapshot),
+        seconds=seconds_by_step(snapshot.rounds),
+        config=config_yaml(snapshot.spec),
+        versions=_versions(snapshot),
     )
 
 
 def config_yaml(spec: CampaignSpec) -> str:
-    """Every setting, defaults included. Secrets are not among them: they are in the environment."""
+    """Write every setting as YAML, with defaults. Secrets are in the environment and never part of it."""
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
 
-def _present(*pictures: Picture | None) -> list[Picture]:
+def _existing(*pictures: Picture | None) -> list[Picture]:
     return [picture for picture in pictures if picture is not None]
 
 
-def _tiles(record: CampaignRecord) -> list[tuple[str, str, str]]:
-    """The figures that matter most: name, value, and what belongs to it."""
-    measured = record.measured
+def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
+    """Return the key figures as (name, value, detail)."""
+    evaluated = snapshot.evaluated
     tiles = []
-    if measured:
-        newest = measured[-1]
+    if evaluated:
+        newest = evaluated[-1]
         adapted, base = newest.adapted, newest.base
         tiles.append(
             ("accuracy", percent(adapted.accuracy), interval(adapted.accuracy_low, adapted.accuracy_high))
@@ -88,43 +89,44 @@ def _tiles(record: CampaignRecord) -> list[tuple[str, str, str]]:
             tiles.append(
                 ("zero-shot", percent(base.accuracy), interval(base.accuracy_low, base.accuracy_high))
             )
-        scaled = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
-        tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaled}"))
-    bought = sum(record.labels.values()) - record.labels["test"]
-    tiles.append(("labels", f"{bought:,}", f"{record.labels['pool']:,} of them to learn from"))
-    if record.rounds:
-        tiles.append(("round", f"{record.rounds[-1].index}", record.rounds[-1].state.value))
+        scaling = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
+        tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaling}"))
+    bought = sum(snapshot.labels.values()) - snapshot.labels["test"]
+    tiles.append(("labels", f"{bought:,}", f"{snapshot.labels['pool']:,} for training"))
+    if snapshot.rounds:
+        tiles.append(("round", f"{snapshot.rounds[-1].index}", snapshot.rounds[-1].state.value))
     return tiles
 
 
-def _control(measured: Sequence[Measured]) -> Control | None:
-    rows = compare_with_control(measured)
+def _control(evaluated: Sequence[EvaluatedRound]) -> ControlComparison | None:
+    rows = compare_with_control(evaluated)
     if not rows:
         return None
     header = (
         "labels",
-        "control: random texts",
+        "control arm: random texts",
         "95 % interval",
-        "active, at as many labels",
+        "active curve",
         "difference, points",
     )
-    numbers = Numbers(header, tuple(map(_control_row, rows)))
-    return Control(_saved_in_words(labels_saved(measured), rows[-1].labels), _caution(rows), numbers)
+    table = Table(header, tuple(map(_control_row, rows)))
+    result = _describe_saving(labels_saved(evaluated), rows[-1].labels)
+    return ControlComparison(result, _caution(rows), table)
 
 
 def _caution(rows: Sequence[Compared]) -> str:
-    """How much the comparison can bear."""
+    """Say how far the comparison can be trusted."""
     last = rows[-1]
-    text = "One campaign is one draw of luck, and both curves are smoothed to rise. "
+    text = "This is one campaign, so luck plays a part; both curves are smoothed to be non-decreasing. "
     if last.active is not None:
         points = 100 * (last.active - last.control.accuracy)
         inside = last.control.accuracy_low <= last.active <= last.control.accuracy_high
         text += (
-            f"At the control arm's {count(last.labels, 'label')} the active curve is {abs(points):.1f} points "
-            f"{'above' if points >= 0 else 'below'} it, "
-            f"{'within its interval, which may be chance' if inside else 'outside its interval'}. "
+            f"At {count(last.labels, 'label')} the active curve is {abs(points):.1f} points "
+            f"{'above' if points >= 0 else 'below'} the control arm, "
+            f"{'within its interval, so it may be chance' if inside else 'outside its interval'}. "
         )
-    return f"{text}Nothing is said of random texts beyond that count."
+    return f"{text}The control arm says nothing about larger label counts."
 
 
 def _control_row(row: Compared) -> tuple[str, ...]:
@@ -133,29 +135,33 @@ def _control_row(row: Compared) -> tuple[str, ...]:
     return f"{row.labels:,}", percent(row.control.accuracy), band, percent(row.active), signed(points, 1)
 
 
-def _saved_in_words(saved: Saved | None, labels: int) -> str:
+def _describe_saving(saved: Saved | None, labels: int) -> str:
     if saved is None:
-        return f"The control arm has {count(labels, 'label')} so far: too early to say what is saved."
-    reached = f"The control arm came to {percent(saved.accuracy)} with {count(round(saved.control), 'random label')}"
+        return (
+            f"The control arm has {count(labels, 'label')} so far: too few to say how many labels are saved."
+        )
+    reached = f"The control arm reached {percent(saved.accuracy)} with {count(round(saved.control), 'random label')}"
     if saved.active is None:
-        return f"{reached}; the active curve has not got there."
+        return f"{reached}; the active curve has not reached it."
     share = 1 - saved.active / saved.control
     change = f"{percent(abs(share), 0)} {'fewer' if share >= 0 else 'more'}"
-    return f"{reached}; the active curve got there with {round(saved.active):,}, {change}."
+    return f"{reached}; the active curve needed {round(saved.active):,}, {change}."
 
 
-def _calibration(measured: Sequence[Measured]) -> list[Picture]:
-    if not measured:
+def _calibration(evaluated: Sequence[EvaluatedRound]) -> list[Picture]:
+    if not evaluated:
         return []
     return [
-        reliability(measured[-1]),
-        calibration_over_rounds(measured, "ece", "Calibration error over rounds", "ECE, 15 bins"),
-        calibration_over_rounds(measured, "nll", "Negative log-likelihood over rounds", "NLL, nats a text"),
+        reliability(evaluated[-1]),
+        calibration_over_rounds(evaluated, "ece", "Calibration error over rounds", "ECE, 15 bins"),
+        calibration_over_rounds(
+            evaluated, "nll", "Negative log-likelihood over rounds", "NLL, nats per text"
+        ),
     ]
 
 
-def _people(record: CampaignRecord) -> Numbers | None:
-    if not record.people:
+def _people(snapshot: CampaignSnapshot) -> Table | None:
+    if not snapshot.people:
         return None
     rows = tuple(
         (
@@ -165,14 +171,14 @@ def _people(record: CampaignRecord) -> Numbers | None:
             duration(each.seconds),
             percent(each.agreed / each.compared if each.compared else None, 0),
         )
-        for each in record.people
+        for each in snapshot.people
     )
-    return Numbers(("annotator", "answers", "skips", "median time", "as the label in force"), rows)
+    return Table(("annotator", "answers", "skips", "median time", "agrees with final label"), rows)
 
 
-def _rounds(record: CampaignRecord) -> Numbers | None:
-    """What each round did, and why it might be time to stop."""
-    if not record.rounds:
+def _rounds(snapshot: CampaignSnapshot) -> Table | None:
+    """Return a row per round: its state, its labels, and the stopping rules' verdict."""
+    if not snapshot.rounds:
         return None
     rows = tuple(
         (
@@ -187,25 +193,25 @@ def _rounds(record: CampaignRecord) -> Numbers | None:
             number(each.stop_agreement),
             each.stop_reason or each.stop_advice or "",
         )
-        for each in record.rounds
+        for each in snapshot.rounds
     )
     header = (
         "round",
         "state",
         "labels",
-        "bought",
+        "all labels",
         "asked",
         "without label",
         "disputed",
         "α",
-        "stable",
-        "stopping",
+        "stability",
+        "stopping rules",
     )
-    return Numbers(header, rows)
+    return Table(header, rows)
 
 
-def _versions(record: CampaignRecord) -> list[tuple[str, str]]:
-    newest: JsonObject = record.rounds[-1].versions if record.rounds else {}
-    found = next((each.versions for each in reversed(record.rounds) if each.versions), newest)
-    own = [("star_al (this page)", record.program), ("campaign's seed", str(record.campaign.seed))]
+def _versions(snapshot: CampaignSnapshot) -> list[tuple[str, str]]:
+    newest: JsonObject = snapshot.rounds[-1].versions if snapshot.rounds else {}
+    found = next((each.versions for each in reversed(snapshot.rounds) if each.versions), newest)
+    own = [("star_al (this page)", snapshot.program), ("campaign seed", str(snapshot.campaign.seed))]
     return [*own, *((name, str(value)) for name, value in found.items())]

@@ -1,4 +1,4 @@
-"""The learning curve and the reliability diagram, from what the store keeps; as PNG files."""
+"""The learning curve and the reliability diagram, drawn from the store, and their PNG files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, new_figure, new_fig
 from star_al.types import Campaign, Evaluation, JsonObject
 
 MANY_ROUNDS = 12
-"""From this many rounds on, only the first and the last value are written beside the curve."""
+"""With more rounds, only the first and the last value are written beside the curve."""
 
 
 def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
-    """Draw ``learning_curve.png`` and ``reliability.png``; the paths, none when no round is evaluated.
+    """Draw ``learning_curve.png`` and ``reliability.png`` into a folder.
+
+    Returns:
+        The paths; none if no round has been evaluated.
 
     Raises:
-        StoreError: the folder cannot be written.
+        StoreError: The folder cannot be written.
     """
     rows = [row for row in store.history(campaign.campaign_id) if row["accuracy"] is not None]
     if not rows:
@@ -34,10 +37,17 @@ def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
 def learning_curve(
     rows: Sequence[JsonObject], name: str | None, size: tuple[float, float] = (7.0, 4.4)
 ) -> Any:
-    """Accuracy over labels trained on, with its 95 % Wilson band, and the base model as a line.
+    """Draw accuracy by training labels with its 95 % Wilson interval, and the base model as a line.
 
-    ``rows`` are evaluated rounds of ``Store.history``. A round without labels is the base model itself. Where
-    there are a confidence sequence and a control arm, they are drawn too. ``name`` null: without a title.
+    The confidence sequence and the control arm are drawn where there are any.
+
+    Args:
+        rows: Evaluated rounds of ``Store.history``. A round without labels is the base model itself.
+        name: The campaign's name for the title; ``None`` leaves the title out.
+        size: Width and height in inches.
+
+    Returns:
+        A matplotlib figure.
     """
     figure, axes = new_figure(*size)
     labels = [_number(row["labels"]) for row in rows]
@@ -72,7 +82,7 @@ def learning_curve(
 
 
 def _confidence_sequence(axes: Any, rows: Sequence[JsonObject]) -> list[float]:
-    """Its lower and upper limits as thin lines, where rounds have one; the lowest accuracy that needs room."""
+    """Draw the sequence's limits as thin lines; return the accuracies that must stay in view."""
     found = [row for row in rows if row.get("sequence_low") is not None]
     labels = [_number(row["labels"]) for row in found]
     for end, label in (("sequence_low", "confidence sequence, all rounds at once"), ("sequence_high", None)):
@@ -83,7 +93,7 @@ def _confidence_sequence(axes: Any, rows: Sequence[JsonObject]) -> list[float]:
 
 
 def _control_arm(axes: Any, rows: Sequence[JsonObject]) -> None:
-    """The random curve beside the active one, as far as its own label counts go."""
+    """Draw the control arm's curve at its own label counts."""
     found = [row for row in rows if row.get("shadow_accuracy") is not None]
     if found:
         labels = [_number(row["shadow_labels"]) for row in found]
@@ -105,9 +115,16 @@ def reliability_diagram(
     round_index: int,
     size: tuple[float, float] = (6.2, 6.6),
 ) -> Any:
-    """Accuracy over confidence of a round, raw and temperature-scaled, and of the base; counts beneath.
+    """Draw accuracy by confidence for the base and the adapted model, raw and scaled, with counts below.
 
-    ``name`` null: without a title.
+    Args:
+        evaluations: The evaluations of one round.
+        name: The campaign's name for the title; ``None`` leaves the title out.
+        round_index: The round, for the title.
+        size: Width and height in inches.
+
+    Returns:
+        A matplotlib figure.
     """
     figure, axes, counts = new_figure_with_counts(*size)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="perfectly calibrated")
@@ -136,7 +153,7 @@ def reliability_diagram(
 
 
 def _curve(axes: Any, evaluation: Evaluation, label: str, marker: str, **style: Any) -> None:
-    """The filled bins of a model, joined by a line; the area of a mark is the bin's share of the texts."""
+    """Draw a model's non-empty bins, joined by a line; the area of a mark is the bin's share of the texts."""
     bins = [each for each in evaluation.bins if each.count]
     x, y = [each.confidence for each in bins], [each.accuracy for each in bins]
     axes.plot(x, y, label=label, marker=marker, markersize=3.5, **style)
@@ -145,7 +162,7 @@ def _curve(axes: Any, evaluation: Evaluation, label: str, marker: str, **style: 
 
 
 def _bars(axes: Any, evaluation: Evaluation, side: int, color: str) -> None:
-    """Counts of the bins as half-width bars, left or right in their bin."""
+    """Draw the bins' counts as half-width bars on the left (-1) or right (+1) of each bin."""
     for each in evaluation.bins:
         width = 0.42 * (each.high - each.low)
         middle = (each.low + each.high) / 2 + side * width / 2

@@ -1,23 +1,23 @@
-"""What was asked and why, as rows of the page's table."""
+"""The table of questions: what was asked, what was answered, and why it was asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from star_al.report.record import Asked
 from star_al.report.render import json_for_page
+from star_al.report.snapshot import AskedQuery
 from star_al.types import Item, JsonValue, Query, QueryState, Role
 
 TEXT_CUT, WHY_CUT, ANSWERS_CUT = 300, 240, 200
-"""Characters of a text, a reason and the answers that the table shows."""
+"""Characters of a text, a reason and the answers that a cell shows."""
 
-COLUMNS = ("Round", "Rank", "Text", "Guess", "Sure", "Label", "Uncertainty", "Notes", "Answers", "Why")
+COLUMNS = ("Round", "Rank", "Text", "Prediction", "Confidence", "Label", "Score", "Notes", "Answers", "Why")
 
 
 @dataclass(frozen=True)
 class Questions:
-    """The table's rows as JSON for the page: a list of cells each, in the order of ``COLUMNS``."""
+    """The table: the choices of its filters, and its rows as JSON lists in the order of ``COLUMNS``."""
 
     n: int
     rounds: tuple[int, ...]
@@ -25,15 +25,15 @@ class Questions:
     json: str
 
 
-def questions(asked: Sequence[Asked]) -> Questions:
-    """A row a query, in the order of asking."""
+def questions(asked: Sequence[AskedQuery]) -> Questions:
+    """Build the table with one row per query, in the order of asking."""
     rows = [_row(each) for each in asked]
     notes = sorted({note for each in asked for note in _notes(each)})
     rounds = tuple(sorted({each.query.round_index for each in asked}))
     return Questions(len(rows), rounds, tuple(notes), json_for_page({"columns": COLUMNS, "rows": rows}))
 
 
-def _row(each: Asked) -> list[JsonValue]:
+def _row(each: AskedQuery) -> list[JsonValue]:
     query, reason = each.query, each.query.reason
     answers = (f"{name}: {'skip' if value is None else value}" for name, value in each.answers.items())
     return [
@@ -59,7 +59,7 @@ def _shown(value: JsonValue) -> str | None:
     return None if value is None else cut(str(value), 60)
 
 
-def _notes(each: Asked) -> list[str]:
+def _notes(each: AskedQuery) -> list[str]:
     query, label = each.query, each.label
     marks = {
         query.purpose.value: query.purpose is not Role.POOL,
@@ -69,7 +69,7 @@ def _notes(each: Asked) -> list[str]:
         "open": query.state is QueryState.OPEN,
         "without label": query.state is QueryState.SKIPPED,
         "asked again": query.attempt > 1,
-        "wrong guess": label is not None and _wrong(query, label.value),
+        "wrong prediction": label is not None and _wrong(query, label.value),
     }
     return [name for name, holds in marks.items() if holds]
 
@@ -79,6 +79,6 @@ def _wrong(query: Query, label: JsonValue) -> bool:
 
 
 def cut(text: str, length: int) -> str:
-    """``text`` on one line, at most so long, with an ellipsis where it was cut."""
+    """Put a text on one line of at most ``length`` characters, with an ellipsis where it is cut."""
     line = " ".join(text[: 4 * length].split())
     return line if len(line) <= length and len(text) <= 4 * length else line[: length - 1] + "…"

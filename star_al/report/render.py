@@ -1,4 +1,4 @@
-"""Templates → one HTML file that needs nothing but itself."""
+"""Render templates into a single self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from star_al.errors import StoreError
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_HARMLESS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
-"""Characters that would mean something to an HTML parser, as JSON escapes."""
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+"""JSON escapes of the characters that mean something to an HTML parser."""
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """A table of texts: what a picture shows, in figures."""
+class Table:
+    """A table of formatted values."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -33,20 +33,27 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing for a page. ``svg`` comes from ``canvas.draw_svg``; ``words`` say what is to be seen."""
+    """A chart on a page.
+
+    Attributes:
+        svg: The drawing, made by ``canvas.draw_svg``.
+        caption: What the chart shows, in words; also its text for screen readers.
+        table: The values it shows.
+        note: How to read it.
+    """
 
     title: str
     svg: str
-    words: str
-    numbers: Numbers
+    caption: str
+    table: Table
     note: str = ""
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template, its style sheet and script within it.
+    """Render a template with the style sheet and the script inlined.
 
-    Every value is escaped where it stands, ``Picture.svg`` excepted. The page's own policy forbids it any
-    request, and any script but the one that star_al brings.
+    Every value is escaped, except ``Picture.svg``. The page's content security policy forbids all requests
+    and all scripts except star_al's own.
     """
     script = _file("table.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -55,24 +62,24 @@ def render(template: str, **values: Any) -> str:
 
 
 def json_for_page(value: object) -> str:
-    """JSON that can stand inside a ``<script>`` element: no character in it can end the element."""
+    """Write JSON for a ``<script>`` element, escaped so that no text in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for character, escape in _HARMLESS.items():
+    for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
     return text
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write aside and rename: the page under its name is whole.
+    """Write a page under a temporary name and rename it, so that ``path`` is never half-written.
 
     Raises:
-        StoreError: it cannot be written; ``path`` is as it was.
+        StoreError: The page cannot be written; ``path`` is unchanged.
     """
     target = writable_target(path)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(page, encoding="utf-8", errors="replace")  # half a surrogate pair is no character
+        aside.write_text(page, encoding="utf-8", errors="replace")  # a lone surrogate cannot be encoded
         aside.replace(target)
     except OSError as exc:
         raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
@@ -94,7 +101,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["as_is"] = (
-        Markup  # for what star_al itself made: SVG, JSON for the page, its own files
+        Markup  # only for what star_al makes itself: SVG, escaped JSON, its own files
     )
     return environment
 

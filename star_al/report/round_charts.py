@@ -1,4 +1,4 @@
-"""Pictures of how something went over the rounds."""
+"""Charts over rounds: calibration, blend weight, agreement, time to answer, seconds per step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, SERIES, SMALL, draw_svg, new_figure
-from star_al.report.record import CampaignRecord, Measured, find
-from star_al.report.render import Numbers, Picture
-from star_al.report.words import count, duration, number, sentence
+from star_al.report.formatting import count, duration, number, sentence
+from star_al.report.render import Picture, Table
+from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.types import Round
 
 MODELS = (
@@ -16,17 +16,21 @@ MODELS = (
     ("adapted", ("raw",), "adapted, raw", ORANGE, "s"),
     ("adapted", ("temperature",), "adapted, temperature-scaled", BLUE, "o"),
 )
-"""Model and scalings, and how a picture calls and draws them."""
+"""Model, scalings in order of preference, label, colour and mark."""
 
 WAITING = "collect"
-"""The step that waits for people; its time is not the machine's."""
+"""The step that waits for annotators, which does not count as computing time."""
 
 
-def calibration_over_rounds(measured: Sequence[Measured], measure: str, title: str, unit: str) -> Picture:
-    """``ece`` or ``nll`` of the three models by round."""
+def calibration_over_rounds(
+    evaluated: Sequence[EvaluatedRound], measure: str, title: str, unit: str
+) -> Picture:
+    """Draw a measure (``ece`` or ``nll``) of the three models by round."""
     series = []
     for model, scalings, label, color, mark in MODELS:
-        found = [(each.round.index, find(each.evaluations, model, *scalings)) for each in measured]
+        found = [
+            (each.round.index, find_evaluation(each.evaluations, model, *scalings)) for each in evaluated
+        ]
         points = [(index, getattr(each, measure)) for index, each in found if each is not None]
         if points:
             series.append((label, points, {"color": color, "marker": mark}))
@@ -46,29 +50,32 @@ def calibration_over_rounds(measured: Sequence[Measured], measure: str, title: s
     by_label = {label: dict(points) for label, points, _ in series}
     rows = tuple(
         (str(each.round.index), *(number(points.get(each.round.index)) for points in by_label.values()))
-        for each in measured
+        for each in evaluated
     )
-    words = f"In the newest of {count(len(measured), 'round')}: {last}."
-    return Picture(title, draw_svg(measure, draw), words, Numbers(("round", *by_label), rows))
+    caption = f"Newest of {count(len(evaluated), 'round')}: {last}."
+    return Picture(title, draw_svg(measure, draw), caption, Table(("round", *by_label), rows))
 
 
 def blend_weights(rounds: Sequence[Round]) -> Picture | None:
-    """The weight of the adapted model's uncertainty by round; null where nothing was blended."""
+    """Draw the weight of the adapted model's uncertainty by round; ``None`` if no round blended."""
     found = [(each.index, each.blend_weight, each.blend_note) for each in rounds]
     points = [(index, weight) for index, weight, _ in found if weight is not None]
     if not points:
         return None
-
     rows = tuple((str(i), number(weight, 2), note or "") for i, weight, note in found if weight is not None)
     note = next((note for _, _, note in reversed(found) if note), "")
-    words = f"Blend weight by round, from {points[0][1]:.2f} to {points[-1][1]:.2f}."
-    numbers = Numbers(("round", "λ", "how it came about"), rows)
+    caption = f"Weight of the adapted model by round, from {points[0][1]:.2f} to {points[-1][1]:.2f}."
+    table = Table(("round", "λ", "how it was set"), rows)
     svg = draw_svg("blend", lambda: _by_round(points, "weight of the adapted model λ", 0.0))
-    return Picture("Blend weight over rounds", svg, words, numbers, sentence(note))
+    return Picture("Blend weight over rounds", svg, caption, table, sentence(note))
 
 
 def blend_curve(rounds: Sequence[Round]) -> Picture | None:
-    """How well each weight ranks held-out errors first, in the newest round that measured it; null: none did."""
+    """Draw how well each weight ranks held-out errors first, in the newest round that measured it.
+
+    Returns:
+        The chart, or ``None`` if no round measured the weight.
+    """
     measured = [each for each in rounds if each.blend_curve]
     if not measured:
         return None
@@ -86,39 +93,38 @@ def blend_curve(rounds: Sequence[Round]) -> Picture | None:
         axes.axhline(0.5, color=GREY, linestyle=":", linewidth=1.0, label="no better than chance")
         if newest.blend_weight is not None:
             axes.axvline(
-                newest.blend_weight, color=ORANGE, linestyle="--", linewidth=1.3, label="weight taken"
+                newest.blend_weight, color=ORANGE, linestyle="--", linewidth=1.3, label="weight used"
             )
         axes.set_xlabel("weight of the adapted model λ")
-        axes.set_ylabel("AUROC for held-out errors")
+        axes.set_ylabel("AUROC of held-out errors")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
 
     weight, best = max(newest.blend_curve, key=lambda point: point[1])
     rows = tuple((number(w, 2), number(auroc)) for w, auroc in newest.blend_curve)
-    words = f"At round {newest.index} the errors are found best at λ = {weight:.2f} (AUROC {best:.3f})."
-    title = f"Which weight finds the errors, round {newest.index}"
-    numbers = Numbers(("λ", "AUROC"), rows)
-    return Picture(title, draw_svg("blend-curve", draw), words, numbers, sentence(newest.blend_note))
+    caption = f"At round {newest.index}, λ = {weight:.2f} ranks the held-out errors best (AUROC {best:.3f})."
+    title = f"How well each weight ranks errors, round {newest.index}"
+    table = Table(("λ", "AUROC"), rows)
+    return Picture(title, draw_svg("blend-curve", draw), caption, table, sentence(newest.blend_note))
 
 
-def agreement_by_round(record: CampaignRecord) -> Picture | None:
-    """Krippendorff's alpha of the answers to what each round asked; null where nobody shared a text."""
-    points = [(each.index, each.agreement) for each in record.rounds if each.agreement is not None]
+def agreement_by_round(snapshot: CampaignSnapshot) -> Picture | None:
+    """Draw Krippendorff's alpha by round; ``None`` if no text was answered by several people."""
+    points = [(each.index, each.agreement) for each in snapshot.rounds if each.agreement is not None]
     if not points:
         return None
-
     rows = tuple((str(index), number(alpha, 2)) for index, alpha in points)
-    words = (
-        f"Agreement of annotators by round; in the newest α = {points[-1][1]:.2f}, where 1 is full agreement."
+    caption = (
+        f"Agreement by round; newest α = {points[-1][1]:.2f}. 1 is full agreement, 0 is what chance gives."
     )
     lowest = min(0.0, *(alpha for _, alpha in points))
     svg = draw_svg("agreement", lambda: _by_round(points, "Krippendorff's α", lowest))
-    return Picture("Annotators' agreement", svg, words, Numbers(("round", "α"), rows))
+    return Picture("Agreement between annotators", svg, caption, Table(("round", "α"), rows))
 
 
-def lead_times(record: CampaignRecord) -> Picture | None:
-    """Median seconds an answer by round, with the middle half of them; null without people's times."""
-    found = {index: sorted(seconds) for index, seconds in sorted(record.lead_times.items()) if seconds}
+def lead_times(snapshot: CampaignSnapshot) -> Picture | None:
+    """Draw the quartiles of the seconds per answer by round; ``None`` if no times are known."""
+    found = {index: sorted(seconds) for index, seconds in sorted(snapshot.lead_times.items()) if seconds}
     if not found:
         return None
     import numpy as np
@@ -129,11 +135,11 @@ def lead_times(record: CampaignRecord) -> Picture | None:
         figure, axes = new_figure(*SMALL)
         low, middle, high = zip(*quartiles.values(), strict=True)
         axes.fill_between(
-            list(quartiles), low, high, color=BLUE, alpha=0.18, linewidth=0, label="middle half"
+            list(quartiles), low, high, color=BLUE, alpha=0.18, linewidth=0, label="middle 50 %"
         )
         axes.plot(list(quartiles), middle, color=BLUE, marker="o", linewidth=1.6, label="median")
-        axes.set_xlabel("round that asked")
-        axes.set_ylabel("seconds an answer")
+        axes.set_xlabel("round")
+        axes.set_ylabel("seconds per answer")
         axes.set_ylim(bottom=0)
         _whole_rounds(axes)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -143,13 +149,13 @@ def lead_times(record: CampaignRecord) -> Picture | None:
         (str(index), f"{len(found[index]):,}", duration(low), duration(middle), duration(high))
         for index, (low, middle, high) in quartiles.items()
     )
-    numbers = Numbers(("round", "answers", "a quarter below", "median", "a quarter above"), rows)
-    words = f"Time an answer takes; in the newest round {duration(list(quartiles.values())[-1][1])} (median)."
-    return Picture("Time to answer", draw_svg("lead-time", draw), words, numbers)
+    table = Table(("round", "answers", "lower quartile", "median", "upper quartile"), rows)
+    caption = f"Time per answer; median in the newest round: {duration(list(quartiles.values())[-1][1])}."
+    return Picture("Time per answer", draw_svg("lead-time", draw), caption, table)
 
 
 def seconds_by_step(rounds: Sequence[Round]) -> Picture | None:
-    """The machine's seconds a step, stacked by round; waiting for people is in the table alone."""
+    """Draw the computing time of each step, stacked by round; waiting for people is only in the table."""
     steps = list(dict.fromkeys(step for each in rounds for step in each.seconds))
     if not steps:
         return None
@@ -177,26 +183,26 @@ def seconds_by_step(rounds: Sequence[Round]) -> Picture | None:
         return figure
 
     rows = tuple(
-        (str(each.index), *(duration(each.seconds.get(step)) for step in steps), duration(_machine(each)))
+        (str(each.index), *(duration(each.seconds.get(step)) for step in steps), duration(_computing(each)))
         for each in rounds
     )
-    total = sum(map(_machine, rounds))
-    words = f"The machine worked {duration(total)} in all; waiting for answers ({WAITING}) is not drawn."
-    numbers = Numbers(("round", *steps, f"all but {WAITING}"), rows)
-    return Picture("Seconds a step", draw_svg("seconds", draw), words, numbers)
+    total = sum(map(_computing, rounds))
+    caption = f"Computing time {duration(total)} in total; waiting for answers ({WAITING}) is not drawn."
+    table = Table(("round", *steps, f"total without {WAITING}"), rows)
+    return Picture("Computing time by step", draw_svg("seconds", draw), caption, table)
 
 
 def _share(rounds: Sequence[Round], step: str) -> float:
-    """The step's part of the machine's time."""
-    return sum(each.seconds.get(step, 0.0) for each in rounds) / (sum(map(_machine, rounds)) or 1.0)
+    """Return the step's share of the computing time."""
+    return sum(each.seconds.get(step, 0.0) for each in rounds) / (sum(map(_computing, rounds)) or 1.0)
 
 
-def _machine(round_: Round) -> float:
+def _computing(round_: Round) -> float:
     return sum(seconds for step, seconds in round_.seconds.items() if step != WAITING)
 
 
 def _by_round(points: Sequence[tuple[int, float]], unit: str, lowest: float) -> Any:
-    """Values up to 1 as a line over rounds."""
+    """Draw values of at most 1 as a line over rounds."""
     figure, axes = new_figure(*SMALL)
     axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", linewidth=1.6)
     axes.set_xlabel("round")

@@ -1,4 +1,4 @@
-"""Pictures of a study: the strategies' learning curves, and how each differs from random."""
+"""Charts of a study: the strategies' learning curves, and their differences from random."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from star_al.report.canvas import BLUE, DASHES, GREY, INK, MARKS, SERIES, SMALL, draw_svg, new_figure
-from star_al.report.render import Numbers, Picture
-from star_al.report.words import count, interval, number, percent, signed
+from star_al.report.formatting import count, interval, number, percent, signed
+from star_al.report.render import Picture, Table
 from star_al.stats.learning_curves import POSTERIOR_MARK, REFERENCE, Comparison, StrategyCurve
 
 OVERVIEW = (4.7, 4.4)
 
 
 def all_curves(comparison: Comparison) -> Picture:
-    """Every strategy's seed mean in one picture, without intervals: they would hide each other."""
+    """Draw the mean curve of every strategy in one chart, without intervals, which would cover each other."""
 
     def draw() -> Any:
         figure, axes = new_figure(*OVERVIEW)
@@ -31,13 +31,13 @@ def all_curves(comparison: Comparison) -> Picture:
         for curve in comparison.strategies
         for place, (labels, accuracy) in enumerate(zip(curve.labels_R, curve.accuracy_R, strict=True))
     )
-    words = f"Mean accuracy over every label bought, {count(len(comparison.strategies), 'strategy', 'strategies')}."
-    numbers = Numbers(("strategy", "labels bought", "mean accuracy", "95 % interval"), rows)
-    return Picture("All strategies", draw_svg("study", draw), words, numbers)
+    caption = f"Mean accuracy by labels, {count(len(comparison.strategies), 'strategy', 'strategies')}."
+    table = Table(("strategy", "labels", "mean accuracy", "95 % interval"), rows)
+    return Picture("All strategies", draw_svg("study", draw), caption, table)
 
 
 def curves_against_random(comparison: Comparison) -> list[Picture]:
-    """One picture a strategy, with the bootstrap intervals, beside the random that it is compared with."""
+    """Draw each strategy with its bootstrap intervals beside the ``random`` it is compared with."""
     return [
         _against(curve, place, comparison.strategy(curve.reference or REFERENCE), comparison)
         for place, curve in enumerate(comparison.strategies)
@@ -75,14 +75,14 @@ def _against(
         (f"{labels:,.0f}", percent(accuracy), *_band(curve, at))
         for at, (labels, accuracy) in enumerate(zip(curve.labels_R, curve.accuracy_R, strict=True))
     )
-    words = f"{count(len(curve.seeds), 'seed')}; in the end {percent(curve.final.mean)}"
-    words += f" ({interval(curve.final.low, curve.final.high)})." if curve.final.low is not None else "."
+    caption = f"{count(len(curve.seeds), 'seed')}; final accuracy {percent(curve.final.mean)}"
+    caption += f" ({interval(curve.final.low, curve.final.high)})." if curve.final.low is not None else "."
     svg = draw_svg(f"study-{place}", draw)
-    return Picture(curve.strategy, svg, words, Numbers(("labels bought", "accuracy", "95 % interval"), rows))
+    return Picture(curve.strategy, svg, caption, Table(("labels", "accuracy", "95 % interval"), rows))
 
 
 def differences(comparison: Comparison) -> Picture | None:
-    """Paired differences of the area under the curve to random's, with t intervals; null without any."""
+    """Draw the paired differences in area under the curve, with t intervals; ``None`` if there are none."""
     found = [(each.strategy, each.aulc_difference) for each in comparison.strategies if each.aulc_difference]
     if not found:
         return None
@@ -111,16 +111,17 @@ def differences(comparison: Comparison) -> Picture | None:
         for name, each in found
     )
     header = ("strategy", f"AULC minus {REFERENCE}'s", "t interval", "bootstrap interval", "p", "seeds")
-    words = (
-        f"Points right of the dashed line are better than {REFERENCE}; an interval across it may be chance."
+    caption = (
+        f"Points right of the dashed line are better than {REFERENCE}; if the interval crosses the line, the "
+        "difference may be chance."
     )
     return Picture(
-        f"Area under the curve against {REFERENCE}", draw_svg("aulc", draw), words, Numbers(header, rows)
+        f"Area under the curve against {REFERENCE}", draw_svg("aulc", draw), caption, Table(header, rows)
     )
 
 
 def _zero_shot(axes: Any, comparison: Comparison) -> None:
-    """What no label is needed for, as lines where they are within the curves' own range."""
+    """Draw the accuracies that need no label as lines, where they lie in the curves' range."""
     bottom, top = axes.get_ylim()
     for share, label, style in (
         (comparison.base_accuracy, "base model, zero-shot", "--"),
@@ -131,18 +132,18 @@ def _zero_shot(axes: Any, comparison: Comparison) -> None:
 
 
 def _axes_of_curves(axes: Any) -> None:
-    axes.set_xlabel("labels bought, all of them")
+    axes.set_xlabel("labels, held-out ones included")
     axes.set_ylabel("accuracy on held-out texts, %")
 
 
 def _legend(figure: Any, comparison: Comparison) -> None:
-    """Beneath the curves; names with a posterior are too long for three columns."""
+    """Put the legend below the curves; names with a posterior are too long for three columns."""
     long_names = any(POSTERIOR_MARK in each.strategy for each in comparison.strategies)
     figure.legend(loc="outside lower center", ncols=2 if long_names else 3, frameon=False)
 
 
 def _style(strategy: str, place: int) -> dict[str, Any]:
-    """Grey for the reference; else the next colour, mark and, when colours are used up, dash."""
+    """Choose grey for the reference, else the next colour and mark, and a new dash once colours repeat."""
     colours = SERIES[:-1]
     return {
         "color": GREY if strategy == REFERENCE else colours[place % len(colours)],

@@ -8,9 +8,9 @@ from datetime import datetime
 
 import yaml
 
-from star_al.report.render import Numbers, render
+from star_al.report.formatting import count, duration, interval, number, percent, signed
+from star_al.report.render import Table, render
 from star_al.report.study_charts import all_curves, curves_against_random, differences
-from star_al.report.words import count, duration, interval, number, percent, signed
 from star_al.stats.learning_curves import (
     REFERENCE,
     SHARES,
@@ -24,8 +24,8 @@ from star_al.types import Study
 
 
 @dataclass(frozen=True)
-class StudyRecord:
-    """All that a study's page shows."""
+class StudySnapshot:
+    """Everything that a study's page shows."""
 
     study: Study
     comparison: Comparison
@@ -33,18 +33,18 @@ class StudyRecord:
     program: str
 
 
-def study_page(record: StudyRecord) -> str:
-    """The whole page as HTML."""
-    comparison = record.comparison
+def study_page(snapshot: StudySnapshot) -> str:
+    """Render a study's page as HTML."""
+    comparison = snapshot.comparison
     warnings = cautions(comparison)
-    said = [line for line in in_words(comparison) if line not in warnings]
+    findings = [line for line in in_words(comparison) if line not in warnings]
     return render(
         "study.html.j2",
-        name=record.study.name,
-        made_at=f"{record.made_at:%Y-%m-%d %H:%M} UTC",
-        program=record.program,
+        name=snapshot.study.name,
+        made_at=f"{snapshot.made_at:%Y-%m-%d %H:%M} UTC",
+        program=snapshot.program,
         result=_state(comparison),
-        said=said,
+        findings=findings,
         warnings=warnings,
         overview=all_curves(comparison) if comparison.strategies else None,
         differences=differences(comparison),
@@ -53,7 +53,7 @@ def study_page(record: StudyRecord) -> str:
         curves=curves_against_random(comparison),
         runs=_runs(comparison),
         reference=REFERENCE,
-        config=yaml.safe_dump(dict(record.study.config), sort_keys=False, allow_unicode=True, width=100),
+        config=yaml.safe_dump(dict(snapshot.study.config), sort_keys=False, allow_unicode=True, width=100),
     )
 
 
@@ -67,14 +67,14 @@ def _state(comparison: Comparison) -> str:
     )
     if comparison.base_accuracy is not None and comparison.majority is not None:
         text += (
-            f" The base model is right on {percent(comparison.base_accuracy)}, the majority class on "
+            f" The base model has an accuracy of {percent(comparison.base_accuracy)}, the majority class of "
             f"{percent(comparison.majority)}."
         )
     return text
 
 
-def _areas(strategies: Sequence[StrategyCurve]) -> Numbers | None:
-    """A row a strategy: final accuracy and AULC, and what they are against the reference."""
+def _areas(strategies: Sequence[StrategyCurve]) -> Table | None:
+    """Return a row per strategy: final accuracy and AULC, with their differences from the reference."""
     if not strategies:
         return None
     rows = []
@@ -95,18 +95,17 @@ def _areas(strategies: Sequence[StrategyCurve]) -> Numbers | None:
                 duration(each.seconds),
             )
         )
-    over = f"over {REFERENCE}"
     header = (
         "strategy",
         "seeds",
         "final accuracy",
-        f"points {over}",
+        f"points minus {REFERENCE}'s",
         "AULC",
-        f"AULC {over}",
+        f"AULC minus {REFERENCE}'s",
         "95 % interval",
         "p",
     )
-    return Numbers((*header, "time a run"), tuple(rows))
+    return Table((*header, "time per run"), tuple(rows))
 
 
 def _estimate_in_percent(estimate: Estimate) -> str:
@@ -115,8 +114,8 @@ def _estimate_in_percent(estimate: Estimate) -> str:
     return f"{percent(estimate.mean)} ({interval(estimate.low, estimate.high)})"
 
 
-def _savings(strategies: Sequence[StrategyCurve]) -> Numbers | None:
-    """A row a strategy: labels saved on the way to each share of what the reference gains."""
+def _savings(strategies: Sequence[StrategyCurve]) -> Table | None:
+    """Return a row per strategy: labels saved at each share of the reference's gain."""
     rows = [
         (each.strategy, *(_saving(each.saving_at(share)) for share in SHARES))
         for each in strategies
@@ -124,7 +123,7 @@ def _savings(strategies: Sequence[StrategyCurve]) -> Numbers | None:
     ]
     if not rows:
         return None
-    return Numbers(("strategy", *(f"at {share:.0%} of {REFERENCE}'s gain" for share in SHARES)), tuple(rows))
+    return Table(("strategy", *(f"at {share:.0%} of {REFERENCE}'s gain" for share in SHARES)), tuple(rows))
 
 
 def _saving(saving: Saving | None) -> str:
@@ -133,24 +132,23 @@ def _saving(saving: Saving | None) -> str:
     if saving.saving is None or saving.labels is None:
         return "not reached"
     text = f"{_change(saving.saving)}: {saving.labels:.0f} instead of {saving.reference_labels:.0f}"
-    if saving.low is None and saving.high is None:
+    if saving.high is None:
         return text
-    low = "worse than any number" if saving.low is None else _change(saving.low)
-    high = "none" if saving.high is None else _change(saving.high)
-    return f"{text} ({low} to {high})"
+    low = "no lower limit" if saving.low is None else _change(saving.low)
+    return f"{text} ({low} to {_change(saving.high)})"
 
 
 def _change(share: float) -> str:
     return f"{signed(100 * share, 0)}\u00a0%"
 
 
-def _runs(comparison: Comparison) -> Numbers:
+def _runs(comparison: Comparison) -> Table:
     rows = tuple(
         (
             run.strategy,
             str(run.seed),
             run.campaign,
-            "finished" if run.finished else "under way" if run.labels_R else "not measured yet",
+            "finished" if run.finished else "running" if run.labels_R else "not evaluated yet",
             f"{run.labels_R[-1]:,}" if run.labels_R else number(None),
             percent(run.accuracy_R[-1] if run.accuracy_R else None),
             number(run.aulc, 4),
@@ -159,5 +157,15 @@ def _runs(comparison: Comparison) -> Numbers:
         )
         for run in comparison.runs
     )
-    header = ("strategy", "seed", "campaign", "state", "labels", "accuracy", "AULC", "time", "why it stopped")
-    return Numbers(header, rows)
+    header = (
+        "strategy",
+        "seed",
+        "campaign",
+        "state",
+        "labels",
+        "accuracy",
+        "AULC",
+        "time",
+        "reason for stopping",
+    )
+    return Table(header, rows)

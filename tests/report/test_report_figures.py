@@ -11,32 +11,35 @@ import pytest
 from star_al.errors import StoreError
 from star_al.report.canvas import draw_svg, new_figure
 from star_al.report.confusion import confusion
+from star_al.report.formatting import duration, interval, percent
 from star_al.report.labels_saved import compare_with_control, labels_saved
 from star_al.report.page import campaign_page
 from star_al.report.questions import cut, questions
-from star_al.report.record import Measured
 from star_al.report.render import json_for_page, write_page
+from star_al.report.snapshot import EvaluatedRound
 from star_al.report.study_page import study_page
-from star_al.report.words import duration, headline, interval, percent
+from star_al.report.summary import summarise
 from star_al.types import Round, RoundState
 from support import records
-from support.report_record import a_record, an_asked
+from support.report_snapshot import a_snapshot, an_asked_query
 from support.report_study import a_study
 
 
-def measured(index: int, labels: int, accuracy: float, shadow: tuple[int, float] | None = None) -> Measured:
+def evaluated(
+    index: int, labels: int, accuracy: float, shadow: tuple[int, float] | None = None
+) -> EvaluatedRound:
     round_ = Round(index, RoundState.COLLECTED, 0, {}, labels=labels, shadow_labels=shadow and shadow[0])
     evaluations = [records.evaluation("adapted", "raw", accuracy=accuracy)]
     if shadow is not None:
         evaluations.append(records.evaluation("shadow", "raw", accuracy=shadow[1]))
-    return Measured(round_, evaluations)
+    return EvaluatedRound(round_, evaluations)
 
 
 CAMPAIGN = [
-    measured(0, 0, 0.5),
-    measured(1, 100, 0.7, (20, 0.52)),
-    measured(2, 200, 0.8, (40, 0.60)),
-    measured(3, 300, 0.9, (60, 0.58)),
+    evaluated(0, 0, 0.5),
+    evaluated(1, 100, 0.7, (20, 0.52)),
+    evaluated(2, 200, 0.8, (40, 0.60)),
+    evaluated(3, 300, 0.9, (60, 0.58)),
 ]
 
 
@@ -50,7 +53,7 @@ def test_the_active_curve_is_read_at_the_control_arms_label_counts() -> None:
 
 
 def test_below_the_active_curves_first_point_nothing_is_compared() -> None:
-    rows = compare_with_control([measured(0, 50, 0.5, (10, 0.4)), measured(1, 100, 0.7, (50, 0.5))])
+    rows = compare_with_control([evaluated(0, 50, 0.5, (10, 0.4)), evaluated(1, 100, 0.7, (50, 0.5))])
     assert [row.active for row in rows] == [None, pytest.approx(0.5)]
 
 
@@ -63,39 +66,39 @@ def test_labels_saved_are_read_off_rising_curves() -> None:
 
 
 def test_a_control_arm_that_new_rows_have_shortened_is_read_by_its_labels() -> None:
-    shorter = [*CAMPAIGN[:3], measured(3, 300, 0.9, (30, 0.55))]
+    shorter = [*CAMPAIGN[:3], evaluated(3, 300, 0.9, (30, 0.55))]
     saved = labels_saved(shorter)
     assert saved is not None
     assert (saved.accuracy, saved.control) == pytest.approx((0.60, 40.0))
 
 
-def test_an_active_curve_that_stays_below_is_said_to() -> None:
-    low = [measured(0, 0, 0.4), measured(1, 100, 0.5, (20, 0.5)), measured(2, 200, 0.55, (40, 0.7))]
+def test_an_active_curve_that_never_reaches_the_control_arm_saves_nothing() -> None:
+    low = [evaluated(0, 0, 0.4), evaluated(1, 100, 0.5, (20, 0.5)), evaluated(2, 200, 0.55, (40, 0.7))]
     saved = labels_saved(low)
     assert saved is not None and saved.active is None
 
 
 @pytest.mark.parametrize("rounds", [CAMPAIGN[:1], CAMPAIGN[:2], []], ids=["none", "one point", "no rounds"])
-def test_without_two_points_of_the_control_arm_nothing_is_saved(rounds: list[Measured]) -> None:
+def test_without_two_points_of_the_control_arm_nothing_is_saved(rounds: list[EvaluatedRound]) -> None:
     assert labels_saved(rounds) is None
 
 
 @pytest.mark.parametrize(
     ("active", "words"),
     [
-        (0.55, "10.0 points above it, within its interval, which may be chance"),
+        (0.55, "10.0 points above the control arm, within its interval, so it may be chance"),
         (0.95, "outside its interval"),
     ],
     ids=["within", "outside"],
 )
 def test_the_page_says_when_a_difference_may_be_chance(active: float, words: str) -> None:
-    record = a_record(rounds=3)
-    last = record.rounds[2].index
+    snapshot = a_snapshot(rounds=3)
+    last = snapshot.rounds[2].index
     shadow = records.evaluation("shadow", "raw", accuracy=0.45, accuracy_low=0.35, accuracy_high=0.56)
     adapted = records.evaluation("adapted", "raw", accuracy=active)
-    evaluations = {**record.evaluations, 1: [adapted], last: [adapted, shadow]}
-    rounds = (*record.rounds[:2], replace(record.rounds[2], shadow_labels=30))
-    assert words in campaign_page(replace(record, rounds=rounds, evaluations=evaluations))
+    evaluations = {**snapshot.evaluations, 1: [adapted], last: [adapted, shadow]}
+    rounds = (*snapshot.rounds[:2], replace(snapshot.rounds[2], shadow_labels=30))
+    assert words in campaign_page(replace(snapshot, rounds=rounds, evaluations=evaluations))
 
 
 # -- the confusion matrix -------------------------------------------------------------------------------
@@ -112,12 +115,12 @@ def test_confusions_are_listed_from_the_most_frequent_and_recalls_from_the_lowes
         ("c", 10, 0.9),
         ("b", 0, None),
     ]
-    assert found.cells[0][2].words == "a → c: 3 of 10"
-    assert [cell.right for cell in found.cells[0]] == [True, False, False]
+    assert found.cells[0][2].description == "a → c: 3 of 10"
+    assert [cell.correct for cell in found.cells[0]] == [True, False, False]
 
 
 def test_seventy_seven_labels_have_a_cell_each() -> None:
-    page = campaign_page(a_record(tuple(f"label{n}" for n in range(77)), queries=1))
+    page = campaign_page(a_snapshot(tuple(f"label{n}" for n in range(77)), queries=1))
     matrix = page.partition('<table class="confusion dense">')[2].partition("</table>")[0]
     assert matrix.count("<td") == 77 * 77
 
@@ -137,17 +140,19 @@ def test_figures_in_words() -> None:
     ]
 
 
-def test_overlapping_intervals_are_said_to_be_chance() -> None:
-    record = a_record(rounds=2)
-    assert any("overlap" in text for text in headline(record).sentences)
-    assert not any("overlap" in text for text in headline(a_record(rounds=8, held_out=2000)).sentences)
+def test_the_summary_says_that_overlapping_intervals_may_be_chance() -> None:
+    snapshot = a_snapshot(rounds=2)
+    assert any("overlap" in text for text in summarise(snapshot).sentences)
+    assert not any("overlap" in text for text in summarise(a_snapshot(rounds=8, held_out=2000)).sentences)
 
 
 def test_the_confidence_sequence_is_offered_where_there_is_one() -> None:
-    record = a_record()
-    assert any("confidence sequence: 75.0" in text for text in headline(record).unknown)
-    plain = tuple(replace(one, sequence_low=None, sequence_high=None) for one in record.rounds)
-    assert any("of many rounds" in text for text in headline(replace(record, rounds=plain)).unknown)
+    snapshot = a_snapshot()
+    assert any("confidence sequence instead: 75.0" in text for text in summarise(snapshot).unknown)
+    plain = tuple(replace(one, sequence_low=None, sequence_high=None) for one in snapshot.rounds)
+    assert any(
+        "best of several rounds" in text for text in summarise(replace(snapshot, rounds=plain)).unknown
+    )
 
 
 # -- what stands in a page ------------------------------------------------------------------------------
@@ -160,7 +165,7 @@ def test_json_in_a_page_holds_no_character_of_html() -> None:
 
 
 def test_rows_are_short_and_say_what_is_special() -> None:
-    asked = [an_asked(n, ("a", "b"), 3, "long " * 500) for n in range(14)]
+    asked = [an_asked_query(n, ("a", "b"), 3, "long " * 500) for n in range(14)]
     rows = json.loads(questions(asked).json)["rows"]
     assert all(len(row[2]) <= 300 and row[2].endswith("…") for row in rows)
     assert rows[0][7] == ["audit"] and "control" in rows[1][7] and "buffer" in rows[2][7]
@@ -189,7 +194,7 @@ def test_an_svg_for_a_page_has_no_colour_size_or_style_sheet_of_its_own() -> Non
 
 
 def test_equal_records_make_equal_pages() -> None:
-    assert campaign_page(a_record()) == campaign_page(a_record())
+    assert campaign_page(a_snapshot()) == campaign_page(a_snapshot())
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
@@ -217,4 +222,4 @@ def test_a_study_compares_and_warns() -> None:
 def test_a_study_that_has_just_begun_says_so() -> None:
     page = study_page(a_study(finished=False))
     assert "0 of 20 runs have finished." in page
-    assert "No run has finished yet." in page and "under way" in page
+    assert "No run has finished yet." in page and "running" in page

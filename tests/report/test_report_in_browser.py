@@ -11,12 +11,12 @@ from playwright.sync_api import Browser, expect
 
 from star_al.report.page import campaign_page
 from star_al.report.questions import COLUMNS
-from star_al.report.record import Asked, CampaignRecord, Person
 from star_al.report.render import write_page
+from star_al.report.snapshot import AskedQuery, CampaignSnapshot, Person
 from star_al.report.study_page import study_page
 from support.browser import chromium
 from support.report_pages import PHONE, OpenPage, open_page
-from support.report_record import a_record, an_asked
+from support.report_snapshot import a_snapshot, an_asked_query
 from support.report_study import a_study
 
 MANY_LABELS = tuple(f"a_rather_long_name_of_intent_{n}" for n in range(77))
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def usual(folder: Path) -> Path:
     """A campaign of 120 queries over 77 labels."""
-    return written(a_record(MANY_LABELS, queries=120), folder / "usual.html")
+    return written(a_snapshot(MANY_LABELS, queries=120), folder / "usual.html")
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,12 @@ def study(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def large(folder: Path) -> Path:
     labels = ("business", "politics", "sport")
-    asked = tuple(an_asked(n, labels, 6, f"{'word ' * 40} number_{n}_") for n in range(MANY_ROWS))
-    return written(a_record(labels, asked=asked), folder / "large.html")
+    asked = tuple(an_asked_query(n, labels, 6, f"{'word ' * 40} number_{n}_") for n in range(MANY_ROWS))
+    return written(a_snapshot(labels, asked=asked), folder / "large.html")
 
 
-def written(record: CampaignRecord, path: Path) -> Path:
-    write_page(campaign_page(record), path)
+def written(snapshot: CampaignSnapshot, path: Path) -> Path:
+    write_page(campaign_page(snapshot), path)
     return path
 
 
@@ -114,20 +114,20 @@ def test_the_table_searches_filters_and_sorts(browser: Browser, usual: Path) -> 
     opened = open_page(browser, usual)
     opened.shows("1 to 25 of 120")
     opened.page.fill("#search", "NUMBER 57:")
-    opened.shows("1 to 1 of 1 (120 in all)")
+    opened.shows("1 to 1 of 1 (120 in total)")
     assert opened.column(column("Text"))[0].startswith("Text number 57:")
     opened.page.fill("#search", "")
     opened.shows("1 to 25 of 120")
-    click(opened, "Uncertainty")
-    rising = [float(text) for text in opened.column(column("Uncertainty"))]
-    click(opened, "Uncertainty")
-    falling = [float(text) for text in opened.column(column("Uncertainty"))]
+    click(opened, "Score")
+    rising = [float(text) for text in opened.column(column("Score"))]
+    click(opened, "Score")
+    falling = [float(text) for text in opened.column(column("Score"))]
     assert rising == sorted(rising) and falling == sorted(falling, reverse=True) and rising[0] < falling[0]
-    expect(opened.page.locator("th[aria-sort=descending]")).to_have_text("Uncertainty")
+    expect(opened.page.locator("th[aria-sort=descending]")).to_have_text("Score")
     opened.page.select_option("#of-note", "control")
     assert all("control" in notes for notes in opened.column(column("Notes")))
-    opened.page.select_option("#of-note", "to learn from")
-    opened.shows("1 to 25 of 96 (120 in all)")  # every fifth is an audit item
+    opened.page.select_option("#of-note", "training")
+    opened.shows("1 to 25 of 96 (120 in total)")  # every fifth is an audit item
 
 
 def test_rows_without_a_value_come_last_either_way(browser: Browser, usual: Path) -> None:
@@ -156,7 +156,7 @@ def test_fifty_thousand_rows_stay_usable(browser: Browser, large: Path) -> None:
     opened.shows("1 to 25 of 50,000")
     assert opened.page.locator("#asked-table tbody tr").count() == 25
     opened.page.fill("#search", f"number_{MANY_ROWS - 1}_")
-    opened.shows("1 to 1 of 1 (50,000 in all)")
+    opened.shows("1 to 1 of 1 (50,000 in total)")
     opened.page.fill("#search", "")
     opened.shows("1 to 25 of 50,000")
     click(opened, "Text")
@@ -180,24 +180,24 @@ HOSTILE = (
 )
 
 
-def hostile_record() -> CampaignRecord:
+def hostile_snapshot() -> CampaignSnapshot:
     """Foreign words wherever a page can show any: texts, labels, people, reasons, versions."""
-    record = a_record(HOSTILE, queries=0)
+    snapshot = a_snapshot(HOSTILE, queries=0)
     asked = tuple(hostile_question(n) for n in range(len(HOSTILE)))
     words = {"blend_note": HOSTILE[0], "stop_reason": HOSTILE[1], "stop_advice": HOSTILE[2]}
-    rounds = tuple(replace(one, versions={HOSTILE[0]: HOSTILE[1]}, **words) for one in record.rounds)
+    rounds = tuple(replace(one, versions={HOSTILE[0]: HOSTILE[1]}, **words) for one in snapshot.rounds)
     people = (Person(HOSTILE[2], 3, 1, 2.0, 3, 2),)
-    return replace(record, asked=asked, rounds=rounds, people=people)
+    return replace(snapshot, asked=asked, rounds=rounds, people=people)
 
 
-def hostile_question(n: int) -> Asked:
-    asked = an_asked(n, HOSTILE, 6, HOSTILE[n])
+def hostile_question(n: int) -> AskedQuery:
+    asked = an_asked_query(n, HOSTILE, 6, HOSTILE[n])
     query = replace(asked.query, reason=replace(asked.query.reason, text=HOSTILE[n]))
     return replace(asked, query=query, answers={HOSTILE[n]: HOSTILE[0]})
 
 
 def test_foreign_texts_are_shown_and_do_nothing(browser: Browser, folder: Path) -> None:
-    opened = open_page(browser, written(hostile_record(), folder / "hostile.html"))
+    opened = open_page(browser, written(hostile_snapshot(), folder / "hostile.html"))
     shown = opened.column(column("Text"))
     assert shown[: len(HOSTILE) - 1] == [" ".join(text.split()) for text in HOSTILE[:-1]]
     assert opened.column(column("Why"))[0] == HOSTILE[0]

@@ -13,7 +13,7 @@ import pytest
 from star_al.app.reporting import gather
 from star_al.config.spec import CampaignSpec
 from star_al.report.page import campaign_page
-from star_al.report.record import find
+from star_al.report.snapshot import find_evaluation
 from star_al.steps.held_out import held_out_queries
 from star_al.types import Event, Role
 from support.campaigns import write_campaign, write_jsonl
@@ -38,9 +38,9 @@ def test_a_campaign_that_has_only_asked_its_audit_items(tmp_path: Path) -> None:
     queries = held_out_queries(world.parts(lease), Role.AUDIT)
     world.store.add_queries(lease, queries, Event("prepare", "asking 8 audit items"))
     words = words_of(page_of(world))
-    assert "The campaign has asked its 8 held-out items; 0 have been answered." in words
-    assert "No round has begun; 8 queries wait for an answer." in words
-    assert "How good the model is: no round has been evaluated on held-out labels yet." in words
+    assert "The campaign has asked 8 held-out texts; 0 have been answered." in words
+    assert "No round has started; 8 questions are waiting for an answer." in words
+    assert "How accurate the model is: no round has been evaluated on held-out labels yet." in words
 
 
 def test_a_campaign_that_has_asked_nothing(tmp_path: Path) -> None:
@@ -51,35 +51,35 @@ def test_a_running_campaign_tells_where_it_stands(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run(max_rounds=1)
     words = words_of(page_of(world))
-    assert "Without any label to learn from, the base model is right on" in words
-    assert "The campaign is under way: round 0 is collected." in words
+    assert "Without training labels, the base model classifies" in words
+    assert "The campaign is running: round 0 is collected." in words
 
 
 def test_a_campaign_that_has_ended_tells_what_it_reached(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     page, newest = page_of(world), world.store.rounds(world.campaign_id)[-1]
-    evaluation = find(world.store.evaluations(world.campaign_id, newest.index), "adapted")
+    evaluation = find_evaluation(world.store.evaluations(world.campaign_id, newest.index), "adapted")
     words = words_of(page)
     assert evaluation is not None
     assert (
-        f"With 12 labels to learn from, the model is right on {100 * evaluation.accuracy:.1f} % of 8 held"
+        f"Trained on 12 labels, the model classifies {100 * evaluation.accuracy:.1f} % of 8 held-out texts correctly"
         in words
     )
     assert f"stopped at round 3: {newest.stop_reason}." in words
     assert "this campaign has no control arm" in words
-    assert "the labels are those of column 'label'" in words
+    assert "the labels come from column 'label'" in words
     for query in world.asked():
         assert query.item.text in page and query.reason.text in page
 
 
-def test_without_held_out_labels_it_says_that_accuracy_is_not_known(tmp_path: Path) -> None:
+def test_without_held_out_labels_the_page_says_that_accuracy_is_not_known(tmp_path: Path) -> None:
     world = World(tmp_path, evaluation={"kind": "none", "calibration": 0, "stop_set": 4})
     world.run()
     words = words_of(page_of(world))
-    assert "how often its model is right is not known" in words
-    assert "there is no held-out split (evaluation.kind is none)" in words
-    assert words.count("Nothing has been measured on held-out labels.") == 3
+    assert "the accuracy of its model is not known" in words
+    assert "the campaign has no held-out split (evaluation.kind is none)" in words
+    assert words.count("No round has been evaluated on held-out labels.") == 3
 
 
 def test_multiple_choice_shows_options_and_letters(tmp_path: Path) -> None:

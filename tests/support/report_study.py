@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from star_al.report.study_page import StudyRecord
+from star_al.report.study_page import StudySnapshot
 from star_al.stats.learning_curves import RunCurve, compare
 from star_al.types import Study, StudyRun
-from support.report_record import MADE_AT
+from support.report_snapshot import MADE_AT
 
 GAINS = {"random": 0.30, "entropy": 0.33, "margin": 0.34, "bald": 0.28}
 
 
-def a_study(seeds: int = 5, finished: bool = True) -> StudyRecord:
+def a_study(seeds: int = 5, finished: bool = True) -> StudySnapshot:
     """Four strategies; without ``finished`` no run has come to its end."""
     random = np.random.default_rng(0)
     runs = []
@@ -37,4 +37,4 @@ def a_study(seeds: int = 5, finished: bool = True) -> StudyRecord:
     study = Study(
         "news", {"name": "news"}, tuple(StudyRun(run.strategy, run.seed, run.campaign) for run in runs)
     )
-    return StudyRecord(study, compare("news", runs), MADE_AT, "1.2.3")
+    return StudySnapshot(study, compare("news", runs), MADE_AT, "1.2.3")

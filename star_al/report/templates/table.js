@@ -1,21 +1,21 @@
 "use strict";
-// The table of queries: search, two filters, sorting by column, pages. Texts only ever become text nodes.
+// The table of questions: search, two filters, sorting by column, pages. Texts only ever become text nodes.
 (() => {
   const source = document.getElementById("asked-data");
   if (!source) return;
   const { columns, rows } = JSON.parse(source.textContent);
   source.textContent = "";
   const PAGE = 25, ROUND = 0, NOTES = columns.indexOf("Notes");
-  const LONG = new Set(["Text", "Why"]), NUMBER = new Set(["Round", "Rank", "Sure", "Uncertainty"]);
-  const LEARN = "to learn from", HELD_OUT = ["audit", "calibration"];
+  const LONG = new Set(["Text", "Why"]), NUMBER = new Set(["Round", "Rank", "Confidence", "Score"]);
+  const TRAINING = "training", HELD_OUT = ["audit", "calibration"];
   const $ = (id) => document.getElementById(id);
   const table = $("asked-table"), body = table.tBodies[0], headings = [...table.tHead.rows[0].cells];
-  let shown = rows.map((_, place) => place), page = 0, sorted = null, falling = false, haystacks = null;
+  let shown = rows.map((_, place) => place), page = 0, sortedBy = null, descending = false, haystacks = null;
 
   const words = (row) => row.map((cell) => (Array.isArray(cell) ? cell.join(" ") : cell ?? "")).join("\n").toLowerCase();
 
   const fits = (notes, wanted) =>
-    wanted === LEARN ? !HELD_OUT.some((name) => notes.includes(name)) : wanted === "" || notes.includes(wanted);
+    wanted === TRAINING ? !HELD_OUT.some((name) => notes.includes(name)) : wanted === "" || notes.includes(wanted);
 
   function filter() {
     const wanted = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -33,10 +33,10 @@
   const collator = new Intl.Collator(undefined, { numeric: true });
 
   function order() {
-    if (sorted !== null) {
-      const side = falling ? -1 : 1;
+    if (sortedBy !== null) {
+      const sign = descending ? -1 : 1;
       const key = (place) => {
-        const cell = rows[place][sorted];
+        const cell = rows[place][sortedBy];
         return Array.isArray(cell) ? cell.join(" ") : cell;
       };
       const empty = (value) => value === null || value === "";
@@ -44,7 +44,7 @@
         const left = key(one), right = key(other);
         if (empty(left) || empty(right)) return empty(left) - empty(right) || one - other;
         const by = typeof left === "number" ? left - right : collator.compare(left, right);
-        return side * by || one - other;
+        return sign * by || one - other;
       });
     }
     page = 0;
@@ -83,22 +83,22 @@
     const n = (count) => count.toLocaleString("en");
     const from = shown.length ? page * PAGE + 1 : 0;
     $("where").textContent = `${n(from)} to ${n(page * PAGE + drawn.length)} of ${n(shown.length)}` +
-      (shown.length < rows.length ? ` (${n(rows.length)} in all)` : "");
+      (shown.length < rows.length ? ` (${n(rows.length)} in total)` : "");
     $("first-page").disabled = $("previous-page").disabled = page === 0;
     $("last-page").disabled = $("next-page").disabled = page === pages - 1;
   }
 
   headings.forEach((heading, column) => heading.firstElementChild.addEventListener("click", () => {
-    falling = sorted === column && !falling;
-    sorted = column;
+    descending = sortedBy === column && !descending;
+    sortedBy = column;
     headings.forEach((each) => each.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
+    heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     order();
   }));
-  let waiting = 0;
+  let timer = 0;
   $("search").addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(filter, 150);
+    clearTimeout(timer);
+    timer = setTimeout(filter, 150);
   });
   $("of-round").addEventListener("change", filter);
   $("of-note").addEventListener("change", filter);

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from star_al.config.spec import CampaignSpec
-from star_al.report.record import Asked, CampaignRecord, Person
+from star_al.report.snapshot import AskedQuery, CampaignSnapshot, Person
 from star_al.stats import metrics
 from star_al.types import (
     Campaign,
@@ -38,14 +38,14 @@ STEPS = {
 }
 
 
-def a_record(
+def a_snapshot(
     labels: tuple[str, ...] = ("business", "politics", "sport"),
     *,
     rounds: int = 6,
     queries: int = 40,
     held_out: int = 150,
     **changes: object,
-) -> CampaignRecord:
+) -> CampaignSnapshot:
     """A campaign by people with a control arm, a measured blend and a confidence sequence."""
     spec = _spec(labels)
     evaluations = {index: _evaluations(index, labels, held_out) for index in range(rounds)}
@@ -58,16 +58,16 @@ def a_record(
         "rounds": tuple(made),
         "evaluations": evaluations,
         "history": tuple(_history_row(one, evaluations[one.index]) for one in made),
-        "asked": tuple(an_asked(n, labels, rounds) for n in range(queries)),
+        "asked": tuple(an_asked_query(n, labels, rounds) for n in range(queries)),
         "people": (Person("ann", 120, 3, 7.5, 118, 110), Person("bob", 98, 1, 140.0, 90, 85)),
         "lead_times": {index: (4.0 + index, 8.0, 30.0) for index in range(rounds)},
         "made_at": MADE_AT,
         "program": "1.2.3",
     }
-    return CampaignRecord(**{**values, **changes})  # type: ignore[arg-type]
+    return CampaignSnapshot(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def an_asked(n: int, labels: tuple[str, ...], rounds: int, text: str | None = None) -> Asked:
+def an_asked_query(n: int, labels: tuple[str, ...], rounds: int, text: str | None = None) -> AskedQuery:
     """The n-th question; every seventh still waits, and the notes come up in turn."""
     label, guess = labels[n % len(labels)], labels[n * n % len(labels)]
     item = Item(
@@ -94,7 +94,7 @@ def an_asked(n: int, labels: tuple[str, ...], rounds: int, text: str | None = No
         disputed=n % 13 == 3,
     )
     answers = {} if open_ else {"ann": label, "bob": None if n % 3 else label}
-    return Asked(query, None if open_ else Label(item.item_id, label), answers)
+    return AskedQuery(query, None if open_ else Label(item.item_id, label), answers)
 
 
 def _spec(labels: tuple[str, ...]) -> CampaignSpec:

@@ -1,0 +1,99 @@
+"""What a campaign's page shows, gathered from the store at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from star_al.config.spec import CampaignSpec
+from star_al.types import Campaign, Evaluation, JsonObject, Label, Query, Round
+
+
+@dataclass(frozen=True)
+class Person:
+    """One annotator's work. ``agreed`` of ``compared`` answers equal the label in force of their item."""
+
+    name: str
+    answers: int
+    skips: int
+    seconds: float | None  # median seconds per answer
+    compared: int
+    agreed: int
+
+
+@dataclass(frozen=True)
+class AskedQuery:
+    """A query with the label of its item, if there is one, and the answers by annotator; ``None`` is a skip."""
+
+    query: Query
+    label: Label | None
+    answers: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class CampaignSnapshot:
+    """Everything that a campaign's page shows.
+
+    Attributes:
+        sizes: Number of items by role.
+        labels: Number of labels by role.
+        evaluations: Evaluations by round index.
+        history: Rows of ``Store.history``.
+        lead_times: Seconds of each answer, by the round that asked.
+        program: Version of star_al that makes the page.
+    """
+
+    campaign: Campaign
+    spec: CampaignSpec
+    sizes: Mapping[str, int]
+    labels: Mapping[str, int]
+    rounds: tuple[Round, ...]
+    evaluations: Mapping[int, Sequence[Evaluation]]
+    history: tuple[JsonObject, ...]
+    asked: tuple[AskedQuery, ...]
+    people: tuple[Person, ...]
+    lead_times: Mapping[int, Sequence[float]]
+    made_at: datetime
+    program: str
+
+    @property
+    def evaluated(self) -> tuple[EvaluatedRound, ...]:
+        """The rounds whose model was evaluated on held-out labels, in order."""
+        return tuple(
+            EvaluatedRound(round_, self.evaluations[round_.index])
+            for round_ in self.rounds
+            if find_evaluation(self.evaluations[round_.index], "adapted") is not None
+        )
+
+
+@dataclass(frozen=True)
+class EvaluatedRound:
+    """A round and its evaluations, with at least one of the adapted model."""
+
+    round: Round
+    evaluations: Sequence[Evaluation]
+
+    @property
+    def adapted(self) -> Evaluation:
+        """The adapted model, temperature-scaled where a temperature was fitted."""
+        found = find_evaluation(self.evaluations, "adapted", "temperature", "raw")
+        assert found is not None
+        return found
+
+    @property
+    def base(self) -> Evaluation | None:
+        """The base model before any temperature, with contextual calibration if the task asks for it."""
+        return find_evaluation(self.evaluations, "base", "contextual", "raw")
+
+    @property
+    def shadow(self) -> Evaluation | None:
+        """The control arm's model, trained on the labels of random texts only."""
+        return find_evaluation(self.evaluations, "shadow", "raw")
+
+
+def find_evaluation(evaluations: Sequence[Evaluation], model: str, *scalings: str) -> Evaluation | None:
+    """Return a model's evaluation with the first of ``scalings`` that exists, or with any if none is named."""
+    of_model = {each.scaling: each for each in evaluations if each.model == model}
+    names = scalings or tuple(of_model)
+    return next((of_model[name] for name in names if name in of_model), None)

@@ -1,0 +1,169 @@
+"""The sentences at the top of a campaign's page: what it has reached, and what the page cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from star_al.config.spec import CampaignSpec, OracleSpec
+from star_al.report.formatting import count, interval, percent, sentence
+from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
+from star_al.types import Evaluation, QueryState, Role, Round, RoundState
+
+WIDE = 0.03
+"""Half-width of a 95 % interval above which the page says that the accuracy is known only roughly."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result in one sentence, further sentences, and a sentence for each thing that is unknown."""
+
+    result: str
+    sentences: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def summarise(snapshot: CampaignSnapshot) -> Summary:
+    """Describe the campaign in sentences."""
+    evaluated = snapshot.evaluated
+    result = _accuracy(evaluated[-1]) if evaluated else _not_evaluated(snapshot)
+    sentences = [*_gain_over_base(evaluated), _labels(snapshot), _state(snapshot)]
+    if snapshot.rounds and snapshot.rounds[-1].stop_advice:
+        sentences.append(sentence(f"The stopping rules advise to stop: {snapshot.rounds[-1].stop_advice}"))
+    return Summary(result, tuple(filter(None, sentences)), tuple(_unknown(snapshot)))
+
+
+def _accuracy(newest: EvaluatedRound) -> str:
+    adapted = newest.adapted
+    result = f"classifies {percent(adapted.accuracy)} of {count(adapted.n, 'held-out text')} correctly"
+    band = f"95 % interval {interval(adapted.accuracy_low, adapted.accuracy_high)}"
+    if newest.round.adapter_sha256 is None and newest.round.labels == 0:
+        return f"Without training labels, the base model {result} ({band})."
+    return f"Trained on {count(newest.round.labels, 'label')}, the model {result} ({band})."
+
+
+def _not_evaluated(snapshot: CampaignSnapshot) -> str:
+    if not snapshot.rounds:
+        held_out = [each for each in snapshot.asked if each.query.purpose is not Role.POOL]
+        if not held_out:
+            return "The campaign has been created; nothing has been asked yet."
+        done = sum(each.query.state is not QueryState.OPEN for each in held_out)
+        answered = f"{done:,} {'has' if done == 1 else 'have'} been answered"
+        return f"The campaign has asked {count(len(held_out), 'held-out text')}; {answered}."
+    labels = count(snapshot.rounds[-1].labels, "training label")
+    return f"The campaign has {labels}; the accuracy of its model is not known."
+
+
+def _gain_over_base(evaluated: Sequence[EvaluatedRound]) -> list[str]:
+    if not evaluated or evaluated[-1].round.labels == 0 or evaluated[-1].base is None:
+        return []
+    adapted, base = evaluated[-1].adapted, evaluated[-1].base
+    gain = 100 * (adapted.accuracy - base.accuracy)
+    text = f"The base model, without any label, classifies {percent(base.accuracy)} of the same texts correctly: "
+    text += f"{abs(gain):.1f} points {'less' if gain >= 0 else 'more'}."
+    if _intervals_overlap(adapted, base):
+        text += " The two intervals overlap, so the difference may be chance."
+    return [text]
+
+
+def _intervals_overlap(one: Evaluation, other: Evaluation) -> bool:
+    return one.accuracy_low <= other.accuracy_high and other.accuracy_low <= one.accuracy_high
+
+
+def _labels(snapshot: CampaignSnapshot) -> str:
+    held_out = snapshot.labels[Role.AUDIT] + snapshot.labels[Role.CALIBRATION]
+    training = snapshot.labels[Role.POOL]
+    if not held_out + training:
+        return ""
+    pool = count(snapshot.sizes[Role.POOL], "text")
+    return (
+        f"There are {count(held_out + training, 'label')}: {training:,} for training, {held_out:,} for evaluation "
+        f"and calibration. The pool has {pool}."
+    )
+
+
+def _state(snapshot: CampaignSnapshot) -> str:
+    n_open = sum(each.query.state is QueryState.OPEN for each in snapshot.asked)
+    waiting = f"; {count(n_open, 'question is', 'questions are')} waiting for an answer" if n_open else ""
+    if not snapshot.rounds:
+        return f"No round has started{waiting}."
+    newest = snapshot.rounds[-1]
+    if newest.stop_reason or newest.state is RoundState.STOPPED:
+        return sentence(f"The campaign stopped at round {newest.index}: {newest.stop_reason}")
+    return f"The campaign is running: round {newest.index} is {newest.state.value}{waiting}."
+
+
+# -- what the page cannot tell --------------------------------------------------------------------------
+
+
+def _unknown(snapshot: CampaignSnapshot) -> list[str]:
+    evaluated = snapshot.evaluated
+    if not evaluated:
+        return list(filter(None, [_why_no_accuracy(snapshot), _who_labelled(snapshot.spec)]))
+    newest = evaluated[-1]
+    found = [
+        _precision(newest),
+        _repeated_looks(evaluated),
+        _no_control(snapshot),
+        _no_temperature(newest.round),
+        _who_labelled(snapshot.spec),
+    ]
+    return list(filter(None, found))
+
+
+def _why_no_accuracy(snapshot: CampaignSnapshot) -> str:
+    if snapshot.spec.evaluation.kind == "none":
+        return (
+            "How accurate the model is: the campaign has no held-out split (evaluation.kind is none). An audit "
+            "set of 100 random texts would show it."
+        )
+    return "How accurate the model is: no round has been evaluated on held-out labels yet."
+
+
+def _precision(newest: EvaluatedRound) -> str:
+    adapted = newest.adapted
+    half = (adapted.accuracy_high - adapted.accuracy_low) / 2
+    if half < WIDE:
+        return ""
+    texts = f"{count(adapted.n, 'held-out text')} {'gives' if adapted.n == 1 else 'give'} no more"
+    return f"The accuracy to better than about ± {100 * half:.0f} points: {texts}."
+
+
+def _repeated_looks(evaluated: Sequence[EvaluatedRound]) -> str:
+    low, high = evaluated[-1].round.sequence_low, evaluated[-1].round.sequence_high
+    if low is not None and high is not None:
+        return (
+            "The 95 % interval holds for a single look at a single round. If you look after every round and stop "
+            f"at a good one, rely on the confidence sequence instead: {interval(low, high)}."
+        )
+    if len(evaluated) > 1:
+        return (
+            "The 95 % interval holds for a single look at a single round: the best of several rounds looks better "
+            "than it is."
+        )
+    return ""
+
+
+def _no_control(snapshot: CampaignSnapshot) -> str:
+    if any(each.shadow for each in snapshot.evaluated):
+        return ""
+    if snapshot.spec.acquisition.control_share:
+        return "Whether random texts would have done as well: the control arm has not been evaluated yet."
+    return (
+        "Whether the same number of random texts would have done as well: this campaign has no control arm "
+        "(acquisition.control_share). With labelled data, “star-al simulate” answers this in advance."
+    )
+
+
+def _no_temperature(round_: Round) -> str:
+    """Say why confidences are not calibrated; empty where a temperature was fitted."""
+    note = round_.temperature_note or ""
+    return f"How far the model's confidence can be trusted: {note}." if note.startswith("T = 1") else ""
+
+
+def _who_labelled(spec: CampaignSpec) -> str:
+    if isinstance(spec.annotator, OracleSpec):
+        return f"What people would have answered: the labels come from column {spec.annotator.gold!r}."
+    if spec.labelling.overlap == 1:
+        return "How well people agree: each text is labelled by one person (labelling.overlap is 1)."
+    return ""
