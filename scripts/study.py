@@ -23,7 +23,7 @@ from calibration_report import table
 
 from star_al import rng
 from star_al.app.demo import fetch_news
-from star_al.app.simulating import Wish, results, simulate
+from star_al.app.simulating import SimulationRequest, results, simulate
 from star_al.cli.progress import LineProgress
 from star_al.cli.simulate import comparison_json, difference, estimate, saved
 from star_al.config.file import load_campaign
@@ -196,8 +196,8 @@ def main() -> None:
     found, failed = [], 0
     for file in campaigns(arguments):
         if not arguments.report:
-            wish = Wish(tuple(arguments.strategies), arguments.seeds, jobs=arguments.jobs)
-            done = simulate(file, wish, LineProgress(lambda line: print(line, flush=True)))
+            request = SimulationRequest(tuple(arguments.strategies), arguments.seeds, jobs=arguments.jobs)
+            done = simulate(file, request, LineProgress(lambda line: print(line, flush=True)))
             failed += len(done.failed)
         try:
             found.append(results(file))

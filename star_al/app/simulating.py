@@ -1,8 +1,8 @@
-"""Simulate: many campaigns on one labelled data set, a strategy and a seed each, through the ordinary loop.
+"""Simulate campaigns on labelled data, one for each strategy and seed, through the ordinary loop.
 
-Every run is a campaign of its own in the same database, in a process of its own. What the runs share (data
-set, base predictions, activations of frozen blocks) is made once. What is finished stays finished: called
-again after whatever ended it, a study goes on with the runs, and within them the steps, that are missing.
+Each run is a campaign of its own in the same database, in a process of its own. What runs share (data set,
+base predictions, activations of frozen blocks) is computed once. An interrupted study resumes where it
+stopped, down to the step within a run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import psutil
 from star_al.app import running
 from star_al.app.compose import open_started, open_store
 from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
-from star_al.app.study_progress import Board
-from star_al.app.worker_processes import ENDED, SAID, Owner, Relay
+from star_al.app.study_progress import StudyProgress
+from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
 from star_al.config.changes import differing_fields
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import data_source, test_source
@@ -35,19 +35,25 @@ from star_al.types import RoundState, Study, StudyRun
 FREE_TO_CHANGE = frozenset(
     {"name", "database", "artefacts", "model.device", "model.batch_tokens", "model.trunk_cache_gb"}
 )
-"""What may differ between two calls for one study."""
+"""Settings that may differ between two calls for the same study."""
 
 MEMORY_FACTOR = 1.5
-"""A run's memory as a multiple of its preparation's, which does not train."""
+"""Memory of a run as a multiple of the preparation's, which does not train."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What to simulate: every strategy, with every posterior if there are any. Seeds are 0 to ``seeds`` − 1.
+class SimulationRequest:
+    """What to simulate.
 
-    ``study`` null: the campaign's name. ``gold``, ``rounds``: in place of the campaign file's annotator and
-    stopping.max_rounds. ``jobs`` null: as many processes as cores and memory allow. ``keep``: leave the files
-    of finished runs.
+    Attributes:
+        strategies: Names of strategies, each optionally with its posterior: ``entropy@laplace``.
+        seeds: Number of runs of each strategy, with seeds 0 to ``seeds`` - 1.
+        posteriors: Run every strategy with each of these; empty for the campaign's own.
+        study: Name of the study; ``None`` for the campaign's name.
+        gold: Column of correct answers, in place of the campaign's annotator.
+        rounds: Trained rounds, in place of ``stopping.max_rounds``.
+        jobs: Number of processes; ``None`` for as many as cores and memory allow.
+        keep: Keep the adapters and scores of finished runs.
     """
 
     strategies: Sequence[str]
@@ -62,46 +68,46 @@ class Wish:
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A run that did not come to its end, and why."""
+    """A run that failed, and why."""
 
     run: StudyRun
     error: StarALError
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """A study after a call: all of it compared, and the runs of this call that failed."""
+class SimulationResult:
+    """The comparison over the whole study, and the runs of this call that failed."""
 
     comparison: Comparison
     failed: tuple[FailedRun, ...]
 
 
-def simulate(file: CampaignFile, wish: Wish, progress: Progress) -> Simulated:
-    """Run what is missing of a study, and compare its strategies.
+def simulate(file: CampaignFile, request: SimulationRequest, progress: Progress) -> SimulationResult:
+    """Run the missing runs of a study and compare its strategies.
 
     Raises:
-        StarALError: nothing could be run. A run that fails is among ``Simulated.failed``.
+        StarALError: The study could not be run at all. A single run that fails is in the result.
     """
-    file = file.model_copy(update={"spec": study_spec(file, gold=wish.gold, rounds=wish.rounds)})
-    study = _study(file, wish)
+    file = file.model_copy(update={"spec": study_spec(file, gold=request.gold, rounds=request.rounds)})
+    study = _study(file, request)
     folder = file.resolve(f"{study.name}-study")
     files = {run: run_file(file, run, folder) for run in study.runs}
-    data_source(file)  # what is not there is told of before anything is made
+    data_source(file)  # a missing file is reported before anything is created
     test_source(file)
     store = open_store(file, create=True)
     try:
         _refuse_changes(file, store, study)
-        with _alone(folder, study.name):
-            failed = _Simulation(files, wish, study, folder, store, progress).run()
-            if not wish.keep and not failed:
+        with _locked(folder, study.name):
+            failed = _Simulation(files, request, study, folder, store, progress).run()
+            if not request.keep and not failed:
                 _remove_scratch(folder, files.values())
-        return Simulated(study_results(store, store.study(study.name) or study), tuple(failed))
+        return SimulationResult(study_results(store, store.study(study.name) or study), tuple(failed))
     finally:
         store.close()
 
 
 def _remove_scratch(folder: Path, files: Iterable[CampaignFile]) -> None:
-    """What only a running study needs; whatever else lies in the folder stays."""
+    """Delete the files that only a running study needs, and the folder if nothing else is in it."""
     for scratch in (folder / "trunk", *(each.artefact_folder for each in files)):
         shutil.rmtree(scratch, ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
@@ -110,10 +116,10 @@ def _remove_scratch(folder: Path, files: Iterable[CampaignFile]) -> None:
 
 
 def results(file: CampaignFile, name: str | None = None) -> Comparison:
-    """A study as it stands; null: the one that has the campaign's name.
+    """Compare the strategies of a study as it stands, by default of the study with the campaign's name.
 
     Raises:
-        StoreError: there is no such study, or the database cannot be read.
+        StoreError: There is no such study, or the database cannot be read.
     """
     name = name or file.spec.name
     with open_started(file) as store:
@@ -123,13 +129,13 @@ def results(file: CampaignFile, name: str | None = None) -> Comparison:
         return study_results(store, study)
 
 
-def _study(file: CampaignFile, wish: Wish) -> Study:
-    """The study with the runs that are wished for, seed by seed: what is there early is there of all strategies."""
-    name = wish.study or file.spec.name
+def _study(file: CampaignFile, request: SimulationRequest) -> Study:
+    """List the requested runs seed by seed, so that all strategies progress alike."""
+    name = request.study or file.spec.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ConfigError(f"--study {name}: a name has letters, digits, '_', '.' and '-' only.")
-    strategies = with_posteriors(wish.strategies, wish.posteriors)
-    runs = [run_of(name, strategy, seed) for seed in range(wish.seeds) for strategy in strategies]
+        raise ConfigError(f"--study {name}: a name may contain only letters, digits, '_', '.' and '-'.")
+    strategies = with_posteriors(request.strategies, request.posteriors)
+    runs = [run_of(name, strategy, seed) for seed in range(request.seeds) for strategy in strategies]
     return Study(name, file.spec.model_dump(mode="json"), tuple(runs))
 
 
@@ -138,14 +144,14 @@ def _refuse_changes(file: CampaignFile, store: Store, study: Study) -> None:
     changed = [] if stored is None else differing_fields(stored.config, file.spec, FREE_TO_CHANGE)
     if changed:
         raise ConfigError(
-            f"{file.path}: the study {study.name!r} has been started with other settings; "
-            f"changed: {', '.join(changed)}. Change them back, or give another name with --study."
+            f"{file.path}: study {study.name!r} was started with other settings; "
+            f"changed: {', '.join(changed)}. Change them back, or choose another name with --study."
         )
 
 
 @contextmanager
-def _alone(folder: Path, name: str) -> Iterator[None]:
-    """Nobody else runs this study."""
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    """Keep other processes from running this study."""
     from filelock import FileLock, Timeout
 
     try:
@@ -153,7 +159,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout as exc:
-        raise StoreError(f"the study {name!r} is being run by another process. Wait until it ends.") from exc
+        raise StoreError(f"study {name!r} is being run by another process. Wait until it ends.") from exc
     except OSError as exc:
         raise StoreError(f"{folder}: cannot be written ({exc.strerror or exc}).") from exc
     try:
@@ -163,88 +169,88 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
 
 
 class _Simulation:
-    """One call's work on a study."""
+    """The work of one call on a study."""
 
     def __init__(
         self,
         files: dict[StudyRun, CampaignFile],
-        wish: Wish,
+        request: SimulationRequest,
         study: Study,
         folder: Path,
         store: Store,
         progress: Progress,
     ) -> None:
-        self._files, self._wish, self._study, self._folder = files, wish, study, folder
+        self._files, self._request, self._study, self._folder = files, request, study, folder
         self._store, self._progress = store, progress
 
     def run(self) -> list[FailedRun]:
-        """Do what is missing; what failed of it."""
+        """Run the missing runs; return those that failed."""
         missing = [run for run in self._study.runs if not self._is_finished(run)]
         n, done = len(self._study.runs), len(self._study.runs) - len(missing)
-        before = f", {done} of them finished before" if done else ""
+        before = f", {done} already finished" if done else ""
         self._progress.say(f"Study {self._study.name}: {_counted(n, 'run')}{before}")
         prepared = self._prepare(missing[0]) if missing else None
         self._store.save_study(self._study)
         if prepared is None:
             return []
-        jobs = min(self._wish.jobs or prepared.jobs(), n)
-        threads = _threads(jobs)  # not by what is missing: other threads may give other digits
+        jobs = min(self._request.jobs or prepared.jobs(), n)
+        threads = _threads(
+            jobs
+        )  # by all runs, not the missing ones: the thread count may change the last digits
         how = f"{jobs} at a time with {_counted(threads, 'thread')} each"
         self._progress.say(f"{_counted(len(missing), 'run')} to do, {how}")
         return self._run_all(missing, prepared.dtype, jobs, threads)
 
     def _prepare(self, first: StudyRun) -> _Prepared:
-        """What the runs share, made by a process within the first run's campaign."""
+        """Compute what the runs share, in a process of its own and in the first run's campaign."""
         file = _in_dtype(self._files[first], self._dtype_so_far())
-        # With the threads of a run: activations that other threads computed may differ, and are not shared.
-        jobs = min(self._wish.jobs or _cores(), len(self._study.runs))
-        with Owner(_threads(jobs)) as owner, Relay(self._progress) as relay:
-            owner.start(first, _prepare_first, file, self._scored())
-            while True:
-                _, kind, content = owner.hear()
-                if kind != ENDED:
-                    relay.show(kind, content)
-                elif content.error is not None:
-                    raise content.error
-                else:
-                    prepared: _Prepared = content.value
-                    return prepared
+        # With a run's number of threads: cached activations are only shared between equal thread counts.
+        jobs = min(self._request.jobs or _cores(), len(self._study.runs))
+        with WorkerProcesses(_threads(jobs)) as workers, ProgressRelay(self._progress) as relay:
+            workers.start(first, _prepare_first, file, self._texts_to_score())
+            while (message := workers.receive()).kind is not MessageKind.PROCESS_ENDED:
+                relay.show(message)
+        if message.content.error is not None:
+            raise message.content.error
+        prepared: _Prepared = message.content.value
+        return prepared
 
     def _dtype_so_far(self) -> str | None:
-        """What the runs so far are in: a probe might choose otherwise the next time."""
+        """Return the dtype of the runs so far, since another probe might choose differently."""
         for run in self._study.runs:
             campaign = self._store.find_campaign(run.campaign)
             if campaign is not None:
                 return CampaignSpec.model_validate(campaign.config).model.dtype
         return None
 
-    def _scored(self) -> float:
-        """How many texts the base model is needed for at most, held-out ones aside; seeds score different ones."""
+    def _texts_to_score(self) -> float:
+        """Return an upper limit of pool texts that need base predictions; seeds score different texts."""
         needed = 0.0
         for file in self._files.values():
             acquisition = file.spec.acquisition
             if acquisition.blend.kind != "off" or acquisition.cold_start == "base_uncertainty":
                 texts = acquisition.candidates or math.inf
-                needed = max(needed, texts * self._wish.seeds * _planned_rounds(file.spec))
+                needed = max(needed, texts * self._request.seeds * _planned_rounds(file.spec))
         return needed
 
     def _run_all(self, missing: Sequence[StudyRun], dtype: str, jobs: int, threads: int) -> list[FailedRun]:
-        waiting, failed = deque(missing), []
-        with Owner(threads) as owner, Board(self._store, self._progress, self._study.name, jobs) as board:
-            board.expect({run: _planned_rounds(self._files[run].spec) for run in missing})
-            while waiting or len(owner):
-                while waiting and len(owner) < jobs:
-                    run = waiting.popleft()
-                    owner.start(run, _run_campaign, _in_dtype(self._files[run], dtype))
-                    board.started(run)
-                run, kind, content = owner.hear()
-                if kind == SAID:
-                    board.moved(run)
-                elif kind == ENDED:
-                    board.ended(run, content.seconds, content.error)
+        queue, failed = deque(missing), []
+        display = StudyProgress(self._store, self._progress, self._study.name, jobs)
+        with WorkerProcesses(threads) as workers, display:
+            display.start({run: _planned_rounds(self._files[run].spec) for run in missing})
+            while queue or len(workers):
+                while queue and len(workers) < jobs:
+                    run = queue.popleft()
+                    workers.start(run, _run_campaign, _in_dtype(self._files[run], dtype))
+                    display.start_run(run)
+                run, kind, content = workers.receive()
+                if kind is MessageKind.LINE:
+                    display.update_run(run)
+                elif kind is MessageKind.PROCESS_ENDED:
+                    display.end_run(run, content.seconds, content.error)
                     if content.error is not None:
                         failed.append(FailedRun(run, content.error))
-                    elif not self._wish.keep:
+                    elif not self._request.keep:
                         shutil.rmtree(self._files[run].artefact_folder, ignore_errors=True)
         return failed
 
@@ -259,7 +265,7 @@ def _counted(n: int, what: str) -> str:
 
 
 def _planned_rounds(spec: CampaignSpec) -> int:
-    """How many rounds a run will have, round 0 included, unless its pool ends before."""
+    """Return how many rounds a run will have, including round 0, unless the pool runs out first."""
     limits = []
     if spec.stopping.max_rounds is not None:
         limits.append(spec.stopping.max_rounds)
@@ -270,7 +276,7 @@ def _planned_rounds(spec: CampaignSpec) -> int:
 
 
 def _in_dtype(file: CampaignFile, dtype: str | None) -> CampaignFile:
-    """The file with ``auto`` replaced by a dtype."""
+    """Replace the dtype ``auto`` by the given one."""
     if dtype is None or file.spec.model.dtype != "auto":
         return file
     model = file.spec.model.model_copy(update={"dtype": dtype})
@@ -278,28 +284,28 @@ def _in_dtype(file: CampaignFile, dtype: str | None) -> CampaignFile:
 
 
 def _threads(jobs: int) -> int:
-    """Threads of one of ``jobs`` processes."""
+    """Return the threads for each of ``jobs`` processes."""
     return max(1, _cores() // jobs)
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# -- in processes of their own --------------------------------------------------------------------------
+# -- in worker processes --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What the first preparation found out. ``peak_bytes``: the memory it took."""
+    """What the preparation found out; ``peak_bytes`` is the memory that it took."""
 
     dtype: str
     device: str
     peak_bytes: int
 
     def jobs(self) -> int:
-        """Processes at a time: one a core, as far as memory goes; one on an accelerator."""
+        """Return how many processes to run at once: one per core if memory allows, one on an accelerator."""
         if self.device != "cpu":
             return 1
         fit = int(psutil.virtual_memory().available / (MEMORY_FACTOR * self.peak_bytes))

@@ -1,4 +1,4 @@
-"""What a study's runs are seen to do while they run."""
+"""The progress display of a study."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from star_al.ports import Advance, Progress, Store
 from star_al.types import JsonObject, StudyRun
 
 
-class Board:
-    """Shows the runs of a study: a task for all, one for each that is running, a line for each that ends."""
+class StudyProgress:
+    """Shows the runs of a study: a bar for all, a bar for each that is running, a line for each that ends."""
 
     def __init__(self, store: Store, progress: Progress, name: str, jobs: int) -> None:
         self._store, self._progress, self._name, self._jobs = store, progress, name, jobs
@@ -20,7 +20,7 @@ class Board:
         self._stack = ExitStack()
         self._seconds: list[float] = []
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> StudyProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -28,38 +28,38 @@ class Board:
             stack.close()
         self._stack.close()
 
-    def expect(self, planned: dict[StudyRun, int]) -> None:
-        """The rounds that each run will have, about."""
+    def start(self, planned: dict[StudyRun, int]) -> None:
+        """Show the bar of all runs, given roughly how many rounds each will have."""
         self._planned = planned
         task = self._progress.task(f"Study {self._name}, rounds", sum(planned.values()))
         self._all = self._stack.enter_context(task)
-        self._shown = {run: min(self._rounds(run), planned[run]) for run in planned}  # of an earlier call
+        self._shown = {run: min(self._rounds(run), planned[run]) for run in planned}  # by an earlier call
         self._all(sum(self._shown.values()))
 
-    def started(self, run: StudyRun) -> None:
-        """A run has its process."""
+    def start_run(self, run: StudyRun) -> None:
+        """Show a bar for a run."""
         stack = ExitStack()
         task = self._progress.task(f"{_name(run)}, rounds", self._planned[run])
         self._tasks[run] = stack, stack.enter_context(task)
         if self._shown[run]:
             self._tasks[run][1](self._shown[run])
 
-    def moved(self, run: StudyRun) -> None:
-        """A run has told something: perhaps it has measured another round."""
+    def update_run(self, run: StudyRun) -> None:
+        """Advance a run's bar to the rounds that it has evaluated so far."""
         self._advance(run, min(self._rounds(run), self._planned[run]))
 
-    def ended(self, run: StudyRun, seconds: float, error: StarALError | None) -> None:
-        """A run is over."""
+    def end_run(self, run: StudyRun, seconds: float, error: StarALError | None) -> None:
+        """Replace a run's bar by a line with its result."""
         self._seconds.append(seconds)
         self._advance(run, self._planned.pop(run))
         self._tasks.pop(run)[0].close()
-        what = f"FAILED: {error}" if error is not None else self._result(run)
+        result = f"failed: {error}" if error is not None else self._result(run)
         left = len(self._planned)
-        more = ""
+        remaining = ""
         if left:
             expected = sum(self._seconds) / len(self._seconds) * left / self._jobs
-            more = f"; {left} left, about {max(1, round(expected / 60))} min"
-        self._progress.say(f"{_name(run)}: {what} ({seconds:.0f} s){more}")
+            remaining = f"; {left} left, about {max(1, round(expected / 60))} min"
+        self._progress.say(f"{_name(run)}: {result} ({seconds:.0f} s){remaining}")
 
     def _advance(self, run: StudyRun, rounds: int) -> None:
         n, self._shown[run] = rounds - self._shown[run], rounds
@@ -78,7 +78,7 @@ class Board:
         for row in reversed(self._history(run)):
             if isinstance(row["accuracy"], float):
                 return f"accuracy {row['accuracy']:.3f} with {row['labels_bought']} labels"
-        return "nothing was measured"
+        return "no round was evaluated"
 
 
 def _name(run: StudyRun) -> str:

@@ -1,7 +1,7 @@
-"""Work in processes of its own: the body of such a process, and the owner that hears of several.
+"""Run functions in worker processes that report their progress through a pipe.
 
-A process tells what it does through a pipe. It ends when its owner does, however that ended, and gives back
-what it holds when it is asked to end, so that whoever goes on need not wait.
+A worker exits with its parent, however the parent ended. On SIGTERM it releases what it holds, such as a
+lease, so that the next controller does not have to wait.
 """
 
 from __future__ import annotations
@@ -16,24 +16,21 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from enum import IntEnum
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from star_al.errors import StarALError
 from star_al.ports import Advance, Progress
 
-SAID, TASK_BEGAN, TASK_ADVANCED, TASK_ENDED, ENDED = range(5)
-"""What is heard of a process: a line; a task (number, description, total) begins; a task (number, units) moves;
-a task (number) ends; the process is over (``Done``)."""
-
-TELL_EVERY = 0.2
-"""Seconds between two advances of a task, at least."""
+SEND_EVERY = 0.2
+"""Least seconds between two messages about the progress of a task."""
 
 GRACE = 10.0
-"""Seconds that a process has to end by itself."""
+"""Seconds that a process has to exit after SIGTERM before it is killed."""
 
 PRELOADED = [
     "db.store",
@@ -41,25 +38,43 @@ PRELOADED = [
     "star_al.models.learner",
     "star_al.models.posterior.mc_dropout",
 ]
-"""What all processes import, which takes seconds; where processes can be forked, it is done once for all."""
+"""Modules that all workers import. It takes seconds, so where workers are forked it is done once."""
 
 _CAN_FORK = sys.platform == "linux"
-"""Elsewhere a process that has imported so much cannot safely be forked."""
+"""On other systems it is not safe to fork a process that has imported these modules."""
+
+
+class MessageKind(IntEnum):
+    """What a message of a worker is about; in brackets its content."""
+
+    LINE = 0  # a line to print (the text)
+    TASK_STARTED = 1  # (number, description, total)
+    TASK_ADVANCED = 2  # (number, units)
+    TASK_ENDED = 3  # (number)
+    PROCESS_ENDED = 4  # a ``ProcessResult``
+
+
+class Message(NamedTuple):
+    """A message of the worker that was started under ``key``."""
+
+    key: Any
+    kind: MessageKind
+    content: Any
 
 
 @dataclass(frozen=True)
-class Done:
-    """What the function of a process returned, or the error that ended it; and how long it took."""
+class ProcessResult:
+    """What the function of a worker returned, or the error that ended it."""
 
     value: Any
     error: StarALError | None
     seconds: float
 
 
-class Owner:
-    """Starts processes and hears of them; ends all that are left when its block ends.
+class WorkerProcesses:
+    """Starts workers and receives their messages; as a context manager, ends the remaining workers.
 
-    Each computes with ``threads``, unless OMP_NUM_THREADS says otherwise.
+    Each worker computes with ``threads`` threads, unless OMP_NUM_THREADS is set.
     """
 
     def __init__(self, threads: int) -> None:
@@ -73,7 +88,7 @@ class Owner:
     def __len__(self) -> int:
         return len(self._running)
 
-    def __enter__(self) -> Owner:
+    def __enter__(self) -> WorkerProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,22 +101,22 @@ class Owner:
             process.join()
 
     def start(self, key: Any, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call ``function(*arguments, progress)``, importable by name, in a process of its own."""
+        """Call ``function(*arguments, progress)`` in a new process; the function must be importable by name."""
         ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_body, args=(theirs, self._threads, function, arguments))
-        # Ctrl-C is for the owner, which ends its processes.
+        process = self._context.Process(target=_run_worker, args=(theirs, self._threads, function, arguments))
+        # Ctrl-C reaches the parent alone, which then ends its workers.
         if _CAN_FORK:
             with _interrupts_ignored():
-                forkserver.ensure_running()  # what it forks ignores it as well
-            process.start()  # waits for the server's imports, for seconds in which Ctrl-C must count
+                forkserver.ensure_running()  # the processes it forks ignore Ctrl-C as well
+            process.start()  # may wait seconds for the server's imports, and Ctrl-C must work meanwhile
         else:
             with _interrupts_ignored():
                 process.start()
-        theirs.close()  # the pipe ends with the process
+        theirs.close()  # so that the pipe closes when the process ends
         self._running[ours] = _Running(key, process, time.monotonic())
 
-    def hear(self) -> tuple[Any, int, Any]:
-        """Wait for the next thing that some process tells: its key, what kind of thing, and the thing."""
+    def receive(self) -> Message:
+        """Wait for the next message of any worker."""
         while True:
             for pipe in wait(list(self._running)):
                 assert isinstance(pipe, Connection)
@@ -111,10 +126,10 @@ class Owner:
                 except (EOFError, OSError):
                     del self._running[pipe]
                     pipe.close()
-                    return running.key, ENDED, running.done()
-                if kind != ENDED:
-                    return running.key, kind, content
-                running.told = content
+                    return Message(running.key, MessageKind.PROCESS_ENDED, running.result())
+                if kind is not MessageKind.PROCESS_ENDED:
+                    return Message(running.key, kind, content)
+                running.outcome = content  # returned when the pipe closes, after which nothing follows
 
 
 @dataclass
@@ -122,25 +137,25 @@ class _Running:
     key: Any
     process: BaseProcess
     since: float
-    told: tuple[Any, StarALError | None] | None = None
+    outcome: tuple[Any, StarALError | None] | None = None
 
-    def done(self) -> Done:
+    def result(self) -> ProcessResult:
         self.process.join()
-        value, error = self.told or (None, StarALError(_ending(self.process.exitcode or 0)))
-        return Done(value, error, time.monotonic() - self.since)
+        value, error = self.outcome or (None, StarALError(_describe_exit(self.process.exitcode or 0)))
+        return ProcessResult(value, error, time.monotonic() - self.since)
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
-        return f"its process ended with exit code {code} and said nothing."
+        return f"its process ended with exit code {code} and no message."
     name = signal.Signals(-code).name
-    memory = " Memory may be short: give fewer --jobs." if name == "SIGKILL" else ""
+    memory = " It may have run out of memory: use fewer --jobs." if name == "SIGKILL" else ""
     return f"its process was ended by {name}.{memory}"
 
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """What is started within ignores Ctrl-C from its first moment."""
+    """Let processes that are started in this block ignore Ctrl-C from their first moment."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -151,103 +166,107 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-class Relay:
-    """Shows on a progress display what one process tells; tasks that are left end with its block."""
+class ProgressRelay:
+    """Shows the messages of one worker on a progress display; as a context manager, ends its open tasks."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[int, tuple[ExitStack, Advance]] = {}
 
-    def __enter__(self) -> Relay:
+    def __enter__(self) -> ProgressRelay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stack, _move in self._tasks.values():
+        for stack, _advance in self._tasks.values():
             stack.close()
 
-    def show(self, kind: int, content: Any) -> None:
-        """One thing that ``Owner.hear`` returned."""
-        if kind == SAID:
-            self._progress.say(content)
-        elif kind == TASK_BEGAN:
-            number, description, total = content
-            stack = ExitStack()
-            move = stack.enter_context(self._progress.task(description, total))
-            self._tasks[number] = stack, move
-        elif kind == TASK_ADVANCED:
-            number, units = content
-            _, move = self._tasks[number]
-            move(units)
-        elif kind == TASK_ENDED:
-            self._tasks.pop(content)[0].close()
+    def show(self, message: Message) -> None:
+        """Show one message."""
+        content = message.content
+        match message.kind:
+            case MessageKind.LINE:
+                self._progress.say(content)
+            case MessageKind.TASK_STARTED:
+                number, description, total = content
+                stack = ExitStack()
+                advance = stack.enter_context(self._progress.task(description, total))
+                self._tasks[number] = stack, advance
+            case MessageKind.TASK_ADVANCED:
+                number, units = content
+                _, advance = self._tasks[number]
+                advance(units)
+            case MessageKind.TASK_ENDED:
+                self._tasks.pop(content)[0].close()
 
 
-# -- within the process ---------------------------------------------------------------------------------
+# -- in the worker --------------------------------------------------------------------------------------
 
 
 class PipeProgress:
-    """A progress display that tells the owner of the process."""
+    """A progress display that sends messages to the parent process."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._lock, self._tasks = pipe, threading.Lock(), 0
 
     def say(self, message: str) -> None:
-        """Tell a line."""
-        self.tell(SAID, message)
+        """Send a line."""
+        self.send(MessageKind.LINE, message)
 
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
-        """Tell of the task, now and then of its advance, and of its end."""
+        """Send the start of the task, its progress now and then, and its end."""
         self._tasks += 1
-        number, pending, due = self._tasks, 0, time.monotonic() + TELL_EVERY
-        self.tell(TASK_BEGAN, (number, description, total))
+        number, pending, due = self._tasks, 0, time.monotonic() + SEND_EVERY
+        self.send(MessageKind.TASK_STARTED, (number, description, total))
 
         def advance(n: int) -> None:
             nonlocal pending, due
             pending += n
             if time.monotonic() >= due:
-                self.tell(TASK_ADVANCED, (number, pending))
-                pending, due = 0, time.monotonic() + TELL_EVERY
+                self.send(MessageKind.TASK_ADVANCED, (number, pending))
+                pending, due = 0, time.monotonic() + SEND_EVERY
 
         try:
             yield advance
         finally:
-            self.tell(TASK_ENDED, number)
+            self.send(MessageKind.TASK_ENDED, number)
 
     def waiting(self, message: str | None) -> None:
-        """Nothing: nobody is waited for."""
+        """Do nothing: workers never wait for people."""
 
-    def tell(self, kind: int, content: Any) -> None:
-        """Send it; an owner that is gone ends this process by itself."""
+    def send(self, kind: MessageKind, content: Any) -> None:
+        """Send a message; if the parent is gone, this process is about to exit anyway."""
         with self._lock, suppress(OSError):
             self._pipe.send((kind, content))
 
 
-def _body(pipe: Connection, threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _run_worker(
+    pipe: Connection, threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_end_with_owner, name="end-with-owner", daemon=True).start()
-    warnings.simplefilter("ignore")  # of libraries, as the command line does
+    signal.signal(signal.SIGTERM, _exit_cleanly)
+    threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
+    warnings.simplefilter("ignore")  # libraries' warnings, as on the command line
     progress = PipeProgress(pipe)
     try:
         if "OMP_NUM_THREADS" not in os.environ:
             from star_al.models.backbone import use_threads
 
             use_threads(threads)
-        progress.tell(ENDED, (function(*arguments, progress), None))
+        progress.send(MessageKind.PROCESS_ENDED, (function(*arguments, progress), None))
     except StarALError as exc:
-        progress.tell(ENDED, (None, exc))
+        progress.send(MessageKind.PROCESS_ENDED, (None, exc))
     except Exception as exc:
         what = " ".join(f"{type(exc).__name__}: {exc}".split())
-        progress.tell(ENDED, (None, StarALError(f"internal error: {what[:500]}")))
+        progress.send(MessageKind.PROCESS_ENDED, (None, StarALError(f"internal error: {what[:500]}")))
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def _exit_cleanly(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _end_with_owner() -> None:
-    owner = multiprocessing.parent_process()
-    if owner is not None:
-        wait([owner.sentinel])
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
         os._exit(1)

@@ -86,7 +86,7 @@ def simulate(
     words += ["--keep"] if keep else []
     with resumable(*words):
         from star_al.app.predicting import own_files
-        from star_al.app.simulating import Wish, simulate
+        from star_al.app.simulating import SimulationRequest, simulate
         from star_al.cli.progress import make_progress
         from star_al.data import check_out, writable_target
 
@@ -95,8 +95,10 @@ def simulate(
             check_out(out, own_files(file))
         target = None if out is None else writable_target(out)
         names, kinds = _names(strategies), _names(posteriors or "")
-        wish = Wish(names, seeds, kinds, study=study, gold=gold, rounds=rounds, jobs=jobs, keep=keep)
-        done = simulate(file, wish, make_progress())
+        request = SimulationRequest(
+            names, seeds, kinds, study=study, gold=gold, rounds=rounds, jobs=jobs, keep=keep
+        )
+        done = simulate(file, request, make_progress())
     show(done.comparison)
     if target is not None:
         write_json(done.comparison, target)

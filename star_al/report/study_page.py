@@ -99,7 +99,7 @@ def _areas(strategies: Sequence[StrategyCurve]) -> Table | None:
         "strategy",
         "seeds",
         "final accuracy",
-        f"points minus {REFERENCE}'s",
+        f"difference from {REFERENCE}, points",
         "AULC",
         f"AULC minus {REFERENCE}'s",
         "95 % interval",

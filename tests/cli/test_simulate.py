@@ -138,7 +138,7 @@ def test_a_killed_study_goes_on_and_gives_the_same_figures(unbroken: Path, tmp_p
     assert children and not alive
     code, _, err = simulate(tmp_path, "--seeds", "2")
     assert code == 0, err
-    assert "of them finished before" in err
+    assert "already finished" in err
     assert figures(tmp_path) == figures(unbroken)
 
 
@@ -182,7 +182,7 @@ def test_seeds_may_be_added_and_finished_ones_stay(unbroken: Path, tmp_path: Pat
     code, _, err = simulate(own, "--seeds", "3")
     assert code == 0, err
     assert list(notes.parent.iterdir()) == [notes]  # what the runs made is gone, and nothing else
-    assert "9 runs, 6 of them finished before" in err
+    assert "9 runs, 6 already finished" in err
     after = {(run["strategy"], run["seed"]): run for run in figures(own)["runs"]}
     assert len(after) == 9 and before.items() <= after.items()
 
@@ -355,7 +355,7 @@ def test_a_finished_study_is_shown_again_without_a_process(
 ) -> None:
     own = tmp_path / "own"
     shutil.copytree(unbroken, own)
-    monkeypatch.setattr("star_al.app.simulating.Owner", None)
+    monkeypatch.setattr("star_al.app.simulating.WorkerProcesses", None)
     code, out, _ = star_al("simulate", own / "campaign.yaml", "--strategies", STRATEGIES, "--seeds", 2)
     assert code == 0
     table = out.partition("\n\n")[0]

@@ -1,4 +1,4 @@
-"""What the processes of ``test_worker_processes.py`` do; importable by name, as they are born elsewhere."""
+"""Functions that the processes of ``test_worker_processes.py`` run; importable by name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def die(progress: Progress) -> None:
 
 
 def hold(mark: str, progress: Progress) -> None:
-    """Hold something until the end, and tell by a file that it was given back."""
+    """Hold something until the end, and write a file when it is released."""
     try:
         progress.say("holding")
         time.sleep(60)
