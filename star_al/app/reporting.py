@@ -1,4 +1,4 @@
-"""Gather what a campaign's page shows, and write the page."""
+"""Write the page of a campaign or a study."""
 
 from __future__ import annotations
 
@@ -25,13 +25,17 @@ from star_al.types import Annotation, Campaign, Query, Role
 
 
 def write_report(file: CampaignFile, out: Path, study: str | None = None) -> None:
-    """Write the page of the campaign, running or ended, or of a study, to ``out``.
+    """Write the page of a campaign, running or stopped, or of a study.
 
-    ``study`` null: the campaign of the file; where there is only a study of its name, that study.
+    Args:
+        file: The campaign.
+        out: The HTML file to write.
+        study: The name of a study; ``None`` for the campaign, or the study of its name if only that exists.
 
     Raises:
-        DataError: ``out`` is a file of the campaign. StoreError: there is no such campaign or study, the
-            database cannot be read, or ``out`` cannot be written; it is as it was.
+        DataError: ``out`` is a file of the campaign.
+        StoreError: There is no such campaign or study, the database cannot be read, or ``out`` cannot be
+            written, in which case it is unchanged.
     """
     check_out(out, own_files(file))
     with open_started(file) as store:
@@ -44,13 +48,13 @@ def _page(file: CampaignFile, store: Store, name: str | None) -> str:
         return study_page(StudySnapshot(study, study_results(store, study), datetime.now(UTC), __version__))
     if name is not None:
         raise StoreError(
-            f"there is no study {name!r}; `star-al simulate {file.path.name} --study {name}` makes it."
+            f"there is no study {name!r}; `star-al simulate {file.path.name} --study {name}` creates it."
         )
     return campaign_page(gather(store, find_campaign(file, store)))
 
 
 def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
-    """The campaign as it stands in the store."""
+    """Read from the store what the page shows."""
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
     queries = store.queries(campaign_id)
@@ -73,7 +77,7 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
 
 
 def _lead_times(queries: Sequence[Query], annotations: Sequence[Annotation]) -> Mapping[int, list[float]]:
-    """Seconds of the answers by the round that asked."""
+    """Return the seconds of each answer, by the round that asked."""
     round_of = {query.query_id: query.round_index for query in queries}
     seconds: dict[int, list[float]] = defaultdict(list)
     for each in newest_revisions(annotations):

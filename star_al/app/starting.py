@@ -1,4 +1,4 @@
-"""Start a campaign: import its data, draw its held-out items; and add rows to it later."""
+"""Create a campaign: import its data and draw its held-out items. Also adds rows to a running campaign."""
 
 from __future__ import annotations
 
@@ -26,28 +26,35 @@ from star_al.task import ClosedTask
 from star_al.types import Campaign, Dataset, Role, SourceItem
 
 ADVANCE_EVERY = 1000
-"""Rows between two updates of the import's progress."""
+"""Rows between two updates of the progress display."""
 
 
 def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Campaign:
-    """Import the data and draw the held-out items; the campaign appears in one transaction at the end."""
+    """Import the data, draw the held-out items, and create the campaign in one final transaction.
+
+    Raises:
+        DataError: The data cannot be used, or no text is left for the pool.
+    """
     spec = file.spec
     task = ClosedTask(spec.task)
-    dataset = _import(store, data_source(file), task, progress, what="items")
+    dataset = _import(store, data_source(file), task, progress, what="text")
     source = test_source(file)
-    test = None if source is None else _import(store, source, task, progress, what="test items")
+    test = None if source is None else _import(store, source, task, progress, what="test text")
     item_ids = store.dataset_item_ids(dataset.dataset_id)
     if test is not None:
         test_ids = set(store.dataset_item_ids(test.dataset_id))
         shared = sum(item_id in test_ids for item_id in item_ids)
         if shared:
-            progress.say(f"{shared} items are in the test file too and were left out of the pool")
+            verb = "is" if shared == 1 else "are"
+            progress.say(
+                f"{_plural(shared, 'text')} of the data {verb} also in the test file and left out of the pool"
+            )
             item_ids = [item_id for item_id in item_ids if item_id not in test_ids]
     held_out = _draw_held_out(spec, item_ids)
     if len(held_out) >= len(item_ids):
         raise DataError(
-            f"{spec.data.path}: the pool is empty: of {len(item_ids)} different texts outside the test file, "
-            f"{len(held_out)} are held out (evaluation.size and evaluation.calibration). "
+            f"{spec.data.path}: no text is left for the pool: {len(held_out)} of {len(item_ids)} different texts "
+            "outside the test file are held out (evaluation.size and evaluation.calibration). "
             "Add data or hold out fewer."
         )
     return store.create_campaign(
@@ -61,7 +68,7 @@ def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Cam
 
 
 def _draw_held_out(spec: CampaignSpec, item_ids: list[str]) -> dict[str, Role]:
-    """Audit and calibration items, drawn at random by the campaign's seed."""
+    """Draw audit and calibration items at random, by the campaign's seed."""
     n_audit = spec.evaluation.reserved
     drawn = rng.draw(
         item_ids, n_audit + spec.evaluation.calibration, rng.derive_seed(spec.seed, 0, "held out")
@@ -73,10 +80,13 @@ def _draw_held_out(spec: CampaignSpec, item_ids: list[str]) -> dict[str, Role]:
 
 
 def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
-    """Add a file's rows to a campaign's pool, from the round after the newest on; how many were new to it.
+    """Add the rows of a file to a campaign's pool; the next round that scores the pool uses them.
+
+    Returns:
+        How many texts were new to the campaign.
 
     Raises:
-        DataError: the file cannot be read; nothing was added.
+        DataError: The file cannot be read; nothing was added.
     """
     with reading(file) as (store, campaign):
         spec = CampaignSpec.model_validate(campaign.config)
@@ -86,10 +96,12 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
             items = _counted(read_items(source, ClosedTask(spec.task), counts), advance)
             new = store.extend_campaign(campaign.campaign_id, items)
         known = counts.rows - counts.empty - new
-        progress.say(f"{new:,} new items from {path}: {known:,} known and {counts.empty:,} empty left out")
+        progress.say(
+            f"{_plural(new, 'new text')} from {path}; left out: {known:,} known, {counts.empty:,} empty"
+        )
         if new and spec.acquisition.control_share:
             progress.say(
-                "The control arm is a sample of the larger pool now: it is smaller until it catches up"
+                "The control arm now samples the larger pool; it shrinks until its new texts are labelled"
             )
         return new
 
@@ -98,7 +110,7 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
     key, name = _dataset_key(source, task), source.table.name
     found = store.find_dataset(key)
     if found is not None:
-        progress.say(f"{found.n_items:,} {what} from {name}, already in the database")
+        progress.say(f"{_plural(found.n_items, what)} from {name}, already in the database")
         return found
     dataset = store.begin_dataset(key, name, owner_name(), may_replace=is_dead)
     counts = ImportCounts()
@@ -106,11 +118,13 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
         new = store.add_items(dataset.dataset_id, _counted(read_items(source, task, counts), advance))
     duplicates = counts.rows - counts.empty - new
     dataset = store.finish_dataset(dataset.dataset_id, n_duplicates=duplicates, n_empty=counts.empty)
-    progress.say(f"{new:,} {what} from {name}: {duplicates:,} duplicates and {counts.empty:,} empty left out")
+    progress.say(
+        f"{_plural(new, what)} from {name}; left out: {duplicates:,} duplicate, {counts.empty:,} empty"
+    )
     replaced = counts.nul_replaced + counts.surrogates_replaced
     if replaced:
         progress.say(
-            f"{replaced:,} characters that no database can hold (NUL, half surrogates) became U+FFFD"
+            f"{_plural(replaced, 'character')} that a database cannot store (NUL, lone surrogates) replaced by U+FFFD"
         )
     return dataset
 
@@ -127,7 +141,7 @@ def _counted(items: Iterable[SourceItem], advance: Advance) -> Iterator[SourceIt
 
 
 def _dataset_key(source: DataSource, task: ClosedTask) -> str:
-    """A hash of the source's bytes, the meaning of its columns, and the labels that its answers are read with."""
+    """Hash the source's bytes, the meaning of its columns, and the task's labels."""
     digest = hashlib.sha256()
     try:
         for path in _files(source.table.path):
@@ -145,3 +159,7 @@ def _files(path: Path | None) -> list[Path]:
     if path is None:
         return []
     return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
+def _plural(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -1,4 +1,4 @@
-"""What a campaign looks like now: its status, who labelled, and why a round asked what it asked."""
+"""The status of a campaign, the work of its annotators, and why a round asked its questions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,21 @@ from star_al.types import Annotation, Campaign, JsonObject, Query, QueryState, R
 
 @dataclass(frozen=True)
 class Status:
-    """A campaign at a glance. ``next_step`` says in words what happens, or what to do, next.
+    """A campaign at a glance.
 
-    ``skipped`` items were closed without a label, of them ``disputed`` for lack of agreement. ``people`` are
-    those who label, the busiest first; none where the annotator is simulated. ``place`` is where they do.
+    Attributes:
+        sizes: Number of items by role.
+        labels: Number of labels by role.
+        skipped: Items that were closed without a label.
+        disputed: Those of them whose annotators disagreed.
+        people: Annotators, the busiest first; empty if the annotator is simulated.
+        place: Where people label, as a URL.
+        next_step: What happens next, or what to do, in words.
     """
 
     campaign: Campaign
-    sizes: dict[str, int]  # items a role
-    labels: dict[str, int]  # labels a role
+    sizes: dict[str, int]
+    labels: dict[str, int]
     open_queries: int
     skipped: int
     disputed: int
@@ -40,7 +46,7 @@ class Status:
 
 
 def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
-    """Where the campaign stands; looks at the store alone."""
+    """Read the status from the store."""
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
     history = store.history(campaign_id)
@@ -66,10 +72,10 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
 
 
 def explain(store: Store, campaign: Campaign, round_index: int) -> list[AskedQuery]:
-    """What a round asked, in the order of asking; an item that was asked again comes once an attempt.
+    """Return what a round asked, in order; an item that was asked again appears once per attempt.
 
     Raises:
-        DataError: there is no such round.
+        DataError: There is no such round.
     """
     find_round(store, campaign, round_index)
     queries = store.queries(campaign.campaign_id, round_index)
@@ -80,7 +86,7 @@ def explain(store: Store, campaign: Campaign, round_index: int) -> list[AskedQue
 def asked(
     store: Store, campaign: Campaign, queries: Sequence[Query], annotations: Sequence[Annotation]
 ) -> list[AskedQuery]:
-    """The queries with the label in force of their items, and with those of the annotations that answer them."""
+    """Combine queries with the labels of their items and the answers they got."""
     labels = store.labels(campaign.campaign_id)
     ballots = ballots_of(queries, annotations, _task(campaign))
     return [
@@ -98,7 +104,7 @@ def _task(campaign: Campaign) -> ClosedTask:
 
 
 def people_of(answered: Sequence[AskedQuery], annotations: Sequence[Annotation]) -> tuple[Person, ...]:
-    """Everybody's work on these queries, the busiest first."""
+    """Summarise each annotator's work on these queries, the busiest first."""
     answers, skips, compared, agreed = (Counter[str]() for _ in range(4))
     for each in answered:
         for name, value in each.answers.items():
@@ -124,7 +130,7 @@ def people_of(answered: Sequence[AskedQuery], annotations: Sequence[Annotation])
 
 
 def _lead_times(annotations: Sequence[Annotation]) -> dict[str, list[float]]:
-    """Seconds that each annotator's answers took, by the newest revision of each."""
+    """Return the seconds of each annotator's answers, as of their newest revisions."""
     seconds: dict[str, list[float]] = defaultdict(list)
     for each in newest_revisions(annotations):
         if each.annotator and each.lead_time is not None and not each.skipped:
@@ -133,7 +139,7 @@ def _lead_times(annotations: Sequence[Annotation]) -> dict[str, list[float]]:
 
 
 def _place(store: Store, campaign: Campaign, people: LabelStudioSpec) -> str | None:
-    """The page of the project that holds most tasks, as far as the server's address is known here."""
+    """Return the URL of the project with the most tasks, if the server's address is known here."""
     projects = Counter(task.project for task in store.tasks(campaign.campaign_id))
     url = server_url(people)
     if not projects or url is None:
@@ -143,9 +149,13 @@ def _place(store: Store, campaign: Campaign, people: LabelStudioSpec) -> str | N
 
 def _next_step(rounds: list[Round], n_open: int) -> str:
     if not rounds:
-        return f"{n_open} held-out items wait for labels" if n_open else "the first round has not begun"
+        return f"{_waiting(n_open, 'held-out text')}" if n_open else "the first round has not started"
     newest = rounds[-1]
     if newest.stop_reason:
         return f"stopped: {newest.stop_reason}"
-    waiting = f", {n_open} queries wait for labels" if n_open else ""
-    return f"round {newest.index} is {newest.state.value}{waiting}; `star-al run` goes on"
+    waiting = f", {_waiting(n_open, 'text')}" if n_open else ""
+    return f"round {newest.index} is {newest.state.value}{waiting}; continue with `star-al run`"
+
+
+def _waiting(n: int, what: str) -> str:
+    return f"{n:,} {what} is waiting for a label" if n == 1 else f"{n:,} {what}s are waiting for labels"

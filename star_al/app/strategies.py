@@ -1,4 +1,4 @@
-"""Strategies by name, as settings of ``acquisition``, and the campaign that a strategy and a seed make."""
+"""Named strategies as settings of ``acquisition``, and the campaign of a strategy and a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from star_al.stats.learning_curves import POSTERIOR_MARK
 from star_al.types import StudyRun
 
 AS_CONFIGURED = "config"
-"""The strategy that is the campaign file's own."""
+"""The strategy that uses the campaign file's own settings."""
 
 PLAIN: Mapping[str, Any] = {
     "measure": "entropy",
@@ -23,7 +23,7 @@ PLAIN: Mapping[str, Any] = {
     "control_share": 0.0,
     "adaptive_samples": None,
 }
-"""What every named strategy starts from: the entropy of the adapted model alone, and its top."""
+"""The settings that named strategies start from: the adapted model's entropy, highest first."""
 
 STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "random": {"batch": {"kind": "random"}},
@@ -40,23 +40,26 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "k_centre": {"batch": {"kind": "k_centre"}},
     "facility_location": {"batch": {"kind": "facility_location"}},
 }
-"""What each strategy changes of ``PLAIN``; other settings of ``acquisition`` are the campaign file's."""
+"""What each strategy changes in ``PLAIN``; other ``acquisition`` settings come from the campaign file."""
 
 POSTERIORS: tuple[str, ...] = tuple(
     get_args(section.model_fields["kind"].annotation)[0] for section in get_args(get_args(PosteriorSpec)[0])
 )
-"""Kinds of posterior, each of which a strategy may name: ``entropy@laplace``."""
+"""Posterior kinds that a strategy may name, as in ``entropy@laplace``."""
 
 LONGEST_NAME = 63
 
 
 def known_strategies() -> tuple[str, ...]:
-    """Every name that may be asked for."""
+    """Return the names of all strategies."""
     return (*STRATEGIES, AS_CONFIGURED)
 
 
 def with_posteriors(strategies: Sequence[str], posteriors: Sequence[str]) -> tuple[str, ...]:
-    """Every strategy with every posterior, each once; without posteriors, or with one already, as it is."""
+    """Combine strategies with posteriors, without repetition.
+
+    A strategy that names its posterior stays as it is.
+    """
     crossed = (
         [strategy]
         if POSTERIOR_MARK in strategy or not posteriors
@@ -67,12 +70,18 @@ def with_posteriors(strategies: Sequence[str], posteriors: Sequence[str]) -> tup
 
 
 def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> CampaignSpec:
-    """What the runs of a study have in common: the campaign, answered by ``gold``, with limits that are alike.
+    """Return the settings that all runs of a study share.
 
-    Goals would end strategies at different points, and nobody is waited for: both are off.
+    Stopping goals are off, since they would end strategies at different points, and so is the buffer, since
+    an oracle answers at once.
+
+    Args:
+        file: The campaign to simulate.
+        gold: Column of correct answers, in place of the campaign's annotator.
+        rounds: Trained rounds, in place of ``stopping.max_rounds``.
 
     Raises:
-        ConfigError: nobody knows the answers, nothing is measured, or nothing ends a run.
+        ConfigError: No column has the answers, nothing is evaluated, or nothing ends a run.
     """
     tree = file.spec.model_dump()
     if gold is not None:
@@ -81,11 +90,11 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
             tree["data"]["label"] = None  # else the whole pool would be labelled from the start
     if tree["annotator"]["kind"] != "oracle":
         raise ConfigError(
-            f"{file.path}: a simulation needs to know the answers. Name the column that has them with --gold."
+            f"{file.path}: a simulation needs the correct answers. Name their column with --gold."
         )
     if file.spec.evaluation.kind == "none":
         raise ConfigError(
-            f"{file.path}: nothing is measured. Set evaluation.kind to audit, or to test and name a file."
+            f"{file.path}: a simulation needs held-out labels. Set evaluation.kind to audit, or to test with a file."
         )
     limits = {
         "max_labels": file.spec.stopping.max_labels,
@@ -93,7 +102,7 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
     }
     if not any(limits.values()):
         raise ConfigError(
-            f"{file.path}: nothing ends a run. Give --rounds, or set stopping.max_rounds or stopping.max_labels."
+            f"{file.path}: runs would never stop. Give --rounds, or set stopping.max_rounds or stopping.max_labels."
         )
     tree["stopping"] = limits
     tree["labelling"] |= {"buffer": 0, "close_share": 1.0, "close_after_hours": None}
@@ -101,18 +110,23 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
 
 
 def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
-    """The campaign of one run. ``file`` holds the study's spec; ``folder`` is for what only a running study needs.
+    """Return the campaign of one run.
 
-    Runs of one seed draw the same held-out items and, but for a control arm of ``config``, the same first batch.
-    A posterior that the strategy names has its defaults; the campaign's own keeps its settings.
+    Runs with the same seed draw the same held-out items and the same first batch (unless ``config`` has a
+    control arm). A posterior that the strategy names has default settings, unless it is the campaign's own.
+
+    Args:
+        file: The campaign file with the study's settings.
+        run: The strategy, the seed and the campaign's name.
+        folder: Where files go that only a running study needs.
 
     Raises:
-        ConfigError: the strategy does not go with the campaign's other settings.
+        ConfigError: The strategy cannot be combined with the campaign's other settings.
     """
     tree = file.spec.model_dump()
     tree["name"] = run.campaign
     tree["seed"] = (file.spec.seed + run.seed) % 2**63
-    tree["database"]["url"] = file.spec.database.url or file.database_url  # its default is by the name
+    tree["database"]["url"] = file.spec.database.url or file.database_url  # the default depends on the name
     tree["artefacts"] = str(folder / run.campaign)
     strategy, _, posterior = run.strategy.partition(POSTERIOR_MARK)
     if strategy != AS_CONFIGURED:
@@ -124,27 +138,29 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
 
 
 def run_of(study: str, strategy: str, seed: int) -> StudyRun:
-    """A run and the name of its campaign.
+    """Return a run with the name of its campaign.
 
     Raises:
-        ConfigError: there is no such strategy or posterior, or the campaign's name would be too long.
+        ConfigError: There is no such strategy or posterior, or the campaign's name would be too long.
     """
     named, mark, posterior = strategy.partition(POSTERIOR_MARK)
     if named not in known_strategies():
-        raise ConfigError(f"there is no strategy {named!r}; there are {', '.join(known_strategies())}.")
+        raise ConfigError(
+            f"there is no strategy {named!r}; the strategies are {', '.join(known_strategies())}."
+        )
     if mark and posterior not in POSTERIORS:
-        raise ConfigError(f"there is no posterior {posterior!r}; there are {', '.join(POSTERIORS)}.")
+        raise ConfigError(f"there is no posterior {posterior!r}; the posteriors are {', '.join(POSTERIORS)}.")
     name = f"{study}.{strategy.replace(POSTERIOR_MARK, '-')}.{seed}"
     if len(name) > LONGEST_NAME:
         raise ConfigError(
-            f"{name}: the name of a run's campaign would have {len(name)} characters, and {LONGEST_NAME} are "
-            "allowed. Give the study a shorter name with --study."
+            f"{name}: this campaign name has {len(name)} characters, and at most {LONGEST_NAME} are allowed. "
+            "Give the study a shorter name with --study."
         )
     return StudyRun(strategy, seed, name)
 
 
 def _merged(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The section with the changes, one level of sections deep."""
+    """Apply changes to a section and the sections directly in it."""
     merged = dict(section)
     for key, value in changes.items():
         merged[key] = {**section[key], **value} if isinstance(value, Mapping) else value

@@ -1,4 +1,4 @@
-"""How a run waits for people: what it shows, how long it pauses between polls, and what wakes it."""
+"""How a run waits for people: what it shows, how long it pauses between polls, and what wakes it up."""
 
 from __future__ import annotations
 
@@ -14,41 +14,45 @@ from star_al.ports import Progress
 from star_al.types import Waiting
 
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 1.0, 1.5, 30.0
-"""Seconds between two polls: short as long as answers come, longer while nobody labels."""
+"""Seconds between two polls: short while answers arrive, longer while nobody labels."""
 
 LEASE_EVERY = 0.5
-"""Seconds after which a pause looks whether the campaign is still ours."""
+"""Seconds between two checks of the lease during a pause."""
 
 NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class WebhookOptions:
-    """Where webhooks are listened for (HOST:PORT, port 0: any), and how Label Studio reaches that address."""
+    """The address that listens for webhooks (HOST:PORT, port 0 for any), and its URL for Label Studio."""
 
     bind: str = "127.0.0.1:0"
     url: str | None = None
 
 
 class Hints(Protocol):
-    """Something that may know of answers before the next poll."""
+    """A source of hints that answers have arrived, such as a webhook."""
 
     @property
     def woken(self) -> threading.Event:
-        """Set when there may be answers."""
+        """An event that is set when answers may have arrived."""
 
     def attach(self, place: str) -> None:
-        """Listen for answers given at ``place``.
+        """Listen for answers that are given at ``place``.
 
         Raises:
-            AnnotatorError: it cannot be done; the next polls bring them all the same.
+            AnnotatorError: This is not possible; polling still finds the answers.
         """
 
 
 class Waiter:
-    """``Parts.wait``: show what is waited for, and pause until the next poll.
+    """Shows what a round waits for and pauses until the next poll.
 
-    ``check`` raises when the campaign is no longer ours.
+    Args:
+        progress: Where the line is shown.
+        check: Raises ``LeaseLostError`` if another controller has taken over the campaign.
+        no_wait: Do not wait at all.
+        hints: Ends a pause early when answers have arrived.
     """
 
     def __init__(
@@ -63,10 +67,10 @@ class Waiter:
         self._no_wait, self._hints = no_wait, hints
         self._woken = threading.Event() if hints is None else hints.woken
         self._pauses = Pauses()
-        self._told: str | None = None  # why there is no webhook
+        self._shown_error: str | None = None  # why there is no webhook
 
     def __call__(self, waiting: Waiting) -> bool:
-        """Whether to poll again; false where nobody waits."""
+        """Pause, then return ``True`` to poll again, or return ``False`` at once if the run does not wait."""
         if self._no_wait:
             return False
         left = _seconds_left(waiting)
@@ -83,9 +87,9 @@ class Waiter:
         try:
             self._hints.attach(place)
         except AnnotatorError as exc:
-            if str(exc) != self._told:
-                self._told = str(exc)
-                self._progress.say(f"{exc} Answers are polled for.")
+            if str(exc) != self._shown_error:
+                self._shown_error = str(exc)
+                self._progress.say(f"{exc} Polling for answers instead.")
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -93,19 +97,19 @@ class Waiter:
             self._check()
             if self._woken.wait(min(left, LEASE_EVERY)):
                 break
-        self._woken.clear()  # before the poll, so that what comes meanwhile is not missed
+        self._woken.clear()  # before the poll, so that a hint that arrives during it is not lost
         self._check()
 
 
 class Pauses:
-    """Seconds to the next poll; they grow as long as nothing happens."""
+    """Seconds until the next poll, which grow while nothing happens."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, Mapping[str, int]] | None = None
         self._next = FIRST_PAUSE
 
     def after(self, waiting: Waiting) -> float:
-        """How long to pause after a poll that has found this."""
+        """Return how long to pause after a poll with this result."""
         seen = waiting.closed, dict(waiting.answers)
         if seen != self._seen:
             self._seen, self._next = seen, FIRST_PAUSE
@@ -114,7 +118,7 @@ class Pauses:
 
 
 def in_words(waiting: Waiting) -> str:
-    """One line: how many are labelled, by whom, where, and until when."""
+    """Describe in one line how many texts are labelled, by whom, where, and until when."""
     parts = [f"{waiting.closed - waiting.unlabelled:,} of {waiting.asked:,} labelled"]
     if waiting.unlabelled:
         parts.append(f"{waiting.unlabelled:,} without a label")
@@ -129,13 +133,13 @@ def in_words(waiting: Waiting) -> str:
 
 def _by_whom(answers: Mapping[str, int]) -> str:
     ranked = sorted(answers.items(), key=lambda each: (-each[1], each[0]))
-    shown = [f"{name or 'somebody'} {n:,}" for name, n in ranked[:NAMES_SHOWN]]
+    shown = [f"{name or 'unnamed'} {n:,}" for name, n in ranked[:NAMES_SHOWN]]
     hidden = len(ranked) - len(shown)
     return ", ".join(shown) + (f" and {hidden} more" if hidden else "")
 
 
 def _clock(moment: datetime, now: datetime) -> str:
-    """In the time of this machine; with the day where that is another."""
+    """Format a moment in local time, with the date unless it is today."""
     here = moment.astimezone()
     day = "" if here.date() == now.astimezone().date() else f"on {here:%Y-%m-%d} "
     return f"{day}at {here:%H:%M}"

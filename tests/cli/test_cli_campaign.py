@@ -248,11 +248,11 @@ def test_a_round_killed_after_training_does_not_predict(
     with sqlite3.connect(own_copy / "small.db") as database:
         database.execute("UPDATE rounds SET temperature = NULL")
         database.execute("UPDATE rounds SET base_temperature = 4 WHERE round_index = 0")
-    assert "the base model answers, temperature 4.00 of round 0" in star_al(*arguments)[1]
+    assert "base model, temperature 4.00 of round 0" in star_al(*arguments)[1]
     [warm] = rows_of(tmp_path / "out.jsonl")
     with sqlite3.connect(own_copy / "small.db") as database:
         database.execute("UPDATE rounds SET base_temperature = NULL")
-    assert "the base model answers, no temperature yet" in star_al(*arguments)[1]
+    assert "base model, no temperature yet" in star_al(*arguments)[1]
     [plain] = rows_of(tmp_path / "out.jsonl")
     assert warm["predicted"] == plain["predicted"]
     assert 1 / 3 <= float(str(warm["confidence"])) < float(str(plain["confidence"]))
@@ -265,7 +265,7 @@ def test_without_an_adapter_the_base_model_predicts_as_it_was_measured(
     assert star_al("run", config, "--max-rounds", 1)[0] == 0
     code, _, err = star_al("export", config, "--out", tmp_path / "all.jsonl", "--with-predictions")
     assert code == 0, err
-    assert "the base model answers, contextual calibration, temperature" in err
+    assert "base model, contextual calibration, temperature" in err
     rows = [row for row in rows_of(tmp_path / "all.jsonl") if row["kind"] == "model"]
 
     file = load_campaign(config)

@@ -298,16 +298,21 @@ def test_a_study_of_posteriors_says_what_is_compared_with_what(
         pytest.param(
             {"annotator": {"kind": "label_studio"}},
             [],
-            "Name the column that has them with --gold",
+            "Name their column with --gold",
             id="people",
         ),
-        pytest.param({"evaluation": {"kind": "none"}}, [], "nothing is measured", id="unmeasured"),
+        pytest.param({"evaluation": {"kind": "none"}}, [], "needs held-out labels", id="unmeasured"),
         pytest.param(
-            {"stopping": {"target_accuracy": 0.9}}, [], "nothing ends a run. Give --rounds", id="endless"
+            {"stopping": {"target_accuracy": 0.9}}, [], "runs would never stop. Give --rounds", id="endless"
         ),
-        pytest.param({}, ["--strategies", "randem"], "no strategy 'randem'; there are random,", id="unknown"),
         pytest.param(
-            {}, ["--posteriors", "map,lapalce"], "no posterior 'lapalce'; there are map,", id="posterior"
+            {}, ["--strategies", "randem"], "no strategy 'randem'; the strategies are random,", id="unknown"
+        ),
+        pytest.param(
+            {},
+            ["--posteriors", "map,lapalce"],
+            "no posterior 'lapalce'; the posteriors are map,",
+            id="posterior",
         ),
         pytest.param(
             {}, ["--strategies", "bald", "--posteriors", "map"], "strategy bald@map: ", id="one sample"

@@ -136,9 +136,11 @@ def test_the_files_own_strategy_may_have_another_posterior(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("strategy", "reason"),
     [
-        pytest.param("entropy@lapalce", "no posterior 'lapalce'; there are map, mc_dropout,", id="misspelt"),
+        pytest.param(
+            "entropy@lapalce", "no posterior 'lapalce'; the posteriors are map, mc_dropout,", id="misspelt"
+        ),
         pytest.param("entropy@", "no posterior ''", id="empty"),
-        pytest.param("entropie@map", "no strategy 'entropie'; there are random,", id="strategy"),
+        pytest.param("entropie@map", "no strategy 'entropie'; the strategies are random,", id="strategy"),
         pytest.param(
             "bald@map", "strategy bald@map: .*bald needs a posterior of at least 2 samples", id="bald"
         ),

@@ -92,7 +92,7 @@ def test_another_day_is_named_and_of_many_people_the_busiest() -> None:
     names = {f"p{number}": number for number in range(9)}
     line = in_words(Waiting(1, 2000, 0, {**names, "": 50}, None, until))
     assert line.startswith(
-        "1 of 2,000 labelled · somebody 50, p8 8, p7 7, p6 6, p5 5 and 5 more · closes on 2"
+        "1 of 2,000 labelled · unnamed 50, p8 8, p7 7, p6 6, p5 5 and 5 more · closes on 2"
     )
     assert f"{until.astimezone():%Y-%m-%d at %H:%M}" in line
 
@@ -158,7 +158,7 @@ def test_webhooks_are_registered_when_the_place_is_known_and_a_refusal_is_told()
     hints.woken.set()
     waiter(Waiting(0, 2, place=PLACE))
     assert hints.attached == [PLACE]
-    assert progress.said == ["No webhook: refused. Answers are polled for."]
+    assert progress.said == ["No webhook: refused. Polling for answers instead."]
 
 
 def test_a_lost_lease_ends_the_pause() -> None:
