@@ -1,1 +1,1 @@
-"""Who answers queries: an oracle for rehearsals."""
+"""Who answers queries: people in Label Studio, an oracle for rehearsals and simulations, or nobody."""

@@ -1,4 +1,4 @@
-"""A simulated annotator that answers from a column of the data, as well and as willingly as it is told to."""
+"""A simulated annotator that answers from a column of the data, with a given accuracy and share of skips."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from star_al.types import Annotation, Ensured, ExternalTask, Item, JsonValue, Po
 
 
 class Oracle:
-    """Answers each query at once, by as many simulated people as it wants. Implements ``ports.Annotator``.
+    """Answers each query at once, by as many simulated people as the query wants. Implements ``ports.Annotator``.
 
-    What a person answers to an item depends on ``seed``, the item, the person and the specification alone:
-    not on the order or the round. Each attempt at an item is answered by people of its own. It keeps queries
-    in memory only; a controller that starts again ensures its open queries again, and a cursor of an earlier
-    process counts as none.
+    A person's answer to an item depends only on the seed, the item, the person and the specification, not on the
+    order or the round. Each attempt at an item is answered by different people. Queries are kept in memory only:
+    a restarted controller ensures its open queries again, and a cursor of an earlier process counts as None.
+
+    Args:
+        spec: The gold column, accuracy and share of skips.
+        task: The labels.
+        seed: The campaign's seed.
     """
 
     name = "oracle"
@@ -29,12 +33,12 @@ class Oracle:
     def __init__(self, spec: OracleSpec, task: ClosedTask, seed: int) -> None:
         self._spec, self._task, self._seed = spec, task, seed
         self._queries: dict[str, Query] = {}
-        self._life = uuid.uuid4().hex  # tells this process's cursors from those of an earlier one
+        self._process = uuid.uuid4().hex  # tells cursors of this process from those of an earlier one
 
     def ensure(
         self, queries: Sequence[Query], known: Sequence[ExternalTask], still_ours: StillOurs
     ) -> Ensured:
-        """Remember the queries; a known one stays as it is."""
+        """Remember the queries; one that is known stays as it is."""
         for query in queries:
             self._queries.setdefault(query.query_id, query)
         return Ensured(
@@ -45,16 +49,16 @@ class Oracle:
         """The annotations of each query ensured since ``cursor``.
 
         Raises:
-            DataError: an item's gold column is missing, empty or holds no label of it.
+            DataError: An item's gold column is missing or empty, or its value is not a label of the item.
         """
-        life, _, count = (cursor or "").partition(":")
-        seen = int(count) if life == self._life else 0
+        process, _, count = (cursor or "").partition(":")
+        seen = int(count) if process == self._process else 0
         new = list(self._queries.values())[seen:]
         annotations = tuple(annotation for query in new for annotation in self._annotations(query))
-        return Poll(annotations, cursor=f"{self._life}:{len(self._queries)}")
+        return Poll(annotations, cursor=f"{self._process}:{len(self._queries)}")
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
-        """Nothing: what was asked is answered."""
+        """Withdraw nothing: every query is answered as soon as it is asked."""
         return ()
 
     def _annotations(self, query: Query) -> list[Annotation]:
@@ -83,12 +87,12 @@ class Oracle:
         return others[int(self._draw("choice", person, item) * len(others))]
 
     def _draw(self, purpose: str, person: str, item: Item) -> float:
-        """A number in [0, 1) that belongs to the purpose, the person and the item."""
+        """A pseudo-random number in [0, 1) that depends only on the seed, the purpose, the person and the item."""
         return keyed_uniform(derive_seed(self._seed, 0, f"oracle-{purpose}{person}"), item.item_id)
 
 
 def _person(attempt: int, number: int) -> str:
-    """Who answers as the ``number``-th, as an addition to the oracle's name; the first of all has none."""
+    """The suffix of the name of the ``number``-th person of an attempt; empty for the very first."""
     if attempt > 1:
         return f"-{number}.{attempt}"
     return f"-{number}" if number > 1 else ""

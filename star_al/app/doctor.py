@@ -1,4 +1,4 @@
-"""Check what a campaign needs, one thing after the other; whatever is wrong is a finding, not an error."""
+"""Check the installation and what a campaign needs. Each problem is a finding; none ends the examination."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from star_al.app.annotators import connection, examine_project
 from star_al.app.compose import find_started, model_path, posterior_method
-from star_al.app.people import connection, examine_project
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.data import ImportCounts, data_source, read_items, test_source
@@ -45,17 +45,17 @@ PACKAGES = (
 OPTIONAL_PACKAGES = ("psycopg",)  # Postgres
 
 ROWS_READ = 100
-"""Rows of the data that are read; a run reads them all."""
+"""Rows of the data that are read here; a run reads all of them."""
 
 LEAST_FREE_BYTES = 500_000_000
-"""Adapters and scores of a small campaign; with less, the disk counts as full."""
+"""What adapters and scores of a small campaign need; with less, the disk counts as full."""
 
 _SMALL_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.jinja"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``exit_code`` is 0 when it is fine."""
+    """The result of one check. ``exit_code`` is 0 if it passed, else that of the error."""
 
     name: str
     ok: bool
@@ -64,7 +64,7 @@ class Finding:
 
 
 def examine(config: Path | None) -> Iterator[Finding]:
-    """Look at the installation and, with a campaign file, at what that campaign needs; raises nothing."""
+    """Check the installation and, with a campaign file, what that campaign needs; raises nothing."""
     yield _look("python", lambda: f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield _look("packages", _packages)
     files: list[CampaignFile] = []
@@ -89,7 +89,7 @@ def examine(config: Path | None) -> Iterator[Finding]:
 
 
 def _look(name: str, check: Callable[[], str], failure: type[StarALError] = StoreError) -> Finding:
-    """What a check finds; ``failure`` is the kind of error that a path which cannot be looked up is."""
+    """Run one check. ``failure`` is the kind of error to report if a path cannot be accessed."""
     try:
         return Finding(name, True, check())
     except StarALError as exc:
@@ -97,9 +97,9 @@ def _look(name: str, check: Callable[[], str], failure: type[StarALError] = Stor
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         reason = exc.strerror or str(exc)
-        detail = f"{where}cannot be looked at ({reason}). Check the path and its permissions."
+        detail = f"{where}cannot be accessed ({reason}). Check the path and its permissions."
         return Finding(name, False, detail, failure.exit_code)
-    except Exception as exc:  # a doctor reports what it meets, it does not break down itself
+    except Exception as exc:  # an unexpected error is a finding as well
         return Finding(name, False, f"unexpected {type(exc).__name__}: {exc}", StarALError.exit_code)
 
 
@@ -128,10 +128,10 @@ def _device(file: CampaignFile | None) -> str:
     asked = file.spec.model.dtype if file else "auto"
     start = time.perf_counter()
     dtype = resolve_dtype(asked, device)
-    how = f"by a probe of {time.perf_counter() - start:.2f} s" if asked == "auto" else "as configured"
+    how = f"found by a probe in {time.perf_counter() - start:.2f} s" if asked == "auto" else "as configured"
     found = Backbone(Path(), dtype, device).versions()
     free_gb = psutil.virtual_memory().available / 1e9
-    place = f"{found['device']}, {found['threads']} threads, {free_gb:.1f} GB memory free"
+    place = f"{found['device']}, {found['threads']} threads, {free_gb:.1f} GB of memory free"
     return f"{place}; dtype {dtype}, {how}"
 
 
@@ -141,7 +141,7 @@ def _data(file: CampaignFile) -> str:
         if source is not None:
             items = read_items(source, ClosedTask(file.spec.task), ImportCounts())
             n = sum(1 for _ in islice(items, ROWS_READ))
-            read.append(f"{source.table.name}: the first {n} texts are fine")
+            read.append(f"{source.table.name}: read the first {n} texts without an error")
     return "; ".join(read)
 
 
@@ -153,7 +153,7 @@ def _model(file: CampaignFile) -> str:
     if Path(path).is_dir():
         learner = LoraLearner(ClosedTask(spec.task), spec, path, posterior_method(spec.posterior))
         backbone, prompts = learner.backbone, learner.prompts
-        del prompts  # made to see whether labels and prompt work with this tokenizer
+        del prompts  # creating them checks that labels and prompt work with this tokenizer
     else:
         folder = _fetch_small_files(path, spec.model.revision)
         backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
@@ -171,7 +171,8 @@ def _fetch_small_files(name: str, revision: str | None) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
         reason = " ".join(str(exc).split())[:200]
         raise ModelError(
-            f"{name}: neither a folder nor to be had from the hub ({reason}). Check name and network."
+            f"{name}: there is no such folder, and the hub does not provide it ({reason}). "
+            "Check the name and the network."
         ) from exc
 
 
@@ -188,37 +189,37 @@ def _database(file: CampaignFile) -> str:
         return f"{where}: new; `star-al run` creates its tables"
     report = migrate.check(url)
     if report.up_to_date:
-        return f"{where}: schema version {report.current}, as needed"
-    state = f"is at version {report.current or 'none'}, needed is {report.head}"
+        return f"{where}: schema version {report.current}, as required"
+    state = f"is at version {report.current or 'none'}, but {report.head} is required"
     if report.current == report.head:
-        state = f"is at version {report.current}, but {len(report.drift)} parts of its tables differ"
-    raise SchemaError(f"{where}: the schema {state}. See `star-al db check`.")
+        state = f"is at version {report.current}, but its tables differ from that version"
+    raise SchemaError(f"{where}: the schema {state}. Run `star-al db check` for details.")
 
 
 def _artefacts(file: CampaignFile) -> str:
     _try_to_write(file.artefact_folder)
-    return f"{file.artefact_folder}: can be written"
+    return f"{file.artefact_folder}: writable"
 
 
-def _label_studio(file: CampaignFile, people: LabelStudioSpec) -> Iterator[Finding]:
-    """The server; and where it answers, the token and the campaign's project."""
+def _label_studio(file: CampaignFile, spec: LabelStudioSpec) -> Iterator[Finding]:
+    """Check the server and, if it answers, the token and the campaign's project."""
     from star_al.annotators.label_studio.client import ServerReport, examine
 
     reports: list[ServerReport] = []
 
     def server() -> str:
-        reports.append(examine(connection(people)))
+        reports.append(examine(connection(spec)))
         return f"{reports[0].url}: Label Studio {reports[0].version}"
 
     yield _look("server", server, AnnotatorError)
     for report in reports:
         kind = "personal access token" if report.token == "personal" else "legacy token"
         yield Finding("token", True, f"a {kind} of {report.user}")
-        yield _look("project", lambda: examine_project(file, people, find_started(file)), AnnotatorError)
+        yield _look("project", lambda: examine_project(file, spec, find_started(file)), AnnotatorError)
 
 
 def _try_to_write(folder: Path) -> None:
-    """Write a file into the folder, or into the nearest one above it that exists, and take it away again."""
+    """Write a file into the folder, or into its nearest parent that exists, and delete it again."""
     place = _existing(folder)
     try:
         with tempfile.NamedTemporaryFile(dir=place) as probe:
@@ -227,7 +228,7 @@ def _try_to_write(folder: Path) -> None:
             os.fsync(probe.fileno())
     except OSError as exc:
         raise StoreError(
-            f"{place}: cannot be written ({exc.strerror or exc}). Check its permissions and the disk."
+            f"{place}: not writable ({exc.strerror or exc}). Check its permissions and the disk."
         ) from exc
 
 
@@ -235,8 +236,8 @@ def _free_space(folder: Path) -> str:
     place = _existing(folder)
     free = shutil.disk_usage(place).free
     if free < LEAST_FREE_BYTES:
-        raise StoreError(f"{place}: only {free / 1e6:,.0f} MB free. Make room for adapters and scores.")
-    return f"{free / 1e9:,.1f} GB free at {place}"
+        raise StoreError(f"{place}: only {free / 1e6:,.0f} MB are free. Make room for adapters and scores.")
+    return f"{free / 1e9:,.1f} GB free in {place}"
 
 
 def _existing(folder: Path) -> Path:

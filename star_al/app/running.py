@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from star_al.app.annotators import check_server, connection, open_annotator
 from star_al.app.compose import find_started, open_learner, open_store, read_only_parts, reading
 from star_al.app.heartbeat import GuardedProgress, Heartbeat, is_dead, owner_name
-from star_al.app.people import check_labels, check_people, connection, open_annotator
+from star_al.app.label_config import check_labels
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.config.changes import added_labels, changed_fields, differing_fields
@@ -126,7 +127,7 @@ def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Stor
         data_source(file)
         test_source(file)
         if people is not None:
-            check_people(file, people)
+            check_server(file, people)
     return open_store(file, create=True)
 
 

@@ -1,4 +1,4 @@
-"""A local Label Studio for this user: up, watched, and down again."""
+"""Start and stop this user's local Label Studio."""
 
 from __future__ import annotations
 
@@ -8,32 +8,38 @@ from star_al import local_server
 from star_al.local_server import LocalServer
 from star_al.ports import Progress
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks at a server that is waited for."""
+CHECK_EVERY = 1.0
+"""Seconds between two checks whether the server still runs."""
 
 
 def up(
     progress: Progress, *, port: int | None = None, version: str | None = None, here: bool = False
 ) -> LocalServer:
-    """Install and start what is not there yet; ``here``: it ends with this process.
+    """Install and start the server if it is not running yet.
+
+    Args:
+        progress: Where to say what happens.
+        port: The port to listen on; None: that of the last start.
+        version: The version of Label Studio; None: that of the last start.
+        here: Whether the server ends with this process.
 
     Raises:
-        AnnotatorError: it cannot be installed or started.
+        AnnotatorError: It cannot be installed or started.
     """
     owner = local_server.identity() if here else None
     return local_server.start(local_server.default_place(), progress, port=port, version=version, owner=owner)
 
 
 def down(progress: Progress) -> bool:
-    """End the server; whether there was one."""
+    """Stop the server; return whether one was running."""
     return local_server.stop(local_server.default_place(), progress)
 
 
 def stay(progress: Progress) -> None:
-    """Return when the server has ended; end it when interrupted."""
+    """Return when the server has ended; stop it when interrupted."""
     try:
         while local_server.running() is not None:
-            time.sleep(LOOK_EVERY)
+            time.sleep(CHECK_EVERY)
     except BaseException:
         down(progress)
         raise

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from star_al.app.people import server_url
+from star_al.app.annotators import server_url
 from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec
 from star_al.labelling.queries import without_label
 from star_al.labelling.settle import Ballot, ballots_of, newest_revisions

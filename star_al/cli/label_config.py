@@ -1,4 +1,4 @@
-"""The label config of a campaign: show it, or put it back where somebody has changed it."""
+"""The label config of a campaign: show it, or restore it after somebody has edited it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from star_al.cli.options import Config, load
 def label_config(
     config: Config,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Set it in the campaign's project, over what is there.")
+        bool,
+        typer.Option("--apply", help="Put it into the campaign's project, replacing the one that is there."),
     ] = False,
 ) -> None:
     """Print the label config (XML) that star_al writes into the campaign's Label Studio project."""
-    from star_al.app import people
+    from star_al.app import label_config as use_cases
 
     file = load(config)
     if apply:
-        say(f"The label config of {people.apply_label_config(file)} is star_al's again.")
+        say(f"Restored star_al's label config in {use_cases.apply_label_config(file)}")
     else:
-        say(people.label_config(file))
+        say(use_cases.label_config(file))

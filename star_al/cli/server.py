@@ -10,46 +10,46 @@ from star_al.cli.console import say
 
 
 def up(
-    stop: Annotated[bool, typer.Option("--stop", help="End the server; its data stays.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the server; its data is kept.")] = False,
     port: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=65535,
-            help="Where to listen; by default as the last time, first 8080.",
+            help="The port to listen on. Default: that of the last start, at first 8080.",
             show_default=False,
         ),
     ] = None,
     version: Annotated[
         str | None,
         typer.Option(
-            help="Of Label Studio; by default as the last time, first the one tested with star_al.",
+            help="The version to install. Default: that of the last start, at first the one star_al is tested with.",
             show_default=False,
         ),
     ] = None,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Stay until Ctrl-C, which ends the server.")
+        bool, typer.Option("--foreground", help="Keep running until Ctrl-C, which stops the server.")
     ] = False,
 ) -> None:
-    """Install, start and watch a local Label Studio, for people to label in; again: show its login.
+    """Install and start a local Label Studio for people to label in; if it is running, show the login.
 
-    It listens on 127.0.0.1 only, sends no telemetry, is started again when it crashes, and runs until
-    --stop or a reboot.
+    It listens only on 127.0.0.1, sends no telemetry, is restarted when it crashes, and runs until
+    `star-al up --stop` or a reboot.
     """
     from star_al.app import serving
     from star_al.cli.progress import make_progress
 
     progress = make_progress()
     if stop:
-        ended = serving.down(progress)
-        say("Label Studio has ended; its data stays." if ended else "No local Label Studio is running.")
+        stopped = serving.down(progress)
+        say("Label Studio has stopped; its data is kept." if stopped else "No local Label Studio is running.")
         return
     server = serving.up(progress, port=port, version=version, here=foreground)
-    say(f"Label Studio runs at {server.url}")
+    say(f"Label Studio is running at {server.url}")
     say(f"  user      {server.user}")
     say(f"  password  {server.password}")
     if foreground:
-        say("Ctrl-C ends it.")
+        say("Press Ctrl-C to stop it.")
         serving.stay(progress)
     else:
-        say("It goes on in the background. End it with: star-al up --stop")
+        say("It keeps running in the background. Stop it with: star-al up --stop")

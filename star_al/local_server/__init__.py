@@ -1,9 +1,10 @@
-"""A Label Studio of one's own: installed once, on 127.0.0.1, watched, with nobody to ask for a token."""
+"""A Label Studio of the user's own: installed once, listening on 127.0.0.1, supervised, with a stored login."""
 
+from star_al.local_server.credentials import LocalServer
 from star_al.local_server.install import VERSION
 from star_al.local_server.lifecycle import credentials, running, start, stop
-from star_al.local_server.processes import Identity, identity
-from star_al.local_server.where import LocalServer, Place, default_place
+from star_al.local_server.place import Place, default_place
+from star_al.local_server.state import Identity, identity
 
 __all__ = [
     "VERSION",

@@ -1,18 +1,19 @@
-"""How Label Studio is started: headless, for this machine only, and telling nobody of it."""
+"""How Label Studio is started: headless, reachable only from this machine, and without telemetry."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from star_al.local_server.credentials import Credentials
 from star_al.local_server.install import python
-from star_al.local_server.where import Credentials, Place
+from star_al.local_server.place import Place
 
-KEPT = (
+PASSED_ON = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE"),
     *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
 )
-"""What passes from our environment. Label Studio takes settings from names as common as HOST and DEBUG."""
+"""Variables passed on from our environment. Label Studio reads settings from names as common as HOST and DEBUG."""
 
 RESERVED_BUT_LOOPBACK = (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
@@ -21,30 +22,20 @@ RESERVED_BUT_LOOPBACK = (
     *("::/128", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64"),
     *("2001::/32", "2001:20::/28", "2001:db8::/32", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8"),
 )
-"""The networks that Label Studio refuses to call by default, without this machine: webhooks come to it."""
+"""The networks that Label Studio refuses to call by default, except this machine, which receives webhooks."""
 
 
 def server_command(place: Place, version: str, port: int) -> list[str | Path]:
-    """The command line; every user of the machine can read it, so it holds no secret."""
+    """The command line; every user of the machine can read it, so it contains no secret."""
     return [
-        *(
-            python(place, version),
-            "-I",
-            "-u",
-            "-X",
-            "utf8",
-            "-m",
-            "label_studio.server",
-            "start",
-            "--no-browser",
-        ),
-        *("--internal-host", "127.0.0.1", "--port", str(port), "--enable-legacy-api-token"),
+        *(python(place, version), "-I", "-u", "-X", "utf8", "-m", "label_studio.server", "start"),
+        *("--no-browser", "--internal-host", "127.0.0.1", "--port", str(port), "--enable-legacy-api-token"),
     ]
 
 
 def server_environment(place: Place, credentials: Credentials) -> dict[str, str]:
-    """The environment, which only the user can read: settings, and the user to make at the first start."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    """The environment, which only the user can read: settings, and the login to create at the first start."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     settings = {
         "BASE_DATA_DIR": str(place.data),
         "USERNAME": credentials.user,
@@ -59,4 +50,4 @@ def server_environment(place: Place, credentials: Credentials) -> dict[str, str]
         "USE_DEFAULT_BANNED_SUBNETS": "false",
         "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(RESERVED_BUT_LOOPBACK),
     }
-    return kept | {f"LABEL_STUDIO_{name}": value for name, value in settings.items()}
+    return passed_on | {f"LABEL_STUDIO_{name}": value for name, value in settings.items()}

@@ -1,4 +1,4 @@
-"""Label Studio in a virtual environment of its own: it pins many libraries tightly."""
+"""Install Label Studio into a virtual environment of its own, because it pins many libraries tightly."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from collections import deque
 from pathlib import Path
 
 from star_al.errors import AnnotatorError
-from star_al.local_server.where import Place, told_of_disk
+from star_al.local_server.place import Place, disk_errors
 from star_al.ports import Advance, Progress
 
 VERSION = "1.23.2"
 """The version that star_al is tested with."""
 
 KEPT_LINES = 15
-"""Lines of pip's output that an error shows."""
+"""Lines of pip's output in an error message."""
 
 
 def install(place: Place, version: str, progress: Progress) -> None:
-    """Install a version, if that has not been done; an install that was broken off is made again.
+    """Install a version unless it is installed; an interrupted installation starts again.
 
     Raises:
-        AnnotatorError: the environment cannot be made, or pip fails; the message has pip's last lines.
+        AnnotatorError: The environment cannot be created, or pip fails; the message has pip's last lines.
     """
     if not re.fullmatch(r"\d+(\.\d+)+\w*", version):
-        raise AnnotatorError(f"{version!r} is no version of Label Studio. Give one like {VERSION}.")
+        raise AnnotatorError(f"{version!r} is not a version of Label Studio. Pass one like {VERSION}.")
     if python(place, version).exists():
         return
     progress.say(f"Installing Label Studio {version} into {place.environments}: about 1 GB, once")
-    with told_of_disk(place), progress.task(f"Installing Label Studio {version}, packages", None) as advance:
+    with disk_errors(place), progress.task(f"Installing Label Studio {version}, packages", None) as advance:
         place.environments.mkdir(parents=True, exist_ok=True)
-        for left in place.environments.glob(f"{version}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for unfinished in place.environments.glob(f"{version}-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{version}-", dir=place.environments))
         _run([sys.executable, "-m", "venv", folder], version, advance)
         _run(
@@ -51,10 +51,10 @@ def install(place: Place, version: str, progress: Progress) -> None:
 
 
 def python(place: Place, version: str) -> Path:
-    """The interpreter of a version's environment; it exists once the install is complete.
+    """The interpreter of a version's environment; it exists once the installation is complete.
 
-    The version is a link to the folder that its install was made in: an environment cannot be moved, and a
-    pip that outlives a killed `up` writes where nobody looks.
+    The version's folder is a link to the folder in which it was installed, because an environment cannot be
+    moved, and because a pip that outlives a killed `up` must not write into a folder that is in use.
     """
     return place.environments / version / "bin" / "python"
 
@@ -82,16 +82,16 @@ def _run(command: list[str | Path], version: str, advance: Advance) -> None:
             raise
     if process.returncode:
         output = "\n".join(last)
-        raise AnnotatorError(f"Label Studio {version} was not installed: {_reason(output)}\n{output}")
+        raise AnnotatorError(f"Label Studio {version} could not be installed: {_reason(output)}\n{output}")
 
 
 def _reason(output: str) -> str:
     if "No space left on device" in output:
         return "the disk is full. Free about 1.5 GB and run the same command again."
     if "ensurepip" in output:
-        return "this Python has no ensurepip. Install it (Debian: apt install python3-venv) and run again."
+        return "this Python has no ensurepip. Install it (Debian: apt install python3-venv) and try again."
     if "from versions: none" in output or re.search(r"Connection|Timeout|ProxyError|SSLError", output):
-        return "the package index cannot be reached. Check network and proxy, and run the same command again."
+        return "the package index cannot be reached. Check the network and the proxy, and run the same command again."
     if "No matching distribution" in output:
-        return "the package index has no such version for this Python. Choose another one with --version."
-    return "pip says"
+        return "the package index has no such version for this Python. Choose another with --version."
+    return "pip failed with this message:"

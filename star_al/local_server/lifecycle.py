@@ -1,4 +1,4 @@
-"""Start, find and stop the local Label Studio; each may be called again at any time, also at once by two."""
+"""Start, find and stop the local Label Studio. Every call may be repeated, and two processes may call at once."""
 
 from __future__ import annotations
 
@@ -20,51 +20,47 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from star_al.errors import AnnotatorError
-from star_al.local_server.install import VERSION, install
-from star_al.local_server.processes import Identity, State, read_state
-from star_al.local_server.where import (
+from star_al.local_server.credentials import (
     Credentials,
     LocalServer,
-    Place,
-    default_place,
-    make_home,
     new_credentials,
     read_credentials,
-    told_of_disk,
     write_credentials,
 )
+from star_al.local_server.install import VERSION, install
+from star_al.local_server.place import Place, default_place, disk_errors, make_home
+from star_al.local_server.state import Identity, State, read_state
 from star_al.ports import Progress
 
-PORT = 8080
-"""Where the first start tries to listen."""
+FIRST_PORT = 8080
+"""The port that the very first start tries."""
 
-PORTS = 100
-"""How many ports are tried."""
+PORTS_TRIED = 100
 
 START_SECONDS = 300.0
-"""A start that takes longer, migrations included, has failed."""
+"""A start that takes longer than this, migrations included, has failed."""
 
 STOP_SECONDS = 15.0
-"""Seconds to end in after SIGTERM; then it is SIGKILL."""
+"""Time to end after SIGTERM; then comes SIGKILL."""
 
 PORT_SECONDS = 5.0
-"""A dying process may hold its port a little longer than it can be seen."""
+"""A port may stay in use for a moment after its process is gone."""
 
 TAIL_LINES = 20
-"""Lines of the log that an error shows."""
+"""Lines of the log in an error message."""
 
 
 def credentials(place: Place | None = None) -> LocalServer | None:
-    """The local server's address and login, whether it runs or not; null where none was ever started."""
+    """The local server's address and login, whether it runs or not; None if none was ever started."""
     stored = read_credentials(place or default_place())
     return None if stored is None else stored.server
 
 
 def running(place: Place | None = None) -> LocalServer | None:
-    """The local server, if it has come up and is watched; looks at processes, asks nobody."""
+    """The local server, if it listens and is supervised. This looks at processes and sends no request."""
     place = place or default_place()
     state, stored = read_state(place), read_credentials(place)
-    if state is None or stored is None or state.port is None or not state.watched:
+    if state is None or stored is None or state.port is None or not state.supervised:
         return None
     return replace(stored, port=state.port).server
 
@@ -77,40 +73,46 @@ def start(
     version: str | None = None,
     owner: Identity | None = None,
 ) -> LocalServer:
-    """Install, start and watch the server where that has not been done; return once it answers.
+    """Install, start and supervise the server, as far as that has not been done; return once it answers.
 
-    Port and version default to those of the last start. ``owner`` is a process to end with.
+    Args:
+        place: Its folders.
+        progress: Where to say what happens.
+        port: The port to listen on; None: that of the last start.
+        version: The version; None: that of the last start, or the one star_al is tested with.
+        owner: A process with which the server ends; None: it runs until it is stopped.
 
     Raises:
-        AnnotatorError: it cannot be installed or started, or does not know its user.
+        AnnotatorError: It cannot be installed or started, or does not accept the stored login.
     """
     make_home(place)
-    with _alone(place, progress):
+    with _locked(place, progress):
         stored = read_credentials(place)
         wanted = version or (stored.version if stored else VERSION)
         _refuse_older(stored, wanted)
         state = read_state(place)
         if state is None or state.version != wanted:
-            install(place, wanted, progress)  # while another version may still serve
-        if state is not None and not (state.watched and state.version == wanted):
-            progress.say(f"Ending Label Studio {state.version}, which is to be started again")
+            install(place, wanted, progress)  # meanwhile another version may go on running
+        if state is not None and not (state.supervised and state.version == wanted):
+            again = "restart it" if state.version == wanted else f"start {wanted}"
+            progress.say(f"Stopping Label Studio {state.version} to {again}")
             _end(place, state)
             state = None
         if state is None:
-            with told_of_disk(place):
+            with disk_errors(place):
                 place.data.mkdir(mode=0o700, exist_ok=True)
-                write_credentials(place, _choose(place, stored, port, wanted, progress))
-                _spawn(place, owner)
+                write_credentials(place, _choose_port(place, stored, port, wanted, progress))
+                _start_supervisor(place, owner)
         elif port not in (None, state.port):
-            progress.say("Label Studio runs already; to move it, give --stop first and then --port")
-        return _ready(place, progress)
+            progress.say("Label Studio is already running; to change its port, stop it with --stop first")
+        return _wait_until_ready(place, progress)
 
 
 def stop(place: Place, progress: Progress) -> bool:
-    """End the server and who watches it; whether there was one."""
+    """Stop the server and its supervisor; return whether one was running."""
     if not place.home.is_dir():
         return False
-    with _alone(place, progress):
+    with _locked(place, progress):
         state = read_state(place)
         if state is not None:
             _end(place, state)
@@ -121,14 +123,14 @@ def stop(place: Place, progress: Progress) -> bool:
 
 
 @contextmanager
-def _alone(place: Place, progress: Progress) -> Iterator[None]:
-    """Hold the lock, which ends with this process; wait while another one holds it."""
+def _locked(place: Place, progress: Progress) -> Iterator[None]:
+    """Hold the lock, which this process loses when it ends; wait while another process holds it."""
     lock = FileLock(place.lock)
-    with told_of_disk(place):
+    with disk_errors(place):
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            progress.say("Another star-al is starting or stopping Label Studio; waiting for it")
+            progress.say("Another star-al process is starting or stopping Label Studio; waiting for it")
             lock.acquire()
     try:
         yield
@@ -139,8 +141,8 @@ def _alone(place: Place, progress: Progress) -> Iterator[None]:
 def _refuse_older(stored: Credentials | None, wanted: str) -> None:
     if stored is not None and _numbers(wanted) < _numbers(stored.version):
         raise AnnotatorError(
-            f"Label Studio {wanted} cannot read data that version {stored.version} has written. "
-            f"Start {stored.version} or a newer one."
+            f"Label Studio {wanted} cannot read the data of version {stored.version}. "
+            f"Start {stored.version} or a newer version."
         )
 
 
@@ -148,16 +150,18 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
-def _choose(
+def _choose_port(
     place: Place, stored: Credentials | None, port: int | None, version: str, progress: Progress
 ) -> Credentials:
-    """The credentials to start with, and a port that is free now."""
-    wanted = port or (stored.port if stored else PORT)
-    free = next((each for each in range(wanted, min(wanted + PORTS, 65536)) if _is_free(each)), None)
+    """The credentials to start with: the stored ones or new ones, with a port that is free now."""
+    wanted = port or (stored.port if stored else FIRST_PORT)
+    free = next((each for each in range(wanted, min(wanted + PORTS_TRIED, 65536)) if _is_free(each)), None)
     if free is None:
-        raise AnnotatorError(f"No port from {wanted} on is free. Name another one with --port.")
+        raise AnnotatorError(
+            f"None of the {PORTS_TRIED} ports from {wanted} on is free. Choose another one with --port."
+        )
     if free != wanted:
-        progress.say(f"Port {wanted} is taken by another program; Label Studio gets {free}")
+        progress.say(f"Port {wanted} is in use by another program; Label Studio will listen on port {free}")
     if stored is None:
         return new_credentials(place, free, version)
     return replace(stored, port=free, version=version)
@@ -165,7 +169,7 @@ def _choose(
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:  # also where it is bound to another address
+        if probe.connect_ex(("127.0.0.1", port)) == 0:  # also finds programs that listen on all addresses
             return False
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -176,16 +180,16 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _spawn(place: Place, owner: Identity | None) -> None:
-    """Start a supervisor; it leaves our session, and lets go of standard error once it has told who it is."""
-    told = {
+def _start_supervisor(place: Place, owner: Identity | None) -> None:
+    """Start a supervisor. It leaves our session, and closes standard error once it has written its state."""
+    arguments = {
         "home": str(place.home),
         "environments": str(place.environments),
         "owner": None if owner is None else asdict(owner),
     }
     own = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "star_al.local_server.watch", json.dumps(told)],
+    started = subprocess.run(
+        [sys.executable, "-m", "star_al.local_server.supervisor", json.dumps(arguments)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(own)},
         cwd=place.home,
         stdin=subprocess.DEVNULL,
@@ -194,28 +198,35 @@ def _spawn(place: Place, owner: Identity | None) -> None:
         text=True,
         check=False,
     )
-    if done.stderr.strip():
-        raise AnnotatorError(f"Label Studio was not started: {done.stderr.strip().splitlines()[-1]}")
+    if started.stderr.strip():
+        reason = started.stderr.strip().splitlines()[-1]
+        raise AnnotatorError(f"Label Studio could not be started: {reason}")
 
 
-def _ready(place: Place, progress: Progress) -> LocalServer:
-    """Wait until the server listens and answers, which it does again soon after a crash."""
-    late = time.monotonic() + START_SECONDS
+def _wait_until_ready(place: Place, progress: Progress) -> LocalServer:
+    """Wait until the server listens and answers; after a crash it soon does so again."""
+    deadline = time.monotonic() + START_SECONDS
     try:
-        while (server := running(place)) is None or not _knows_us(place, server):
+        while (server := running(place)) is None or not _accepts_token(place, server):
             if read_state(place) is None:
-                raise AnnotatorError(f"Label Studio ended while it started. {_tail(place)}")
-            if time.monotonic() > late:
-                raise AnnotatorError(f"Label Studio does not come up. {_tail(place)}")
-            progress.waiting("Starting Label Studio; its first start takes half a minute")
+                raise AnnotatorError(f"Label Studio ended while it was starting. {_log_tail(place)}")
+            if time.monotonic() > deadline:
+                raise AnnotatorError(
+                    f"Label Studio did not answer within {START_SECONDS:.0f} s. {_log_tail(place)}"
+                )
+            progress.waiting("Starting Label Studio; the first start takes half a minute")
             time.sleep(0.2)
     finally:
         progress.waiting(None)
     return server
 
 
-def _knows_us(place: Place, server: LocalServer) -> bool:
-    """Whether it takes our token; false while it does not answer at all."""
+def _accepts_token(place: Place, server: LocalServer) -> bool:
+    """Whether the server accepts our token; False while it does not answer at all.
+
+    Raises:
+        AnnotatorError: It answers, but refuses the token.
+    """
     request = urllib.request.Request(
         f"{server.url}/api/current-user/whoami", headers={"Authorization": f"Token {server.token}"}
     )
@@ -225,7 +236,7 @@ def _knows_us(place: Place, server: LocalServer) -> bool:
             reply.read()
     except urllib.error.HTTPError as exc:
         if exc.code not in (401, 403):
-            raise AnnotatorError(f"{server.url} answers {exc.code}. {_tail(place)}") from exc
+            raise AnnotatorError(f"{server.url} answers {exc.code}. {_log_tail(place)}") from exc
         raise AnnotatorError(_token_advice(place, server, exc)) from exc
     except (OSError, http.client.HTTPException):
         return False
@@ -234,26 +245,26 @@ def _knows_us(place: Place, server: LocalServer) -> bool:
 
 def _token_advice(place: Place, server: LocalServer, refusal: urllib.error.HTTPError) -> str:
     with suppress(OSError, http.client.HTTPException):
-        if b"disabled" in refusal.read():  # by the organisation, so another user's would be refused as well
+        if b"disabled" in refusal.read():  # for the whole organisation, so a new user would not help
             return (
-                f"Label Studio at {server.url} does not allow legacy tokens, which star-al up works with. "
+                f"Label Studio at {server.url} does not allow legacy tokens, which `star-al up` needs. "
                 f"Log in there as {server.user} (the password is in {place.credentials}) and allow them "
                 "under Organization → API Tokens."
             )
     return (
-        f"Label Studio at {server.url} does not take the token of {server.user} in {place.credentials}. Run "
-        "star-al up --stop, delete that file and run star-al up: it makes another user; projects stay."
+        f"Label Studio at {server.url} does not accept the token of {server.user} in {place.credentials}. Run "
+        "`star-al up --stop`, delete that file, and run `star-al up`, which creates another user. Projects are kept."
     )
 
 
-def _tail(place: Place) -> str:
-    """Where the log is and its last lines, without secrets."""
+def _log_tail(place: Place) -> str:
+    """The path of the log and its last lines, without secrets."""
     with suppress(OSError):
         lines = place.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
         text, stored = "\n".join(lines), read_credentials(place)
         for secret in (stored.token, stored.password) if stored else ():
             text = text.replace(secret, "***")
-        return f"The end of its log, {place.log}:\n{text}"
+        return f"The end of its log ({place.log}):\n{text}"
     return f"Its log is {place.log}."
 
 
@@ -261,22 +272,24 @@ def _tail(place: Place) -> str:
 
 
 def _end(place: Place, state: State) -> None:
-    """SIGTERM, and SIGKILL for what remains, to the supervisor's process group."""
+    """Send SIGTERM to the processes' groups, and SIGKILL to what remains."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in state.alive():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(os.getpgid(process.pid), number)
         _wait(lambda: not state.alive(), STOP_SECONDS)
     if left := state.alive():
-        raise AnnotatorError(f"Process {left[0].pid} of Label Studio does not end. End it and run again.")
+        raise AnnotatorError(
+            f"Process {left[0].pid} of Label Studio does not end. Kill it and run the same command again."
+        )
     if (port := state.port) is not None:
         _wait(lambda: _is_free(port), PORT_SECONDS)
-    with told_of_disk(place):
+    with disk_errors(place):
         place.state.unlink(missing_ok=True)
 
 
 def _wait(done: Callable[[], bool], seconds: float) -> None:
-    """Until ``done``, or the time is over."""
-    late = time.monotonic() + seconds
-    while not done() and time.monotonic() < late:
+    """Wait until ``done``, but not longer than this."""
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -14,7 +14,7 @@ from star_al import local_server
 from star_al.app.compose import open_store, read_only_parts
 from star_al.app.starting import create_campaign
 from star_al.config.file import load_campaign
-from star_al.local_server.where import new_credentials, write_credentials
+from star_al.local_server.credentials import new_credentials, write_credentials
 from star_al.loop import Loop
 from star_al.task import ClosedTask
 from support import controller
@@ -173,7 +173,7 @@ def test_labels_that_people_cannot_be_shown_are_told_before_anything_is_made_or_
     star_al: StarAl, tmp_path: Path, labelled: Path
 ) -> None:
     code, _, err = star_al("run", write(tmp_path, task__labels=["sport", "a\x07b"]))
-    assert code == 2 and "'a\\x07b' holds a control character" in err
+    assert code == 2 and "'a\\x07b' contains a control character" in err
     assert not (tmp_path / "small.db").exists()
     # a started campaign does not adopt them: they could not be taken away again
     shutil.copytree(labelled.parent, tmp_path / "started")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
-from star_al.annotators.label_studio.client import Connection, Server, examine
+from star_al.annotators.label_studio.client import Client, Connection, examine
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
 from star_al.task import ClosedTask
@@ -38,13 +38,12 @@ def test_both_kinds_of_token_work(label_studio: LabelStudio) -> None:
 
 
 def test_a_personal_token_is_exchanged_again_when_the_short_one_expires(label_studio: LabelStudio) -> None:
-    server = Server(Connection(label_studio.url, label_studio.personal_token(), 20.0))
-    server.get("api/current-user/whoami")
-    assert server._sdk is not None
-    client = server._sdk._client_wrapper._tokens_client
+    client = Client(Connection(label_studio.url, label_studio.personal_token(), 20.0))
+    client.get("api/current-user/whoami")
+    assert client._access_token is not None
     header, payload, _ = client._access_token.split(".")
     client._access_token = f"{header}.{payload}.expired"  # as the server sees it when clocks differ
-    assert server.get("api/current-user/whoami").json["email"] == label_studio.user
+    assert client.get("api/current-user/whoami").json["email"] == label_studio.user
 
 
 def test_wrong_tokens_are_told_apart(label_studio: LabelStudio) -> None:
@@ -54,7 +53,7 @@ def test_wrong_tokens_are_told_apart(label_studio: LabelStudio) -> None:
     assert "personal access token" in _fails(label_studio.url, personal)
     assert "personal access token" in _fails(label_studio.url, "eyJhbGciOiJub25lIn0.e30.x")
     for nonsense in ("", "two words", "line\nbreak", "smart “quotes”"):
-        assert "holds more than a token" in _fails(label_studio.url, nonsense)
+        assert "the token is empty or has characters" in _fails(label_studio.url, nonsense)
 
 
 def test_disabled_legacy_tokens_are_named(label_studio: LabelStudio) -> None:
@@ -117,7 +116,7 @@ def test_a_stranger_is_recognised_before_it_sees_the_token(
     pages["/api/version"] = (200, '{"release": "1.4.1"}')
     assert "is Label Studio 1.4.1" in _fails(url, "a" * 40)
     pages["/api/version"] = (301, "https://example.org/api/version")
-    assert "sends us on to https://example.org" in _fails(url, "a" * 40)
+    assert "redirects to https://example.org" in _fails(url, "a" * 40)
     for release in ('["a"]', '"newest"', "1.23"):
         pages["/api/version"] = (200, f'{{"release": {release}}}')
         assert "is not a Label Studio" in _fails(url, "a" * 40)
@@ -131,7 +130,7 @@ def test_json_of_another_shape_is_told(
     url, _, pages = stranger
     pages["/api/version"] = (200, '{"release": "1.23.2"}')
     pages["/api/current-user/whoami"] = pages["*"] = (200, body)
-    assert "answers what star_al cannot read" in _fails(url, "a" * 40)
+    assert "sent a reply that star_al cannot read" in _fails(url, "a" * 40)
     spec = LabelStudioSpec(kind="label_studio", url=url, deleted="restore")
     campaign = Campaign(1, "test campaign", 1, {}, 7, "key")
     annotator = LabelStudioAnnotator(Connection(url, "a" * 40), spec, ClosedTask(CLASSES), campaign, 1)
@@ -152,14 +151,14 @@ def test_the_address_of_a_page_is_told(label_studio: LabelStudio) -> None:
 
 
 def test_a_server_that_goes_away_is_told_from_one_that_refuses(label_studio: LabelStudio) -> None:
-    server = Server(Connection(label_studio.url, label_studio.token, 5.0), patience=0.2)
-    server.get("api/current-user/whoami")
+    client = Client(Connection(label_studio.url, label_studio.token, 5.0), patience=0.2)
+    client.get("api/current-user/whoami")
     with pytest.raises(AnnotatorError) as caught:
-        server.get("api/projects/99999/")
+        client.get("api/projects/99999/")
     assert not isinstance(caught.value, AwayError)
     label_studio.stop()
     try:
         with pytest.raises(AwayError, match="cannot be reached"):
-            server.get("api/current-user/whoami")
+            client.get("api/current-user/whoami")
     finally:
         label_studio.start()

@@ -33,9 +33,9 @@ def _edit(world: World, old: str, new: str) -> None:
 def test_a_new_project_has_what_the_campaign_needs(label_studio: LabelStudio) -> None:
     world = World(label_studio, overlap=2, guidelines="Read <b> & think.\nThen label.")
     assert world.annotator.place is None
-    assert "star-al run` makes it" in world.annotator.examine_project()
+    assert "star-al run` creates it" in world.annotator.examine_project()
     world.ensure([])
-    assert world.annotator.place is None and "makes it" in world.annotator.examine_project()
+    assert world.annotator.place is None and "creates it" in world.annotator.examine_project()
     world.ensure(queries(2, wanted=2))
     project = _project(world)
     assert project["title"] == "test campaign"
@@ -47,7 +47,7 @@ def test_a_new_project_has_what_the_campaign_needs(label_studio: LabelStudio) ->
     assert project["expert_instruction"] == "Read &lt;b&gt; &amp; think.<br>Then label."
     assert project["show_instruction"] and project["show_skip_button"]
     assert world.annotator.place == f"{label_studio.url}/projects/{project['id']}/data"
-    assert "test campaign, 2 tasks, 0 answers" in world.annotator.examine_project()
+    assert "test campaign, 2 tasks, 0 annotations" in world.annotator.examine_project()
 
 
 def test_it_is_found_by_its_key_whatever_it_is_called(label_studio: LabelStudio) -> None:
@@ -157,7 +157,7 @@ def test_an_edit_by_hand_stays_as_long_as_it_fits(label_studio: LabelStudio) -> 
     assert 'size="2"' in _project(world)["label_config"]
     world.task = THREE
     world.restart()
-    with pytest.raises(AnnotatorError, match=r"lacks the labels 'mixed'.*label-config CONFIG --apply"):
+    with pytest.raises(AnnotatorError, match=r"lacks the label 'mixed'.*label-config CONFIG --apply"):
         world.ensure(queries(1))
 
 

@@ -232,7 +232,7 @@ def test_a_new_project_is_registered_too(label_studio: LabelStudio) -> None:
 def test_refusals_say_what_to_do_once(project: Project) -> None:
     stranger = Connection(project.server.url, "0" * 40, 5.0)
     with Webhook(stranger, "key-stranger") as webhook:
-        with pytest.raises(AnnotatorError, match=r"No webhook: .* refuses the token") as caught:
+        with pytest.raises(AnnotatorError, match=r"cannot be set up: .* does not accept the token") as caught:
             webhook.attach(project.place)
         assert "0000" not in str(caught.value)
         webhook.attach(project.place)  # it has been told

@@ -13,7 +13,7 @@ import pytest
 
 from star_al import local_server
 from star_al.local_server import Place
-from star_al.local_server.where import HOME
+from star_al.local_server.place import HOME
 from support.label_studio_server import free_port
 
 StarAl = Callable[..., subprocess.CompletedProcess[str]]
@@ -46,19 +46,21 @@ def test_up_again_and_stop(place: Place, star_al_up: StarAl) -> None:
     server = local_server.running(place)
     assert server is not None
     assert first.stdout == (
-        f"Label Studio runs at http://127.0.0.1:{port}\n"
+        f"Label Studio is running at http://127.0.0.1:{port}\n"
         f"  user      {server.user}\n"
         f"  password  {server.password}\n"
-        "It goes on in the background. End it with: star-al up --stop\n"
+        "It keeps running in the background. Stop it with: star-al up --stop\n"
     )
     assert server.token not in first.stdout + first.stderr
     assert star_al_up().stdout == first.stdout
     elsewhere = star_al_up("--port", free_port())
     assert elsewhere.stdout == first.stdout
-    assert elsewhere.stderr == "Label Studio runs already; to move it, give --stop first and then --port\n"
+    assert (
+        elsewhere.stderr == "Label Studio is already running; to change its port, stop it with --stop first\n"
+    )
     assert star_al_up("--version", "newest").returncode == 4
     assert local_server.running(place) == server
-    assert star_al_up("--stop").stdout == "Label Studio has ended; its data stays.\n"
+    assert star_al_up("--stop").stdout == "Label Studio has stopped; its data is kept.\n"
     assert local_server.running(place) is None
     nothing = star_al_up("--stop")
     assert (nothing.returncode, nothing.stdout) == (0, "No local Label Studio is running.\n")
@@ -67,7 +69,7 @@ def test_up_again_and_stop(place: Place, star_al_up: StarAl) -> None:
 def test_a_wrong_version_is_an_error_of_the_annotation_tool(star_al_up: StarAl) -> None:
     done = star_al_up("--version", "newest")
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith("star-al: 'newest' is no version of Label Studio.")
+    assert done.stderr.startswith("star-al: 'newest' is not a version of Label Studio.")
 
 
 def test_foreground_ends_with_ctrl_c(place: Place, star_al_up: StarAl) -> None:
@@ -75,7 +77,7 @@ def test_foreground_ends_with_ctrl_c(place: Place, star_al_up: StarAl) -> None:
     with subprocess.Popen(command, env=environment(place), stdout=subprocess.PIPE, text=True) as shown:
         assert shown.stdout is not None
         for line in shown.stdout:
-            if line == "Ctrl-C ends it.\n":
+            if line == "Press Ctrl-C to stop it.\n":
                 break
         else:
             pytest.fail(f"it ended with {shown.wait()} before it was up")

@@ -10,7 +10,7 @@ import pytest
 from star_al.errors import AnnotatorError
 from star_al.local_server import Place
 from star_al.local_server.install import install
-from star_al.local_server.watch import LOG_BYTES, shorten
+from star_al.local_server.supervisor import LOG_BYTES, rotate
 from support.quiet import Quiet
 
 
@@ -44,7 +44,7 @@ def test_a_broken_off_install_begins_anew_and_no_network_is_told(
 
 @pytest.mark.parametrize("version", ["latest", "../1.2", "1.2 --pre", "", "1"])
 def test_what_is_no_version_is_refused(tmp_path: Path, version: str) -> None:
-    with pytest.raises(AnnotatorError, match="is no version"):
+    with pytest.raises(AnnotatorError, match="is not a version"):
         install(place_in(tmp_path), version, Quiet())
     assert not (tmp_path / "environments").exists()
 
@@ -54,11 +54,11 @@ def test_a_long_log_is_kept_once_and_begins_anew(tmp_path: Path) -> None:
     with log.open("ab") as server:
         server.write(b"a" * LOG_BYTES)
         server.flush()
-        shorten(log)
+        rotate(log)
         assert log.stat().st_size == LOG_BYTES
         server.write(b"b")
         server.flush()
-        shorten(log)
+        rotate(log)
         server.write(b"c")
     assert log.read_bytes() == b"c"
     assert log.with_suffix(".old.log").stat().st_size == LOG_BYTES + 1

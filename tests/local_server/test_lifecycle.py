@@ -22,8 +22,8 @@ import pytest
 from star_al import local_server
 from star_al.errors import AnnotatorError
 from star_al.local_server import LocalServer, Place
-from star_al.local_server.processes import State, read_state
-from star_al.local_server.where import read_credentials, write_credentials
+from star_al.local_server.credentials import read_credentials, write_credentials
+from star_al.local_server.state import State, read_state
 from support.label_studio_server import free_port
 from support.quiet import Quiet
 
@@ -136,14 +136,14 @@ def test_a_busy_port_is_left_alone_and_the_next_one_told(place: Place, start: St
         server = start(port=port, progress=progress)
     assert server.url != f"http://127.0.0.1:{port}"
     assert any(
-        f"Port {port} is taken" in line and server.url.rpartition(":")[2] in line for line in progress.said
+        f"Port {port} is in use" in line and server.url.rpartition(":")[2] in line for line in progress.said
     )
     assert whoami(server) == server.user
 
 
 def test_a_server_that_cannot_start_shows_its_log(place: Place, start: Start) -> None:
     (place.data / "label_studio.sqlite3").write_bytes(b"no database" * 1000)
-    with pytest.raises(AnnotatorError, match=r"(?s)ended while it started.*not a database"):
+    with pytest.raises(AnnotatorError, match=r"(?s)ended while it was starting.*not a database"):
         start()
     assert local_server.running(place) is None
 
@@ -161,7 +161,7 @@ def test_lost_credentials_make_another_user_beside_the_first(place: Place, start
 def test_a_token_that_is_not_taken_is_told(place: Place, start: Start) -> None:
     start()
     write_credentials(place, replace(read_credentials(place), token="0" * 40))
-    with pytest.raises(AnnotatorError, match="does not take the token") as caught:
+    with pytest.raises(AnnotatorError, match="does not accept the token") as caught:
         start()
     assert "0" * 40 not in str(caught.value)
 
@@ -212,7 +212,7 @@ def test_a_server_ends_with_its_owner(place: Place, start: Start) -> None:
 
 def test_an_older_version_is_refused(place: Place, start: Start) -> None:
     start()
-    with pytest.raises(AnnotatorError, match=r"1\.9\.0 cannot read data that version 1\.23\.2 has written"):
+    with pytest.raises(AnnotatorError, match=r"1\.9\.0 cannot read the data of version 1\.23\.2"):
         start(version="1.9.0")
 
 

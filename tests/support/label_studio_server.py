@@ -19,8 +19,8 @@ from filelock import FileLock
 
 from star_al import local_server
 from star_al.local_server.command import server_environment
+from star_al.local_server.credentials import new_credentials
 from star_al.local_server.install import install, python
-from star_al.local_server.where import new_credentials
 from support.quiet import Quiet
 
 DATABASE = "label_studio.sqlite3"

@@ -20,7 +20,7 @@ from support import controller, kill_at
 IMPORTED = (
     "db.migrate",
     "db.store",
-    "label_studio_sdk.client",
+    "httpx",
     "star_al.annotators.label_studio.annotator",
     "star_al.app.running",
     "star_al.cli.main",

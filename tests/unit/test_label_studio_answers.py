@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from star_al.annotators.label_studio.answers import annotation
-from star_al.annotators.label_studio.board import Seen
+from star_al.annotators.label_studio.annotations import parse_annotation
+from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.types import Annotation
 
 
@@ -15,7 +15,7 @@ def _raw(*choices: str, **changes: Any) -> dict[str, Any]:
 
 
 def _read(raw: dict[str, Any]) -> Annotation:
-    return annotation(raw, "q", {3: "ann@example.org"}, "unsure")
+    return parse_annotation(raw, "q", {3: "ann@example.org"}, "unsure")
 
 
 def test_an_answer() -> None:
@@ -49,17 +49,17 @@ def test_people_who_left() -> None:
 
 
 def test_a_cursor_is_a_place_in_the_order_of_meeting() -> None:
-    seen = Seen()
+    seen = KnownAnnotations()
     first, second = Annotation("1@x", "q", "pos"), Annotation("2@x", "q", "neg")
-    seen.add(first)
+    seen.record(first)
     after_first = seen.cursor
-    seen.add(first)
+    seen.record(first)
     assert seen.cursor == after_first and seen.since(after_first) == ()
-    seen.add(second)
+    seen.record(second)
     assert seen.since(after_first) == (second,)
-    seen.withdraw("1@x")
+    seen.record_deletion("1@x")
     assert {each.external_id: each.withdrawn for each in seen.since(after_first)} == {
         "1@x": True,
         "2@x": False,
     }
-    assert len(seen.since(None)) == len(seen.since(Seen().cursor)) == 2
+    assert len(seen.since(None)) == len(seen.since(KnownAnnotations().cursor)) == 2

@@ -1,1 +1,1 @@
-"""People who label in Label Studio."""
+"""People who label in Label Studio: the project, its tasks, and their annotations."""

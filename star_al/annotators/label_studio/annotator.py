@@ -1,29 +1,36 @@
 """People who label in Label Studio, as the annotator of a campaign.
 
-Nothing on the server is idempotent and any reply can be lost, so ``ensure`` states what is to be and makes
-what is missing: find the project, list which queries have a task, repair, import the rest. Whatever ends
-unclear is waited out and the whole is done again. The promise is one live task a query after the next poll,
-and no answer lost or counted twice.
+Nothing on the server is idempotent and any reply can be lost, so ``ensure`` works towards a target state: find
+the project, list which queries have a task, repair, import the rest. If the outcome of a request is unknown,
+wait until it can no longer take effect, then do the whole again. The promise: after the next poll each query
+has one live task, and no annotation is lost or counted twice.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from star_al.annotators.label_studio import label_config, predictions, project, tasks
-from star_al.annotators.label_studio.board import Board, Seen
-from star_al.annotators.label_studio.client import (
-    Connection,
-    MissingError,
-    Server,
-    UnclearError,
-    replies_as_expected,
+from star_al.annotators.label_studio import label_config, tasks
+from star_al.annotators.label_studio.client import Client, Connection, UnclearError, replies_as_expected
+from star_al.annotators.label_studio.known_annotations import KnownAnnotations
+from star_al.annotators.label_studio.known_tasks import KnownTasks
+from star_al.annotators.label_studio.predictions import import_predictions, model_version, prediction
+from star_al.annotators.label_studio.project import (
+    Plan,
+    Project,
+    delete_empty_duplicates,
+    ensure_project,
+    find_project,
+    needs_our_config,
+    read_project,
+    set_config,
+    update_project,
 )
-from star_al.annotators.label_studio.project import Plan, Project
-from star_al.annotators.label_studio.tasks import Row
+from star_al.annotators.label_studio.refusals import NotFoundError
+from star_al.annotators.label_studio.tasks import ListedTask
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
 from star_al.ports import StillOurs
@@ -31,13 +38,21 @@ from star_al.task import ClosedTask
 from star_al.types import Campaign, Ensured, ExternalTask, Poll, Query
 
 TRIES, LONGEST_PAUSE = 8, 10.0
-"""How often something unclear is done again, and the seconds between, which grow up to this."""
+"""How often something is tried while its outcome stays unknown, and the longest pause in between (seconds)."""
 
 T = TypeVar("T")
 
 
 class LabelStudioAnnotator:
-    """One campaign's people. Implements ``ports.Annotator``; asks nothing of the server when made."""
+    """The people of one campaign. Implements ``ports.Annotator``; making one sends nothing to the server.
+
+    Args:
+        connection: The server.
+        spec: The annotator section of the campaign file.
+        task: The labels.
+        campaign: The campaign.
+        overlap: How many people usually answer a query.
+    """
 
     name = "label_studio"
 
@@ -49,275 +64,313 @@ class LabelStudioAnnotator:
         campaign: Campaign,
         overlap: int,
     ) -> None:
-        self._server, self._spec = Server(connection), spec
+        self._client, self._spec = Client(connection), spec
         self._plan = Plan(spec, task, campaign, overlap)
-        self._seen = Seen()
-        self._board: Board | None = None
-        self._places: dict[str, int] = {}  # query id → task, as last known
-        self._ours: set[str] = set()  # queries that may have tasks
-        self._ensured: set[str] = set()  # open queries that had one at the end of the last ``ensure``
+        self._annotations = KnownAnnotations()
+        self._tasks: KnownTasks | None = None
+        self._stored_tasks: dict[str, int] = {}  # query id → task id, as last reported
+        self._our_queries: set[str] = set()  # queries that may have tasks
+        self._ensured: set[str] = set()  # open queries that had a task at the end of the last ``ensure``
         self._ordered_by: str | None = None  # the model version that all open tasks are known to have
 
     @property
     def place(self) -> str | None:
-        """The project's list of tasks; null before the first ``ensure``."""
-        return None if self._board is None else self._url(self._board.project_id)
+        """The address of the project's task list; None before the first ``ensure``."""
+        return None if self._tasks is None else self._url(self._tasks.project_id)
 
     def ensure(
         self, queries: Sequence[Query], known: Sequence[ExternalTask], still_ours: StillOurs
     ) -> Ensured:
         """Make each query exist as exactly one open task.
 
+        Args:
+            queries: All open queries of the campaign.
+            known: Where queries of the campaign, open or closed, are known to live.
+            still_ours: Called before each change on the server.
+
         Raises:
-            AnnotatorError: the server cannot be reached or refuses; run again to go on.
+            AnnotatorError: The server cannot be reached or refuses; call again to continue.
         """
         before = {where.query_id: where for where in known if where.annotator == self.name}
-        if not queries and not before and self._board is None:
-            return Ensured(())  # no task needs a project
-        lost: set[str] | None = None  # known queries without a task, when the server was first asked
+        if not queries and not before and self._tasks is None:
+            return Ensured(())  # without tasks there is no need for a project
+        deleted: set[str] | None = None  # known queries that had no task when the server was first asked
 
-        def once() -> Board:
-            nonlocal lost
-            found, board = self._settle_project(before, still_ours)
-            self._places = {key: int(where.task) for key, where in before.items()} | self._places
-            self._ours = before.keys() | {query.query_id for query in queries}
-            self._repair(board, still_ours)
-            missing = [query for query in queries if self._row(board, query) is None]
-            if lost is None:
-                lost = {query.query_id for query in missing} & before.keys()
+        def once() -> KnownTasks:
+            nonlocal deleted
+            project, known_tasks = self._ensure_project(before, still_ours)
+            self._stored_tasks = {key: int(where.task) for key, where in before.items()} | self._stored_tasks
+            self._our_queries = before.keys() | {query.query_id for query in queries}
+            self._delete_surplus(known_tasks, still_ours)
+            missing = [query for query in queries if self._live_task(known_tasks, query) is None]
+            if deleted is None:
+                deleted = {query.query_id for query in missing} & before.keys()
             if self._spec.deleted == "drop":
-                missing = [query for query in missing if query.query_id not in lost]
-            self._import(board, found, missing, queries, still_ours)
-            self._order(board, found, queries, still_ours)
-            self._set_overlaps(board, queries, still_ours)
-            return board
+                missing = [query for query in missing if query.query_id not in deleted]
+            self._import(known_tasks, project, missing, queries, still_ours)
+            self._order(known_tasks, project, queries, still_ours)
+            self._set_overlaps(known_tasks, queries, still_ours)
+            return known_tasks
 
-        board = self._until_clear(once)
-        return self._report(board, queries, before, lost or set())
+        known_tasks = self._until_clear(once)
+        return self._report(known_tasks, queries, before, deleted or set())
 
     def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
-        """Annotations that are new or changed since ``cursor``; blank extra tasks go.
+        """Annotations that are new or changed since ``cursor``; also deletes surplus tasks that are blank.
 
         Raises:
-            AnnotatorError: the server cannot be reached or refuses.
+            AnnotatorError: The server cannot be reached or refuses.
         """
 
         def once() -> None:
-            board = self._look()
-            if board is not None:
-                self._repair(board, still_ours)
+            known_tasks = self._look()
+            if known_tasks is not None:
+                self._delete_surplus(known_tasks, still_ours)
 
         self._until_clear(once)
-        board = self._board
-        gone = {key for key in self._ensured if board is None or not board.tasks_of(key)}
-        complete = board.made() if board is not None and cursor is None else {}
-        return Poll(self._seen.since(cursor), self._seen.cursor, tuple(sorted(gone)), complete)
+        known_tasks = self._tasks
+        complete = known_tasks.creation_times() if known_tasks is not None and cursor is None else {}
+        return Poll(
+            self._annotations.since(cursor),
+            self._annotations.cursor,
+            tuple(sorted(self._without_task(self._ensured))),
+            complete,
+        )
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
-        """Delete the tasks that nobody has touched; ids of the queries that have no task now.
+        """Delete the tasks that nobody has touched; return the ids of the queries that now have no task.
 
         Raises:
-            AnnotatorError: the server cannot be reached or refuses.
+            AnnotatorError: The server cannot be reached or refuses.
         """
-        wanted = [query.query_id for query in queries]
+        query_ids = [query.query_id for query in queries]
 
         def once() -> None:
-            board = self._look()
-            blank = sorted(task for key in wanted for task in board.tasks_of(key)) if board else []
-            if board is not None and blank:
-                still_ours()
-                board.removed(tasks.delete_blank(self._server, board.project_id, blank))
+            known_tasks = self._look()
+            if known_tasks is not None:
+                found = (task_id for query_id in query_ids for task_id in known_tasks.tasks_of(query_id))
+                self._delete_untouched(known_tasks, sorted(found), still_ours)
 
         self._until_clear(once)
-        board = self._board
-        gone = tuple(key for key in wanted if board is None or not board.tasks_of(key))
-        self._ours -= set(gone)
+        gone = self._without_task(query_ids)
+        self._our_queries -= set(gone)
         self._ensured -= set(gone)
         return gone
 
     def examine_project(self) -> str:
-        """What the campaign's project is like, in words; changes nothing.
+        """Describe the campaign's project in words; changes nothing.
 
         Raises:
-            AnnotatorError: it cannot be used, or the server cannot be reached.
+            AnnotatorError: The project cannot be used, or the server cannot be reached.
         """
-        self._plan.config()  # refuses labels that cannot stand in one
-        with replies_as_expected(self._server):
-            found = project.find(self._server, self._plan, (), expected=False)
-            if found is None:
-                return f"new; `star-al run` makes it at {self._server.url}"
-            replaced = project.wanted_config(self._server, self._plan, found) is not None
-        words = f"{found.title}, {found.tasks} tasks, {found.answers} answers, {self._url(found.project_id)}"
+        self._plan.config()  # raises if a label cannot be part of it
+        with replies_as_expected(self._client):
+            project = find_project(self._client, self._plan, (), expected=False)
+            if project is None:
+                return f"new; `star-al run` creates it at {self._client.url}"
+            replaced = needs_our_config(self._client, self._plan, project)
+        counts = f"{_count(project.n_tasks, 'task')}, {_count(project.n_annotations, 'annotation')}"
+        words = f"{project.title}, {counts}, {self._url(project.project_id)}"
         return words + ("; `star-al run` replaces its label config" if replaced else "")
 
     def apply_label_config(self) -> str:
-        """Put our label config into the campaign's project, whatever it has now; where that is.
+        """Put our label config into the campaign's project, whatever is there; return the project's address.
 
         Raises:
-            AnnotatorError: there is no project yet, or the server does not take the config.
+            AnnotatorError: There is no project yet, or the server does not accept the config.
         """
 
         def once() -> str:
-            found = project.find(self._server, self._plan, (), expected=False)
-            if found is None:
+            project = find_project(self._client, self._plan, (), expected=False)
+            if project is None:
                 raise AnnotatorError(
-                    f"{self._server.url} has no project of campaign {self._plan.campaign.name!r} yet; "
-                    "`star-al run` makes one."
+                    f"{self._client.url} has no project of campaign {self._plan.campaign.name!r} yet; "
+                    "`star-al run` creates one."
                 )
-            project.set_config(self._server, self._plan, found, lambda: None)
-            return self._url(found.project_id)
+            set_config(self._client, self._plan, project, lambda: None)
+            return self._url(project.project_id)
 
         return self._until_clear(once)
 
-    # -- steps of ensure -------------------------------------------------------------------------------
+    # -- what is on the server -------------------------------------------------------------------------
 
-    def _settle_project(
+    def _ensure_project(
         self, before: Mapping[str, ExternalTask], still_ours: StillOurs
-    ) -> tuple[Project, Board]:
-        """The project as it should be, and what is on it."""
-        ids = [] if self._board is None else [self._board.project_id]
+    ) -> tuple[Project, KnownTasks]:
+        """The project as it should be, and the tasks in it."""
+        ids = [] if self._tasks is None else [self._tasks.project_id]
         ids += sorted({int(where.project) for where in before.values()} - set(ids), reverse=True)
-        expected = bool(before or self._places)
-        found = project.settle(self._server, self._plan, ids, still_ours, expected=expected)
-        if self._board is None:
-            project.delete_blank_extras(self._server, self._plan.campaign.key, found, still_ours)
-        return found, self._refreshed(found)
+        expected = bool(before or self._stored_tasks)
+        project = ensure_project(self._client, self._plan, ids, still_ours, expected=expected)
+        if self._tasks is None:
+            delete_empty_duplicates(self._client, self._plan.campaign.key, project, still_ours)
+        return project, self._refreshed(project)
 
-    def _look(self) -> Board | None:
-        """What is on the project now; null if it was deleted, or the server's database lost. Changes nothing."""
-        if self._board is None:
-            found = project.find(self._server, self._plan, (), expected=True)
+    def _look(self) -> KnownTasks | None:
+        """What is in the project now; None if it was deleted or the server lost its database. Changes nothing."""
+        if self._tasks is None:
+            project = find_project(self._client, self._plan, (), expected=True)
         else:
-            found = project.read(self._server, self._board.project_id)
-        if found is None or self._plan.campaign.key not in found.keys:
-            self._board = None
+            project = read_project(self._client, self._tasks.project_id)
+        if project is None or self._plan.campaign.key not in project.campaign_keys:
+            self._tasks = None
             return None
-        return self._refreshed(found)
+        return self._refreshed(project)
 
-    def _refreshed(self, found: Project) -> Board:
-        if self._board is None or self._board.project_id != found.project_id:
-            key = self._plan.campaign.key
-            self._board = Board(self._server, found.project_id, key, self._seen, self._spec.unsure)
-        self._board.refresh(found)
-        return self._board
+    def _refreshed(self, project: Project) -> KnownTasks:
+        if self._tasks is None or self._tasks.project_id != project.project_id:
+            self._tasks = KnownTasks(
+                self._client,
+                project.project_id,
+                self._plan.campaign.key,
+                self._annotations,
+                self._spec.unsure,
+            )
+        self._tasks.refresh(project)
+        return self._tasks
 
-    def _row(self, board: Board, query: Query) -> Row | None:
-        """The live task of a query."""
-        return board.live(query.query_id, self._places)
+    def _live_task(self, known_tasks: KnownTasks, query: Query) -> ListedTask | None:
+        return known_tasks.live_task(query.query_id, self._stored_tasks)
 
-    def _repair(self, board: Board, still_ours: StillOurs) -> None:
-        """Delete blank tasks that nobody wants: second ones of a query, and late ones of a withdrawn one."""
-        surplus = board.surplus(self._ours, self._places)
-        if surplus:
+    def _without_task(self, query_ids: Collection[str]) -> tuple[str, ...]:
+        """Those of the queries that have no task, as of the last look."""
+        known_tasks = self._tasks
+        return tuple(key for key in query_ids if known_tasks is None or not known_tasks.tasks_of(key))
+
+    # -- changes on the server -------------------------------------------------------------------------
+
+    def _delete_surplus(self, known_tasks: KnownTasks, still_ours: StillOurs) -> None:
+        """Delete blank tasks that should not exist: second ones of a query, late ones of a withdrawn query."""
+        surplus = known_tasks.surplus(self._our_queries, self._stored_tasks)
+        self._delete_untouched(known_tasks, surplus, still_ours)
+
+    def _delete_untouched(
+        self, known_tasks: KnownTasks, task_ids: Sequence[int], still_ours: StillOurs
+    ) -> None:
+        if task_ids:
             still_ours()
-            board.removed(tasks.delete_blank(self._server, board.project_id, surplus))
+            gone = tasks.delete_untouched(self._client, known_tasks.project_id, task_ids)
+            known_tasks.record_deleted(gone)
 
     def _import(
         self,
-        board: Board,
-        found: Project,
+        known_tasks: KnownTasks,
+        project: Project,
         missing: Sequence[Query],
         queries: Sequence[Query],
         still_ours: StillOurs,
     ) -> None:
-        """Make tasks for the queries without one, the most uncertain first."""
-        version = predictions.version(queries)
+        """Create tasks for the queries that have none, the most uncertain first."""
+        version = model_version(queries)
         ordered = sorted(missing, key=lambda query: (-(query.reason.blended or 0.0), query.rank))
-        for chunk in tasks.chunks(self._payload(query, version, found) for query in ordered):
+        for chunk in tasks.import_chunks(self._payload(query, version, project) for query in ordered):
             still_ours()
-            ids = tasks.import_chunk(self._server, board.project_id, chunk)
-            board.added([payload["meta"][tasks.UID] for payload in chunk], ids, self._plan.overlap)
+            task_ids = tasks.import_tasks(self._client, known_tasks.project_id, chunk)
+            query_ids = [payload["meta"][tasks.QUERY_KEY] for payload in chunk]
+            known_tasks.record_created(query_ids, task_ids, self._plan.overlap)
 
-    def _payload(self, query: Query, version: str | None, found: Project) -> dict[str, Any]:
+    def _payload(self, query: Query, version: str | None, project: Project) -> dict[str, Any]:
         item = query.item
         data: dict[str, Any] = {label_config.TEXT: label_config.clean(item.text)}
         if self._plan.task.is_multiple_choice:
             data[label_config.OPTIONS] = label_config.options(item, self._spec.unsure)
         if self._spec.show_reason:
             data[label_config.WHY] = label_config.clean(query.reason.text)
-        data[tasks.UID] = query.query_id
-        meta = {tasks.UID: query.query_id, tasks.CAMPAIGN: self._plan.campaign.key}
+        data[tasks.QUERY_KEY] = query.query_id
+        meta = {tasks.QUERY_KEY: query.query_id, tasks.CAMPAIGN_KEY: self._plan.campaign.key}
         payload = {"data": data, "meta": meta}
-        made = predictions.prediction(query, version, found.config, show=self._spec.show_prediction)
-        return payload if made is None else {**payload, "predictions": [made]}
+        predicted = prediction(query, version, project.config, show=self._spec.show_prediction)
+        return payload if predicted is None else {**payload, "predictions": [predicted]}
 
-    def _order(self, board: Board, found: Project, queries: Sequence[Query], still_ours: StillOurs) -> None:
-        """Let the server order all open tasks by the newest model version."""
-        version, show = predictions.version(queries), self._spec.show_prediction
-        if version is None or version == found.settings.get("model_version") == self._ordered_by:
+    def _order(
+        self, known_tasks: KnownTasks, project: Project, queries: Sequence[Query], still_ours: StillOurs
+    ) -> None:
+        """Have the server order all open tasks by their scores under the newest model version."""
+        version, show = model_version(queries), self._spec.show_prediction
+        if version is None or version == project.settings.get("model_version") == self._ordered_by:
             return
-        lacking = tasks.without_version(self._server, board.project_id, version)
-        scored, more = 0, []
+        lacking = tasks.tasks_without_predictions(self._client, known_tasks.project_id, version)
+        n_scored, added = 0, []
         for query in queries:
-            row = self._row(board, query)
-            made = predictions.prediction(query, version, found.config, show=show)
-            if row is not None and made is not None:
-                scored += 1
-                if row.task in lacking:
-                    more.append({**made, "task": row.task})
-        for _ in predictions.add(self._server, board.project_id, more):
+            task = self._live_task(known_tasks, query)
+            predicted = prediction(query, version, project.config, show=show)
+            if task is not None and predicted is not None:
+                n_scored += 1
+                if task.task_id in lacking:
+                    added.append({**predicted, "task": task.task_id})
+        for _ in import_predictions(self._client, known_tasks.project_id, added):
             still_ours()
-        if scored:  # the server takes no version that no prediction has
+        if n_scored:  # the server does not accept a model version that no prediction has
             changes = {"model_version": version, "show_collab_predictions": show}
-            project.change(self._server, found, changes, still_ours)
+            update_project(self._client, project, changes, still_ours)
             self._ordered_by = version
 
-    def _set_overlaps(self, board: Board, queries: Sequence[Query], still_ours: StillOurs) -> None:
-        """Tell the server of the queries that more or fewer people than usual are to answer."""
+    def _set_overlaps(self, known_tasks: KnownTasks, queries: Sequence[Query], still_ours: StillOurs) -> None:
+        """Tell the server which queries more or fewer people than usual are to answer."""
         for query in queries:
-            row = self._row(board, query)
-            if row is not None and row.overlap != query.wanted:
+            task = self._live_task(known_tasks, query)
+            if task is not None and task.overlap != query.wanted:
                 still_ours()
-                tasks.set_overlap(self._server, row, query.wanted)
-                board.note(replace(row, overlap=query.wanted))
+                tasks.set_overlap(self._client, task, query.wanted)
+                known_tasks.record_changed(replace(task, overlap=query.wanted))
+
+    # -- results ---------------------------------------------------------------------------------------
 
     def _report(
-        self, board: Board, queries: Sequence[Query], before: Mapping[str, ExternalTask], lost: set[str]
+        self,
+        known_tasks: KnownTasks,
+        queries: Sequence[Query],
+        before: Mapping[str, ExternalTask],
+        deleted: set[str],
     ) -> Ensured:
-        """Where the queries live, and those known from before that turned out to live elsewhere."""
+        """Where the open queries live, and closed ones that turned out to live elsewhere than was known."""
         asked = {query.query_id for query in queries}
-        rows = {key: board.live(key, self._places) for key in asked | before.keys()}
+        found = {key: known_tasks.live_task(key, self._stored_tasks) for key in asked | before.keys()}
         live = {
-            key: ExternalTask(key, self.name, str(board.project_id), str(row.task))
-            for key, row in rows.items()
-            if row is not None
+            key: ExternalTask(key, self.name, str(known_tasks.project_id), str(task.task_id))
+            for key, task in found.items()
+            if task is not None
         }
-        self._places.update({key: int(where.task) for key, where in live.items()})
+        self._stored_tasks.update({key: int(where.task) for key, where in live.items()})
         self._ensured = asked & live.keys()
         ordered = [query.query_id for query in queries]
         moved = [key for key in before if key not in asked and live.get(key, before[key]) != before[key]]
         return Ensured(
             tasks=tuple(live[key] for key in (*ordered, *moved) if key in live),
-            restored=tuple(key for key in ordered if key in live and key in lost),
+            restored=tuple(key for key in ordered if key in live and key in deleted),
             dropped=tuple(key for key in ordered if key not in live),
         )
 
     def _until_clear(self, act: Callable[[], T]) -> T:
-        """Do something that states what is to be, again and again until nothing about it is unclear.
+        """Call ``act``, which works towards a target state, until no outcome in it is unknown.
 
         Raises:
-            AwayError: it stays so.
+            AwayError: An outcome is still unknown after all tries.
         """
-        pause, reason, missing = 0.25, "", 0
+        pause, reason, n_not_found = 0.25, "", 0
         for _ in range(TRIES):
             try:
-                with replies_as_expected(self._server):
+                with replies_as_expected(self._client):
                     return act()
-            except (UnclearError, MissingError) as exc:
-                missing += isinstance(exc, MissingError)
-                if missing > 2:  # once is a project deleted under our hands; the next look will tell
+            except (UnclearError, NotFoundError) as exc:
+                n_not_found += isinstance(exc, NotFoundError)
+                if n_not_found > 2:  # once may be a project deleted meanwhile, which the next look notices
                     raise
-                reason = str(exc).removeprefix(f"{self._server.url}: ")
-                if self._board is not None:
-                    self._board.distrust()
-                # what was sent may still take effect until then, after our next look at the server
-                settled = exc.settled if isinstance(exc, UnclearError) else 0.0
-                time.sleep(max(settled - time.monotonic(), 0.0) + pause)
+                reason = str(exc).removeprefix(f"{self._client.url}: ")
+                if self._tasks is not None:
+                    self._tasks.invalidate()
+                # Until then the request may still take effect, after our next look at the server.
+                final_at = exc.final_at if isinstance(exc, UnclearError) else 0.0
+                time.sleep(max(final_at - time.monotonic(), 0.0) + pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         raise AwayError(
-            f"{self._server.url}: gave up after {TRIES} tries, last: {reason}. Nothing is lost; "
-            "run again when the server is well."
+            f"{self._client.url}: gave up after {TRIES} tries; the last problem: {reason}. Nothing is lost. "
+            "Run the same command again when the server works."
         )
 
     def _url(self, project_id: int) -> str:
-        return f"{self._server.url}/projects/{project_id}/data"
+        return f"{self._client.url}/projects/{project_id}/data"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -1,7 +1,7 @@
-"""The label config of a project: the XML that Label Studio shows people, and checks of one that is there.
+"""The label config of a project: the XML that defines the labelling page, and checks of an existing one.
 
 Names in it are fixed: the object ``text`` shows ``data.text``, the control ``label`` holds the answer. A
-comment carries the campaign's key and a hash of the rest, which tells ours from one edited by hand.
+comment carries the campaign's key and a hash of the rest, which shows whether somebody edited it by hand.
 """
 
 from __future__ import annotations
@@ -18,38 +18,43 @@ from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonValue
 
 TEXT, CONTROL = "text", "label"
-"""Names of the object and of the control; also the key of the text in a task's data."""
+"""Names of the object and of the control. ``TEXT`` is also the key of the text in a task's data."""
 
 OPTIONS, WHY = "options", "why"
-"""Keys of an item's options and of the reason in a task's data."""
+"""Keys in a task's data: an item's options, and the reason why it was selected."""
 
 HOTKEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
 
 VERTICAL_UP_TO = 10
-"""Choices that fit below each other on a screen; more flow in lines."""
+"""Choices that fit on a screen one below the other; more than these are laid out in lines."""
 
-SHOWN = 10
-"""Missing labels that an error names."""
+NAMED_LABELS = 10
+"""Missing labels that an error message lists."""
 
 _MARK = re.compile(r"star_al:([A-Za-z0-9_-]+)")
 _COMMENT = re.compile(r"<!-- star_al:([A-Za-z0-9_-]+) ([0-9a-f]{16}) -->\n?")
 
 
 def mark(key: str) -> str:
-    """The words by which a project is known as a campaign's."""
+    """The text in a project that says which campaign it belongs to."""
     return f"star_al:{key}"
 
 
 def marks(*texts: str) -> frozenset[str]:
-    """The keys of the campaigns that a project's description and label config name."""
+    """The keys of all campaigns that are marked in a project's description and label config."""
     return frozenset(key for text in texts for key in _MARK.findall(text))
 
 
 def write(spec: LabelStudioSpec, task: ClosedTask, campaign_key: str) -> str:
-    """The label config for these labels.
+    """The label config of a campaign.
+
+    Args:
+        spec: Question, unsure choice, and whether the reason is shown.
+        task: The labels.
+        campaign_key: Goes into the comment.
 
     Raises:
-        ConfigError: a label cannot stand in it; the message names it.
+        ConfigError: A label cannot be part of a label config; the message names it.
     """
     _refuse_unusable(spec, task)
     lines = [
@@ -69,14 +74,14 @@ def write(spec: LabelStudioSpec, task: ClosedTask, campaign_key: str) -> str:
 
 
 def is_unedited(config: str) -> bool:
-    """Whether ``write`` made it, of this or an earlier version of labels and question, and nobody changed it."""
+    """Whether ``write`` made it, perhaps for earlier labels or another question, and nobody has edited it."""
     config = config.replace("\r\n", "\n")
     found = _COMMENT.search(config)
     return found is not None and found[2] == _digest(_COMMENT.sub("", config, count=1))
 
 
 def faults(config: str, task: ClosedTask) -> list[str]:
-    """What a config edited by hand lacks to hold our labels; each fault a few words."""
+    """Why a config edited by hand cannot hold our labels, one phrase for each reason."""
     try:
         tree = ElementTree.fromstring(config)
     except ElementTree.ParseError as exc:
@@ -94,13 +99,14 @@ def faults(config: str, task: ClosedTask) -> list[str]:
     there = {choice.get("alias") or choice.get("value") for choice in control.iter("Choice")}
     missing = [name for name in task.spec.label_names if name not in there]
     if missing:
-        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
-        found.append(f"it lacks the labels {', '.join(map(repr, missing[:SHOWN]))}{more}")
+        more = f" and {len(missing) - NAMED_LABELS:,} more" if len(missing) > NAMED_LABELS else ""
+        labels = "label" if len(missing) == 1 else "labels"
+        found.append(f"it lacks the {labels} {', '.join(map(repr, missing[:NAMED_LABELS]))}{more}")
     return found
 
 
 def options(item: Item, unsure: str | None) -> list[dict[str, str]]:
-    """The choices of a multiple-choice item for its task: each shown with its letter, and answered by it."""
+    """The choices of a multiple-choice item; each is shown with its letter, which is also its value."""
     choices = [
         {"value": _plain(clean(f"{letter}. {option}")), "alias": letter, "hotkey": hotkey}
         for letter, option, hotkey in zip(LETTERS, item.options, HOTKEYS, strict=False)
@@ -111,12 +117,12 @@ def options(item: Item, unsure: str | None) -> list[dict[str, str]]:
 
 
 def clean(text: str) -> str:
-    """Text without what JSON or the server's database cannot hold: NUL and halves of surrogate pairs."""
+    """Replace what JSON or the server's database cannot hold: NUL and halves of surrogate pairs."""
     return re.sub(r"[\x00\ud800-\udfff]", "\ufffd", text)
 
 
-def answer(value: JsonValue, confidence: float | None) -> list[dict[str, JsonValue]]:
-    """A label value as the ``result`` of an annotation or prediction."""
+def result(value: JsonValue, confidence: float | None) -> list[dict[str, JsonValue]]:
+    """The ``result`` of an annotation or prediction that chooses this label."""
     region: dict[str, JsonValue] = {
         "from_name": CONTROL,
         "to_name": TEXT,
@@ -130,13 +136,13 @@ def _refuse_unusable(spec: LabelStudioSpec, task: ClosedTask) -> None:
     names: Sequence[str] = LETTERS if task.is_multiple_choice else task.spec.label_names
     if spec.unsure is not None and spec.unsure in names:
         raise ConfigError(
-            f"annotator.unsure: {spec.unsure!r} is also a label, so the two answers could not be told apart. "
+            f"annotator.unsure: {spec.unsure!r} is also a label, so the two answers could not be distinguished. "
             "Use another text."
         )
     for name in [*names, spec.unsure or "", _question(spec, task)]:
         if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", name):
             raise ConfigError(
-                f"{name!r} holds a control character, which a label config cannot hold. "
+                f"{name!r} contains a control character, which a label config cannot contain. "
                 "Remove it from task.labels, annotator.question or annotator.unsure."
             )
 
@@ -173,15 +179,15 @@ def _shown(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text for a place where Label Studio would read ``$name`` as a field of the task.
+    """Text for a place where Label Studio would replace ``$name`` by a field of the task.
 
-    An invisible word joiner (U+2060) after the dollar sign keeps it as it is.
+    An invisible word joiner (U+2060) after the dollar sign prevents that.
     """
     return text.replace("$", "$\u2060")
 
 
 def _attribute(text: str) -> str:
-    """A quoted XML attribute; line breaks survive."""
+    """A quoted XML attribute that keeps line breaks."""
     for character in "&<>\"'\n\r\t":
         text = text.replace(character, f"&#{ord(character)};")
     return f'"{text}"'

@@ -1,4 +1,4 @@
-"""Predictions: by their scores the server orders its tasks, and only if wanted do they show the model's answer.
+"""Predictions: the server orders its tasks by their scores, and on request they show the model's answer.
 
 Under uncertainty sampling the lowest score comes first, among predictions of the project's model version.
 """
@@ -10,58 +10,67 @@ from functools import lru_cache
 from typing import Any
 
 from star_al.annotators.label_studio import label_config
-from star_al.annotators.label_studio.client import Server
+from star_al.annotators.label_studio.client import Client
 from star_al.errors import AnnotatorError
 from star_al.types import Query
 
-AT_ONCE = 250
-"""Predictions in one request; 2,000 take the server 5 s."""
+PREDICTIONS_PER_REQUEST = 250
+"""The server takes 5 s for 2,000 of them."""
 
 
-def version(queries: Sequence[Query]) -> str | None:
-    """The model version for all that is open: the newest round with scores; null without any."""
+def model_version(queries: Sequence[Query]) -> str | None:
+    """The model version of everything that is open: the newest round with scores; None without any."""
     rounds = [query.round_index for query in queries if query.reason.blended is not None]
     return f"star_al round {max(rounds):03d}" if rounds else None
 
 
-def prediction(query: Query, model_version: str | None, config: str, *, show: bool) -> dict[str, Any] | None:
-    """What the server is told of a query's uncertainty; null for one without.
+def prediction(query: Query, version: str | None, config: str, *, show: bool) -> dict[str, Any] | None:
+    """The prediction to send for a query; None if the query has no score.
 
-    The score is 1 − blended uncertainty. The answer goes along if ``show`` and the label config can hold it.
+    Args:
+        query: The query. The score sent is 1 − its blended uncertainty.
+        version: The model version, as by ``model_version``.
+        config: The project's label config.
+        show: Whether to include the model's answer, if the label config can hold it.
     """
-    if query.reason.blended is None or model_version is None:
+    if query.reason.blended is None or version is None:
         return None
-    made = {
+    score_only = {
         "result": [],
         "score": min(max(1.0 - query.reason.blended, 0.0), 1.0),
-        "model_version": model_version,
+        "model_version": version,
     }
     if not show or query.reason.predicted is None:
-        return made
-    shown = {**made, "result": label_config.answer(query.reason.predicted, query.reason.confidence)}
-    return shown if _holds(config, shown) else made
+        return score_only
+    with_answer = {
+        **score_only,
+        "result": label_config.result(query.reason.predicted, query.reason.confidence),
+    }
+    return with_answer if _fits(config, with_answer) else score_only
 
 
-def add(server: Server, project: int, predictions: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-    """Add predictions to existing tasks (``task``), a bounded number for each step of the iterator.
+def import_predictions(
+    client: Client, project_id: int, predictions: Sequence[Mapping[str, Any]]
+) -> Iterator[None]:
+    """Add predictions to existing tasks (key ``task``), a limited number for each step of the iterator.
 
     Raises:
-        UnclearError: nobody can say whether they were added.
-        AnnotatorError: the server left some out.
+        UnclearError: They may or may not have been added.
+        AnnotatorError: The server left some of them out.
     """
-    path = f"api/projects/{project}/import/predictions"
-    for start in range(0, len(predictions), AT_ONCE):
+    path = f"api/projects/{project_id}/import/predictions"
+    for start in range(0, len(predictions), PREDICTIONS_PER_REQUEST):
         yield
-        chunk = list(predictions[start : start + AT_ONCE])
-        created = server.send("POST", path, {}, chunk).json["created"]
+        chunk = list(predictions[start : start + PREDICTIONS_PER_REQUEST])
+        created = client.send("POST", path, {}, chunk).json["created"]
         if created != len(chunk):
             raise AnnotatorError(
-                f"{server.url}: project {project} took {created} of {len(chunk)} scores, without a reason. "
-                "Look at its label config in Label Studio's settings."
+                f"{client.url}: project {project_id} accepted only {created} of {len(chunk)} scores and gave no "
+                "reason. Check its label config in Label Studio's settings."
             )
 
 
-def _holds(config: str, shown: Mapping[str, Any]) -> bool:
+def _fits(config: str, shown: Mapping[str, Any]) -> bool:
     errors = _interface(config).validate_prediction(dict(shown), return_errors=True)
     return not errors
 

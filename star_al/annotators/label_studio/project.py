@@ -1,4 +1,4 @@
-"""The campaign's project: found by the campaign's key, created, adopted, and kept as the campaign needs it."""
+"""The campaign's project: found by the campaign's key, created or adopted, and kept as the campaign needs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from star_al.annotators.label_studio import label_config
-from star_al.annotators.label_studio.client import MissingError, Server
+from star_al.annotators.label_studio.client import Client
+from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError
 from star_al.ports import StillOurs
@@ -17,7 +18,7 @@ from star_al.task import ClosedTask
 from star_al.types import Campaign
 
 TITLE_LENGTH = (3, 50)
-"""What the server allows."""
+"""The shortest and the longest title that the server allows."""
 
 _SETTINGS = (
     "sampling",
@@ -36,26 +37,34 @@ _FIELDS = ",".join(("id", "title", "description", "label_config", *_SETTINGS, *_
 
 @dataclass(frozen=True)
 class Project:
-    """A project as the server has it now.
+    """A project as it is on the server now.
 
-    ``keys`` are those of campaigns that its description and label config name. ``answers`` counts skips, too;
-    ``time`` is the server's.
+    Attributes:
+        project_id: Its number.
+        title: As people see it.
+        campaign_keys: Keys of the campaigns that its description and label config name.
+        description: As people see it, with our mark.
+        config: The label config.
+        n_tasks: All its tasks.
+        n_annotations: All their annotations, including skips.
+        settings: Those that a campaign sets, by the server's names.
+        time: The server's time of this state; None if it does not say.
     """
 
     project_id: int
     title: str
-    keys: frozenset[str]
+    campaign_keys: frozenset[str]
     description: str
     config: str
-    tasks: int
-    answers: int
+    n_tasks: int
+    n_annotations: int
     settings: Mapping[str, Any]
     time: datetime | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the campaign wants of its project."""
+    """What the campaign needs its project to be."""
 
     spec: LabelStudioSpec
     task: ClosedTask
@@ -67,20 +76,20 @@ class Plan:
         return label_config.write(self.spec, self.task, self.campaign.key)
 
     def title(self) -> str:
-        """Of a new project."""
+        """The title of a new project."""
         shortest, longest = TITLE_LENGTH
         title = self.spec.title or self.campaign.name
         return (title if len(title) >= shortest else f"star_al {title}")[:longest]
 
     def mark(self) -> str:
-        """The lines of the description that tell people, and us, whose project it is."""
+        """The part of the description that says which campaign the project belongs to."""
         return (
             f"Tasks of the star_al campaign {self.campaign.name!r}. "
             f"Keep this mark, by which star_al finds it: {label_config.mark(self.campaign.key)}"
         )
 
     def settings(self) -> dict[str, Any]:
-        """All settings but the model version; instructions that people wrote stay without guidelines."""
+        """All settings but the model version. Without guidelines, instructions that people wrote are kept."""
         settings: dict[str, Any] = {
             "sampling": "Uncertainty sampling",
             "maximum_annotations": self.overlap,
@@ -96,152 +105,163 @@ class Plan:
         return settings
 
 
-def read(server: Server, project_id: int) -> Project | None:
-    """A project as it is now; null if there is none of this id."""
+def read_project(client: Client, project_id: int) -> Project | None:
+    """A project as it is now; None if there is none with this number."""
     try:
-        reply = server.get(f"api/projects/{project_id}/", include=_FIELDS)
-    except MissingError:
+        reply = client.get(f"api/projects/{project_id}/", include=_FIELDS)
+    except NotFoundError:
         return None
     return _project(reply.json, reply.time)
 
 
-def carrying(server: Server, key: str) -> list[Project]:
-    """All projects of a campaign, the one to keep first: with answers, with tasks, the oldest."""
-    found, page, more = [], 1, True
-    while more:
-        reply = server.get("api/projects/", page=page, page_size=100, include=_FIELDS)
-        found += [_project(raw, reply.time) for raw in reply.json["results"]]
-        more, page = bool(reply.json.get("next")), page + 1
-    ours = [project for project in found if key in project.keys]
-    return sorted(ours, key=lambda each: (each.answers == 0, each.tasks == 0, each.project_id))
+def find_project(client: Client, plan: Plan, known_ids: Sequence[int], *, expected: bool) -> Project | None:
+    """Look for the campaign's project.
 
-
-def find(server: Server, plan: Plan, ids: Sequence[int], *, expected: bool) -> Project | None:
-    """The campaign's project: the one that the config names, one of ``ids``, or any that carries the key.
-
-    ``expected``: the campaign has had tasks, so that none means that it was deleted.
+    Args:
+        client: The server.
+        plan: What the campaign needs. A project that its config names comes first.
+        known_ids: Projects that the campaign's tasks were in; tried next, before a search for the key.
+        expected: Whether the campaign has had tasks, so that a missing project was deleted.
 
     Raises:
-        AnnotatorError: the one that the config names cannot be used.
+        AnnotatorError: The project that the config names cannot be used.
     """
     return (
-        _adopted(server, plan, expected)
-        or _known(server, plan, ids)
-        or next(iter(carrying(server, plan.campaign.key)), None)
+        _named_in_config(client, plan, expected)
+        or _first_of_ours(client, plan, known_ids)
+        or next(iter(_projects_of(client, plan.campaign.key)), None)
     )
 
 
-def settle(
-    server: Server, plan: Plan, ids: Sequence[int], still_ours: StillOurs, *, expected: bool
+def ensure_project(
+    client: Client, plan: Plan, known_ids: Sequence[int], still_ours: StillOurs, *, expected: bool
 ) -> Project:
-    """The campaign's project, made if there is none, with label config and settings as they should be.
+    """The campaign's project, created if there is none, with label config and settings as they should be.
+
+    Args:
+        client: The server.
+        plan: What the campaign needs.
+        known_ids: As for ``find_project``.
+        still_ours: Called before each change.
+        expected: As for ``find_project``.
 
     Raises:
-        UnclearError: nobody can say whether a change was made; call again.
-        AnnotatorError: it cannot be used, or was deleted and is not to be made again.
+        UnclearError: A change may or may not have been made; call again.
+        AnnotatorError: The project cannot be used, or was deleted and must not be created again.
     """
-    project = find(server, plan, ids, expected=expected)
+    project = find_project(client, plan, known_ids, expected=expected)
     if project is not None:
-        return _brought_up_to_date(server, plan, project, still_ours)
+        return _brought_up_to_date(client, plan, project, still_ours)
     if expected and plan.spec.deleted == "drop":
         raise AnnotatorError(
-            f"{server.url}: the project of campaign {plan.campaign.name!r} is gone, with its tasks. "
-            "Write `deleted: restore` under annotator to have it made again."
+            f"{client.url}: the project of campaign {plan.campaign.name!r} was deleted, with all its tasks. "
+            "Write `deleted: restore` under annotator to have it created again."
         )
-    return _create(server, plan, still_ours)
+    return _create(client, plan, still_ours)
 
 
-def delete_blank_extras(server: Server, key: str, kept: Project, still_ours: StillOurs) -> None:
-    """Delete further projects of the campaign, left by a creation whose answer was lost, if nothing is in them."""
-    for extra in carrying(server, key):
-        if extra.project_id != kept.project_id and not extra.tasks and not extra.answers:
+def delete_empty_duplicates(client: Client, key: str, kept: Project, still_ours: StillOurs) -> None:
+    """Delete the campaign's other projects if they are empty: their creation succeeded but its reply was lost."""
+    for other in _projects_of(client, key):
+        if other.project_id != kept.project_id and not other.n_tasks and not other.n_annotations:
             still_ours()
-            server.send("DELETE", f"api/projects/{extra.project_id}/", {})
+            client.send("DELETE", f"api/projects/{other.project_id}/", {})
 
 
-def change(server: Server, project: Project, changes: Mapping[str, Any], still_ours: StillOurs) -> Project:
-    """Set fields of a project.
+def update_project(
+    client: Client, project: Project, changes: Mapping[str, Any], still_ours: StillOurs
+) -> Project:
+    """Set fields of a project and return its new state.
 
     Raises:
-        UnclearError: nobody can say whether they are set.
+        UnclearError: They may or may not have been set.
     """
     still_ours()
-    reply = server.send("PATCH", f"api/projects/{project.project_id}/", {}, dict(changes))
-    changed = _project(reply.json, reply.time)  # without counts
-    return replace(changed, tasks=project.tasks, answers=project.answers, time=project.time)
+    reply = client.send("PATCH", f"api/projects/{project.project_id}/", {}, dict(changes))
+    changed = _project(reply.json, reply.time)  # the reply has no counts
+    return replace(changed, n_tasks=project.n_tasks, n_annotations=project.n_annotations, time=project.time)
 
 
-def wanted_config(server: Server, plan: Plan, project: Project) -> str | None:
-    """The label config to set; null where the present one does, ours or one that people made of it.
+def needs_our_config(client: Client, plan: Plan, project: Project) -> bool:
+    """Whether our label config has to replace the present one.
+
+    The present one can stay if it is ours, or if people edited it and it still holds our labels.
 
     Raises:
-        AnnotatorError: people made something of it that cannot hold our labels.
+        AnnotatorError: People edited it, and it can no longer hold our labels.
     """
-    ours = plan.config()
-    if project.config == ours:
-        return None
+    if project.config == plan.config():
+        return False
     faults = label_config.faults(project.config, plan.task)
-    if label_config.is_unedited(project.config) or (faults and _is_blank(project)):
-        return ours
+    if label_config.is_unedited(project.config) or (faults and _config_is_unused(project)):
+        return True
     if faults:
         raise AnnotatorError(
-            f"{server.url}: the label config of project {project.project_id} ({project.title}) was changed by "
-            f"hand and cannot hold the campaign's labels: {'; '.join(faults)}. "
-            "`star-al label-config CONFIG --apply` puts ours back."
+            f"{client.url}: the label config of project {project.project_id} ({project.title}) was edited by "
+            f"hand and can no longer hold the campaign's labels: {'; '.join(faults)}. "
+            "To restore star_al's own, run `star-al label-config CONFIG --apply`."
         )
-    return None
+    return False
 
 
-def set_config(server: Server, plan: Plan, project: Project, still_ours: StillOurs) -> Project:
-    """Replace the label config by ours, after the server has checked it."""
+def set_config(client: Client, plan: Plan, project: Project, still_ours: StillOurs) -> Project:
+    """Replace the label config by ours, after the server has validated it."""
     config = plan.config()
     path = f"api/projects/{project.project_id}/validate/"
-    server.ask("POST", path, {}, {"label_config": config})
-    return change(server, project, {"label_config": config}, still_ours)
+    client.ask("POST", path, {}, {"label_config": config})
+    return update_project(client, project, {"label_config": config}, still_ours)
 
 
-def _adopted(server: Server, plan: Plan, expected: bool) -> Project | None:
-    """The project that the config names.
+def _named_in_config(client: Client, plan: Plan, expected: bool) -> Project | None:
+    """The project that the campaign file names.
 
     Raises:
-        AnnotatorError: it does not exist, is another campaign's, or holds answers that ours cannot join.
+        AnnotatorError: It does not exist, is another campaign's, or has annotations of another kind.
     """
     if plan.spec.project is None:
         return None
-    project = read(server, plan.spec.project)
+    project = read_project(client, plan.spec.project)
     if project is None:
         if expected:
-            return None  # it was ours, and was deleted
+            return None  # it was ours and was deleted
         raise AnnotatorError(
-            f"{server.url} has no project {plan.spec.project}, or none that the token's user may see. "
-            "Check annotator.project, or leave it out to have one made."
+            f"{client.url} has no project {plan.spec.project} that the token's user may see. "
+            "Check annotator.project, or remove it to have a project created."
         )
-    if project.keys and plan.campaign.key not in project.keys:
-        raise AnnotatorError(
-            f"{server.url}: project {project.project_id} ({project.title}) belongs to another campaign. "
-            "Name another in annotator.project, or leave it out to have one made."
-        )
-    if not project.keys and project.answers and label_config.faults(project.config, plan.task):
-        raise AnnotatorError(
-            f"{server.url}: project {project.project_id} ({project.title}) has annotations of another kind: "
-            f"{'; '.join(label_config.faults(project.config, plan.task))}. "
-            "Name another in annotator.project, or leave it out to have one made."
-        )
+    advice = "Name another one in annotator.project, or remove that line to have a project created."
+    where = f"{client.url}: project {project.project_id} ({project.title})"
+    if project.campaign_keys and plan.campaign.key not in project.campaign_keys:
+        raise AnnotatorError(f"{where} belongs to another campaign. {advice}")
+    if not project.campaign_keys and project.n_annotations:
+        faults = label_config.faults(project.config, plan.task)
+        if faults:
+            raise AnnotatorError(f"{where} has annotations of another kind: {'; '.join(faults)}. {advice}")
     return project
 
 
-def _known(server: Server, plan: Plan, ids: Sequence[int]) -> Project | None:
-    """The first of the ids that is still ours: after a lost database another project may have it."""
-    for project_id in ids:
-        project = read(server, project_id)
-        if project is not None and plan.campaign.key in project.keys:
+def _first_of_ours(client: Client, plan: Plan, project_ids: Sequence[int]) -> Project | None:
+    """The first of the projects that is still ours: a server that lost its database reuses numbers."""
+    for project_id in project_ids:
+        project = read_project(client, project_id)
+        if project is not None and plan.campaign.key in project.campaign_keys:
             return project
     return None
 
 
-def _create(server: Server, plan: Plan, still_ours: StillOurs) -> Project:
+def _projects_of(client: Client, campaign_key: str) -> list[Project]:
+    """All projects marked with the key; first the one to keep: with annotations, else with tasks, else the oldest."""
+    found, page, more = [], 1, True
+    while more:
+        reply = client.get("api/projects/", page=page, page_size=100, include=_FIELDS)
+        found += [_project(raw, reply.time) for raw in reply.json["results"]]
+        more, page = bool(reply.json.get("next")), page + 1
+    ours = [project for project in found if campaign_key in project.campaign_keys]
+    return sorted(ours, key=lambda each: (each.n_annotations == 0, each.n_tasks == 0, each.project_id))
+
+
+def _create(client: Client, plan: Plan, still_ours: StillOurs) -> Project:
     config = plan.config()
-    server.ask("POST", "api/projects/validate/", {}, {"label_config": config})
+    client.ask("POST", "api/projects/validate/", {}, {"label_config": config})
     body = {
         **plan.settings(),
         "title": plan.title(),
@@ -249,41 +269,42 @@ def _create(server: Server, plan: Plan, still_ours: StillOurs) -> Project:
         "label_config": config,
     }
     still_ours()
-    reply = server.send("POST", "api/projects/", {}, body)
+    reply = client.send("POST", "api/projects/", {}, body)
     return _project(reply.json, reply.time)
 
 
-def _brought_up_to_date(server: Server, plan: Plan, project: Project, still_ours: StillOurs) -> Project:
+def _brought_up_to_date(client: Client, plan: Plan, project: Project, still_ours: StillOurs) -> Project:
     if plan.campaign.key not in project.description:
         description = f"{project.description}\n\n{plan.mark()}".strip()
-        project = change(server, project, {"description": description}, still_ours)
-    if wanted_config(server, plan, project) is not None:
-        project = set_config(server, plan, project, still_ours)
+        project = update_project(client, project, {"description": description}, still_ours)
+    if needs_our_config(client, plan, project):
+        project = set_config(client, plan, project, still_ours)
     settings = plan.settings()
     if any(project.settings.get(name) != value for name, value in settings.items()):
-        # the server forgets the model version whenever it is told to hide predictions
+        # The server forgets the model version whenever predictions are set to be hidden.
         version = {"model_version": project.settings.get("model_version") or ""}
-        project = change(server, project, {**settings, **version}, still_ours)
+        project = update_project(client, project, {**settings, **version}, still_ours)
     return project
 
 
-def _is_blank(project: Project) -> bool:
-    """Whether nobody has put a label config of their own there, or nothing was labelled with it."""
+def _config_is_unused(project: Project) -> bool:
+    """Whether the label config is empty, or nobody has labelled with it."""
     return project.config.strip() in ("", "<View></View>", "<View/>") or (
-        not project.keys and not project.answers
+        not project.campaign_keys and not project.n_annotations
     )
 
 
 def _project(raw: Mapping[str, Any], time: datetime | None) -> Project:
     description, config = raw.get("description") or "", raw.get("label_config") or ""
+    n_submitted, n_skipped = (raw.get(name) or 0 for name in _COUNTS[1:])
     return Project(
         project_id=raw["id"],
         title=raw.get("title") or "",
-        keys=label_config.marks(description, config),
+        campaign_keys=label_config.marks(description, config),
         description=description,
         config=config,
-        tasks=raw.get("task_number") or 0,
-        answers=(raw.get("total_annotations_number") or 0) + (raw.get("skipped_annotations_number") or 0),
+        n_tasks=raw.get("task_number") or 0,
+        n_annotations=n_submitted + n_skipped,
         settings={name: raw.get(name) for name in _SETTINGS},
         time=time,
     )

@@ -1,8 +1,8 @@
-"""How the labelling page looks: the CSS of the label config.
+"""The look of the labelling page: the CSS of the label config.
 
-The question is on top, choices with their hotkeys are always in sight, and a long text scrolls in its box. While
-people label task after task the page leaves out the panels on regions, which nobody needs here. Colours are
-Label Studio's own, light or dark; on a server whose class names differ the page is plainer, but works.
+The question is at the top, the choices with their hotkeys are always visible, and a long text scrolls in its box.
+While people label task after task, the panels about regions are hidden, because nobody needs them here. Colours
+are Label Studio's own, light or dark. On a server with other class names the page is plainer, but works.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PAGE, ROWS, UNSURE, TEXT_BOX, WHY_LINE = (
     "star-al-text",
     "star-al-why",
 )
-"""Classes: of the whole, with choices below each other, with an unsure choice as the last; and of parts."""
+"""CSS classes of the page (always; with one choice a row; with an unsure choice at the end) and of its parts."""
 
 STYLE = """
     .star-al { display: flex; flex-direction: column; gap: 0.75rem; max-width: 50rem; margin: 0 auto;

@@ -1,6 +1,6 @@
-"""Tasks on the server: what they hold, how they are listed, imported and deleted.
+"""Tasks on the server: what they contain, and how they are listed, imported and deleted.
 
-A task carries its query's id as ``star_uid``, in its data and again in ``meta``, which can be listed without
+A task carries its query's id as ``star_uid``, both in its data and in ``meta``, which can be listed without
 the texts. ``meta`` also names the campaign.
 """
 
@@ -13,75 +13,88 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from star_al.annotators.label_studio.client import Server, UnclearError
+from star_al.annotators.label_studio.client import Client, UnclearError
 
-UID, CAMPAIGN = "star_uid", "star_al"
+QUERY_KEY, CAMPAIGN_KEY = "star_uid", "star_al"
+"""Where a task carries the id of its query (``data`` and ``meta``) and its campaign's key (``meta``)."""
 
 PAGE = 1000
-"""Tasks a listing returns at once; 1,000 without texts take 0.2 s."""
+"""Tasks in one page of a listing; 1,000 without texts take 0.2 s."""
 
-IDS = 250
-"""Ids in one request's address; more would be too long for some proxies."""
+IDS_PER_REQUEST = 250
+"""Ids in the address of one request; some proxies refuse longer addresses."""
 
-DELETED_AT_ONCE = 500
+DELETED_PER_REQUEST = 500
 
 CHUNK_TASKS, CHUNK_BYTES = 250, 2_000_000
-"""An import's size, so that it ends well within the time limit; a larger task goes alone."""
+"""Limits of one import, so that it ends well within the time limit; a larger task goes alone."""
 
 Payload = Mapping[str, Any]
 """A task as it is imported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A task as listed. ``key`` is its query, null for a foreign one.
+class ListedTask:
+    """A task as the server lists it.
 
-    ``made_at`` tells it from an earlier task of the same number: SQLite gives numbers again. ``campaign`` is
-    whose campaign made it, null if it does not tell. ``answers`` counts skips, too, ``labels`` does not.
+    Attributes:
+        task_id: Its number on the server.
+        query_id: The query it belongs to; None for a task that is not from a campaign.
+        created_at: Tells it from an earlier task of the same number: SQLite reuses numbers.
+        n_annotations: Its annotations, including skips.
+        n_labels: Its annotations without the skips.
+        overlap: How many people it is for.
+        campaign_key: The campaign that made it; None if it does not say.
     """
 
-    task: int
-    key: str | None
-    made_at: str
-    answers: int = 0
-    labels: int = 0
+    task_id: int
+    query_id: str | None
+    created_at: str
+    n_annotations: int = 0
+    n_labels: int = 0
     overlap: int = 1
-    campaign: str | None = None
+    campaign_key: str | None = None
 
 
-def listing(server: Server, project: int) -> list[Row]:
-    """All tasks of a project, as if they had no annotations."""
-    rows = [_row(raw) for raw in _pages(server, project, [], _ROW)]
-    nameless = [row.task for row in rows if row.key is None]
-    keys = {
-        raw["id"]: raw["data"].get(UID)
-        for ids in _chunks(nameless, IDS)
-        for raw in _pages(server, project, [], "id,data", ids)
+def list_tasks(client: Client, project_id: int) -> list[ListedTask]:
+    """All tasks of a project, without looking at their annotations."""
+    listed = [_listed_task(raw) for raw in _pages(client, project_id, [], _TASK_FIELDS)]
+    unnamed = [task.task_id for task in listed if task.query_id is None]
+    query_ids = {
+        raw["id"]: raw["data"].get(QUERY_KEY)
+        for ids in _chunks(unnamed, IDS_PER_REQUEST)
+        for raw in _pages(client, project_id, [], "id,data", ids)
     }
-    return [replace(row, key=row.key or keys.get(row.task)) for row in rows]
+    return [replace(task, query_id=task.query_id or query_ids.get(task.task_id)) for task in listed]
 
 
-def answered(server: Server, project: int, since: datetime | None = None) -> list[tuple[Row, list[Any]]]:
-    """Tasks with their annotations as raw JSON, if they have any and changed since a moment (null: ever).
+def list_annotated(
+    client: Client, project_id: int, since: datetime | None = None
+) -> list[tuple[ListedTask, list[Any]]]:
+    """Tasks that have annotations, with these as raw JSON.
 
-    The moment is on the server's clock. The annotations themselves are asked for: a task's own counts and
-    time stamp are written after them, and never if the server is stopped in between.
+    Args:
+        client: The server.
+        project_id: The project.
+        since: Only tasks that changed at or after this time on the server's clock; None: all.
     """
-    items = [_filter("annotations_ids", "empty", "List", False)]
+    # The filter is on the annotations themselves: a task's own counts and time stamp are written after them,
+    # and never if the server is stopped in between.
+    conditions = [_filter("annotations_ids", "empty", "List", False)]
     if since is not None:
-        items.append(_filter("updated_at", "greater_or_equal", "Datetime", _stamp(since)))
-    listed = _pages(server, project, items, _ANSWERED, fields="all")
-    return [(_row(raw), raw["annotations"]) for raw in listed]
+        conditions.append(_filter("updated_at", "greater_or_equal", "Datetime", _time_stamp(since)))
+    pages = _pages(client, project_id, conditions, _ANNOTATED_FIELDS, fields="all")
+    return [(_listed_task(raw), raw["annotations"]) for raw in pages]
 
 
-def without_version(server: Server, project: int, version: str) -> set[int]:
+def tasks_without_predictions(client: Client, project_id: int, model_version: str) -> set[int]:
     """Ids of the tasks that have no prediction of this model version."""
-    lacking = _filter("predictions_model_versions", "not_contains", "List", [version])
-    return {raw["id"] for raw in _pages(server, project, [lacking], "id")}
+    lacking = _filter("predictions_model_versions", "not_contains", "List", [model_version])
+    return {raw["id"] for raw in _pages(client, project_id, [lacking], "id")}
 
 
-def chunks(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
-    """Payloads in the order given, in chunks of bounded number and size."""
+def import_chunks(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
+    """Payloads in the order given, in chunks of limited number and size."""
     chunk: list[Payload] = []
     size = 0
     for payload in payloads:
@@ -95,85 +108,89 @@ def chunks(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
         yield chunk
 
 
-def import_chunk(server: Server, project: int, payloads: Sequence[Payload]) -> list[int]:
-    """Make tasks; their ids in the same order.
+def import_tasks(client: Client, project_id: int, payloads: Sequence[Payload]) -> list[int]:
+    """Create tasks and return their ids in the same order.
 
     Raises:
-        UnclearError: nobody can say whether they were made.
+        UnclearError: They may or may not have been created.
     """
-    path = f"api/projects/{project}/import"
-    reply = server.send("POST", path, {"return_task_ids": True}, list(payloads)).json
+    path = f"api/projects/{project_id}/import"
+    reply = client.send("POST", path, {"return_task_ids": True}, list(payloads)).json
     ids = reply.get("task_ids") if isinstance(reply, Mapping) else None
-    if not isinstance(ids, list) or len(ids) != len(payloads):  # an Enterprise server imports in its own time
-        raise UnclearError(f"POST {path}: it does not name the tasks it made", time.monotonic())
+    if not isinstance(ids, list) or len(ids) != len(payloads):  # an Enterprise server imports asynchronously
+        raise UnclearError(f"POST {path}: the reply does not name the tasks created", time.monotonic())
     return ids
 
 
-def delete_blank(server: Server, project: int, ids: Sequence[int]) -> set[int]:
-    """Delete those of the tasks that nobody has touched: without annotation, skip, draft or lock; ids now gone.
+def delete_untouched(client: Client, project_id: int, task_ids: Sequence[int]) -> set[int]:
+    """Delete those of the tasks that have no annotation, skip, draft or lock; return the ids that are gone.
 
-    The server locks a task for whom it gives it to. It applies the condition itself, but chooses, then
-    deletes: an answer that somebody gives without a lock, from the list of tasks, within that tenth of a
-    second may be confirmed and lost all the same (3 of 100 when measured).
+    The server locks a task for the person it gives it to. It applies the condition itself, but it selects
+    first and deletes afterwards: an annotation that somebody submits within that tenth of a second without a
+    lock, from the list of tasks, may be confirmed and still be lost (measured: 3 of 100).
     """
-    blank = [
+    untouched = [
         _filter("annotations_ids", "empty", "List", True),
         _filter("draft_exists", "equal", "Boolean", False),
         _filter("locks", "empty", "List", True),
     ]
     gone: set[int] = set()
-    for chunk in _chunks(ids, DELETED_AT_ONCE):
-        body = {**_filters(blank), "selectedItems": {"all": False, "included": chunk}}
-        server.send("POST", "api/dm/actions", {"id": "delete_tasks", "project": project}, body)
-        left = {raw["id"] for part in _chunks(chunk, IDS) for raw in _pages(server, project, [], "id", part)}
+    for chunk in _chunks(task_ids, DELETED_PER_REQUEST):
+        body = {**_filters(untouched), "selectedItems": {"all": False, "included": chunk}}
+        client.send("POST", "api/dm/actions", {"id": "delete_tasks", "project": project_id}, body)
+        left = {
+            raw["id"]
+            for ids in _chunks(chunk, IDS_PER_REQUEST)
+            for raw in _pages(client, project_id, [], "id", ids)
+        }
         gone.update(set(chunk) - left)
     return gone
 
 
-def set_overlap(server: Server, row: Row, wanted: int) -> None:
-    """How many people this one task is for."""
-    body = {"overlap": wanted, "is_labeled": row.labels >= wanted}
-    server.send("PATCH", f"api/tasks/{row.task}/", {}, body)
+def set_overlap(client: Client, task: ListedTask, wanted: int) -> None:
+    """Set how many people one task is for."""
+    body = {"overlap": wanted, "is_labeled": task.n_labels >= wanted}
+    client.send("PATCH", f"api/tasks/{task.task_id}/", {}, body)
 
 
-# of a task and, by the same names, of the annotations in it
-_ROW = "id,meta,created_at,overlap"
-_ANSWERED = f"{_ROW},annotations,result,was_cancelled,completed_by,lead_time"
+_TASK_FIELDS = "id,meta,created_at,overlap"
+_ANNOTATED_FIELDS = f"{_TASK_FIELDS},annotations,result,was_cancelled,completed_by,lead_time"
+"""The server applies this list to tasks and, by the same names, to the annotations in them."""
 
 
-def _row(raw: Mapping[str, Any]) -> Row:
+def _listed_task(raw: Mapping[str, Any]) -> ListedTask:
     meta = raw.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     annotations = raw.get("annotations") or ()
-    return Row(
-        task=raw["id"],
-        key=meta.get(UID),
-        made_at=raw["created_at"],
-        answers=len(annotations),
-        labels=sum(not each["was_cancelled"] for each in annotations),
+    return ListedTask(
+        task_id=raw["id"],
+        query_id=meta.get(QUERY_KEY),
+        created_at=raw["created_at"],
+        n_annotations=len(annotations),
+        n_labels=sum(not each["was_cancelled"] for each in annotations),
         overlap=raw.get("overlap") or 1,
-        campaign=meta.get(CAMPAIGN),
+        campaign_key=meta.get(CAMPAIGN_KEY),
     )
 
 
 def _pages(
-    server: Server,
-    project: int,
-    items: Sequence[Mapping[str, Any]],
+    client: Client,
+    project_id: int,
+    conditions: Sequence[Mapping[str, Any]],
     include: str,
-    ids: Sequence[int] | None = None,
+    task_ids: Sequence[int] | None = None,
     *,
     fields: str = "task_only",
 ) -> Iterator[Mapping[str, Any]]:
-    """Tasks by ascending id. Each page starts after the last id, so that deletions in between shift nothing."""
+    """Tasks by ascending id. Each page starts after the last id, so deletions in between shift nothing."""
     last = 0
     while True:
-        query = _filters([*items, _filter("id", "greater", "Number", last)])
-        if ids is not None:
-            query["selectedItems"] = {"all": False, "included": list(ids)}
-        reply = server.get(
+        query = _filters([*conditions, _filter("id", "greater", "Number", last)])
+        if task_ids is not None:
+            query["selectedItems"] = {"all": False, "included": list(task_ids)}
+        reply = client.get(
             "api/tasks/",
-            project=project,
+            project=project_id,
             page=1,
             page_size=PAGE,
             fields=fields,
@@ -191,11 +208,11 @@ def _filter(column: str, operator: str, kind: str, value: object) -> dict[str, A
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
 
 
-def _filters(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"filters": {"conjunction": "and", "items": list(items)}}
+def _filters(conditions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"filters": {"conjunction": "and", "items": list(conditions)}}
 
 
-def _stamp(moment: datetime) -> str:
+def _time_stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

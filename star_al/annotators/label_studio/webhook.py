@@ -1,7 +1,7 @@
-"""Label Studio's webhooks: word that somebody has labelled, so that the next poll need not wait.
+"""Label Studio's webhooks: a hint that somebody has labelled, so that the next poll need not wait.
 
-They are hints and no more. Label Studio tries each once, for a second, while the annotator's own request waits;
-so the receiver answers at once and reads nothing out of them. What was labelled comes with the poll.
+A webhook is only a hint. Label Studio sends each once, with a time limit of a second, while the annotator's own
+request waits. So the receiver answers at once and ignores the content; the annotations come with the poll.
 """
 
 from __future__ import annotations
@@ -20,13 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, cast
 
-from star_al.annotators.label_studio.client import (
-    Connection,
-    MissingError,
-    Server,
-    UnclearError,
-    replies_as_expected,
-)
+from star_al.annotators.label_studio.client import Client, Connection, UnclearError, replies_as_expected
+from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.errors import AnnotatorError, AwayError, ConfigError
 
 SECRET_HEADER = "X-Star-Al-Secret"
@@ -38,28 +33,29 @@ ACTIONS = (
     "ANNOTATIONS_DELETED",
     "TASKS_DELETED",
 )
-"""What can bring a poll something new. A project that is deleted takes its webhooks along, unheard."""
+"""Events after which a poll may find something new. A deleted project sends none: its webhooks go with it."""
 
 LARGEST_BODY = 64 * 1024
-"""Bytes; Label Studio sends the name of the action alone."""
+"""Bytes; Label Studio sends only the name of the action."""
 
-MOST_AT_ONCE, LONGEST = 8, 2.0
-"""Connections at a time, and seconds that one may last; what is beyond is cut off."""
+MAX_CONNECTIONS, CONNECTION_SECONDS = 8, 2.0
+"""Connections at a time, and seconds that one may last; more of either are cut off."""
 
 ATTACH_SECONDS, DETACH_SECONDS = 5.0, 2.0
-"""What one request may take; at the end of a run somebody may be waiting who has pressed Ctrl-C."""
+"""Time limits of one request; at the end of a run somebody who has pressed Ctrl-C may be waiting."""
 
-AGAIN_AFTER = 10
-"""Calls of ``attach``, one a poll, until Label Studio is asked again after it gave no clear answer."""
+RETRY_AFTER = 10
+"""Calls of ``attach`` (one a poll) before the next attempt when Label Studio gave no clear answer."""
 
 
 class Receiver:
-    """Listens for webhooks, as a context manager; ``woken`` is set by each that knows the ``secret``.
+    """Listens for webhooks, as a context manager; each one that has the ``secret`` sets the event ``woken``.
 
-    It listens on ``bind``, HOST:PORT, where port 0 is any that is free.
+    Args:
+        bind: HOST:PORT to listen on; port 0 means any free port.
 
     Raises:
-        ConfigError: ``bind`` is no such thing, or cannot be listened on.
+        ConfigError: ``bind`` is not HOST:PORT, or it is impossible to listen there.
     """
 
     def __init__(self, bind: str = "127.0.0.1:0") -> None:
@@ -70,7 +66,7 @@ class Receiver:
         except OSError as exc:
             reason = exc.strerror or exc
             raise ConfigError(
-                f"--webhook-bind {bind}: cannot be listened on ({reason}). Give another."
+                f"--webhook-bind {bind}: cannot listen there ({reason}). Choose another address or port."
             ) from exc
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.2,), name="webhooks", daemon=True
@@ -78,16 +74,16 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens, as this machine sees it.
+        """The address at which this machine reaches the receiver.
 
         Raises:
-            ConfigError: it listens on every address of the machine, of which none is known to be the right one.
+            ConfigError: It listens on all addresses of the machine, so none of them is known to be the right one.
         """
         host, port = str(self._server.server_address[0]), self._server.server_address[1]
         if host in ("0.0.0.0", "::"):
             raise ConfigError(
-                f"--webhook-bind {host}:{port} is no address to call. "
-                "Give --webhook-url too: how Label Studio reaches this machine."
+                f"--webhook-bind {host}:{port} means all addresses of this machine. "
+                "Add --webhook-url with the address at which Label Studio reaches it."
             )
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -103,13 +99,18 @@ class Receiver:
 
 
 class Webhook:
-    """A receiver that Label Studio knows of, as a context manager; a campaign has one at a time.
+    """A receiver that is registered with Label Studio, as a context manager; a campaign has one at a time.
 
-    Its address there ends in the campaign's key, by which what a killed run left is found and removed.
-    ``url`` is how Label Studio reaches the receiver; null: as this machine does.
+    The registered address ends in the campaign's key. By it the next run finds and removes what a killed one left.
+
+    Args:
+        connection: The server.
+        campaign_key: The key of the campaign.
+        bind: As for ``Receiver``.
+        url: The address at which Label Studio reaches the receiver; None: as this machine does.
 
     Raises:
-        ConfigError: ``bind`` cannot be listened on, or needs a ``url``.
+        ConfigError: It is impossible to listen on ``bind``, or it needs a ``url``.
     """
 
     def __init__(
@@ -121,14 +122,14 @@ class Webhook:
         self._path = f"/star_al/{campaign_key}"
         self._address = (url or self._receiver.url).rstrip("/") + self._path
         self._place: str | None = None
-        self._calls_left = 0  # until ``attach`` asks; below zero: it does not
+        self._calls_left = 0  # calls of ``attach`` until the next attempt; negative: none will follow
 
     def attach(self, place: str) -> None:
-        """Have the project at ``place``, the annotator's, send its webhooks here; once for each place.
+        """Register with the project at ``place`` (the annotator's), once for each place.
 
         Raises:
-            AnnotatorError: Label Studio refuses, and is not asked again for this place.
-            AwayError: it gives no clear answer; it is asked again in a later call.
+            AnnotatorError: Label Studio refused; later calls for this place do nothing.
+            AwayError: Label Studio gave no clear answer; a later call tries again.
         """
         if place != self._place:
             self._place, self._calls_left = place, 1
@@ -143,16 +144,16 @@ class Webhook:
             "send_for_all_actions": False,
             "actions": ACTIONS,
         }
-        server = self._server(ATTACH_SECONDS)
+        client = self._client(ATTACH_SECONDS)
         try:
-            self._remove(server, lambda hook: True)
-            server.send("POST", "api/webhooks/", {}, hook)
+            self._remove(client, lambda hook: True)
+            client.send("POST", "api/webhooks/", {}, hook)
         except (AwayError, UnclearError) as exc:
-            self._calls_left = AGAIN_AFTER
-            reason = f"{server.url}: {exc}." if isinstance(exc, UnclearError) else str(exc)
-            raise AwayError(f"No webhook for now: {reason}") from exc
+            self._calls_left = RETRY_AFTER
+            reason = f"{client.url}: {exc}." if isinstance(exc, UnclearError) else str(exc)
+            raise AwayError(f"The webhook is not set up yet: {reason}") from exc
         except AnnotatorError as exc:
-            raise AnnotatorError(f"No webhook: {_advice(str(exc))}") from exc
+            raise AnnotatorError(f"The webhook cannot be set up: {_advice(str(exc))}") from exc
 
     def __enter__(self) -> Webhook:
         self._receiver.__enter__()
@@ -163,28 +164,28 @@ class Webhook:
     ) -> None:
         self._receiver.__exit__(kind, error, trace)
         if self._place is not None:
-            with suppress(AnnotatorError, UnclearError):  # what stays there is removed by the next run
-                self._remove(self._server(DETACH_SECONDS), self._is_of_this_run)
+            with suppress(AnnotatorError, UnclearError):  # the next run removes what stays there
+                self._remove(self._client(DETACH_SECONDS), self._is_of_this_run)
 
-    def _remove(self, server: Server, doomed: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Remove those webhooks of this campaign that are ``doomed``."""
-        with replies_as_expected(server):
-            for hook in server.get("api/webhooks/").json:
-                if hook["url"].endswith(self._path) and doomed(hook):
-                    with suppress(MissingError):  # another controller was quicker
-                        server.send("DELETE", f"api/webhooks/{hook['id']}/", {})
+    def _remove(self, client: Client, chosen: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Remove the ``chosen`` ones of this campaign's webhooks."""
+        with replies_as_expected(client):
+            for hook in client.get("api/webhooks/").json:
+                if hook["url"].endswith(self._path) and chosen(hook):
+                    with suppress(NotFoundError):  # another controller was quicker
+                        client.send("DELETE", f"api/webhooks/{hook['id']}/", {})
 
     def _is_of_this_run(self, hook: Mapping[str, Any]) -> bool:
-        """Another controller may have taken the campaign over, and have its own."""
+        # Another controller may have taken over the campaign and registered its own.
         return bool((hook["headers"] or {}).get(SECRET_HEADER) == self._receiver.secret)
 
-    def _server(self, seconds: float) -> Server:
+    def _client(self, seconds: float) -> Client:
         timeout = min(seconds, self._connection.timeout)
-        return Server(replace(self._connection, timeout=timeout), patience=0.0)
+        return Client(replace(self._connection, timeout=timeout), patience=0.0)
 
 
 class _Server(ThreadingHTTPServer):
-    """A thread for each connection, of which there are few and none lasts."""
+    """Serves each connection in a thread of its own; there are few of them, and none lasts."""
 
     daemon_threads = True
     block_on_close = False
@@ -192,18 +193,18 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], secret: str, woken: threading.Event) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.secret, self.woken = secret, woken
-        self._free = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._ends: dict[socket.socket, float] = {}
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks the name service for our own name
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's version looks up this machine's name
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        self._ends[request] = time.monotonic() + LONGEST
+        self._ends[request] = time.monotonic() + CONNECTION_SECONDS
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -214,7 +215,7 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def service_actions(self) -> None:
-        """Cut off what lasts too long; a client that sends byte by byte would hold its thread for ever."""
+        """Cut off connections that last too long; a client that sends byte by byte would hold its thread for ever."""
         now = time.monotonic()
         for request, end in list(self._ends.items()):
             if now > end:
@@ -222,13 +223,13 @@ class _Server(ThreadingHTTPServer):
                     request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is nobody's to hear of."""
+        """Say nothing about a broken connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers a POST, 200 to one that knows the secret; and wakes the run only after that."""
+    """Answers a POST, with 200 if it has the secret, and only then wakes the run."""
 
-    timeout = LONGEST
+    timeout = CONNECTION_SECONDS
     server_version, sys_version = "star_al", ""
 
     def do_POST(self) -> None:
@@ -244,10 +245,10 @@ class _Handler(BaseHTTPRequestHandler):
         server.woken.set()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the display belongs to the run."""
+        """Print nothing: the display belongs to the run."""
 
     def _skip_body(self) -> bool:
-        """Read what was sent, or the connection's end would reset it before the answer arrives."""
+        """Read the body: closing the connection with unread data would reset it before the answer arrives."""
         size = self.headers.get("Content-Length", "0")
         if not size.isdecimal() or int(size) > LARGEST_BODY:
             return False
@@ -264,22 +265,24 @@ def _host_and_port(bind: str) -> tuple[str, int]:
     host, _, port = bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"--webhook-bind {bind}: is not HOST:PORT, like 127.0.0.1:0 (0: any free port).")
+        raise ConfigError(
+            f"--webhook-bind {bind} is not HOST:PORT. Write for example 127.0.0.1:0 (0 means any free port)."
+        )
     return host, int(port)
 
 
 def _project_id(place: str) -> int:
     found = re.search(r"/projects/(\d+)", place)
     if found is None:
-        raise AnnotatorError(f"No webhook: {place} is not the address of a project.")
+        raise AnnotatorError(f"The webhook cannot be set up: {place} is not the address of a project.")
     return int(found[1])
 
 
 def _advice(reason: str) -> str:
-    """Why Label Studio takes no webhook, and what to do, in one line."""
+    """Why Label Studio does not accept the webhook, and what to do."""
     if "network address" in reason:
         return (
-            "Label Studio does not call addresses of its own network (SSRF protection). Start it with "
-            "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, or give a --webhook-url that it may call."
+            "Label Studio does not call addresses in its own network (SSRF protection). Start it with "
+            "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, or pass a --webhook-url that it may call."
         )
-    return f"{reason.rstrip('.')}. Check --webhook-url and the token's rights."
+    return f"{reason.rstrip('.')}. Check --webhook-url, and whether the token's user may create webhooks."

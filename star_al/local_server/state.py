@@ -1,4 +1,4 @@
-"""Which processes are the local server: told apart from others that got the same process id later."""
+"""Which processes are the local server now."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
-from star_al.local_server.where import Place
+from star_al.local_server.place import Place
 
 SAME_START = 10.0
-"""Seconds that two readings of one process's start may differ by; the kernel's boot time moves with the clock."""
+"""Seconds by which two readings of one process's start may differ; the kernel's boot time moves with the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Identity:
 
 
 def identity(pid: int | None = None) -> Identity:
-    """Of a living process (null: this one)."""
+    """The identity of a living process; None means this one."""
     process = psutil.Process(pid)
     return Identity(process.pid, process.create_time())
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What runs: the supervisor, the server it watches, and the port once the server answers there."""
+    """What runs: the supervisor, the server it supervises, and the port once the server listens."""
 
     version: str
     supervisor: Identity
@@ -46,22 +46,22 @@ class State:
     port: int | None = None
 
     @property
-    def watched(self) -> bool:
+    def supervised(self) -> bool:
         """Whether the supervisor is alive."""
         return self.supervisor.find() is not None
 
     def alive(self) -> list[psutil.Process]:
-        """Those of its processes that are alive."""
+        """The processes that are alive."""
         found = [each.find() for each in (self.supervisor, self.server) if each is not None]
         return [process for process in found if process is not None]
 
     def to_json(self) -> str:
-        """As text."""
+        """The contents of the state file."""
         return json.dumps(asdict(self)) + "\n"
 
 
 def read_state(place: Place) -> State | None:
-    """What was written last; null where nothing was, or nothing of it is alive (a reboot, a crash)."""
+    """The last state written; None if there is none, or no process of it is alive (after a reboot or crash)."""
     try:
         stored = json.loads(place.state.read_text(encoding="utf-8"))
         server = stored.pop("server")
@@ -76,7 +76,7 @@ def read_state(place: Place) -> State | None:
 
 
 def listening_port(process: psutil.Process) -> int | None:
-    """The TCP port that a process of this user listens on; null as long as there is none."""
+    """The TCP port that a process of this user listens on; None if there is none yet."""
     try:
         connections = process.net_connections(kind="tcp")
     except psutil.Error:

@@ -1,0 +1,127 @@
+"""Which annotator a campaign uses, and how it is reached."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from star_al.annotators.oracle import Oracle
+from star_al.config.spec import CampaignFile, LabelStudioSpec, OracleSpec
+from star_al.errors import AnnotatorError
+from star_al.ports import Annotator
+from star_al.task import ClosedTask
+from star_al.types import Campaign
+
+if TYPE_CHECKING:
+    from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
+    from star_al.annotators.label_studio.client import Connection
+
+
+def open_annotator(file: CampaignFile, campaign: Campaign) -> Annotator:
+    """The annotator that the file names; no server is asked yet.
+
+    Raises:
+        AnnotatorError: There is no token for the server, or the local server is not running.
+    """
+    spec = file.spec
+    match spec.annotator:
+        case OracleSpec() as oracle:
+            return Oracle(oracle, ClosedTask(spec.task), campaign.seed)
+        case LabelStudioSpec() as label_studio:
+            return label_studio_annotator(file, label_studio, campaign)
+
+
+def label_studio_annotator(
+    file: CampaignFile, spec: LabelStudioSpec, campaign: Campaign
+) -> LabelStudioAnnotator:
+    """People in Label Studio as the annotator of a campaign.
+
+    Raises:
+        AnnotatorError: As for ``open_annotator``.
+    """
+    from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
+
+    overlap = file.spec.labelling.overlap
+    return LabelStudioAnnotator(connection(spec), spec, ClosedTask(file.spec.task), campaign, overlap)
+
+
+def check_server(file: CampaignFile, spec: LabelStudioSpec) -> None:
+    """Check that Label Studio accepts the token and has the project, before anything of a campaign is created.
+
+    Raises:
+        AnnotatorError: The server cannot be reached or refuses, or the project cannot be used.
+    """
+    from star_al.annotators.label_studio.client import examine
+
+    examine(connection(spec))
+    if spec.project is not None:
+        examine_project(file, spec, None)
+
+
+def examine_project(file: CampaignFile, spec: LabelStudioSpec, campaign: Campaign | None) -> str:
+    """Describe the campaign's project in words; ``campaign`` is None if it has not been started.
+
+    Raises:
+        ConfigError: A label cannot be part of its label config.
+        AnnotatorError: The project cannot be used, or the server cannot be reached.
+    """
+    # Without a key no project can be its own yet; one that the config names must not be another campaign's.
+    campaign = campaign or Campaign(0, file.spec.name, 0, {}, file.spec.seed, key="")
+    return label_studio_annotator(file, spec, campaign).examine_project()
+
+
+def connection(spec: LabelStudioSpec) -> Connection:
+    """Address and token of the configured server, or of the local one if none is configured.
+
+    Raises:
+        AnnotatorError: There is no token for the server, or the local server is not running.
+    """
+    from star_al.annotators.label_studio.client import Connection
+
+    url, token = _local_server() if spec.url is None else (spec.url, _token(spec.url, spec.token_env))
+    return Connection(url, token, spec.timeout)
+
+
+def server_url(spec: LabelStudioSpec) -> str | None:
+    """The address of the server, as far as it is known without asking it."""
+    from star_al import local_server
+
+    if spec.url is not None:
+        return spec.url
+    local = local_server.credentials()
+    return None if local is None else local.url
+
+
+def _local_server() -> tuple[str, str]:
+    from star_al import local_server
+
+    local = local_server.running()
+    if local is None:
+        raise _not_running()
+    return local.url, local.token
+
+
+def _not_running() -> AnnotatorError:
+    return AnnotatorError(
+        "the local Label Studio is not running. Start it with `star-al up`, "
+        "or name another server in annotator.url."
+    )
+
+
+def _token(url: str, variable: str) -> str:
+    """The token from the environment; for the local server, also the one that `star-al up` has stored."""
+    from star_al import local_server
+
+    token = os.environ.get(variable, "").strip()
+    if token:
+        return token
+    local = local_server.running()  # if it is not running, another program may listen at its address
+    if local is not None and local.url == url:
+        return local.token
+    stopped = local_server.credentials()
+    if local is None and stopped is not None and stopped.url == url:
+        raise _not_running()
+    raise AnnotatorError(
+        f"{url}: there is no token, because {variable} is not set. Copy a token from Account & Settings in Label "
+        f"Studio, then run: export {variable}=…"
+    )

@@ -1,0 +1,87 @@
+"""The login of the local Label Studio, and the port and version to start it with."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass, field
+
+from star_al.errors import AnnotatorError
+from star_al.local_server.place import Place, write_private
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """How to reach the local Label Studio and log in."""
+
+    url: str
+    user: str
+    token: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the server was started with last time, and will be next time."""
+
+    user: str
+    password: str = field(repr=False)
+    token: str = field(repr=False)
+    port: int
+    version: str
+
+    @property
+    def server(self) -> LocalServer:
+        """The part that others need."""
+        return LocalServer(f"http://127.0.0.1:{self.port}", self.user, self.token, self.password)
+
+
+def new_credentials(place: Place, port: int, version: str) -> Credentials:
+    """Credentials with random secrets, for a user that the server has not had before.
+
+    Label Studio sets a user's token and password only when it creates the user. So if there is a database, which
+    may have the usual user, the name gets a random suffix.
+    """
+    suffix = f"-{secrets.token_hex(2)}" if any(place.data.glob("*.sqlite3")) else ""
+    return Credentials(
+        user=f"{_user_name()}{suffix}@localhost",
+        password=secrets.token_urlsafe(12),
+        token=secrets.token_hex(20),
+        port=port,
+        version=version,
+    )
+
+
+def read_credentials(place: Place) -> Credentials | None:
+    """The stored credentials; None if there are none.
+
+    Raises:
+        AnnotatorError: The file cannot be read.
+    """
+    try:
+        return Credentials(**json.loads(place.credentials.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise AnnotatorError(
+            f"{place.credentials}: cannot be read ({exc.strerror or exc}). Check its permissions."
+        ) from exc
+    except (ValueError, TypeError):
+        raise AnnotatorError(
+            f"{place.credentials} is damaged. Delete it; the next start of Label Studio creates another user."
+        ) from None
+
+
+def write_credentials(place: Place, credentials: Credentials) -> None:
+    """Store credentials so that only their owner can read them."""
+    write_private(place.credentials, json.dumps(asdict(credentials), indent=2) + "\n")
+
+
+def _user_name() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        name = ""
+    return re.sub(r"[^a-z0-9_-]", "", name.lower()) or "annotator"
