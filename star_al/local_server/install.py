@@ -22,14 +22,22 @@ KEPT_LINES = 15
 """Lines of pip's output in an error message."""
 
 
+def check_version(version: str) -> None:
+    """Check that a version is a number like 1.23.2.
+
+    Raises:
+        AnnotatorError: It is not.
+    """
+    if not re.fullmatch(r"\d+(\.\d+)+\w*", version):
+        raise AnnotatorError(f"{version!r} is not a version of Label Studio. Pass one like {VERSION}.")
+
+
 def install(place: Place, version: str, progress: Progress) -> None:
     """Install a version unless it is installed; an interrupted installation starts again.
 
     Raises:
         AnnotatorError: The environment cannot be created, or pip fails; the message has pip's last lines.
     """
-    if not re.fullmatch(r"\d+(\.\d+)+\w*", version):
-        raise AnnotatorError(f"{version!r} is not a version of Label Studio. Pass one like {VERSION}.")
     if python(place, version).exists():
         return
     progress.say(f"Installing Label Studio {version} into {place.environments}: about 1 GB, once")

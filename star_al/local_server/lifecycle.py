@@ -27,7 +27,7 @@ from star_al.local_server.credentials import (
     read_credentials,
     write_credentials,
 )
-from star_al.local_server.install import VERSION, install
+from star_al.local_server.install import VERSION, check_version, install
 from star_al.local_server.place import Place, default_place, disk_errors, make_home
 from star_al.local_server.state import Identity, State, read_state
 from star_al.ports import Progress
@@ -85,6 +85,8 @@ def start(
     Raises:
         AnnotatorError: It cannot be installed or started, or does not accept the stored login.
     """
+    if version is not None:
+        check_version(version)
     make_home(place)
     with _locked(place, progress):
         stored = read_credentials(place)

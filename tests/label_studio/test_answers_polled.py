@@ -141,7 +141,10 @@ def test_labels_of_a_lost_database_stay_told_apart(label_studio: LabelStudio) ->
     world.ensure(asked)
     world.owner.answer(world.task_of(asked[0]), "pos")
     (old,) = world.poll().annotations
+    login = (label_studio.user, label_studio.password, label_studio.token)
     label_studio.lose_database()
+    assert (label_studio.user, label_studio.password, label_studio.token) == login
+    assert label_studio.call("get", "/api/projects/")["results"] == []
     other = World(label_studio)  # somebody else's project gets the number that ours had
     other.ensure(queries(1))
     assert set(world.poll().gone) == {"q-000", "q-001"}

@@ -14,6 +14,7 @@ from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
 from star_al.task import ClosedTask
 from star_al.types import Campaign
+from support.fault_proxy import FaultProxy
 from support.label_studio_campaign import CLASSES, World, ours, queries
 from support.label_studio_server import LabelStudio, free_port
 
@@ -57,24 +58,9 @@ def test_wrong_tokens_are_told_apart(label_studio: LabelStudio) -> None:
 
 
 def test_disabled_legacy_tokens_are_named(label_studio: LabelStudio) -> None:
-    import requests
-
-    settings = {"api_tokens_enabled": True, "api_token_ttl_days": 365}
-    personal = label_studio.personal_token()
-    label_studio.call("post", "/api/jwt/settings", json={**settings, "legacy_api_tokens_enabled": False})
-    try:
+    with label_studio.without_legacy_tokens():
         words = _fails(label_studio.url, label_studio.token)
-        assert "does not allow" in words and "personal access token" in words
-    finally:
-        refreshed = requests.post(
-            f"{label_studio.url}/api/token/refresh/", json={"refresh": personal}, timeout=30
-        )
-        requests.post(
-            f"{label_studio.url}/api/jwt/settings",
-            json={**settings, "legacy_api_tokens_enabled": True},
-            headers={"Authorization": f"Bearer {refreshed.json()['access']}"},
-            timeout=30,
-        ).raise_for_status()
+    assert "does not allow" in words and "personal access token" in words
 
 
 def test_nobody_there(label_studio: LabelStudio) -> None:
@@ -151,14 +137,11 @@ def test_the_address_of_a_page_is_told(label_studio: LabelStudio) -> None:
 
 
 def test_a_server_that_goes_away_is_told_from_one_that_refuses(label_studio: LabelStudio) -> None:
-    client = Client(Connection(label_studio.url, label_studio.token, 5.0), patience=0.2)
-    client.get("api/current-user/whoami")
-    with pytest.raises(AnnotatorError) as caught:
-        client.get("api/projects/99999/")
-    assert not isinstance(caught.value, AwayError)
-    label_studio.stop()
-    try:
-        with pytest.raises(AwayError, match="cannot be reached"):
-            client.get("api/current-user/whoami")
-    finally:
-        label_studio.start()
+    with FaultProxy(label_studio.url) as proxy:
+        client = Client(Connection(proxy.url, label_studio.token, 5.0), patience=0.2)
+        client.get("api/current-user/whoami")
+        with pytest.raises(AnnotatorError) as caught:
+            client.get("api/projects/99999/")
+        assert not isinstance(caught.value, AwayError)
+    with pytest.raises(AwayError, match="cannot be reached"):
+        client.get("api/current-user/whoami")

@@ -7,16 +7,17 @@ import pytest
 
 from star_al import local_server
 from star_al.local_server import LocalServer, Place
-from support.label_studio_server import free_port, fresh_place
+from support.label_studio_server import free_port
 from support.quiet import Quiet
+from support.stand_in_server import stand_in_place
 
 Start = Callable[..., LocalServer]
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """Nothing runs here yet; whatever a test starts here ends with it."""
-    place = fresh_place(tmp_path / "home")
+    """A stand-in is installed here, and nothing runs yet; whatever a test starts here ends with it."""
+    place = stand_in_place(tmp_path)
     yield place
     local_server.stop(place, Quiet())
 

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
 
 from star_al import local_server
+from star_al.cli.main import run_command
 from star_al.local_server import Place
 from star_al.local_server.place import HOME
 from support.label_studio_server import free_port
 
-StarAl = Callable[..., subprocess.CompletedProcess[str]]
-
 UP = [sys.executable, "-m", "star_al.cli.main", "up"]
 
 
-@pytest.fixture
-def star_al_up(place: Place) -> StarAl:
-    """Run `star-al up` in a process of its own."""
+@pytest.fixture(autouse=True)
+def _default_place(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME, str(place.home))
     place.home.joinpath("environments").symlink_to(place.environments)
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [*UP, *map(str, arguments)]
-        return subprocess.run(
-            command, env=environment(place), capture_output=True, text=True, check=False, timeout=120
-        )
 
-    return run
+def test_up_again_and_stop(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    def up(*arguments: object) -> tuple[int, str, str]:
+        code = run_command(["up", *map(str, arguments)])
+        return code, *capsys.readouterr()
 
-
-def environment(place: Place) -> dict[str, str]:
-    return {**os.environ, HOME: str(place.home)}
-
-
-def test_up_again_and_stop(place: Place, star_al_up: StarAl) -> None:
     port = free_port()
-    first = star_al_up("--port", port)
+    first = subprocess.run([*UP, "--port", str(port)], capture_output=True, text=True, timeout=120)
     assert first.returncode == 0, first.stderr
     server = local_server.running(place)
     assert server is not None
@@ -52,29 +41,21 @@ def test_up_again_and_stop(place: Place, star_al_up: StarAl) -> None:
         "It keeps running in the background. Stop it with: star-al up --stop\n"
     )
     assert server.token not in first.stdout + first.stderr
-    assert star_al_up().stdout == first.stdout
-    elsewhere = star_al_up("--port", free_port())
-    assert elsewhere.stdout == first.stdout
-    assert (
-        elsewhere.stderr == "Label Studio is already running; to change its port, stop it with --stop first\n"
-    )
-    assert star_al_up("--version", "newest").returncode == 4
+    assert up() == (0, first.stdout, "")
+    running = "Label Studio is already running; to change its port, stop it with --stop first\n"
+    assert up("--port", free_port()) == (0, first.stdout, running)
+    code, out, err = up("--version", "newest")
+    assert (code, out) == (4, "")
+    assert err.startswith("star-al: 'newest' is not a version of Label Studio.")
     assert local_server.running(place) == server
-    assert star_al_up("--stop").stdout == "Label Studio has stopped; its data is kept.\n"
+    assert up("--stop")[:2] == (0, "Label Studio has stopped; its data is kept.\n")
     assert local_server.running(place) is None
-    nothing = star_al_up("--stop")
-    assert (nothing.returncode, nothing.stdout) == (0, "No local Label Studio is running.\n")
+    assert up("--stop")[:2] == (0, "No local Label Studio is running.\n")
 
 
-def test_a_wrong_version_is_an_error_of_the_annotation_tool(star_al_up: StarAl) -> None:
-    done = star_al_up("--version", "newest")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith("star-al: 'newest' is not a version of Label Studio.")
-
-
-def test_foreground_ends_with_ctrl_c(place: Place, star_al_up: StarAl) -> None:
+def test_foreground_ends_with_ctrl_c(place: Place) -> None:
     command = [*UP, "--foreground", "--port", str(free_port())]
-    with subprocess.Popen(command, env=environment(place), stdout=subprocess.PIPE, text=True) as shown:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as shown:
         assert shown.stdout is not None
         for line in shown.stdout:
             if line == "Press Ctrl-C to stop it.\n":

@@ -11,6 +11,8 @@ import secrets
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -68,6 +70,21 @@ class LabelStudio:
         for known in self.call("get", "/api/token/", token=token):  # a user has one at most
             self.call("post", "/api/token/blacklist/", token=token, json={"refresh": known["token"]})
         return self.call("post", "/api/token/", token=token)["token"]
+
+    @contextmanager
+    def without_legacy_tokens(self) -> Iterator[None]:
+        """The organisation allows no legacy tokens meanwhile."""
+        settings = {"api_tokens_enabled": True, "api_token_ttl_days": 365}
+        refresh = {"refresh": self.personal_token()}
+        self.call("post", "/api/jwt/settings", json={**settings, "legacy_api_tokens_enabled": False})
+        try:
+            yield
+        finally:
+            with self.visitor() as visitor:
+                reply = visitor.post("/api/token/refresh/", json=refresh).raise_for_status()
+                visitor.headers["Authorization"] = f"Bearer {reply.json()['access']}"
+                allowed = {**settings, "legacy_api_tokens_enabled": True}
+                visitor.post("/api/jwt/settings", json=allowed).raise_for_status()
 
     def call(self, method: str, path: str, *, token: str | None = None, **arguments):
         """One request with a legacy token (null: the owner's); its JSON, or None."""

@@ -1,0 +1,40 @@
+"""A stand-in for Label Studio that starts in a moment, for tests of how a server is started, watched and stopped.
+
+It is installed as the interpreter of a version's environment, listens on the port of the command line, and answers
+``/health`` and, to the token of its environment, who the user is.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from star_al.local_server import VERSION, Place
+
+PROGRAM = """#!{python} -IS
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = self.headers.get("Authorization") == "Token " + os.environ["LABEL_STUDIO_USER_TOKEN"]
+        body = b'{{"email": "%s"}}' % os.environ["LABEL_STUDIO_USERNAME"].encode()
+        self.send_response(200 if known or self.path == "/health" else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+
+
+def stand_in_place(folder: Path, *versions: str) -> Place:
+    """A place in which stand-ins are installed as these versions, by default the one that star_al is tested with."""
+    place = Place(folder / "home", folder / "environments")
+    for version in versions or (VERSION,):
+        program = place.environments / version / "bin" / "python"
+        program.parent.mkdir(parents=True)
+        program.write_text(PROGRAM.format(python=sys.executable))
+        program.chmod(0o755)
+    place.home.mkdir()
+    return place
