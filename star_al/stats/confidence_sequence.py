@@ -17,11 +17,12 @@ def confidence_sequence(successes: int, n: int, look: int, level: float = 0.95) 
     Raises:
         ValueError: a look before the first, or counts that are none.
     """
-    from scipy.stats import beta
+    # The quantiles of scipy.stats.beta, digit for digit, without the second that importing scipy.stats takes.
+    from scipy.special import betainccinv, betaincinv
 
     if look < 1 or not 0 <= successes <= n:
         raise ValueError(f"look {look}, {successes} right answers of {n}")
     half = (1.0 - level) / (look * (look + 1)) / 2.0
-    low = float(beta.ppf(half, successes, n - successes + 1)) if successes else 0.0
-    high = float(beta.isf(half, successes + 1, n - successes)) if successes < n else 1.0
+    low = float(betaincinv(successes, n - successes + 1, half)) if successes else 0.0
+    high = float(betainccinv(successes + 1, n - successes, half)) if successes < n else 1.0
     return low, high
