@@ -63,7 +63,7 @@ class Fault:
 
 @dataclass
 class Exchange:
-    """One request, with what the client sent; ``status`` and ``reply`` are the server's, null if it has not answered.
+    """One request, with what the client sent; ``status`` and ``reply`` are the server's, None if it has not answered.
 
     The reply to a GET is not kept.
     """

@@ -18,7 +18,7 @@ class Person:
         self._session.headers["Authorization"] = f"Token {token}"
 
     def next_task(self, project: int | str) -> dict[str, Any] | None:
-        """The task that the server gives this user now; null if there is none left."""
+        """The task that the server gives this user now; None if there is none left."""
         reply = self._session.get(f"{self.url}/api/projects/{project}/next", timeout=60)
         if reply.status_code == 404:
             return None
@@ -26,12 +26,12 @@ class Person:
         return reply.json()
 
     def answer(self, task: int | str, value: str | None, lead_time: float = 2.5) -> int:
-        """Submit an answer (null: an empty one); its id."""
+        """Submit an answer, an empty one for None; return its id."""
         body = {"result": _result(value), "lead_time": lead_time, "unique_id": str(uuid.uuid4())}
         return self.call("post", f"/api/tasks/{task}/annotations/", json=body)["id"]
 
     def skip(self, task: int | str) -> int:
-        """Skip a task; the annotation's id."""
+        """Skip a task; return the annotation's id."""
         body = {"result": [], "was_cancelled": True}
         return self.call("post", f"/api/tasks/{task}/annotations/", json=body)["id"]
 
@@ -49,13 +49,13 @@ class Person:
         self.call("post", f"/api/tasks/{task}/drafts", json={"result": _result(value), "lead_time": 1.0})
 
     def delete_task(self, task: int | str) -> None:
-        """As anybody can."""
+        """Delete a task, as any user can."""
         self.call("delete", f"/api/tasks/{task}/")
 
     def label_all(
         self, project: int | str, choose: Callable[[dict[str, Any]], str | None], at_most: int = 1000
     ) -> list[int]:
-        """Answer whatever the server gives; ``choose`` gets the task (null: skip it). Ids of the tasks, in order."""
+        """Answer what the server gives, skipping a task if ``choose`` returns None; return the task ids in order."""
         done: list[int] = []
         while len(done) < at_most and (task := self.next_task(project)) is not None:
             value = choose(task)
@@ -67,7 +67,7 @@ class Person:
         return done
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
-        """Any request; its JSON, or null."""
+        """Send any request; return its JSON, or None if it has none."""
         reply = self._session.request(method, self.url + path, timeout=60, **arguments)
         assert reply.ok, f"{method} {path}: {reply.status_code} {reply.text[:500]}"
         return reply.json() if reply.content else None

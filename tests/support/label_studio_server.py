@@ -59,14 +59,14 @@ class LabelStudio:
         self.start()
 
     def new_user(self, email: str, password: str = "a good password") -> str:
-        """Sign up by the organisation's invitation, as a colleague would; the new user's legacy token."""
+        """Sign up with the organisation's invitation, as a colleague would; return the new user's legacy token."""
         page = self.call("get", "/api/invite")["invite_url"]
         with self.visitor() as visitor:
             submit(visitor, page, {"email": email, "password": password}).raise_for_status()
             return visitor.get("/api/current-user/token").raise_for_status().json()["token"]
 
     def personal_token(self, token: str | None = None) -> str:
-        """A new personal access token of the user with the legacy ``token`` (null: the owner)."""
+        """A new personal access token of the user with the legacy ``token`` (None: the owner)."""
         for known in self.call("get", "/api/token/", token=token):  # a user has one at most
             self.call("post", "/api/token/blacklist/", token=token, json={"refresh": known["token"]})
         return self.call("post", "/api/token/", token=token)["token"]
@@ -87,13 +87,13 @@ class LabelStudio:
                 visitor.post("/api/jwt/settings", json=allowed).raise_for_status()
 
     def call(self, method: str, path: str, *, token: str | None = None, **arguments):
-        """One request with a legacy token (null: the owner's); its JSON, or None."""
+        """Send a request with a legacy token (None: the owner's); return its JSON, or None if it has none."""
         reply = self.ask(method, path, token=token, **arguments)
         assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text[:500]}"
         return reply.json() if reply.content else None
 
     def ask(self, method: str, path: str, *, token: str | None = None, **arguments) -> httpx.Response:
-        """As ``call``, whatever the answer."""
+        """Send a request as ``call`` does, and return the reply, also if it is an error."""
         with self.visitor() as visitor:
             visitor.headers["Authorization"] = f"Token {token or self.token}"
             return visitor.request(method, path, **arguments)
@@ -116,7 +116,7 @@ def start_server(home: Path) -> LabelStudio:
 
 
 def fresh_place(home: Path) -> local_server.Place:
-    """Where nothing has been started yet, but everything is installed and an empty database is there."""
+    """A place with an installed server and an empty database, where nothing has been started yet."""
     place = local_server.Place(home, cache_folder() / "environments")
     with FileLock(_lock()):
         install(place, local_server.VERSION, Quiet())
@@ -125,7 +125,7 @@ def fresh_place(home: Path) -> local_server.Place:
 
 
 def cache_folder() -> Path:
-    """What test runs share."""
+    """The folder that test runs share."""
     named = os.environ.get("STAR_AL_TEST_LABEL_STUDIO")
     return Path(named or Path(platformdirs.user_cache_dir("star_al")) / "label-studio-tests").absolute()
 
@@ -142,7 +142,7 @@ def _lock() -> Path:
 
 
 def _fresh_data(place: local_server.Place) -> None:
-    """Data as Label Studio makes it at its first start, without the 23 seconds that it takes."""
+    """Create the data as Label Studio does at its first start, without the 23 seconds that takes."""
     place.data.mkdir(parents=True)
     shutil.copy(_template(place) / DATABASE, place.data)
 

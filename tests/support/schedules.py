@@ -53,7 +53,7 @@ class Schedule:
     faults: tuple[Fault, ...]
     kills: tuple[int, ...] = ()  # the moment at which each of the first controllers dies
     stands_still: int | None = None  # the moment at which one stands still while another takes over
-    wakes: int | None = None  # the other's moment at which it goes on; null: when the other has ended
+    wakes: int | None = None  # the other's moment at which it goes on; None: when the other has ended
     deletes: int = 0  # blank tasks that the person throws away
     restarts: bool = False  # the server, once, under way
     batch: int = 5

@@ -1,4 +1,4 @@
-"""Label Studio as it is behind the proxy: what stands on the server, and a person who labels there meanwhile."""
+"""Label Studio behind the proxy: what is on the server, and a person who labels there meanwhile."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ServerSide:
         return sorted(found, key=lambda task: int(task["id"]))
 
     def by_key(self) -> dict[str, list[Json]]:
-        """Tasks by the query that they say they are of; those that are of none are left out."""
+        """Tasks by the query they name, without those that name none."""
         found: dict[str, list[Json]] = {}
         for task in self.tasks():
             if KEY in task["data"]:
@@ -47,7 +47,7 @@ class ServerSide:
         return found
 
     def answer(self, task: Json, label: str | None, unique_id: str | None = None) -> int | None:
-        """Submit a label, or a skip; the annotation's id, null when it has been submitted before."""
+        """Submit a label or, for None, a skip; return the annotation's id, or None if it was submitted before."""
         control, target = self._control(task)
         body = {
             "result": [] if label is None else [_choice(control, target, label)],
@@ -62,7 +62,7 @@ class ServerSide:
         return int(reply.json()["id"])
 
     def change(self, annotation_id: int, task: Json, label: str) -> None:
-        """Submit another label in the place of an annotation's."""
+        """Replace the label of an annotation."""
         result = [_choice(*self._control(task), label)]
         reply = self._client.patch(f"/api/annotations/{annotation_id}/", json={"result": result})
         reply.raise_for_status()
@@ -74,7 +74,7 @@ class ServerSide:
         self._client.close()
 
     def _control(self, task: Json) -> tuple[str, str]:
-        """Names of the control that takes the label, and of what it is about."""
+        """Names of the control that takes the label, and of its object."""
         project = task["project"]
         if project not in self._controls:
             config = self._get(f"/api/projects/{project}/")["label_config"]
@@ -95,7 +95,7 @@ def _choice(control: str, target: str, label: str) -> Json:
 
 
 def answer_of(annotation: Mapping[str, Any]) -> str | None:
-    """The label of an annotation as the server gives it; null for a skip."""
+    """The label of an annotation from the server; None for a skip."""
     if annotation["was_cancelled"] or not annotation["result"]:
         return None
     return str(annotation["result"][0]["value"]["choices"][0])
