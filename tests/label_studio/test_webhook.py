@@ -6,6 +6,7 @@ import http.client
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from star_al.annotators.label_studio import webhook as webhooks
 from star_al.annotators.label_studio.client import Connection
 from star_al.annotators.label_studio.webhook import ACTIONS, SECRET_HEADER, Receiver, Webhook
 from star_al.errors import AnnotatorError, AwayError, ConfigError
+from support.fault_proxy import Fault, FaultProxy, Kind
 from support.label_studio_server import LabelStudio
 
 CONFIG = (
@@ -94,8 +96,8 @@ def test_junk_is_survived_and_not_printed(
 
 
 def test_those_who_hold_connections_are_cut_off(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "LONGEST", 0.3)
-    holding = [talk(receiver, b"POST / HTTP/1.1\r\nContent-") for _ in range(webhooks.MOST_AT_ONCE + 4)]
+    monkeypatch.setattr(webhooks, "CONNECTION_SECONDS", 0.3)
+    holding = [talk(receiver, b"POST / HTTP/1.1\r\nContent-") for _ in range(webhooks.MAX_CONNECTIONS + 4)]
     refused = talk(receiver, b"POST")
     assert refused.recv(10) == b""  # at once: there are too many already
     assert all(client.recv(10) == b"" for client in holding)
@@ -104,7 +106,7 @@ def test_those_who_hold_connections_are_cut_off(receiver: Receiver, monkeypatch:
 
 
 def test_closing_does_not_wait_for_those_who_hold_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "LONGEST", 60.0)
+    monkeypatch.setattr(webhooks, "CONNECTION_SECONDS", 60.0)
     monkeypatch.setattr(webhooks._Handler, "timeout", 60.0)
     with Receiver() as listening:
         client = talk(listening, b"POST / HTTP/1.1\r\nContent-")
@@ -238,20 +240,17 @@ def test_refusals_say_what_to_do_once(project: Project) -> None:
         webhook.attach(project.place)  # it has been told
 
 
-def test_a_server_that_is_away_is_asked_again_after_some_polls(label_studio: LabelStudio) -> None:
-    project = Project(label_studio)
-    with Webhook(project.connection, "key-away") as webhook:
-        label_studio.stop()
-        try:
+def test_a_server_that_is_away_is_asked_again_after_some_polls(project: Project) -> None:
+    with FaultProxy(project.server.url, [Fault(Kind.DROP_REQUEST)]) as proxy:
+        connection = replace(project.connection, url=proxy.url)
+        with Webhook(connection, "key-away") as webhook:
             with pytest.raises(AwayError, match="cannot be reached"):
                 webhook.attach(project.place)
-        finally:
-            label_studio.start()
-        for _ in range(webhooks.AGAIN_AFTER - 1):
+            for _ in range(webhooks.RETRY_AFTER - 1):
+                webhook.attach(project.place)
+            assert project.hooks() == []
             webhook.attach(project.place)
-        assert project.hooks() == []
-        webhook.attach(project.place)
-        assert len(project.hooks()) == 1
+            assert len(project.hooks()) == 1
 
 
 def test_an_address_that_label_studio_may_not_call_is_told(project: Project) -> None:
