@@ -19,6 +19,9 @@ from star_al.cli import data, database, inspect, label_config, report, run, serv
 from star_al.cli.console import TerminatedError, complain, told_when_stdout_fails
 from star_al.errors import StarALError
 
+PROGRAM = "star-al"
+"""The name in usage lines and completion scripts, also for `python -m star_al`."""
+
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes of a process that ended by SIGINT or SIGTERM, as shells have them."""
 
@@ -41,7 +44,6 @@ app = typer.Typer(
     help="Active-learning campaigns for language models: label less text, and know how sure the model is.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -102,7 +104,11 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     settings = _Settings()
     try:
         with _sigterm_raises(), told_when_stdout_fails():
-            app(_debug_first(sys.argv[1:] if arguments is None else arguments), obj=settings)
+            app(
+                _debug_first(sys.argv[1:] if arguments is None else arguments),
+                prog_name=PROGRAM,
+                obj=settings,
+            )
         return 0
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
