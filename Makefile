@@ -14,10 +14,10 @@ LAPLACE = laplace-torch asdfghjkl backpack-for-pytorch curvlinops-for-pytorch ei
 PINS = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint docs settings clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo ## a whole campaign with a simulated annotator, in ./star-al-demo
 	$(VENV)/bin/star-al demo --folder $(DEMO)
@@ -33,6 +33,9 @@ lint: $(VENV)/.develop ## style, types and import contracts
 
 docs: $(VENV)/.develop ## the documentation, into build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+settings: $(VENV)/.develop ## docs/settings.md and configs/classification.yaml, from the descriptions of the settings
+	$(VENV)/bin/python scripts/write_settings.py
 
 clean: ## remove the environment and the caches; campaigns stay
 	rm -rf $(VENV) build dist .grimp_cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
 from star_al.config.file import load_campaign
+from star_al.config.writing import to_yaml
 from star_al.ports import Advance
 
 WORDS = [
@@ -72,7 +71,7 @@ def write_config(path: Path) -> None:
         "model": {"name": "none-needed"},
         "annotator": {"kind": "oracle", "gold": "label"},
     }
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(to_yaml(config))
 
 
 def main() -> None:

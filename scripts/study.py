@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from calibration_data import CONFIGS, MAX_TOKENS, PROMPTS, SETS
 from calibration_report import table
 
@@ -28,6 +27,7 @@ from star_al.cli.progress import LineProgress
 from star_al.cli.simulate import comparison_json, difference, estimate, saved
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile
+from star_al.config.writing import to_yaml
 from star_al.errors import StarALError, StoreError
 from star_al.stats.learning_curves import SHARES, Comparison, StrategyCurve, in_words
 
@@ -83,7 +83,7 @@ def prepare(name: str, arguments: argparse.Namespace) -> CampaignFile:
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             (folder / f"{part}.jsonl").write_text(text, encoding="utf-8")
     config = folder / "campaign.yaml"
-    config.write_text(yaml.safe_dump(campaign(name, arguments), sort_keys=False, allow_unicode=True))
+    config.write_text(to_yaml(campaign(name, arguments)))
     return load_campaign(config)
 
 

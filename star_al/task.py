@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import string
 
-from star_al.config.spec import TaskSpec, normalise_label, scalar_label
+from star_al.config.spec import TaskSpec, normalise_label, scalar_text
 from star_al.errors import DataError
 from star_al.types import Item, JsonValue
 
@@ -63,7 +63,7 @@ class ClosedTask:
     def _find(self, item: Item, value: JsonValue) -> int | None:
         if self.is_multiple_choice and isinstance(value, int) and not isinstance(value, bool):
             return value if 0 <= value < len(item.options) else None
-        name = scalar_label(int(value) if isinstance(value, float) and value.is_integer() else value)
+        name = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value)
         if not isinstance(name, str):
             return None
         key = normalise_label(name)

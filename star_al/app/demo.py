@@ -26,6 +26,7 @@ from typing import Any
 import platformdirs
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from star_al.config.writing import with_values
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
 from star_al.rng import derive_seed, keyed_order
 
@@ -56,7 +57,6 @@ N_TEST = 250
 N_POOL = 600
 
 TEMPLATE = "demo.yaml"
-MODEL_TOKEN = "MODEL_FOLDER"  # stands for the model's folder in the template
 
 
 def prepare_demo(folder: Path, say: Say) -> Path:
@@ -99,8 +99,7 @@ def prepare_demo(folder: Path, say: Say) -> Path:
 
 def campaign_text(model: Path) -> str:
     """Return the text of the demo's campaign file for a model in the folder ``model``."""
-    # A JSON string is also a YAML string, whatever characters it contains.
-    return _template().replace(MODEL_TOKEN, json.dumps(str(model), ensure_ascii=False))
+    return with_values(_template(), {"model.name": str(model)})
 
 
 def _template() -> str:

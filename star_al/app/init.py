@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from star_al.config.spec import CampaignSpec, LabelSpec, normalise_label, scalar_label
+from star_al.config.spec import CampaignSpec, LabelSpec, normalise_label, scalar_text
+from star_al.config.writing import to_one_line
 from star_al.data.readers import read_rows
 from star_al.data.source import Table, locate_here
 from star_al.errors import ConfigError, DataError
@@ -115,7 +115,7 @@ class _Column:
             self.characters += len(value)
         if self.values is None:
             return
-        label = scalar_label(int(value) if isinstance(value, float) and value.is_integer() else value)
+        label = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value)
         if isinstance(label, str):
             self.values[" ".join(label.split())] += 1
         if not isinstance(label, str) or len(self.values) > MAX_LABELS:
@@ -300,24 +300,14 @@ def _render_fields(section: BaseModel, prefix: str, indent: str) -> list[str]:
         elif isinstance(value, tuple) and value:
             lines += [f"{indent}{name}:  # {comment}", *(f"{indent}  - {_entry(entry)}" for entry in value)]
         else:
-            lines.append(f"{indent}{name}: {_scalar(list(value) if value == () else value)}  # {comment}")
+            lines.append(f"{indent}{name}: {to_one_line(list(value) if value == () else value)}  # {comment}")
     return lines
 
 
 def _entry(value: Any) -> str:
     if isinstance(value, LabelSpec):
-        return _scalar(value.name if value.verbaliser is None else value.model_dump())
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> str:
-    """A value on one line of YAML, quoted where it must be."""
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9).strip()
-    if "\n" in text:  # a line break inside a string: only the double-quoted style escapes it
-        text = yaml.safe_dump(
-            [value], default_flow_style=True, default_style='"', allow_unicode=True, width=10**9
-        ).strip()
-    return text[1:-1]
+        return to_one_line(value.name if value.verbaliser is None else value.model_dump())
+    return to_one_line(value)
 
 
 COMMENTS = {

@@ -12,12 +12,11 @@ from star_al.app.compose import find_campaign, open_started
 from star_al.app.predicting import own_files
 from star_al.app.status import asked, people_of
 from star_al.config.spec import CampaignFile, CampaignSpec
-from star_al.data import check_out
+from star_al.data import check_out, write_text
 from star_al.errors import StoreError
 from star_al.labelling.settle import newest_revisions
 from star_al.ports import Store
 from star_al.report.page import campaign_page
-from star_al.report.render import write_page
 from star_al.report.snapshot import CampaignSnapshot
 from star_al.report.study_page import StudySnapshot, study_page
 from star_al.stats.learning_curves import study_results
@@ -39,7 +38,7 @@ def write_report(file: CampaignFile, out: Path, study: str | None = None) -> Non
     """
     check_out(out, own_files(file))
     with open_started(file) as store:
-        write_page(_page(file, store, study), out)
+        write_text(out, _page(file, store, study))
 
 
 def _page(file: CampaignFile, store: Store, name: str | None) -> str:

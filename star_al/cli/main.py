@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from star_al import __version__
-from star_al.cli import data, database, inspect, label_config, report, run, server, setup, simulate
+from star_al.cli import config, data, database, inspect, label_config, report, run, server, setup, simulate
 from star_al.cli.console import TerminatedError, complain, told_when_stdout_fails
 from star_al.errors import StarALError
 
@@ -48,6 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 databases = typer.Typer(help="Create, upgrade and check the database.", no_args_is_help=True)
+configs = typer.Typer(help="Show all settings, or their JSON schema.", no_args_is_help=True)
 
 START, LOOK, USE, KEEP = "Start and run", "Look", "Data in and out", "Upkeep"
 app.command("demo", rich_help_panel=START)(setup.demo)
@@ -69,6 +70,9 @@ app.command("label-config", rich_help_panel=KEEP)(label_config.label_config)
 databases.command("upgrade")(database.upgrade)
 databases.command("check")(database.check)
 app.add_typer(databases, name="db", rich_help_panel=KEEP)
+configs.command("reference")(config.reference)
+configs.command("schema")(config.schema)
+app.add_typer(configs, name="config", rich_help_panel=KEEP)
 
 
 def _print_version(wanted: bool) -> None:

@@ -22,9 +22,7 @@ FREE_TO_CHANGE = frozenset(
         *(f"annotator.{name}" for name in LabelStudioSpec.model_fields if name != "kind"),
     }
 )
-"""What the config of a running campaign may change, by dotted prefix; anything else is refused.
-
-Labels may join at the end of ``task.labels`` too."""
+"""What a running campaign accepts at any time, by dotted prefix. Labels may be added to ``task.labels`` too."""
 
 FREE_BETWEEN_ROUNDS = frozenset(
     {
@@ -38,18 +36,38 @@ FREE_BETWEEN_ROUNDS = frozenset(
         "posterior.learning_rate",
     }
 )
-"""How adapters are optimised: what is changed holds from the next one on, so that a training that diverges or
-runs out of memory does not end the campaign."""
+"""How adapters are optimised. A change takes effect with the next adapter.
+
+So a training that diverges or runs out of memory does not end the campaign."""
 
 FREE_BEFORE_TRAINING = frozenset({"adapter", "posterior"})
-"""What it may change besides as long as no adapter has been trained."""
+"""What may change as well until the first adapter is trained."""
+
+
+def when_changeable(name: str) -> str:
+    """When a running campaign accepts a change to the setting with this dotted name, in words."""
+    if _is_in(name, FREE_TO_CHANGE):
+        return "Can change at any time"
+    if _is_in(name, {"task.labels"}):
+        return "Labels can be added at the end at any time"
+    if _is_in(name, FREE_BETWEEN_ROUNDS):
+        return "Can change at any time, for the adapters trained from then on"
+    if _is_in(name, FREE_BEFORE_TRAINING):
+        return "Can change until the first adapter is trained"
+    return "Fixed once the campaign has started"
 
 
 def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) -> list[str]:
-    """Dotted names of the fields that differ and that a running campaign may not change.
+    """The settings that differ and that a running campaign may not change.
 
-    A field that ``stored``, written by an older version, does not know has its default there. Of a section
-    of another kind, the kind alone is named.
+    Args:
+        stored: The specification in the database. A setting that the version which wrote it did not know has
+            its default.
+        current: The specification of the campaign file.
+        trained: Whether an adapter has been trained.
+
+    Returns:
+        Dotted names. Of a section of another kind, only the kind is named.
     """
     free = FREE_TO_CHANGE | (FREE_BETWEEN_ROUNDS if trained else FREE_BEFORE_TRAINING)
     if added_labels(stored, current):
@@ -58,25 +76,27 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
 
 
 def differing_fields(stored: JsonObject, current: CampaignSpec, free: Collection[str]) -> list[str]:
-    """Dotted names of the fields that differ, but those that begin with one of ``free``; see ``changed_fields``."""
+    """The settings that differ, except those within ``free``; see ``changed_fields``."""
     flat_stored = _flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
     flat_current = _flatten(current.model_dump(mode="json"))
-    names = sorted(flat_stored.keys() | flat_current.keys())
     missing = object()
     changed = [
         name
-        for name in names
-        if flat_stored.get(name, missing) != flat_current.get(name, missing)
-        and not any(name == prefix or name.startswith(prefix + ".") for prefix in free)
+        for name in sorted(flat_stored.keys() | flat_current.keys())
+        if flat_stored.get(name, missing) != flat_current.get(name, missing) and not _is_in(name, free)
     ]
     kinds = [name.removesuffix("kind") for name in changed if name.endswith(".kind")]
     return [name for name in changed if name.endswith(".kind") or not name.startswith(tuple(kinds))]
 
 
 def added_labels(stored: JsonObject, current: CampaignSpec) -> tuple[str, ...]:
-    """Names of the labels that ``current`` has after those of ``stored``; none if it changes those."""
+    """Names of the labels that ``current`` adds after those of ``stored``; none if it changes those."""
     before, now = CampaignSpec.model_validate(stored).task.labels, current.task.labels
     return tuple(label.name for label in now[len(before) :]) if now[: len(before)] == before else ()
+
+
+def _is_in(name: str, prefixes: Collection[str]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
 def _flatten(tree: JsonObject, prefix: str = "") -> dict[str, object]:

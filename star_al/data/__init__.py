@@ -1,7 +1,8 @@
 """Data in, data out: files and `datasets` → items with content-hash ids; items with labels → files."""
 
-from star_al.data.export import ModelAnswer, check_out, check_suffix, export_rows, writable_target, write_rows
+from star_al.data.export import ModelAnswer, check_suffix, export_rows, write_rows
 from star_al.data.items import ImportCounts, parse_answer, read_items, read_texts
+from star_al.data.out_files import check_out, writable_target, write_text
 from star_al.data.readers import Row, read_rows
 from star_al.data.source import DataSource, Table, data_source, locate, locate_here, source_of, test_source
 
@@ -25,4 +26,5 @@ __all__ = [
     "test_source",
     "writable_target",
     "write_rows",
+    "write_text",
 ]

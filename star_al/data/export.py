@@ -6,13 +6,14 @@ import csv
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from star_al.config.spec import DataSpec
 from star_al.data.items import user_fields
+from star_al.data.out_files import writable_target
 from star_al.errors import DataError, StoreError
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, Label
@@ -139,43 +140,6 @@ def check_suffix(path: Path) -> None:
     """
     if path.suffix.lower() not in _WRITERS:
         raise DataError(f"{path}: unknown kind of file. Write to one of {', '.join(_WRITERS)}.")
-
-
-def check_out(out: Path, kept: Mapping[str, Path | None]) -> None:
-    """Refuse to write over a file, or into a folder, that must stay; ``kept`` names them for the message.
-
-    Raises:
-        DataError: ``out`` is one of them, by whatever path or link.
-    """
-    for what, path in kept.items():
-        if path is not None and _is_in(out, path):
-            raise DataError(f"{out}: is {what}, which would be written over. Give another --out.")
-
-
-def _is_in(out: Path, path: Path) -> bool:
-    try:
-        target, kept = Path(os.path.realpath(out)), Path(os.path.realpath(path))
-        if target == kept or (kept.is_dir() and target.is_relative_to(kept)):
-            return True
-        return out.exists() and path.exists() and os.path.samefile(out, path)  # hard links
-    except (OSError, ValueError):
-        return False  # what cannot be looked up is refused where it is read or written
-
-
-def writable_target(path: Path) -> Path:
-    """The file that ``path`` leads to, links followed, so that renaming over it leaves a link in place.
-
-    Raises:
-        StoreError: it is there and is no regular file: a folder, a device.
-    """
-    try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            raise StoreError(f"{path}: is no regular file and cannot be written over. Give another name.")
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or exc
-        raise StoreError(f"{path}: cannot be written ({reason}). Check the path.") from exc
-    return target
 
 
 def write_rows(path: Path, rows: Iterable[JsonObject]) -> int:

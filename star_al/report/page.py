@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from star_al.config.spec import CampaignSpec, OracleSpec
+from star_al.config.writing import to_yaml
 from star_al.report.confusion import confusion
 from star_al.report.formatting import count, duration, interval, number, percent, signed
 from star_al.report.labels_saved import Compared, Saved, compare_with_control, labels_saved
@@ -68,7 +67,7 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
 
 def config_yaml(spec: CampaignSpec) -> str:
     """Write every setting as YAML, with defaults. Secrets are in the environment and never part of it."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    return to_yaml(spec.model_dump(mode="json"))
 
 
 def _existing(*pictures: Picture | None) -> list[Picture]:

@@ -5,16 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from star_al.data import writable_target
-from star_al.errors import StoreError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -67,25 +61,6 @@ def json_for_page(value: object) -> str:
     for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
     return text
-
-
-def write_page(page: str, path: Path) -> None:
-    """Write a page under a temporary name and rename it, so that ``path`` is never half-written.
-
-    Raises:
-        StoreError: The page cannot be written; ``path`` is unchanged.
-    """
-    target = writable_target(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(page, encoding="utf-8", errors="replace")  # a lone surrogate cannot be encoded
-        aside.replace(target)
-    except OSError as exc:
-        raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
-    finally:
-        with suppress(OSError):
-            aside.unlink()
 
 
 @lru_cache

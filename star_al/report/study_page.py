@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import yaml
-
+from star_al.config.writing import to_yaml
 from star_al.report.formatting import count, duration, interval, number, percent, signed
 from star_al.report.render import Table, render
 from star_al.report.study_charts import all_curves, curves_against_random, differences
@@ -53,7 +52,7 @@ def study_page(snapshot: StudySnapshot) -> str:
         curves=curves_against_random(comparison),
         runs=_runs(comparison),
         reference=REFERENCE,
-        config=yaml.safe_dump(dict(snapshot.study.config), sort_keys=False, allow_unicode=True, width=100),
+        config=to_yaml(snapshot.study.config),
     )
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from star_al.app.compose import read_only_parts, reading
 from star_al.config.file import load_campaign
-from star_al.config.spec import AdapterSpec
+from star_al.config.writing import with_values
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import base_log_probs
 from support.campaigns import make_rows, write_campaign, write_jsonl
@@ -142,12 +141,10 @@ def test_replay_of_an_unchanged_round_is_the_same(star_al: StarAl, finished: Pat
 def test_a_training_that_diverges_is_repeated_with_another_rate(star_al: StarAl, own_copy: Path) -> None:
     """Earlier rounds keep the rate that they were trained with, also those that decide anew."""
     config = own_copy / "campaign.yaml"
-    settings = yaml.safe_load(config.read_text())
-    before = settings.setdefault("adapter", {}).get("learning_rate", AdapterSpec().learning_rate)
+    before = load_campaign(config).spec.adapter.learning_rate
     for rate, ends_with in ((1e30, 5), (before / 2, 0)):
-        settings["adapter"]["learning_rate"] = rate
-        settings["stopping"]["max_rounds"] = 4
-        config.write_text(yaml.safe_dump(settings))
+        changes = {"adapter.learning_rate": rate, "stopping.max_rounds": 4}
+        config.write_text(with_values(config.read_text(), changes))
         code, _, err = star_al("run", config)
         assert code == ends_with, err
         assert code == 0 or ("diverged" in err and "Lower adapter.learning_rate" in err)
@@ -295,7 +292,7 @@ def test_no_output_is_written_over_the_campaign(star_al: StarAl, own_copy: Path,
         commands += [["export", config, "--out", own_copy / name]]
     for command in commands:
         code, _, err = star_al(*command)
-        assert code == 2 and "would be written over" in err
+        assert code == 2 and "would be overwritten" in err
     assert {path.name: path.read_bytes() for path in own_copy.iterdir() if path.is_file()} == before
 
 

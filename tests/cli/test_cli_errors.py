@@ -20,7 +20,17 @@ from support.campaigns import make_rows, write_campaign, write_jsonl
 StarAl = Callable[..., tuple[int, str, str]]
 
 CHECKOUT = Path(__file__).parent.parent.parent
-HEAVY = {"torch", "transformers", "peft", "sqlalchemy", "datasets", "matplotlib", "numpy", "pydantic", "yaml"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "peft",
+    "sqlalchemy",
+    "datasets",
+    "matplotlib",
+    "numpy",
+    "pydantic",
+    "ruamel",
+}
 HEAVY |= {"label_studio_sdk", "crowdkit", "pandas", "httpx", "playwright"}
 
 
@@ -39,8 +49,8 @@ def test_help_is_light() -> None:
 
 def test_every_command_has_help(star_al: StarAl) -> None:
     commands = ["init", "run", "status", "history", "explain", "replay", "predict", "export", "add-data"]
-    commands += ["doctor", "demo", "pictures", "db", "up", "label-config"]
-    for command in (*([name] for name in commands), ["db", "upgrade"], ["db", "check"]):
+    commands += ["doctor", "demo", "pictures", "db", "up", "label-config", "config"]
+    for command in (*([name] for name in commands), ["db", "upgrade"], ["db", "check"], ["config", "schema"]):
         code, out, _ = star_al(*command, "--help")
         assert code == 0 and "Usage" in out
 
@@ -105,7 +115,7 @@ def test_init_spares_its_data_and_writes_through_a_link(star_al: StarAl, tmp_pat
     (tmp_path / "same.yaml").symlink_to(data)
     for out_file in (data, tmp_path / "same.yaml"):
         code, _, err = star_al(*arguments, out_file)
-        assert code == 2 and "is the data, which would be written over" in err
+        assert code == 2 and "this is the data, which would be overwritten" in err
     assert data.read_bytes() == before
 
     (tmp_path / "sub").mkdir()

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import yaml
 
+from star_al.config.writing import with_values
 from support.campaigns import write_campaign
 from support.posteriors import EVERY
 
@@ -111,8 +111,7 @@ def test_a_campaign_with_linearised_adapters_says_how_its_labels_go_on(
     out = tmp_path / "labelled.jsonl"
     code, _, err = star_al("export", config, "--out", out)
     assert code == 0, err
-    tree = yaml.safe_load(config.read_text())
-    tree |= {"name": "next", "data": {"path": out.name, "label": "label"}}
-    config.write_text(yaml.safe_dump(tree))
+    changes = {"name": "next", "data": {"path": out.name, "label": "label"}}
+    config.write_text(with_values(config.read_text(), changes))
     code, _, err = star_al("run", config, "--max-rounds", 1)
     assert code == 0, err

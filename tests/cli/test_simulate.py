@@ -320,7 +320,7 @@ def test_a_study_of_posteriors_says_what_is_compared_with_what(
         pytest.param({}, ["--strategies", "batchbald"], "strategy batchbald: ", id="samples"),
         pytest.param({}, ["--study", "x" * 60], "shorter name with --study", id="long"),
         pytest.param({}, ["--study", "a/b"], "a name may contain only letters", id="odd"),
-        pytest.param({}, ["--out", "{folder}/pool.jsonl"], "would be written over", id="out"),
+        pytest.param({}, ["--out", "{folder}/pool.jsonl"], "would be overwritten", id="out"),
         pytest.param({"data__path": "nowhere.jsonl"}, [], "no such file", id="data"),
     ],
 )

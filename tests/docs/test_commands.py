@@ -19,11 +19,12 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
+from ruamel.yaml import YAML
 
 from star_al.app import compose, running
 from star_al.cli.main import app, run_command
 from star_al.config.file import load_campaign
+from star_al.config.writing import to_yaml
 from star_al.task import ClosedTask
 from support import controller
 from support.campaigns import make_rows, write_jsonl
@@ -103,9 +104,9 @@ def _parse_as_the_program_does(words: Sequence[str]) -> None:
 @pages
 def test_each_campaign_file_is_valid(page: Path, tmp_path: Path) -> None:
     for block in blocks_of(page, "yaml"):
-        tree = yaml.load(block.text, yaml.BaseLoader)
+        tree = YAML(typ="safe", pure=True).load(block.text)
         whole = {"name", "task"} <= tree.keys()
-        text = block.text if whole else yaml.safe_dump({k: v for k, v in MINIMAL.items() if k not in tree})
+        text = block.text if whole else to_yaml({k: v for k, v in MINIMAL.items() if k not in tree})
         path = tmp_path / "campaign.yaml"
         path.write_text(text if whole else f"{text}\n{block.text}")
         load_campaign(path)

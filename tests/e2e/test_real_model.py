@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import yaml
-
 from star_al.app import compose, demo, running
 from star_al.config.file import load_campaign
+from star_al.config.writing import with_values
 from support.quiet import Quiet
 
 N_POOL, N_TEST = 60, 60
@@ -19,11 +18,8 @@ def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
     for name, n in (("pool.jsonl", N_POOL), ("test.jsonl", N_TEST)):
         lines = (tmp_path / name).read_text().splitlines(keepends=True)
         (tmp_path / name).write_text("".join(lines[:n]))
-    config = yaml.safe_load(path.read_text())
-    config["posterior"]["samples"] = 2
-    config["evaluation"] |= {"calibration": 10, "stop_set": 10}
-    config["stopping"] = {"max_rounds": 1}
-    path.write_text(yaml.safe_dump(config))
+    changes = {"posterior.samples": 2, "evaluation.calibration": 10, "evaluation.stop_set": 10}
+    path.write_text(with_values(path.read_text(), {**changes, "stopping": {"max_rounds": 1}}))
     file = load_campaign(path)
     assert running.run(file, Quiet()).kind == "stopped"
     with compose.reading(file) as (store, campaign):

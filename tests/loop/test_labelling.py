@@ -10,6 +10,7 @@ import pytest
 
 from star_al.config.changes import added_labels, changed_fields
 from star_al.config.file import load_campaign
+from star_al.config.writing import with_values
 from star_al.errors import AwayError, ModelError
 from star_al.loop import Loop, Outcome
 from star_al.ports import StillOurs
@@ -326,11 +327,7 @@ def with_labels(world: World, folder: Path, *labels: str) -> World:
     """The same campaign under a file with other labels."""
     path = folder / "campaign.yaml"
     text = path.read_text()
-    tree = load_campaign(path).spec.model_dump(mode="json")
-    tree["task"]["labels"] = list(labels)
-    import yaml
-
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(with_values(text, {"task.labels": list(labels)}))
     world.file = load_campaign(path)
     assert text != path.read_text()
     return world

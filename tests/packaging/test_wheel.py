@@ -95,7 +95,7 @@ def test_installed_demo_finds_its_campaign(installed: Path, tmp_path: Path) -> N
     code = (
         "import pathlib; from star_al.app.demo import campaign_text; print(campaign_text(pathlib.Path('m')))"
     )
-    assert 'name: "m"' in run(installed / "python", "-c", code, cwd=tmp_path)
+    assert "name: m\n" in run(installed / "python", "-c", code, cwd=tmp_path)
 
 
 def test_installed_program_runs_a_round_and_keeps_it(installed: Path, tmp_path: Path) -> None:

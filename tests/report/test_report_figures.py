@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from star_al.data import write_text
 from star_al.errors import StoreError
 from star_al.report.canvas import draw_svg, new_figure
 from star_al.report.confusion import confusion
@@ -15,7 +16,7 @@ from star_al.report.formatting import duration, interval, percent
 from star_al.report.labels_saved import compare_with_control, labels_saved
 from star_al.report.page import campaign_page
 from star_al.report.questions import cut, questions
-from star_al.report.render import json_for_page, write_page
+from star_al.report.render import json_for_page
 from star_al.report.snapshot import EvaluatedRound
 from star_al.report.study_page import study_page
 from star_al.report.summary import summarise
@@ -200,9 +201,9 @@ def test_equal_records_make_equal_pages() -> None:
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"report\.html: cannot be written .*Give another --out"):
-        write_page("new", tmp_path / "file" / "report.html")
+        write_text(tmp_path / "file" / "report.html", "new")
     old = tmp_path / "report.html"
-    write_page("half a pair: \ud800", old)
+    write_text(old, "half a pair: \ud800")
     assert old.read_text(encoding="utf-8") == "half a pair: ?"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from star_al.data import write_text
 from star_al.report.page import campaign_page
 from star_al.report.questions import COLUMNS
-from star_al.report.render import write_page
 from star_al.report.snapshot import AskedQuery, CampaignSnapshot, Person
 from star_al.report.study_page import study_page
 from support.browser import chromium
@@ -42,7 +42,7 @@ def usual(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def study(folder: Path) -> Path:
-    write_page(study_page(a_study()), folder / "study.html")
+    write_text(folder / "study.html", study_page(a_study()))
     return folder / "study.html"
 
 
@@ -54,7 +54,7 @@ def large(folder: Path) -> Path:
 
 
 def written(snapshot: CampaignSnapshot, path: Path) -> Path:
-    write_page(campaign_page(snapshot), path)
+    write_text(path, campaign_page(snapshot))
     return path
 
 

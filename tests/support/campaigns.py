@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-import yaml
+from star_al.config.writing import to_yaml
 
 WORDS = {
     "sport": ["goal", "match", "striker", "cup", "team", "coach", "league", "final"],
@@ -67,5 +67,5 @@ def write_campaign(folder: Path, *, n: int = 60, **changes: Any) -> Path:
             section = section.setdefault(part, {})
         section[field] = value
     path = folder / "campaign.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    path.write_text(to_yaml(config), encoding="utf-8")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from star_al.config.file import load_campaign
 from star_al.config.spec import (
     CampaignSpec,
     DatabaseSpec,
+    LabelSpec,
     McDropoutSpec,
     OptionsPattern,
     TaskSpec,
@@ -79,8 +81,8 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
         ),
         (MINIMAL + "stopping: {zzz: 1}\n", "stopping.zzz: unknown key. Known keys: automatic, max_labels"),
         (MINIMAL.replace("gold", "glod"), "annotator.glod: unknown key. Did you mean 'gold'?"),
-        (MINIMAL.replace("name: news\n", ""), "name: is needed."),
-        (MINIMAL.replace("{path: rows.jsonl}", "{}"), "data.path: is needed."),
+        (MINIMAL.replace("name: news\n", ""), "\n  name: is required."),
+        (MINIMAL.replace("{path: rows.jsonl}", "{}"), "\n  line 2: data.path: is required."),
         (MINIMAL.replace("name: news", "name: a/b"), "name: "),
         (MINIMAL + "seed: -1\n", "seed: "),
         (MINIMAL + "adapter: {dropout: 1.0}\n", "adapter.dropout: "),
@@ -106,7 +108,7 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             "multiple_choice needs data.options",
         ),
         (MINIMAL.replace("rows.jsonl", "rows.jsonl, options: o"), "data.options belongs to task.kind"),
-        (MINIMAL + "posterior: laplace\n", "posterior: is a section; write posterior: {kind: …}"),
+        (MINIMAL + "posterior: laplace\n", "posterior: must be a section; write posterior: {kind: …}"),
         (MINIMAL + "posterior: {kind: clora, kl_weight: -1}\n", "one setting is wrong"),
         (
             MINIMAL + "posterior: {kind: clora, kl_weight: -1}\n",
@@ -114,12 +116,12 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
         ),
         (
             MINIMAL + "posterior: {kind: laplase}\n",
-            "posterior.kind: there is no 'laplase'; there are map, mc_dropout, ensemble, laplace, clora, tfb. "
+            "posterior.kind: there is no 'laplase'; choose from map, mc_dropout, ensemble, laplace, clora, tfb. "
             "Did you mean 'laplace'?",
         ),
         (
             MINIMAL + "posterior: {kind: xyzzyq}\n",
-            "there are map, mc_dropout, ensemble, laplace, clora, tfb.\n",
+            "choose from map, mc_dropout, ensemble, laplace, clora, tfb.\n",
         ),
         (MINIMAL + "acquisition: {batch: {kind: topk}}\n", "(given: 'topk'). Did you mean 'top_k'?"),
         (
@@ -157,9 +159,9 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             "blend.kind: measured does not go with acquisition.measure: epig",
         ),
         (MINIMAL + "adapter: {dropout: 0.0}\n", "needs adapter.dropout above 0"),
-        (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: the key 'seed' is given twice"),
-        ("- a\n", "expected a campaign (keys like name, data, task), found list."),
-        ("", "expected a campaign"),
+        (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: line 7: the key 'seed' is given twice."),
+        ("- a\n", "expected a campaign (keys like name, data, task), found a list."),
+        ("", "expected a campaign (keys like name, data, task), found an empty file."),
         ("a: [", "not valid YAML"),
     ],
 )
@@ -184,14 +186,100 @@ def test_files_that_are_no_text_or_not_there(tmp_path: Path) -> None:
         load_campaign(tmp_path / "binary.yaml")
 
 
-def test_labels_that_yaml_would_read_as_something_else(tmp_path: Path) -> None:
-    spec = load(tmp_path, MINIMAL.replace("[sport, business]", "[yes, no, on, off, true, 3]"))
-    assert spec.task.label_names == ("yes", "no", "on", "off", "true", "3")
+ODD = [
+    "yes",
+    "No",
+    "on",
+    "off",
+    "true",
+    "007",
+    "3",
+    "1e3",
+    "1_000",
+    "0x1F",
+    "1:30",
+    "2026-01-31",
+    "null",
+    "~",
+]
+
+
+def test_labels_stay_as_they_are_written(tmp_path: Path) -> None:
+    flow = MINIMAL.replace("[sport, business]", f"[{', '.join(ODD)}]")
+    listed = "task:\n  kind: classification\n  labels:\n" + "".join(f"  - {label}\n" for label in ODD)
+    block = "".join(listed if line.startswith("task") else f"{line}\n" for line in MINIMAL.splitlines())
+    for text in (flow, block):
+        assert load(tmp_path, text).task.label_names == tuple(ODD)
+    assert load(tmp_path, MINIMAL.replace("[sport, business]", "['yes', \"no\"]")).task.label_names == (
+        "yes",
+        "no",
+    )
+    merged = MINIMAL.replace("labels: [sport, business]", "<<: {labels: [on, {name: 1.50, verbaliser: 007}]}")
+    assert load(tmp_path, merged).task.labels == (
+        LabelSpec(name="on"),
+        LabelSpec(name="1.50", verbaliser="007"),
+    )
+
+
+def test_text_needs_no_quotes_and_numbers_are_numbers(tmp_path: Path) -> None:
+    text = MINIMAL.replace("name: news", "name: 2026\nadapter: {learning_rate: 1e-3, layers: 3}")
+    text = text.replace("org/model", "org/model, revision: 1e4567")
+    spec = load(tmp_path, text.replace("rows.jsonl", "rows.jsonl, id: 1, label: null"))
+    assert (spec.name, spec.model.revision, spec.data.id, spec.data.label) == ("2026", "1e4567", "1", None)
+    assert (spec.adapter.learning_rate, spec.adapter.layers) == (1e-3, 3)
+    options = "task: {kind: multiple_choice}\ndata: {path: r.csv, options: [1, 2, no]}\n"
+    lines = [line for line in MINIMAL.splitlines(keepends=True) if not line.startswith(("task", "data"))]
+    assert load(tmp_path, options + "".join(lines)).data.options == ("1", "2", "no")
+    assert "seed: Input should be a valid integer" in refusal(tmp_path, MINIMAL + "seed: 2026-01-31\n")
+
+
+def test_an_empty_label_is_refused(tmp_path: Path) -> None:
+    assert "one of the labels is empty" in refusal(tmp_path, MINIMAL.replace("sport", "''"))
+    listed = "task:\n  kind: classification\n  labels:\n  - sport\n  -\n"
+    text = "".join(listed if line.startswith("task") else f"{line}\n" for line in MINIMAL.splitlines())
+    message = refusal(tmp_path, text)
+    assert "line 7: task.labels.1.name: Input should be a valid string (given: None)" in message
+
+
+def test_each_wrong_setting_has_its_line(tmp_path: Path) -> None:
+    text = (
+        MINIMAL + "stopping:\n  max_labels: many\nadapter:\n  rank: 8\n  alpah: 3\nlabelling: {overlap: 0}\n"
+    )
+    lines = refusal(tmp_path, text).splitlines()[1:]
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["  line 10", "adapter.alpah"],
+        ["  line 11", "labelling.overlap"],
+        ["  line 7", "stopping.max_labels"],
+    ]
 
 
 def test_a_yaml_tag_cannot_run_code(tmp_path: Path) -> None:
     message = refusal(tmp_path, MINIMAL + "seed: !!python/object/apply:os.getpid []\n")
-    assert "could not determine a constructor" in message
+    assert "not valid YAML: line 6: could not determine a constructor for the tag" in message
+
+
+def test_a_key_given_twice_is_an_error_that_shows_no_value(tmp_path: Path) -> None:
+    message = refusal(tmp_path, MINIMAL + "database:\n  url: secret1\n  url: secret2\n")
+    assert message.endswith("c.yaml: not valid YAML: line 8: the key 'url' is given twice.")
+
+
+def test_a_key_is_text(tmp_path: Path) -> None:
+    assert "line 6: a key must be text." in refusal(tmp_path, MINIMAL + "? [a]\n: 1\n")
+    assert "line 6: on: unknown key" in refusal(tmp_path, MINIMAL + "on: 1\n")
+
+
+@pytest.mark.parametrize("last", ["h: [*g, *g]", "h: {<<: [*g, *g]}"])
+def test_aliases_that_stand_for_billions_of_values_are_refused_at_once(tmp_path: Path, last: str) -> None:
+    names = "abcdefg"
+    many = [
+        "a: &a {x: 1, y: 2}",
+        *(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}" for a, b in pairwise(names)),
+    ]
+    assert "it holds more than 100,000 values." in refusal(tmp_path, "\n".join([*many, last]))
+
+
+def test_an_alias_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    assert "line 1: an alias contains itself." in refusal(tmp_path, "name: &a [*a]\n")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +354,9 @@ def test_a_label_budget_that_the_held_out_items_use_up_is_refused(tmp_path: Path
 def test_yaml_merges_work_and_endless_nesting_is_told(tmp_path: Path) -> None:
     merged = MINIMAL + "stopping: &rules {max_labels: 400}\nadapter: {<<: {rank: 4}, alpha: 8}\n"
     assert load(tmp_path, merged).adapter.rank == 4
-    assert "not valid YAML" in refusal(tmp_path, "{" * 5000)
+    for nested in ("{" * 5000, "[" * 999, "- " * 5000):
+        assert "not valid YAML: it is nested too deeply." in refusal(tmp_path, nested)
+    assert "longer than 1,000,000 characters." in refusal(tmp_path, "#" * 1_000_001)
 
 
 # -- changes of a running campaign ---------------------------------------------------------------------

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from star_al.config.spec import DataSpec, OptionsPattern, TaskSpec
-from star_al.data.export import ModelAnswer, check_out, check_suffix, export_rows, write_rows
+from star_al.data.export import ModelAnswer, check_suffix, export_rows, write_rows
 from star_al.data.items import ImportCounts, read_items
+from star_al.data.out_files import check_out
 from star_al.data.source import DataSource, locate
 from star_al.errors import DataError, StoreError
 from star_al.task import ClosedTask
@@ -213,7 +214,7 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "link.csv").symlink_to(tmp_path / "pipe.csv")
-    with pytest.raises(StoreError, match=r"link\.csv: is no regular file"):
+    with pytest.raises(StoreError, match=r"link\.csv: this is not a regular file"):
         write_rows(tmp_path / "link.csv", [{"a": 1}])
     assert (tmp_path / "pipe.csv").is_fifo()
 
@@ -226,6 +227,6 @@ def test_a_file_to_keep_is_known_by_whatever_name(tmp_path: Path, monkeypatch: p
     Path("link.csv").symlink_to(kept)
     Path("hard.csv").hardlink_to(kept)
     for name in ("data.csv", "saved/../data.csv", "link.csv", "hard.csv", "saved/data.csv"):
-        with pytest.raises(DataError, match="is the data, which would be written over"):
+        with pytest.raises(DataError, match="this is the data, which would be overwritten"):
             check_out(Path(name), {"nothing": None, "the data": saved if name == "saved/data.csv" else kept})
     check_out(Path("other.csv"), {"the data": kept, "the folder": saved})

@@ -13,7 +13,7 @@ from star_al.config.spec.acquisition import (
 )
 from star_al.config.spec.adapter import AdapterSpec
 from star_al.config.spec.annotator import AnnotatorSpec, LabelStudioSpec, OracleSpec
-from star_al.config.spec.base import FROM_FILE, Spec
+from star_al.config.spec.base import FROM_FILE, Spec, scalar_text
 from star_al.config.spec.campaign import CampaignSpec
 from star_al.config.spec.campaign_file import CampaignFile
 from star_al.config.spec.data import DataSpec, OptionsPattern
@@ -31,7 +31,7 @@ from star_al.config.spec.posterior import (
     TfbSpec,
 )
 from star_al.config.spec.stopping import StoppingSpec
-from star_al.config.spec.task import LabelSpec, TaskSpec, normalise_label, scalar_label
+from star_al.config.spec.task import LabelSpec, TaskSpec, normalise_label
 
 __all__ = [
     "ADAPTIVE_SAMPLES",
@@ -64,5 +64,5 @@ __all__ = [
     "TaskSpec",
     "TfbSpec",
     "normalise_label",
-    "scalar_label",
+    "scalar_text",
 ]

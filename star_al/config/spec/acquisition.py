@@ -70,7 +70,7 @@ class BatchSpec(Spec):
     near_duplicates: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
         description=(
-            "Do not ask texts that are this similar to each other or to a labelled one, from 0 to 1. "
+            "Do not ask texts that are this similar to each other or to one already asked, from 0 to 1. "
             "At 0.8, about four words in five are the same."
         ),
         examples=[0.8],
@@ -131,7 +131,7 @@ class AcquisitionSpec(Spec):
         description=(
             "Share of each batch that is drawn at random, as a control arm. "
             "A shadow adapter is trained on these labels only, so that you see what active learning brings. "
-            "Takes a second training each round."
+            "It needs a second training each round."
         ),
         examples=[0.2],
     )

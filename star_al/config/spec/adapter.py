@@ -19,7 +19,7 @@ class AdapterSpec(Spec):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         default=0.1,
         description=(
-            "Dropout on the adapter's input, one mask a text. The samples of `posterior.kind: mc_dropout` "
+            "Dropout on the adapter's input, one mask per text. The samples of `posterior.kind: mc_dropout` "
             "differ by it."
         ),
     )
@@ -35,7 +35,7 @@ class AdapterSpec(Spec):
         default=None,
         description=(
             "Adapt only this many blocks, counted from the last; by default all. "
-            "The blocks below them are computed once a text and cached, which makes training and scoring "
+            "The blocks below them are computed once per text and cached, which makes training and scoring "
             "much faster."
         ),
         examples=[6],
@@ -46,7 +46,7 @@ class AdapterSpec(Spec):
     epochs: Positive = Field(default=4, description="Passes over all labels each round.")
     min_steps: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="Training steps a round, at least. Useful while few labels make few steps.",
+        description="Train at least this many steps per round. Useful while few labels make few steps.",
         examples=[20],
     )
     batch_size: Positive = Field(default=8, description="Labelled texts in a training minibatch.")

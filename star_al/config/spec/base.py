@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 
 class Spec(BaseModel):
     """Base of every section: immutable, no unknown keys, no NaN or infinity, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=False)
+
+    plain_form: ClassVar[str | None] = None
+    """The field that a single text stands for, in a section that may be written as one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_plain_form(cls, value: Any) -> Any:
+        if cls.plain_form is None or isinstance(value, (dict, cls)):
+            return value
+        return {cls.plain_form: scalar_text(value)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Allow a plain value too, in a section that may be written as one."""
+        schema = handler(core_schema)
+        if cls.plain_form is None:
+            return schema
+        section = handler.resolve_ref_schema(schema)
+        return {"anyOf": [{"type": ["string", "number", "boolean"]}, section]}
 
 
 FROM_FILE = "file"
@@ -34,3 +56,10 @@ def choices(**meanings: str) -> Callable[[dict[str, Any]], None]:
         schema["enumDescriptions"] = [meanings[value] for value in schema["enum"]]
 
     return explain
+
+
+def scalar_text(value: Any) -> Any:
+    """A JSON scalar as text: 3 → "3", true → "true". Other values are unchanged."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else value

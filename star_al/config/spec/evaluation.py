@@ -18,7 +18,7 @@ class EvaluationSpec(Spec):
         json_schema_extra=choices(
             test="those of a file with labels, `path`",
             audit="random texts of the data, which are asked first and never trained on",
-            none="none: accuracy and calibration stay unknown",
+            none="nothing is measured; accuracy and calibration stay unknown",
         ),
     )
     path: str | None = Field(

@@ -47,7 +47,7 @@ class LabellingSpec(Spec):
         ),
     )
     max_attempts: Positive = Field(
-        default=3, description="Tasks a text, at most; then it is dropped without a label."
+        default=3, description="Tasks per text, at most; after that it is dropped without a label."
     )
     close_share: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         default=1.0,

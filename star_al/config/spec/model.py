@@ -48,7 +48,7 @@ class ModelSpec(Spec):
         default=4.0,
         description=(
             "Disk limit (GB) for cached activations. With `adapter.layers`, the frozen blocks below the "
-            "adapted ones are computed once a text and kept; 0 keeps none."
+            "adapted ones are computed once per text and kept; 0 keeps none."
         ),
     )
 

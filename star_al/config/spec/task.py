@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from star_al.config.spec.base import Spec, choices
 
 
 class LabelSpec(Spec):
-    """A label, and its wording for the model where that differs."""
+    """A label, and its wording for the model where that differs. A plain text is its name."""
+
+    plain_form: ClassVar[str | None] = "name"
 
     name: str = Field(description="The label as the data spells it and annotators see it.", examples=["bug"])
     verbaliser: str | None = Field(
@@ -73,15 +75,6 @@ class TaskSpec(Spec):
         ),
     )
 
-    @field_validator("labels", mode="before", json_schema_input_type=tuple[LabelSpec | str | bool | int, ...])
-    @classmethod
-    def _plain_strings_are_labels(cls, labels: Any) -> Any:
-        if isinstance(labels, (list, tuple)):
-            return tuple(
-                label if isinstance(label, dict) else {"name": scalar_label(label)} for label in labels
-            )
-        return labels
-
     @model_validator(mode="after")
     def _labels_are_usable(self) -> TaskSpec:
         if self.kind == "multiple_choice":
@@ -109,13 +102,6 @@ def _refuse_equal(names: list[str], what: str) -> None:
         if key in seen:
             raise ValueError(f"the {what} {seen[key]!r} and {name!r} are equal after normalising")
         seen[key] = name
-
-
-def scalar_label(value: Any) -> Any:
-    """The name of a label given as a JSON scalar: 3 → "3", true → "true". Other values are unchanged."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) else value
 
 
 def normalise_label(name: str) -> str:

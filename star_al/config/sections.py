@@ -1,0 +1,23 @@
+"""How the sections of a specification nest: which sections an annotation allows, and which kind each one is."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from star_al.config.spec import Spec
+
+
+def sections_in(annotation: Any) -> list[type[Spec]]:
+    """The sections that a value with this annotation may be, or hold in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in sections_in(part)]
+
+
+def kind_of(section: type[BaseModel]) -> str | None:
+    """The only value of the section's ``kind``; None for a section without ``kind`` or with several."""
+    field = section.model_fields.get("kind")
+    values = get_args(field.annotation) if field is not None else ()
+    return values[0] if len(values) == 1 else None
