@@ -23,11 +23,11 @@ from calibration_report import table
 from star_al import rng
 from star_al.app.demo import fetch_news
 from star_al.app.simulating import SimulationRequest, results, simulate
-from star_al.cli.progress import LineProgress
 from star_al.cli.simulate import comparison_json, difference, estimate, saved
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile
 from star_al.config.writing import to_yaml
+from star_al.display.progress import LineProgress
 from star_al.errors import StarALError, StoreError
 from star_al.stats.learning_curves import SHARES, Comparison, StrategyCurve, in_words
 

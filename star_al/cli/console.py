@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
+from star_al.display.text import clean, redacted
 from star_al.errors import StoreError
 
 if TYPE_CHECKING:
@@ -23,34 +23,9 @@ if TYPE_CHECKING:
 LEAST_WIDTH = 80
 """Tables are laid out for at least this many columns, whatever a pipe or a narrow window says."""
 
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # window titles, links
-    r"|\x1b.?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]",
-    re.DOTALL,
-)
-_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*@")
-_NAMED_PASSWORD = re.compile(r"(?i)(\bpassword=)[^\s&'\"]+")
-
 
 class TerminatedError(BaseException):
     """The process was asked to end (SIGTERM); ``except Exception`` does not hold it."""
-
-
-def clean(text: str) -> str:
-    """``text`` without ANSI escapes and control characters; line feeds and tabs stay."""
-    return _CONTROL.sub("", text)
-
-
-def one_line(text: str) -> str:
-    """``text`` made clean, on one line."""
-    return " ".join(clean(text).split())
-
-
-def redacted(text: str) -> str:
-    """``text`` with the passwords of URLs and connection strings replaced by asterisks."""
-    return _NAMED_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***@", text))
 
 
 def say(text: str) -> None:

@@ -33,7 +33,7 @@ def predict(
     where the posterior has one sample.
     """
     from star_al.app import predicting
-    from star_al.cli.progress import make_progress
+    from star_al.display.progress import make_progress
 
     done = predicting.predict_file(load(config), texts, out, make_progress())
     say(f"{done.n:,} predictions in {out} ({done.model.note}){_met(done.counts)}.")
@@ -60,7 +60,7 @@ def export(
 ) -> None:
     """Write the human labels, with your own ids and columns."""
     from star_al.app import predicting
-    from star_al.cli.progress import make_progress
+    from star_al.display.progress import make_progress
 
     n = predicting.export_file(load(config), out, make_progress(), with_predictions=with_predictions)
     say(f"{n:,} rows in {out}.")
@@ -74,7 +74,7 @@ def add_data(
 ) -> None:
     """Add the rows of a file to the pool of a campaign, from its next round on."""
     from star_al.app import starting
-    from star_al.cli.progress import make_progress
+    from star_al.display.progress import make_progress
 
     n = starting.add_data(load(config), file, make_progress())
     say(f"{n:,} new items joined the pool.")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from star_al.cli.console import one_line, print_json, print_table, say, width
+from star_al.cli.console import print_json, print_table, say, width
 from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
+from star_al.display.text import one_line
 
 if TYPE_CHECKING:
     from star_al.app.status import Status

@@ -48,7 +48,7 @@ def run(
     with resumable("star-al", "run", config):
         from star_al.app import running
         from star_al.app.waiting import WebhookOptions
-        from star_al.cli.progress import make_progress
+        from star_al.display.progress import make_progress
 
         outcome = running.run(
             load(config),
@@ -71,7 +71,7 @@ def run(
 def replay(config: Config, round_index: RoundIndex) -> None:
     """Run a stored round again and compare what it asks; exit code 0 same, 1 different. Writes nothing."""
     from star_al.app import running
-    from star_al.cli.progress import make_progress
+    from star_al.display.progress import make_progress
 
     result = running.replay(load(config), round_index, make_progress())
     trained = {True: ", and trains the same adapter", False: ", but trains another adapter", None: ""}

@@ -37,7 +37,7 @@ def up(
     `star-al up --stop` or a reboot.
     """
     from star_al.app import serving
-    from star_al.cli.progress import make_progress
+    from star_al.display.progress import make_progress
 
     progress = make_progress()
     if stop:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from star_al.cli.console import clean, command_line, complain, redacted, resumable, say
+from star_al.cli.console import command_line, complain, resumable, say
 from star_al.cli.options import load
+from star_al.display.text import clean, redacted
 from star_al.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def demo(
     with resumable("star-al", "demo", "--folder", folder):
         from star_al.app import running
         from star_al.app.demo import prepare_demo
-        from star_al.cli.progress import make_progress
+        from star_al.display.progress import make_progress
 
         progress = make_progress()
         file = load(prepare_demo(folder, progress.say))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from star_al.cli.console import command_line, complain, one_line, print_table, resumable, say
+from star_al.cli.console import command_line, complain, print_table, resumable, say
 from star_al.cli.options import Config, load
+from star_al.display.text import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,8 +88,8 @@ def simulate(
     with resumable(*words):
         from star_al.app.predicting import own_files
         from star_al.app.simulating import SimulationRequest, simulate
-        from star_al.cli.progress import make_progress
         from star_al.data import check_out, writable_target
+        from star_al.display.progress import make_progress
 
         file = load(config)
         if out is not None:

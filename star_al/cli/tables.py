@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from star_al.cli.console import one_line
+from star_al.display.text import one_line
 from star_al.types import JsonObject, JsonValue
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from star_al.cli.console import clean, one_line, redacted
 from star_al.cli.tables import number, percent
+from star_al.display.text import clean, one_line, redacted
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from star_al.cli.progress import LineProgress, TerminalProgress
+from star_al.display.progress import LineProgress, TerminalProgress
 
 
 class Lines:

@@ -1,12 +1,13 @@
-"""Progress displays: bars on a terminal, now and then a line elsewhere. Both write to stderr."""
+"""Progress displays: bars in a terminal or a notebook, now and then a line elsewhere."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -22,7 +23,7 @@ from rich.progress import Progress as Bars
 from rich.status import Status
 from rich.text import Text
 
-from star_al.cli.console import clean, complain, one_line, redacted
+from star_al.display.text import clean, one_line, redacted
 
 if TYPE_CHECKING:
     from star_al.ports import Advance, Progress
@@ -34,12 +35,33 @@ LINE_AFTER, LINE_EVERY = 2.0, 10.0
 """Seconds before the first line of a task, and between lines."""
 
 
+REDRAW_EVERY = 0.25
+"""Least seconds between two drawings of a bar in a notebook."""
+
+
 def make_progress() -> Progress:
-    """The display that suits stderr."""
+    """Return the display that suits the place: bars in a notebook or on a terminal, else lines on stderr."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if console.is_jupyter:
+        return NotebookProgress()
     if console.is_terminal and not console.is_dumb_terminal:
         return TerminalProgress(console)
     return LineProgress()
+
+
+def _make_bars(console: Console | None = None, *, auto_refresh: bool = True) -> Bars:
+    return Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        _Count(),
+        TimeElapsedColumn(),
+        TextColumn("·", markup=False),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("left", markup=False),
+        console=console,
+        transient=True,
+        auto_refresh=auto_refresh,
+    )
 
 
 class TerminalProgress:
@@ -47,17 +69,7 @@ class TerminalProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            _Count(),
-            TimeElapsedColumn(),
-            TextColumn("·", markup=False),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("left", markup=False),
-            console=console,
-            transient=True,
-        )
+        self._bars = _make_bars(console)
         self._line: Status | None = None
         self._lock = threading.Lock()
 
@@ -124,9 +136,9 @@ class LineProgress:
     """Lines for logs and pipes: what is said, and for long tasks how far they are."""
 
     def __init__(
-        self, write: Callable[[str], None] = complain, clock: Callable[[], float] = time.monotonic
+        self, write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._write, self._clock = write, clock
+        self._write, self._clock = write or _write_to_stderr, clock
         self._waits_for: str | None = None  # as last written
         self._waiting_due = 0.0
 
@@ -162,6 +174,48 @@ class LineProgress:
         if self._waits_for is None or (line != self._waits_for and now >= self._waiting_due):
             self._waits_for, self._waiting_due = line, now + LINE_EVERY
             self._write(line)
+
+
+class NotebookProgress(LineProgress):
+    """Lines, and bars in one output that is redrawn in place; needs no widgets."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda message: print(redacted(clean(message))))
+        self._bars = _make_bars(auto_refresh=False)
+        self._output: Any = None  # IPython's handle of the output that is redrawn
+        self._due = 0.0
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """A bar, once the task has run for ``BAR_AFTER`` seconds; it vanishes when the task ends."""
+        self.waiting(None)
+        bar, start = self._bars.add_task(one_line(description), total=total), self._clock()
+
+        def advance(n: int) -> None:
+            self._bars.advance(bar, n)
+            now = self._clock()
+            if now >= max(self._due, start + BAR_AFTER):
+                self._due = now + REDRAW_EVERY
+                self._draw()
+
+        try:
+            yield advance
+        finally:
+            self._bars.remove_task(bar)
+            if self._output is not None:
+                self._draw()
+
+    def _draw(self) -> None:
+        from IPython.display import display
+
+        if self._output is None:
+            self._output = display(self._bars, display_id=True)
+        else:
+            self._output.update(self._bars)
+
+
+def _write_to_stderr(message: str) -> None:
+    print(redacted(clean(message)), file=sys.stderr)
 
 
 def _count(done: int, total: int | None) -> str:

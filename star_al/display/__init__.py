@@ -1,0 +1,1 @@
+"""How work in progress is shown: in a terminal, in a log, in a notebook."""
