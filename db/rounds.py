@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -32,6 +32,7 @@ from star_al.types import (
     Round,
     RoundState,
     ScoreRow,
+    StepResults,
 )
 
 _BIN_COLUMNS = (
@@ -80,27 +81,17 @@ def training_labels(connection: Connection, campaign_id: int, round_index: int) 
     return sorted((Label(*row) for row in connection.execute(chosen)), key=lambda label: label.item_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Products:
-    """What a step made beside the round's own values; empty means that it made none."""
-
-    adapters: Sequence[Adapter]
-    evaluations: Sequence[Evaluation]
-    ranking: Sequence[ScoreRow]
-    held_out: Sequence[HeldOutPrediction]
-
-
-def save(connection: Connection, campaign_id: int, round_: Round, products: Products) -> None:
-    """The round's new values; products take the place of what the round had of them."""
-    for made in products.adapters:
-        _save_adapter(connection, made)
+def save(connection: Connection, campaign_id: int, round_: Round, results: StepResults) -> None:
+    """Store the round's new values; results replace what the round had of their kind. Queries are not stored."""
+    for one in results.adapters:
+        _save_adapter(connection, one)
     _update(connection, campaign_id, round_)
-    if products.evaluations:
-        _replace_evaluations(connection, campaign_id, round_.index, products.evaluations)
-    if products.ranking:
-        _replace_ranking(connection, campaign_id, round_.index, products.ranking)
-    if products.held_out:
-        _replace_held_out(connection, campaign_id, round_.index, products.held_out)
+    if results.evaluations:
+        _replace_evaluations(connection, campaign_id, round_.index, results.evaluations)
+    if results.ranking:
+        _replace_ranking(connection, campaign_id, round_.index, results.ranking)
+    if results.held_out:
+        _replace_held_out(connection, campaign_id, round_.index, results.held_out)
 
 
 def _update(connection: Connection, campaign_id: int, round_: Round) -> None:

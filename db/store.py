@@ -19,7 +19,7 @@ from db.statements import pages
 from star_al.errors import StoreError
 from star_al.ports import Store
 from star_al.types import (
-    Adapter,
+    NO_RESULTS,
     Annotation,
     BasePrediction,
     Campaign,
@@ -35,8 +35,8 @@ from star_al.types import (
     Query,
     Role,
     Round,
-    ScoreRow,
     SourceItem,
+    StepResults,
     Study,
 )
 
@@ -175,24 +175,12 @@ class SqlStore(Store):
         return self._read(lambda c: rounds.training_labels(c, campaign_id, round_index))
 
     def commit_step(
-        self,
-        lease: Lease,
-        round_: Round,
-        event: Event,
-        *,
-        adapter: Adapter | None = None,
-        shadow: Adapter | None = None,
-        evaluations: Sequence[Evaluation] = (),
-        ranking: Sequence[ScoreRow] = (),
-        queries: Sequence[Query] = (),
-        held_out: Sequence[HeldOutPrediction] = (),
+        self, lease: Lease, round_: Round, event: Event, results: StepResults = NO_RESULTS
     ) -> None:
-        products = rounds.Products([one for one in (adapter, shadow) if one], evaluations, ranking, held_out)
-
         def commit(connection: Connection) -> None:
-            rounds.save(connection, lease.campaign_id, round_, products)
-            if queries:
-                queries_.replace(connection, lease.campaign_id, round_.index, queries)
+            rounds.save(connection, lease.campaign_id, round_, results)
+            if results.queries:
+                queries_.replace(connection, lease.campaign_id, round_.index, results.queries)
             event_log.add_event(connection, lease.campaign_id, event)
 
         self._fenced(lease, commit)

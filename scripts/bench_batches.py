@@ -114,24 +114,23 @@ def _line(row: dict[str, Any]) -> str:
 def _cell(name: str, labels: int, file: Path, options: argparse.Namespace) -> dict[str, Any]:
     spec = _spec(KINDS.get(name, {}), labels, options)
     parts = _Parts(spec, options)
-    round_ = Round(index=1, state=RoundState.SCORED, seed=0, config={})
     start, cpu = time.perf_counter(), time.process_time()
     if name == "epig":
         found = _epig(file)
     elif name == "typical":
-        found = len(choose_typical(parts, round_, spec, options.batch))  # type: ignore[arg-type]
+        found = len(choose_typical(parts, options.batch))  # type: ignore[arg-type]
     else:
-        found = _choose(parts, round_, spec, file, options.batch)
+        found = _choose(parts, file, options.batch)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"name": name, "labels": labels, "seconds": seconds, "cpu": cpu, "bytes": peak, "items": found}
 
 
-def _choose(parts: Any, round_: Round, spec: CampaignSpec, file: Path, size: int) -> int:
+def _choose(parts: Any, file: Path, size: int) -> int:
     item_ids, columns = score_file.read_scores(file)
     scores_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, 0.5, "minmax")
     ranking = Ranking(item_ids, scores_N, file, None)
-    return len({each.item_id for each in choose_batch(parts, round_, spec, ranking, size)})
+    return len({each.item_id for each in choose_batch(parts, ranking, size)})
 
 
 def _epig(file: Path) -> int:
@@ -164,10 +163,11 @@ def _silent(description: str, total: int | None) -> Iterator[Advance]:
 
 
 class _Parts:
-    """As much of ``star_al.parts.Parts`` as a choice needs, without a database or a model."""
+    """As much of ``star_al.parts.RoundParts`` as a choice needs, without a database or a model."""
 
     def __init__(self, spec: CampaignSpec, options: argparse.Namespace) -> None:
         self.spec, self.task = spec, ClosedTask(spec.task)
+        self.round = Round(index=1, state=RoundState.SCORED, seed=0, config={})
         self.campaign = SimpleNamespace(campaign_id=1, seed=7, name="bench")
         self.progress = SimpleNamespace(task=_silent)
         self.store = self.learner = self

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from star_al import rng
 from star_al.artefacts import score_file
@@ -29,26 +28,27 @@ from star_al.labelling.exchange import (
     withdraw_buffer,
 )
 from star_al.labelling.tally import tally_round
-from star_al.parts import Parts
+from star_al.parts import LeasedParts, RoundParts
 from star_al.steps.control_arm import control_labels
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
 from star_al.steps.evaluate import evaluate_round
-from star_al.steps.fit import fit_adapter, round_spec
+from star_al.steps.fit import fit_adapter
 from star_al.steps.held_out import growing_audit, held_out_queries
 from star_al.steps.pool import batch_sizes
 from star_al.steps.resume import refuse_another_model, resumed
 from star_al.steps.score import score_plan, score_pool
 from star_al.steps.select import select_batch
 from star_al.types import (
+    NO_RESULTS,
     Adapter,
     Evaluation,
     Event,
     JsonObject,
     Label,
-    Lease,
     Role,
     Round,
     RoundState,
+    StepResults,
 )
 
 
@@ -62,11 +62,10 @@ class Outcome:
 
 
 class Loop:
-    """Runs the rounds of the campaign in ``parts``, which must hold its lease."""
+    """Runs the rounds of a campaign under its lease."""
 
-    def __init__(self, parts: Parts, lease: Lease) -> None:
+    def __init__(self, parts: LeasedParts) -> None:
         self.parts = parts
-        self.lease = lease
         self.store = parts.store
         self.campaign_id = parts.campaign.campaign_id
         self._told_of_truncation = False
@@ -116,37 +115,40 @@ class Loop:
             queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
             if queries:
                 message = f"asking {len(queries)} {role.value} items, drawn at random"
-                self.store.add_queries(self.lease, queries, Event("prepare", message))
+                self.store.add_queries(self.parts.lease, queries, Event("prepare", message))
                 self.parts.progress.say(message[0].upper() + message[1:])
-        push_open(self.parts, self.lease)
+        push_open(self.parts)
         held_out = (Role.AUDIT, Role.CALIBRATION)
-        wait_for_answers(self.parts, self.lease, 0, held_out, self._asked_at("prepare", None))
+        wait_for_answers(self.parts, 0, held_out, self._asked_at("prepare", None))
 
     def fit(self, round_: Round) -> Round:
         """Train the adapter on the round's snapshot of labels; without labels the base model stands in."""
         watch = _Watch()
         training = self.store.training_labels(self.campaign_id, round_.index)
         round_ = replace(round_, config=self._config(), input_hash=self._input_hash(round_, training))
-        spec = round_spec(round_)
-        adapter = self._train(round_, training) if training else None
-        round_, shadow = self._fit_shadow(round_, training, adapter)
+        parts = self.parts.for_round(round_)
+        adapter = _train(parts, training) if training else None
+        shadow, shadow_labels = _fit_shadow(parts, training, adapter)
         round_ = replace(
             round_,
             state=RoundState.FITTED,
             adapter_sha256=adapter.sha256 if adapter else None,
-            samples=spec.posterior.samples if adapter else None,
-            versions={**self.parts.learner.versions(), "base_key": self.parts.learner.base_key},
+            shadow_sha256=shadow.sha256 if shadow else None,
+            shadow_labels=shadow_labels,
+            samples=parts.spec.posterior.samples if adapter else None,
+            versions={**parts.learner.versions(), "base_key": parts.learner.base_key},
         )
         what = f"trained on {len(training)} labels" if training else "no labels yet: the base model stands in"
         if round_.shadow_labels:
             what += f", the shadow on {round_.shadow_labels} random ones"
-        return self._commit(round_, "fit", what, watch, adapter=adapter, shadow=shadow)
+        adapters = tuple(each for each in (adapter, shadow) if each is not None)
+        return self._commit(round_, "fit", what, watch, StepResults(adapters=adapters))
 
     def evaluate(self, round_: Round) -> Round:
         """Measure base and adapted model on the held-out split; fit temperatures; predict the stop set."""
         watch = _Watch()
-        spec = round_spec(round_)
-        measured = evaluate_round(self.parts, round_, spec)
+        parts = self.parts.for_round(round_)
+        measured = evaluate_round(parts)
         round_ = replace(
             round_,
             state=RoundState.EVALUATED,
@@ -154,20 +156,18 @@ class Loop:
             base_temperature=measured.base_temperature.value,
             temperature_note=measured.temperature.note,
             stop_set=measured.stop_set,
-            stop_agreement=stop_agreement(self.parts, round_, measured.stop_set),
+            stop_agreement=stop_agreement(parts, measured.stop_set),
         )
-        message = _describe(measured.evaluations)
-        return self._commit(
-            round_, "evaluate", message, watch, evaluations=measured.evaluations, held_out=measured.held_out
-        )
+        results = StepResults(evaluations=measured.evaluations, held_out=measured.held_out)
+        return self._commit(round_, "evaluate", _describe(measured.evaluations), watch, results)
 
     def decide(self, round_: Round) -> Round:
         """Stop, with the reason in words, or go on; under the stopping rules as they are configured now."""
         watch = _Watch()
         round_ = as_of_now(self.parts, round_)
-        decision = decide_round(self.parts, round_)
+        decision = decide_round(self.parts.for_round(round_))
         if decision.reason:
-            withdraw_buffer(self.parts, self.lease, None)
+            withdraw_buffer(self.parts, None)
         state = RoundState.STOPPED if decision.reason else RoundState.DECIDED
         round_ = replace(round_, state=state, stop_reason=decision.reason, stop_advice=decision.advice)
         advice = f"; advice: stop, {decision.advice}" if decision.advice else ""
@@ -176,7 +176,7 @@ class Loop:
     def score(self, round_: Round) -> Round:
         """Base and adapted uncertainty of every candidate in the pool."""
         watch = _Watch()
-        plan = score_plan(self.parts, round_, round_spec(round_))
+        plan = score_plan(self.parts.for_round(round_))
         if plan is None:
             return self._commit(replace(round_, state=RoundState.SCORED), "score", "not needed", watch)
         with self.parts.artefacts.work(f"scores-{self.campaign_id}-{round_.index}") as folder:
@@ -188,10 +188,10 @@ class Loop:
     def select(self, round_: Round) -> Round:
         """Blend, choose the batch, and note for each item why."""
         watch = _Watch()
-        spec = round_spec(round_)
-        size, buffer = batch_sizes(round_, spec)
+        parts = self.parts.for_round(round_)
+        size, buffer = batch_sizes(parts)
         files = self._score_file(round_), self._adapter_folder(round_)
-        selection = select_batch(self.parts, round_, spec, *files, size, buffer)
+        selection = select_batch(parts, *files, size, buffer)
         asked = sum(not query.buffer for query in selection.queries)
         round_ = replace(
             round_,
@@ -204,26 +204,26 @@ class Loop:
         )
         more = len(selection.queries) - asked
         message = f"asking {asked} items" + (f" and {more} in the buffer" if more else "")
-        audit = growing_audit(self.parts, round_, spec)
+        audit = growing_audit(parts)
         if audit:
             message += f", and {len(audit)} more audit items"
-        queries = (*selection.queries, *audit)
-        return self._commit(round_, "select", message, watch, queries=queries, ranking=selection.ranking)
+        results = StepResults(queries=(*selection.queries, *audit), ranking=selection.ranking)
+        return self._commit(round_, "select", message, watch, results)
 
     def push(self, round_: Round) -> Round:
         """Make the round's queries exist in the annotation tool, each exactly once."""
         watch = _Watch()
-        withdraw_buffer(self.parts, self.lease, round_.index)
-        n_open = push_open(self.parts, self.lease)
+        withdraw_buffer(self.parts, round_.index)
+        n_open = push_open(self.parts)
         return self._commit(replace(round_, state=RoundState.PUSHED), "push", f"{n_open} open tasks", watch)
 
     def collect(self, round_: Round) -> Round:
         """Mirror annotations and settle labels until the round's queries are closed, as far as they must be."""
         watch = _Watch()
-        push_open(self.parts, self.lease)
+        push_open(self.parts)
         asked_at = self._asked_at("push", round_.index)
         for purpose in (Role.POOL, Role.AUDIT):
-            wait_for_answers(self.parts, self.lease, round_.index, (purpose,), asked_at)
+            wait_for_answers(self.parts, round_.index, (purpose,), asked_at)
         tally = tally_round(self.parts, round_.index)
         round_ = replace(
             round_,
@@ -234,24 +234,6 @@ class Loop:
         )
         return self._commit(round_, "collect", tally.in_words(), watch)
 
-    def _train(self, round_: Round, training: Sequence[Label], *, shadow: bool = False) -> Adapter:
-        with self.parts.artefacts.stage() as folder:
-            kind = fit_adapter(self.parts, round_, training, folder, shadow=shadow)
-            return self.parts.artefacts.adopt(folder, kind)
-
-    def _fit_shadow(
-        self, round_: Round, training: Sequence[Label], adapter: Adapter | None
-    ) -> tuple[Round, Adapter | None]:
-        """The control arm's adapter, on its random labels alone; the round's own while those are all labels."""
-        if not round_spec(round_).acquisition.control_share or adapter is None:
-            return replace(round_, shadow_labels=None, shadow_sha256=None), None
-        control = control_labels(self.parts, training)
-        if not control:
-            return replace(round_, shadow_labels=0, shadow_sha256=None), None
-        same = len(control) == len(training)
-        shadow = adapter if same else self._train(round_, control, shadow=True)
-        return replace(round_, shadow_labels=len(control), shadow_sha256=shadow.sha256), shadow
-
     # -- what the steps share --------------------------------------------------------------------------
 
     def _current_round(self) -> Round:
@@ -260,7 +242,7 @@ class Loop:
         if not rounds:
             return self._start_round(0)
         if rounds[-1].state in (RoundState.COLLECTED, RoundState.STOPPED):
-            take_in_late(self.parts, self.lease)
+            take_in_late(self.parts)
         newest = resumed(self.parts, rounds[-1])
         return self._start_round(newest.index + 1) if newest.state is RoundState.COLLECTED else newest
 
@@ -288,7 +270,7 @@ class Loop:
             labels=len(training),
             labels_bought=labels_bought(self.parts),
         )
-        self.store.start_round(self.lease, round_, training)
+        self.store.start_round(self.parts.lease, round_, training)
         return round_
 
     def _commit(
@@ -297,12 +279,13 @@ class Loop:
         step: str,
         message: str,
         watch: _Watch,
-        **made: Any,
+        results: StepResults = NO_RESULTS,
     ) -> Round:
-        """One transaction for a step: the round's values and state, its event, and what the step ``made``."""
+        """Store a step in one transaction: the round's values and state, its results and its event."""
         seconds = watch.seconds()
         round_ = replace(round_, seconds={**round_.seconds, step: seconds})
-        self.store.commit_step(self.lease, round_, Event(step, message, round_.index, seconds), **made)
+        event = Event(step, message, round_.index, seconds)
+        self.store.commit_step(self.parts.lease, round_, event, results)
         self.parts.progress.say(f"Round {round_.index} · {step:<8} · {message} ({seconds:.1f} s)")
         self._tell_of_truncation()
         return round_
@@ -330,6 +313,30 @@ class Loop:
 
     def _score_file(self, round_: Round) -> Path | None:
         return self.parts.artefacts.score_file(round_.scores_sha256) if round_.scores_sha256 else None
+
+
+def _train(parts: RoundParts, training: Sequence[Label], *, shadow: bool = False) -> Adapter:
+    with parts.artefacts.stage() as folder:
+        kind = fit_adapter(parts, training, folder, shadow=shadow)
+        return parts.artefacts.adopt(folder, kind)
+
+
+def _fit_shadow(
+    parts: RoundParts, training: Sequence[Label], adapter: Adapter | None
+) -> tuple[Adapter | None, int | None]:
+    """Train the control arm's adapter on its random labels alone.
+
+    Returns:
+        The adapter (the round's own as long as all its labels are random), and how many labels it was trained
+        on; None and None without a control arm.
+    """
+    if not parts.spec.acquisition.control_share or adapter is None:
+        return None, None
+    control = control_labels(parts, training)
+    if not control:
+        return None, 0
+    same = len(control) == len(training)
+    return adapter if same else _train(parts, control, shadow=True), len(control)
 
 
 class _Watch:

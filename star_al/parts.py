@@ -1,29 +1,106 @@
-"""What a campaign runs on: the adapters that the composition root chose, bound to one campaign."""
+"""What a campaign runs on: the adapters that the composition root chose, bound to one campaign.
+
+Three views of the same parts:
+
+- ``Parts``: to read a campaign under the settings that its file has today.
+- ``RoundParts``: one round, under the settings that the round was stored with.
+- ``LeasedParts``: the controller's; it holds the campaign's lease, so it may write and ask people.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.config.spec import CampaignSpec
 from star_al.ports import Annotator, Learner, Progress, Store
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Lease, Waiting
+from star_al.types import Campaign, Lease, Round, Waiting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The loop's world. ``lease`` null means read-only work, as in a replay."""
+    """A campaign with what its work needs; ``spec`` holds today's settings.
+
+    Without a ``lease`` nothing can be written: every method of the store that writes to a campaign asks for one.
+    """
 
     campaign: Campaign
     spec: CampaignSpec
-    task: ClosedTask
     store: Store
     learner: Learner
-    annotator: Annotator
     artefacts: ArtefactFolder
     progress: Progress
-    lease: Lease | None
+    lease: Lease | None = None
+
+    @cached_property
+    def task(self) -> ClosedTask:
+        """The task of ``spec``."""
+        return ClosedTask(self.spec.task)
+
+    def for_round(self, round_: Round) -> RoundParts:
+        """The same parts, bound to a round and the settings stored with it."""
+        return RoundParts(
+            campaign=self.campaign,
+            spec=round_spec(round_),
+            store=self.store,
+            learner=self.learner,
+            artefacts=self.artefacts,
+            progress=self.progress,
+            lease=self.lease,
+            round=round_,
+        )
+
+    def leased(self, lease: Lease, annotator: Annotator, wait: Callable[[Waiting], bool]) -> LeasedParts:
+        """The same parts with what a controller has besides."""
+        return LeasedParts(
+            campaign=self.campaign,
+            spec=self.spec,
+            store=self.store,
+            learner=self.learner,
+            artefacts=self.artefacts,
+            progress=self.progress,
+            lease=lease,
+            annotator=annotator,
+            wait=wait,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundParts(Parts):
+    """One round; ``spec`` holds the settings stored with it, whatever the campaign file says by now.
+
+    A round stores the file's settings when it is fitted, and again when it decides to go on (all but
+    ``adapter`` and ``posterior``, by which its model was trained). What a round computes follows from them:
+
+    - fit, evaluate: ``task``, ``model``, ``adapter``, ``posterior``, ``evaluation``
+    - decide: ``stopping``
+    - score, select: ``acquisition``; of ``labelling``, the ``buffer`` and the ``overlap`` of its queries; of
+      ``stopping``, what ``max_labels`` leaves for the batch
+
+    So a round that is resumed or replayed chooses the same batch although the file has changed.
+
+    Today's settings, those of ``Parts``, hold for everything that concerns people and machines: ``annotator``;
+    the other settings of ``labelling`` (how answers become labels, when a round closes, whom to ask again);
+    ``database``, ``artefacts``; and ``model.device``, ``model.batch_tokens`` and ``model.trunk_cache_gb``, with
+    which the learner was made.
+    """
+
+    round: Round
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeasedParts(Parts):
+    """The parts of a controller, which holds the campaign's lease: it writes to the store and asks people."""
+
+    lease: Lease
+    annotator: Annotator
     wait: Callable[[Waiting], bool]
-    """Called after a poll that did not end the waiting; returns when to poll again, or false to give up."""
+    """Called after a poll that did not end the waiting; True to poll again, False to give up."""
+
+
+def round_spec(round_: Round) -> CampaignSpec:
+    """The settings stored with a round."""
+    return CampaignSpec.model_validate(round_.config)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from star_al.types import (
-    Adapter,
+    NO_RESULTS,
     Annotation,
     BasePrediction,
     Campaign,
@@ -33,8 +33,8 @@ from star_al.types import (
     Query,
     Role,
     Round,
-    ScoreRow,
     SourceItem,
+    StepResults,
     Study,
 )
 
@@ -311,24 +311,13 @@ class Store(Protocol):
         """The snapshot that a round trains on, in order of item id."""
 
     def commit_step(
-        self,
-        lease: Lease,
-        round_: Round,
-        event: Event,
-        *,
-        adapter: Adapter | None = None,
-        shadow: Adapter | None = None,
-        evaluations: Sequence[Evaluation] = (),
-        ranking: Sequence[ScoreRow] = (),
-        queries: Sequence[Query] = (),
-        held_out: Sequence[HeldOutPrediction] = (),
+        self, lease: Lease, round_: Round, event: Event, results: StepResults = NO_RESULTS
     ) -> None:
-        """One short transaction: the round's new values and state, what the step made, and its event.
+        """Store a step in one short transaction: the round's new values and state, its results and its event.
 
-        Evaluations, ranking and held-out predictions replace what the same round had of them, when given;
-        empty ones leave it. Queries are added; one that exists (unique on campaign, item, attempt) keeps its
-        state, and an open buffer query takes round, rank, reason, ``buffer`` and ``control`` of the one that
-        is added.
+        Evaluations, ranking and held-out predictions replace those of the same round; empty ones leave them.
+        Queries are added; one that exists (unique on campaign, item, attempt) keeps its state, and an open
+        buffer query takes round, rank, reason, ``buffer`` and ``control`` of the one that is added.
         """
 
     def add_queries(self, lease: Lease, queries: Sequence[Query], event: Event) -> None:

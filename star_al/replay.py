@@ -8,9 +8,9 @@ from pathlib import Path
 from star_al.artefacts import score_file
 from star_al.artefacts.folder import content_hash
 from star_al.errors import DataError
-from star_al.parts import Parts
+from star_al.parts import RoundParts
 from star_al.ports import Store
-from star_al.steps.fit import fit_adapter, round_spec
+from star_al.steps.fit import fit_adapter
 from star_al.steps.pool import batch_sizes
 from star_al.steps.score import score_plan, score_pool
 from star_al.steps.select import select_batch
@@ -35,13 +35,13 @@ class Replay:
         return self.stored == self.replayed
 
 
-def replay_round(parts: Parts, round_: Round) -> Replay:
-    """Fit, score and select a round anew in a scratch folder; ``parts`` run under the round's own spec.
+def replay_round(parts: RoundParts) -> Replay:
+    """Fit, score and select a round anew, in a scratch folder of the artefact folder.
 
     Raises:
-        DataError: the round has asked nothing.
+        DataError: The round has asked nothing.
     """
-    round_index = round_.index
+    round_, round_index = parts.round, parts.round.index
     queries = parts.store.queries(parts.campaign.campaign_id, round_index)
     batch = [q for q in queries if q.purpose is Role.POOL and q.attempt == 1 and not q.buffer]
     stored = tuple(query.item.item_id for query in batch)
@@ -50,11 +50,10 @@ def replay_round(parts: Parts, round_: Round) -> Replay:
             f"round {round_index} has asked nothing (state: {round_.state}), so there is nothing to replay."
         )
     with parts.artefacts.stage() as scratch:
-        adapter_folder = _fit(parts, round_, scratch)
-        score_file = _score(parts, round_, adapter_folder, scratch)
-        spec = round_spec(round_)
-        size, _ = batch_sizes(round_, spec)
-        selection = select_batch(parts, round_, spec, score_file, adapter_folder, size)
+        adapter_folder = _fit(parts, scratch)
+        score_file = _score(parts, adapter_folder, scratch)
+        size, _ = batch_sizes(parts)
+        selection = select_batch(parts, score_file, adapter_folder, size)
         same_adapter = (
             None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
         )
@@ -73,18 +72,18 @@ def find_round(store: Store, campaign: Campaign, round_index: int) -> Round:
     return rounds[round_index]
 
 
-def _fit(parts: Parts, round_: Round, scratch: Path) -> Path | None:
-    if round_.adapter_sha256 is None:
+def _fit(parts: RoundParts, scratch: Path) -> Path | None:
+    if parts.round.adapter_sha256 is None:
         return None
     folder = scratch / "adapter"
     folder.mkdir()
-    training = parts.store.training_labels(parts.campaign.campaign_id, round_.index)
-    fit_adapter(parts, round_, training, folder)
+    training = parts.store.training_labels(parts.campaign.campaign_id, parts.round.index)
+    fit_adapter(parts, training, folder)
     return folder
 
 
-def _score(parts: Parts, round_: Round, adapter_folder: Path | None, scratch: Path) -> Path | None:
-    plan = score_plan(parts, round_, round_spec(round_))
+def _score(parts: RoundParts, adapter_folder: Path | None, scratch: Path) -> Path | None:
+    plan = score_plan(parts)
     if plan is None:
         return None
     scored = score_pool(parts, plan, adapter_folder, scratch)

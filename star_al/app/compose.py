@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from star_al.annotators.nobody import Nobody
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.config.changes import refuse_removed_settings
 from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
@@ -155,24 +154,20 @@ def open_started(file: CampaignFile) -> Iterator[Store]:
         store.close()
 
 
-def read_only_parts(
+def open_parts(
     file: CampaignFile,
     store: Store,
     campaign: Campaign,
     progress: Progress,
     spec: CampaignSpec | None = None,
 ) -> Parts:
-    """All parts but a lease and an annotator, under ``spec`` (null: the stored one): to look, not to write or ask."""
+    """The parts of a campaign, to read it under ``spec``; under the settings stored with it if that is None."""
     spec = spec or CampaignSpec.model_validate(campaign.config)
     return Parts(
         campaign=campaign,
         spec=spec,
-        task=ClosedTask(spec.task),
         store=store,
         learner=open_learner(file, spec, store.rounds(campaign.campaign_id), progress),
-        annotator=Nobody(),
         artefacts=ArtefactFolder(file.artefact_folder),
         progress=progress,
-        lease=None,
-        wait=lambda waiting: False,
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from star_al import rng
 from star_al.acquire.measures import entropy_split, predictive_mean_log
-from star_al.app.compose import read_only_parts, reading
+from star_al.app.compose import open_parts, reading
 from star_al.config.spec import CampaignFile
 from star_al.data import (
     ImportCounts,
@@ -146,7 +146,7 @@ def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress)
     check_out(out, {"the file of texts": texts} | own_files(file))
     table = locate_here(str(texts))
     with reading(file) as (store, campaign):
-        predictor = Predictor(read_only_parts(file, store, campaign, progress))
+        predictor = Predictor(open_parts(file, store, campaign, progress))
         counts = ImportCounts()
         items = read_texts(source_of(table, file.spec, gold=None), predictor.task, counts)
         with progress.task("Predicting", None) as advance:
@@ -180,7 +180,7 @@ def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predi
         rows: Iterable[ExportInput] = _labelled(store, campaign)
         if not with_predictions:
             return write_rows(out, export_rows(rows, task, file.spec.data))
-        predictor = Predictor(read_only_parts(file, store, campaign, progress))
+        predictor = Predictor(open_parts(file, store, campaign, progress))
         progress.say(f"Predictions: {predictor.model.note}")
         unlabelled = _unlabelled(store, campaign)
         n_unlabelled = sum(

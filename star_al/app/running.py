@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from star_al.app.annotators import check_server, connection, open_annotator
-from star_al.app.compose import find_started, open_learner, open_store, read_only_parts, reading
+from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
 from star_al.app.heartbeat import GuardedProgress, Heartbeat, is_dead, owner_name
 from star_al.app.label_config import check_labels
 from star_al.app.starting import create_campaign
@@ -17,11 +17,10 @@ from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.loop import Loop, Outcome
-from star_al.parts import Parts
+from star_al.parts import Parts, round_spec
 from star_al.ports import Progress, Store
 from star_al.replay import Replay, find_round, replay_round
 from star_al.steps.base_predictions import base_log_probs
-from star_al.steps.fit import round_spec
 from star_al.types import Campaign, Event, JsonObject, Lease, Role
 
 
@@ -49,14 +48,13 @@ def run(
         ):
             guarded = GuardedProgress(progress, heartbeat)
             _adopt_config(file, store, campaign, lease, guarded)
-            parts = replace(
-                read_only_parts(file, store, campaign, guarded, file.spec),
-                annotator=open_annotator(file, campaign),
-                lease=lease,
-                wait=Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
+            parts = open_parts(file, store, campaign, guarded, file.spec).leased(
+                lease,
+                open_annotator(file, campaign),
+                Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
             )
             progress.say(_where_it_runs(parts))
-            return Loop(parts, lease).run(max_rounds)
+            return Loop(parts).run(max_rounds)
     finally:
         progress.waiting(None)
         store.close()
@@ -76,7 +74,7 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
         _refuse_changes(file, store, campaign)
         with _leased(file, store, campaign) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
-            parts = replace(read_only_parts(file, store, campaign, guarded, file.spec), lease=lease)
+            parts = replace(open_parts(file, store, campaign, guarded, file.spec), lease=lease)
             for role in Role:
                 item_ids = store.item_ids(campaign.campaign_id, role)
                 if role is not Role.POOL or len(item_ids) <= largest_pool:
@@ -101,7 +99,8 @@ def replay(file: CampaignFile, round_index: int, progress: Progress) -> Replay:
     """
     with reading(file) as (store, campaign):
         round_ = find_round(store, campaign, round_index)
-        return replay_round(read_only_parts(file, store, campaign, progress, round_spec(round_)), round_)
+        parts = open_parts(file, store, campaign, progress, round_spec(round_))
+        return replay_round(parts.for_round(round_))
 
 
 def _people(file: CampaignFile, webhook: WebhookOptions | None) -> LabelStudioSpec | None:

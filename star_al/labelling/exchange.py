@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from star_al.errors import AwayError
 from star_al.labelling.queries import items_in, next_attempt, without_label
 from star_al.labelling.settle import Settled, newest_revisions, settle
-from star_al.parts import Parts
-from star_al.types import Annotation, Event, Lease, Poll, Query, QueryState, Role, Waiting
+from star_al.parts import LeasedParts, Parts
+from star_al.types import Annotation, Event, Poll, Query, QueryState, Role, Waiting
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -26,37 +26,35 @@ class StillOpenError(Exception):
         super().__init__(f"{_done(waiting)}{place}")
 
 
-def push_open(parts: Parts, lease: Lease) -> int:
+def push_open(parts: LeasedParts) -> int:
     """Ensure that every open query of the campaign is a task, once; how many are open."""
     campaign_id = parts.campaign.campaign_id
     queries = parts.store.open_queries(campaign_id)
-    ensured = parts.annotator.ensure(queries, parts.store.tasks(campaign_id), _still_ours(parts, lease))
-    parts.store.save_tasks(lease, ensured.tasks)
+    ensured = parts.annotator.ensure(queries, parts.store.tasks(campaign_id), _still_ours(parts))
+    parts.store.save_tasks(parts.lease, ensured.tasks)
     if ensured.restored:
-        _tell(parts, lease, "push", f"{len(ensured.restored)} deleted tasks were made again")
+        _tell(parts, "push", f"{len(ensured.restored)} deleted tasks were made again")
     if ensured.dropped:
-        parts.store.settle(lease, [], ensured.dropped)
-        _tell(
-            parts, lease, "push", f"{len(ensured.dropped)} open tasks were deleted: their items are dropped"
-        )
+        parts.store.settle(parts.lease, [], ensured.dropped)
+        _tell(parts, "push", f"{len(ensured.dropped)} open tasks were deleted: their items are dropped")
     return len(queries) - len(ensured.dropped)
 
 
-def take_in_late(parts: Parts, lease: Lease) -> None:
+def take_in_late(parts: LeasedParts) -> None:
     """Take in what has been answered or corrected since the last round was closed."""
-    push_open(parts, lease)
-    Inbox(parts, lease).take_in()
+    push_open(parts)
+    Inbox(parts).take_in()
 
 
 def wait_for_answers(
-    parts: Parts, lease: Lease, round_index: int, purposes: Collection[Role], asked_at: datetime
+    parts: LeasedParts, round_index: int, purposes: Collection[Role], asked_at: datetime
 ) -> None:
     """Take in answers until enough of what a round asked for ``purposes`` is closed, or its time is over.
 
     Raises:
         StillOpenError: more is to come and ``parts.wait`` gave up.
     """
-    inbox = Inbox(parts, lease)
+    inbox = Inbox(parts)
     rules = parts.spec.labelling
     share = rules.close_share if Role.POOL in purposes else 1.0  # a part of a random set is not random
     until = asked_at + timedelta(hours=rules.close_after_hours) if rules.close_after_hours else None
@@ -66,13 +64,13 @@ def wait_for_answers(
         if waiting.closed >= math.ceil(share * waiting.asked - 1e-9):
             return
         if until is not None and datetime.now(UTC) >= until:
-            _tell(parts, lease, "collect", f"time is over: {_done(waiting)}")
+            _tell(parts, "collect", f"time is over: {_done(waiting)}")
             return
         if not parts.wait(waiting):
             raise away or StillOpenError(waiting)
 
 
-def withdraw_buffer(parts: Parts, lease: Lease, next_round: int | None) -> None:
+def withdraw_buffer(parts: LeasedParts, next_round: int | None) -> None:
     """Take back what earlier rounds asked beyond their batches and nobody has touched.
 
     The rest goes on as part of round ``next_round`` (null: where it is).
@@ -81,22 +79,22 @@ def withdraw_buffer(parts: Parts, lease: Lease, next_round: int | None) -> None:
     stale = _buffered(parts, next_round)
     if not stale:
         return
-    gone = parts.annotator.withdraw(stale, _still_ours(parts, lease))
+    gone = parts.annotator.withdraw(stale, _still_ours(parts))
     if gone:
         message = f"{len(gone)} untouched tasks of the buffer were withdrawn"
-        parts.store.withdraw(lease, gone, Event("push", message, next_round))
+        parts.store.withdraw(parts.lease, gone, Event("push", message, next_round))
     if next_round is not None:
         rest = {query.query_id for query in parts.store.open_queries(campaign_id)}
         parts.store.carry_over(
-            lease, [query.query_id for query in stale if query.query_id in rest], next_round
+            parts.lease, [query.query_id for query in stale if query.query_id in rest], next_round
         )
 
 
 class Inbox:
     """Answers as they come; each poll starts where the one before ended."""
 
-    def __init__(self, parts: Parts, lease: Lease) -> None:
-        self.parts, self.lease = parts, lease
+    def __init__(self, parts: LeasedParts) -> None:
+        self.parts = parts
         self.campaign_id = parts.campaign.campaign_id
         self._cursor: str | None = None
         self._first = True  # answers may have been mirrored, but not settled, before a kill
@@ -117,13 +115,13 @@ class Inbox:
 
     def take_in(self) -> None:
         """One poll: mirror what came, settle what it answers, ask again what the rules ask again."""
-        parts, lease = self.parts, self.lease
-        poll = parts.annotator.poll(self._cursor, _still_ours(parts, lease))
+        parts = self.parts
+        poll = parts.annotator.poll(self._cursor, _still_ours(parts))
         news = [*poll.annotations, *self._taken_back(poll)]
-        parts.store.mirror(lease, parts.spec.annotator.kind, news)
+        parts.store.mirror(parts.lease, parts.spec.annotator.kind, news)
         again = self._settle_all(news) if news or self._first else []
         if again or poll.gone:
-            push_open(parts, lease)
+            push_open(parts)
         self._cursor, self._first = poll.cursor, False
 
     def _taken_back(self, poll: Poll) -> list[Annotation]:
@@ -142,12 +140,12 @@ class Inbox:
 
     def _settle_all(self, new: Collection[Annotation]) -> list[Query]:
         """Close what is answered; the further attempts that the rules ask for."""
-        parts, lease = self.parts, self.lease
+        parts = self.parts
         settled = self._settle(new)
         self._tell_refused(settled.refused)
         again = self._follow_up(settled)
         parts.store.settle(
-            lease,
+            parts.lease,
             settled.labels,
             [query.query_id for query in settled.skipped],
             [query.query_id for query in settled.disputed],
@@ -195,14 +193,16 @@ class Inbox:
             message = f"counts as a skip: {complaint}"
             if message not in self._told:
                 self._told.add(message)
-                _tell(self.parts, self.lease, "collect", message)
+                _tell(self.parts, "collect", message)
 
 
 def _may_try_again(query: Query, max_attempts: int) -> bool:
     return query.state is QueryState.OPEN and query.attempt < max_attempts
 
 
-def _waiting(parts: Parts, round_index: int, purposes: Collection[Role], until: datetime | None) -> Waiting:
+def _waiting(
+    parts: LeasedParts, round_index: int, purposes: Collection[Role], until: datetime | None
+) -> Waiting:
     """How far the batch of a round is; further attempts at an item count as the item."""
     campaign_id = parts.campaign.campaign_id
     asked = parts.store.queries(campaign_id, round_index)
@@ -237,11 +237,11 @@ def _buffered(parts: Parts, next_round: int | None) -> list[Query]:
     ]
 
 
-def _still_ours(parts: Parts, lease: Lease) -> Callable[[], None]:
+def _still_ours(parts: LeasedParts) -> Callable[[], None]:
     """Renews the lease, which fails when another controller has taken over."""
-    return lambda: parts.store.renew_lease(lease, parts.spec.database.lease_seconds)
+    return lambda: parts.store.renew_lease(parts.lease, parts.spec.database.lease_seconds)
 
 
-def _tell(parts: Parts, lease: Lease, step: str, message: str) -> None:
-    parts.store.add_event(lease, Event(step, message))
+def _tell(parts: LeasedParts, step: str, message: str) -> None:
+    parts.store.add_event(parts.lease, Event(step, message))
     parts.progress.say(message[0].upper() + message[1:])

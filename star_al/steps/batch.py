@@ -24,10 +24,9 @@ from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import own_mean_log
 from star_al.acquire.select import power_order, rank_order, top_k
 from star_al.artefacts import score_file
-from star_al.config.spec import BatchSpec, CampaignSpec
-from star_al.parts import Parts
+from star_al.parts import Parts, RoundParts
 from star_al.steps.pool import SHARD_ITEMS, candidates
-from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role, Round
+from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role
 
 TYPICAL_ITEMS = 10_000
 """Of more candidates a start by typical texts looks at so many, drawn at random: all are read by the model."""
@@ -52,9 +51,7 @@ class Chosen:
 
 
 def choose_batch(
-    parts: Parts,
-    round_: Round,
-    spec: CampaignSpec,
+    parts: RoundParts,
     ranking: Ranking,
     size: int,
     buffer: int = 0,
@@ -66,8 +63,8 @@ def choose_batch(
     None of ``without``. A larger batch begins with every smaller one, except that a batch by power sampling
     is asked in order of score, and its buffer after it.
     """
-    batch = spec.acquisition.batch
-    order = _order(parts, round_, batch, ranking)
+    batch = parts.spec.acquisition.batch
+    order = _order(parts, ranking)
     if without:
         left_out = frozenset(without)
         order = order[[ranking.item_ids[position] not in left_out for position in order]]
@@ -75,7 +72,7 @@ def choose_batch(
     within = 0 if is_plain else batch.top
     chosen = []
     if within and len(order):
-        chosen = _from_top(_Top(parts, round_, batch, ranking, order[:within]), size + buffer)
+        chosen = _from_top(_Top(parts, ranking, order[:within]), size + buffer)
     how = f"the top {within} being used up, " if within else _BY_RANK.get(batch.kind, "")
     rest = order[within:][: size + buffer - len(chosen)]
     chosen += [Chosen(ranking.item_ids[position], how) for position in rest]
@@ -84,24 +81,22 @@ def choose_batch(
     return chosen
 
 
-def choose_typical(
-    parts: Parts, round_: Round, spec: CampaignSpec, size: int, *, without: Collection[str] = ()
-) -> list[Chosen]:
+def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = ()) -> list[Chosen]:
     """``size`` typical texts of the pool by the base model's embeddings, each of another group of texts."""
     from star_al.acquire.typical import typical_order
 
-    left_out = frozenset(without)
-    pool = [item_id for item_id in candidates(parts, round_.index, spec) if item_id not in left_out]
-    seed = rng.derive_seed(parts.campaign.seed, round_.index, "typical")
-    most = max(TYPICAL_ITEMS, spec.acquisition.batch_size + spec.labelling.buffer)
+    acquisition, left_out = parts.spec.acquisition, frozenset(without)
+    pool = [item_id for item_id in candidates(parts) if item_id not in left_out]
+    seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "typical")
+    most = max(TYPICAL_ITEMS, acquisition.batch_size + parts.spec.labelling.buffer)
     item_ids = sorted(rng.draw(pool, most, seed))
     if not item_ids:
         return []
     embeddings_N_d = _embed(parts, None, item_ids)
     points_N_d = directions(embeddings_N_d, embeddings_N_d.mean(axis=0, dtype=np.float64))
-    typical = typical_order(points_N_d, spec.acquisition.batch_size, seed % 2**32)
-    top = [item_ids[position] for position in typical.order_N[: spec.acquisition.batch.top]]
-    picks = choose(InOrder(), _near_duplicates(parts, round_, spec.acquisition.batch, top), len(top), size)
+    typical = typical_order(points_N_d, acquisition.batch_size, seed % 2**32)
+    top = [item_ids[position] for position in typical.order_N[: acquisition.batch.top]]
+    picks = choose(InOrder(), _near_duplicates(parts, top), len(top), size)
     how = [f"typical of {n} texts that are alike" for n in typical.cluster_sizes_N[typical.order_N]]
     chosen = [Chosen(top[place], _notes(notes) + how[place]) for place, notes in picks]
     rest = typical.order_N[len(top) :][: size - len(chosen)]
@@ -117,10 +112,11 @@ _DIVERSIFIED: Mapping[str, str] = {
 }
 
 
-def _order(parts: Parts, round_: Round, batch: BatchSpec, ranking: Ranking) -> IntArray:
+def _order(parts: RoundParts, ranking: Ranking) -> IntArray:
     """Positions of the candidates in the order in which they would be asked by score."""
+    batch = parts.spec.acquisition.batch
     if batch.kind == "power":
-        random = rng.generator(parts.campaign.seed, round_.index, "select")
+        random = rng.generator(parts.campaign.seed, parts.round.index, "select")
         return power_order(ranking.scores_N, ranking.item_ids, batch.beta, random)
     return rank_order(ranking.scores_N, ranking.item_ids)
 
@@ -135,10 +131,8 @@ def _by_score(chosen: Sequence[Chosen], ranking: Ranking) -> list[Chosen]:
 class _Top:
     """The top of a ranking, M items in order, with what strategies and constraints want to know of them."""
 
-    def __init__(
-        self, parts: Parts, round_: Round, batch: BatchSpec, ranking: Ranking, order_M: IntArray
-    ) -> None:
-        self.parts, self.round, self.batch, self._ranking = parts, round_, batch, ranking
+    def __init__(self, parts: RoundParts, ranking: Ranking, order_M: IntArray) -> None:
+        self.parts, self.batch, self._ranking = parts, parts.spec.acquisition.batch, ranking
         self.item_ids = [ranking.item_ids[position] for position in order_M]
         self.scores_M = ranking.scores_N[order_M]
 
@@ -170,19 +164,19 @@ class _Top:
         """Directions of the embeddings (M, d), and of those of items known before, (L, d)."""
         centre_d = self.embeddings_M_d.mean(axis=0, dtype=np.float64)
         points_M_d = directions(self.embeddings_M_d, centre_d)
-        known = known_ids(self.parts, self.round)
+        known = known_ids(self.parts)
         if not known:
             return points_M_d, np.zeros((0, len(centre_d)))
         known_L_d = _embed(self.parts, self._ranking.adapter_folder, known)
         return points_M_d, directions(known_L_d, centre_d)
 
     def random(self) -> np.random.Generator:
-        return rng.generator(self.parts.campaign.seed, self.round.index, "select")
+        return rng.generator(self.parts.campaign.seed, self.parts.round.index, "select")
 
 
 def _from_top(top: _Top, k: int) -> list[Chosen]:
     """``k`` of the top, by the batch's strategy under its constraints."""
-    constraints = _near_duplicates(top.parts, top.round, top.batch, top.item_ids)
+    constraints = _near_duplicates(top.parts, top.item_ids)
     if top.batch.balance:
         constraints.append(Balance(top.predicted_M, _label_counts(top)))
     picks = choose(_STRATEGIES[top.batch.kind](top), constraints, len(top.item_ids), k)
@@ -232,19 +226,18 @@ _STRATEGIES: Mapping[str, Callable[[_Top], Strategy]] = {
 }
 
 
-def _near_duplicates(
-    parts: Parts, round_: Round, batch: BatchSpec, item_ids: Sequence[str]
-) -> list[Constraint]:
-    """The constraint against texts like others, where it is asked for."""
-    if batch.near_duplicates is None or not item_ids:
+def _near_duplicates(parts: RoundParts, item_ids: Sequence[str]) -> list[Constraint]:
+    """The constraint against near-duplicates, if it is configured."""
+    threshold = parts.spec.acquisition.batch.near_duplicates
+    if threshold is None or not item_ids:
         return []
     from star_al.acquire.near_duplicates import NearDuplicates
 
     texts, known = (
         [_text(item) for item in parts.store.items(parts.campaign.campaign_id, ids)]
-        for ids in (item_ids, known_ids(parts, round_))
+        for ids in (item_ids, known_ids(parts))
     )
-    return [NearDuplicates(texts, known, batch.near_duplicates)]
+    return [NearDuplicates(texts, known, threshold)]
 
 
 def _text(item: Item) -> str:
@@ -254,21 +247,21 @@ def _text(item: Item) -> str:
 def _label_counts(top: _Top) -> IntArray:
     """Labels of each column, (C,), in the snapshot that the round was trained on."""
     store, campaign_id, task = top.parts.store, top.parts.campaign.campaign_id, top.parts.task
-    labels = store.training_labels(campaign_id, top.round.index)
+    labels = store.training_labels(campaign_id, top.parts.round.index)
     items = store.items(campaign_id, [label.item_id for label in labels])
     columns = [task.column(item, label.value) for item, label in zip(items, labels, strict=True)]
     return np.bincount(np.array(columns, dtype=np.int64), minlength=top.probs_M_C.shape[1])
 
 
-def known_ids(parts: Parts, round_: Round) -> list[str]:
+def known_ids(parts: RoundParts) -> list[str]:
     """Sorted ids of the items that a round trained on, or that earlier ones asked; a function of history alone."""
     store, campaign_id = parts.store, parts.campaign.campaign_id
-    trained = {label.item_id for label in store.training_labels(campaign_id, round_.index)}
+    trained = {label.item_id for label in store.training_labels(campaign_id, parts.round.index)}
     asked = {
         query.item.item_id
         for query in store.queries(campaign_id)
         if query.purpose is Role.POOL
-        and query.round_index < round_.index
+        and query.round_index < parts.round.index
         and not (query.buffer and query.state is QueryState.OPEN)
     }
     return sorted(trained | asked)

@@ -7,39 +7,50 @@ import numpy as np
 from star_al.acquire.blend import blend_weight
 from star_al.acquire.measured_weight import HeldOut, Weight, measured_weight
 from star_al.artefacts.score_file import Scores
-from star_al.config.spec import CampaignSpec
-from star_al.parts import Parts
+from star_al.parts import RoundParts
 from star_al.steps.base_predictions import base_entropies
-from star_al.types import Role, Round
+from star_al.types import Role
 
 NOTES = {"schedule": "by the paper's schedule", "constant": "constant", "off": "off: the adapted model alone"}
 
 
-def round_weight(parts: Parts, round_: Round, spec: CampaignSpec, pool: Scores) -> Weight | None:
-    """λ of a round whose pool has these scores; null without adapter, where the base alone ranks."""
-    schedule, settings = adapted_weight(parts, round_, spec), spec.acquisition.blend
-    if schedule is None:
+def planned_weight(parts: RoundParts) -> float | None:
+    """λ as it is known before the pool is scored; None without an adapter, as the base model then ranks alone.
+
+    A measured blend falls back on it where too little is held out. Rounds that trained an adapter count.
+    """
+    settings, trained = parts.spec.acquisition.blend, 0
+    if parts.round.adapter_sha256 is not None:
+        earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
+        trained = 1 + sum(each.adapter_sha256 is not None for each in earlier)
+    return blend_weight(settings.kind, trained, settings.weight)
+
+
+def final_weight(parts: RoundParts, pool: Scores) -> Weight | None:
+    """λ for the scores of the pool: the planned one, or measured on held-out labels if so configured."""
+    planned, settings = planned_weight(parts), parts.spec.acquisition.blend
+    if planned is None:
         return None
     if settings.kind != "measured":
-        return Weight(schedule, NOTES[settings.kind])
+        return Weight(planned, NOTES[settings.kind])
     if pool.adapted_uncertainty is None or pool.base_uncertainty is None:
         raise ValueError("a measured blend needs both scores of the pool")
     return measured_weight(
-        _held_out(parts, round_),
+        _held_out(parts),
         pool.adapted_uncertainty,
         pool.base_uncertainty,
         settings.normalise,
-        schedule,
+        planned,
     )
 
 
-def _held_out(parts: Parts, round_: Round) -> HeldOut:
-    """Audit and calibration items as the round's model saw them, and whether it was wrong."""
+def _held_out(parts: RoundParts) -> HeldOut:
+    """Uncertainties of the audit and calibration items, and whether the round's model was wrong about them."""
     store, campaign_id = parts.store, parts.campaign.campaign_id
     labels = {**store.labels(campaign_id, Role.AUDIT), **store.labels(campaign_id, Role.CALIBRATION)}
     seen = [
         one
-        for one in store.held_out(campaign_id, round_.index)
+        for one in store.held_out(campaign_id, parts.round.index)
         if one.model == "adapted" and one.item_id in labels
     ]
     item_ids = [one.item_id for one in seen]
@@ -52,12 +63,3 @@ def _held_out(parts: Parts, round_: Round) -> HeldOut:
         base_M=base_entropies(parts, item_ids),
         errors_M=np.array(errors, dtype=np.bool_),
     )
-
-
-def adapted_weight(parts: Parts, round_: Round, spec: CampaignSpec) -> float | None:
-    """λ_t of the round, see ``blend_weight``; t counts the rounds up to this one that trained an adapter."""
-    settings, trained = spec.acquisition.blend, 0
-    if round_.adapter_sha256 is not None:
-        earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
-        trained = 1 + sum(each.adapter_sha256 is not None for each in earlier)
-    return blend_weight(settings.kind, trained, settings.weight)

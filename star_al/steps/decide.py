@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from star_al.parts import Parts
+from star_al.parts import Parts, RoundParts
 from star_al.stats.confidence_sequence import confidence_sequence
 from star_al.stats.stopping import Decision, StopRules, StopView, agreement, decide
 from star_al.types import Evaluation, JsonObject, Role, Round
@@ -36,9 +36,9 @@ def labels_bought(parts: Parts) -> int:
     return sum(len(parts.store.labels(parts.campaign.campaign_id, role)) for role in roles)
 
 
-def decide_round(parts: Parts, round_: Round) -> Decision:
-    """What the rules as they are configured now say of a round ``as_of_now``."""
-    rules = parts.spec.stopping
+def decide_round(parts: RoundParts) -> Decision:
+    """What the stopping rules say of a round ``as_of_now``."""
+    rules, round_ = parts.spec.stopping, parts.round
     rounds = (*parts.store.rounds(parts.campaign.campaign_id)[: round_.index], round_)
     raw = _raw_evaluation(parts, round_)
     view = StopView(
@@ -56,12 +56,12 @@ def decide_round(parts: Parts, round_: Round) -> Decision:
 
 def stops_still(parts: Parts, round_: Round) -> bool:
     """Whether the rules of today would stop a stopped round with the same words."""
-    return decide_round(parts, as_of_now(parts, round_)).reason == round_.stop_reason
+    return decide_round(parts.for_round(as_of_now(parts, round_))).reason == round_.stop_reason
 
 
-def stop_agreement(parts: Parts, round_: Round, stop_set: Mapping[str, int]) -> float | None:
-    """Agreement with the round before; null for the first trained round, which has nothing to compare."""
-    earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
+def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | None:
+    """Agreement of the stop set's predictions with the round before; None if that one trained no adapter."""
+    earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
     if not earlier or earlier[-1].adapter_sha256 is None:
         return None
     return agreement(earlier[-1].stop_set, stop_set)

@@ -10,14 +10,13 @@ import numpy as np
 
 from star_al import rng
 from star_al.acquire.measures import MEASURES, predictive_mean_log
-from star_al.config.spec import CampaignSpec
-from star_al.parts import Parts
+from star_al.parts import RoundParts
 from star_al.stats import metrics
 from star_al.stats.temperature import Temperature, apply_temperature, fit_temperature
 from star_al.steps.base_predictions import base_log_probs, pad
 from star_al.steps.held_out import audit_so_far
 from star_al.steps.pool import SHARD_ITEMS, all_draws
-from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, Item, Label, Role, Round
+from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, Item, Label, Role
 
 
 @dataclass(frozen=True)
@@ -50,16 +49,17 @@ class _Split:
 _EMPTY = _Split((), np.zeros(0, dtype=np.int64), ())
 
 
-def evaluate_round(parts: Parts, round_: Round, spec: CampaignSpec) -> Measured:
-    """Metrics of base and adapted model, raw and scaled, as ``spec.evaluation`` asks for; of the shadow raw.
+def evaluate_round(parts: RoundParts) -> Measured:
+    """Metrics of base and adapted model, raw and scaled, as ``evaluation`` asks for; of the shadow raw.
 
     Temperatures are fitted on the calibration items alone: they are random and never trained on.
     """
+    round_, spec = parts.round, parts.spec
     calibration = _split(parts, Role.CALIBRATION)
     role = Role(spec.evaluation.kind) if spec.evaluation.kind != "none" else None
-    turn = audit_so_far(parts, round_.index) if role is Role.AUDIT else None
+    turn = audit_so_far(parts) if role is Role.AUDIT else None
     held_out = _split(parts, role, turn) if role is not None else _EMPTY
-    adapted = _Model(parts, round_, spec, round_.adapter_sha256)
+    adapted = _Model(parts, round_.adapter_sha256)
     on_calibration, on_held_out = adapted.answers(calibration), adapted.answers(held_out)
     temperature = fit_temperature(on_calibration.log_probs_N_C, calibration.targets_N)
     base_temperature = fit_temperature(_base(parts, calibration), calibration.targets_N)
@@ -70,14 +70,14 @@ def evaluate_round(parts: Parts, round_: Round, spec: CampaignSpec) -> Measured:
         evaluations += _scaled("adapted", on_held_out.log_probs_N_C, held_out, role, temperature)
         kept += _kept(parts, "adapted", held_out, on_held_out) if role is Role.AUDIT else []
         if round_.shadow_sha256 is not None:
-            shadow = _shadow(parts, round_, spec, held_out, on_held_out)
+            shadow = _shadow(parts, held_out, on_held_out)
             evaluations.append(_evaluate("shadow", "raw", shadow.log_probs_N_C, held_out, role, 1.0))
             kept += _kept(parts, "shadow", held_out, shadow) if role is Role.AUDIT else []
     return Measured(
         evaluations=tuple(evaluations),
         temperature=temperature,
         base_temperature=base_temperature,
-        stop_set=_stop_set(parts, adapted, spec),
+        stop_set=_stop_set(parts, adapted),
         held_out=tuple(kept),
     )
 
@@ -93,12 +93,12 @@ class _Answers:
 class _Model:
     """A model of the round by its adapter; the base model where that is null."""
 
-    def __init__(self, parts: Parts, round_: Round, spec: CampaignSpec, sha256: str | None) -> None:
+    def __init__(self, parts: RoundParts, sha256: str | None) -> None:
         self._parts = parts
         self._folder: Path | None = None if sha256 is None else parts.artefacts.path_of(sha256)
-        self._draws = all_draws(spec)
-        self._measure = MEASURES.get(spec.acquisition.measure)
-        self._seed = rng.derive_seed(parts.campaign.seed, round_.index, "evaluate")
+        self._draws = all_draws(parts.spec)
+        self._measure = MEASURES.get(parts.spec.acquisition.measure)
+        self._seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "evaluate")
 
     def answers(self, split: _Split) -> _Answers:
         """To all items of a split."""
@@ -134,16 +134,14 @@ class _Model:
                 ).log_probs_N_K_C
 
 
-def _shadow(
-    parts: Parts, round_: Round, spec: CampaignSpec, held_out: _Split, of_adapted: _Answers
-) -> _Answers:
+def _shadow(parts: RoundParts, held_out: _Split, of_adapted: _Answers) -> _Answers:
     """The shadow's answers; those of the adapted model as long as the two are one."""
-    if round_.shadow_sha256 == round_.adapter_sha256:
+    if parts.round.shadow_sha256 == parts.round.adapter_sha256:
         return of_adapted
-    return _Model(parts, round_, spec, round_.shadow_sha256).answers(held_out)
+    return _Model(parts, parts.round.shadow_sha256).answers(held_out)
 
 
-def _kept(parts: Parts, model: str, split: _Split, answers: _Answers) -> list[HeldOutPrediction]:
+def _kept(parts: RoundParts, model: str, split: _Split, answers: _Answers) -> list[HeldOutPrediction]:
     """What the store keeps of the answers; without columns of options that an item does not have."""
     keeps = model == "adapted" and answers.uncertainty_N is not None
     return [
@@ -157,7 +155,7 @@ def _kept(parts: Parts, model: str, split: _Split, answers: _Answers) -> list[He
     ]
 
 
-def _split(parts: Parts, role: Role, among: Collection[str] | None = None) -> _Split:
+def _split(parts: RoundParts, role: Role, among: Collection[str] | None = None) -> _Split:
     """The labelled items of a role; ``among`` these, null: all."""
     labels: dict[str, Label] = parts.store.labels(parts.campaign.campaign_id, role)
     labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
@@ -167,11 +165,11 @@ def _split(parts: Parts, role: Role, among: Collection[str] | None = None) -> _S
     return _Split(items, np.array(columns, dtype=np.int64), names)
 
 
-def _base(parts: Parts, split: _Split) -> FloatArray:
+def _base(parts: RoundParts, split: _Split) -> FloatArray:
     return base_log_probs(parts, split.item_ids) if split.items else np.zeros((0, 1))
 
 
-def _base_evaluations(parts: Parts, split: _Split, role: Role, fitted: Temperature) -> list[Evaluation]:
+def _base_evaluations(parts: RoundParts, split: _Split, role: Role, fitted: Temperature) -> list[Evaluation]:
     """Raw, contextually calibrated if asked, and temperature-scaled as configured."""
     rows = _scaled("base", base_log_probs(parts, split.item_ids), split, role, fitted)
     if not parts.spec.task.contextual_calibration:
@@ -209,9 +207,9 @@ def _evaluate(
     )
 
 
-def _stop_set(parts: Parts, adapted: _Model, spec: CampaignSpec) -> dict[str, int]:
+def _stop_set(parts: RoundParts, adapted: _Model) -> dict[str, int]:
     """Predicted columns on a fixed random part of the first pool, by the posterior mean."""
-    size = spec.evaluation.stop_set
+    size = parts.spec.evaluation.stop_set
     if size == 0:
         return {}
     campaign = parts.campaign

@@ -5,39 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from star_al.config.spec import CampaignSpec
-from star_al.parts import Parts
-from star_al.types import Label, Round
+from star_al.parts import RoundParts, round_spec
+from star_al.types import Label
 
 
-def round_spec(round_: Round) -> CampaignSpec:
-    """The specification a round runs under: that of its start, refreshed when it decided to go on."""
-    return CampaignSpec.model_validate(round_.config)
+def fit_adapter(parts: RoundParts, training: Sequence[Label], folder: Path, *, shadow: bool = False) -> str:
+    """Train a round's adapter, with a warm start from the last round's where that is configured.
 
+    Args:
+        parts: The round.
+        training: Its snapshot of labels, or a part of it for the shadow.
+        folder: Where to write the adapter; empty.
+        shadow: Train the adapter of the control arm, which starts from the last round's shadow.
 
-def fit_adapter(
-    parts: Parts, round_: Round, training: Sequence[Label], folder: Path, *, shadow: bool = False
-) -> str:
-    """Train into the empty ``folder``, from the last round's adapter where warm starts are on; the artefact's kind.
-
-    ``shadow``: the adapter of the control arm, which starts from the last round's shadow.
+    Returns:
+        The kind of the artefact.
 
     Raises:
-        ModelError: the loss is not finite, or the model cannot be loaded.
+        ModelError: The loss is not finite, or the model cannot be loaded.
     """
-    spec = round_spec(round_)
-    parent = _parent(parts, round_, shadow=shadow) if spec.adapter.warm_start else None
+    parent = _parent(parts, shadow=shadow) if parts.spec.adapter.warm_start else None
     items = parts.store.items(parts.campaign.campaign_id, [label.item_id for label in training])
     examples = [(item, label.value) for item, label in zip(items, training, strict=True)]
     steps = parts.learner.training_steps(len(examples))
-    what = f"Training the shadow of round {round_.index}" if shadow else f"Training round {round_.index}"
+    index, seed = parts.round.index, parts.round.seed
+    what = f"Training the shadow of round {index}" if shadow else f"Training round {index}"
     with parts.progress.task(what, steps) as advance:
-        return parts.learner.fit(examples, seed=round_.seed, folder=folder, parent=parent, advance=advance)
+        return parts.learner.fit(examples, seed=seed, folder=folder, parent=parent, advance=advance)
 
 
-def _parent(parts: Parts, round_: Round, *, shadow: bool) -> Path | None:
-    """The last round's adapter, unless labels have joined the task since."""
-    earlier = parts.store.rounds(parts.campaign.campaign_id)[: round_.index]
+def _parent(parts: RoundParts, *, shadow: bool) -> Path | None:
+    """The last round's adapter, unless labels have been added to the task since."""
+    earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
     same_labels = bool(earlier) and round_spec(earlier[-1]).task.labels == parts.spec.task.labels
     if not same_labels:
         return None

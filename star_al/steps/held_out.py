@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from star_al import rng
-from star_al.config.spec import CampaignSpec
 from star_al.labelling.queries import query_id
-from star_al.parts import Parts
+from star_al.parts import Parts, RoundParts
 from star_al.steps.pool import batch_sizes, labels_left
-from star_al.types import Query, Reason, Role, Round
+from star_al.types import Query, Reason, Role
 
 
 def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
@@ -19,23 +18,24 @@ def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
     return _held_out_queries(parts, role, 0, order[:n], first_rank=1)
 
 
-def growing_audit(parts: Parts, round_: Round, spec: CampaignSpec) -> tuple[Query, ...]:
-    """The audit items that a round asks beside its batch, of those that were kept from the pool at import."""
-    rules = spec.evaluation
-    left, asked = labels_left(round_, spec), sum(batch_sizes(round_, spec))
+def growing_audit(parts: RoundParts) -> tuple[Query, ...]:
+    """Queries for the audit items that a round adds to its batch, from those reserved at import."""
+    rules, index = parts.spec.evaluation, parts.round.index
+    left, asked = labels_left(parts), sum(batch_sizes(parts))
     n = rules.grow if left is None else min(rules.grow, left - asked)
-    start = rules.size + round_.index * rules.grow
+    start = rules.size + index * rules.grow
     order = _held_out_order(parts, Role.AUDIT)[start : start + n] if n else ()
-    return _held_out_queries(parts, Role.AUDIT, round_.index, order, first_rank=start + 1)
+    return _held_out_queries(parts, Role.AUDIT, index, order, first_rank=start + 1)
 
 
-def audit_so_far(parts: Parts, round_index: int) -> frozenset[str]:
-    """Ids of the audit items whose turn came before a round asked; others may have labels of the data's own.
+def audit_so_far(parts: RoundParts) -> frozenset[str]:
+    """Ids of the audit items that were asked before the round.
 
-    These would not be random: which texts came with a label is the user's choice.
+    Later ones may have a label from the data. They are left out, as the texts that came with a label are the
+    user's choice and no random sample.
     """
     rules = parts.spec.evaluation
-    return frozenset(_held_out_order(parts, Role.AUDIT)[: rules.size + round_index * rules.grow])
+    return frozenset(_held_out_order(parts, Role.AUDIT)[: rules.size + parts.round.index * rules.grow])
 
 
 def _held_out_order(parts: Parts, role: Role) -> list[str]:

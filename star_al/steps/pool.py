@@ -4,38 +4,36 @@ from __future__ import annotations
 
 from star_al import rng
 from star_al.config.spec import CampaignSpec
-from star_al.parts import Parts
-from star_al.types import Round
+from star_al.parts import RoundParts
 
 SHARD_ITEMS = 2048
 """Items a shard: small enough for memory and restarts, large enough that merging weights costs nothing."""
 
 
-def candidates(parts: Parts, round_index: int, spec: CampaignSpec) -> tuple[str, ...]:
+def candidates(parts: RoundParts) -> tuple[str, ...]:
     """Sorted ids that a round may ask: its pool, or a random part of it (``acquisition.candidates``)."""
-    pool = parts.store.pool_ids(parts.campaign.campaign_id, round_index)
-    limit = spec.acquisition.candidates
+    pool = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index)
+    limit = parts.spec.acquisition.candidates
     if limit is None or limit >= len(pool):
         return tuple(pool)
-    return tuple(
-        sorted(rng.draw(pool, limit, rng.derive_seed(parts.campaign.seed, round_index, "candidates")))
-    )
+    seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "candidates")
+    return tuple(sorted(rng.draw(pool, limit, seed)))
 
 
-def batch_sizes(round_: Round, spec: CampaignSpec) -> tuple[int, int]:
-    """Batch and buffer as configured, cut to what the label budget leaves."""
-    size, buffer = spec.acquisition.batch_size, spec.labelling.buffer
-    left = labels_left(round_, spec)
+def batch_sizes(parts: RoundParts) -> tuple[int, int]:
+    """Sizes of a round's batch and buffer: as configured, or what the label budget leaves of them."""
+    size, buffer = parts.spec.acquisition.batch_size, parts.spec.labelling.buffer
+    left = labels_left(parts)
     return (size, buffer) if left is None else (min(size, left), min(buffer, max(left - size, 0)))
 
 
-def labels_left(round_: Round, spec: CampaignSpec) -> int | None:
-    """How many labels the budget leaves; null without one."""
-    limit = spec.stopping.max_labels
-    return None if limit is None else limit - round_.labels_bought
+def labels_left(parts: RoundParts) -> int | None:
+    """How many labels the budget leaves; None without a budget."""
+    limit = parts.spec.stopping.max_labels
+    return None if limit is None else limit - parts.round.labels_bought
 
 
 def all_draws(spec: CampaignSpec) -> range | None:
-    """The samples that a posterior is averaged over; null: its mean or mode alone."""
+    """The samples that a prediction averages over; None for the posterior's mean or mode alone."""
     samples = spec.posterior.samples
     return range(samples) if samples > 1 else None

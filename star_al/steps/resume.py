@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from star_al.errors import ModelError, StoreError
-from star_al.parts import Parts
+from star_al.parts import Parts, round_spec
 from star_al.steps.decide import stops_still
-from star_al.steps.fit import round_spec
 from star_al.types import Round, RoundState
 
 _TRAINED = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundState.SCORED)

@@ -25,14 +25,13 @@ from star_al.acquire.measures import MEASURES, Measure, entropy_split
 from star_al.acquire.select import power_noise
 from star_al.artefacts import score_file
 from star_al.artefacts.score_file import Scores
-from star_al.config.spec import CampaignSpec
-from star_al.parts import Parts
+from star_al.parts import Parts, RoundParts
 from star_al.ports import Advance
 from star_al.steps.base_predictions import base_entropies, base_log_probs
-from star_al.steps.blend_weight import adapted_weight
+from star_al.steps.blend_weight import planned_weight
 from star_al.steps.control_arm import control_size
 from star_al.steps.pool import SHARD_ITEMS, all_draws, batch_sizes, candidates
-from star_al.types import FloatArray, IntArray, Round
+from star_al.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -97,48 +96,47 @@ class ScoredPool:
         return f"{text} with {self.passes / (len(plan.item_ids) * len(plan.draws)):.0%} of the passes"
 
 
-def score_plan(parts: Parts, round_: Round, spec: CampaignSpec) -> ScorePlan | None:
-    """What to score in a round; null where the batch is drawn at random, or typical texts start a campaign."""
-    is_cold = round_.adapter_sha256 is None
-    if (
-        spec.acquisition.cold_start != "base_uncertainty"
-        if is_cold
-        else spec.acquisition.batch.kind == "random"
-    ):
+def score_plan(parts: RoundParts) -> ScorePlan | None:
+    """What to score in a round; None if the batch is drawn at random or a cold start asks typical texts."""
+    acquisition, adapter = parts.spec.acquisition, parts.round.adapter_sha256
+    is_cold = adapter is None
+    if acquisition.cold_start != "base_uncertainty" if is_cold else acquisition.batch.kind == "random":
         return None
-    item_ids = candidates(parts, round_.index, spec)
+    item_ids = candidates(parts)
     return ScorePlan(
         item_ids=item_ids,
-        adapter=round_.adapter_sha256,
-        seed=rng.derive_seed(parts.campaign.seed, round_.index, "posterior"),
-        draws=all_draws(spec) if round_.adapter_sha256 else None,
-        measure=spec.acquisition.measure,
-        with_base=round_.adapter_sha256 is None or spec.acquisition.blend.kind != "off",
-        adaptive=_adaptive(parts, round_, spec, len(item_ids)) if round_.adapter_sha256 else None,
-        targets=_epig_targets(parts, spec, item_ids) if round_.adapter_sha256 else (),
+        adapter=adapter,
+        seed=rng.derive_seed(parts.campaign.seed, parts.round.index, "posterior"),
+        draws=None if is_cold else all_draws(parts.spec),
+        measure=acquisition.measure,
+        with_base=is_cold or acquisition.blend.kind != "off",
+        adaptive=None if is_cold else _adaptive(parts, len(item_ids)),
+        targets=() if is_cold else _epig_targets(parts, item_ids),
     )
 
 
-def _epig_targets(parts: Parts, spec: CampaignSpec, item_ids: Sequence[str]) -> tuple[str, ...]:
-    """The same random items of the first pool in every round, sorted; of ``item_ids`` where it was empty."""
-    if spec.acquisition.measure != "epig":
+def _epig_targets(parts: RoundParts, item_ids: Sequence[str]) -> tuple[str, ...]:
+    """The same random items of the first pool in every round, sorted; of ``item_ids`` if that pool was empty."""
+    acquisition = parts.spec.acquisition
+    if acquisition.measure != "epig":
         return ()
     first_pool = parts.store.pool_ids(parts.campaign.campaign_id, 0)
     seed = rng.derive_seed(parts.campaign.seed, 0, "epig targets")
-    return tuple(sorted(rng.draw(first_pool or item_ids, spec.acquisition.epig_targets, seed)))
+    return tuple(sorted(rng.draw(first_pool or item_ids, acquisition.epig_targets, seed)))
 
 
-def _adaptive(parts: Parts, round_: Round, spec: CampaignSpec, n: int) -> Adaptive | None:
-    first, batch = spec.acquisition.adaptive_samples, spec.acquisition.batch
-    if first is None:
+def _adaptive(parts: RoundParts, n: int) -> Adaptive | None:
+    acquisition = parts.spec.acquisition
+    if acquisition.adaptive_samples is None:
         return None
-    size, buffer = batch_sizes(round_, spec)
-    size -= control_size(size, spec.acquisition.control_share)
+    size, buffer = batch_sizes(parts)
+    size -= control_size(size, acquisition.control_share)
     noise_N = None
-    if batch.kind == "power":
-        noise_N = power_noise(n, batch.beta, rng.generator(parts.campaign.seed, round_.index, "select"))
-    weight = adapted_weight(parts, round_, spec)
-    return Adaptive(first, Choice((size, size + buffer), weight, spec.acquisition.blend.normalise, noise_N))
+    if acquisition.batch.kind == "power":
+        random = rng.generator(parts.campaign.seed, parts.round.index, "select")
+        noise_N = power_noise(n, acquisition.batch.beta, random)
+    choice = Choice((size, size + buffer), planned_weight(parts), acquisition.blend.normalise, noise_N)
+    return Adaptive(acquisition.adaptive_samples, choice)
 
 
 def score_pool(parts: Parts, plan: ScorePlan, adapter_folder: Path | None, folder: Path) -> ScoredPool:

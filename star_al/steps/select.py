@@ -15,11 +15,10 @@ from star_al.acquire.measured_weight import Weight
 from star_al.acquire.measures import own_mean_log
 from star_al.acquire.select import random_order, rank_order
 from star_al.artefacts.score_file import Scores, read_predictions, read_scores
-from star_al.config.spec import CampaignSpec
 from star_al.labelling.queries import query_id
-from star_al.parts import Parts
+from star_al.parts import Parts, RoundParts
 from star_al.steps.batch import Ranking, choose_batch, choose_typical
-from star_al.steps.blend_weight import round_weight
+from star_al.steps.blend_weight import final_weight
 from star_al.steps.control_arm import control_size, next_control_items
 from star_al.steps.pool import candidates
 from star_al.types import (
@@ -31,7 +30,6 @@ from star_al.types import (
     Query,
     Reason,
     Role,
-    Round,
     ScoreRow,
 )
 
@@ -65,9 +63,7 @@ class _Scores:
 
 
 def select_batch(
-    parts: Parts,
-    round_: Round,
-    spec: CampaignSpec,
+    parts: RoundParts,
     score_file: Path | None,
     adapter_folder: Path | None,
     size: int,
@@ -78,76 +74,74 @@ def select_batch(
     ``adapter_folder`` holds the round's adapter, null: it has none. The buffer comes after the batch and does
     not change it. Of the batch, the control arm's share comes first (``star_al.steps.control_arm``).
     """
-    if score_file is None and not _starts_typical(round_, spec):
-        return _random_batch(parts, round_, spec, size, buffer)
-    control = _control_queries(parts, round_, spec, size)
+    if score_file is None and not _starts_typical(parts):
+        return _random_batch(parts, size, buffer)
+    control = _control_queries(parts, size)
     without = [query.item.item_id for query in control]
     if score_file is None:
-        return _typical_batch(parts, round_, spec, control, size, buffer)
-    scores = _read_scores(parts, score_file, round_, spec)
+        return _typical_batch(parts, control, size, buffer)
+    scores = _read_scores(parts, score_file)
     order = rank_order(scores.blended_N, scores.item_ids)
     ranking = Ranking(scores.item_ids, scores.blended_N, score_file, adapter_folder)
-    chosen = choose_batch(parts, round_, spec, ranking, size - len(control), buffer, without=without)
+    chosen = choose_batch(parts, ranking, size - len(control), buffer, without=without)
     item_ids = [each.item_id for each in chosen]
     place_of = _places(scores.item_ids, order, frozenset(item_ids))
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     guesses = _guesses(parts, score_file, items)
     reasons = [
-        _reason(scores, *place_of[each.item_id], spec, guess, each.how)
+        _reason(scores, *place_of[each.item_id], parts.spec.acquisition.measure, guess, each.how)
         for each, guess in zip(chosen, guesses, strict=True)
     ]
     return Selection(
-        queries=control + _queries(parts, round_, items, reasons, size, len(control)),
+        queries=control + _queries(parts, items, reasons, size, len(control)),
         ranking=_ranking(scores, order[: max(RANKING_ROWS, size)]),
         histograms=_histograms(scores),
         weight=scores.weight,
     )
 
 
-def _starts_typical(round_: Round, spec: CampaignSpec) -> bool:
-    """Whether what no score decides is a cold start by typical texts; else it is chance (``score_plan``)."""
-    return round_.adapter_sha256 is None and spec.acquisition.cold_start == "typical"
+def _starts_typical(parts: RoundParts) -> bool:
+    """True if the round has no scores and starts from typical texts; without scores it else draws at random."""
+    return parts.round.adapter_sha256 is None and parts.spec.acquisition.cold_start == "typical"
 
 
-def _random_batch(parts: Parts, round_: Round, spec: CampaignSpec, size: int, buffer: int) -> Selection:
-    """At random; in the order of the control arm where there is one, which all of these items then belong to."""
-    control = spec.acquisition.control_share > 0.0
+def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
+    """Draw at random; with a control arm, in its order, marked as control."""
+    control = parts.spec.acquisition.control_share > 0.0
     if control:
-        free = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
+        free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index)
         order = next_control_items(parts, free, size + buffer)
     else:
-        pool = candidates(parts, round_.index, spec)
-        order = random_order(pool, rng.generator(parts.campaign.seed, round_.index, "select"))
-    start = "" if round_.adapter_sha256 else "cold start, there was no label to train on: "
+        pool = candidates(parts)
+        order = random_order(pool, rng.generator(parts.campaign.seed, parts.round.index, "select"))
+    start = "" if parts.round.adapter_sha256 else "cold start, there was no label to train on: "
     items = parts.store.items(parts.campaign.campaign_id, order[: size + buffer])
     reasons = [Reason(f"{start}drawn at random")] * len(items)
-    return Selection(queries=_queries(parts, round_, items, reasons, size, control=control))
+    return Selection(queries=_queries(parts, items, reasons, size, control=control))
 
 
-def _control_queries(parts: Parts, round_: Round, spec: CampaignSpec, size: int) -> tuple[Query, ...]:
+def _control_queries(parts: RoundParts, size: int) -> tuple[Query, ...]:
     """The control arm's share of a batch."""
-    n = control_size(size, spec.acquisition.control_share)
-    free = parts.store.pool_ids(parts.campaign.campaign_id, round_.index) if n else ()
+    n = control_size(size, parts.spec.acquisition.control_share)
+    free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index) if n else ()
     items = parts.store.items(parts.campaign.campaign_id, next_control_items(parts, free, n))
     reasons = [Reason("control arm: drawn at random, whatever the model says")] * len(items)
-    return _queries(parts, round_, items, reasons, size, control=True)
+    return _queries(parts, items, reasons, size, control=True)
 
 
-def _typical_batch(
-    parts: Parts, round_: Round, spec: CampaignSpec, control: tuple[Query, ...], size: int, buffer: int
-) -> Selection:
-    """Typical texts after those of the control arm; a cold start."""
+def _typical_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buffer: int) -> Selection:
+    """A cold start: the control arm's items, then typical texts."""
     without = [query.item.item_id for query in control]
-    chosen = choose_typical(parts, round_, spec, size - len(control) + buffer, without=without)
+    chosen = choose_typical(parts, size - len(control) + buffer, without=without)
     items = parts.store.items(parts.campaign.campaign_id, [each.item_id for each in chosen])
     reasons = [Reason(f"cold start, there was no label to train on: {each.how}") for each in chosen]
-    return Selection(queries=control + _queries(parts, round_, items, reasons, size, len(control)))
+    return Selection(queries=control + _queries(parts, items, reasons, size, len(control)))
 
 
-def _read_scores(parts: Parts, score_file: Path, round_: Round, spec: CampaignSpec) -> _Scores:
+def _read_scores(parts: RoundParts, score_file: Path) -> _Scores:
     item_ids, columns = read_scores(score_file)
-    weight = round_weight(parts, round_, spec, columns)
-    value, method = weight.value if weight else None, spec.acquisition.blend.normalise
+    weight = final_weight(parts, columns)
+    value, method = weight.value if weight else None, parts.spec.acquisition.blend.normalise
     blended_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, value, method)
     return _Scores(item_ids, columns, blended_N, weight)
 
@@ -175,14 +169,14 @@ def _reason(
     scores: _Scores,
     position: int,
     rank: int,
-    spec: CampaignSpec,
+    measure: str,
     guess: tuple[JsonValue, float],
     how: str,
 ) -> Reason:
     known = scores.of(position)
     adapted, base = known["adapted_uncertainty"], known["base_uncertainty"]
     blended = float(scores.blended_N[position])
-    terms = [] if adapted is None else [f"adapted {spec.acquisition.measure} {adapted:.3f}"]
+    terms = [] if adapted is None else [f"adapted {measure} {adapted:.3f}"]
     terms += [] if base is None else [f"base entropy {base:.3f}"]
     weight = "" if scores.weight is None else f", weight of the adapted model {scores.weight.value:.2f}"
     terms_in_words = " and ".join(terms)
@@ -191,7 +185,7 @@ def _reason(
     predicted, confidence = guess
     return Reason(
         text,
-        measure=spec.acquisition.measure,
+        measure=measure,
         blended=blended,
         blend_weight=scores.weight.value if scores.weight else None,
         predicted=predicted,
@@ -208,8 +202,7 @@ def _split_in_words(aleatoric: float | None, epistemic: float | None, samples: i
 
 
 def _queries(
-    parts: Parts,
-    round_: Round,
+    parts: RoundParts,
     items: Sequence[Item],
     reasons: Sequence[Reason],
     batch_size: int,
@@ -222,7 +215,7 @@ def _queries(
         Query(
             query_id(parts.campaign.name, item.item_id, 1),
             item,
-            round_.index,
+            parts.round.index,
             Role.POOL,
             rank,
             reason,

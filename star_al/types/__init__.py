@@ -16,10 +16,12 @@ from star_al.types.predictions import BasePrediction, Categorical, HeldOutPredic
 from star_al.types.queries import Query, QueryState, Reason
 from star_al.types.rounds import Adapter, Round, RoundState
 from star_al.types.scores import Histogram, ScoreRow
+from star_al.types.step_results import NO_RESULTS, StepResults
 from star_al.types.studies import Study, StudyRun
 from star_al.types.tasks import Ensured, ExternalTask
 
 __all__ = [
+    "NO_RESULTS",
     "Adapter",
     "Annotation",
     "BasePrediction",
@@ -51,6 +53,7 @@ __all__ = [
     "RoundState",
     "ScoreRow",
     "SourceItem",
+    "StepResults",
     "Study",
     "StudyRun",
     "Waiting",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from star_al.app.compose import read_only_parts, reading
+from star_al.app.compose import open_parts, reading
 from star_al.config.file import load_campaign
 from star_al.config.writing import with_values
 from star_al.stats.temperature import apply_temperature
@@ -267,7 +267,7 @@ def test_without_an_adapter_the_base_model_predicts_as_it_was_measured(
 
     file = load_campaign(config)
     with reading(file) as (store, campaign):
-        parts = read_only_parts(file, store, campaign, Quiet())
+        parts = open_parts(file, store, campaign, Quiet())
         temperature = store.rounds(campaign.campaign_id)[0].base_temperature
         assert temperature is not None
         log_probs_N_C = base_log_probs(parts, [str(row["item_id"]) for row in rows], contextual=True)

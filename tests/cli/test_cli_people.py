@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from star_al import local_server
-from star_al.app.compose import open_store, read_only_parts
+from star_al.app.compose import open_parts, open_store
 from star_al.app.starting import create_campaign
 from star_al.config.file import load_campaign
 from star_al.local_server.credentials import new_credentials, write_credentials
@@ -64,11 +64,11 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         people.answer("cy@example.org", second, skip=True)
 
     people.script = [first_two, third]
-    parts = read_only_parts(file, store, campaign, Quiet())
+    parts = open_parts(file, store, campaign, Quiet())
     learner = NumpyLearner(ClosedTask(file.spec.task))
     lease = store.acquire_lease(campaign.campaign_id, "test", 60, may_take=lambda owner: True)
-    parts = replace(parts, learner=learner, annotator=people, wait=people.wait, lease=lease)
-    assert Loop(parts, lease).run(1).kind == "paused"
+    parts = replace(parts, learner=learner).leased(lease, people, people.wait)
+    assert Loop(parts).run(1).kind == "paused"
     store.release_lease(lease)
     store.close()
     return config

@@ -9,7 +9,17 @@ import pytest
 
 from star_al.errors import StoreError
 from star_al.ports import Store
-from star_al.types import Annotation, ExternalTask, JsonValue, Label, Query, QueryState, Reason, Role
+from star_al.types import (
+    Annotation,
+    ExternalTask,
+    JsonValue,
+    Label,
+    Query,
+    QueryState,
+    Reason,
+    Role,
+    StepResults,
+)
 from support.records import EVENT, a_round, abc, campaign, held, query, source
 from support.stored import label_versions
 
@@ -164,7 +174,7 @@ def test_a_withdrawn_query_is_as_if_never_asked(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(), [])
     asked = [query("a", buffer=True), query("b", rank=2)]
-    store.commit_step(lease, a_round(), EVENT, queries=asked)
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=asked))
     store.save_tasks(lease, [place("q-a-1", "10"), place("q-b-1", "11")])
     for _ in range(2):
         store.withdraw(lease, ["q-a-1", "q-z-1"], EVENT)
@@ -197,7 +207,7 @@ def test_an_open_buffer_query_leaves_its_item_in_the_pool(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(), [])
     asked = [query("a"), query("b", rank=2, buffer=True), query("c", rank=3, buffer=True)]
-    store.commit_step(lease, a_round(), EVENT, queries=asked)
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=asked))
     assert store.queries(campaign_id) == asked
     assert store.pool_ids(campaign_id, 1) == ["b", "c"]
     store.settle(lease, [("q-b-1", Label("b", "pos"))], [])
@@ -220,12 +230,12 @@ def test_a_new_selection_takes_open_buffer_queries_into_its_round(store: Store) 
     for index in (0, 1):
         store.start_round(lease, a_round(index), [])
     first = [query("a", rank=1, buffer=True), query("b", rank=2, buffer=True), query("c", rank=3)]
-    store.commit_step(lease, a_round(0), EVENT, queries=first)
+    store.commit_step(lease, a_round(0), EVENT, StepResults(queries=first))
     store.save_tasks(lease, [place("q-a-1", "10")])
     anew = Reason("asked again", "margin", 0.1, 0.2, 0.3)
     second = [query("b", 1, rank=1, reason=anew), query("a", 1, rank=2, reason=anew, buffer=True)]
     for _ in range(2):
-        store.commit_step(lease, a_round(1), EVENT, queries=[*second, query("c", 1, rank=3)])
+        store.commit_step(lease, a_round(1), EVENT, StepResults(queries=[*second, query("c", 1, rank=3)]))
         assert store.queries(campaign_id, 0) == first[2:]
         assert store.queries(campaign_id, 1) == second
     assert store.tasks(campaign_id) == [place("q-a-1", "10")]
@@ -237,9 +247,9 @@ def test_a_closed_buffer_query_stays_in_its_round(store: Store) -> None:
     campaign_id, lease = abc(store)
     for index in (0, 1):
         store.start_round(lease, a_round(index), [])
-    store.commit_step(lease, a_round(0), EVENT, queries=[query("a", buffer=True)])
+    store.commit_step(lease, a_round(0), EVENT, StepResults(queries=[query("a", buffer=True)]))
     store.settle(lease, [("q-a-1", Label("a", "pos"))], [])
-    store.commit_step(lease, a_round(1), EVENT, queries=[query("a", 1, rank=2), query("b", 1)])
+    store.commit_step(lease, a_round(1), EVENT, StepResults(queries=[query("a", 1, rank=2), query("b", 1)]))
     assert store.queries(campaign_id, 0) == [query("a", buffer=True, state=QueryState.LABELLED)]
     assert store.queries(campaign_id, 1) == [query("b", 1)]
 
@@ -248,9 +258,9 @@ def test_a_selection_made_anew_drops_buffer_queries_that_were_not_pushed(store: 
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(), [])
     asked = [query("a"), query("b", rank=2, buffer=True), query("c", rank=3, buffer=True)]
-    store.commit_step(lease, a_round(), EVENT, queries=asked)
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=asked))
     store.save_tasks(lease, [place("q-c-1", "10")])
-    store.commit_step(lease, a_round(), EVENT, queries=asked[:1])
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=asked[:1]))
     assert store.queries(campaign_id) == [asked[0], asked[2]]
 
 

@@ -30,6 +30,7 @@ from star_al.types import (
     RoundState,
     ScoreRow,
     SourceItem,
+    StepResults,
     Study,
     StudyRun,
 )
@@ -206,7 +207,7 @@ def test_two_campaigns_over_the_same_data_know_nothing_of_each_other(store: Stor
     first, second = held(store, one, "me"), held(store, two, "you")
     for lease, value in ((first, "neg"), (second, "pos")):
         store.start_round(lease, a_round(), [])
-        store.commit_step(lease, a_round(asked=1), EVENT, queries=[query("a")])
+        store.commit_step(lease, a_round(asked=1), EVENT, StepResults(queries=[query("a")]))
         store.settle(lease, [("q-a-1", Label("a", value))], [])
     assert store.labels(one.campaign_id)["a"].value == "neg"
     assert store.labels(two.campaign_id)["a"].value == "pos"
@@ -272,7 +273,9 @@ def test_an_added_row_labels_an_item_of_the_pool_that_nobody_was_asked(store: St
     campaign_id, lease = made.campaign_id, held(store, made)
     label(store, lease, Label("b", "neg"))
     store.start_round(lease, a_round(), [])
-    store.commit_step(lease, a_round(state=RoundState.PUSHED, asked=1), EVENT, queries=[query("c")])
+    store.commit_step(
+        lease, a_round(state=RoundState.PUSHED, asked=1), EVENT, StepResults(queries=[query("c")])
+    )
     before = store.labels(campaign_id)
     first_pool = store.pool_ids(campaign_id, 0)
     rows = [source(name, "neg" if name == "e" else "pos") for name in "bcdetvw"]
@@ -393,7 +396,9 @@ LEASE_WRITES: dict[str, Callable[[Store, Lease], object]] = {
     "renew_lease": lambda store, lease: store.renew_lease(lease, 999.0),
     "mirror": lambda store, lease: store.mirror(lease, "oracle", [Annotation("late", "q-a-1", "late")]),
     "start_round": lambda store, lease: store.start_round(lease, a_round(1), []),
-    "commit_step": lambda store, lease: store.commit_step(lease, a_round(asked=9), EVENT, adapter=ADAPTER),
+    "commit_step": lambda store, lease: store.commit_step(
+        lease, a_round(asked=9), EVENT, StepResults(adapters=[ADAPTER])
+    ),
     "add_queries": lambda store, lease: store.add_queries(lease, [query("b")], EVENT),
     "save_tasks": lambda store, lease: store.save_tasks(lease, [ExternalTask("q-a-1", "late", "1", "1")]),
     "withdraw": lambda store, lease: store.withdraw(lease, ["q-a-1"], EVENT),
@@ -435,7 +440,7 @@ def contents(store: Store, campaign_id: int) -> list[object]:
 def test_a_late_writer_writes_nothing(store: Store, method: str, how: str) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(), [])
-    store.commit_step(lease, a_round(), EVENT, queries=[query("a", buffer=True)])
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("a", buffer=True)]))
     owner = "me" if how == "same owner again" else "you"
     store.acquire_lease(campaign_id, owner, 60.0, may_take=lambda _: True)
     before = contents(store, campaign_id)
@@ -448,7 +453,7 @@ def test_a_late_writer_writes_nothing(store: Store, method: str, how: str) -> No
 def test_the_holder_may_write(store: Store, method: str) -> None:
     _, lease = abc(store)
     store.start_round(lease, a_round(), [])
-    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("a")]))
     LEASE_WRITES[method](store, lease)  # the proof is that it does not raise, as it does for a late holder
     assert store.rounds(lease.campaign_id)
 
@@ -564,7 +569,7 @@ def test_the_pool_of_a_round_is_a_function_of_history_alone(store: Store) -> Non
     campaign_id, lease = made.campaign_id, held(store, made)
     store.start_round(lease, a_round(0), [])
     assert store.pool_ids(campaign_id, 0) == ["b", "c", "d", "e"]  # a has an imported label, f is held out
-    store.commit_step(lease, a_round(0), EVENT, queries=[query("b"), query("c", rank=2)])
+    store.commit_step(lease, a_round(0), EVENT, StepResults(queries=[query("b"), query("c", rank=2)]))
     assert store.pool_ids(campaign_id, 0) == ["b", "c", "d", "e"]  # the same after its own queries
     assert store.pool_ids(campaign_id, 1) == ["d", "e"]
     store.settle(lease, [("q-b-1", Label("b", "pos", round_index=0))], ["q-c-1"])
@@ -608,7 +613,7 @@ def test_a_round_comes_back_as_it_was_committed(store: Store) -> None:
         agreement=-1 / 3,
         seconds={"fit": 1.25, "score": 0.5},
     )
-    store.commit_step(lease, full, EVENT, adapter=ADAPTER)
+    store.commit_step(lease, full, EVENT, StepResults(adapters=[ADAPTER]))
     assert store.rounds(campaign_id) == [full]
     assert adapter(store, ADAPTER.sha256) == ADAPTER
     assert adapter(store, "unknown") is None
@@ -645,7 +650,7 @@ def test_a_round_trains_on_stored_labels_only(store: Store) -> None:
 def test_a_step_of_a_round_that_was_not_started_writes_nothing(store: Store) -> None:
     campaign_id, lease = abc(store)
     with pytest.raises(StoreError, match="round 4"):
-        store.commit_step(lease, a_round(4), EVENT, adapter=ADAPTER, queries=[query("a", 4)])
+        store.commit_step(lease, a_round(4), EVENT, StepResults(adapters=[ADAPTER], queries=[query("a", 4)]))
     assert (store.events(campaign_id), store.queries(campaign_id), adapter(store, ADAPTER.sha256)) == (
         [],
         [],
@@ -658,7 +663,10 @@ def test_a_step_is_all_or_nothing(store: Store) -> None:
     store.start_round(lease, a_round(), [])
     with pytest.raises(StoreError, match="'z'"):
         store.commit_step(
-            lease, a_round(asked=1), EVENT, adapter=ADAPTER, evaluations=[evaluation()], queries=[query("z")]
+            lease,
+            a_round(asked=1),
+            EVENT,
+            StepResults(adapters=[ADAPTER], evaluations=[evaluation()], queries=[query("z")]),
         )
     assert store.rounds(campaign_id) == [a_round()]
     assert store.evaluations(campaign_id, 0) == []
@@ -670,15 +678,15 @@ def test_a_step_replaces_what_its_round_had_and_leaves_what_it_does_not_make(sto
     for index in (0, 1):
         store.start_round(lease, a_round(index), [])
     other = [ScoreRow("c", 1, 0.1, 0.2, 0.3)]
-    store.commit_step(lease, a_round(1), EVENT, evaluations=[evaluation()], ranking=other)
+    store.commit_step(lease, a_round(1), EVENT, StepResults(evaluations=[evaluation()], ranking=other))
     first = [evaluation(), evaluation("base")]
     rows = [ScoreRow("b", 2, None, None, 0.1), ScoreRow("a", 1, 0.7, 0.8, 0.9, 0.6, 0.2, 16)]
-    store.commit_step(lease, a_round(), EVENT, evaluations=first, ranking=rows)
+    store.commit_step(lease, a_round(), EVENT, StepResults(evaluations=first, ranking=rows))
     assert store.evaluations(campaign_id, 0) == first
     assert ranking(store, campaign_id, 0) == [rows[1], rows[0]]
     again = [evaluation(scaling="temperature", accuracy=0.8), evaluation("base", "contextual", bins=())]
     for _ in range(2):
-        store.commit_step(lease, a_round(), EVENT, evaluations=again, ranking=rows[1:])
+        store.commit_step(lease, a_round(), EVENT, StepResults(evaluations=again, ranking=rows[1:]))
     store.commit_step(lease, a_round(state=RoundState.PUSHED), EVENT)
     assert store.evaluations(campaign_id, 0) == again
     assert ranking(store, campaign_id, 0) == rows[1:]
@@ -696,8 +704,10 @@ def test_queries_come_back_whole_by_round_purpose_and_rank(store: Store) -> None
     store.add_queries(lease, [audit], EVENT)
     store.start_round(lease, a_round(0), [])
     store.start_round(lease, a_round(1), [])
-    store.commit_step(lease, a_round(1), EVENT, queries=[query("a", 1, attempt=2, query_id="q-a-2")])
-    store.commit_step(lease, a_round(0), EVENT, queries=[query("b", rank=2), query("a", rank=1)])
+    store.commit_step(
+        lease, a_round(1), EVENT, StepResults(queries=[query("a", 1, attempt=2, query_id="q-a-2")])
+    )
+    store.commit_step(lease, a_round(0), EVENT, StepResults(queries=[query("b", rank=2), query("a", rank=1)]))
     assert store.queries(campaign_id, 0) == [audit, query("a"), query("b", rank=2)]
     assert [one.query_id for one in store.queries(campaign_id)] == ["q-c-1", "q-a-1", "q-b-1", "q-a-2"]
     assert len(store.events(campaign_id)) == 3
@@ -706,9 +716,9 @@ def test_queries_come_back_whole_by_round_purpose_and_rank(store: Store) -> None
 def test_queries_given_again_keep_their_state_and_existing_ones_stay(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(), [])
-    store.commit_step(lease, a_round(), EVENT, queries=[query("a"), query("b", rank=2)])
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("a"), query("b", rank=2)]))
     store.settle(lease, [("q-a-1", Label("a", "pos"))], [])
-    store.commit_step(lease, a_round(), EVENT, queries=[query("b", rank=1), query("a", rank=2)])
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("b", rank=1), query("a", rank=2)]))
     store.add_queries(lease, [query("a", wanted=5)], EVENT)
     assert store.queries(campaign_id) == [query("b"), query("a", rank=2, state=QueryState.LABELLED)]
 
@@ -717,11 +727,11 @@ def test_a_selection_made_anew_drops_what_was_not_pushed(store: Store) -> None:
     campaign_id, lease = abc(store, held_out={"c": Role.AUDIT})
     store.start_round(lease, a_round(), [])
     store.add_queries(lease, [query("c", purpose=Role.AUDIT)], EVENT)
-    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
-    store.commit_step(lease, a_round(), EVENT, queries=[query("b")])
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("a")]))
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("b")]))
     assert [one.query_id for one in store.queries(campaign_id)] == ["q-c-1", "q-b-1"]
     store.save_tasks(lease, [ExternalTask("q-b-1", "tool", "1", "10")])
-    store.commit_step(lease, a_round(), EVENT, queries=[query("a")])
+    store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("a")]))
     assert [one.query_id for one in store.queries(campaign_id)] == ["q-c-1", "q-a-1", "q-b-1"]
 
 
@@ -729,7 +739,9 @@ def test_a_query_of_an_earlier_round_stays_there(store: Store) -> None:
     campaign_id, lease = abc(store)
     for index in (0, 1):
         store.start_round(lease, a_round(index), [])
-        store.commit_step(lease, a_round(index), EVENT, queries=[query("a", index, rank=index + 1)])
+        store.commit_step(
+            lease, a_round(index), EVENT, StepResults(queries=[query("a", index, rank=index + 1)])
+        )
     assert store.queries(campaign_id) == [query("a")]
 
 
@@ -868,12 +880,14 @@ def test_history_shows_the_scaled_adapted_and_the_calibrated_base(store: Store) 
     for index in (0, 1):
         store.start_round(lease, a_round(index), [])
     raw = [evaluation(nll=0.9), evaluation("base", nll=1.9)]
-    store.commit_step(lease, a_round(0, seconds={"fit": 1.5, "score": 2.0}, labels=4), EVENT, evaluations=raw)
+    store.commit_step(
+        lease, a_round(0, seconds={"fit": 1.5, "score": 2.0}, labels=4), EVENT, StepResults(evaluations=raw)
+    )
     scaled = [evaluation(scaling="temperature", nll=0.5), evaluation("base", "contextual", nll=1.5)]
     unseen = evaluation("base", "temperature", nll=9.0)
     values = {"temperature": 1.8, "state": RoundState.STOPPED, "stop_reason": "done", "pool_size": 3}
     values |= {"skipped": 2, "disputed": 1, "agreement": 0.25}
-    store.commit_step(lease, a_round(1, **values), EVENT, evaluations=[*raw, *scaled, unseen])
+    store.commit_step(lease, a_round(1, **values), EVENT, StepResults(evaluations=[*raw, *scaled, unseen]))
     first, second = store.history(campaign_id)
     assert list(first) == HISTORY
     assert (first["nll"], first["base_nll"], first["seconds"], first["labels"]) == (0.9, 1.9, 3.5, 4)
@@ -899,7 +913,7 @@ def test_a_round_keeps_what_proves_its_worth(store: Store) -> None:
     values = {"shadow_labels": 4, "shadow_sha256": "ab", "sequence_low": 0.5, "sequence_high": 0.9}
     values |= {"blend_note": "measured", "blend_curve": ((0.0, 0.5), (0.5, 0.75)), "stop_advice": "stable"}
     shadow = evaluation("shadow", nll=0.7)
-    store.commit_step(lease, a_round(0, **values), EVENT, evaluations=[evaluation(), shadow])
+    store.commit_step(lease, a_round(0, **values), EVENT, StepResults(evaluations=[evaluation(), shadow]))
     [stored] = store.rounds(campaign_id)
     assert stored == a_round(0, **values)
     assert store.evaluations(campaign_id, 0)[-1] == shadow
@@ -913,12 +927,12 @@ def test_held_out_predictions_take_the_place_of_earlier_ones(store: Store) -> No
     store.start_round(lease, a_round(0), [])
     log_probs = np.log([0.25, 0.75])
     first = [HeldOutPrediction(name, "adapted", log_probs, 0.5) for name in ("a", "b")]
-    store.commit_step(lease, a_round(0), EVENT, held_out=first)
+    store.commit_step(lease, a_round(0), EVENT, StepResults(held_out=first))
     second = [
         HeldOutPrediction("b", "shadow", log_probs[::-1]),
         HeldOutPrediction("c", "adapted", log_probs, 1.5),
     ]
-    store.commit_step(lease, a_round(0), EVENT, held_out=second)
+    store.commit_step(lease, a_round(0), EVENT, StepResults(held_out=second))
     store.commit_step(lease, a_round(0), EVENT)
     found = store.held_out(campaign_id, 0)
     assert [(one.item_id, one.model, one.uncertainty) for one in found] == [
@@ -933,7 +947,7 @@ def test_a_control_query_is_told_from_others(store: Store) -> None:
     campaign_id, lease = abc(store)
     queries = [query("a", control=True), query("b", rank=2)]
     store.start_round(lease, a_round(0), [])
-    store.commit_step(lease, a_round(0), EVENT, queries=queries)
+    store.commit_step(lease, a_round(0), EVENT, StepResults(queries=queries))
     assert [one.control for one in store.queries(campaign_id)] == [True, False]
 
 

@@ -40,7 +40,7 @@ def scores(world: World, round_index: int) -> tuple[tuple[str, ...], score_file.
 def path(world: World, round_index: int) -> Path:
     sha256 = world.store.rounds(world.campaign_id)[round_index].scores_sha256
     assert sha256 is not None
-    return world.parts(None).artefacts.score_file(sha256)
+    return world.parts().artefacts.score_file(sha256)
 
 
 def asked(world: World, round_index: int) -> list[str]:
@@ -151,8 +151,8 @@ def test_whole_files_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.Mo
     world = World(tmp_path / "w", **ADAPTIVE)
     world.run(max_rounds=1)
     world.run(max_rounds=1)
-    parts, round_ = world.parts(None), world.store.rounds(world.campaign_id)[1]
-    plan = score.score_plan(parts, round_, world.file.spec)
+    parts, round_ = world.parts(), world.store.rounds(world.campaign_id)[1]
+    plan = score.score_plan(parts.for_round(round_))
     assert plan is not None and round_.adapter_sha256 is not None
     adapter = parts.artefacts.path_of(round_.adapter_sha256)
     (tmp_path / "scores").mkdir()
@@ -173,5 +173,5 @@ def test_a_round_is_replayed_with_its_buffer_and_budget(tmp_path: Path) -> None:
     world.run()
     rounds = world.store.rounds(world.campaign_id)
     assert [one.asked for one in rounds] == [10, 6, 0]
-    replayed = replay_round(world.parts(None), find_round(world.store, world.campaign, 1))
+    replayed = replay_round(world.parts().for_round(find_round(world.store, world.campaign, 1)))
     assert replayed.same_batch and replayed.same_adapter

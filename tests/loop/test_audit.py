@@ -102,7 +102,7 @@ def test_each_round_keeps_its_interval_and_the_sequence_of_its_look(tmp_path: Pa
         kept = world.store.held_out(world.campaign_id, round_.index)
         assert len(kept) == 12 + 4 and {each.model for each in kept} == {"adapted"}
         labels = world.store.labels(world.campaign_id, Role.AUDIT)
-        task = world.parts(None).task
+        task = world.parts().task
         audit = [each for each in kept if each.item_id in labels]
         items = world.store.items(world.campaign_id, [each.item_id for each in audit])
         assert right == sum(

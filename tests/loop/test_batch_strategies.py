@@ -70,7 +70,7 @@ def test_a_round_is_replayed_and_a_restart_asks_the_same(
     batch = {} if kind == "random" else {"balance": True, "near_duplicates": 0.7}
     unbroken, broken = (world_of(tmp_path / name, kind=kind, **batch) for name in ("whole", "broken"))
     unbroken.run()
-    replayed = replay_round(unbroken.parts(None), find_round(unbroken.store, unbroken.campaign, 1))
+    replayed = replay_round(unbroken.parts().for_round(find_round(unbroken.store, unbroken.campaign, 1)))
     assert replayed.same_batch
     commit, deaths = broken.store.commit_step, 0
 
@@ -119,7 +119,7 @@ def test_a_choice_depends_on_scores_and_ids_alone_and_larger_ones_begin_with_sma
 ) -> None:
     world = world_of(tmp_path, kind=kind, balance=True, near_duplicates=0.9)
     world.run(max_rounds=2)
-    parts, round_ = world.parts(None), world.store.rounds(world.campaign_id)[1]
+    parts, round_ = world.parts(), world.store.rounds(world.campaign_id)[1]
     assert round_.scores_sha256 is not None and round_.adapter_sha256 is not None
     file, adapter = (
         parts.artefacts.score_file(round_.scores_sha256),
@@ -133,10 +133,9 @@ def test_a_choice_depends_on_scores_and_ids_alone_and_larger_ones_begin_with_sma
         Ranking(tuple(item_ids[i] for i in order), scores_N[order], file, adapter)
         for order in (np.arange(len(item_ids)), shuffled)
     ]
-    spec = world.file.spec
 
     def chosen(ranking: Ranking, size: int, **without: Any) -> list[str]:
-        return [each.item_id for each in choose_batch(parts, round_, spec, ranking, size, **without)]
+        return [each.item_id for each in choose_batch(parts.for_round(round_), ranking, size, **without)]
 
     whole = chosen(rankings[0], 10_000)
     assert sorted(whole) == sorted(item_ids)
@@ -185,7 +184,7 @@ def test_the_labels_with_the_fewest_labels_have_their_turn(tmp_path: Path) -> No
     assert len(set(given.values())) > 1
     sha256 = world.store.rounds(world.campaign_id)[1].scores_sha256
     assert sha256 is not None
-    file = world.parts(None).artefacts.score_file(sha256)
+    file = world.parts().artefacts.score_file(sha256)
     log_probs_N_K_C = score_file.read_predictions([file], score_file.read_scores(file)[0])
     columns = np.exp(log_probs_N_K_C).mean(axis=1).argmax(axis=1)
     left = Counter(world.file.spec.task.label_names[column] for column in columns)
@@ -229,11 +228,11 @@ def test_no_text_is_asked_that_is_nearly_one_asked_in_this_round_or_before(tmp_p
 def test_what_is_known_is_what_was_trained_on_or_asked_before(tmp_path: Path) -> None:
     world = World(tmp_path, **CHANGES, labelling__buffer=2)
     world.run(max_rounds=2)
-    parts, rounds = world.parts(None), world.store.rounds(world.campaign_id)
-    assert known_ids(parts, rounds[0]) == []
+    parts, rounds = world.parts(), world.store.rounds(world.campaign_id)
+    assert known_ids(parts.for_round(rounds[0])) == []
     trained = {label.item_id for label in world.store.training_labels(world.campaign_id, 1)}
-    assert set(known_ids(parts, rounds[1])) >= trained
-    assert not set(known_ids(parts, rounds[1])) & set(ids(batch_of(world, 1)))
+    assert set(known_ids(parts.for_round(rounds[1]))) >= trained
+    assert not set(known_ids(parts.for_round(rounds[1]))) & set(ids(batch_of(world, 1)))
 
 
 # -- cold start ----------------------------------------------------------------------------------------
@@ -251,7 +250,7 @@ def test_a_typical_start_asks_texts_of_different_groups_and_scores_nothing(tmp_p
     assert all(query.reason.text.startswith(start) for query in queries)
     assert sizes[:8] == sorted(sizes[:8], reverse=True)
     assert sum(sizes[:8]) == round_.pool_size
-    replayed = replay_round(world.parts(None), find_round(world.store, world.campaign, 0))
+    replayed = replay_round(world.parts().for_round(find_round(world.store, world.campaign, 0)))
     assert replayed.same_batch
 
 
@@ -281,8 +280,8 @@ EPIG = {**CHANGES, "acquisition__measure": "epig", "acquisition__epig_targets": 
 def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_path: Path) -> None:
     world = World(tmp_path, **EPIG)
     world.run()
-    parts, rounds = world.parts(None), world.store.rounds(world.campaign_id)
-    plans = [score.score_plan(parts, round_, world.file.spec) for round_ in rounds[1:]]
+    parts, rounds = world.parts(), world.store.rounds(world.campaign_id)
+    plans = [score.score_plan(parts.for_round(round_)) for round_ in rounds[1:]]
     first_pool = set(world.store.pool_ids(world.campaign_id, 0))
     targets = {plan.targets for plan in plans if plan is not None}
     assert len(targets) == 1 and len(plans) == 2
@@ -313,13 +312,13 @@ def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
     for world in (unbroken, broken):
         world.run(max_rounds=1)
     unbroken.run(max_rounds=1)
-    parts, predict, calls, of_targets = broken.parts(None), broken.learner.predict, 0, 0
+    parts, predict, calls, of_targets = broken.parts(), broken.learner.predict, 0, 0
 
     def and_die(folder: Path | None, items: Sequence[Item], **kwargs: Any) -> Categorical:
         nonlocal calls, of_targets
         predictions = predict(folder, items, **kwargs)
         round_ = broken.store.rounds(broken.campaign_id)[-1]
-        plan = score.score_plan(parts, round_, broken.file.spec) if round_.adapter_sha256 else None
+        plan = score.score_plan(parts.for_round(round_)) if round_.adapter_sha256 else None
         if plan is None or kwargs["seed"] != plan.seed:
             return predictions
         calls += 1

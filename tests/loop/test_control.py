@@ -68,7 +68,7 @@ def test_the_shadow_learns_from_the_front_of_that_order_alone(tmp_path: Path) ->
         front = next((n for n, item_id in enumerate(order) if item_id not in labelled), len(order))
         assert round_.shadow_labels == front <= len(training)
         evaluations = by_model(world, round_.index)
-        folder = world.parts(None).artefacts.path_of(round_.shadow_sha256 or "")
+        folder = world.parts().artefacts.path_of(round_.shadow_sha256 or "")
         audit = world.store.labels(world.campaign_id, Role.AUDIT)
         items = world.store.items(world.campaign_id, sorted(audit))
         seed = rng.derive_seed(world.campaign.seed, round_.index, "evaluate")
@@ -76,7 +76,7 @@ def test_the_shadow_learns_from_the_front_of_that_order_alone(tmp_path: Path) ->
             folder, items, draws=range(2), seed=seed, advance=lambda n: None
         ).log_probs_N_K_C
         predicted = np.exp(log_probs).mean(axis=1).argmax(axis=1)
-        truth = [world.parts(None).task.column(item, audit[item.item_id].value) for item in items]
+        truth = [world.parts().task.column(item, audit[item.item_id].value) for item in items]
         assert evaluations["shadow"].accuracy == np.mean(predicted == truth)
     first, last = rounds(world)[1], rounds(world)[-1]
     assert first.shadow_sha256 == first.adapter_sha256, "all labels are random ones as yet"
@@ -102,7 +102,7 @@ def test_the_control_set_is_a_uniform_sample_whatever_is_asked(tmp_path: Path) -
     sets = []
     for world in worlds:
         world.run()
-        parts = world.parts(None)
+        parts = world.parts()
         training = world.store.training_labels(world.campaign_id, 4)
         labels = control_labels(parts, training)
         sets.append({label.item_id for label in labels})
@@ -119,7 +119,7 @@ def test_items_that_were_given_up_do_not_end_the_control_set(tmp_path: Path) -> 
         query.item.item_id for query in world.asked() if query.control and query.state.value == "skipped"
     }
     assert skipped, "nobody skipped"
-    chosen = control_labels(world.parts(None), training)
+    chosen = control_labels(world.parts(), training)
     first_skipped = min(control_order(world).index(item_id) for item_id in skipped)
     assert len(chosen) == last.shadow_labels and len(chosen) > first_skipped
 
@@ -133,7 +133,7 @@ def test_a_killed_round_goes_on_with_the_same_shadow_and_batch(tmp_path: Path) -
     for one, other in zip(rounds(whole), rounds(halting), strict=True):
         assert (one.shadow_sha256, one.shadow_labels) == (other.shadow_sha256, other.shadow_labels)
     assert [q.item.item_id for q in whole.asked()] == [q.item.item_id for q in halting.asked()]
-    again = replay_round(whole.parts(None), rounds(whole)[2])
+    again = replay_round(whole.parts().for_round(rounds(whole)[2]))
     assert again.same_batch and again.same_adapter
 
 
@@ -142,18 +142,17 @@ def test_a_last_batch_that_the_pool_cannot_fill_is_replayed(tmp_path: Path) -> N
     world.run()
     last = rounds(world)[1]
     assert last.asked == 6
-    assert replay_round(world.parts(None), last).same_batch
+    assert replay_round(world.parts().for_round(last)).same_batch
 
 
 def test_a_shadow_that_is_lost_is_trained_again(tmp_path: Path) -> None:
     world = World(tmp_path, **ARM)
     world.run(max_rounds=2)
-    lease = world.lease()
     from star_al.loop import Loop
 
-    loop = Loop(world.parts(lease), lease)
+    loop = Loop(world.leased_parts())
     fitted = loop.fit(loop._start_round(2))
-    folder = world.parts(None).artefacts.path_of(fitted.shadow_sha256 or "")
+    folder = world.parts().artefacts.path_of(fitted.shadow_sha256 or "")
     (folder / "model.json").unlink()
     world.run()
     assert rounds(world)[2].shadow_sha256 == fitted.shadow_sha256
@@ -172,4 +171,4 @@ def test_without_an_arm_there_is_no_shadow(tmp_path: Path) -> None:
     world.run()
     assert {(one.shadow_labels, one.shadow_sha256) for one in rounds(world)} == {(None, None)}
     assert "shadow" not in by_model(world, 3)
-    assert next_control_items(world.parts(None), ["a"], 0) == ()
+    assert next_control_items(world.parts(), ["a"], 0) == ()

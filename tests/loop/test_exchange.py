@@ -55,10 +55,8 @@ class People:
 
 
 def run(world: World, people: People, max_rounds: int | None = None) -> Outcome:
-    lease = world.lease()
     people.world = world
-    parts = replace(world.parts(lease), annotator=people)
-    return Loop(parts, lease).run(max_rounds)
+    return Loop(replace(world.leased_parts(), annotator=people)).run(max_rounds)
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def people(world: World) -> People:
-    return People(Oracle(world.file.spec.annotator, world.parts(None).task, world.campaign.seed))
+    return People(Oracle(world.file.spec.annotator, world.parts().task, world.campaign.seed))
 
 
 def test_a_corrected_answer_becomes_a_new_version_and_leaves_the_old_snapshot(
@@ -88,7 +86,7 @@ def test_a_corrected_answer_becomes_a_new_version_and_leaves_the_old_snapshot(
 
 def test_a_late_answer_to_a_skipped_query_counts(tmp_path: Path) -> None:
     world = World(tmp_path, annotator={"kind": "oracle", "gold": "label", "skips": 0.5})
-    people = People(Oracle(world.file.spec.annotator, world.parts(None).task, world.campaign.seed))
+    people = People(Oracle(world.file.spec.annotator, world.parts().task, world.campaign.seed))
     run(world, people, max_rounds=2)
     query = next(query for query in world.asked() if query.state is QueryState.SKIPPED)
     people.later = [Annotation("late", query.query_id, query.item.fields["label"])]
@@ -123,8 +121,7 @@ def test_a_lost_artefact_of_an_unfinished_round_is_made_again(
     unbroken = World(tmp_path / "unbroken")
     unbroken.run()
     run(world, people, max_rounds=1)
-    lease = world.lease()
-    loop = Loop(world.parts(lease), lease)
+    loop = Loop(world.leased_parts())
     round_ = loop._start_round(1)
     for step in (loop.fit, loop.evaluate, loop.decide, loop.score):
         round_ = step(round_)

@@ -28,9 +28,8 @@ def make(folder: Path, **changes: Any) -> tuple[World, People]:
 
 
 def run(world: World, people: People, max_rounds: int | None = 1) -> Outcome:
-    lease = world.lease()
-    parts = replace(world.parts(lease), annotator=people, wait=people.wait)
-    return Loop(parts, lease).run(max_rounds)
+    parts = replace(world.leased_parts(), annotator=people, wait=people.wait)
+    return Loop(parts).run(max_rounds)
 
 
 def batch(world: World, round_index: int, *, buffer: bool = False) -> list[Query]:
@@ -302,7 +301,7 @@ def test_a_round_with_a_buffer_replays_to_the_same_batch(tmp_path: Path) -> None
     people.script = [lambda: people.answer_all("ann", first=5)] * 3
     run(world, people, max_rounds=3)
     for round_ in world.store.rounds(world.campaign_id):
-        assert replay_round(world.parts(None), round_).same_batch, round_.index
+        assert replay_round(world.parts().for_round(round_)).same_batch, round_.index
 
 
 def test_a_campaign_that_stops_withdraws_its_buffer(tmp_path: Path) -> None:
@@ -362,7 +361,7 @@ def test_labels_that_join_within_a_round_are_trained_on(
         with pytest.raises(KeyboardInterrupt):
             run(world, people)
     with_labels(world, tmp_path, "sport", "business", "tech", "arts")
-    world.learner = type(world.learner)(world.parts(None).task)
+    world.learner = type(world.learner)(world.parts().task)
     monkeypatch.setattr(type(world.learner), "base_key", "numpy-base of four labels")
     people.script = [lambda: people.answer_all("ann")] * 2
     assert run(world, people, max_rounds=2).kind == "paused"

@@ -244,7 +244,7 @@ def test_replay_agrees_also_after_a_label_was_corrected(tmp_path: Path) -> None:
     other = "tech" if label.value != "tech" else "sport"
     world.store.settle(world.lease(), [(asked.query_id, Label(label.item_id, other))], [])
     for round_index in (0, 1, 2):
-        replay = replay_round(world.parts(None), find_round(world.store, world.campaign, round_index))
+        replay = replay_round(world.parts().for_round(find_round(world.store, world.campaign, round_index)))
         assert replay.same_batch and replay.same_adapter in (None, True), replay
 
 
@@ -252,7 +252,7 @@ def test_replay_of_a_round_that_asked_nothing_says_so(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     with pytest.raises(DataError, match="asked nothing"):
-        replay_round(world.parts(None), find_round(world.store, world.campaign, 3))
+        replay_round(world.parts().for_round(find_round(world.store, world.campaign, 3)))
     with pytest.raises(DataError, match="no round 9"):
         find_round(world.store, world.campaign, 9)
 

@@ -23,7 +23,7 @@ MEASURED = {
 def test_the_weight_is_that_of_the_rounds_own_held_out_items(tmp_path: Path) -> None:
     world = World(tmp_path, **MEASURED)
     world.run()
-    parts, store = world.parts(None), world.store
+    parts, store = world.parts(), world.store
     labels = store.labels(world.campaign_id, Role.AUDIT) | store.labels(world.campaign_id, Role.CALIBRATION)
     rounds = store.rounds(world.campaign_id)
     assert rounds[0].blend_weight is None
@@ -47,7 +47,7 @@ def test_the_weight_is_that_of_the_rounds_own_held_out_items(tmp_path: Path) -> 
         assert tuple(round_.blend_curve) == expected.curve
         measured += bool(expected.curve)
     assert measured, "no round had errors enough"
-    assert replay_round(parts, rounds[2]).same_batch
+    assert replay_round(parts.for_round(rounds[2])).same_batch
 
 
 def test_with_nothing_held_out_the_schedule_stands(tmp_path: Path) -> None:

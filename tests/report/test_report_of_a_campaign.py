@@ -35,7 +35,7 @@ def words_of(page: str) -> str:
 def test_a_campaign_that_has_only_asked_its_audit_items(tmp_path: Path) -> None:
     world = World(tmp_path)
     lease = world.lease()
-    queries = held_out_queries(world.parts(lease), Role.AUDIT)
+    queries = held_out_queries(world.parts(), Role.AUDIT)
     world.store.add_queries(lease, queries, Event("prepare", "asking 8 audit items"))
     words = words_of(page_of(world))
     assert "The campaign has asked 8 held-out texts; 0 have been answered." in words

@@ -22,6 +22,7 @@ from db.columns import same_json, storable_text, to_json
 from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
 from star_al.ports import Store
 from star_al.types import (
+    NO_RESULTS,
     Adapter,
     Annotation,
     BasePrediction,
@@ -43,6 +44,7 @@ from star_al.types import (
     RoundState,
     ScoreRow,
     SourceItem,
+    StepResults,
     Study,
 )
 
@@ -327,38 +329,27 @@ class MemoryStore(Store):
 
     @_locked
     def commit_step(
-        self,
-        lease: Lease,
-        round_: Round,
-        event: Event,
-        *,
-        adapter: Adapter | None = None,
-        shadow: Adapter | None = None,
-        evaluations: Sequence[Evaluation] = (),
-        ranking: Sequence[ScoreRow] = (),
-        queries: Sequence[Query] = (),
-        held_out: Sequence[HeldOutPrediction] = (),
+        self, lease: Lease, round_: Round, event: Event, results: StepResults = NO_RESULTS
     ) -> None:
         state = self._held(lease)
         if round_.index not in state.rounds:
             raise StoreError(f"round {round_.index} was never started; nothing was written.")
-        made = [one for one in (adapter, shadow) if one is not None]
-        known = self.adapters.keys() | {one.sha256 for one in made}
+        known = self.adapters.keys() | {one.sha256 for one in results.adapters}
         if round_.adapter_sha256 is not None and round_.adapter_sha256 not in known:
             raise StoreError("refused, as the round's adapter is not stored; nothing was written.")
-        _require_items(state, [row.item_id for row in (*ranking, *held_out)])
-        if queries:
-            _replace_queries(state, round_.index, queries)
-        for one in made:
+        _require_items(state, [row.item_id for row in (*results.ranking, *results.held_out)])
+        if results.queries:
+            _replace_queries(state, round_.index, results.queries)
+        for one in results.adapters:
             self.adapters.setdefault(one.sha256, one)
         state.rounds[round_.index] = copy.deepcopy(round_)
-        if evaluations:
-            ordered = sorted(evaluations, key=lambda one: (one.model, one.scaling))
+        if results.evaluations:
+            ordered = sorted(results.evaluations, key=lambda one: (one.model, one.scaling))
             state.evaluations[round_.index] = copy.deepcopy(ordered)
-        if ranking:
-            state.rankings[round_.index] = sorted(ranking, key=lambda row: row.rank)
-        if held_out:
-            by_key = sorted(held_out, key=lambda one: (one.model, one.item_id))
+        if results.ranking:
+            state.rankings[round_.index] = sorted(results.ranking, key=lambda row: row.rank)
+        if results.held_out:
+            by_key = sorted(results.held_out, key=lambda one: (one.model, one.item_id))
             state.held_out[round_.index] = copy.deepcopy(by_key)
         _log(state, event)
 

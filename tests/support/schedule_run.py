@@ -31,7 +31,7 @@ from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.errors import AnnotatorError, LeaseLostError
 from star_al.labelling.exchange import take_in_late
 from star_al.loop import Loop
-from star_al.parts import Parts
+from star_al.parts import LeasedParts, Parts
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Lease, Waiting
 from support.campaigns import WORDS, write_campaign
@@ -147,8 +147,7 @@ class Run:
         store = open_store(self.file)
         try:
             lease = store.acquire_lease(self.campaign.campaign_id, "schedule", 60, may_take=lambda _: True)
-            parts = self._parts(WatchedStore(store, moments), lease)
-            outcome = Loop(parts, lease).run()
+            outcome = Loop(self._parts(WatchedStore(store, moments), lease)).run()
             return Ending.DONE if outcome.kind == "stopped" else Ending.STUCK
         except Killed:
             return Ending.KILLED
@@ -189,26 +188,24 @@ class Run:
         finally:
             store.close()
 
-    def _parts(self, store: Any, lease: Lease) -> Parts:
+    def _parts(self, store: Any, lease: Lease) -> LeasedParts:
         spec = self.file.spec
         task = ClosedTask(spec.task)
         assert isinstance(spec.annotator, LabelStudioSpec)
         limit = TIME_LIMIT if self.plan.faults else PATIENCE  # a slow machine is no fault
         connection = Connection(self.proxy.url, self._server.token, limit)
-        return Parts(
+        parts = Parts(
             campaign=self.campaign,
             spec=spec,
-            task=task,
             store=store,
             learner=NumpyLearner(task),
-            annotator=LabelStudioAnnotator(
-                connection, spec.annotator, task, self.campaign, spec.labelling.overlap
-            ),
             artefacts=ArtefactFolder(self.file.artefact_folder),
             progress=Quiet(),
-            lease=lease,
-            wait=self._wait,
         )
+        annotator = LabelStudioAnnotator(
+            connection, spec.annotator, task, self.campaign, spec.labelling.overlap
+        )
+        return parts.leased(lease, annotator, self._wait)
 
     # -- the end ---------------------------------------------------------------------------------------
 
@@ -216,7 +213,7 @@ class Run:
         store = open_store(self.file)
         try:
             lease = store.acquire_lease(self.campaign.campaign_id, "check", 60, may_take=lambda _: True)
-            take_in_late(self._parts(store, lease), lease)
+            take_in_late(self._parts(store, lease))
             verdict = check(self.side, store, self.campaign.campaign_id, self.person.given)
         finally:
             store.close()

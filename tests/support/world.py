@@ -11,9 +11,9 @@ from star_al.artefacts.folder import ArtefactFolder
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile
 from star_al.loop import Loop, Outcome
-from star_al.parts import Parts
+from star_al.parts import LeasedParts, Parts, RoundParts
 from star_al.task import ClosedTask
-from star_al.types import Lease, Query, Role
+from star_al.types import Lease, Query, Role, Round
 from support.campaigns import write_campaign
 from support.memory_store import MemoryStore
 from support.numpy_learner import NumpyLearner
@@ -34,24 +34,31 @@ class World:
     def lease(self) -> Lease:
         return self.store.acquire_lease(self.campaign_id, "test", 60, may_take=lambda owner: True)
 
-    def parts(self, lease: Lease | None) -> Parts:
-        spec, task = self.file.spec, ClosedTask(self.file.spec.task)
+    def parts(self) -> Parts:
         return Parts(
             campaign=self.campaign,
-            spec=spec,
-            task=task,
+            spec=self.file.spec,
             store=self.store,
             learner=self.learner,
-            annotator=Oracle(spec.annotator, task, spec.seed),
             artefacts=ArtefactFolder(self.file.artefact_folder),
             progress=self.progress,
-            lease=lease,
-            wait=lambda waiting: False,
         )
 
+    def round_parts(self, index: int) -> RoundParts:
+        """A stored round, to look at or to replay."""
+        return self.parts().for_round(self.round(index))
+
+    def leased_parts(self) -> LeasedParts:
+        """Those of a controller that takes the campaign now."""
+        parts = self.parts()
+        oracle = Oracle(parts.spec.annotator, parts.task, parts.spec.seed)
+        return parts.leased(self.lease(), oracle, lambda waiting: False)
+
     def run(self, max_rounds: int | None = None) -> Outcome:
-        lease = self.lease()
-        return Loop(self.parts(lease), lease).run(max_rounds)
+        return Loop(self.leased_parts()).run(max_rounds)
+
+    def round(self, index: int) -> Round:
+        return self.store.rounds(self.campaign_id)[index]
 
     def asked(self, purpose: Role = Role.POOL) -> list[Query]:
         return [query for query in self.store.queries(self.campaign_id) if query.purpose is purpose]
