@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +20,13 @@ def schema(out: Out = None) -> None:
 
     `star-al init` writes it beside the campaign file, whose first line names it.
     """
-    from star_al.config.schema import campaign_schema
+    from star_al.config.schema import campaign_schema, schema_text
     from star_al.data.out_files import write_text
 
     if out is None:
         print_json(campaign_schema())
         return
-    write_text(out, json.dumps(campaign_schema(), indent=2, ensure_ascii=False) + "\n")
+    write_text(out, schema_text())
     say(f"Wrote {out}.")
 
 

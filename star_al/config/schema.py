@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -25,6 +27,11 @@ class _Settings(GenerateJsonSchema):
         union = super().tagged_union_schema(schema)
         union.pop("discriminator", None)  # a keyword of OpenAPI, which validators may refuse
         return union
+
+
+def schema_text() -> str:
+    """The schema as the text of a JSON file."""
+    return json.dumps(campaign_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def campaign_schema() -> JsonObject:

@@ -9,10 +9,12 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
 from star_al.app.compose import open_parts, reading
+from star_al.app.starter_file import SCHEMA_FILE
 from star_al.config.file import load_campaign
 from star_al.config.writing import with_values
 from star_al.stats.temperature import apply_temperature
@@ -51,10 +53,13 @@ def test_init_writes_a_campaign_that_runs(
     code, out, _ = star_al("init", "mine.jsonl", "--label-column", "label", "--model", model)
     assert code == 0
     assert "40 texts" in out and "star-al run campaign.yaml" in out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml", "mine.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml", "mine.jsonl", SCHEMA_FILE]
 
     config = tmp_path / "campaign.yaml"
-    config.write_text(config.read_text().replace("max_tokens: 512", "max_tokens: 96"))
+    jsonschema.validate(
+        load_campaign(config).spec.model_dump(mode="json"), json.loads((tmp_path / SCHEMA_FILE).read_text())
+    )
+    config.write_text(with_values(config.read_text(), {"model.max_tokens": 96}))
     code, out, err = star_al("run", "campaign.yaml", "--max-rounds", 1)
     assert code == 0, err
     assert "Paused at round 0" in out and "star-al run campaign.yaml" in out

@@ -23,22 +23,22 @@ def test_people_need_a_server_first(star_al: StarAl, data: Path) -> None:
     code, out, err = star_al("init", data.name, "--labels", "a,b")
     assert (code, err) == (0, "")
     assert out.splitlines()[2:] == [
-        "People label in Label Studio: on this machine, or on the server of annotator.url.",
-        "Read it, change what you like, then: star-al up",
-        "                                and: star-al doctor campaign.yaml",
-        "                                and: star-al run campaign.yaml",
+        "People label in Label Studio: on this machine, or on the server that annotator.url names.",
+        "Read the file, change what you like, then: star-al up",
+        "                                      and: star-al doctor campaign.yaml",
+        "                                      and: star-al run campaign.yaml",
     ]
 
 
 def test_a_rehearsal_tells_how_to_switch(star_al: StarAl, data: Path) -> None:
     _, out, _ = star_al("init", data.name, "--label-column", "y")
-    assert "It is a rehearsal: column 'y' answers. For people: init with --annotator label_studio.\n" in out
+    assert "This is a rehearsal: column 'y' answers. For people, give --annotator label_studio.\n" in out
     assert "star-al up" not in out
     code, out, err = star_al(
         "init", data.name, "--label-column", "y", "--force", "--annotator", "label_studio"
     )
     assert code == 0
-    assert "column 'y' labels every row; it is left aside" in err
+    assert "column 'y' labels every row. It is not used" in err
     assert "star-al up" in out
 
 

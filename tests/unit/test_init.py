@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
-from star_al.app.init import COMMENTS, Wish, propose_campaign, render
+from star_al.app.init import CampaignRequest, propose_campaign
+from star_al.app.starter_file import ALWAYS_SHOWN, SCHEMA_FILE, starter_file
 from star_al.config.file import load_campaign
-from star_al.config.spec import CampaignSpec, LabelSpec, TaskSpec, normalise_label
+from star_al.config.settings import all_settings
+from star_al.config.spec import CampaignSpec, CLoraSpec, TaskSpec, normalise_label
 from star_al.data.source import data_source
 from star_al.errors import ConfigError, DataError
 
@@ -29,9 +29,10 @@ def data(path: Path, rows: list[dict]) -> str:
     return path.name
 
 
-def proposal(folder: Path, wish: Wish) -> CampaignSpec:
+def proposal(folder: Path, request: CampaignRequest) -> CampaignSpec:
     folder.mkdir(exist_ok=True)
-    (folder / "campaign.yaml").write_text(propose_campaign(wish, folder), encoding="utf-8")
+    text = starter_file(propose_campaign(request, folder))
+    (folder / "campaign.yaml").write_text(text, encoding="utf-8")
     return load_campaign(folder / "campaign.yaml").spec
 
 
@@ -40,7 +41,7 @@ NEWS = [{"title": "t" * n, "body": "b" * (9 - n), "topic": topic} for n, topic i
 
 def test_a_labelled_file_becomes_a_rehearsal(here: Path) -> None:
     name = data(here / "my news.v2.jsonl", NEWS)
-    spec = proposal(here, Wish(name, "org/model", label_column="topic"))
+    spec = proposal(here, CampaignRequest(name, "org/model", label_column="topic"))
     assert spec.name == "my-news"
     assert spec.task.label_names == ("y", "x", "z")  # the most frequent first, spellings folded
     assert spec.data.text == "body"  # by its name, although titles are longer
@@ -51,7 +52,7 @@ def test_a_labelled_file_becomes_a_rehearsal(here: Path) -> None:
 
 def test_given_labels_find_their_column(here: Path) -> None:
     name = data(here / "d.jsonl", NEWS)
-    spec = proposal(here, Wish(name, "m", labels=["z", "y", "x", "unused"], text_column="title"))
+    spec = proposal(here, CampaignRequest(name, "m", labels=["z", "y", "x", "unused"], text_column="title"))
     assert spec.annotator.gold == "topic"
     assert spec.task.label_names == ("z", "y", "x", "unused")
     assert spec.data.text == "title"
@@ -59,16 +60,17 @@ def test_given_labels_find_their_column(here: Path) -> None:
 
 def test_a_column_with_gaps_is_passed_over_for_a_full_one(here: Path) -> None:
     rows = [{"some": None if n else "x", "all": "xy"[n % 2], "text": f"t{n}"} for n in range(4)]
-    assert proposal(here, Wish(data(here / "d.jsonl", rows), "m", labels=["x", "y"])).annotator.gold == "all"
+    assert (
+        proposal(here, CampaignRequest(data(here / "d.jsonl", rows), "m", labels=["x", "y"])).annotator.gold
+        == "all"
+    )
 
 
 def test_unlabelled_data_goes_to_people(here: Path) -> None:
     name = data(here / "d.jsonl", [{"text": f"t{n}"} for n in range(20)])
     notes: list[str] = []
-    text = propose_campaign(Wish(name, "m", labels=["x", "y"]), here, notes.append)
-    assert "  kind: label_studio  # " in text
-    assert "  url: null  # " in text
-    spec = proposal(here, Wish(name, "m", labels=["x", "y"]))
+    propose_campaign(CampaignRequest(name, "m", labels=["x", "y"]), here, notes.append)
+    spec = proposal(here, CampaignRequest(name, "m", labels=["x", "y"]))
     assert (spec.annotator.kind, spec.data.label, notes) == ("label_studio", None, [])
 
 
@@ -77,58 +79,87 @@ def test_labels_given_already_start_the_campaign(here: Path, named: dict) -> Non
     rows = [{"text": f"t{n}", "some": "xy"[n % 2] if n < 600 else None} for n in range(2000)]
     name = data(here / "d.jsonl", rows)
     notes: list[str] = []
-    propose_campaign(Wish(name, "m", **named), here, notes.append)
-    assert notes == ["d.jsonl: the 600 labels in column 'some' start round 0 (data.label)."]
-    spec = proposal(here, Wish(name, "m", **named))
+    propose_campaign(CampaignRequest(name, "m", **named), here, notes.append)
+    assert notes == ["d.jsonl: column 'some' has 600 labels, which the first round trains on (data.label)."]
+    spec = proposal(here, CampaignRequest(name, "m", **named))
     assert (spec.annotator.kind, spec.data.label) == ("label_studio", "some")
     assert spec.stopping.max_labels == 1100  # 500 are left to ask
 
 
 def test_people_may_label_anew_what_has_labels(here: Path) -> None:
-    wish = Wish(data(here / "d.jsonl", NEWS), "m", label_column="topic", annotator="label_studio")
+    request = CampaignRequest(
+        data(here / "d.jsonl", NEWS), "m", label_column="topic", annotator="label_studio"
+    )
     notes: list[str] = []
-    propose_campaign(wish, here, notes.append)
-    assert notes == ["d.jsonl: column 'topic' labels every row; it is left aside, people label anew."]
-    spec = proposal(here, wish)
+    propose_campaign(request, here, notes.append)
+    assert notes == [
+        "d.jsonl: column 'topic' labels every row. It is not used: people label all texts again."
+    ]
+    spec = proposal(here, request)
     assert (spec.annotator.kind, spec.data.label) == ("label_studio", None)
     assert spec.task.label_names == ("y", "x", "z")
 
 
-def test_every_setting_is_on_one_line(here: Path) -> None:
-    spec = proposal(here, Wish(data(here / "d.jsonl", NEWS), "m", label_column="topic"))
+def test_the_file_is_short_and_says_what_each_line_means(here: Path) -> None:
+    spec = proposal(here, CampaignRequest(data(here / "d.jsonl", NEWS), "m", label_column="topic"))
+    lines = starter_file(spec).splitlines()
+    assert lines[0] == f"# yaml-language-server: $schema={SCHEMA_FILE}"
+    assert len(lines) < 40
+    values = [line for line in lines if ":" in line and not line.startswith("#") and not line.endswith(":")]
+    assert all("  # " in line for line in values) and max(map(len, lines)) <= 120
+    written = {setting.path for top in all_settings() for setting in top.walk()} & ALWAYS_SHOWN
+    assert written == ALWAYS_SHOWN
+
+
+def test_what_is_not_the_default_is_written(here: Path) -> None:
+    spec = proposal(here, CampaignRequest(data(here / "d.jsonl", NEWS), "m", label_column="topic"))
     task = spec.task.model_copy(update={"instruction": "first\nsecond: é #"})
-    assert '\n  instruction: "first\\nsecond: é #"  # ' in render(spec.model_copy(update={"task": task}))
+    posterior = CLoraSpec(kind="clora", samples=4)
+    text = starter_file(spec.model_copy(update={"task": task, "posterior": posterior}))
+    assert '\n  instruction: "first\\nsecond: é #"  # ' in text
+    assert "\nposterior:\n  kind: clora  # " in text and "\n  samples: 4  # " in text
+    assert "seed:" not in text and "adapter:" not in text
+
+
+def test_many_labels_fill_lines(here: Path) -> None:
+    labels = [f"label {n}, which has a long name" for n in range(60)]
+    name = data(here / "d.jsonl", [{"text": "t", "y": label} for label in labels * 2])
+    spec = proposal(here, CampaignRequest(name, "m", label_column="y"))
+    assert sorted(spec.task.label_names) == sorted(labels)
+    assert max(map(len, starter_file(spec).splitlines())) <= 120
 
 
 def test_the_longest_text_is_the_text_where_no_name_tells(here: Path) -> None:
     rows = [{"a": "short", "b": "rather longer", "y": label} for label in ["no", "yes"]]
-    assert proposal(here, Wish(data(here / "d.jsonl", rows), "m", label_column="y")).data.text == "b"
+    assert (
+        proposal(here, CampaignRequest(data(here / "d.jsonl", rows), "m", label_column="y")).data.text == "b"
+    )
 
 
 def test_labels_like_yes_and_numbers_stay_what_they_are(here: Path) -> None:
     rows = [{"text": "a", "y": y} for y in (True, False, 3, "no", "on", "1:30", "null", "~", "é: #")]
-    spec = proposal(here, Wish(data(here / "d.jsonl", rows), "m", label_column="y"))
+    spec = proposal(here, CampaignRequest(data(here / "d.jsonl", rows), "m", label_column="y"))
     assert set(spec.task.label_names) == {"true", "false", "3", "no", "on", "1:30", "null", "~", "é: #"}
 
 
 def test_paths_are_relative_to_the_campaign_file(here: Path) -> None:
     name = data(here / "d.jsonl", NEWS)
     (here / "model").mkdir()
-    spec = proposal(here / "sub", Wish(name, "model", label_column="topic"))
+    spec = proposal(here / "sub", CampaignRequest(name, "model", label_column="topic"))
     assert (spec.data.path, spec.model.name) == ("../d.jsonl", "../model")
     assert data_source(load_campaign(here / "sub" / "campaign.yaml")).table.path == here / name
-    spec = proposal(here, Wish(str(here / name), "m", label_column="topic"))
+    spec = proposal(here, CampaignRequest(str(here / name), "m", label_column="topic"))
     assert spec.data.path == "d.jsonl"
-    spec = proposal(here / "sub", Wish(str(here / name), "m", label_column="topic"))
+    spec = proposal(here / "sub", CampaignRequest(str(here / name), "m", label_column="topic"))
     assert spec.data.path == str(here / name)  # given as absolute, and elsewhere
 
 
 def test_options_columns_make_it_multiple_choice(here: Path) -> None:
     rows = [{"question": "q", "o": ["x", "y"], "p": "x", "q": "y", "answer": "A"}] * 3
     name = data(here / "d.jsonl", rows)
-    spec = proposal(here, Wish(name, "m", options=["o"], label_column="answer"))
+    spec = proposal(here, CampaignRequest(name, "m", options=["o"], label_column="answer"))
     assert (spec.task.kind, spec.task.labels, spec.data.options) == ("multiple_choice", (), "o")
-    spec = proposal(here, Wish(name, "m", options=["p", "q"], label_column="answer"))
+    spec = proposal(here, CampaignRequest(name, "m", options=["p", "q"], label_column="answer"))
     assert spec.data.options == ("p", "q")
 
 
@@ -146,11 +177,15 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
         ({"labels": ["p", "q"], "annotator": "oracle"}, ConfigError, "no column is filled"),
         ({"labels": ["x", "y"], "label_column": "topic"}, DataError, "holds 'z', not among the labels x, y"),
         ({"labels": ["x", "X", "y", "z"]}, ConfigError, "'x' and 'X' are equal"),
-        ({"labels": ["x"]}, ConfigError, "gives 1 label(s); two labels are needed"),
-        ({"labels": []}, ConfigError, "gives 0 label(s); two labels are needed"),
-        ({"label_column": "topic", "text_column": "topic"}, ConfigError, "cannot be both text and label"),
-        ({"label_column": "one"}, DataError, "column 'one' holds 1 label(s)"),
-        ({"label_column": "many"}, DataError, "more than 100 values, or values that are no labels"),
+        ({"labels": ["x"]}, ConfigError, "--labels gives only one label, but a campaign needs at least two"),
+        ({"labels": []}, ConfigError, "--labels gives no label, but a campaign needs at least two"),
+        (
+            {"label_column": "topic", "text_column": "topic"},
+            ConfigError,
+            "cannot hold both the texts and the labels",
+        ),
+        ({"label_column": "one"}, DataError, "column 'one' holds only one label"),
+        ({"label_column": "many"}, DataError, "more than 100 values, or values that cannot be labels"),
         ({"options": ["many"], "annotator": "oracle"}, ConfigError, "no column is filled"),
     ],
 )
@@ -160,24 +195,24 @@ def test_what_cannot_work_is_refused(here: Path, wish: dict, error: type[Excepti
     ]
     name = data(here / "d.jsonl", rows)
     with pytest.raises(error) as caught:
-        propose_campaign(Wish(name, "m", **wish), here)
+        propose_campaign(CampaignRequest(name, "m", **wish), here)
     assert message in str(caught.value)
 
 
 def test_more_than_a_hundred_labels_are_none(here: Path) -> None:
     name = data(here / "d.jsonl", [{"text": "t", "y": f"label {n}"} for n in range(101)])
     with pytest.raises(DataError, match="more than 100 values"):
-        propose_campaign(Wish(name, "m", label_column="y"), here)
+        propose_campaign(CampaignRequest(name, "m", label_column="y"), here)
 
 
 def test_a_column_of_names_is_no_column_of_labels(here: Path) -> None:
     rows = [{"text": "t", "who": f"name {n}", "y": f"label {n // 2}"} for n in range(24)]
     name = data(here / "d.jsonl", rows)
     with pytest.raises(
-        DataError, match="'who' holds 24 different values in 24 rows, which are hardly labels"
+        DataError, match="'who' holds 24 different values in 24 rows, which are probably not labels"
     ):
-        propose_campaign(Wish(name, "m", label_column="who"), here)
-    assert "label 11" in propose_campaign(Wish(name, "m", label_column="y"), here)
+        propose_campaign(CampaignRequest(name, "m", label_column="who"), here)
+    assert "label 11" in propose_campaign(CampaignRequest(name, "m", label_column="y"), here).task.label_names
 
 
 @pytest.mark.parametrize(
@@ -187,7 +222,9 @@ def test_a_column_of_names_is_no_column_of_labels(here: Path) -> None:
         (
             None,
             "xy",
-            ["d.jsonl: no two rows have the same label in column 'topic'. Is it the column of labels?"],
+            [
+                "d.jsonl: every row has a different label in column 'topic'. Is it really the column of labels?"
+            ],
         ),
         (None, "xyx", []),
     ],
@@ -197,21 +234,8 @@ def test_what_looks_like_a_slip_is_told(
 ) -> None:
     name = data(here / "d.jsonl", [{"text": "t", "topic": topic} for topic in topics])
     notes: list[str] = []
-    propose_campaign(Wish(name, "m", labels=labels, label_column="topic"), here, notes.append)
+    propose_campaign(CampaignRequest(name, "m", labels=labels, label_column="topic"), here, notes.append)
     assert notes == told
-
-
-def test_every_setting_has_a_comment_and_no_comment_is_left_over() -> None:
-    def names(section: type[BaseModel], prefix: str = "") -> list[str]:
-        found = []
-        for name, field in section.model_fields.items():
-            found.append(prefix + name)
-            for part in (field.annotation, *get_args(field.annotation)):
-                if isinstance(part, type) and issubclass(part, BaseModel) and part is not LabelSpec:
-                    found += names(part, f"{prefix}{name}.")
-        return found
-
-    assert set(names(CampaignSpec)) == set(COMMENTS)
 
 
 @settings(max_examples=60, deadline=None)
@@ -232,5 +256,5 @@ def test_any_text_survives_the_yaml(
         }
     )
     path = tmp_path_factory.mktemp("yaml") / "c.yaml"
-    path.write_text(render(spec), encoding="utf-8", newline="\n")
+    path.write_text(starter_file(spec), encoding="utf-8", newline="\n")
     assert load_campaign(path).spec == spec

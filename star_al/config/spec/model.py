@@ -14,8 +14,8 @@ class ModelSpec(Spec):
 
     name: str = Field(
         description=(
-            "A causal language model: its name on the Hugging Face hub, or a folder with safetensors. "
-            "A relative folder starts at the campaign file's folder."
+            "A causal language model: its name on the Hugging Face hub, or a folder. "
+            "The folder holds safetensors; a relative one starts at the campaign file's folder."
         ),
         examples=["HuggingFaceTB/SmolLM2-135M-Instruct"],
     )

@@ -1,0 +1,104 @@
+"""Guesses about a user's data: which column holds the texts, which the labels, and which labels there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from star_al.config.spec import normalise_label
+from star_al.data.columns import MAX_LABELS, Column, Profile
+from star_al.errors import DataError
+
+FEW_LABELS = 10
+"""More labels than this must each occur twice on average; otherwise they are probably names or ids."""
+
+TEXT_NAMES = ("text", "content", "body", "message", "question", "sentence", "review", "comment", "document")
+"""Usual names of text columns, the most likely first."""
+
+
+def guess_text(data: Profile, taken: Collection[str]) -> str:
+    """The column of texts: one with a usual name, or else the one with the most characters.
+
+    Raises:
+        DataError: No column that is not ``taken`` holds text.
+    """
+    texts = {name: column for name, column in data.columns.items() if column.characters and name not in taken}
+    if not texts:
+        raise DataError(f"{data.table.name}: no column holds text. Columns: {data.names}.")
+    by_name = {name.casefold(): name for name in reversed(texts)}
+    usual = next((by_name[name] for name in TEXT_NAMES if name in by_name), None)
+    return usual or max(texts, key=lambda name: texts[name].characters)
+
+
+def labels_in(data: Profile, name: str) -> tuple[str, ...]:
+    """The labels in a column, the most frequent first; the most frequent spelling stands for all.
+
+    Raises:
+        DataError: The column does not hold usable labels.
+    """
+    where = f"{data.table.name}: column {name!r}"
+    values = data.columns[name].values
+    if values is None:
+        raise DataError(
+            f"{where} holds more than {MAX_LABELS} values, or values that cannot be labels. "
+            "Name another column, or give --labels with the names."
+        )
+    spellings: dict[str, str] = {}
+    totals: Counter[str] = Counter()
+    for value, count in values.most_common():
+        spellings.setdefault(normalise_label(value), value)
+        totals[normalise_label(value)] += count
+    if len(totals) < 2:
+        found = "only one label" if totals else "no label"
+        raise DataError(f"{where} holds {found}, but a campaign needs at least two. Name another column.")
+    if len(totals) > FEW_LABELS and 2 * len(totals) > totals.total():
+        raise DataError(
+            f"{where} holds {len(totals)} different values in {totals.total()} rows, which are probably not "
+            "labels. Name another column, or give --labels with the names."
+        )
+    return tuple(spellings[key] for key in sorted(totals, key=lambda key: (-totals[key], key)))
+
+
+def refuse_other_values(data: Profile, name: str, labels: Sequence[str]) -> None:
+    """Check that a column holds nothing but ``labels``.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    found = data.columns[name].values
+    known = {normalise_label(label) for label in labels}
+    others = None if found is None else [value for value in found if normalise_label(value) not in known]
+    if others is None or others:
+        what = "many values" if others is None else ", ".join(map(repr, others[:5]))
+        raise DataError(
+            f"{data.table.name}: column {name!r} holds {what}, not among the labels {', '.join(labels)}. "
+            "Add them to --labels, or correct the column."
+        )
+
+
+def guess_answers(data: Profile, labels: Sequence[str], n_rows: int) -> str | None:
+    """The first column that holds nothing but labels, if possible one that is filled in all ``n_rows``."""
+    known = {normalise_label(label) for label in labels}
+    found = [
+        name
+        for name, column in data.columns.items()
+        if column.values and {normalise_label(value) for value in column.values} <= known
+    ]
+    return next((name for name in found if data.columns[name].filled >= n_rows), found[0] if found else None)
+
+
+def doubts(data: Profile, name: str, labels: Sequence[str]) -> list[str]:
+    """What in a column of labels may be a mistake, a sentence each."""
+    column: Column = data.columns[name]
+    found = {normalise_label(value) for value in column.values or ()}
+    unused = [label for label in labels if normalise_label(label) not in found]
+    sentences = []
+    if unused:
+        words = " or ".join(map(repr, unused))
+        sentences.append(f"{data.table.name}: no row has the label {words} in column {name!r}.")
+    if labels and len(found) == column.filled:
+        sentences.append(
+            f"{data.table.name}: every row has a different label in column {name!r}. "
+            "Is it really the column of labels?"
+        )
+    return sentences

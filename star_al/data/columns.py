@@ -1,0 +1,81 @@
+"""What the columns of a table hold, found by reading all of it once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from star_al.config.spec import scalar_text
+from star_al.data.readers import read_rows
+from star_al.data.source import Table
+from star_al.errors import DataError
+
+MAX_LABELS = 100
+"""A column with more distinct values than this does not hold labels."""
+
+
+@dataclass(slots=True)
+class Column:
+    """What one column holds, over all rows.
+
+    Attributes:
+        filled: Rows that have a value.
+        characters: Length of all values that are text.
+        values: How often each value occurs, as label text; None if they are too many, or cannot be labels.
+    """
+
+    filled: int = 0
+    characters: int = 0
+    values: Counter[str] | None = field(default_factory=Counter)
+
+    def add(self, value: Any) -> None:
+        """Count a row's value; None, NaN and blank text do not count."""
+        if value is None or value != value or (isinstance(value, str) and not value.strip()):  # noqa: PLR0124 (NaN)
+            return
+        self.filled += 1
+        if isinstance(value, str):
+            self.characters += len(value)
+        if self.values is None:
+            return
+        label = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value)
+        if isinstance(label, str):
+            self.values[" ".join(label.split())] += 1
+        if not isinstance(label, str) or len(self.values) > MAX_LABELS:
+            self.values = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A table and what its columns hold, by name."""
+
+    table: Table
+    columns: dict[str, Column]
+
+    @property
+    def names(self) -> str:
+        """The columns' names, for messages."""
+        return ", ".join(self.columns)
+
+    def require(self, *names: str) -> None:
+        """Check that the table has these columns.
+
+        Raises:
+            DataError: It lacks one of them.
+        """
+        for name in names:
+            if name not in self.columns:
+                raise DataError(f"{self.table.name}: there is no column {name!r}. Columns: {self.names}.")
+
+
+def profile(table: Table) -> Profile:
+    """Read all rows of a table and describe its columns.
+
+    Raises:
+        DataError: The table cannot be read.
+    """
+    columns: dict[str, Column] = {}
+    for row in read_rows(table):
+        for name, value in row.values.items():
+            columns.setdefault(name, Column()).add(value)
+    return Profile(table, columns)
