@@ -1,8 +1,12 @@
 """Campaigns in SQLite or Postgres: ``db.store.SqlStore``, ``db.migrate.upgrade`` and ``db.migrate.check``.
 
-store       the Store port, one short method for each of its own
-datasets campaigns leases labels annotations rounds queries base_scores record
-            the statements, as functions of a connection
+store       the Store port: which method runs which function, in which kind of transaction
+methods     the kinds: a method that reads, writes, or writes under a lease
+datasets campaigns leases labels annotations rounds steps queries tasks base_predictions studies event_log
+            the statements, as functions on a connection
+statements  the few statements that every table needs
 engine      URL → connections, transactions, retries, translated errors
-tables      the tables as Python reads them; the migrations are the only author of the schema
+columns     column types that behave the same on SQLite and Postgres
+tables      the tables as Python reads them; the migrations alone define the schema
+migrate     create, upgrade and compare the schema
 """

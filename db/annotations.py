@@ -1,4 +1,4 @@
-"""The mirror of what annotators answered, revisions included."""
+"""The mirror of annotators' answers, with all revisions."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ _COLUMNS = (
     AnnotationRow.lead_time,
     AnnotationRow.created_at,
 )
-"""Of an ``Annotation``, in order."""
+"""The fields of an ``Annotation``, in order."""
 
 _Answer: TypeAlias = tuple[str, bool, bool]
 
 
-def mirror(connection: Connection, campaign_id: int, tool: str, annotations: Sequence[Annotation]) -> int:
-    """Append a revision of each annotation that says something new; how many.
+def mirror(
+    connection: Connection, campaign_id: int, annotator: str, annotations: Sequence[Annotation]
+) -> int:
+    """Append a revision of each annotation that differs from its newest one; return how many.
 
-    The caller holds the campaign's lock, so that no other counts revisions at the same time.
+    The caller holds the campaign's lock, so that nobody else counts revisions at the same time.
     """
-    return sum(_mirror_page(connection, campaign_id, tool, page) for page in pages(annotations))
+    return sum(_mirror_page(connection, campaign_id, annotator, page) for page in pages(annotations))
 
 
 def _mirror_page(
@@ -47,9 +49,9 @@ def _mirror_page(
     for annotation in annotations:
         if annotation.query_id not in asked:
             continue
-        revision, said = newest.get(annotation.external_id, (0, None))
+        revision, before = newest.get(annotation.external_id, (0, None))
         answer = _answer(annotation.value, annotation.skipped, annotation.withdrawn)
-        if answer == said:
+        if answer == before:
             continue
         newest[annotation.external_id] = (revision + 1, answer)
         rows.append(
@@ -76,7 +78,7 @@ def _mirror_page(
 def _newest(
     connection: Connection, campaign_id: int, tool: str, external_ids: Sequence[str]
 ) -> dict[str, tuple[int, _Answer | None]]:
-    """The newest revision's number and answer, by external id."""
+    """Number and answer of the newest revision, by external id."""
     chosen = (
         select(
             AnnotationRow.external_id,
@@ -99,12 +101,14 @@ def _newest(
 
 
 def _answer(value: JsonValue, skipped: bool, withdrawn: bool) -> _Answer:
-    """What makes a revision differ from the one before; the same JSON is the same text."""
+    """What two revisions are compared by; equal JSON values give equal text."""
     return to_json(value, canonical=True), skipped, withdrawn
 
 
-def find(connection: Connection, campaign_id: int, query_ids: Sequence[str] | None) -> list[Annotation]:
-    """All revisions, or those of some queries, ordered by external id and revision."""
+def load(
+    connection: Connection, campaign_id: int, query_ids: Sequence[str] | None = None
+) -> list[Annotation]:
+    """All revisions, of some queries or all, ordered by external id and revision."""
     chosen = select(*_COLUMNS).where(AnnotationRow.campaign_id == campaign_id)
     if query_ids is None:
         rows = connection.execute(chosen).all()

@@ -1,4 +1,4 @@
-"""Column types that keep values the same on SQLite and Postgres, and refuse what one of them would spoil."""
+"""Column types that keep the same values on SQLite and Postgres, and refuse values that one of them would change."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def storable_text(text: str) -> str:
-    """``text`` itself.
+    """Return ``text`` unchanged.
 
     Raises:
         StoreError: it has a NUL character, which Postgres cannot keep, or half a surrogate pair, which is
-            no Unicode text.
+            not Unicode text.
     """
     if "\0" in text:
         raise StoreError(
-            f"{_shown(text)} has a NUL character, which a database cannot keep. Remove it, run again."
+            f"{_shown(text)} has a NUL character, which a database cannot keep. Remove it and run again."
         )
     if not text.isascii():
         _require_unicode(text)
@@ -37,10 +37,10 @@ def storable_text(text: str) -> str:
 
 
 def to_json(value: JsonValue, *, canonical: bool = False) -> str:
-    """``value`` as JSON text; ``canonical`` sorts keys, so that equal values give equal text.
+    """Write ``value`` as JSON text; ``canonical`` sorts keys, so that equal values give equal text.
 
     Raises:
-        StoreError: it is not JSON (NaN and infinity are not), or has a text that cannot be stored.
+        StoreError: it is not JSON (NaN and infinity are not), or has text that cannot be stored.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=canonical, default=_plain)
@@ -48,7 +48,7 @@ def to_json(value: JsonValue, *, canonical: bool = False) -> str:
         raise StoreError(f"{_shown(value)} cannot be stored as JSON: {exc}.") from exc
     if "\\u0000" in text and _ESCAPED_NUL.search(text):
         raise StoreError(
-            f"{_shown(value)} has a NUL character, which a database cannot keep. Remove it, run again."
+            f"{_shown(value)} has a NUL character, which a database cannot keep. Remove it and run again."
         )
     if not text.isascii():
         _require_unicode(text)
@@ -56,14 +56,14 @@ def to_json(value: JsonValue, *, canonical: bool = False) -> str:
 
 
 def same_json(one: JsonValue, other: JsonValue) -> bool:
-    """Whether two values are the same JSON; unlike ``==``, 1, 1.0 and true differ."""
+    """Whether two values are the same JSON. Unlike with ``==``, 1, 1.0 and True differ."""
     return to_json(one, canonical=True) == to_json(other, canonical=True)
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON type")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def _require_unicode(text: str) -> None:
@@ -72,7 +72,7 @@ def _require_unicode(text: str) -> None:
     except UnicodeEncodeError as exc:
         around = text[max(exc.start - 20, 0) : exc.end + 20]
         raise StoreError(
-            f"{_shown(around)} has half a surrogate pair (a broken emoji). Repair the text, run again."
+            f"{_shown(around)} has half a surrogate pair (a broken emoji). Repair the text and run again."
         ) from exc
 
 
@@ -82,7 +82,7 @@ def _shown(value: object) -> str:
 
 
 class SafeText(TypeDecorator[str]):
-    """Text that both databases give back unchanged."""
+    """Text that both databases return unchanged."""
 
     impl = Text
     cache_ok = True
@@ -92,7 +92,7 @@ class SafeText(TypeDecorator[str]):
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment; always aware and in UTC in Python. A naive one is taken as UTC."""
+    """A time that is aware and in UTC in Python. A naive time is taken as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -110,7 +110,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Real(TypeDecorator[float]):
-    """A float64 that is a number; SQLite would turn NaN into NULL."""
+    """A float64 that is not NaN, which SQLite would turn into NULL."""
 
     impl = Double
     cache_ok = True
@@ -118,7 +118,7 @@ class Real(TypeDecorator[float]):
     def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
         if value is not None and math.isnan(value):
             raise StoreError(
-                "a statistic is NaN and was not stored; this is a defect of the step that computed it."
+                "a statistic is NaN and was not stored; this is a bug in the step that computed it."
             )
         return value
 
@@ -137,9 +137,9 @@ class Floats(TypeDecorator[Any]):
 
 
 class Json(TypeDecorator[Any]):
-    """Any JSON with its types kept; Python's None is SQL's NULL.
+    """Any JSON, with its types kept. Python's None is SQL's NULL.
 
-    Text on SQLite, where a column declared JSON would turn 1.0 into 1.
+    Text on SQLite, because a column declared JSON would turn 1.0 into 1.
     """
 
     impl = Text

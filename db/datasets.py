@@ -30,9 +30,9 @@ def find(connection: Connection, key: str) -> Dataset | None:
 
 
 def begin(
-    connection: Connection, key: str, name: str, importer: str, may_replace: Callable[[str], bool]
+    connection: Connection, key: str, name: str, importer: str, *, may_replace: Callable[[str], bool]
 ) -> Dataset:
-    """A new unready data set, after removing those that ``importer`` and the dead left unfinished."""
+    """Make an unready data set; first delete unfinished ones by this importer or dead importers."""
     unready = select(DatasetRow.dataset_id, DatasetRow.importer).where(
         DatasetRow.key == key, ~DatasetRow.ready
     )
@@ -47,15 +47,15 @@ def begin(
 
 
 def discard(connection: Connection, dataset_id: int) -> None:
-    """Remove a data set and its items, unless it became ready."""
+    """Delete a data set and its items, unless it is ready."""
     connection.execute(delete(DatasetRow).where(DatasetRow.dataset_id == dataset_id, ~DatasetRow.ready))
 
 
 def add_page(connection: Connection, dataset_id: int, page: Sequence[SourceItem]) -> int:
-    """Insert one page of items, give the unlabelled ones that were there their label; how many were new."""
+    """Insert a page of items and return how many were new; known items without a label get theirs."""
     unready = select(DatasetRow.dataset_id).where(DatasetRow.dataset_id == dataset_id, ~DatasetRow.ready)
     if connection.execute(unready.with_for_update(key_share=True)).one_or_none() is None:
-        raise StoreError("the data set being imported was removed or is finished; run again.")
+        raise StoreError("the data set being imported was deleted or is finished; run again.")
     new = insert_new(connection, ItemRow, [_row(dataset_id, source) for source in page])
     if new < len(page):
         _complete_labels(connection, dataset_id, page)
@@ -63,7 +63,7 @@ def add_page(connection: Connection, dataset_id: int, page: Sequence[SourceItem]
 
 
 def _complete_labels(connection: Connection, dataset_id: int, page: Sequence[SourceItem]) -> None:
-    # Of equal texts the first that has a label gives it: a human's work is not dropped with its row.
+    # The first label of equal texts is kept, so that no human's work is lost with a duplicate row.
     labels = [
         {"its_id": source.item.item_id, "its_label": source.given_label}
         for source in page
@@ -80,11 +80,11 @@ def _complete_labels(connection: Connection, dataset_id: int, page: Sequence[Sou
     connection.execute(completed, labels)
 
 
-def finish(connection: Connection, dataset_id: int, n_duplicates: int, n_empty: int) -> Dataset:
-    """Count the items and mark the data set ready, or give way to the one that was ready first."""
+def finish(connection: Connection, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
+    """Count the items and mark the data set ready; if another import was first, return its data set."""
     key = connection.scalars(select(DatasetRow.key).where(DatasetRow.dataset_id == dataset_id)).one_or_none()
     if key is None:
-        raise StoreError("the data set being imported was removed; run again.")
+        raise StoreError("the data set being imported was deleted; run again.")
     first = find(connection, key)
     if first is not None:
         discard(connection, dataset_id)
@@ -99,20 +99,20 @@ def finish(connection: Connection, dataset_id: int, n_duplicates: int, n_empty: 
     try:
         with connection.begin_nested():
             return Dataset(*connection.execute(finished).one())
-    except IntegrityError:  # on Postgres another import may become ready between the look and the update
+    except IntegrityError:  # on Postgres another import may finish between the check and the update
         discard(connection, dataset_id)
         return finish_first(connection, key)
 
 
 def finish_first(connection: Connection, key: str) -> Dataset:
-    """The data set that another import made ready.
+    """The data set that another import finished.
 
     Raises:
         StoreError: there is none.
     """
     first = find(connection, key)
     if first is None:
-        raise StoreError("another import of the same data ended at the same time; run again.")
+        raise StoreError("another import of the same data failed at the same time; run again.")
     return first
 
 
@@ -122,12 +122,16 @@ def item_ids(connection: Connection, dataset_id: int) -> list[str]:
 
 
 def require_ready(connection: Connection, dataset_id: int) -> None:
-    """Refuse a data set that is missing or half imported."""
+    """Check that a data set is there and completely imported.
+
+    Raises:
+        StoreError: it is not.
+    """
     ready = connection.scalars(
         select(DatasetRow.ready).where(DatasetRow.dataset_id == dataset_id)
     ).one_or_none()
     if not ready:
-        raise StoreError("the data set of the campaign is not imported completely; import it again.")
+        raise StoreError("the data set of the campaign is not completely imported; import it again.")
 
 
 def _row(dataset_id: int, source: SourceItem) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""URL → connections; transactions that begin, retry and fail the same way on SQLite and Postgres."""
+"""Connections from a URL, and transactions that begin, retry and fail the same way on SQLite and Postgres."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from star_al.errors import StarALError, StoreError
 T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
-"""How long one attempt waits for another process that writes to the same SQLite file."""
+"""How long one attempt waits for another process to finish writing to the same SQLite file."""
 
 SLEEP_SECONDS = 30.0
-"""Postgres ends a transaction that does nothing for so long: a suspended controller must not hold locks."""
+"""Postgres ends a transaction that is idle for this long, so that a suspended controller holds no locks."""
 
 ATTEMPTS = 4
 
@@ -38,14 +38,14 @@ _POSTGRES_ROLLED_BACK = frozenset({"40001", "40P01", "55P03"})  # serialisation,
 
 
 class Database:
-    """One database. ``read`` and ``write`` run a function of a connection as one transaction.
+    """One database. ``read`` and ``write`` run a function on a connection as one transaction.
 
-    The function runs again when the database rolled the transaction back for a passing reason (a lock, a
-    deadlock, a lost connection), so it must have no effect but on the connection.
+    The function runs again if the database rolled the transaction back for a passing reason (a lock, a
+    deadlock, a lost connection), so it must affect nothing but the connection.
     """
 
     def __init__(self, url: str) -> None:
-        """Connect to nothing yet.
+        """Prepare the engine; the first transaction connects.
 
         Raises:
             StoreError: not the URL of a SQLite file or a Postgres database.
@@ -56,11 +56,11 @@ class Database:
 
     @property
     def location(self) -> str:
-        """The database as messages name it, without a password."""
+        """The database as messages name it: without a password."""
         return location(self.url)
 
     def read(self, body: Callable[[Connection], T]) -> T:
-        """Run ``body`` in a transaction that blocks no writer.
+        """Run ``body`` in a transaction that does not block writers.
 
         Raises:
             StoreError: the database cannot be reached or read.
@@ -70,7 +70,8 @@ class Database:
     def write(self, body: Callable[[Connection], T], *, repeatable: bool = True) -> T:
         """Run ``body`` in a transaction that holds SQLite's write lock from its start.
 
-        ``repeatable`` false: do not run it again after a lost connection, when it may have been committed.
+        With ``repeatable=False`` it does not run again after a lost connection, when the first run may have
+        been committed.
 
         Raises:
             StoreError: the database cannot be reached or written; nothing was changed.
@@ -78,7 +79,7 @@ class Database:
         return self._run(self._writing, body, repeatable=repeatable)
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close all connections."""
         self._engine.dispose()
 
     def _run(self, engine: Engine, body: Callable[[Connection], T], *, repeatable: bool) -> T:
@@ -103,7 +104,7 @@ def _transaction(engine: Engine, body: Callable[[Connection], T]) -> T:
 
 
 def parse_url(url: str) -> URL:
-    """The URL with its driver.
+    """Parse a URL and add its driver.
 
     Raises:
         StoreError: not the URL of a SQLite file or a Postgres database.
@@ -112,7 +113,9 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError, ValueError) as exc:
-        raise StoreError("database.url is no database URL; write sqlite:///FILE or postgresql://…") from exc
+        raise StoreError(
+            "database.url is not a database URL; write sqlite:///FILE or postgresql://…"
+        ) from exc
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         return parsed.set(drivername="sqlite+pysqlite")
     if backend == "postgresql" and parsed.drivername in ("postgresql", "postgresql+psycopg"):
@@ -131,7 +134,7 @@ def location(url: URL) -> str:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of a SQLite database, null for Postgres."""
+    """The file of a SQLite database; ``None`` for Postgres."""
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
@@ -150,7 +153,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # sqlite3's own transactions begin late; _begin_sqlite does it
+    connection.isolation_level = None  # sqlite3 begins its transactions too late; _begin_sqlite does it
     for pragma in (
         "journal_mode = WAL",
         "foreign_keys = ON",
@@ -161,13 +164,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> N
 
 
 def _prepare_postgres(connection: Any, _: ConnectionPoolEntry) -> None:
-    connection.autocommit = True  # else the setting would go with the first transaction that is rolled back
+    connection.autocommit = True  # or the first rollback would undo the setting
     connection.execute(f"SET idle_in_transaction_session_timeout = {round(SLEEP_SECONDS * 1000)}")
     connection.autocommit = False
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes the lock at once: one that read first and then waits for it would be refused as outdated.
+    # A writer takes the lock at once: if it read first and then waited, SQLite would refuse its stale snapshot.
     writes = connection.get_execution_options().get("star_al_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -181,9 +184,9 @@ def _passes(exc: BaseException, *, repeatable: bool) -> bool:
 
 
 def translated(exc: SQLAlchemyError, where: str) -> StarALError:
-    """The error as a user reads it: what happened, in which database, what to do."""
+    """Turn an error into what a user reads: what happened, in which database, and what to do."""
     original = exc.orig if isinstance(exc, StatementError) else None
-    if isinstance(original, StarALError):  # raised by a column type
+    if isinstance(original, StarALError):  # a column type raised it
         return original
     reason = " ".join(str(original or exc).split()) or type(original).__name__
     if isinstance(exc, DBAPIError):
@@ -192,13 +195,13 @@ def translated(exc: SQLAlchemyError, where: str) -> StarALError:
                 return StoreError(f"{where}: {advice}")
     if isinstance(exc, IntegrityError):
         return StoreError(
-            f"{where}: refused, as it contradicts what is stored; nothing was written ({reason})."
+            f"{where}: refused, because it contradicts what is stored; nothing was written ({reason})."
         )
     if isinstance(exc, OperationalError):
         return StoreError(
             f"{where}: cannot be reached or used ({reason}). Check that it runs, and its address."
         )
-    return StoreError(f"{where}: the database refused a statement, nothing was written ({reason}).")
+    return StoreError(f"{where}: the database refused a statement; nothing was written ({reason}).")
 
 
 _ADVICE = {
@@ -206,10 +209,10 @@ _ADVICE = {
     "disk image is malformed": "the database file is damaged. Restore it from a backup.",
     "unable to open database file": "cannot be opened. Check that its folder exists and may be written.",
     "readonly database": "may not be written. Check the permissions of the file and its folder.",
-    "disk is full": "the disk is full, nothing was written. Free some space and run again.",
-    "No space left on device": "the disk is full, nothing was written. Free some space and run again.",
+    "disk is full": "the disk is full; nothing was written. Free some space and run again.",
+    "No space left on device": "the disk is full; nothing was written. Free some space and run again.",
     "disk I/O error": "the disk cannot be read or written (disk I/O error). Check the disk, then run again.",
     "database is locked": "another program kept it locked for too long. End that program and run again.",
-    "no such table": "lacks a table. Look at it with `star-al db check`.",
+    "no such table": "a table is missing. Run `star-al db check` for details.",
     "password authentication failed": "wrong user or password. Check database.url and the environment.",
 }

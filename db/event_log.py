@@ -18,7 +18,7 @@ _COLUMNS = (
 )
 
 
-def add_event(connection: Connection, campaign_id: int, event: Event) -> None:
+def append(connection: Connection, campaign_id: int, event: Event) -> None:
     """Append to the log."""
     row = {
         "campaign_id": campaign_id,
@@ -32,14 +32,14 @@ def add_event(connection: Connection, campaign_id: int, event: Event) -> None:
     connection.execute(insert(EventRow).values(row))
 
 
-def events(connection: Connection, campaign_id: int) -> list[Event]:
+def load(connection: Connection, campaign_id: int) -> list[Event]:
     """The log, oldest first."""
     chosen = select(*_COLUMNS).where(EventRow.campaign_id == campaign_id).order_by(EventRow.event_id)
     return [Event(*row) for row in connection.execute(chosen)]
 
 
 def history(connection: Connection, campaign_id: int) -> list[JsonObject]:
-    """Rows of the view ``round_history`` without the campaign's name, by round."""
+    """Rows of the view ``round_history`` (without the campaign's name), by round."""
     name = connection.scalars(
         select(CampaignRow.name).where(CampaignRow.campaign_id == campaign_id)
     ).one_or_none()

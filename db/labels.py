@@ -1,4 +1,4 @@
-"""Labels: append-only versions, the highest in force."""
+"""Labels: append-only versions, of which the highest is in force."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select
 
-from db.campaigns import require_items
+from db import campaign_items
 from db.columns import same_json
 from db.statements import now, pages
 from db.tables import CampaignItemRow, LabelRow
@@ -14,11 +14,11 @@ from star_al.errors import StoreError
 from star_al.types import JsonValue, Label, Role
 
 COLUMNS = (LabelRow.item_id, LabelRow.value, LabelRow.version, LabelRow.source, LabelRow.round_index)
-"""Of a ``Label``, in order."""
+"""The fields of a ``Label``, in order."""
 
 
-def in_force(connection: Connection, campaign_id: int, role: Role | None) -> dict[str, Label]:
-    """The newest version of each labelled item, by item id in order."""
+def in_force(connection: Connection, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
+    """The newest version of each labelled item, in order of item id."""
     chosen = select(*COLUMNS).where(LabelRow.campaign_id == campaign_id).order_by(LabelRow.version)
     if role is not None:
         same_item = (CampaignItemRow.campaign_id == LabelRow.campaign_id) & (
@@ -35,7 +35,7 @@ def append(connection: Connection, campaign_id: int, labels: Sequence[Label]) ->
     Raises:
         StoreError: an item is not in the campaign, or a label has no value.
     """
-    require_items(connection, campaign_id, [label.item_id for label in labels])
+    campaign_items.require(connection, campaign_id, [label.item_id for label in labels])
     for page in pages(labels):
         _append_page(connection, campaign_id, page)
 

@@ -1,4 +1,4 @@
-"""The lease of a campaign: one controller at a time, and late writers fenced off by its epoch."""
+"""The lease of a campaign: one controller at a time; its epoch keeps late writers out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from star_al.types import Lease
 
 
 def holder(connection: Connection, campaign_id: int) -> tuple[str | None, float]:
-    """Who holds the campaign, null when it is free or expired, and the seconds left."""
+    """Who holds the campaign (``None`` if its lease is free or expired) and the seconds left.
+
+    Raises:
+        StoreError: there is no such campaign.
+    """
     row = connection.execute(
         select(CampaignRow.lease_owner, CampaignRow.lease_expires).where(
             CampaignRow.campaign_id == campaign_id
@@ -30,9 +34,9 @@ def holder(connection: Connection, campaign_id: int) -> tuple[str | None, float]
 def take(
     connection: Connection, campaign_id: int, owner: str, seconds: float, dead: str | None
 ) -> Lease | None:
-    """The lease, if the campaign is free, expired, or held by ``dead``; else null.
+    """Take the lease if it is free, expired, or held by ``dead``; return ``None`` otherwise.
 
-    One guarded UPDATE, so that of several controllers that try at once exactly one succeeds.
+    This is one guarded UPDATE, so that exactly one of several controllers that try at once succeeds.
     """
     moment = now(connection)
     guard = or_(
@@ -57,7 +61,11 @@ def take(
 def acquire(
     database: Database, campaign_id: int, owner: str, seconds: float, may_take: Callable[[str], bool]
 ) -> Lease:
-    """Take the lease. ``may_take`` is asked between transactions, as it may take its time."""
+    """Take the lease. ``may_take`` runs between transactions because it may be slow.
+
+    Raises:
+        LeaseHeldError: a living controller holds the campaign.
+    """
     present, _ = database.read(lambda connection: holder(connection, campaign_id))
     dead = present if present is not None and may_take(present) else None
     lease = database.write(
@@ -68,28 +76,35 @@ def acquire(
     present, left = database.read(lambda connection: holder(connection, campaign_id))
     raise LeaseHeldError(
         f"{database.location}: the campaign is run by {present or 'another controller'}, whose lease lasts "
-        f"another {left:.0f} s. Stop that controller, or wait until it is gone, and run again."
+        f"another {left:.0f} s. Stop that controller or wait for it to end, then run again."
     )
 
 
 def renew(connection: Connection, lease: Lease, seconds: float) -> None:
-    """Push the end of the lease."""
+    """Let the lease end ``seconds`` from now.
+
+    Raises:
+        LeaseLostError: another controller has taken over.
+    """
     fence(connection, lease)
     end = now(connection) + timedelta(seconds=seconds)
     connection.execute(update(CampaignRow).where(_is_current(lease)).values(lease_expires=end))
 
 
 def release(connection: Connection, lease: Lease) -> None:
-    """Give the campaign back, if it is still held with this lease."""
+    """Give the campaign back if this lease is still the current one."""
     connection.execute(
         update(CampaignRow).where(_is_current(lease)).values(lease_owner=None, lease_expires=None)
     )
 
 
 def fence(connection: Connection, lease: Lease) -> None:
-    """Refuse a lease that another controller has taken over; locks the campaign until the commit.
+    """Check that no other controller has taken over, and lock the campaign until the commit.
 
     An expired lease that nobody took still belongs to its owner.
+
+    Raises:
+        LeaseLostError: another controller has taken over, or the campaign was given back.
     """
     row = connection.execute(
         select(CampaignRow.name, CampaignRow.lease_owner, CampaignRow.lease_epoch)

@@ -1,4 +1,4 @@
-"""The schema's version: create, upgrade, compare. Alembic's migrations are the only author of the schema."""
+"""Create, upgrade and compare the schema. Alembic's migrations alone define it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from db.tables import Base
 from star_al.errors import SchemaError, StoreError
 
 VIEW = "round_history"
-_UPGRADE_LOCK = 0x5354_4152  # Postgres' advisory lock of upgrades, "STAR"
+_UPGRADE_LOCK = 0x5354_4152  # key of the advisory lock that upgrades take on Postgres: "STAR"
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaReport:
-    """Where a database's schema stands; ``drift`` lists differences from what this program expects."""
+    """The schema of a database; ``drift`` lists differences from what this program expects."""
 
     current: str | None
     head: str
@@ -32,12 +32,12 @@ class SchemaReport:
 
     @property
     def up_to_date(self) -> bool:
-        """Whether this program works with the database."""
+        """Whether this program can work with the database."""
         return self.current == self.head and not self.drift
 
 
 def is_empty(url: str) -> bool:
-    """Whether the database does not exist or has no table of star_al yet, so that it may be created freely.
+    """Whether the database does not exist or has no table of star_al yet, so that its schema may be created.
 
     Raises:
         StoreError: the database cannot be read.
@@ -50,9 +50,9 @@ def is_empty(url: str) -> bool:
 
 
 def upgrade(url: str) -> str:
-    """Create the schema or bring it to this program's version, in one transaction; the version.
+    """Create the schema or bring it to this program's version, in one transaction; return the version.
 
-    Two processes may call it at once. A database that is already there is left as it is.
+    Two processes may call it at once. A database that is already at this version stays as it is.
 
     Raises:
         SchemaError: the schema is newer than this program, or another program's.
@@ -68,7 +68,7 @@ def upgrade(url: str) -> str:
 
 
 def check(url: str) -> SchemaReport:
-    """Compare a database's schema with this program's; changes nothing.
+    """Compare a database's schema with this program's, changing nothing.
 
     Raises:
         StoreError: the database cannot be read, or does not exist.
@@ -87,10 +87,10 @@ def check(url: str) -> SchemaReport:
 
 
 def require_head(database: Database) -> None:
-    """Refuse a database at another version.
+    """Check that a database is at this program's version.
 
     Raises:
-        SchemaError: empty, older, newer, or another program's; the message says what to do.
+        SchemaError: it is empty, older, newer, or another program's; the message says what to do.
         StoreError: the database cannot be read.
     """
     if _no_file(database):
@@ -101,12 +101,12 @@ def require_head(database: Database) -> None:
 
 
 def head() -> str:
-    """The newest schema version this program knows."""
+    """The newest schema version that this program knows."""
     return str(_scripts().get_current_head())
 
 
 def migrations_folder() -> Path:
-    """The migrations: inside the package when installed, beside it in a checkout."""
+    """The folder of the migrations: inside the package if installed, beside it in a checkout."""
     here = Path(__file__).resolve().parent
     installed = here / "_migrations"
     return installed if installed.is_dir() else here.parent / "migrations"
@@ -149,7 +149,7 @@ def _require_head(connection: Connection, where: str) -> None:
         )
     if current != head():
         raise SchemaError(
-            f"{where}: the schema is at version {current}, this program needs {head()}. Make a backup, "
+            f"{where}: the schema is at version {current}, but this program needs {head()}. Make a backup, "
             "then run `star-al db upgrade CONFIG`."
         )
 
@@ -158,7 +158,7 @@ def _refuse_unknown(connection: Connection, where: str) -> None:
     current = _current(connection)
     if current is None and not _is_empty(connection):
         raise SchemaError(
-            f"{where}: has tables of another program that are named like star_al's. Name another database in "
+            f"{where}: another program has tables here that are named like star_al's. Name another database in "
             "database.url; nothing was changed."
         )
     if current is not None and current not in {script.revision for script in _scripts().walk_revisions()}:

@@ -1,4 +1,4 @@
-"""Queries: what was asked and why, in which round, and how it ended."""
+"""Queries: what was asked and why, in which round, and how each query ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from sqlalchemy import (
     update,
 )
 
-from db import campaigns, labels, tasks
+from db import campaign_items, event_log, tasks
+from db import labels as labels_
 from db.statements import insert_new, now, pages
 from db.tables import AnnotationRow, ExternalTaskRow, QueryRow
 from star_al.errors import StoreError
-from star_al.types import Item, Label, Query, QueryState, Reason, Role
+from star_al.types import Event, Item, Label, Query, QueryState, Reason, Role
 
 _COLUMNS = (
     QueryRow.query_id,
@@ -50,9 +51,15 @@ _ANSWERED = exists().where(
 )
 
 
-def add(connection: Connection, campaign_id: int, queries: Sequence[Query]) -> None:
-    """Insert the queries that are not there yet."""
-    campaigns.require_items(connection, campaign_id, [query.item.item_id for query in queries])
+def add(connection: Connection, campaign_id: int, queries: Sequence[Query], event: Event) -> None:
+    """Insert the queries that do not exist yet, and log the event."""
+    _insert(connection, campaign_id, queries)
+    event_log.append(connection, campaign_id, event)
+
+
+def _insert(connection: Connection, campaign_id: int, queries: Sequence[Query]) -> None:
+    """Insert the queries that do not exist yet."""
+    campaign_items.require(connection, campaign_id, [query.item.item_id for query in queries])
     moment = now(connection)
     insert_new(
         connection, QueryRow, [{**_row(campaign_id, query), "created_at": moment} for query in queries]
@@ -60,21 +67,21 @@ def add(connection: Connection, campaign_id: int, queries: Sequence[Query]) -> N
 
 
 def replace(connection: Connection, campaign_id: int, round_index: int, queries: Sequence[Query]) -> None:
-    """Put these in the place of the round's queries of the same purposes.
+    """Replace the round's queries of the same purposes.
 
-    A query that exists keeps its state and, but for an open buffer query, its round; one that is no longer
-    wanted stays when the annotation tool has it or it was answered.
+    A query that exists keeps its state and, unless it is an open buffer query, its round. A query that is
+    not among ``queries`` is deleted unless it has a task or an annotation.
     """
     wanted = {query.query_id for query in queries}
     purposes = {query.purpose.value for query in queries}
     stale = [
         query.query_id
-        for query in find(connection, campaign_id, round_index)
+        for query in load(connection, campaign_id, round_index)
         if query.purpose.value in purposes and query.query_id not in wanted and query.state is QueryState.OPEN
     ]
     for page in pages(stale):
         connection.execute(delete(QueryRow).where(_among(campaign_id, page), ~_HAS_TASK, ~_ANSWERED))
-    add(connection, campaign_id, queries)
+    _insert(connection, campaign_id, queries)
     asked = [
         {"this": query.query_id, "rank": query.rank, "wanted": query.wanted, **_reason(query.reason)}
         for query in queries
@@ -90,13 +97,13 @@ def replace(connection: Connection, campaign_id: int, round_index: int, queries:
 def _change(
     connection: Connection, campaign_id: int, rows: Sequence[Mapping[str, object]], which: ColumnElement[bool]
 ) -> None:
-    """Give queries new values: each row has those of the query whose id is ``this``, if it is one of ``which``."""
+    """Update queries: each row has the new values of the query with id ``this``, if it is one of ``which``."""
     this = (QueryRow.campaign_id == campaign_id) & (QueryRow.query_id == bindparam("this"))
     for page in pages(rows):
         connection.execute(update(QueryRow).where(this, which), page)
 
 
-def find(connection: Connection, campaign_id: int, round_index: int | None) -> list[Query]:
+def load(connection: Connection, campaign_id: int, round_index: int | None = None) -> list[Query]:
     """Queries of one round or all, ordered by round, purpose and rank."""
     chosen = select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id)
     if round_index is not None:
@@ -104,29 +111,30 @@ def find(connection: Connection, campaign_id: int, round_index: int | None) -> l
     return _load(connection, campaign_id, chosen)
 
 
-def still_open(connection: Connection, campaign_id: int) -> list[Query]:
+def load_open(connection: Connection, campaign_id: int) -> list[Query]:
     """Queries that wait for an answer, ordered by round, purpose and rank."""
     return _load(connection, campaign_id, select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id, _OPEN))
 
 
 def _load(connection: Connection, campaign_id: int, chosen: Select[Any]) -> list[Query]:
     rows = connection.execute(chosen).all()
-    items = campaigns.items(connection, campaign_id, [row.item_id for row in rows])
+    items = campaign_items.load(connection, campaign_id, [row.item_id for row in rows])
     found = [_query(row, item) for row, item in zip(rows, items, strict=True)]
     return sorted(found, key=lambda one: (one.round_index, one.purpose, one.rank, one.query_id))
 
 
-def withdraw(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> None:
-    """Forget those that are open and have no annotation, and where they live."""
+def withdraw(connection: Connection, campaign_id: int, query_ids: Sequence[str], event: Event) -> None:
+    """Delete queries that are open and have no annotation, with their tasks; log the event."""
     for page in pages(query_ids):
         chosen = select(QueryRow.query_id).where(_among(campaign_id, page), _OPEN, ~_ANSWERED)
         untouched = connection.scalars(chosen).all()
         tasks.forget(connection, campaign_id, untouched)
         connection.execute(delete(QueryRow).where(_among(campaign_id, untouched)))
+    event_log.append(connection, campaign_id, event)
 
 
 def carry_over(connection: Connection, campaign_id: int, query_ids: Sequence[str], round_index: int) -> None:
-    """Move open buffer queries of other rounds behind the last of this one, in the order given."""
+    """Move open buffer queries of other rounds behind the last ranks of this one, in the order given."""
     elsewhere = _WAITS_IN_BUFFER & (QueryRow.round_index != round_index)
     purpose_of: dict[str, str] = {}
     for page in pages(query_ids):
@@ -151,29 +159,36 @@ def _last_ranks(connection: Connection, campaign_id: int, round_index: int) -> d
     return dict(connection.execute(chosen).all())
 
 
-def settle(
+def close(
     connection: Connection,
     campaign_id: int,
-    settled: Sequence[tuple[str, Label]],
+    labels: Sequence[tuple[str, Label]],
     skipped: Sequence[str],
-    disputed: Sequence[str],
+    disputed: Sequence[str] = (),
+    follow_up: Sequence[Query] = (),
 ) -> None:
-    """Append the labels and close the queries; an answer outweighs a skip, before it or after."""
-    _require(connection, campaign_id, [*(query_id for query_id, _ in settled), *skipped, *disputed])
-    labels.append(connection, campaign_id, [label for _, label in settled])
-    _close(connection, campaign_id, [query_id for query_id, _ in settled], state=QueryState.LABELLED.value)
-    _close(connection, campaign_id, skipped, state=QueryState.SKIPPED.value)
-    _close(connection, campaign_id, disputed, state=QueryState.SKIPPED.value, disputed=True)
+    """Close queries with labels or without, and add those that ask again; a label outweighs a skip.
+
+    Raises:
+        StoreError: a query was never asked, or a label has no value.
+    """
+    labelled = [query_id for query_id, _ in labels]
+    _require(connection, campaign_id, [*labelled, *skipped, *disputed])
+    labels_.append(connection, campaign_id, [label for _, label in labels])
+    _end(connection, campaign_id, labelled, state=QueryState.LABELLED.value)
+    _end(connection, campaign_id, skipped, state=QueryState.SKIPPED.value)
+    _end(connection, campaign_id, disputed, state=QueryState.SKIPPED.value, disputed=True)
+    _insert(connection, campaign_id, follow_up)
 
 
-def _close(connection: Connection, campaign_id: int, query_ids: Sequence[str], **ending: object) -> None:
+def _end(connection: Connection, campaign_id: int, query_ids: Sequence[str], **ending: object) -> None:
     for page in pages(query_ids):
         unlabelled = QueryRow.state != QueryState.LABELLED.value
         connection.execute(update(QueryRow).where(_among(campaign_id, page), unlabelled).values(ending))
 
 
 def known(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are queries of the campaign."""
+    """The ids among ``query_ids`` that are queries of the campaign."""
     return {
         query_id
         for page in pages(query_ids)

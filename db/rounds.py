@@ -1,4 +1,4 @@
-"""Rounds: their values, what they trained on, and what their steps made."""
+"""Rounds: their values, what they trained on, and the results of their steps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _BIN_COLUMNS = (
 )
 
 
-def all_of_them(connection: Connection, campaign_id: int) -> list[Round]:
+def load(connection: Connection, campaign_id: int) -> list[Round]:
     """All rounds in order."""
     chosen = (
         select(table_of(RoundRow)).where(RoundRow.campaign_id == campaign_id).order_by(RoundRow.round_index)
@@ -53,7 +53,7 @@ def all_of_them(connection: Connection, campaign_id: int) -> list[Round]:
 
 
 def start(connection: Connection, campaign_id: int, round_: Round, training: Sequence[Label]) -> None:
-    """A new round and the label versions it trains on; a round that exists is left as it is."""
+    """Insert a round and the label versions it trains on; a round that exists stays as it is."""
     row = {
         "campaign_id": campaign_id,
         "round_index": round_.index,
@@ -105,14 +105,14 @@ def _update(connection: Connection, campaign_id: int, round_: Round) -> None:
 
 
 def _save_adapter(connection: Connection, adapter: Adapter) -> None:
-    """A trained artefact; the same hash is the same artefact."""
+    """Insert a trained artefact unless its hash is known."""
     insert_new(connection, AdapterRow, [{**asdict(adapter), "created_at": now(connection)}])
 
 
 def _replace_evaluations(
     connection: Connection, campaign_id: int, round_index: int, evaluations: Sequence[Evaluation]
 ) -> None:
-    """Put these in the place of the round's evaluations and their bins."""
+    """Replace the round's evaluations and their bins."""
     connection.execute(
         delete(EvaluationRow).where(
             EvaluationRow.campaign_id == campaign_id, EvaluationRow.round_index == round_index
@@ -150,7 +150,7 @@ def evaluations(connection: Connection, campaign_id: int, round_index: int) -> l
 def _replace_ranking(
     connection: Connection, campaign_id: int, round_index: int, ranking: Sequence[ScoreRow]
 ) -> None:
-    """Put this in the place of the round's ranking."""
+    """Replace the round's ranking."""
     connection.execute(
         delete(ScoreTableRow).where(
             ScoreTableRow.campaign_id == campaign_id, ScoreTableRow.round_index == round_index
@@ -163,7 +163,7 @@ def _replace_ranking(
 def _replace_held_out(
     connection: Connection, campaign_id: int, round_index: int, held_out: Sequence[HeldOutPrediction]
 ) -> None:
-    """Put these in the place of the round's held-out predictions."""
+    """Replace the round's held-out predictions."""
     of_round = (HeldOutPredictionRow.campaign_id == campaign_id) & (
         HeldOutPredictionRow.round_index == round_index
     )

@@ -1,4 +1,4 @@
-"""The few statements that every table needs: pages, inserts that leave or update what is there."""
+"""The few statements that every table needs: pages, and inserts that keep or update existing rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 
 PAGE = 5_000
-"""Rows a statement; SQLite takes at most 32,766 parameters."""
+"""Rows in one statement; SQLite takes at most 32,766 parameters."""
 
 
 def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
@@ -33,18 +33,18 @@ def table_of(row: type[Base]) -> Table:
 
 
 def insert_new(connection: Connection, row: type[Base], rows: Sequence[Row]) -> int:
-    """Insert the rows whose keys are not there yet; how many were."""
+    """Insert the rows whose keys do not exist yet; return how many were inserted."""
     statement = _insert(connection, row).on_conflict_do_nothing()
     return sum(count(connection, statement, page) for page in pages(rows))
 
 
 def count(connection: Connection, statement: Insert, rows: Sequence[Row] | None = None) -> int:
-    """Run an INSERT; how many rows it made."""
+    """Run an INSERT; return how many rows were inserted."""
     return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def upsert(connection: Connection, row: type[Base], rows: Sequence[Row], key: Sequence[str]) -> None:
-    """Insert rows, and give those whose ``key`` is there the new values."""
+    """Insert rows; rows whose ``key`` exists get the new values."""
     if not rows:
         return
     statement = _insert(connection, row)
@@ -55,12 +55,12 @@ def upsert(connection: Connection, row: type[Base], rows: Sequence[Row], key: Se
 
 
 def stream(connection: Connection, statement: Select[T]) -> Iterator[T]:
-    """The only column of a result that may have a million rows, in bounded memory."""
+    """Iterate over a one-column result of up to a million rows in bounded memory."""
     return iter(connection.execution_options(yield_per=10_000).scalars(statement))
 
 
 def now(connection: Connection) -> datetime:
-    """The moment by the clock that all controllers share: the server's, or this machine's for a file."""
+    """The time by the clock that all controllers share: the server's, or for a file this machine's."""
     if connection.dialect.name == "postgresql":
         moment: datetime = connection.scalars(select(func.clock_timestamp())).one()
         return moment.astimezone(UTC)

@@ -10,7 +10,7 @@ from star_al.types import Study, StudyRun
 
 
 def save(connection: Connection, study: Study) -> Study:
-    """Make the study, or add its runs to the one of this name; the whole of it."""
+    """Make the study, or add its runs to the one of this name; return all of it."""
     row = {"name": study.name, "config": study.config, "created_at": now(connection)}
     insert_new(connection, StudyRow, [row])
     study_id = connection.scalars(select(StudyRow.study_id).where(StudyRow.name == study.name)).one()
@@ -25,7 +25,7 @@ def save(connection: Connection, study: Study) -> Study:
 
 
 def find(connection: Connection, name: str) -> Study | None:
-    """The study of this name, its runs by strategy and seed."""
+    """The study of this name, its runs ordered by strategy and seed."""
     row = connection.execute(
         select(StudyRow.study_id, StudyRow.config).where(StudyRow.name == name)
     ).one_or_none()

@@ -1,7 +1,7 @@
 """The tables as SQLAlchemy reads and writes them. The migrations create them; `db check` compares the two.
 
-Rounds are named by (campaign_id, round_index). Queries, labels and events carry a round_index without a
-foreign key: audit and calibration items are asked, and events logged, before round 0 exists.
+(campaign_id, round_index) identifies a round. Queries, labels and events have a round_index without a foreign
+key, because audit and calibration items are asked, and events logged, before round 0 exists.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMING = {
 
 
 class Base(DeclarativeBase):
-    """Common names and types of the tables."""
+    """Naming rules and column types that all tables share."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {str: SafeText, float: Real, datetime: UtcTime, FloatArray: Floats, Any: Json}  # noqa: RUF012
@@ -83,12 +83,12 @@ class DatasetRow(Base):
             sqlite_where=text("ready"),
             postgresql_where=text("ready"),
         ),
-        {"sqlite_autoincrement": True},  # an interrupted import's id never means a later data set
+        {"sqlite_autoincrement": True},  # so that the id of an interrupted import is never used again
     )
 
 
 class ItemRow(Base):
-    """A text of a data set, by content hash."""
+    """A text of a data set, identified by its content hash."""
 
     __tablename__ = "items"
 
@@ -124,7 +124,7 @@ class CampaignRow(Base):
 
 
 class CampaignItemRow(Base):
-    """An item's place in a campaign, and the data set that has its text."""
+    """An item in a campaign: its role, and the data set with its text."""
 
     __tablename__ = "campaign_items"
 
@@ -136,7 +136,7 @@ class CampaignItemRow(Base):
 
     __table_args__ = (
         ForeignKeyConstraint(["dataset_id", "item_id"], ["items.dataset_id", "items.item_id"]),
-        Index(None, "dataset_id", "item_id"),  # else each item that is deleted scans this table
+        Index(None, "dataset_id", "item_id"),  # without it, deleting an item scans this table
         _one_of("role", Role),
         CheckConstraint("from_round >= 0", name="from_round"),
         {"sqlite_with_rowid": False},
@@ -156,7 +156,7 @@ class AdapterRow(Base):
 
 
 class RoundRow(Base):
-    """A round of a campaign; ``seconds_total`` is the sum of ``seconds`` over its steps."""
+    """A round of a campaign. ``seconds_total`` is the sum of ``seconds`` over its steps."""
 
     __tablename__ = "rounds"
 
@@ -203,7 +203,7 @@ class RoundRow(Base):
 
 
 class LabelRow(Base):
-    """A version of an item's label; append-only, the highest version is in force."""
+    """A version of an item's label. Rows are only appended; the highest version is in force."""
 
     __tablename__ = "labels"
 
@@ -212,7 +212,9 @@ class LabelRow(Base):
     version: Mapped[int] = mapped_column(primary_key=True)
     value: Mapped[Any] = mapped_column(nullable=False)
     source: Mapped[str]
-    round_index: Mapped[int | None]  # that asked for it; of an import the first it counts for, null: all
+    round_index: Mapped[
+        int | None
+    ]  # that asked; for an imported label, the first that it counts for (NULL: all)
     created_at: Mapped[datetime]
 
     __table_args__ = (
@@ -222,7 +224,7 @@ class LabelRow(Base):
 
 
 class RoundLabelRow(Base):
-    """The version of a label that a round was trained on."""
+    """The version of a label that a round trained on."""
 
     __tablename__ = "round_labels"
 
@@ -240,7 +242,7 @@ class RoundLabelRow(Base):
 
 
 class BaseScoreRow(Base):
-    """What a frozen base model says of an item, whatever campaign asks; no data set owns it."""
+    """The prediction of a frozen base model for an item; all campaigns share it, and no data set owns it."""
 
     __tablename__ = "base_scores"
 
@@ -253,7 +255,7 @@ class BaseScoreRow(Base):
 
 
 class ScoreTableRow(Base):
-    """The top of a round's ranking; all scores are in the round's score file."""
+    """The top of a round's ranking. The round's score file has all scores."""
 
     __tablename__ = "scores"
 
@@ -264,15 +266,15 @@ class ScoreTableRow(Base):
     base_uncertainty: Mapped[float | None]
     adapted_uncertainty: Mapped[float | None]
     blended: Mapped[float]
-    aleatoric: Mapped[float | None]  # with epistemic the entropy of the predictive mean, in nats
+    aleatoric: Mapped[float | None]  # adds up with epistemic to the entropy of the predictive mean, in nats
     epistemic: Mapped[float | None]
-    samples: Mapped[int | None]  # of the posterior, that the item got
+    samples: Mapped[int | None]  # how many posterior samples the item got
 
     __table_args__ = (_to_round(), _to_campaign_item(), CheckConstraint("rank >= 1", name="rank"))
 
 
 class QueryRow(Base):
-    """A request to label an item; ``reason`` in full, its three uncertainties as columns too."""
+    """A request to label an item. ``reason`` is complete; its uncertainties are also columns of their own."""
 
     __tablename__ = "queries"
 
@@ -307,7 +309,7 @@ class QueryRow(Base):
 
 
 class ExternalTaskRow(Base):
-    """Where a query lives in the annotation tool."""
+    """The task in the annotation tool that holds a query."""
 
     __tablename__ = "external_tasks"
 
@@ -321,7 +323,7 @@ class ExternalTaskRow(Base):
 
 
 class AnnotationRow(Base):
-    """One revision of one answer, as the annotation tool gave it; never rewritten."""
+    """One revision of one answer, as the annotation tool gave it. Never rewritten."""
 
     __tablename__ = "annotations"
 
@@ -403,7 +405,7 @@ class CalibrationBinRow(Base):
 
 
 class HeldOutPredictionRow(Base):
-    """What a round's model says of an audit or calibration item."""
+    """The prediction of a round's model for an audit or calibration item."""
 
     __tablename__ = "held_out_predictions"
 
@@ -422,7 +424,7 @@ class HeldOutPredictionRow(Base):
 
 
 class StudyRow(Base):
-    """Campaigns that were run to be compared; ``config`` is what they have in common."""
+    """Campaigns that are run to be compared; ``config`` is what they have in common."""
 
     __tablename__ = "studies"
 
@@ -433,7 +435,7 @@ class StudyRow(Base):
 
 
 class StudyRunRow(Base):
-    """One campaign of a study, by name: it may not have been started yet."""
+    """One campaign of a study, by name, because it may not have been started yet."""
 
     __tablename__ = "study_runs"
 

@@ -1,4 +1,4 @@
-"""Where queries live in the annotation tool; in one place lives at most one query."""
+"""The tasks in the annotation tool that hold queries; a task holds at most one query."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from star_al.types import ExternalTask
 
 
 def save(connection: Connection, campaign_id: int, tasks: Sequence[ExternalTask]) -> None:
-    """Remember where queries live; of several in one place the last, and no other that was there before."""
-    in_place = {(task.annotator, task.project, task.task): task for task in tasks}
+    """Remember which task holds which query, taking the task from any other query; the last of `tasks` wins."""
+    by_task = {(task.annotator, task.project, task.task): task for task in tasks}
     rows = [
         {
             "campaign_id": campaign_id,
@@ -22,14 +22,14 @@ def save(connection: Connection, campaign_id: int, tasks: Sequence[ExternalTask]
             "project": task.project,
             "task": task.task,
         }
-        for task in in_place.values()
+        for task in by_task.values()
     ]
-    _vacate(connection, rows)
+    _take_from_others(connection, rows)
     upsert(connection, ExternalTaskRow, rows, key=("campaign_id", "query_id", "tool"))
 
 
-def _vacate(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
-    """Remove other queries from the places that these rows are to take."""
+def _take_from_others(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
+    """Delete what ties these tasks to other queries."""
     others = delete(ExternalTaskRow).where(
         ExternalTaskRow.campaign_id == bindparam("campaign_id"),
         ExternalTaskRow.tool == bindparam("tool"),
@@ -41,15 +41,15 @@ def _vacate(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
         connection.execute(others, page)
 
 
-def find(connection: Connection, campaign_id: int) -> list[ExternalTask]:
-    """All places, by query id."""
+def load(connection: Connection, campaign_id: int) -> list[ExternalTask]:
+    """The tasks that hold queries, by query id."""
     columns = (ExternalTaskRow.query_id, ExternalTaskRow.tool, ExternalTaskRow.project, ExternalTaskRow.task)
     rows = connection.execute(select(*columns).where(ExternalTaskRow.campaign_id == campaign_id))
     return sorted((ExternalTask(*row) for row in rows), key=lambda one: (one.query_id, one.annotator))
 
 
 def forget(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> None:
-    """Remove the places of a page of queries."""
+    """Delete the tasks of a page of queries."""
     connection.execute(
         delete(ExternalTaskRow).where(
             ExternalTaskRow.campaign_id == campaign_id, ExternalTaskRow.query_id.in_(query_ids)

@@ -1,4 +1,4 @@
-"""Run migrations on the connection of ``db.migrate``, or (for developers) on ``alembic -x url=…``."""
+"""Run migrations on the connection of ``db.migrate`` or, for developers, on ``alembic -x url=…``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from db.tables import Base
 
 
 def run(connection: Connection) -> None:
-    """Run what the command asks for, in the connection's transaction."""
+    """Run the migrations of the command in the connection's transaction."""
     context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
     with context.begin_transaction():
         context.run_migrations()

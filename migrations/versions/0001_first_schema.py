@@ -84,14 +84,14 @@ def upgrade() -> None:
 
 
 def _history() -> None:
-    # SQLite keeps a comment inside the statement: `.schema round_history` shows it.
+    # SQLite keeps comments inside the statement, so `.schema round_history` shows it.
     op.execute(HISTORY_VIEW.replace("AS\nSELECT", f"AS\nSELECT  -- {HISTORY_COMMENT}", 1))
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"COMMENT ON VIEW round_history IS '{HISTORY_COMMENT}'")
 
 
 def _data() -> None:
-    """Data sets and their items, and what the base model says of them."""
+    """Data sets and their items, and base predictions."""
     op.create_table(
         "datasets",
         sa.Column("dataset_id", sa.Integer(), nullable=False),
@@ -209,7 +209,7 @@ def _campaigns() -> None:
 
 
 def _rounds() -> None:
-    """Rounds, what each was trained on, and what it measured."""
+    """Rounds: what each was trained on and what it measured."""
     op.create_table(
         "adapters",
         sa.Column("sha256", sa.Text(), nullable=False),
@@ -383,7 +383,7 @@ def _rounds() -> None:
 
 
 def _queries() -> None:
-    """What was asked, where, and what was answered."""
+    """Queries, their tasks, and their annotations."""
     op.create_table(
         "queries",
         sa.Column("campaign_id", sa.Integer(), nullable=False),

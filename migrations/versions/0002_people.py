@@ -1,4 +1,4 @@
-"""People label: a key of each campaign, buffer and disputed queries, answers taken back, agreement a round.
+"""For people who label: campaign keys, buffer and disputed queries, withdrawn answers, agreement of a round.
 
 Revision: 0002, after 0001
 """
@@ -78,7 +78,7 @@ ORDER BY campaigns.name, rounds.round_index
 
 
 def upgrade() -> None:
-    """Add the columns in place: SQLite rebuilds no table that others refer to."""
+    """Add the columns in place: SQLite cannot rebuild a table that others refer to."""
     _campaign_keys()
     for table, column in (("queries", "buffer"), ("queries", "disputed"), ("annotations", "withdrawn")):
         op.add_column(table, sa.Column(column, sa.Boolean(), server_default=sa.false(), nullable=False))
@@ -88,7 +88,7 @@ def upgrade() -> None:
 
 
 def _campaign_keys() -> None:
-    # SQLite adds a NOT NULL column only with a constant default; the unique index keeps it out of use.
+    # SQLite adds a NOT NULL column only with a constant default; the unique index keeps the default out of use.
     op.add_column("campaigns", sa.Column("key", sa.Text(), server_default="", nullable=False))
     connection = op.get_bind()
     campaigns = sa.table("campaigns", sa.column("campaign_id"), sa.column("key"))
@@ -100,7 +100,7 @@ def _campaign_keys() -> None:
 
 def _history() -> None:
     op.execute("DROP VIEW round_history")
-    # SQLite keeps a comment inside the statement: `.schema round_history` shows it.
+    # SQLite keeps comments inside the statement, so `.schema round_history` shows it.
     op.execute(HISTORY_VIEW.replace("AS\nSELECT", f"AS\nSELECT  -- {HISTORY_COMMENT}", 1))
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"COMMENT ON VIEW round_history IS '{HISTORY_COMMENT}'")

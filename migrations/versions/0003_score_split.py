@@ -1,4 +1,4 @@
-"""What each scored item's uncertainty is made of, and how many samples it got.
+"""For each scored item, aleatoric and epistemic uncertainty and the number of samples.
 
 Revision: 0003, after 0002
 """
@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the columns in place; earlier rows have none of them."""
+    """Add the columns in place; they are NULL in earlier rows."""
     op.add_column("scores", sa.Column("aleatoric", sa.Double(), nullable=True))
     op.add_column("scores", sa.Column("epistemic", sa.Double(), nullable=True))
     op.add_column("scores", sa.Column("samples", sa.Integer(), nullable=True))

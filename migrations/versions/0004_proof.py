@@ -1,4 +1,4 @@
-"""What proves that labels are saved: the control arm, confidence sequences, held-out predictions, studies.
+"""To show that labels are saved: the control arm, confidence sequences, held-out predictions, studies.
 
 Revision: 0004, after 0003
 """
@@ -90,7 +90,7 @@ ORDER BY campaigns.name, rounds.round_index
 
 
 def upgrade() -> None:
-    """Add columns in place; make the evaluations and their bins, to which no table refers, again."""
+    """Add columns in place; recreate the evaluations and their bins, which no table refers to."""
     op.execute("DROP VIEW round_history")
     op.add_column("queries", sa.Column("control", sa.Boolean(), server_default=sa.false(), nullable=False))
     _rounds()
@@ -110,7 +110,7 @@ def _rounds() -> None:
 
 
 def _evaluations() -> None:
-    """A shadow is evaluated, too; SQLite cannot change a constraint in place."""
+    """Allow evaluations of a shadow; SQLite cannot change a constraint in place."""
     if op.get_bind().dialect.name == "postgresql":
         op.drop_constraint(op.f("ck_evaluations_model"), "evaluations")
         op.create_check_constraint(
@@ -218,7 +218,7 @@ def _held_out() -> None:
 
 
 def _studies() -> None:
-    """Campaigns that were run to be compared."""
+    """Studies: campaigns that are run to be compared."""
     op.create_table(
         "studies",
         sa.Column("study_id", sa.Integer(), nullable=False),
@@ -240,7 +240,7 @@ def _studies() -> None:
 
 
 def _history() -> None:
-    # SQLite keeps a comment inside the statement: `.schema round_history` shows it.
+    # SQLite keeps comments inside the statement, so `.schema round_history` shows it.
     op.execute(HISTORY_VIEW.replace("AS\nSELECT", f"AS\nSELECT  -- {HISTORY_COMMENT}", 1))
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"COMMENT ON VIEW round_history IS '{HISTORY_COMMENT}'")

@@ -35,7 +35,7 @@ def push_open(parts: LeasedParts) -> int:
     if ensured.restored:
         _tell(parts, "push", f"{len(ensured.restored)} deleted tasks were made again")
     if ensured.dropped:
-        parts.store.settle(parts.lease, [], ensured.dropped)
+        parts.store.close_queries(parts.lease, [], ensured.dropped)
         _tell(parts, "push", f"{len(ensured.dropped)} open tasks were deleted: their items are dropped")
     return len(queries) - len(ensured.dropped)
 
@@ -82,7 +82,7 @@ def withdraw_buffer(parts: LeasedParts, next_round: int | None) -> None:
     gone = parts.annotator.withdraw(stale, _still_ours(parts))
     if gone:
         message = f"{len(gone)} untouched tasks of the buffer were withdrawn"
-        parts.store.withdraw(parts.lease, gone, Event("push", message, next_round))
+        parts.store.withdraw_queries(parts.lease, gone, Event("push", message, next_round))
     if next_round is not None:
         rest = {query.query_id for query in parts.store.open_queries(campaign_id)}
         parts.store.carry_over(
@@ -144,7 +144,7 @@ class Inbox:
         settled = self._settle(new)
         self._tell_refused(settled.refused)
         again = self._follow_up(settled)
-        parts.store.settle(
+        parts.store.close_queries(
             parts.lease,
             settled.labels,
             [query.query_id for query in settled.skipped],

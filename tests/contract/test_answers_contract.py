@@ -177,7 +177,7 @@ def test_a_withdrawn_query_is_as_if_never_asked(store: Store) -> None:
     store.commit_step(lease, a_round(), EVENT, StepResults(queries=asked))
     store.save_tasks(lease, [place("q-a-1", "10"), place("q-b-1", "11")])
     for _ in range(2):
-        store.withdraw(lease, ["q-a-1", "q-z-1"], EVENT)
+        store.withdraw_queries(lease, ["q-a-1", "q-z-1"], EVENT)
     assert store.queries(campaign_id) == asked[1:]
     assert store.tasks(campaign_id) == [place("q-b-1", "11")]
     assert store.pool_ids(campaign_id, 1) == ["a", "c"]
@@ -194,8 +194,8 @@ def test_what_was_answered_or_closed_is_not_withdrawn(store: Store) -> None:
     places = [place("q-a-1", "10"), place("q-b-1", "11"), place("q-c-1", "12")]
     store.save_tasks(lease, places)
     store.mirror(lease, "tool", [dataclasses.replace(EVE, withdrawn=True)])
-    store.settle(lease, [("q-b-1", Label("b", "pos"))], ["q-c-1"])
-    store.withdraw(lease, ["q-a-1", "q-b-1", "q-c-1"], EVENT)
+    store.close_queries(lease, [("q-b-1", Label("b", "pos"))], ["q-c-1"])
+    store.withdraw_queries(lease, ["q-a-1", "q-b-1", "q-c-1"], EVENT)
     assert set(states(store, campaign_id)) == {"q-a-1", "q-b-1", "q-c-1"}
     assert store.tasks(campaign_id) == places
 
@@ -210,9 +210,9 @@ def test_an_open_buffer_query_leaves_its_item_in_the_pool(store: Store) -> None:
     store.commit_step(lease, a_round(), EVENT, StepResults(queries=asked))
     assert store.queries(campaign_id) == asked
     assert store.pool_ids(campaign_id, 1) == ["b", "c"]
-    store.settle(lease, [("q-b-1", Label("b", "pos"))], [])
+    store.close_queries(lease, [("q-b-1", Label("b", "pos"))], [])
     assert store.pool_ids(campaign_id, 1) == ["c"]
-    store.settle(lease, [], ["q-c-1"])
+    store.close_queries(lease, [], ["q-c-1"])
     assert store.pool_ids(campaign_id, 1) == []
     assert store.pool_ids(campaign_id, 0) == ["a", "b", "c"]
 
@@ -220,7 +220,9 @@ def test_an_open_buffer_query_leaves_its_item_in_the_pool(store: Store) -> None:
 def test_an_item_that_an_earlier_round_asked_otherwise_is_not_in_the_pool(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.add_queries(lease, [query("a"), query("b", buffer=True)], EVENT)
-    store.settle(lease, [], ["q-a-1"], follow_up=[query("a", attempt=2, query_id="q-a-2", buffer=True)])
+    store.close_queries(
+        lease, [], ["q-a-1"], follow_up=[query("a", attempt=2, query_id="q-a-2", buffer=True)]
+    )
     store.add_queries(lease, [query("b", 1, attempt=2, query_id="q-b-2", buffer=True)], EVENT)
     assert store.pool_ids(campaign_id, 1) == store.pool_ids(campaign_id, 2) == ["b", "c"]
 
@@ -248,7 +250,7 @@ def test_a_closed_buffer_query_stays_in_its_round(store: Store) -> None:
     for index in (0, 1):
         store.start_round(lease, a_round(index), [])
     store.commit_step(lease, a_round(0), EVENT, StepResults(queries=[query("a", buffer=True)]))
-    store.settle(lease, [("q-a-1", Label("a", "pos"))], [])
+    store.close_queries(lease, [("q-a-1", Label("a", "pos"))], [])
     store.commit_step(lease, a_round(1), EVENT, StepResults(queries=[query("a", 1, rank=2), query("b", 1)]))
     assert store.queries(campaign_id, 0) == [query("a", buffer=True, state=QueryState.LABELLED)]
     assert store.queries(campaign_id, 1) == [query("b", 1)]
@@ -272,7 +274,7 @@ def test_buffer_queries_are_carried_over_behind_the_last_rank(store: Store) -> N
     waiting += [query("f", rank=4, buffer=True), query("d", buffer=True, purpose=Role.AUDIT)]
     present = [query("g", 1, rank=5), query("e", 1, rank=2, purpose=Role.AUDIT)]
     store.add_queries(lease, [*waiting, *present], EVENT)
-    store.settle(lease, [], ["q-f-1"])
+    store.close_queries(lease, [], ["q-f-1"])
     for _ in range(2):  # not open, not a buffer query, unknown: left as they are
         store.carry_over(lease, ["q-b-1", "q-f-1", "q-c-1", "q-z-1", "q-d-1", "q-a-1", "q-b-1"], 1)
         assert ranks(store, campaign_id, 0) == [("q-c-1", 3, False), ("q-f-1", 4, True)]
@@ -294,14 +296,14 @@ def test_a_disputed_query_is_skipped_and_marked(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.add_queries(lease, [query("a"), query("b"), query("c")], EVENT)
     for _ in range(2):
-        store.settle(lease, [("q-a-1", Label("a", "pos"))], ["q-b-1"], ["q-c-1"])
+        store.close_queries(lease, [("q-a-1", Label("a", "pos"))], ["q-b-1"], ["q-c-1"])
     assert states(store, campaign_id) == {
         "q-a-1": (QueryState.LABELLED, False),
         "q-b-1": (QueryState.SKIPPED, False),
         "q-c-1": (QueryState.SKIPPED, True),
     }
     assert store.open_queries(campaign_id) == []
-    store.settle(lease, [], ["q-c-1"], ["q-a-1", "q-b-1"])
+    store.close_queries(lease, [], ["q-c-1"], ["q-a-1", "q-b-1"])
     assert states(store, campaign_id) == {
         "q-a-1": (QueryState.LABELLED, False),
         "q-b-1": (QueryState.SKIPPED, True),
@@ -313,9 +315,9 @@ def test_a_disputed_query_is_skipped_and_marked(store: Store) -> None:
 def test_a_late_label_settles_a_dispute(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.add_queries(lease, [query("a")], EVENT)
-    store.settle(lease, [], [], ["q-a-1"])
+    store.close_queries(lease, [], [], ["q-a-1"])
     for _ in range(2):
-        store.settle(lease, [("q-a-1", Label("a", "pos", round_index=0))], [])
+        store.close_queries(lease, [("q-a-1", Label("a", "pos", round_index=0))], [])
     assert states(store, campaign_id) == {"q-a-1": (QueryState.LABELLED, True)}
     assert label_versions(store, campaign_id, "a") == [Label("a", "pos", 1, "annotator", 0)]
 
@@ -329,9 +331,9 @@ def test_a_follow_up_is_asked_once(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.add_queries(lease, [query("a"), query("b")], EVENT)
     for _ in range(2):
-        store.settle(lease, [], ["q-a-1"], ["q-b-1"], [again("a"), again("b", buffer=True)])
+        store.close_queries(lease, [], ["q-a-1"], ["q-b-1"], [again("a"), again("b", buffer=True)])
     assert store.open_queries(campaign_id) == [again("a"), again("b", buffer=True)]
-    store.settle(lease, [("q-a-2", Label("a", "pos"))], [], [], [again("a"), again("a", 3)])
+    store.close_queries(lease, [("q-a-2", Label("a", "pos"))], [], [], [again("a"), again("a", 3)])
     assert states(store, campaign_id) == {
         "q-a-1": (QueryState.SKIPPED, False),
         "q-b-1": (QueryState.SKIPPED, True),
@@ -349,6 +351,6 @@ def test_a_settlement_is_all_or_nothing(store: Store, disputed: list[str], follo
     asked = [query("a"), query("b", rank=2)]
     store.add_queries(lease, asked, EVENT)
     with pytest.raises(StoreError, match="z"):
-        store.settle(lease, [("q-a-1", Label("a", "pos"))], [], disputed, follow_up)
+        store.close_queries(lease, [("q-a-1", Label("a", "pos"))], [], disputed, follow_up)
     assert store.queries(campaign_id) == asked
     assert store.labels(campaign_id) == {}

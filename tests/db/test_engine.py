@@ -106,9 +106,9 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}")
 
-    store._database.read(shrink)  # the pool's only connection: the next transaction uses it again
+    store.database.read(shrink)  # the pool's only connection: the next transaction uses it again
     many = [source(f"i{number}", text="x" * 1000) for number in range(2000)]
-    with pytest.raises(StoreError, match="disk is full, nothing was written"):
+    with pytest.raises(StoreError, match="disk is full; nothing was written"):
         store.extend_campaign(made.campaign_id, many)
     assert len(store.pool_ids(made.campaign_id, 0)) == 1
     store.close()

@@ -106,7 +106,7 @@ def test_many_threads_append_versions_without_losing_one(migrated: str, sql_stor
 
     def correct(number: int) -> None:
         for turn in range(5):
-            others[number].settle(lease, [("q-a-1", Label("a", f"{number}.{turn}"))], [])
+            others[number].close_queries(lease, [("q-a-1", Label("a", f"{number}.{turn}"))], [])
 
     threads = [threading.Thread(target=correct, args=(number,)) for number in range(len(others))]
     for thread in threads:

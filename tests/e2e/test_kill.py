@@ -24,7 +24,7 @@ WRITES = (
     "add_queries",
     "save_tasks",
     "mirror",
-    "settle",
+    "close_queries",
     "start_round",
     "save_base_predictions",
 )

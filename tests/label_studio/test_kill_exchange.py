@@ -20,7 +20,7 @@ from support.label_studio_server import LabelStudio
 from support.server_side import ServerSide
 from support.zygote import Zygote
 
-WRITES = "add_queries,save_tasks,mirror,settle,start_round,commit_step"
+WRITES = "add_queries,save_tasks,mirror,close_queries,start_round,commit_step"
 WAITING = 6  # what `star-al run --no-wait` ends with when tasks are open
 
 

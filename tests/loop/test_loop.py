@@ -242,7 +242,7 @@ def test_replay_agrees_also_after_a_label_was_corrected(tmp_path: Path) -> None:
     asked = next(query for query in world.asked() if query.state is QueryState.LABELLED)
     label = world.store.labels(world.campaign_id)[asked.item.item_id]
     other = "tech" if label.value != "tech" else "sport"
-    world.store.settle(world.lease(), [(asked.query_id, Label(label.item_id, other))], [])
+    world.store.close_queries(world.lease(), [(asked.query_id, Label(label.item_id, other))], [])
     for round_index in (0, 1, 2):
         replay = replay_round(world.parts().for_round(find_round(world.store, world.campaign, round_index)))
         assert replay.same_batch and replay.same_adapter in (None, True), replay

@@ -142,7 +142,7 @@ class MemoryStore(Store):
     @_locked
     def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
         if dataset_id not in self._importers:
-            raise StoreError("the data set being imported was removed or is finished; run again.")
+            raise StoreError("the data set being imported was deleted or is finished; run again.")
         stored = self._items[dataset_id]
         before = len(stored)
         for source in items:
@@ -152,7 +152,7 @@ class MemoryStore(Store):
     @_locked
     def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
         if dataset_id not in self._datasets:
-            raise StoreError("the data set being imported was removed; run again.")
+            raise StoreError("the data set being imported was deleted; run again.")
         dataset = self._datasets[dataset_id]
         first = self.find_dataset(dataset.key)
         if first is not None:
@@ -181,10 +181,10 @@ class MemoryStore(Store):
         test_dataset_id: int | None,
     ) -> Campaign:
         if self.find_campaign(name) is not None:
-            raise StoreError(f"a campaign named {name!r} is already there; name this one differently.")
+            raise StoreError(f"a campaign named {name!r} already exists; choose another name.")
         ready = {dataset.dataset_id for dataset in self._datasets.values() if dataset.ready}
         if not {dataset_id, test_dataset_id or dataset_id} <= ready:
-            raise StoreError("the data set of the campaign is not imported completely; import it again.")
+            raise StoreError("the data set of the campaign is not completely imported; import it again.")
         members = {key: _Member(one, Role.POOL, 0) for key, one in self._items[dataset_id].items()}
         if missing := held_out.keys() - members.keys() - self._items.get(test_dataset_id or 0, {}).keys():
             raise StoreError(f"the item {min(missing)!r} is not in the campaign.")
@@ -392,7 +392,7 @@ class MemoryStore(Store):
         return [task for _, task in sorted(self.state(campaign_id).tasks.items())]
 
     @_locked
-    def withdraw(self, lease: Lease, query_ids: Sequence[str], event: Event) -> None:
+    def withdraw_queries(self, lease: Lease, query_ids: Sequence[str], event: Event) -> None:
         state = self._held(lease)
         open_ids = {query.query_id for query in self.open_queries(lease.campaign_id)}
         gone = open_ids.intersection(query_ids) - _answered(state)
@@ -414,7 +414,7 @@ class MemoryStore(Store):
                 state.queries[query_id] = moved
 
     @_locked
-    def settle(
+    def close_queries(
         self,
         lease: Lease,
         labels: Sequence[tuple[str, Label]],

@@ -11,11 +11,11 @@ WRITES = {
     "renew_lease",
     "save_tasks",
     "mirror",
-    "settle",
+    "close_queries",
     "add_queries",
     "commit_step",
     "start_round",
-    "withdraw",
+    "withdraw_queries",
 }
 
 

@@ -107,7 +107,9 @@ def label(store: Store, lease: Lease, *labels: Label) -> None:
     """Label items as annotators do: ask each of them, and settle its query."""
     queries = [query(one.item_id, attempt=9, query_id=f"q-{one.item_id}-label") for one in labels]
     store.add_queries(lease, queries, EVENT)
-    store.settle(lease, [(asked.query_id, one) for asked, one in zip(queries, labels, strict=True)], [])
+    store.close_queries(
+        lease, [(asked.query_id, one) for asked, one in zip(queries, labels, strict=True)], []
+    )
 
 
 def evaluation(model: str = "adapted", scaling: str = "raw", **changes: object) -> Evaluation:

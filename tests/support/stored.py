@@ -59,4 +59,4 @@ def _rows(store: Store, statement: Select[Any]) -> list[Mapping[str, Any]]:
     def read(connection: Connection) -> list[Mapping[str, Any]]:
         return [dict(row) for row in connection.execute(statement).mappings()]
 
-    return store._database.read(read)
+    return store.database.read(read)

@@ -11,8 +11,8 @@ from db.tables import BaseScoreRow
 from star_al.types import BasePrediction
 
 
-def find(connection: Connection, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
-    """Those that are stored, by item id."""
+def load(connection: Connection, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
+    """The stored predictions of these items, by item id."""
     columns = (BaseScoreRow.item_id, BaseScoreRow.log_probs, BaseScoreRow.log_prior)
     found: dict[str, BasePrediction] = {}
     for page in pages(item_ids):
@@ -21,8 +21,10 @@ def find(connection: Connection, base_key: str, item_ids: Sequence[str]) -> dict
     return found
 
 
-def save(connection: Connection, base_key: str, predictions: Sequence[BasePrediction]) -> None:
-    """Store those that are not there yet."""
+def save(
+    connection: Connection, campaign_id: int, base_key: str, predictions: Sequence[BasePrediction]
+) -> None:
+    """Store predictions that are not there yet. Whose campaign predicted them (``campaign_id``) is not kept."""
     rows = [
         {
             "base_key": base_key,

@@ -1,0 +1,12 @@
+"""What the loop needs from the world, as Protocols: a learner, an annotator, a store, a progress display.
+
+Adapters import this package, never the reverse. Every method may be called again after a crash: writes are
+upserts or are guarded by the lease's epoch, and the same inputs give the same result.
+"""
+
+from star_al.ports.annotator import Annotator, StillOurs
+from star_al.ports.learner import Learner
+from star_al.ports.progress import Advance, Progress
+from star_al.ports.store import Store
+
+__all__ = ["Advance", "Annotator", "Learner", "Progress", "StillOurs", "Store"]

@@ -1,0 +1,53 @@
+"""Who answers queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from star_al.types import Ensured, ExternalTask, Poll, Query
+
+StillOurs = Callable[[], None]
+"""Raises ``LeaseLostError`` if another controller runs the campaign. Called before each change elsewhere."""
+
+
+class Annotator(Protocol):
+    """People, or an oracle, who answer queries."""
+
+    @property
+    def place(self) -> str | None:
+        """The URL where people label; ``None`` for a simulated annotator and before the first ``ensure``."""
+
+    def ensure(
+        self, queries: Sequence[Query], known: Sequence[ExternalTask], still_ours: StillOurs
+    ) -> Ensured:
+        """Make each query exist as exactly one open task. Safe to repeat.
+
+        Args:
+            queries: all open queries of the campaign.
+            known: the tasks that earlier calls, perhaps of another process, made for the campaign.
+            still_ours: called before each change in the annotation tool.
+
+        Raises:
+            AnnotatorError: the annotation tool cannot be reached or refuses.
+        """
+
+    def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
+        """Get the annotations that are new or changed since ``cursor``, of any query ever ensured.
+
+        May return again what it returned before. Call ``ensure`` first.
+
+        Args:
+            cursor: from the last poll; ``None`` for all annotations.
+            still_ours: called before each change in the annotation tool.
+
+        Raises:
+            AnnotatorError: the annotation tool cannot be reached or refuses.
+        """
+
+    def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
+        """Delete the tasks that nobody has touched; return the ids of those queries that have no task now.
+
+        Raises:
+            AnnotatorError: the annotation tool cannot be reached or refuses.
+        """

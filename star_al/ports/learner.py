@@ -1,0 +1,101 @@
+"""The language model that a campaign trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from star_al.ports.progress import Advance
+from star_al.types import BasePrediction, Float32Array, Item, JsonObject, JsonValue, Predictions
+
+
+class Learner(Protocol):
+    """A language model with an adapter whose posterior can be sampled. It reads only texts and options."""
+
+    @property
+    def base_key(self) -> str:
+        """A hash of all that base predictions depend on: weights, dtype, prompt, labels, truncation."""
+
+    @property
+    def truncated(self) -> int:
+        """How many different items so far had their text or options cut to fit the model."""
+
+    def check(self) -> None:
+        """Load the model and check that the task works with it, before a campaign is made.
+
+        Checks the weights, the prompt, the labels, and the names of the layers to adapt.
+
+        Raises:
+            ModelError, ConfigError: one of them cannot be used; the message says which and why.
+        """
+
+    def versions(self) -> JsonObject:
+        """Libraries, device and dtype, for the record of a round."""
+
+    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+        """Predict with the frozen base model, adapter off, in the order of ``items``.
+
+        Raises:
+            ModelError: the model cannot be loaded or its answers are NaN.
+        """
+
+    def training_steps(self, n_examples: int) -> int:
+        """How many optimiser steps ``fit`` takes on this many examples."""
+
+    def fit(
+        self,
+        examples: Sequence[tuple[Item, JsonValue]],
+        *,
+        seed: int,
+        folder: Path,
+        parent: Path | None,
+        advance: Advance,
+    ) -> str:
+        """Train an adapter. The same arguments on the same machine write the same bytes.
+
+        Args:
+            examples: (item, label value) pairs.
+            seed: of initialisation, order and dropout.
+            folder: an empty folder to write the adapter into.
+            parent: the folder of the adapter to start from (warm start), or ``None``.
+            advance: counts optimiser steps.
+
+        Returns:
+            The kind of the artefact.
+
+        Raises:
+            ModelError: the loss is not finite, or the model cannot be loaded.
+        """
+
+    def predict(
+        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
+    ) -> Predictions:
+        """Predict with samples of the posterior, in the order of ``items``.
+
+        Args:
+            folder: of the adapter; ``None`` for the base model (K = 1).
+            items: what to predict.
+            draws: the numbers k of the samples; ``None`` for the posterior's mean or mode (K = 1).
+            seed: with k alone it decides sample k, so calls with other items or other draws share their
+                function samples.
+            advance: counts items.
+
+        Raises:
+            ModelError: the adapter is damaged or the predictions are not finite.
+        """
+
+    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
+        """Embed items by the model's last hidden state at the end of the prompt, from which it answers.
+
+        Args:
+            folder: of the adapter, used at the mean or mode of its posterior; ``None`` for the base model.
+            items: what to embed.
+            advance: counts items.
+
+        Returns:
+            (N, d), finite, in the order of ``items``.
+
+        Raises:
+            ModelError: the adapter is damaged or the embeddings are not finite.
+        """

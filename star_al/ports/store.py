@@ -1,0 +1,290 @@
+"""Campaigns in a database: one Protocol for each concern, and ``Store``, which is all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from star_al.types import (
+    NO_RESULTS,
+    Annotation,
+    BasePrediction,
+    Campaign,
+    Dataset,
+    Evaluation,
+    Event,
+    ExternalTask,
+    HeldOutPrediction,
+    Item,
+    JsonObject,
+    Label,
+    Lease,
+    Query,
+    Role,
+    Round,
+    SourceItem,
+    StepResults,
+    Study,
+)
+
+
+class Datasets(Protocol):
+    """Imported data sets."""
+
+    def find_dataset(self, key: str) -> Dataset | None:
+        """The ready data set with this key."""
+
+    def begin_dataset(
+        self, key: str, name: str, importer: str, *, may_replace: Callable[[str], bool]
+    ) -> Dataset:
+        """Make an empty data set, which stays hidden until it is finished. Several may be under way at once.
+
+        First deletes unfinished imports of this key by this importer or by dead importers.
+
+        Args:
+            key: of the data set.
+            name: of the data set.
+            importer: the process that imports.
+            may_replace: tells whether an importer is dead.
+        """
+
+    def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
+        """Store items, in pages of bounded size, and return how many were new.
+
+        Of several items with one id the first is kept, with the first given label that any of them has.
+        """
+
+    def finish_dataset(self, dataset_id: int, *, n_duplicates: int, n_empty: int) -> Dataset:
+        """Count the items and mark the data set ready.
+
+        If another importer finished first, this data set is deleted and the other one returned.
+        """
+
+    def dataset_item_ids(self, dataset_id: int) -> list[str]:
+        """Sorted ids of all items of a data set."""
+
+
+class Campaigns(Protocol):
+    """Campaigns and the items in them."""
+
+    def create_campaign(
+        self,
+        name: str,
+        dataset_id: int,
+        config: JsonObject,
+        seed: int,
+        *,
+        held_out: Mapping[str, Role],
+        test_dataset_id: int | None,
+    ) -> Campaign:
+        """Make a campaign, in one transaction.
+
+        All items of the data set join: those in ``held_out`` with that role, the others as pool, except
+        items that are also in the test data set, which join as test. Given labels of all items that joined
+        become labels of version 1 with source ``import``.
+
+        Raises:
+            StoreError: the name is taken, a data set is not ready, or a held-out item does not exist.
+        """
+
+    def find_campaign(self, name: str) -> Campaign | None:
+        """The campaign of this name."""
+
+    def update_config(self, lease: Lease, /, config: JsonObject) -> None:
+        """Replace the config by one that differs only in what a running campaign may change."""
+
+    def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
+        """Add rows to the pool from the first round that has not used its pool; return how many were new.
+
+        That is the newest round while it is started, fitted, evaluated or stopped, else the one after it.
+        Round 0, whose pool the stop set is drawn from, gets them only if it has stopped the campaign. All
+        rows become visible at once or none does. Items that the campaign already has, in any role, are left
+        out. Given labels of the others, and of pool items without a label or a query, become imported
+        labels whose ``round_index`` is that first round. Needs no lease, because it only appends.
+        """
+
+    def item_ids(self, campaign_id: int, role: Role) -> list[str]:
+        """Sorted ids of the items of a role."""
+
+    def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
+        """Sorted ids of the items that round ``round_index`` may ask.
+
+        A function of history alone, the same before and after the round's own queries: pool items that
+        joined by this round, without a label imported by this round (``None`` is from the start), and not
+        queried by an earlier round, unless by a buffer query that is still open.
+        """
+
+    def items(self, campaign_id: int, item_ids: Sequence[str]) -> list[Item]:
+        """Load items in the order of ``item_ids``.
+
+        Raises:
+            StoreError: an id is not in the campaign.
+        """
+
+
+class Leases(Protocol):
+    """One controller a campaign."""
+
+    def acquire_lease(
+        self, campaign_id: int, owner: str, seconds: float, *, may_take: Callable[[str], bool]
+    ) -> Lease:
+        """Take the campaign if it is free, its lease has expired, or its owner is dead.
+
+        Args:
+            campaign_id: the campaign to take.
+            owner: who takes it.
+            seconds: how long the lease lasts unless it is renewed.
+            may_take: tells whether the present owner is dead.
+
+        Raises:
+            LeaseHeldError: a living controller holds it; the message names it and the seconds left.
+        """
+
+    def renew_lease(self, lease: Lease, /, seconds: float) -> None:
+        """Let the lease end ``seconds`` from now."""
+
+    def release_lease(self, lease: Lease, /) -> None:
+        """Give the campaign back. Does nothing if another controller has taken over."""
+
+
+class Labels(Protocol):
+    """Annotations as they were given, and the labels settled from them."""
+
+    def labels(self, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
+        """The label in force of each labelled item, of one role or all, by item id."""
+
+    def mirror(self, lease: Lease, /, annotator: str, annotations: Sequence[Annotation]) -> int:
+        """Keep annotations and their revisions; return how many revisions were new.
+
+        An annotation whose value, ``skipped`` or ``withdrawn`` differs from the newest revision of its
+        external id becomes the next revision; ``revision`` is assigned here. All others are left out, and
+        so are annotations of queries that are not in this campaign.
+        """
+
+    def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
+        """All revisions, of some queries or all, ordered by external id and revision."""
+
+
+class Rounds(Protocol):
+    """Rounds, and what their steps found out."""
+
+    def rounds(self, campaign_id: int) -> list[Round]:
+        """All rounds in order."""
+
+    def start_round(self, lease: Lease, /, round_: Round, training: Sequence[Label]) -> None:
+        """Make a round with a snapshot of the labels it trains on. A round that exists stays as it is."""
+
+    def training_labels(self, campaign_id: int, round_index: int) -> list[Label]:
+        """The snapshot of labels that a round trains on, in order of item id."""
+
+    def commit_step(
+        self, lease: Lease, /, round_: Round, event: Event, results: StepResults = NO_RESULTS
+    ) -> None:
+        """Store a step in one short transaction: the round's new values and state, its results and its event.
+
+        Evaluations, ranking and held-out predictions replace those of the same round; empty ones leave them.
+        Queries are added; one that exists (unique on campaign, item, attempt) keeps its state, and an open
+        buffer query takes round, rank, reason, ``buffer`` and ``control`` of the one that is added.
+        """
+
+    def evaluations(self, campaign_id: int, round_index: int) -> list[Evaluation]:
+        """The evaluations of a round, by model and scaling."""
+
+    def held_out(self, campaign_id: int, round_index: int) -> list[HeldOutPrediction]:
+        """The held-out predictions of a round, by model and item id."""
+
+    def base_predictions(self, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
+        """The stored predictions of a base model, by item id; all campaigns share them."""
+
+    def save_base_predictions(
+        self, lease: Lease, /, base_key: str, predictions: Sequence[BasePrediction]
+    ) -> None:
+        """Store a page of predictions; existing ones stay."""
+
+
+class Queries(Protocol):
+    """What was asked, and in which tasks of the annotation tool."""
+
+    def add_queries(self, lease: Lease, /, queries: Sequence[Query], event: Event) -> None:
+        """Add queries outside a round's selection (audit and calibration items); existing ones stay."""
+
+    def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
+        """Queries of one round or all, ordered by round, purpose and rank."""
+
+    def open_queries(self, campaign_id: int) -> list[Query]:
+        """Queries of all rounds that wait for an answer, in the order of ``queries``."""
+
+    def save_tasks(self, lease: Lease, /, tasks: Sequence[ExternalTask]) -> None:
+        """Remember which task holds which query. A task holds one query: saving it takes it from any other."""
+
+    def tasks(self, campaign_id: int) -> list[ExternalTask]:
+        """The tasks that hold queries, by query id."""
+
+    def withdraw_queries(self, lease: Lease, /, query_ids: Sequence[str], event: Event) -> None:
+        """Delete open queries and their tasks, as if never asked; queries with an annotation stay."""
+
+    def carry_over(self, lease: Lease, /, query_ids: Sequence[str], round_index: int) -> None:
+        """Move open buffer queries to another round, behind its last ranks."""
+
+    def close_queries(
+        self,
+        lease: Lease,
+        /,
+        labels: Sequence[tuple[str, Label]],
+        skipped: Sequence[str],
+        disputed: Sequence[str] = (),
+        follow_up: Sequence[Query] = (),
+    ) -> None:
+        """Close queries, with a label or without, in one transaction.
+
+        A late answer to a skipped query makes it labelled. A labelled query stays labelled: an answer that
+        differs appends a version of the label, a skip changes nothing.
+
+        Args:
+            lease: of the campaign.
+            labels: (query id, label) pairs; the labels are appended, unless they repeat the one in force.
+            skipped: ids of queries to close without a label.
+            disputed: ids of queries to close without a label because their annotators disagree.
+            follow_up: new queries that ask closed ones again.
+
+        Raises:
+            StoreError: a query was never asked, or a label has no value; nothing was written.
+        """
+
+
+class Studies(Protocol):
+    """Campaigns that are run to be compared."""
+
+    def save_study(self, study: Study) -> Study:
+        """Make the study, or add its runs to the one of this name, whose config stays; return all of it."""
+
+    def study(self, name: str) -> Study | None:
+        """The study of this name, its runs ordered by strategy and seed."""
+
+
+class Log(Protocol):
+    """The append-only log of a campaign, and its history for people to read."""
+
+    def add_event(self, lease: Lease, /, event: Event) -> None:
+        """Append to the log."""
+
+    def events(self, campaign_id: int) -> list[Event]:
+        """The log, oldest first."""
+
+    def history(self, campaign_id: int) -> list[JsonObject]:
+        """Rows of the view ``round_history`` (without the campaign's name), by round."""
+
+
+class Store(Datasets, Campaigns, Leases, Labels, Rounds, Queries, Studies, Log, Protocol):
+    """Campaigns in a database.
+
+    Frozen records go in and come out, and transactions stay inside. Methods that take a lease check, within
+    their transaction, that its epoch is the current one.
+
+    Raises:
+        LeaseLostError: from any method with a lease if another controller has taken over; nothing was written.
+        StoreError: the database cannot be reached or written.
+    """
+
+    def close(self) -> None:
+        """Close all connections."""
