@@ -68,6 +68,25 @@ def load(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> l
     return [found[item_id] for item_id in item_ids]
 
 
+def load_options(
+    connection: Connection, campaign_id: int, item_ids: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """The options of those items that have options of their own, by item id."""
+    found: dict[str, tuple[str, ...]] = {}
+    for page in pages(item_ids):
+        chosen = (
+            select(ItemRow.item_id, ItemRow.options)
+            .join(CampaignItemRow, same_item())
+            .where(
+                CampaignItemRow.campaign_id == campaign_id,
+                CampaignItemRow.item_id.in_(page),
+                ItemRow.options.is_not(null()),
+            )
+        )
+        found.update((item_id, tuple(options)) for item_id, options in connection.execute(chosen))
+    return found
+
+
 def require(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> None:
     """Check that all ids are in the campaign.
 

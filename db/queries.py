@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
     bindparam,
     delete,
     exists,
@@ -25,7 +24,7 @@ from db import labels as labels_
 from db.statements import insert_new, now, pages
 from db.tables import AnnotationRow, ExternalTaskRow, QueryRow
 from star_al.errors import StoreError
-from star_al.types import Event, Item, Label, Query, QueryState, Reason, Role
+from star_al.types import Event, Label, Query, QueryState, Reason, Role
 
 _COLUMNS = (
     QueryRow.query_id,
@@ -59,7 +58,7 @@ def add(connection: Connection, campaign_id: int, queries: Sequence[Query], even
 
 def _insert(connection: Connection, campaign_id: int, queries: Sequence[Query]) -> None:
     """Insert the queries that do not exist yet."""
-    campaign_items.require(connection, campaign_id, [query.item.item_id for query in queries])
+    campaign_items.require(connection, campaign_id, [query.item_id for query in queries])
     moment = now(connection)
     insert_new(
         connection, QueryRow, [{**_row(campaign_id, query), "created_at": moment} for query in queries]
@@ -108,19 +107,30 @@ def load(connection: Connection, campaign_id: int, round_index: int | None = Non
     chosen = select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id)
     if round_index is not None:
         chosen = chosen.where(QueryRow.round_index == round_index)
-    return _load(connection, campaign_id, chosen)
+    return _ordered(connection.execute(chosen))
 
 
 def load_open(connection: Connection, campaign_id: int) -> list[Query]:
     """Queries that wait for an answer, ordered by round, purpose and rank."""
-    return _load(connection, campaign_id, select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id, _OPEN))
+    return _ordered(connection.execute(select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id, _OPEN)))
 
 
-def _load(connection: Connection, campaign_id: int, chosen: Select[Any]) -> list[Query]:
-    rows = connection.execute(chosen).all()
-    items = campaign_items.load(connection, campaign_id, [row.item_id for row in rows])
-    found = [_query(row, item) for row, item in zip(rows, items, strict=True)]
-    return sorted(found, key=lambda one: (one.round_index, one.purpose, one.rank, one.query_id))
+def load_attempts(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> list[Query]:
+    """These queries and all other attempts at their items, ordered by round, purpose and rank."""
+    item_ids = {
+        item_id
+        for page in pages(query_ids)
+        for item_id in connection.scalars(select(QueryRow.item_id).where(_among(campaign_id, page)))
+    }
+    of_items = (
+        select(*_COLUMNS).where(QueryRow.campaign_id == campaign_id, QueryRow.item_id.in_(page))
+        for page in pages(item_ids)
+    )
+    return _ordered(row for chosen in of_items for row in connection.execute(chosen))
+
+
+def _ordered(rows: Iterable[Row[Any]]) -> list[Query]:
+    return sorted(map(_query, rows), key=lambda one: (one.round_index, one.purpose, one.rank, one.query_id))
 
 
 def withdraw(connection: Connection, campaign_id: int, query_ids: Sequence[str], event: Event) -> None:
@@ -210,7 +220,7 @@ def _row(campaign_id: int, query: Query) -> dict[str, Any]:
     return {
         "campaign_id": campaign_id,
         "query_id": query.query_id,
-        "item_id": query.item.item_id,
+        "item_id": query.item_id,
         "attempt": query.attempt,
         "round_index": query.round_index,
         "purpose": query.purpose.value,
@@ -233,10 +243,10 @@ def _reason(reason: Reason) -> dict[str, Any]:
     }
 
 
-def _query(row: Row[Any], item: Item) -> Query:
+def _query(row: Row[Any]) -> Query:
     return Query(
         query_id=row.query_id,
-        item=item,
+        item_id=row.item_id,
         round_index=row.round_index,
         purpose=Role(row.purpose),
         rank=row.rank,

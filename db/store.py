@@ -14,6 +14,7 @@ from db import queries as queries_
 from db import rounds as rounds_
 from db import studies as studies_
 from db import tasks as tasks_
+from db import waiting as waiting_
 from db.engine import Database
 from db.methods import OnDatabase, fenced, reads, writes
 from db.statements import pages
@@ -66,6 +67,7 @@ class SqlStore(OnDatabase, Store):
     item_ids = reads(campaign_items.ids)
     pool_ids = reads(campaign_items.pool_ids)
     items = reads(campaign_items.load)
+    options = reads(campaign_items.load_options)
 
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
         # Rows gather in an unready data set, which nobody sees; one transaction lets them join.
@@ -113,6 +115,8 @@ class SqlStore(OnDatabase, Store):
     add_queries = fenced(queries_.add)
     queries = reads(queries_.load)
     open_queries = reads(queries_.load_open)
+    attempts = reads(queries_.load_attempts)
+    waiting = reads(waiting_.count)
     save_tasks = fenced(tasks_.save)
     tasks = reads(tasks_.load)
     withdraw_queries = fenced(queries_.withdraw)

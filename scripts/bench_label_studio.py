@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,12 +28,17 @@ LABELS = ("sport", "business", "tech")
 SOME = 20  # new answers in the incremental poll that has some
 
 
+def load_items(item_ids: Sequence[str]) -> list[Item]:
+    """Items with texts of about 200 characters."""
+    return [Item(item_id, f"{item_id} " + "some words of an ordinary length, " * 6) for item_id in item_ids]
+
+
 def make_queries(n: int) -> list[Query]:
-    """``n`` queries with texts of about 200 characters, the first the most uncertain."""
+    """``n`` queries, the first the most uncertain."""
     return [
         Query(
             query_id=f"bench-{number}",
-            item=Item(f"item-{number}", f"{number} " + "some words of an ordinary length, " * 6),
+            item_id=f"item-{number}",
             round_index=0,
             purpose=Role.POOL,
             rank=number + 1,
@@ -78,7 +83,7 @@ class Bench:
         task = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": LABELS}))
         connection = Connection(self._server.url, self._server.token, 30.0)
         spec = LabelStudioSpec(kind="label_studio", url=self._server.url)
-        return LabelStudioAnnotator(connection, spec, task, self._campaign, 1)
+        return LabelStudioAnnotator(connection, spec, task, self._campaign, 1, load_items)
 
     def _answer_some(self) -> None:
         for task in self._side.tasks()[:SOME]:

@@ -20,13 +20,8 @@ from pathlib import Path
 
 from star_al import rng
 from star_al.artefacts import score_file
-from star_al.labelling.exchange import (
-    StillOpenError,
-    push_open,
-    take_in_late,
-    wait_for_answers,
-    withdraw_buffer,
-)
+from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_answers
+from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
 from star_al.parts import LeasedParts, RoundParts
 from star_al.steps.control_arm import control_labels

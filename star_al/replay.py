@@ -44,7 +44,7 @@ def replay_round(parts: RoundParts) -> Replay:
     round_, round_index = parts.round, parts.round.index
     queries = parts.store.queries(parts.campaign.campaign_id, round_index)
     batch = [q for q in queries if q.purpose is Role.POOL and q.attempt == 1 and not q.buffer]
-    stored = tuple(query.item.item_id for query in batch)
+    stored = tuple(query.item_id for query in batch)
     if not stored:
         raise DataError(
             f"round {round_index} has asked nothing (state: {round_.state}), so there is nothing to replay."
@@ -57,7 +57,7 @@ def replay_round(parts: RoundParts) -> Replay:
         same_adapter = (
             None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
         )
-    return Replay(round_index, stored, tuple(query.item.item_id for query in selection.queries), same_adapter)
+    return Replay(round_index, stored, tuple(query.item_id for query in selection.queries), same_adapter)
 
 
 def find_round(store: Store, campaign: Campaign, round_index: int) -> Round:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import string
+from collections.abc import Sequence
 
 from star_al.config.spec import TaskSpec, normalise_label, scalar_text
 from star_al.errors import DataError
@@ -31,7 +32,7 @@ class ClosedTask:
 
     def label_names(self, item: Item) -> tuple[str, ...]:
         """Names of an item's labels by column: the task's labels, or one letter an option."""
-        return tuple(LETTERS[: len(item.options)]) if self.is_multiple_choice else self.spec.label_names
+        return self._names(item.options)
 
     def value(self, item: Item, column: int) -> JsonValue:
         """The label value of a column."""
@@ -45,10 +46,15 @@ class ClosedTask:
         Raises:
             DataError: the item has no such label.
         """
-        column = self._find(item, value)
+        column = self._column(item.options, value)
         if column is None:
-            raise DataError(f"item {item.external_id or item.item_id}: {self._complaint(item, value)}")
+            raise DataError(self.complaint(item, value))
         return column
+
+    def find(self, options: Sequence[str], value: JsonValue) -> str | None:
+        """The label that ``column`` would find, by name, for an item with these options; ``None`` without one."""
+        column = self._column(options, value)
+        return None if column is None else self._names(options)[column]
 
     def parse(self, item: Item, raw: JsonValue) -> JsonValue:
         """A label as found in data, in the canonical form; null for a missing one (null or empty text).
@@ -60,23 +66,27 @@ class ClosedTask:
             return None
         return self.value(item, self.column(item, raw))
 
-    def _find(self, item: Item, value: JsonValue) -> int | None:
+    def complaint(self, item: Item, value: JsonValue) -> str:
+        """What is wrong with a value that is not a label of the item."""
+        names = self.label_names(item)
+        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
+        close = difflib.get_close_matches(str(value), names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the labels are {', '.join(names[:20])}"
+        return f"item {item.external_id or item.item_id}: the label {shown} is not in the label set; {hint}"
+
+    def _names(self, options: Sequence[str]) -> tuple[str, ...]:
+        return tuple(LETTERS[: len(options)]) if self.is_multiple_choice else self.spec.label_names
+
+    def _column(self, options: Sequence[str], value: JsonValue) -> int | None:
         if self.is_multiple_choice and isinstance(value, int) and not isinstance(value, bool):
-            return value if 0 <= value < len(item.options) else None
+            return value if 0 <= value < len(options) else None
         name = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value)
         if not isinstance(name, str):
             return None
         key = normalise_label(name)
         if not self.is_multiple_choice:
             return self._columns.get(key)
-        if len(key) == 1 and key.upper() in LETTERS[: len(item.options)]:
+        if len(key) == 1 and key.upper() in LETTERS[: len(options)]:
             return LETTERS.index(key.upper())
-        options = [normalise_label(option) for option in item.options]
-        return options.index(key) if options.count(key) == 1 else None
-
-    def _complaint(self, item: Item, value: JsonValue) -> str:
-        names = self.label_names(item)
-        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
-        close = difflib.get_close_matches(str(value), names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the labels are {', '.join(names[:20])}"
-        return f"the label {shown} is not in the label set; {hint}"
+        keys = [normalise_label(option) for option in options]
+        return keys.index(key) if keys.count(key) == 1 else None

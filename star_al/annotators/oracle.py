@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from star_al.config.spec import OracleSpec
 from star_al.data.items import parse_answer
 from star_al.errors import DataError
-from star_al.ports import StillOurs
+from star_al.ports import LoadItems, StillOurs
 from star_al.rng import derive_seed, keyed_uniform
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Ensured, ExternalTask, Item, JsonValue, Poll, Query
+
+PAGE = 1_000
+"""Items that are in memory at once."""
 
 
 class Oracle:
@@ -25,13 +28,14 @@ class Oracle:
         spec: The gold column, accuracy and share of skips.
         task: The labels.
         seed: The campaign's seed.
+        load_items: Gives the items of queries, a page at a time.
     """
 
     name = "oracle"
     place = None
 
-    def __init__(self, spec: OracleSpec, task: ClosedTask, seed: int) -> None:
-        self._spec, self._task, self._seed = spec, task, seed
+    def __init__(self, spec: OracleSpec, task: ClosedTask, seed: int, load_items: LoadItems) -> None:
+        self._spec, self._task, self._seed, self._load_items = spec, task, seed, load_items
         self._queries: dict[str, Query] = {}
         self._process = uuid.uuid4().hex  # tells cursors of this process from those of an earlier one
 
@@ -54,22 +58,31 @@ class Oracle:
         process, _, count = (cursor or "").partition(":")
         seen = int(count) if process == self._process else 0
         new = list(self._queries.values())[seen:]
-        annotations = tuple(annotation for query in new for annotation in self._annotations(query))
-        return Poll(annotations, cursor=f"{self._process}:{len(self._queries)}")
+        annotations = [
+            annotation
+            for start in range(0, len(new), PAGE)
+            for annotation in self._page(new[start : start + PAGE])
+        ]
+        return Poll(tuple(annotations), cursor=f"{self._process}:{len(self._queries)}")
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
         """Withdraw nothing: every query is answered as soon as it is asked."""
         return ()
 
-    def _annotations(self, query: Query) -> list[Annotation]:
-        return [self._annotation(query, _person(query.attempt, n)) for n in range(1, query.wanted + 1)]
+    def _page(self, queries: Sequence[Query]) -> list[Annotation]:
+        items = self._load_items([query.item_id for query in queries])
+        return [
+            self._annotation(query, item, _person(query.attempt, n))
+            for query, item in zip(queries, items, strict=True)
+            for n in range(1, query.wanted + 1)
+        ]
 
-    def _annotation(self, query: Query, person: str) -> Annotation:
-        skipped = self._draw("skip", person, query.item) < self._spec.skips
+    def _annotation(self, query: Query, item: Item, person: str) -> Annotation:
+        skipped = self._draw("skip", person, item) < self._spec.skips
         return Annotation(
             external_id=f"{self.name}{person}-{query.query_id}",
             query_id=query.query_id,
-            value=None if skipped else self._answer(query.item, person),
+            value=None if skipped else self._answer(item, person),
             skipped=skipped,
             annotator=self.name + person,
         )

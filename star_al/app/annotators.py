@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from star_al.annotators.oracle import Oracle
 from star_al.config.spec import CampaignFile, LabelStudioSpec, OracleSpec
 from star_al.errors import AnnotatorError
-from star_al.ports import Annotator
+from star_al.ports import Annotator, LoadItems, Store
 from star_al.task import ClosedTask
-from star_al.types import Campaign
+from star_al.types import Campaign, Item
 
 if TYPE_CHECKING:
     from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
     from star_al.annotators.label_studio.client import Connection
 
 
-def open_annotator(file: CampaignFile, campaign: Campaign) -> Annotator:
+def open_annotator(file: CampaignFile, store: Store, campaign: Campaign) -> Annotator:
     """The annotator that the file names; no server is asked yet.
 
     Raises:
         AnnotatorError: There is no token for the server, or the local server is not running.
     """
     spec = file.spec
+    load_items = partial(store.items, campaign.campaign_id)
     match spec.annotator:
         case OracleSpec() as oracle:
-            return Oracle(oracle, ClosedTask(spec.task), campaign.seed)
+            return Oracle(oracle, ClosedTask(spec.task), campaign.seed, load_items)
         case LabelStudioSpec() as label_studio:
-            return label_studio_annotator(file, label_studio, campaign)
+            return label_studio_annotator(file, label_studio, campaign, load_items)
 
 
 def label_studio_annotator(
-    file: CampaignFile, spec: LabelStudioSpec, campaign: Campaign
+    file: CampaignFile, spec: LabelStudioSpec, campaign: Campaign, load_items: LoadItems
 ) -> LabelStudioAnnotator:
     """People in Label Studio as the annotator of a campaign.
 
@@ -42,7 +45,14 @@ def label_studio_annotator(
     from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 
     overlap = file.spec.labelling.overlap
-    return LabelStudioAnnotator(connection(spec), spec, ClosedTask(file.spec.task), campaign, overlap)
+    return LabelStudioAnnotator(
+        connection(spec), spec, ClosedTask(file.spec.task), campaign, overlap, load_items
+    )
+
+
+def no_items(_: Sequence[str]) -> list[Item]:
+    """Load nothing: for work on a project, which creates no tasks."""
+    return []
 
 
 def check_server(file: CampaignFile, spec: LabelStudioSpec) -> None:
@@ -67,7 +77,7 @@ def examine_project(file: CampaignFile, spec: LabelStudioSpec, campaign: Campaig
     """
     # Without a key no project can be its own yet; one that the config names must not be another campaign's.
     campaign = campaign or Campaign(0, file.spec.name, 0, {}, file.spec.seed, key="")
-    return label_studio_annotator(file, spec, campaign).examine_project()
+    return label_studio_annotator(file, spec, campaign, no_items).examine_project()
 
 
 def connection(spec: LabelStudioSpec) -> Connection:

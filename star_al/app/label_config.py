@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from star_al.app.annotators import label_studio_annotator
+from star_al.app.annotators import label_studio_annotator, no_items
 from star_al.app.compose import find_started, reading
 from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.errors import ConfigError
@@ -42,7 +42,7 @@ def apply_label_config(file: CampaignFile) -> str:
     """
     spec = _label_studio_spec(file)
     with reading(file) as (_, campaign):
-        return label_studio_annotator(file, spec, campaign).apply_label_config()
+        return label_studio_annotator(file, spec, campaign, no_items).apply_label_config()
 
 
 def _label_studio_spec(file: CampaignFile) -> LabelStudioSpec:

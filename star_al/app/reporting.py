@@ -14,13 +14,17 @@ from star_al.app.status import asked, people_of
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import check_out, write_text
 from star_al.errors import StoreError
-from star_al.labelling.settle import newest_revisions
+from star_al.labelling.ballots import newest_revisions
 from star_al.ports import Store
 from star_al.report.page import campaign_page
+from star_al.report.questions import shown_text
 from star_al.report.snapshot import CampaignSnapshot
 from star_al.report.study_page import StudySnapshot, study_page
 from star_al.stats.learning_curves import study_results
 from star_al.types import Annotation, Campaign, Query, Role
+
+ITEMS_PAGE = 1_000
+"""Items loaded at once."""
 
 
 def write_report(file: CampaignFile, out: Path, study: str | None = None) -> None:
@@ -68,11 +72,22 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
         evaluations={each.index: store.evaluations(campaign_id, each.index) for each in rounds},
         history=tuple(store.history(campaign_id)),
         asked=tuple(answered),
+        texts=_texts(store, campaign, queries),
         people=people_of(answered, annotations),
         lead_times=_lead_times(queries, annotations),
         made_at=datetime.now(UTC),
         program=__version__,
     )
+
+
+def _texts(store: Store, campaign: Campaign, queries: Sequence[Query]) -> dict[str, str]:
+    """The texts of the items as the page shows them; whole texts are in memory for one page at a time."""
+    item_ids = list({query.item_id: None for query in queries})
+    return {
+        item.item_id: shown_text(item)
+        for start in range(0, len(item_ids), ITEMS_PAGE)
+        for item in store.items(campaign.campaign_id, item_ids[start : start + ITEMS_PAGE])
+    }
 
 
 def _lead_times(queries: Sequence[Query], annotations: Sequence[Annotation]) -> Mapping[int, list[float]]:

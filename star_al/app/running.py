@@ -50,7 +50,7 @@ def run(
             _adopt_config(file, store, campaign, lease, guarded)
             parts = open_parts(file, store, campaign, guarded, file.spec).leased(
                 lease,
-                open_annotator(file, campaign),
+                open_annotator(file, store, campaign),
                 Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
             )
             progress.say(_where_it_runs(parts))

@@ -9,13 +9,13 @@ from statistics import median
 
 from star_al.app.annotators import server_url
 from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec
+from star_al.labelling.ballots import Ballot, load_ballots, newest_revisions
 from star_al.labelling.queries import without_label
-from star_al.labelling.settle import Ballot, ballots_of, newest_revisions
 from star_al.ports import Store
 from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Campaign, JsonObject, Query, QueryState, Role, Round
+from star_al.types import Annotation, Campaign, Item, JsonObject, Query, QueryState, Role, Round
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,15 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     )
 
 
-def explain(store: Store, campaign: Campaign, round_index: int) -> list[AskedQuery]:
+@dataclass(frozen=True)
+class ExplainedQuery:
+    """A query that was asked, with its item."""
+
+    asked: AskedQuery
+    item: Item
+
+
+def explain(store: Store, campaign: Campaign, round_index: int) -> list[ExplainedQuery]:
     """Return what a round asked, in order; an item that was asked again appears once per attempt.
 
     Raises:
@@ -80,7 +88,9 @@ def explain(store: Store, campaign: Campaign, round_index: int) -> list[AskedQue
     find_round(store, campaign, round_index)
     queries = store.queries(campaign.campaign_id, round_index)
     annotations = store.annotations(campaign.campaign_id, [query.query_id for query in queries])
-    return asked(store, campaign, queries, annotations)
+    items = store.items(campaign.campaign_id, [query.item_id for query in queries])
+    found = asked(store, campaign, queries, annotations)
+    return [ExplainedQuery(each, item) for each, item in zip(found, items, strict=True)]
 
 
 def asked(
@@ -88,10 +98,9 @@ def asked(
 ) -> list[AskedQuery]:
     """Combine queries with the labels of their items and the answers they got."""
     labels = store.labels(campaign.campaign_id)
-    ballots = ballots_of(queries, annotations, _task(campaign))
+    ballots = load_ballots(store, campaign.campaign_id, _task(campaign), queries, annotations)
     return [
-        AskedQuery(query, labels.get(query.item.item_id), _answers(ballots[query.query_id]))
-        for query in queries
+        AskedQuery(query, labels.get(query.item_id), _answers(ballots[query.query_id])) for query in queries
     ]
 
 

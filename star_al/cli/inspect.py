@@ -17,10 +17,9 @@ from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
 from star_al.display.text import one_line
 
 if TYPE_CHECKING:
-    from star_al.app.status import Status
+    from star_al.app.status import ExplainedQuery, Status
     from star_al.config.spec import CampaignFile
     from star_al.ports import Store
-    from star_al.report.snapshot import AskedQuery
     from star_al.types import Campaign, JsonObject, Reason
 
 
@@ -169,31 +168,32 @@ def explain(
     from star_al.app import status as campaign_status
 
     with compose.reading(load(config)) as (store, campaign):
-        asked = campaign_status.explain(store, campaign, round_index)
+        explained = campaign_status.explain(store, campaign, round_index)
     if shape is ShortShape.JSON:
-        print_json([_asked_json(each) for each in asked])
+        print_json([_explained_json(each) for each in explained])
     else:
-        _print_explanation(round_index, asked)
+        _print_explanation(round_index, explained)
 
 
-def _print_explanation(round_index: int, asked: Sequence[AskedQuery]) -> None:
+def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) -> None:
     from star_al.cli import tables
     from star_al.types import Role
 
-    attempts = [each for each in asked if each.query.purpose is Role.POOL]
-    batch = list({each.query.item.item_id: each for each in attempts}.values())  # the last attempt at each
+    attempts = [each for each in explained if each.asked.query.purpose is Role.POOL]
+    batch = list({each.item.item_id: each for each in attempts}.values())  # the last attempt at each
     if not batch:
         say(f"Round {round_index} has asked nothing to learn from.")
     else:
-        first = batch[0].query.reason
+        first = batch[0].asked.query.reason
         say(f"Round {round_index} asked {len(batch)} items{_how(first)}.")
         print_table(tables.explain_table(batch, width()))
         if width() < tables.WIDE:
             say(f"Why, for the first: {one_line(first.text)}")
-        for line in tables.answer_lines(attempts):
+        for line in tables.answer_lines([each.asked for each in attempts]):
             say(line)
     for role in (Role.AUDIT, Role.CALIBRATION):
-        held_out = {each.query.item.item_id: each for each in asked if each.query.purpose is role}
+        asked = [each.asked for each in explained if each.asked.query.purpose is role]
+        held_out = {each.query.item_id: each for each in asked}
         if held_out:
             labelled = sum(each.label is not None for each in held_out.values())
             what = one_line(next(iter(held_out.values())).query.reason.text)
@@ -208,7 +208,8 @@ def _how(reason: Reason) -> str:
     return f" by {reason.measure}; weight of the adapted model λ = {reason.blend_weight:.2f}"
 
 
-def _asked_json(asked: AskedQuery) -> dict[str, Any]:
+def _explained_json(explained: ExplainedQuery) -> dict[str, Any]:
+    asked, item = explained.asked, explained.item
     query, label = asked.query, asked.label
     return {
         "rank": query.rank,
@@ -218,10 +219,10 @@ def _asked_json(asked: AskedQuery) -> dict[str, Any]:
         "wanted": query.wanted,
         "buffer": query.buffer,
         "disputed": query.disputed,
-        "id": query.item.external_id,
-        "item_id": query.item.item_id,
-        "text": query.item.text,
-        "options": list(query.item.options),
+        "id": item.external_id,
+        "item_id": item.item_id,
+        "text": item.text,
+        "options": list(item.options),
         "why": query.reason.text,
         **{name: value for name, value in asdict(query.reason).items() if name != "text"},
         "label": None if label is None else label.value,

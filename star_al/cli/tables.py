@@ -11,6 +11,7 @@ from star_al.display.text import one_line
 from star_al.types import JsonObject, JsonValue
 
 if TYPE_CHECKING:
+    from star_al.app.status import ExplainedQuery
     from star_al.report.snapshot import AskedQuery, Person
 
 NOTHING = "–"
@@ -86,7 +87,7 @@ def _proof(row: JsonObject) -> Iterator[str]:
         yield f"Advice: stop, {row['stop_advice']} (stopping.automatic does)"
 
 
-def explain_table(asked: Sequence[AskedQuery], width: int) -> Table:
+def explain_table(explained: Sequence[ExplainedQuery], width: int) -> Table:
     """One line a query, the most uncertain first; texts are cut to ``width``."""
     wide = width >= WIDE
     table = _table()
@@ -100,7 +101,7 @@ def explain_table(asked: Sequence[AskedQuery], width: int) -> Table:
     table.add_column("human", max_width=14, no_wrap=True)
     if wide:
         table.add_column("why", ratio=4)
-    for each in asked:
+    for each in explained:
         table.add_row(*_query_cells(each, wide))
     return table
 
@@ -136,15 +137,16 @@ def people_table(people: Sequence[Person]) -> Table:
     return table
 
 
-def _query_cells(asked: AskedQuery, wide: bool) -> list[str]:
+def _query_cells(explained: ExplainedQuery, wide: bool) -> list[str]:
+    asked, item = explained.asked, explained.item
     query, reason = asked.query, asked.query.reason
     guess = NOTHING
     if reason.confidence is not None:
         guess = f"{reason.confidence:.0%} {value(reason.predicted)}"
     cells = [
         str(query.rank),
-        one_line(query.item.external_id or query.item.item_id[:8]),
-        one_line(query.item.text[:CUT]),
+        one_line(item.external_id or item.item_id[:8]),
+        one_line(item.text[:CUT]),
         number(reason.base_uncertainty, 3),
         number(reason.adapted_uncertainty, 3),
         number(reason.blended, 3),

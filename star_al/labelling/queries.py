@@ -19,7 +19,7 @@ def next_attempt(query: Query, campaign_name: str, *, wanted: int, why: str) -> 
     attempt = query.attempt + 1
     return replace(
         query,
-        query_id=query_id(campaign_name, query.item.item_id, attempt),
+        query_id=query_id(campaign_name, query.item_id, attempt),
         attempt=attempt,
         wanted=wanted,
         state=QueryState.OPEN,
@@ -30,7 +30,7 @@ def next_attempt(query: Query, campaign_name: str, *, wanted: int, why: str) -> 
 
 def items_in(queries: Sequence[Query], state: QueryState) -> set[str]:
     """Ids of the items that have a query in this state; further attempts may be in another."""
-    return {query.item.item_id for query in queries if query.state is state}
+    return {query.item_id for query in queries if query.state is state}
 
 
 def without_label(queries: Sequence[Query]) -> tuple[set[str], set[str]]:
@@ -40,4 +40,4 @@ def without_label(queries: Sequence[Query]) -> tuple[set[str], set[str]]:
         - items_in(queries, QueryState.OPEN)
         - items_in(queries, QueryState.LABELLED)
     )
-    return given_up, given_up & {query.item.item_id for query in queries if query.disputed}
+    return given_up, given_up & {query.item_id for query in queries if query.disputed}

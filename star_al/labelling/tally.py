@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from star_al.labelling.ballots import load_ballots, votes_by_item
 from star_al.labelling.crowd import krippendorff_alpha
 from star_al.labelling.queries import items_in, without_label
-from star_al.labelling.settle import ballots_of, votes_of
 from star_al.parts import Parts
 from star_al.types import QueryState, Role
 
@@ -42,11 +42,11 @@ def tally_round(parts: Parts, round_index: int) -> Tally:
     still_open = items_in(batch, QueryState.OPEN) - labelled
     dropped, disputed = without_label(batch)
     answers = parts.store.annotations(campaign_id, [query.query_id for query in queries])
-    ballots = ballots_of(queries, answers, parts.task)
+    ballots = load_ballots(parts.store, campaign_id, parts.task, queries, answers)
     return Tally(
         labelled=len(labelled),
         still_open=len(still_open),
         dropped=len(dropped),
         disputed=len(disputed),
-        agreement=krippendorff_alpha(votes_of(list(ballots.values()))),
+        agreement=krippendorff_alpha(votes_by_item(ballots.values())),
     )

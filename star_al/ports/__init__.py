@@ -4,9 +4,9 @@ Adapters import this package, never the reverse. Every method may be called agai
 upserts or are guarded by the lease's epoch, and the same inputs give the same result.
 """
 
-from star_al.ports.annotator import Annotator, StillOurs
+from star_al.ports.annotator import Annotator, LoadItems, StillOurs
 from star_al.ports.learner import Learner
 from star_al.ports.progress import Advance, Progress
 from star_al.ports.store import Store
 
-__all__ = ["Advance", "Annotator", "Learner", "Progress", "StillOurs", "Store"]
+__all__ = ["Advance", "Annotator", "Learner", "LoadItems", "Progress", "StillOurs", "Store"]

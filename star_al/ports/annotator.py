@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from star_al.types import Ensured, ExternalTask, Poll, Query
+from star_al.types import Ensured, ExternalTask, Item, Poll, Query
 
 StillOurs = Callable[[], None]
 """Raises ``LeaseLostError`` if another controller runs the campaign. Called before each change elsewhere."""
+
+LoadItems = Callable[[Sequence[str]], list[Item]]
+"""Loads items of the campaign by their ids, in order. Queries carry no texts: there may be many of both."""
 
 
 class Annotator(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from star_al.types import (
@@ -25,6 +25,7 @@ from star_al.types import (
     SourceItem,
     StepResults,
     Study,
+    Waiting,
 )
 
 
@@ -121,6 +122,9 @@ class Campaigns(Protocol):
             StoreError: an id is not in the campaign.
         """
 
+    def options(self, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The options of those items that have options of their own (multiple choice), by item id."""
+
 
 class Leases(Protocol):
     """One controller a campaign."""
@@ -213,6 +217,16 @@ class Queries(Protocol):
 
     def open_queries(self, campaign_id: int) -> list[Query]:
         """Queries of all rounds that wait for an answer, in the order of ``queries``."""
+
+    def attempts(self, campaign_id: int, query_ids: Sequence[str]) -> list[Query]:
+        """These queries and all other attempts at their items, in the order of ``queries``."""
+
+    def waiting(self, campaign_id: int, round_index: int, purposes: Collection[Role]) -> Waiting:
+        """Count how far a round is with what it asked for ``purposes``, without its buffer.
+
+        All attempts at an item count as the item. Answers are counted by annotator, one a query, without
+        skips, the busiest annotator first. Place and time are not set.
+        """
 
     def save_tasks(self, lease: Lease, /, tasks: Sequence[ExternalTask]) -> None:
         """Remember which task holds which query. A task holds one query: saving it takes it from any other."""

@@ -53,7 +53,7 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         newest=newest,
         blend=_existing(blend_weights(snapshot.rounds), blend_curve(snapshot.rounds)),
         histograms=uncertainty_histograms(snapshot.rounds),
-        questions=questions(snapshot.asked),
+        questions=questions(snapshot.asked, snapshot.texts),
         columns=COLUMNS,
         simulated=isinstance(snapshot.spec.annotator, OracleSpec),
         people=_people(snapshot),

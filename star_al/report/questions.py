@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from star_al.report.render import json_for_page
@@ -25,21 +25,21 @@ class Questions:
     json: str
 
 
-def questions(asked: Sequence[AskedQuery]) -> Questions:
-    """Build the table with one row per query, in the order of asking."""
-    rows = [_row(each) for each in asked]
+def questions(asked: Sequence[AskedQuery], texts: Mapping[str, str]) -> Questions:
+    """Build the table with one row per query, in the order of asking; ``texts`` are by item id."""
+    rows = [_row(each, texts[each.query.item_id]) for each in asked]
     notes = sorted({note for each in asked for note in _notes(each)})
     rounds = tuple(sorted({each.query.round_index for each in asked}))
     return Questions(len(rows), rounds, tuple(notes), json_for_page({"columns": COLUMNS, "rows": rows}))
 
 
-def _row(each: AskedQuery) -> list[JsonValue]:
+def _row(each: AskedQuery, text: str) -> list[JsonValue]:
     query, reason = each.query, each.query.reason
     answers = (f"{name}: {'skip' if value is None else value}" for name, value in each.answers.items())
     return [
         query.round_index,
         query.rank,
-        cut(_text(query.item), TEXT_CUT),
+        text,
         _shown(reason.predicted),
         None if reason.confidence is None else round(reason.confidence, 2),
         None if each.label is None else _shown(each.label.value),
@@ -50,9 +50,10 @@ def _row(each: AskedQuery) -> list[JsonValue]:
     ]
 
 
-def _text(item: Item) -> str:
+def shown_text(item: Item) -> str:
+    """An item's text and options on one line, cut to what the table shows."""
     options = "  ".join(f"[{chr(65 + n)}] {option}" for n, option in enumerate(item.options))
-    return f"{item.text}  {options}" if options else item.text
+    return cut(f"{item.text}  {options}" if options else item.text, TEXT_CUT)
 
 
 def _shown(value: JsonValue) -> str | None:

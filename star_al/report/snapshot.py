@@ -40,6 +40,7 @@ class CampaignSnapshot:
         labels: Number of labels by role.
         evaluations: Evaluations by round index.
         history: Rows of ``Store.history``.
+        texts: The texts of the asked items, cut to what the page shows, by item id.
         lead_times: Seconds of each answer, by the round that asked.
         program: Version of star_al that makes the page.
     """
@@ -52,6 +53,7 @@ class CampaignSnapshot:
     evaluations: Mapping[int, Sequence[Evaluation]]
     history: tuple[JsonObject, ...]
     asked: tuple[AskedQuery, ...]
+    texts: Mapping[str, str]
     people: tuple[Person, ...]
     lead_times: Mapping[int, Sequence[float]]
     made_at: datetime

@@ -353,7 +353,7 @@ def _repeats(store: Store, campaign_id: int, spec: CampaignSpec) -> Counter[int]
     if spec.labelling.overlap == 1:
         return repeats
     asked_in = {
-        query.query_id: (query.item.item_id, query.round_index if query.purpose == "pool" else -1)
+        query.query_id: (query.item_id, query.round_index if query.purpose == "pool" else -1)
         for query in store.queries(campaign_id)
     }
     seen: set[str] = set()

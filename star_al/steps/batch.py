@@ -258,7 +258,7 @@ def known_ids(parts: RoundParts) -> list[str]:
     store, campaign_id = parts.store, parts.campaign.campaign_id
     trained = {label.item_id for label in store.training_labels(campaign_id, parts.round.index)}
     asked = {
-        query.item.item_id
+        query.item_id
         for query in store.queries(campaign_id)
         if query.purpose is Role.POOL
         and query.round_index < parts.round.index

@@ -55,13 +55,13 @@ def _held_out_queries(
     wanted = parts.spec.labelling.overlap
     return tuple(
         Query(
-            query_id(campaign.name, item.item_id, 1),
-            item,
+            query_id(campaign.name, item_id, 1),
+            item_id,
             round_index,
             role,
-            rank_of[item.item_id],
+            rank,
             reason,
             wanted=wanted,
         )
-        for item in parts.store.items(campaign.campaign_id, list(rank_of))
+        for item_id, rank in rank_of.items()
     )

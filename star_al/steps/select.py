@@ -25,7 +25,6 @@ from star_al.types import (
     FloatArray,
     Histogram,
     IntArray,
-    Item,
     JsonValue,
     Query,
     Reason,
@@ -77,7 +76,7 @@ def select_batch(
     if score_file is None and not _starts_typical(parts):
         return _random_batch(parts, size, buffer)
     control = _control_queries(parts, size)
-    without = [query.item.item_id for query in control]
+    without = [query.item_id for query in control]
     if score_file is None:
         return _typical_batch(parts, control, size, buffer)
     scores = _read_scores(parts, score_file)
@@ -86,14 +85,13 @@ def select_batch(
     chosen = choose_batch(parts, ranking, size - len(control), buffer, without=without)
     item_ids = [each.item_id for each in chosen]
     place_of = _places(scores.item_ids, order, frozenset(item_ids))
-    items = parts.store.items(parts.campaign.campaign_id, item_ids)
-    guesses = _guesses(parts, score_file, items)
+    guesses = _guesses(parts, score_file, item_ids)
     reasons = [
         _reason(scores, *place_of[each.item_id], parts.spec.acquisition.measure, guess, each.how)
         for each, guess in zip(chosen, guesses, strict=True)
     ]
     return Selection(
-        queries=control + _queries(parts, items, reasons, size, len(control)),
+        queries=control + _queries(parts, item_ids, reasons, size, len(control)),
         ranking=_ranking(scores, order[: max(RANKING_ROWS, size)]),
         histograms=_histograms(scores),
         weight=scores.weight,
@@ -115,27 +113,27 @@ def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
         pool = candidates(parts)
         order = random_order(pool, rng.generator(parts.campaign.seed, parts.round.index, "select"))
     start = "" if parts.round.adapter_sha256 else "cold start, there was no label to train on: "
-    items = parts.store.items(parts.campaign.campaign_id, order[: size + buffer])
-    reasons = [Reason(f"{start}drawn at random")] * len(items)
-    return Selection(queries=_queries(parts, items, reasons, size, control=control))
+    item_ids = order[: size + buffer]
+    reasons = [Reason(f"{start}drawn at random")] * len(item_ids)
+    return Selection(queries=_queries(parts, item_ids, reasons, size, control=control))
 
 
 def _control_queries(parts: RoundParts, size: int) -> tuple[Query, ...]:
     """The control arm's share of a batch."""
     n = control_size(size, parts.spec.acquisition.control_share)
     free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index) if n else ()
-    items = parts.store.items(parts.campaign.campaign_id, next_control_items(parts, free, n))
-    reasons = [Reason("control arm: drawn at random, whatever the model says")] * len(items)
-    return _queries(parts, items, reasons, size, control=True)
+    item_ids = next_control_items(parts, free, n)
+    reasons = [Reason("control arm: drawn at random, whatever the model says")] * len(item_ids)
+    return _queries(parts, item_ids, reasons, size, control=True)
 
 
 def _typical_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buffer: int) -> Selection:
     """A cold start: the control arm's items, then typical texts."""
-    without = [query.item.item_id for query in control]
+    without = [query.item_id for query in control]
     chosen = choose_typical(parts, size - len(control) + buffer, without=without)
-    items = parts.store.items(parts.campaign.campaign_id, [each.item_id for each in chosen])
+    item_ids = [each.item_id for each in chosen]
     reasons = [Reason(f"cold start, there was no label to train on: {each.how}") for each in chosen]
-    return Selection(queries=control + _queries(parts, items, reasons, size, len(control)))
+    return Selection(queries=control + _queries(parts, item_ids, reasons, size, len(control)))
 
 
 def _read_scores(parts: RoundParts, score_file: Path) -> _Scores:
@@ -155,9 +153,10 @@ def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) ->
     }
 
 
-def _guesses(parts: Parts, score_file: Path, items: Sequence[Item]) -> list[tuple[JsonValue, float]]:
+def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[tuple[JsonValue, float]]:
     """The model's label for each item, and its probability."""
-    log_probs_N_K_C = read_predictions([score_file], [item.item_id for item in items])
+    items = parts.store.items(parts.campaign.campaign_id, item_ids)
+    log_probs_N_K_C = read_predictions([score_file], item_ids)
     probs_N_C = np.exp(own_mean_log(log_probs_N_K_C))
     return [
         (parts.task.value(item, int(probs_C.argmax())), float(probs_C.max()))
@@ -203,7 +202,7 @@ def _split_in_words(aleatoric: float | None, epistemic: float | None, samples: i
 
 def _queries(
     parts: RoundParts,
-    items: Sequence[Item],
+    item_ids: Sequence[str],
     reasons: Sequence[Reason],
     batch_size: int,
     before: int = 0,
@@ -213,8 +212,8 @@ def _queries(
     """Queries in order of rank, after those ``before``; what is beyond the batch is the buffer."""
     return tuple(
         Query(
-            query_id(parts.campaign.name, item.item_id, 1),
-            item,
+            query_id(parts.campaign.name, item_id, 1),
+            item_id,
             parts.round.index,
             Role.POOL,
             rank,
@@ -223,7 +222,7 @@ def _queries(
             buffer=rank > batch_size,
             control=control,
         )
-        for rank, (item, reason) in enumerate(zip(items, reasons, strict=True), before + 1)
+        for rank, (item_id, reason) in enumerate(zip(item_ids, reasons, strict=True), before + 1)
     )
 
 

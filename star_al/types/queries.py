@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from star_al.types.items import Item, Role
+from star_al.types.items import Role
 from star_al.types.json_values import JsonValue
 
 
@@ -56,7 +56,7 @@ class Query:
     """
 
     query_id: str
-    item: Item
+    item_id: str
     round_index: int
     purpose: Role  # POOL: asked to learn from; AUDIT, CALIBRATION: held out
     rank: int

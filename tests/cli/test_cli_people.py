@@ -46,11 +46,11 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = load_campaign(config)
     store = open_store(file, create=True)
     campaign = create_campaign(file, store, Quiet())
-    people = People()
+    people = People(lambda item_ids: store.items(campaign.campaign_id, item_ids))
 
     def first_two() -> None:
         for rank, query in enumerate(list(people.tasks.values()), start=1):
-            gold = query.item.fields["label"]
+            gold = people.gold(query)
             wrong = next(name for name in ("sport", "business", "tech") if name != gold)
             people.answer("ann@example.org", query, gold)
             people.answer("bo@example.org", query, gold if rank > 2 else wrong)

@@ -114,7 +114,7 @@ def test_runs_are_campaigns_that_share_held_out_items_and_their_first_batch(unbr
             assert campaign is not None
             for round_index in (0, 1):
                 queries = store.queries(campaign.campaign_id, round_index)
-                batch = tuple(sorted(query.item.item_id for query in queries))
+                batch = tuple(sorted(query.item_id for query in queries))
                 asked.setdefault((run.seed, round_index), set()).add(batch)
         assert len(asked[0, 0]) == len(asked[1, 0]) == 1 and asked[0, 0] != asked[1, 0]
         assert len(asked[0, 1]) > 1  # later batches are each strategy's own
@@ -255,7 +255,7 @@ def test_posteriors_are_compared_on_the_same_texts(of_two_posteriors: Path) -> N
                 campaign is not None and run.campaign == f"small.{run.strategy.replace('@', '-')}.{run.seed}"
             )
             kinds.add((run.strategy, campaign.config["posterior"]["kind"]))  # type: ignore[index, call-overload]
-            texts = tuple(query.item.item_id for query in store.queries(campaign.campaign_id))
+            texts = tuple(query.item_id for query in store.queries(campaign.campaign_id))
             asked.setdefault(f"{run.strategy.split('@')[0]} {run.seed}", set()).add(texts)
         assert kinds == {
             (f"{name}@{kind}", kind) for name in ("random", "entropy") for kind in ("map", "mc_dropout")

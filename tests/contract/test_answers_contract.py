@@ -19,6 +19,7 @@ from star_al.types import (
     Reason,
     Role,
     StepResults,
+    Waiting,
 )
 from support.records import EVENT, a_round, abc, campaign, held, query, source
 from support.stored import label_versions
@@ -30,6 +31,10 @@ EVE = Annotation("10", "q-a-1", {"choice": "naïve 😀"}, annotator="eve@x", le
 def place(query_id: str, task: str, project: str = "1", tool: str = "tool") -> ExternalTask:
     """Where a query lives."""
     return ExternalTask(query_id, tool, project, task)
+
+
+def annotation(external_id: str, query_id: str, value: JsonValue = "pos", **changes: object) -> Annotation:
+    return Annotation(external_id, query_id, value, **changes)  # type: ignore[arg-type]
 
 
 def states(store: Store, campaign_id: int) -> dict[str, tuple[QueryState, bool]]:
@@ -287,6 +292,62 @@ def test_buffer_queries_are_carried_over_behind_the_last_rank(store: Store) -> N
         ]
     store.carry_over(lease, ["q-a-1"], 2)
     assert ranks(store, campaign_id, 2) == [("q-a-1", 1, True)]
+
+
+# -- what a poll loads ---------------------------------------------------------------------------------
+
+
+def test_attempts_are_all_queries_of_the_same_items(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    other = campaign(store, [source("a")], name="two")
+    store.add_queries(held(store, other), [query("a")], EVENT)
+    store.add_queries(lease, [again("a"), query("b", rank=2), query("a"), query("c", rank=3)], EVENT)
+    assert store.attempts(campaign_id, ["q-a-2"]) == [query("a"), again("a")]
+    assert store.attempts(campaign_id, ["q-c-1", "q-a-1", "unknown"]) == [
+        query("a"),
+        again("a"),
+        query("c", rank=3),
+    ]
+    assert store.attempts(campaign_id, []) == []
+
+
+def test_a_batch_is_counted_by_items_and_answers_by_annotator(store: Store) -> None:
+    campaign_id, lease = abc(store, held_out={"c": Role.AUDIT})
+    assert store.waiting(campaign_id, 0, (Role.POOL,)) == Waiting(0, 0)
+    asked = [query("a"), query("b", rank=2), again("b"), query("c", purpose=Role.AUDIT)]
+    store.add_queries(lease, asked, EVENT)
+    assert store.waiting(campaign_id, 0, (Role.POOL,)) == Waiting(closed=0, asked=2)
+    answers = [
+        annotation("1", "q-a-1", annotator="ann"),
+        annotation("2", "q-b-1", annotator="ann", value=None, skipped=True),
+        annotation("3", "q-b-2", annotator="bo"),
+        annotation("4", "q-b-2", annotator="bo", value="neg"),
+        annotation("5", "q-c-1", annotator="cy"),
+        annotation("6", "q-a-1", annotator=None),
+    ]
+    store.mirror(lease, "tool", answers)
+    store.mirror(lease, "tool", [annotation("1", "q-a-1", annotator="ann", value="neg")])
+    store.close_queries(lease, [("q-a-1", Label("a", "pos"))], ["q-b-1"])
+    counts = {"": 1, "ann": 1, "bo": 1}
+    assert store.waiting(campaign_id, 0, (Role.POOL,)) == Waiting(closed=1, asked=2, answers=counts)
+    store.close_queries(lease, [], ["q-b-2"])
+    done = store.waiting(campaign_id, 0, (Role.POOL, Role.AUDIT))
+    assert done == Waiting(closed=2, asked=3, unlabelled=1, answers={**counts, "cy": 1})
+    assert list(done.answers) == ["", "ann", "bo", "cy"]
+    assert store.waiting(campaign_id, 1, (Role.POOL,)) == Waiting(0, 0)
+
+
+def test_the_buffer_is_not_waited_for(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_queries(lease, [query("a"), query("b", rank=2, buffer=True)], EVENT)
+    store.mirror(lease, "tool", [annotation("1", "q-b-1", annotator="ann")])
+    assert store.waiting(campaign_id, 0, (Role.POOL,)) == Waiting(closed=0, asked=1)
+
+
+def test_options_are_those_of_items_that_have_some(store: Store) -> None:
+    made = campaign(store, [source("a", options=("yes", "no")), source("b"), source("c", options=("1", "2"))])
+    assert store.options(made.campaign_id, ["b", "a"]) == {"a": ("yes", "no")}
+    assert store.options(made.campaign_id, []) == {}
 
 
 # -- disputes and follow-ups ---------------------------------------------------------------------------

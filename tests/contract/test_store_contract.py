@@ -757,7 +757,7 @@ def test_settling_labels_and_skips_closes_queries_once(store: Store) -> None:
     store.add_queries(lease, [query("a"), query("b"), query("c")], EVENT)
     for _ in range(2):
         store.close_queries(lease, [("q-a-1", Label("a", "pos", round_index=0))], ["q-b-1"])
-    states = {one.item.item_id: one.state for one in store.queries(campaign_id)}
+    states = {one.item_id: one.state for one in store.queries(campaign_id)}
     assert states == {"a": QueryState.LABELLED, "b": QueryState.SKIPPED, "c": QueryState.OPEN}
     assert label_versions(store, campaign_id, "a") == [Label("a", "pos", 1, "annotator", 0)]
 
@@ -769,7 +769,7 @@ def test_a_late_answer_to_a_skipped_query_makes_it_labelled(store: Store) -> Non
     for _ in range(2):
         store.close_queries(lease, [("q-a-1", Label("a", "pos", round_index=0))], [])
     assert label_versions(store, campaign_id, "a") == [Label("a", "pos", 1, "annotator", 0)]
-    states = {one.item.item_id: one.state for one in store.queries(campaign_id)}
+    states = {one.item_id: one.state for one in store.queries(campaign_id)}
     assert states == {"a": QueryState.LABELLED, "b": QueryState.SKIPPED}
 
 

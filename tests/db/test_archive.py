@@ -201,7 +201,7 @@ def test_an_upgraded_campaign_goes_on(archived: str) -> None:
     assert len(asked) == len(store.tasks(waiting.campaign_id)) == 7
     lease = held(store, waiting)
     store.mirror(lease, "oracle", [Annotation("1", asked[0].query_id, "sport")])
-    label = Label(asked[0].item.item_id, "sport", round_index=0)
+    label = Label(asked[0].item_id, "sport", round_index=0)
     store.close_queries(lease, [(asked[0].query_id, label)], [], [asked[1].query_id])
     assert store.labels(waiting.campaign_id, Role.AUDIT) == {label.item_id: label}
     assert len(store.open_queries(waiting.campaign_id)) == 5

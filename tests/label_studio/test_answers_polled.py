@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from star_al.types import Annotation
+from star_al.types import Annotation, Item
 from support.label_studio_campaign import OPTIONS, World, queries
 from support.label_studio_people import Person
 from support.label_studio_server import LabelStudio
@@ -114,8 +114,8 @@ def test_answers_to_foreign_tasks_are_not_ours(label_studio: LabelStudio) -> Non
 def test_a_multiple_choice_answer_is_its_letter(label_studio: LabelStudio) -> None:
     world = World(label_studio, OPTIONS, unsure="None of them")
     (query,) = queries(1)
-    item = type(query.item)("i", "Which?", options=("costs $5", "<b>x</b>", "😀"))
-    asked = [type(query)("q", item, 1, query.purpose, 1, query.reason)]
+    world.items["i"] = Item("i", "Which?", options=("costs $5", "<b>x</b>", "😀"))
+    asked = [type(query)("q", "i", 1, query.purpose, 1, query.reason)]
     world.ensure(asked)
     (task,) = world.tasks()
     assert [choice["alias"] for choice in task["data"]["options"]] == ["A", "B", "C", "None of them"]

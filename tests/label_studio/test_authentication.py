@@ -119,7 +119,8 @@ def test_json_of_another_shape_is_told(
     assert "sent a reply that star_al cannot read" in _fails(url, "a" * 40)
     spec = LabelStudioSpec(kind="label_studio", url=url, deleted="restore")
     campaign = Campaign(1, "test campaign", 1, {}, 7, "key")
-    annotator = LabelStudioAnnotator(Connection(url, "a" * 40), spec, ClosedTask(CLASSES), campaign, 1)
+    connection, task = Connection(url, "a" * 40), ClosedTask(CLASSES)
+    annotator = LabelStudioAnnotator(connection, spec, task, campaign, 1, lambda _: [])
     for act in (
         lambda: annotator.ensure(queries(1), [], ours),
         lambda: annotator.poll(None, ours),

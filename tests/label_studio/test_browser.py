@@ -106,25 +106,28 @@ def run(path: Path) -> None:
     assert running.run(load_campaign(path), Quiet(), no_wait=True).kind == "waiting"
 
 
-def asked(path: Path) -> list[Query]:
-    """What the campaign asks, the most uncertain first."""
+def asked(path: Path) -> list[tuple[str, Query]]:
+    """What the campaign asks, by text, the most uncertain first."""
     return _from_store(path)[0]
 
 
 def answers(path: Path) -> dict[str, Annotation]:
     """What is in the database, by text."""
     queries, annotations = _from_store(path)
-    texts = {query.query_id: query.item.text for query in queries}
+    texts = {query.query_id: text for text, query in queries}
     return {texts[annotation.query_id]: annotation for annotation in annotations}
 
 
-def _from_store(path: Path) -> tuple[list[Query], list[Annotation]]:
+def _from_store(path: Path) -> tuple[list[tuple[str, Query]], list[Annotation]]:
     file = load_campaign(path)
     store = open_store(file)
     try:
         found = store.find_campaign(file.spec.name)
         assert found is not None
-        return store.queries(found.campaign_id), store.annotations(found.campaign_id)
+        queries = store.queries(found.campaign_id)
+        items = store.items(found.campaign_id, [query.item_id for query in queries])
+        texts = [item.text for item in items]
+        return list(zip(texts, queries, strict=True)), store.annotations(found.campaign_id)
     finally:
         store.close()
 
@@ -164,7 +167,7 @@ def test_labels_by_click_and_hotkey_and_skips_arrive(
     labelling.submit()
     served.append(look_over(labelling))
 
-    by_rank = [query.item.text for query in asked(path)]
+    by_rank = [text for text, _ in asked(path)]
     assert sorted(by_rank) == sorted(TEXTS)
     assert served == by_rank, "not served the most uncertain first, or not shown as it is"
     assert labelling.page.evaluate("window.ran") is None
@@ -215,13 +218,13 @@ def test_multiple_choice_with_options_of_each_item(
 
     labelling.label_all_tasks("quiz")
     first, second, _ = asked(path)
-    for query in (first, second):
-        assert labelling.text == query.item.text
+    for text, query in (first, second):
+        assert labelling.text == text
         assert labelling.question == question
         assert query.reason.text in labelling.page.locator(".star-al-why").inner_text()
-        names = [f"{letter}. {text}" for letter, text in zip("ABCD", options[labelling.text], strict=False)]
+        names = [f"{letter}. {option}" for letter, option in zip("ABCD", options[text], strict=False)]
         assert labelling.options == [f"{name} [{key}]" for key, name in enumerate([*names, UNSURE], 1)]
-        if query is first:
+        if text == first[0]:
             labelling.press("2")
             labelling.submit_by_hotkey()
         else:
@@ -231,7 +234,7 @@ def test_multiple_choice_with_options_of_each_item(
 
     run(path)
     found = {text: outcome(annotation) for text, annotation in answers(path).items()}
-    assert found == {first.item.text: ("B", False), second.item.text: ("A", False)}
+    assert found == {first[0]: ("B", False), second[0]: ("A", False)}
 
 
 def test_labels_are_shown_and_answered_as_they_are(

@@ -168,7 +168,7 @@ def test_two_people_on_each_task_and_a_third_where_they_disagree(
     disputed = [query for query in queries if query.disputed]
     assert disputed, "nobody ever disagreed"
     again = [query for query in queries if query.attempt > 1]
-    assert {query.item.item_id for query in again} == {query.item.item_id for query in disputed}
+    assert {query.item_id for query in again} == {query.item_id for query in disputed}
     assert not [query for query in queries if query.state is QueryState.OPEN]
     answers = store.annotations(campaign.campaign_id)
     assert len({(each.query_id, each.annotator) for each in answers}) == len(answers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from star_al.config.spec import TaskSpec
+from star_al.types import Item
 from support.label_studio_campaign import OPTIONS, World, queries
 from support.label_studio_server import LabelStudio
 
@@ -40,10 +41,8 @@ def test_texts_arrive_as_they_are(label_studio: LabelStudio) -> None:
         "a" * 1_000_000,
     ]
     world = World(label_studio, show_reason=True)
-    asked = [
-        replace(query, item=replace(query.item, text=text))
-        for query, text in zip(queries(len(texts)), texts, strict=True)
-    ]
+    asked = queries(len(texts))
+    world.items = {query.item_id: Item(query.item_id, text) for query, text in zip(asked, texts, strict=True)}
     world.ensure(asked)
     data = {task["data"]["star_uid"]: task["data"] for task in world.tasks()}
     assert [data[query.query_id]["text"] for query in asked] == texts
@@ -53,8 +52,9 @@ def test_texts_arrive_as_they_are(label_studio: LabelStudio) -> None:
 def test_what_cannot_be_sent_is_replaced(label_studio: LabelStudio) -> None:
     world = World(label_studio, OPTIONS)
     (query,) = queries(1)
-    item = replace(query.item, text="nul \x00 and half \ud83d", options=("a\x00", "b"))
-    world.ensure([replace(query, item=item)])
+    text, options = "nul \x00 and half \ud83d", ("a\x00", "b")
+    world.items[query.item_id] = Item(query.item_id, text, options)
+    world.ensure([query])
     (task,) = world.tasks()
     assert task["data"]["text"] == "nul \ufffd and half \ufffd"
     assert task["data"]["options"][0]["value"] == "A. a\ufffd"

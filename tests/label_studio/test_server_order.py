@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from star_al.types import Item
 from support.label_studio_campaign import OPTIONS, World, queries
 from support.label_studio_people import Person
 from support.label_studio_server import LabelStudio
@@ -61,8 +62,8 @@ def test_a_multiple_choice_answer_can_be_shown(label_studio: LabelStudio) -> Non
     world = World(label_studio, OPTIONS, show_prediction=True)
     (query,) = queries(1)
     reason = type(query.reason)("why", blended=0.4, predicted="B", confidence=0.6)
-    item = type(query.item)("i", "Which?", options=("one", "two"))
-    world.ensure([type(query)("q", item, 1, query.purpose, 1, reason)])
+    world.items["i"] = Item("i", "Which?", options=("one", "two"))
+    world.ensure([type(query)("q", "i", 1, query.purpose, 1, reason)])
     (task,) = world.tasks()
     assert task["predictions"][0]["result"][0]["value"] == {"choices": ["B"]}
 
@@ -70,6 +71,6 @@ def test_a_multiple_choice_answer_can_be_shown(label_studio: LabelStudio) -> Non
 def test_queries_without_scores_are_served_too(label_studio: LabelStudio) -> None:
     world, asked = World(label_studio), queries(3)
     reason = type(asked[0].reason)("drawn at random")
-    plain = [type(query)(query.query_id, query.item, 0, query.purpose, 1, reason) for query in asked]
+    plain = [type(query)(query.query_id, query.item_id, 0, query.purpose, 1, reason) for query in asked]
     world.ensure(plain)
     assert sorted(_served(world)) == [query.query_id for query in asked]

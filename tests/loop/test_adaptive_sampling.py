@@ -44,7 +44,7 @@ def path(world: World, round_index: int) -> Path:
 
 
 def asked(world: World, round_index: int) -> list[str]:
-    return [query.item.item_id for query in world.store.queries(world.campaign_id, round_index)]
+    return [query.item_id for query in world.store.queries(world.campaign_id, round_index)]
 
 
 def test_undecided_items_get_the_scores_of_a_full_run_and_the_others_fewer_samples(tmp_path: Path) -> None:

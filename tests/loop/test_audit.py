@@ -45,7 +45,7 @@ def test_what_audits_is_never_trained_on(tmp_path: Path) -> None:
     for round_ in world.store.rounds(world.campaign_id):
         trained = {label.item_id for label in world.store.training_labels(world.campaign_id, round_.index)}
         assert not trained & audit
-    assert not {query.item.item_id for query in world.asked()} & audit
+    assert not {query.item_id for query in world.asked()} & audit
 
 
 def test_the_budget_goes_to_the_batch_before_the_audit_set(tmp_path: Path) -> None:

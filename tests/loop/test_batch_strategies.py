@@ -42,7 +42,7 @@ def batch_of(world: World, round_index: int) -> list[Query]:
 
 
 def ids(queries: Sequence[Query]) -> list[str]:
-    return [query.item.item_id for query in queries]
+    return [query.item_id for query in queries]
 
 
 @pytest.mark.parametrize(("kind", "name"), list(zip(DIVERSIFIED, NAMES, strict=True)))
@@ -54,7 +54,7 @@ def test_a_diversified_batch_comes_from_the_top_of_the_ranking_and_says_so(
     assert [one.asked for one in world.store.rounds(world.campaign_id)] == [8, 8, 0]
     rank_of = {row.item_id: row.rank for row in stored.ranking(world.store, world.campaign_id, 1)}
     asked = batch_of(world, 1)
-    ranks = [rank_of[query.item.item_id] for query in asked]
+    ranks = [rank_of[query.item_id] for query in asked]
     assert max(ranks) <= 30 and len(set(ranks)) == 8
     assert ranks != list(range(1, 9))
     for query, rank in zip(asked, ranks, strict=True):
@@ -213,7 +213,7 @@ def asked_twice(folder: Path, threshold: float | None, kind: str) -> int:
     changes = {**CHANGES, "name": f"copies-{threshold}", "evaluation": {"kind": "none", "calibration": 0}}
     world = World(folder, **changes, acquisition__batch={"kind": kind, "near_duplicates": threshold})
     world.run()
-    texts = [query.item.text for index in (0, 1) for query in batch_of(world, index)]
+    texts = [world.item(query).text for index in (0, 1) for query in batch_of(world, index)]
     likes = [NearDuplicates([texts[place]], texts[:place], 0.85) for place in range(8, len(texts))]
     return sum(not like.prefers(np.ones(1, dtype=bool))[0] for like in likes)
 
@@ -356,7 +356,7 @@ def test_a_random_strategy_starts_as_the_others_do(cold_start: str, tmp_path: Pa
     for kind in ("random", "top_k", "badge"):
         world = World(tmp_path / kind, acquisition__batch={"kind": kind}, acquisition__cold_start=cold_start)
         world.run(max_rounds=2)
-        first.append([query.item.item_id for query in world.asked() if query.round_index == 0])
+        first.append([query.item_id for query in world.asked() if query.round_index == 0])
         reasons = {query.reason.text for query in world.asked() if query.round_index == 1}
         assert (reasons == {"drawn at random"}) == (kind == "random")
     assert first[0] == first[1]

@@ -46,13 +46,13 @@ def test_a_share_of_each_batch_comes_from_one_random_order(tmp_path: Path) -> No
     asked: list[str] = []
     for index in range(3):
         batch = [query for query in world.asked() if query.round_index == index]
-        control = [query.item.item_id for query in batch if query.control]
+        control = [query.item_id for query in batch if query.control]
         assert len(batch) == 4 and len(control) == (4 if index == 0 else 2)
         assert [query.rank for query in batch] == [1, 2, 3, 4]
         assert all(query.control for query in batch[: len(control)])
         free = [item_id for item_id in order if item_id not in asked]
         assert control == free[: len(control)]
-        asked += [query.item.item_id for query in batch]
+        asked += [query.item_id for query in batch]
     assert len(set(asked)) == len(asked)
     reasons = {query.reason.text for query in world.asked() if query.control and query.round_index}
     assert reasons == {"control arm: drawn at random, whatever the model says"}
@@ -115,9 +115,7 @@ def test_items_that_were_given_up_do_not_end_the_control_set(tmp_path: Path) -> 
     world.run()
     last = rounds(world)[-1]
     training = world.store.training_labels(world.campaign_id, last.index)
-    skipped = {
-        query.item.item_id for query in world.asked() if query.control and query.state.value == "skipped"
-    }
+    skipped = {query.item_id for query in world.asked() if query.control and query.state.value == "skipped"}
     assert skipped, "nobody skipped"
     chosen = control_labels(world.parts(), training)
     first_skipped = min(control_order(world).index(item_id) for item_id in skipped)
@@ -132,7 +130,7 @@ def test_a_killed_round_goes_on_with_the_same_shadow_and_batch(tmp_path: Path) -
         pass
     for one, other in zip(rounds(whole), rounds(halting), strict=True):
         assert (one.shadow_sha256, one.shadow_labels) == (other.shadow_sha256, other.shadow_labels)
-    assert [q.item.item_id for q in whole.asked()] == [q.item.item_id for q in halting.asked()]
+    assert [q.item_id for q in whole.asked()] == [q.item_id for q in halting.asked()]
     again = replay_round(whole.parts().for_round(rounds(whole)[2]))
     assert again.same_batch and again.same_adapter
 

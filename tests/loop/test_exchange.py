@@ -38,7 +38,7 @@ class People:
 
     def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
         poll = self.oracle.poll(cursor, still_ours)
-        items = {query.query_id: query.item.item_id for query in self.oracle_queries()}
+        items = {query.query_id: query.item_id for query in self.oracle_queries()}
         answers = [
             replace(each, value=self.instead[items[each.query_id]])  # type: ignore[arg-type]
             if items.get(each.query_id) in self.instead
@@ -66,7 +66,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def people(world: World) -> People:
-    return People(Oracle(world.file.spec.annotator, world.parts().task, world.campaign.seed))
+    return People(world.oracle())
 
 
 def test_a_corrected_answer_becomes_a_new_version_and_leaves_the_old_snapshot(
@@ -74,24 +74,24 @@ def test_a_corrected_answer_becomes_a_new_version_and_leaves_the_old_snapshot(
 ) -> None:
     run(world, people, max_rounds=2)
     query = world.asked()[0]
-    before = world.store.labels(world.campaign_id)[query.item.item_id]
+    before = world.store.labels(world.campaign_id)[query.item_id]
     other = "tech" if before.value != "tech" else "sport"
     people.later = [Annotation(f"oracle-{query.query_id}", query.query_id, other)]
     run(world, people, max_rounds=1)
-    versions = label_versions(world.store, world.campaign_id, query.item.item_id)
+    versions = label_versions(world.store, world.campaign_id, query.item_id)
     assert [(label.version, label.value) for label in versions] == [(1, before.value), (2, other)]
     trained = {label.item_id: label.value for label in world.store.training_labels(world.campaign_id, 1)}
-    assert trained[query.item.item_id] == before.value
+    assert trained[query.item_id] == before.value
 
 
 def test_a_late_answer_to_a_skipped_query_counts(tmp_path: Path) -> None:
     world = World(tmp_path, annotator={"kind": "oracle", "gold": "label", "skips": 0.5})
-    people = People(Oracle(world.file.spec.annotator, world.parts().task, world.campaign.seed))
+    people = People(world.oracle())
     run(world, people, max_rounds=2)
     query = next(query for query in world.asked() if query.state is QueryState.SKIPPED)
-    people.later = [Annotation("late", query.query_id, query.item.fields["label"])]
+    people.later = [Annotation("late", query.query_id, world.item(query).fields["label"])]
     run(world, people, max_rounds=1)
-    assert query.item.item_id in world.store.labels(world.campaign_id, Role.POOL)
+    assert query.item_id in world.store.labels(world.campaign_id, Role.POOL)
 
 
 def test_an_answer_outside_the_label_set_is_told_once_counts_as_a_skip_and_may_be_corrected(
@@ -102,8 +102,8 @@ def test_an_answer_outside_the_label_set_is_told_once_counts_as_a_skip_and_may_b
     assert run(world, people, max_rounds=1).kind == "paused"
     asked = world.store.queries(world.campaign_id, 1)
     assert {query.state for query in asked} == {QueryState.SKIPPED}
-    people.instead = {query.item.item_id: query.item.fields["label"] for query in asked[1:]} | {
-        asked[0].item.item_id: "cricket"
+    people.instead = {query.item_id: world.item(query).fields["label"] for query in asked[1:]} | {
+        asked[0].item_id: "cricket"
     }
     run(world, people, max_rounds=1)
     told = [event.message for event in world.store.events(world.campaign_id) if "cricket" in event.message]
@@ -127,7 +127,7 @@ def test_a_lost_artefact_of_an_unfinished_round_is_made_again(
         round_ = step(round_)
     shutil.rmtree(world.file.artefact_folder / lost)
     run(world, people)
-    asked = [[query.item.item_id for query in each.asked()] for each in (world, unbroken)]
+    asked = [[query.item_id for query in each.asked()] for each in (world, unbroken)]
     assert asked[0] == asked[1]
 
 

@@ -24,7 +24,8 @@ NO_HELD_OUT = {"kind": "none", "calibration": 0, "stop_set": 5}
 
 def make(folder: Path, **changes: Any) -> tuple[World, People]:
     """A campaign whose people do what a test says; its batches are of 4 and nothing is held out."""
-    return World(folder, **{"evaluation": NO_HELD_OUT, **changes}), People()
+    world = World(folder, **{"evaluation": NO_HELD_OUT, **changes})
+    return world, People(world.load_items)
 
 
 def run(world: World, people: People, max_rounds: int | None = 1) -> Outcome:
@@ -70,7 +71,7 @@ def test_overlap_asks_several_people_and_stores_how_far_they_agree(tmp_path: Pat
 
 
 def disagree(people: People, query: Query) -> None:
-    wrong = next(name for name in ("sport", "business", "tech") if name != query.item.fields["label"])
+    wrong = next(name for name in ("sport", "business", "tech") if name != people.gold(query))
     people.answer("bo", query, wrong)
 
 
@@ -85,11 +86,11 @@ def test_a_disputed_item_is_shown_to_another_person(tmp_path: Path) -> None:
     people.script = [first_two, lambda: people.answer("cy", batch_with_attempt(world, 2))]
     assert run(world, people).kind == "paused"
     second = batch_with_attempt(world, 2)
-    (first,) = (q for q in world.asked() if q.item == second.item and q.attempt == 1)
+    (first,) = (q for q in world.asked() if q.item_id == second.item_id and q.attempt == 1)
     assert (first.disputed, first.state) == (True, QueryState.SKIPPED)
     assert (second.wanted, second.state, second.round_index) == (1, QueryState.LABELLED, 0)
-    label = world.store.labels(world.campaign_id)[first.item.item_id]
-    assert label.value == first.item.fields["label"]
+    label = world.store.labels(world.campaign_id)[first.item_id]
+    assert label.value == people.gold(first)
     (round_,) = world.store.rounds(world.campaign_id)
     assert (round_.skipped, round_.disputed) == (0, 0)  # it got its label in the end
     assert round_.agreement is not None and 0 < round_.agreement < 1
@@ -179,16 +180,16 @@ def test_an_answer_taken_back_between_two_runs_gives_way_to_the_next(tmp_path: P
     people.script = [lambda: people.answer_all("ann")]
     run(world, people)
     query = batch(world, 0)[0]
-    label = world.store.labels(world.campaign_id)[query.item.item_id]
+    label = world.store.labels(world.campaign_id)[query.item_id]
     people.take_back("ann", query)
     people.script = [lambda: people.answer_all("ann", of_round=1)]
     run(world, people)
-    assert world.store.labels(world.campaign_id)[query.item.item_id] == label  # nobody else has answered
+    assert world.store.labels(world.campaign_id)[query.item_id] == label  # nobody else has answered
     other = "tech" if label.value != "tech" else "sport"
     people.answer("bo", query, other)
     people.script = [lambda: people.answer_all("ann", of_round=2)]
     run(world, people)
-    assert world.store.labels(world.campaign_id)[query.item.item_id].value == other
+    assert world.store.labels(world.campaign_id)[query.item_id].value == other
 
 
 def test_an_answer_whose_task_was_deleted_and_made_again_still_counts(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_an_answer_whose_task_was_deleted_and_made_again_still_counts(tmp_path: 
     assert people.made.count(query.query_id) == 2
     answers = world.store.annotations(world.campaign_id, [query.query_id])
     assert {(each.annotator, each.withdrawn) for each in answers} == {("ann", False), ("bo", False)}
-    assert query.item.item_id in world.store.labels(world.campaign_id)
+    assert query.item_id in world.store.labels(world.campaign_id)
 
 
 def test_a_tool_that_is_away_is_waited_for_and_told_once(tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_the_buffer_does_not_change_the_batch_and_no_round_waits_for_it(tmp_path
     plain, others = make(tmp_path / "without")
     others.script = [lambda: others.answer_all("ann")] * 2
     run(plain, others, max_rounds=2)
-    first, second = ([q.item.item_id for q in batch(each, 0)] for each in (world, plain))
+    first, second = ([q.item_id for q in batch(each, 0)] for each in (world, plain))
     assert first == second
     assert world.store.rounds(world.campaign_id)[0].asked == 4
     assert [q.rank for q in batch(world, 1)] == [1, 2, 3, 4]
@@ -263,15 +264,15 @@ def test_an_untouched_buffer_is_withdrawn_and_its_items_may_be_asked_later(tmp_p
     world, people = buffered(tmp_path)
     people.script = [lambda: people.answer_all("ann", first=4)] * 2
     run(world, people, max_rounds=1)
-    spare = {query.item.item_id for query in batch(world, 0, buffer=True)}
+    spare = {query.item_id for query in batch(world, 0, buffer=True)}
     assert len(spare) == 3
     run(world, people, max_rounds=1)
     assert batch(world, 0, buffer=True) == []
-    asked_now = {query.item.item_id for query in batch(world, 1)}
+    asked_now = {query.item_id for query in batch(world, 1)}
     assert len(batch(world, 1, buffer=True)) == 3
-    not_asked = spare - asked_now - {q.item.item_id for q in batch(world, 1, buffer=True)}
+    not_asked = spare - asked_now - {q.item_id for q in batch(world, 1, buffer=True)}
     assert not_asked <= set(world.store.pool_ids(world.campaign_id, 2))
-    live = {query.item.item_id for query in people.tasks.values()}
+    live = {query.item_id for query in people.tasks.values()}
     assert not (not_asked & live)
 
 
@@ -291,7 +292,7 @@ def test_what_people_did_in_the_buffer_while_the_model_trained_counts(tmp_path: 
         patch.setattr(Loop, "score", score_while_somebody_labels)
         assert run(world, people).kind == "paused"
     assert people.made.count(done.query_id) == 1  # never asked twice
-    assert world.store.labels(world.campaign_id)[done.item.item_id].value == done.item.fields["label"]
+    assert world.store.labels(world.campaign_id)[done.item_id].value == people.gold(done)
     (now,) = [query for query in world.asked() if query.query_id == done.query_id]
     assert (now.state, now.round_index) == (QueryState.LABELLED, 1)
 

@@ -60,7 +60,7 @@ def test_the_curve_starts_at_zero_shot_and_counts_every_bought_label(tmp_path: P
 def test_held_out_items_are_asked_first_and_never_trained_on(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
-    held_out = {query.item.item_id for role in (Role.AUDIT, Role.CALIBRATION) for query in world.asked(role)}
+    held_out = {query.item_id for role in (Role.AUDIT, Role.CALIBRATION) for query in world.asked(role)}
     assert len(held_out) == 14
     trained = {
         label.item_id
@@ -68,13 +68,13 @@ def test_held_out_items_are_asked_first_and_never_trained_on(tmp_path: Path) -> 
         for label in world.store.training_labels(world.campaign_id, round_.index)
     }
     assert trained and not trained & held_out
-    assert not held_out & {query.item.item_id for query in world.asked()}
+    assert not held_out & {query.item_id for query in world.asked()}
 
 
 def test_no_item_is_asked_twice(tmp_path: Path) -> None:
     world = World(tmp_path, stopping__max_rounds=5)
     world.run()
-    asked = [query.item.item_id for query in world.store.queries(world.campaign_id)]
+    asked = [query.item_id for query in world.store.queries(world.campaign_id)]
     assert len(asked) == len(set(asked)) == 14 + 5 * 4
 
 
@@ -82,7 +82,7 @@ def test_the_same_seed_asks_the_same_items_and_another_seed_others(tmp_path: Pat
     worlds = [World(tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
     for world in worlds:
         world.run()
-    asked = [[query.item.item_id for query in world.asked()] for world in worlds]
+    asked = [[query.item_id for query in world.asked()] for world in worlds]
     assert asked[0] == asked[1] != asked[2]
 
 
@@ -96,7 +96,7 @@ def test_base_predictions_of_the_pool_are_not_computed_when_the_blend_is_off(tmp
     world = World(tmp_path, acquisition__blend={"kind": "off"}, evaluation__stop_set=0)
     world.run()
     assert set(world.learner.base_calls) == {
-        query.item.item_id for role in (Role.AUDIT, Role.CALIBRATION) for query in world.asked(role)
+        query.item_id for role in (Role.AUDIT, Role.CALIBRATION) for query in world.asked(role)
     }
 
 
@@ -121,7 +121,7 @@ def test_the_batch_is_the_top_of_the_stored_ranking(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     ranking = stored.ranking(world.store, world.campaign_id, 2)
-    asked = [query.item.item_id for query in world.store.queries(world.campaign_id, 2)]
+    asked = [query.item_id for query in world.store.queries(world.campaign_id, 2)]
     assert [row.item_id for row in ranking[:4]] == asked
     blended = [row.blended for row in ranking]
     assert blended == sorted(blended, reverse=True)
@@ -168,7 +168,7 @@ def test_skipped_items_are_counted_and_not_trained_on(tmp_path: Path) -> None:
     rounds = world.store.rounds(world.campaign_id)
     skipped = [query for query in world.asked() if query.state is QueryState.SKIPPED]
     assert sum(round_.skipped for round_ in rounds) == len(skipped) > 0
-    assert not {query.item.item_id for query in skipped} & world.store.labels(world.campaign_id).keys()
+    assert not {query.item_id for query in skipped} & world.store.labels(world.campaign_id).keys()
 
 
 def test_existing_labels_train_round_0(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_existing_labels_train_round_0(tmp_path: Path) -> None:
     world.run(max_rounds=1)
     first = world.store.rounds(world.campaign_id)[0]
     assert 0 < first.labels < 30 and first.adapter_sha256 is not None and first.blend_weight == 0.1
-    asked = {query.item.item_id for query in world.store.queries(world.campaign_id)}
+    asked = {query.item_id for query in world.store.queries(world.campaign_id)}
     imported = {
         label.item_id for label in world.store.labels(world.campaign_id).values() if label.source == "import"
     }
@@ -222,7 +222,7 @@ def test_a_stopped_campaign_whose_files_are_gone_trains_again_before_it_goes_on(
     stopping = world.file.spec.stopping.model_copy(update={"max_rounds": 3})
     world.file = replace_spec(world.file, stopping=stopping)
     assert world.run().kind == unbroken.run().kind == "stopped"
-    asked = [[query.item.item_id for query in each.asked()] for each in (world, unbroken)]
+    asked = [[query.item_id for query in each.asked()] for each in (world, unbroken)]
     assert asked[0] == asked[1]
 
 
@@ -233,14 +233,14 @@ def test_max_rounds_of_a_call_pauses_at_a_round_border(tmp_path: Path) -> None:
     unbroken = World(tmp_path / "other")
     unbroken.run()
     world.run()
-    assert [q.item.text for q in world.asked()] == [q.item.text for q in unbroken.asked()]
+    assert [q.item_id for q in world.asked()] == [q.item_id for q in unbroken.asked()]
 
 
 def test_replay_agrees_also_after_a_label_was_corrected(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     asked = next(query for query in world.asked() if query.state is QueryState.LABELLED)
-    label = world.store.labels(world.campaign_id)[asked.item.item_id]
+    label = world.store.labels(world.campaign_id)[asked.item_id]
     other = "tech" if label.value != "tech" else "sport"
     world.store.close_queries(world.lease(), [(asked.query_id, Label(label.item_id, other))], [])
     for round_index in (0, 1, 2):
@@ -296,4 +296,4 @@ def test_a_damaged_adapter_is_trained_again(tmp_path: Path, monkeypatch: pytest.
     (folder / "model.json").write_text("{}", encoding="utf-8")
     world.run()
     assert any("is damaged" in note for note in world.progress.said)
-    assert [q.item.item_id for q in world.asked()] == [q.item.item_id for q in whole.asked()]
+    assert [q.item_id for q in world.asked()] == [q.item_id for q in whole.asked()]

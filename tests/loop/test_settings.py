@@ -29,7 +29,7 @@ def test_a_choice_runs_and_repeats(changes: dict[str, Any], tmp_path: Path) -> N
     worlds = [World(tmp_path / name, **changes) for name in ("one", "two")]
     for world in worlds:
         assert world.run().kind == "stopped"
-    asked = [[query.item.item_id for query in world.asked()] for world in worlds]
+    asked = [[query.item_id for query in world.asked()] for world in worlds]
     assert asked[0] == asked[1] and len(set(asked[0])) == 12
 
 
@@ -46,7 +46,7 @@ def test_a_cold_start_by_base_uncertainty_asks_the_least_certain_first(tmp_path:
     world = World(tmp_path, acquisition__cold_start="base_uncertainty")
     world.run(max_rounds=1)
     ranking = stored.ranking(world.store, world.campaign_id, 0)
-    assert [row.item_id for row in ranking[:4]] == [query.item.item_id for query in world.asked()]
+    assert [row.item_id for row in ranking[:4]] == [query.item_id for query in world.asked()]
     base = [row.base_uncertainty or 0.0 for row in ranking]
     assert base == sorted(base, reverse=True) and base[0] > base[-1]
 

@@ -15,12 +15,12 @@ from star_al.report.confusion import confusion
 from star_al.report.formatting import duration, interval, percent
 from star_al.report.labels_saved import compare_with_control, labels_saved
 from star_al.report.page import campaign_page
-from star_al.report.questions import cut, questions
+from star_al.report.questions import cut, questions, shown_text
 from star_al.report.render import json_for_page
 from star_al.report.snapshot import EvaluatedRound
 from star_al.report.study_page import study_page
 from star_al.report.summary import summarise
-from star_al.types import Round, RoundState
+from star_al.types import Item, Round, RoundState
 from support import records
 from support.report_snapshot import a_snapshot, an_asked_query
 from support.report_study import a_study
@@ -166,8 +166,9 @@ def test_json_in_a_page_holds_no_character_of_html() -> None:
 
 
 def test_rows_are_short_and_say_what_is_special() -> None:
-    asked = [an_asked_query(n, ("a", "b"), 3, "long " * 500) for n in range(14)]
-    rows = json.loads(questions(asked).json)["rows"]
+    asked = [an_asked_query(n, ("a", "b"), 3) for n in range(14)]
+    texts = {f"item-{n}": shown_text(Item(f"item-{n}", "long " * 500)) for n in range(14)}
+    rows = json.loads(questions(asked, texts).json)["rows"]
     assert all(len(row[2]) <= 300 and row[2].endswith("…") for row in rows)
     assert rows[0][7] == ["audit"] and "control" in rows[1][7] and "buffer" in rows[2][7]
     assert "disputed" in rows[3][7] and "open" in rows[6][7] and rows[6][5] is None

@@ -11,9 +11,10 @@ from playwright.sync_api import Browser, expect
 
 from star_al.data import write_text
 from star_al.report.page import campaign_page
-from star_al.report.questions import COLUMNS
+from star_al.report.questions import COLUMNS, shown_text
 from star_al.report.snapshot import AskedQuery, CampaignSnapshot, Person
 from star_al.report.study_page import study_page
+from star_al.types import Item
 from support.browser import chromium
 from support.report_pages import PHONE, OpenPage, open_page
 from support.report_snapshot import a_snapshot, an_asked_query
@@ -49,8 +50,9 @@ def study(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def large(folder: Path) -> Path:
     labels = ("business", "politics", "sport")
-    asked = tuple(an_asked_query(n, labels, 6, f"{'word ' * 40} number_{n}_") for n in range(MANY_ROWS))
-    return written(a_snapshot(labels, asked=asked), folder / "large.html")
+    asked = tuple(an_asked_query(n, labels, 6) for n in range(MANY_ROWS))
+    texts = {f"item-{n}": f"{'word ' * 40} number_{n}_" for n in range(MANY_ROWS)}
+    return written(a_snapshot(labels, asked=asked, texts=texts), folder / "large.html")
 
 
 def written(snapshot: CampaignSnapshot, path: Path) -> Path:
@@ -187,11 +189,12 @@ def hostile_snapshot() -> CampaignSnapshot:
     words = {"blend_note": HOSTILE[0], "stop_reason": HOSTILE[1], "stop_advice": HOSTILE[2]}
     rounds = tuple(replace(one, versions={HOSTILE[0]: HOSTILE[1]}, **words) for one in snapshot.rounds)
     people = (Person(HOSTILE[2], 3, 1, 2.0, 3, 2),)
-    return replace(snapshot, asked=asked, rounds=rounds, people=people)
+    texts = {f"item-{n}": shown_text(Item(f"item-{n}", text)) for n, text in enumerate(HOSTILE)}
+    return replace(snapshot, asked=asked, texts=texts, rounds=rounds, people=people)
 
 
 def hostile_question(n: int) -> AskedQuery:
-    asked = an_asked_query(n, HOSTILE, 6, HOSTILE[n])
+    asked = an_asked_query(n, HOSTILE, 6)
     query = replace(asked.query, reason=replace(asked.query.reason, text=HOSTILE[n]))
     return replace(asked, query=query, answers={HOSTILE[n]: HOSTILE[0]})
 

@@ -70,7 +70,7 @@ def test_a_campaign_that_has_ended_tells_what_it_reached(tmp_path: Path) -> None
     assert "this campaign has no control arm" in words
     assert "the labels come from column 'label'" in words
     for query in world.asked():
-        assert query.item.text in page and query.reason.text in page
+        assert world.item(query).text in page and query.reason.text in page
 
 
 def test_without_held_out_labels_the_page_says_that_accuracy_is_not_known(tmp_path: Path) -> None:

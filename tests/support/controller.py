@@ -64,9 +64,7 @@ def record(path: Path) -> dict[str, Any]:
         queries = store.queries(campaign.campaign_id)
         labels = store.labels(campaign.campaign_id)
         return {
-            "asked": [
-                (q.round_index, q.purpose.value, q.rank, q.item.item_id, q.state.value) for q in queries
-            ],
+            "asked": [(q.round_index, q.purpose.value, q.rank, q.item_id, q.state.value) for q in queries],
             "labels": sorted((label.item_id, label.value, label.version) for label in labels.values()),
             "annotations": len(store.annotations(campaign.campaign_id)),
             "rounds": [

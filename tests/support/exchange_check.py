@@ -112,7 +112,7 @@ def _check_labels(verdict: Verdict, store: Store, campaign_id: int) -> None:
             answers.setdefault(each.query_id, []).append(each.value)
     asked: dict[str, list[Query]] = {}
     for query in store.queries(campaign_id):
-        asked.setdefault(query.item.item_id, []).append(query)
+        asked.setdefault(query.item_id, []).append(query)
     for item_id, attempts in asked.items():
         given = [value for query in attempts for value in answers.get(query.query_id, [])]
         versions = label_versions(store, campaign_id, item_id)

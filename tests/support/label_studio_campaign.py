@@ -31,6 +31,7 @@ class World:
         self.task, self.overlap, self.token = task, overlap, server.token
         self.spec: dict[str, Any] = {"timeout": 20.0, **spec}
         self.known: dict[str, ExternalTask] = {}
+        self.items: dict[str, Item] = {}  # those that are not as ``item`` makes them
         self.owner = Person(server.url, server.token)
         self.restart()
 
@@ -43,7 +44,11 @@ class World:
             ClosedTask(self.task),
             Campaign(1, "test campaign", 1, {}, 7, self.key),
             self.overlap,
+            self._load_items,
         )
+
+    def _load_items(self, item_ids: Sequence[str]) -> list[Item]:
+        return [self.items.get(item_id) or item(item_id) for item_id in item_ids]
 
     def ensure(self, queries: Sequence[Query]) -> Ensured:
         ensured = self.annotator.ensure(queries, list(self.known.values()), ours)
@@ -83,10 +88,15 @@ def queries(n: int, round_index: int = 1, start: int = 0, **changes: Any) -> lis
     ]
 
 
+def item(item_id: str) -> Item:
+    """The item of one of ``queries``."""
+    return Item(item_id, f"text {int(item_id.removeprefix('i-'))}")
+
+
 def _query(number: int, round_index: int, blended: float) -> Query:
     return Query(
         query_id=f"q-{number:03d}",
-        item=Item(f"i-{number:03d}", f"text {number}"),
+        item_id=f"i-{number:03d}",
         round_index=round_index,
         purpose=Role.POOL,
         rank=number + 1,

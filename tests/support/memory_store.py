@@ -13,7 +13,7 @@ import json
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
@@ -46,6 +46,7 @@ from star_al.types import (
     SourceItem,
     StepResults,
     Study,
+    Waiting,
 )
 
 P = ParamSpec("P")
@@ -259,7 +260,7 @@ class MemoryStore(Store):
     def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
         state = self.state(campaign_id)
         asked = {
-            one.item.item_id
+            one.item_id
             for one in state.queries.values()
             if one.round_index < round_index and not _waits_in_buffer(one)
         }
@@ -276,6 +277,12 @@ class MemoryStore(Store):
         state = self.state(campaign_id)
         _require_items(state, item_ids)
         return [state.members[item_id].source.item for item_id in item_ids]
+
+    @_locked
+    def options(self, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        members = self.state(campaign_id).members
+        found = {key: members[key].source.item.options for key in item_ids if key in members}
+        return {item_id: options for item_id, options in found.items() if options}
 
     # -- labels and annotations ------------------------------------------------------------------------
 
@@ -380,6 +387,29 @@ class MemoryStore(Store):
         return [one for one in self.queries(campaign_id) if one.state is QueryState.OPEN]
 
     @_locked
+    def attempts(self, campaign_id: int, query_ids: Sequence[str]) -> list[Query]:
+        every = self.queries(campaign_id)
+        item_ids = {one.item_id for one in every if one.query_id in set(query_ids)}
+        return [one for one in every if one.item_id in item_ids]
+
+    @_locked
+    def waiting(self, campaign_id: int, round_index: int, purposes: Collection[Role]) -> Waiting:
+        asked = self.queries(campaign_id, round_index)
+        batch = [one for one in asked if one.purpose in purposes and not one.buffer]
+        states: dict[str, set[QueryState]] = {}
+        for query in batch:
+            states.setdefault(query.item_id, set()).add(query.state)
+        given = self.annotations(campaign_id, [query.query_id for query in batch])
+        people = {(each.query_id, each.annotator or "") for each in given if not each.skipped}
+        counts = Counter(person for _, person in people)
+        return Waiting(
+            closed=sum(QueryState.OPEN not in each for each in states.values()),
+            asked=len(states),
+            unlabelled=sum(each == {QueryState.SKIPPED} for each in states.values()),
+            answers=dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))),
+        )
+
+    @_locked
     def save_tasks(self, lease: Lease, tasks: Sequence[ExternalTask]) -> None:
         state = self._held(lease)
         _require_queries(state, [task.query_id for task in tasks])
@@ -424,7 +454,7 @@ class MemoryStore(Store):
     ) -> None:
         state = self._held(lease)
         _require_queries(state, [*(query_id for query_id, _ in labels), *skipped, *disputed])
-        _require_items(state, [query.item.item_id for query in follow_up])
+        _require_items(state, [query.item_id for query in follow_up])
         _append_labels(state, [label for _, label in labels])
         for query_id, _ in labels:
             _close(state, query_id, QueryState.LABELLED)
@@ -519,7 +549,7 @@ def _extensible_round(state: _State) -> int:
 
 
 def _import_late_labels(state: _State, added: Mapping[str, SourceItem], from_round: int) -> None:
-    asked = {query.item.item_id for query in state.queries.values()}
+    asked = {query.item_id for query in state.queries.values()}
     for item_id, source in added.items():
         open_to_it = state.members[item_id].role is Role.POOL and item_id not in asked | state.labels.keys()
         if source.given_label is not None and open_to_it:
@@ -574,15 +604,15 @@ def _waits_in_buffer(query: Query) -> bool:
 
 
 def _add_queries(state: _State, queries: Sequence[Query]) -> None:
-    _require_items(state, [query.item.item_id for query in queries])
-    asked = {(one.item.item_id, one.attempt) for one in state.queries.values()}
+    _require_items(state, [query.item_id for query in queries])
+    asked = {(one.item_id, one.attempt) for one in state.queries.values()}
     for query in queries:
-        if query.query_id not in state.queries and (query.item.item_id, query.attempt) not in asked:
+        if query.query_id not in state.queries and (query.item_id, query.attempt) not in asked:
             state.queries[query.query_id] = query
 
 
 def _replace_queries(state: _State, round_index: int, queries: Sequence[Query]) -> None:
-    _require_items(state, [query.item.item_id for query in queries])
+    _require_items(state, [query.item_id for query in queries])
     wanted, purposes = {one.query_id for one in queries}, {one.purpose for one in queries}
     known = {query_id for query_id, _ in state.tasks} | _answered(state)
     for old in list(state.queries.values()):

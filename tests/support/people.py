@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from star_al.ports import StillOurs
+from star_al.ports import LoadItems, StillOurs
 from star_al.types import Annotation, Ensured, ExternalTask, JsonValue, Poll, Query, Waiting
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -17,7 +17,8 @@ class People:
     name = "label_studio"
     place = "http://tool/1"
 
-    def __init__(self) -> None:
+    def __init__(self, load_items: LoadItems) -> None:
+        self._load_items = load_items
         self.tasks: dict[str, Query] = {}
         self.made: list[str] = []  # ids of the queries, each time that a task was made
         self.made_at: dict[str, datetime] = {}
@@ -31,12 +32,17 @@ class People:
     def answer(self, person: str, query: Query, value: JsonValue = None, *, skip: bool = False) -> None:
         """Answer with ``value``, the item's own label when there is none given; or skip."""
         assert query.query_id in self.tasks, "there is no such task"
-        value = None if skip else (value if value is not None else query.item.fields["label"])
+        value = None if skip else (value if value is not None else self.gold(query))
         moment = START + timedelta(seconds=len(self.annotations))
         key = f"{person}-{query.query_id}"
         self.annotations[key] = Annotation(
             key, query.query_id, value, skipped=skip, annotator=person, created_at=moment
         )
+
+    def gold(self, query: Query) -> JsonValue:
+        """The item's own label."""
+        (item,) = self._load_items([query.item_id])
+        return item.fields["label"]
 
     def answer_all(self, person: str, *, first: int | None = None, of_round: int | None = None) -> None:
         """Answer the open tasks that the person has not answered, in order of rank, ``first`` of them."""

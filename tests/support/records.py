@@ -93,7 +93,7 @@ def query(name: str, round_index: int = 0, rank: int = 1, **changes: object) -> 
     """A query for the item of this name."""
     values = {
         "query_id": f"q-{name}-1",
-        "item": item(name),
+        "item_id": name,
         "round_index": round_index,
         "purpose": Role.POOL,
         "rank": rank,

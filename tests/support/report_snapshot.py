@@ -15,7 +15,6 @@ from star_al.types import (
     Evaluation,
     FloatArray,
     Histogram,
-    Item,
     JsonObject,
     Label,
     Query,
@@ -59,6 +58,7 @@ def a_snapshot(
         "evaluations": evaluations,
         "history": tuple(_history_row(one, evaluations[one.index]) for one in made),
         "asked": tuple(an_asked_query(n, labels, rounds) for n in range(queries)),
+        "texts": {f"item-{n}": a_text(n) for n in range(queries)},
         "people": (Person("ann", 120, 3, 7.5, 118, 110), Person("bob", 98, 1, 140.0, 90, 85)),
         "lead_times": {index: (4.0 + index, 8.0, 30.0) for index in range(rounds)},
         "made_at": MADE_AT,
@@ -67,12 +67,15 @@ def a_snapshot(
     return CampaignSnapshot(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def an_asked_query(n: int, labels: tuple[str, ...], rounds: int, text: str | None = None) -> AskedQuery:
+def a_text(n: int) -> str:
+    """The text of the n-th question."""
+    return f"Text number {n}: the minister said on monday that rates"
+
+
+def an_asked_query(n: int, labels: tuple[str, ...], rounds: int) -> AskedQuery:
     """The n-th question; every seventh still waits, and the notes come up in turn."""
     label, guess = labels[n % len(labels)], labels[n * n % len(labels)]
-    item = Item(
-        f"item-{n}", f"Text number {n}: the minister said on monday that rates" if text is None else text
-    )
+    item_id = f"item-{n}"
     reason = Reason(
         f"rank {n + 1} of 5000: blended {1 - n / 60:.3f} from adapted entropy and base entropy",
         measure="entropy",
@@ -83,7 +86,7 @@ def an_asked_query(n: int, labels: tuple[str, ...], rounds: int, text: str | Non
     open_ = n % 7 == 6
     query = Query(
         f"query-{n}",
-        item,
+        item_id,
         n * rounds // max(n + 1, 40),
         Role.POOL if n % 5 else Role.AUDIT,
         n + 1,
@@ -94,7 +97,7 @@ def an_asked_query(n: int, labels: tuple[str, ...], rounds: int, text: str | Non
         disputed=n % 13 == 3,
     )
     answers = {} if open_ else {"ann": label, "bob": None if n % 3 else label}
-    return AskedQuery(query, None if open_ else Label(item.item_id, label), answers)
+    return AskedQuery(query, None if open_ else Label(item_id, label), answers)
 
 
 def _spec(labels: tuple[str, ...]) -> CampaignSpec:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,12 @@ class Run:
             progress=Quiet(),
         )
         annotator = LabelStudioAnnotator(
-            connection, spec.annotator, task, self.campaign, spec.labelling.overlap
+            connection,
+            spec.annotator,
+            task,
+            self.campaign,
+            spec.labelling.overlap,
+            partial(store.items, self.campaign.campaign_id),
         )
         return parts.leased(lease, annotator, self._wait)
 

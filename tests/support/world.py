@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ from star_al.annotators.oracle import Oracle
 from star_al.app.starting import create_campaign
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.config.file import load_campaign
-from star_al.config.spec import CampaignFile
+from star_al.config.spec import CampaignFile, OracleSpec
 from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts, Parts, RoundParts
 from star_al.task import ClosedTask
-from star_al.types import Lease, Query, Role, Round
+from star_al.types import Item, Lease, Query, Role, Round
 from support.campaigns import write_campaign
 from support.memory_store import MemoryStore
 from support.numpy_learner import NumpyLearner
@@ -51,8 +52,20 @@ class World:
     def leased_parts(self) -> LeasedParts:
         """Those of a controller that takes the campaign now."""
         parts = self.parts()
-        oracle = Oracle(parts.spec.annotator, parts.task, parts.spec.seed)
-        return parts.leased(self.lease(), oracle, lambda waiting: False)
+        return parts.leased(self.lease(), self.oracle(), lambda waiting: False)
+
+    def oracle(self) -> Oracle:
+        """The simulated annotator of the campaign file."""
+        spec = self.file.spec
+        assert isinstance(spec.annotator, OracleSpec)
+        return Oracle(spec.annotator, ClosedTask(spec.task), spec.seed, self.load_items)
+
+    def load_items(self, item_ids: Sequence[str]) -> list[Item]:
+        return self.store.items(self.campaign_id, item_ids)
+
+    def item(self, query: Query) -> Item:
+        """What a query asks."""
+        return self.load_items([query.item_id])[0]
 
     def run(self, max_rounds: int | None = None) -> Outcome:
         return Loop(self.leased_parts()).run(max_rounds)

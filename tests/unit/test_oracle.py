@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -24,13 +25,16 @@ def nothing() -> None:
     """A lease that is held."""
 
 
-def query(number: int, gold: object = "A", attempt: int = 1) -> Query:
-    item = Item(f"{number:032x}", f"text {number}", fields={"gold": gold})
-    return Query(f"q{number}-{attempt}", item, attempt, Role.POOL, number + 1, Reason(""), attempt)
+def query(number: int, attempt: int = 1) -> Query:
+    item_id = f"{number:032x}"
+    return Query(f"q{number}-{attempt}", item_id, attempt, Role.POOL, number + 1, Reason(""), attempt)
 
 
-def oracle(seed: int = 0, **spec: float) -> Oracle:
-    return Oracle(OracleSpec(gold="gold", **spec), TASK, seed)
+def oracle(seed: int = 0, gold: object = "A", **spec: float) -> Oracle:
+    def load_items(item_ids: Sequence[str]) -> list[Item]:
+        return [Item(item_id, f"text {item_id}", fields={"gold": gold}) for item_id in item_ids]
+
+    return Oracle(OracleSpec(gold="gold", **spec), TASK, seed, load_items)
 
 
 def answers(annotator: Annotator, queries: list[Query]) -> dict[str, Annotation]:
@@ -40,7 +44,7 @@ def answers(annotator: Annotator, queries: list[Query]) -> dict[str, Annotation]
 
 
 def test_it_answers_from_the_gold_column_in_canonical_form() -> None:
-    [found] = answers(oracle(), [query(1, " A ")]).values()
+    [found] = answers(oracle(gold=" A "), [query(1)]).values()
     assert found == Annotation("oracle-q1-1", "q1-1", "a", annotator="oracle")
 
 
@@ -122,14 +126,14 @@ def test_multiple_choice_uses_the_items_own_options_and_keys() -> None:
     item = Item("x", "q", ("one", "two"), fields={"gold": 2, OPTION_KEYS: ["1", "2"]})
     task = ClosedTask(TaskSpec(kind="multiple_choice"))
     for accuracy, expected in ((1.0, "B"), (0.0, "A")):
-        annotator = Oracle(OracleSpec(gold="gold", accuracy=accuracy), task, 0)
-        annotator.ensure([Query("q", item, 0, Role.POOL, 1, Reason(""))], [], nothing)
+        annotator = Oracle(OracleSpec(gold="gold", accuracy=accuracy), task, 0, lambda _: [item])
+        annotator.ensure([Query("q", "x", 0, Role.POOL, 1, Reason(""))], [], nothing)
         assert annotator.poll(None, nothing).annotations[0].value == expected
 
 
 @pytest.mark.parametrize("gold", [None, " ", "z"])
 def test_an_unusable_gold_answer_is_refused(gold: object) -> None:
-    annotator = oracle()
-    annotator.ensure([query(1, gold)], [], nothing)
+    annotator = oracle(gold=gold)
+    annotator.ensure([query(1)], [], nothing)
     with pytest.raises(DataError, match=f"item {1:032x}"):
         annotator.poll(None, nothing)

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_al.config.spec import LabellingSpec, TaskSpec
+from star_al.labelling.ballots import Refused, ballots_of
 from star_al.labelling.settle import Settled, settle
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Item, Query, Reason, Role
+from star_al.types import Annotation, Query, Reason, Role
 
 TASK = ClosedTask(TaskSpec(kind="classification", labels=("red", "green", "blue")))
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,7 +23,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def query(wanted: int = 1, attempt: int = 1, item: str = "i") -> Query:
     return Query(
         f"{item}-{attempt}",
-        Item(item, "text"),
+        item,
         3,
         Role.POOL,
         1,
@@ -47,17 +48,23 @@ def answer(person: str, value: str | None, number: int, of: str = "i-1", **more:
 
 def result(asked: Query, answers: list[Annotation], *earlier: Query, **rules: Any) -> tuple[str, object]:
     """How one query ends: its label's value, "skipped", "disputed" or "open"."""
-    settled = settle([asked], earlier, answers, TASK, LabellingSpec(**rules))
-    return _of(settled, asked)
+    return _of(settled([asked], answers, *earlier, **rules), asked)
 
 
-def _of(settled: Settled, asked: Query) -> Any:
-    labels = dict(settled.labels)
+def settled(
+    asked: list[Query], answers: list[Annotation], *others: Query, task: ClosedTask = TASK, **rules: Any
+) -> Settled:
+    """How queries end; the answers to ``others`` count, too."""
+    return settle(asked, ballots_of([*asked, *others], answers, {}, task), LabellingSpec(**rules))
+
+
+def _of(ended: Settled, asked: Query) -> Any:
+    labels = dict(ended.labels)
     if asked.query_id in labels:
         return labels[asked.query_id].value
-    if asked in settled.skipped:
+    if asked in ended.skipped:
         return "skipped"
-    return "disputed" if asked in settled.disputed else "open"
+    return "disputed" if asked in ended.disputed else "open"
 
 
 def test_one_answer_settles_a_query_that_wants_one() -> None:
@@ -67,8 +74,7 @@ def test_one_answer_settles_a_query_that_wants_one() -> None:
 
 
 def test_the_label_carries_item_and_round() -> None:
-    settled = settle([query()], [], [answer("ann", "red", 1)], TASK, LabellingSpec())
-    ((query_id, label),) = settled.labels
+    ((query_id, label),) = settled([query()], [answer("ann", "red", 1)]).labels
     assert (query_id, label.item_id, label.round_index) == ("i-1", "i", 3)
 
 
@@ -149,12 +155,12 @@ def test_asking_again_counts_the_new_answers_alone() -> None:
 
 
 def test_an_answer_that_is_no_label_is_told_and_counts_as_a_skip() -> None:
-    settled = settle([query()], [], [answer("ann", "mauve", 1)], TASK, LabellingSpec())
-    assert settled.skipped == (query(),) and not (settled.labels or settled.disputed)
+    ended = settled([query()], [answer("ann", "mauve", 1)])
+    assert ended.skipped == (query(),) and not (ended.labels or ended.disputed)
     assert result(query(), [answer("ann", "mauve", 1)], skipped="ask_another") == "open"
-    assert len(settled.refused) == 1 and "mauve" in settled.refused[0] and "ann" in settled.refused[0]
+    assert ended.refused == (Refused("1", "ann", "i", "mauve"),)
     grown = ClosedTask(TaskSpec(kind="classification", labels=("red", "green", "blue", "mauve")))
-    assert dict(settle([query()], [], [answer("ann", "mauve", 1)], grown, LabellingSpec()).labels)
+    assert dict(settled([query()], [answer("ann", "mauve", 1)], task=grown).labels)
 
 
 def test_dawid_skene_judges_people_by_the_whole_campaign() -> None:
@@ -191,5 +197,5 @@ def test_the_order_in_which_answers_arrive_does_not_matter(
 def test_only_the_queries_given_are_settled(rule: str) -> None:
     other = query(item="o")
     answers = [answer("ann", "red", 1), answer("ann", "blue", 2, of="o-1")]
-    settled = settle([query()], [other], answers, TASK, LabellingSpec(disputed=rule))
-    assert [query_id for query_id, _ in settled.labels] == ["i-1"]
+    ended = settled([query()], answers, other, disputed=rule)
+    assert [query_id for query_id, _ in ended.labels] == ["i-1"]

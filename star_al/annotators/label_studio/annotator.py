@@ -9,7 +9,7 @@ has one live task, and no annotation is lost or counted twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -33,9 +33,9 @@ from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.annotators.label_studio.tasks import ListedTask
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
-from star_al.ports import StillOurs
+from star_al.ports import LoadItems, StillOurs
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Ensured, ExternalTask, Poll, Query
+from star_al.types import Campaign, Ensured, ExternalTask, Item, Poll, Query
 
 TRIES, LONGEST_PAUSE = 8, 10.0
 """How often something is tried while its outcome stays unknown, and the longest pause in between (seconds)."""
@@ -63,8 +63,9 @@ class LabelStudioAnnotator:
         task: ClosedTask,
         campaign: Campaign,
         overlap: int,
+        load_items: LoadItems,
     ) -> None:
-        self._client, self._spec = Client(connection), spec
+        self._client, self._spec, self._load_items = Client(connection), spec, load_items
         self._plan = Plan(spec, task, campaign, overlap)
         self._annotations = KnownAnnotations()
         self._tasks: KnownTasks | None = None
@@ -263,14 +264,23 @@ class LabelStudioAnnotator:
         """Create tasks for the queries that have none, the most uncertain first."""
         version = model_version(queries)
         ordered = sorted(missing, key=lambda query: (-(query.reason.blended or 0.0), query.rank))
-        for chunk in tasks.import_chunks(self._payload(query, version, project) for query in ordered):
+        for chunk in tasks.import_chunks(self._payloads(ordered, version, project)):
             still_ours()
             task_ids = tasks.import_tasks(self._client, known_tasks.project_id, chunk)
             query_ids = [payload["meta"][tasks.QUERY_KEY] for payload in chunk]
             known_tasks.record_created(query_ids, task_ids, self._plan.overlap)
 
-    def _payload(self, query: Query, version: str | None, project: Project) -> dict[str, Any]:
-        item = query.item
+    def _payloads(
+        self, queries: Sequence[Query], version: str | None, project: Project
+    ) -> Iterator[dict[str, Any]]:
+        """The tasks as they are imported; their texts are in memory for one chunk at a time."""
+        for start in range(0, len(queries), tasks.CHUNK_TASKS):
+            page = queries[start : start + tasks.CHUNK_TASKS]
+            items = self._load_items([query.item_id for query in page])
+            for query, item in zip(page, items, strict=True):
+                yield self._payload(query, item, version, project)
+
+    def _payload(self, query: Query, item: Item, version: str | None, project: Project) -> dict[str, Any]:
         data: dict[str, Any] = {label_config.TEXT: label_config.clean(item.text)}
         if self._plan.task.is_multiple_choice:
             data[label_config.OPTIONS] = label_config.options(item, self._spec.unsure)

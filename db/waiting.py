@@ -1,0 +1,61 @@
+"""How far the batch of a round is, counted by the database: a poll must not load every query."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Connection, case, func, select
+
+from db.tables import AnnotationRow, QueryRow
+from star_al.types import QueryState, Role, Waiting
+
+
+def count(connection: Connection, campaign_id: int, round_index: int, purposes: Collection[Role]) -> Waiting:
+    """Count the items of a round's batch by what became of them; all attempts at an item count as the item.
+
+    Items are asked for ``purposes``; the buffer does not count.
+    """
+    batch = (
+        (QueryRow.campaign_id == campaign_id)
+        & (QueryRow.round_index == round_index)
+        & QueryRow.purpose.in_([purpose.value for purpose in purposes])
+        & ~QueryRow.buffer
+    )
+    items = (
+        select(_any(QueryState.OPEN).label("open"), _any(QueryState.LABELLED).label("labelled"))
+        .where(batch)
+        .group_by(QueryRow.item_id)
+        .subquery()
+    )
+    unlabelled = (1 - items.c.open) * (1 - items.c.labelled)
+    asked, still_open, without_label = connection.execute(
+        select(func.count(), func.sum(items.c.open), func.sum(unlabelled)).select_from(items)
+    ).one()
+    return Waiting(
+        closed=asked - (still_open or 0),
+        asked=asked,
+        unlabelled=without_label or 0,
+        answers=_answers(connection, batch),
+    )
+
+
+def _any(state: QueryState) -> ColumnElement[int]:
+    """1 if one of a group of queries is in this state, else 0."""
+    return func.max(case((QueryRow.state == state.value, 1), else_=0))
+
+
+def _answers(connection: Connection, batch: ColumnElement[bool]) -> dict[str, int]:
+    """How many of the queries each annotator has answered, the busiest annotator first."""
+    same_query = (AnnotationRow.campaign_id == QueryRow.campaign_id) & (
+        AnnotationRow.query_id == QueryRow.query_id
+    )
+    annotator = func.coalesce(AnnotationRow.annotator, "")
+    counted = (
+        select(annotator, func.count(AnnotationRow.query_id.distinct()))
+        .select_from(QueryRow)
+        .join(AnnotationRow, same_query)
+        .where(batch, ~AnnotationRow.skipped)
+        .group_by(annotator)
+    )
+    counts = [(str(name), int(n)) for name, n in connection.execute(counted)]
+    return dict(sorted(counts, key=lambda each: (-each[1], each[0])))

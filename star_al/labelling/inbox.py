@@ -1,0 +1,139 @@
+"""Take answers of the annotation tool into the store: mirror them, settle labels, ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from star_al.errors import AwayError
+from star_al.labelling.ballots import Refused, load_ballots, newest_revisions
+from star_al.labelling.outbox import push_open, record, still_ours
+from star_al.labelling.queries import next_attempt
+from star_al.labelling.settle import Settled, settle
+from star_al.parts import LeasedParts
+from star_al.types import Annotation, Poll, Query, QueryState
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Inbox:
+    """Takes in answers, poll by poll. Each poll starts where the one before ended, and loads only what is new."""
+
+    def __init__(self, parts: LeasedParts) -> None:
+        self.parts = parts
+        self.campaign_id = parts.campaign.campaign_id
+        self._cursor: str | None = None
+        self._first = True  # an earlier run may have been killed between mirroring answers and settling them
+        self._must_push = False  # a query has no task, and the annotation tool may have been away since
+        self._logged = {event.message for event in parts.store.events(self.campaign_id)}
+        self._is_away = False
+
+    def try_to_take_in(self) -> AwayError | None:
+        """Poll once; if the annotation tool cannot be reached, return the error, and show it the first time."""
+        try:
+            self.take_in()
+        except AwayError as exc:
+            if not self._is_away:
+                self.parts.progress.say(f"{exc} Waiting for it.")
+            self._is_away = True
+            return exc
+        self._is_away = False
+        return None
+
+    def take_in(self) -> None:
+        """Poll once: mirror the annotations, settle what they answer, and ask again what the rules demand.
+
+        Raises:
+            AwayError: the annotation tool is away; the next call goes on.
+        """
+        parts = self.parts
+        poll = parts.annotator.poll(self._cursor, still_ours(parts))
+        news = [*poll.annotations, *self._taken_back(poll)]
+        parts.store.mirror(parts.lease, parts.spec.annotator.kind, news)
+        again = self._close_answered(news) if news or self._first else []
+        self._must_push = self._must_push or bool(again or poll.gone)
+        if self._must_push:
+            push_open(parts)
+        self._cursor, self._first, self._must_push = poll.cursor, False, False
+
+    def _taken_back(self, poll: Poll) -> list[Annotation]:
+        """Annotations that the store has and the tool no longer has, as withdrawn ones.
+
+        An annotation that is older than its task is left out: the task was recreated without it.
+        """
+        if not poll.complete:
+            return []
+        there = {annotation.external_id for annotation in poll.annotations}
+        ours = self.parts.store.annotations(self.campaign_id, list(poll.complete))
+        return [
+            replace(annotation, withdrawn=True)
+            for annotation in newest_revisions(ours)
+            if annotation.external_id not in there
+            and not annotation.withdrawn
+            and annotation.created_at is not None
+            and poll.complete.get(annotation.query_id, _NEVER) <= annotation.created_at
+        ]
+
+    def _close_answered(self, new: Collection[Annotation]) -> list[Query]:
+        """Close the queries that have their answers; return the further attempts that the rules demand."""
+        parts = self.parts
+        settled = self._settle(new)
+        self._log_refused(settled.refused)
+        again = self._further_attempts(settled)
+        parts.store.close_queries(
+            parts.lease,
+            settled.labels,
+            [query.query_id for query in settled.skipped],
+            [query.query_id for query in settled.disputed],
+            follow_up=again,
+        )
+        return again
+
+    def _settle(self, new: Collection[Annotation]) -> Settled:
+        """Settle the queries with new answers; the first time also all that are open.
+
+        An open query without a new answer waits for the same people as before.
+        """
+        store, rules = self.parts.store, self.parts.spec.labelling
+        answered = {annotation.query_id for annotation in new}
+        if self._first:
+            answered |= {query.query_id for query in store.open_queries(self.campaign_id)}
+        attempts = store.attempts(self.campaign_id, sorted(answered))
+        concerned = [query for query in attempts if query.query_id in answered]
+        judged = store.queries(self.campaign_id) if rules.settle == "dawid_skene" else attempts
+        known = store.annotations(self.campaign_id, [query.query_id for query in judged])
+        ballots = load_ballots(store, self.campaign_id, self.parts.task, judged, known)
+        return settle(concerned, ballots, rules)
+
+    def _further_attempts(self, settled: Settled) -> list[Query]:
+        """Further attempts at queries that were just skipped or disputed, as the rules demand."""
+        rules, name = self.parts.spec.labelling, self.parts.campaign.name
+        again = []
+        for query in settled.skipped:
+            if rules.skipped == "ask_again" and _may_try_again(query, rules.max_attempts):
+                again.append(
+                    next_attempt(query, name, wanted=rules.overlap, why="asked again: it was skipped")
+                )
+        for query in settled.disputed:
+            if rules.disputed != "drop" and _may_try_again(query, rules.max_attempts):
+                another = rules.disputed == "ask_another"
+                why = "another opinion: answers disagree" if another else "asked again: answers disagree"
+                again.append(next_attempt(query, name, wanted=1 if another else rules.overlap, why=why))
+        return again
+
+    def _log_refused(self, refused: Collection[Refused]) -> None:
+        """Log and show each answer that is not a label, once in the life of the campaign."""
+        if not refused:
+            return
+        items = self.parts.store.items(self.campaign_id, [each.item_id for each in refused])
+        for each, item in zip(refused, items, strict=True):
+            complaint = self.parts.task.complaint(item, each.value)
+            message = f"counts as a skip: annotation {each.annotation} by {each.person}: {complaint}"
+            if message not in self._logged:
+                self._logged.add(message)
+                record(self.parts, "collect", message)
+
+
+def _may_try_again(query: Query, max_attempts: int) -> bool:
+    return query.state is QueryState.OPEN and query.attempt < max_attempts
