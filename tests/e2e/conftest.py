@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.databases import KINDS, empty_url
+from support.zygote import Zygote
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """Starts controllers."""
+    with Zygote() as one:
+        yield one
 
 
 @pytest.fixture(params=KINDS)

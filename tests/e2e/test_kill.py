@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from support import controller
 from support.campaigns import write_campaign
+from support.zygote import Zygote
 
 WRITES = (
     "begin_dataset",
@@ -32,58 +33,68 @@ STEPS_A_ROUND = 7
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+def unbroken(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> dict[str, object]:
+    """What a campaign comes to that nobody kills."""
     path = write_campaign(tmp_path_factory.mktemp("unbroken"), stopping__max_rounds=2)
-    done = controller.run("run", str(path))
-    assert done.returncode == 0, done.stderr
+    done = zygote.run("run", str(path))
+    assert done.returncode == 0, done.output
     return controller.record(path)
+
+
+@pytest.fixture
+def campaign(tmp_path: Path, database_url: Callable[[], str]) -> Path:
+    """The file of the same campaign, on a database of either kind."""
+    database = {"url": database_url(), "lease_seconds": 60.0}
+    return write_campaign(tmp_path, stopping__max_rounds=2, database=database)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_every_step_border(
-    moment: str, tmp_path: Path, database_url: Callable[[], str], unbroken: dict[str, object]
+    moment: str, campaign: Path, unbroken: dict[str, object], zygote: Zygote
 ) -> None:
-    path = write_campaign(
-        tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0}
-    )
     at = ("SIGKILL", "commit_step", 1 if moment == "after" else 2, moment)
     kills = 0
-    while (done := controller.run("run", str(path), at=at)).returncode == -signal.SIGKILL:
+    while (done := zygote.run("run", str(campaign), at=at)).returncode == -signal.SIGKILL:
         kills += 1
         assert kills < 40, "no progress"
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.output
     assert kills >= 2 * STEPS_A_ROUND
-    assert controller.record(path) == unbroken
+    assert controller.record(campaign) == unbroken
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_every_kind_of_write(
-    moment: str, tmp_path: Path, database_url: Callable[[], str], unbroken: dict[str, object]
+    moment: str, campaign: Path, unbroken: dict[str, object], zygote: Zygote
 ) -> None:
-    path = write_campaign(
-        tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0}
-    )
     for method in WRITES:
-        done = controller.run("run", str(path), at=("SIGKILL", method, 1, moment))
-        assert done.returncode == -signal.SIGKILL, (method, done.returncode, done.stderr)
-    done = controller.run("run", str(path))
-    assert done.returncode == 0, done.stderr
-    assert controller.record(path) == unbroken
+        done = zygote.run("run", str(campaign), at=("SIGKILL", method, 1, moment))
+        assert done.returncode == -signal.SIGKILL, (method, done.returncode, done.output)
+    done = zygote.run("run", str(campaign))
+    assert done.returncode == 0, done.output
+    assert controller.record(campaign) == unbroken
 
 
 def test_killed_at_random_moments(
-    tmp_path: Path, database_url: Callable[[], str], unbroken: dict[str, object]
+    campaign: Path, tmp_path: Path, unbroken: dict[str, object], zygote: Zygote
 ) -> None:
-    path = write_campaign(
-        tmp_path, stopping__max_rounds=2, database={"url": database_url(), "lease_seconds": 60.0}
-    )
+    lasts = seconds_of_a_run(tmp_path / "timed", zygote)
     random_ = random.Random(5)
-    for _ in range(8):
-        process = controller.start("run", str(path))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=random_.uniform(0.5, 2.5))
-        process.kill()
-        process.communicate()
-    done = controller.run("run", str(path))
-    assert done.returncode == 0, done.stderr
-    assert controller.record(path) == unbroken
+    kills = 0
+    for _ in range(10):
+        running = zygote.start("run", str(campaign))
+        with contextlib.suppress(TimeoutError):
+            running.wait(random_.uniform(0.05, 0.3) * lasts)
+        running.kill()
+        kills += running.wait().returncode == -signal.SIGKILL
+    assert kills
+    done = zygote.run("run", str(campaign))
+    assert done.returncode == 0, done.output
+    assert controller.record(campaign) == unbroken
+
+
+def seconds_of_a_run(folder: Path, zygote: Zygote) -> float:
+    """How long the campaign takes here and now, so that kills fall all over it on any machine."""
+    started = time.monotonic()
+    done = zygote.run("run", str(write_campaign(folder, stopping__max_rounds=2)))
+    assert done.returncode == 0, done.output
+    return time.monotonic() - started

@@ -102,7 +102,7 @@ def test_a_controller_stopped_in_mid_import_wakes_after_another_has_taken_over(
         "run", str(campaign.path), "--no-wait", at=("SIGSTOP", "request:/import", 2, "before")
     )
     try:
-        controller.wait_until_stopped(first)
+        controller.wait_until_stopped(first.pid)
         assert 0 < len(campaign.side.tasks()) < 5
         deadline = time.monotonic() + 30
         while (second := zygote.run("run", str(campaign.path), "--no-wait")).returncode == 3:

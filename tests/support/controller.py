@@ -1,4 +1,4 @@
-"""Run the real command line in its own process, with the NumPy learner, and look at what it left behind."""
+"""Run the real command line in a process of its own, with the NumPy learner, and read what it left behind."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from star_al.app.compose import open_store
 from star_al.config.file import load_campaign
 
 TESTS = Path(__file__).resolve().parent.parent
 
 
-def command(*arguments: str, at: tuple[str, str, int, str] = ("SIGKILL", "-", 0, "before")) -> list[str]:
-    """The command line of ``support.kill_at``; ``at`` is (signal, store method, n-th call, before | after)."""
+At = tuple[str, str, int, str]
+"""When a controller sends itself a signal: (signal, points, n-th call, before | after), see ``support.kill_at``."""
+
+NEVER: At = ("SIGKILL", "-", 0, "before")
+
+
+def command(*arguments: str, at: At = NEVER) -> list[str]:
+    """The command line of ``support.kill_at``."""
     signal_name, method, n, moment = at
     return [sys.executable, "-m", "support.kill_at", signal_name, method, str(n), moment, *arguments]
 
@@ -27,35 +35,40 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, "STAR_AL_TEST_LEARNER": "numpy", **extra}
 
 
-def run(
-    *arguments: str, at: tuple[str, str, int, str] | None = None, **extra: str
-) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, at: At = NEVER, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run to the end; a negative return code is the signal that ended it."""
-    line = command(*arguments, at=at) if at else command(*arguments)
     return subprocess.run(
-        line, env=environment(**extra), capture_output=True, text=True, timeout=240, check=False
+        command(*arguments, at=at),
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
 
 
-def start(*arguments: str, at: tuple[str, str, int, str] | None = None) -> subprocess.Popen[str]:
+def start(*arguments: str, at: At = NEVER) -> subprocess.Popen[str]:
     """Start and return at once."""
-    line = command(*arguments, at=at) if at else command(*arguments)
     return subprocess.Popen(
-        line, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*arguments, at=at),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
-def wait_until_stopped(process: subprocess.Popen[str]) -> None:
-    """Until the process has stopped itself."""
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
-        assert process.poll() is None, process.communicate()[1]
+def wait_until_stopped(pid: int) -> None:
+    """Wait until the process has stopped itself."""
+    process, deadline = psutil.Process(pid), time.monotonic() + 60
+    while (status := process.status()) != psutil.STATUS_STOPPED:
+        assert status != psutil.STATUS_ZOMBIE, "the process has ended"
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def record(path: Path) -> dict[str, Any]:
-    """All that matters of a campaign's outcome, free of ids, clocks and restarts."""
+    """The outcome of a campaign, without database ids and times, so that two campaigns can be compared."""
     file = load_campaign(path)
     store = open_store(file)
     try:
