@@ -1,12 +1,12 @@
-"""How much of the full batch adaptive sampling picks, and for which share of the passes.
+"""Measure how much of the full batch adaptive sampling finds, and how many of the forward passes it needs.
 
 python scripts/bench_adaptive.py --model FOLDER --data FILE.jsonl --table /some/scratch/table.npz
 
-Trains one MC-dropout adapter on the last ``--labels`` rows of the data (columns ``text`` and ``label``) and
-scores the first ``--items`` of them with ``--runs`` times the largest K samples, once; the table of
-log-probabilities is kept in ``--table`` and read from there when it exists. On it the rule is compared with
-all K samples, K after K of them as one run. "two full" is the overlap of the batches of two full runs, which
-is what the noise of K samples leaves of a batch anyway.
+Trains one MC-dropout adapter on the last ``--labels`` rows of the data (columns ``text`` and ``label``). Scores the
+first ``--items`` rows once with ``--runs`` times the largest K samples, and keeps the log-probabilities in
+``--table``; if that file exists, it is read instead. Each K samples of the table make one run, in which adaptive
+sampling is compared with all K samples. The column "two full" is the overlap between the batches of two full runs:
+the noise of K samples alone changes the rest of a batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages, undecided
 from star_al.acquire.blend import blend
 from star_al.acquire.measures import MEASURES, predictive_entropy
-from star_al.types import FloatArray, Item, JsonObject
+from star_al.types import FloatArray, IntArray, Item, JsonObject
 
 SAMPLES = (16, 32)
 SETTINGS = (  # measure, λ, normalisation
@@ -38,7 +38,7 @@ SETTINGS = (  # measure, λ, normalisation
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print the table and write the JSON file."""
     options = _options()
     if not options.table.exists():
         _write_table(options)
@@ -117,7 +117,7 @@ def _write_table(options: argparse.Namespace) -> None:
 
 
 def _nowhere(_: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""
 
 
 def _measure(
@@ -157,9 +157,10 @@ def _batch(adapted_N: FloatArray, base_N: FloatArray, choice: Choice) -> frozens
 def _adaptive(
     log_probs_N_K_C: FloatArray, base_N: FloatArray, measure: str, choice: Choice, first: int
 ) -> tuple[frozenset[int], float]:
-    """The batch by adaptive sampling, and the share of the passes that it took."""
+    """The batch that adaptive sampling chooses, and the share of the forward passes it needs."""
     n, samples, _ = log_probs_N_K_C.shape
-    bounds_3_N, open_N, passes = np.zeros((3, n)), np.arange(n), 0
+    bounds_3_N, passes = np.zeros((3, n)), 0
+    open_N: IntArray = np.arange(n)
     for draws in sample_stages(first, samples):
         here = intervals(log_probs_N_K_C[open_N, : draws.stop], MEASURES[measure], samples)
         bounds_3_N[:, open_N] = here.low_N, here.score_N, here.high_N

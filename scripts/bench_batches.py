@@ -1,12 +1,12 @@
-"""Seconds and peak memory of each way to choose a batch, from a score file to the chosen ids.
+"""Measure the time and peak memory of each way to choose a batch, from a score file to the chosen ids.
 
 python scripts/bench_batches.py --json FILE.json
 
-A pool of ``--pool`` made-up items with ``--samples`` posterior samples, batches of ``--batch`` chosen within the
-top ``--top``, for 5 and for 77 labels. Each cell runs in a process of its own. What the model itself would take
-(embeddings of the top, or of the pool's sample for a start by typical texts) is not in the figures: its
-embeddings, of width ``--width``, are there at once. ``epig`` is the score of the whole pool, all others
-choose. CPU seconds tell of a machine that others use, too. The bars are 60 s and 2 GB, 2 s for the blended top-k.
+The pool has ``--pool`` made-up items with ``--samples`` posterior samples each, once with 5 and once with 77
+labels. Each batch of ``--batch`` items is chosen from the top ``--top``, in a process of its own. The model's share
+is left out: its embeddings, of width ``--width``, are random numbers. ``epig`` scores the whole pool; all other rows
+choose a batch. Read the CPU seconds on a machine with other load. A choice passes if it takes less than 60 s and
+2 GB; the blended top-k must take less than 2 s.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from star_al.types import Reason as Why
 LABELS = (5, 77)
 KNOWN = 1000
 TARGETS = 200
-BARS = {"top_k": (2.0, 2e9)}  # seconds, bytes
-BAR = (60.0, 2e9)
+LIMITS = {"top_k": (2.0, 2e9)}  # seconds, bytes
+LIMIT = (60.0, 2e9)
 KINDS: dict[str, dict[str, Any]] = {
     "top_k": {"kind": "top_k"},
     "power": {"kind": "power"},
@@ -58,7 +58,7 @@ OTHERS = ("typical", "epig")
 
 
 def main() -> None:
-    """Make the score files, run each cell in its own process, print the table."""
+    """Write the score files, run each cell in a process of its own and print the table."""
     options = _options()
     if options.cell:
         name, labels, place = options.cell
@@ -86,14 +86,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=2000)
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--width", type=int, default=2048)
-    parser.add_argument("--scratch", type=Path, default=None, help="where score files may lie, about 2 GB")
+    parser.add_argument("--scratch", type=Path, default=None, help="folder for score files of about 2 GB")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--cell", nargs=3, default=None, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _in_own_process(name: str, labels: int, place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """What a cell prints; a process inherits its parent's peak of memory, so the parent stays small."""
+    """Run one cell; a process inherits its parent's peak memory, so the parent does no work itself."""
     settings = [f"--{key}={getattr(options, key)}" for key in ("pool", "batch", "top", "samples", "width")]
     command = [sys.executable, __file__, *settings, "--cell", name, str(labels), str(place)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -102,8 +102,8 @@ def _in_own_process(name: str, labels: int, place: Path, options: argparse.Names
 
 
 def _line(row: dict[str, Any]) -> str:
-    seconds, memory = BARS.get(row["name"], BAR)
-    verdict = "ok" if row["seconds"] < seconds and row["bytes"] < memory else "OVER THE BAR"
+    seconds, memory = LIMITS.get(row["name"], LIMIT)
+    verdict = "ok" if row["seconds"] < seconds and row["bytes"] < memory else "OVER THE LIMIT"
     time_taken = f"{row['seconds']:7.2f} s ({row['cpu']:6.2f} CPU)"
     return f"{row['name']:20} C = {row['labels']:2}  {time_taken}  {row['bytes'] / 1e9:5.2f} GB  {verdict}"
 
@@ -134,7 +134,7 @@ def _choose(parts: Any, file: Path, size: int) -> int:
 
 
 def _epig(file: Path) -> int:
-    """Shard by shard, as the scoring step does; targets are the first items."""
+    """Score shard by shard, as the scoring step does; the first items are the targets."""
     targets_T_K_C = None
     done = 0
     for _, log_probs_N_K_C in score_file.iter_predictions(file):
@@ -205,7 +205,7 @@ def _item(item_id: str) -> Item:
 
 
 def _write_scores(name: str, labels: int, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Predictions that are partly sure and partly not, and whose samples differ in places."""
+    """Write predictions of mixed confidence whose samples disagree on some items."""
     random = np.random.default_rng(labels)
     shards = []
     for start in range(0, options.pool, SHARD_ITEMS):

@@ -1,10 +1,10 @@
-"""Compare all posteriors on three sets: accuracy, calibration, use of their uncertainty, seconds, memory.
+"""Compare all posteriors on three data sets by accuracy, calibration, usefulness of the uncertainty, and cost.
 
 python scripts/bench_calibration.py --model MODEL_FOLDER --data DATA_FOLDER --out STUDY_FOLDER
 
-DATA_FOLDER holds ``obqa`` and ``boolq``, each with ``train.jsonl`` and ``test.jsonl``; BBC news is fetched as
-``star-al demo`` does. A run that is killed goes on where it was. ``--report`` reads what is there, also while
-a run goes on, prints the tables and writes them and the plots into STUDY_FOLDER.
+DATA_FOLDER holds the folders ``obqa`` and ``boolq``, each with ``train.jsonl`` and ``test.jsonl``. BBC news is
+downloaded as ``star-al demo`` does. If a run is killed, the same command continues it. ``--report`` prints the tables
+of all finished cells and writes the tables and plots to STUDY_FOLDER; it also works during a run.
 """
 
 from __future__ import annotations
@@ -41,13 +41,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--labels", nargs="+", type=int, default=[50, 100, 200, 400])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--test-size", type=int, default=500)
-    parser.add_argument("--ood-size", type=int, default=200, help="texts of the two other sets")
-    parser.add_argument("--calibration", type=int, default=30, help="labels that fit the temperature")
-    parser.add_argument("--samples", type=int, default=10, help="of the methods that draw any number")
+    parser.add_argument("--ood-size", type=int, default=200, help="texts from the two other sets")
+    parser.add_argument(
+        "--calibration", type=int, default=30, help="labels that the temperature is fitted on"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=10, help="posterior samples of the methods that can draw any number"
+    )
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--layers", type=int, help="adapt the last blocks only; default: all")
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes, which share the cores")
-    parser.add_argument("--report", action="store_true", help="only tables and plots of what is there")
+    parser.add_argument("--layers", type=int, help="adapt only this many of the last blocks; default: all")
+    parser.add_argument("--jobs", type=int, default=2, help="worker processes; they share the cores")
+    parser.add_argument(
+        "--report", action="store_true", help="run nothing; write tables and plots of the finished cells"
+    )
     found = parser.parse_args(arguments)
     if not found.report and (found.model is None or found.data is None):
         parser.error("a run needs --model and --data")
@@ -55,7 +61,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def plan(arguments: argparse.Namespace, known: Sequence[str]) -> list[Cell]:
-    """All cells, the most valuable first: a method's seeds beside each other, sets one after the other."""
+    """List all cells in running order: set by set, then by labels and method, the seeds of a method together."""
     methods = [method for method in arguments.methods if method in known]
     return [
         cell
@@ -73,7 +79,7 @@ def plan(arguments: argparse.Namespace, known: Sequence[str]) -> list[Cell]:
 
 
 def registered(methods: Sequence[str]) -> list[str]:
-    """The methods that star_al knows; a line for each of the others."""
+    """Return the methods that star_al has, and print a line for each one that it lacks."""
     known = []
     for name in methods:
         try:
@@ -85,7 +91,7 @@ def registered(methods: Sequence[str]) -> list[str]:
 
 
 def open_study(arguments: argparse.Namespace) -> Settings:
-    """The settings, which must be those of the cells that are there."""
+    """Return the settings of the study; exit if the folder holds cells of other settings."""
     settings = Settings(
         model=str(Path(arguments.model).resolve()),
         data=str(arguments.data.resolve()),
@@ -108,7 +114,7 @@ def open_study(arguments: argparse.Namespace) -> Settings:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what is still to do; how many cells failed."""
+    """Run all cells that have no record yet; return how many failed."""
     settings = open_study(arguments)
     news, cells = arguments.out / NEWS, arguments.out / "cells"
     if not news.exists():
@@ -129,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def watch(cell_of: Mapping[Future[Record], Cell], records: list[Record], jobs: int) -> int:
-    """One line for each cell that ends; how many failed."""
+    """Print a line for each cell that ends; return how many failed."""
     left, failed = set(cell_of.values()), 0
     for future in as_completed(cell_of):
         cell = cell_of[future]
@@ -146,7 +152,7 @@ def watch(cell_of: Mapping[Future[Record], Cell], records: list[Record], jobs: i
 
 
 def line_of(record: Record) -> str:
-    """A finished cell in short."""
+    """Summarise a finished cell in one line."""
     cell = Cell(record["set"], record["seed"], record["labels"], record["method"])
     raw, seconds = measures(record)["raw"], record["seconds"]
     return (

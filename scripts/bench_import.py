@@ -1,4 +1,4 @@
-"""Import a JSONL of many rows into a fresh SQLite campaign; print seconds and peak memory.
+"""Import a JSONL file of many rows into a new SQLite campaign; print the seconds and the peak memory.
 
 python scripts/bench_import.py --rows 1000000 --folder /some/scratch/folder
 """
@@ -42,10 +42,10 @@ WORDS = [
 
 
 class Silent:
-    """A progress display that shows only what is said."""
+    """A progress display that prints messages and draws no bars."""
 
     def say(self, message: str) -> None:
-        """Print the line."""
+        """Print the message."""
         print(message)
 
     @contextmanager
@@ -53,9 +53,12 @@ class Silent:
         """Show nothing."""
         yield lambda n: None
 
+    def waiting(self, message: str | None) -> None:
+        """Show nothing."""
+
 
 def write_rows(path: Path, n: int) -> None:
-    """``n`` different short texts with an id and a label."""
+    """Write ``n`` different short texts, each with an id and a label."""
     random_ = random.Random(0)
     with path.open("w") as stream:
         for number in range(n):

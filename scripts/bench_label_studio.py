@@ -1,4 +1,4 @@
-"""Time the exchange with a fresh Label Studio on SQLite: push, incremental polls, full reconcile.
+"""Time the exchange with a new Label Studio server on SQLite: push, incremental polls, full reconciliation.
 
 python scripts/bench_label_studio.py --queries 5000 --json bench.json
 """
@@ -29,12 +29,12 @@ SOME = 20  # new answers in the incremental poll that has some
 
 
 def load_items(item_ids: Sequence[str]) -> list[Item]:
-    """Items with texts of about 200 characters."""
+    """Return items with texts of about 200 characters."""
     return [Item(item_id, f"{item_id} " + "some words of an ordinary length, " * 6) for item_id in item_ids]
 
 
 def make_queries(n: int) -> list[Query]:
-    """``n`` queries, the first the most uncertain."""
+    """Return ``n`` queries, most uncertain first."""
     return [
         Query(
             query_id=f"bench-{number}",
@@ -49,7 +49,7 @@ def make_queries(n: int) -> list[Query]:
 
 
 class Bench:
-    """A campaign of its own on the server; ``seconds`` fills as things are done."""
+    """Runs one campaign on the server and records the time of each part in ``seconds``."""
 
     def __init__(self, server: LabelStudio) -> None:
         self._server = server
@@ -58,7 +58,7 @@ class Bench:
         self.seconds: dict[str, float] = {}
 
     def run(self, n: int) -> None:
-        """Everything in turn, with ``n`` queries."""
+        """Time all parts in turn with ``n`` queries."""
         queries = make_queries(n)
         annotator = self._annotator()
         with self._timed("push"):
@@ -74,7 +74,7 @@ class Bench:
             answers = annotator.poll(poll.cursor, _ours).annotations
         assert len({answer.external_id for answer in answers}) == SOME
         annotator = self._annotator()
-        with self._timed("full reconcile"):
+        with self._timed("full reconciliation"):
             assert len(annotator.ensure(queries, known, _ours).tasks) == n
         with self._timed("first poll after it"):
             assert len(annotator.poll(None, _ours).annotations) == SOME
@@ -98,7 +98,7 @@ class Bench:
 
 
 def _ours() -> None:
-    """Nobody else is there."""
+    """Lease check: the campaign is always ours."""
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--queries", type=int, default=5000)
-    parser.add_argument("--json", type=Path, help="write the seconds there")
+    parser.add_argument("--json", type=Path, help="write the seconds to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = start_server(Path(folder) / "server")

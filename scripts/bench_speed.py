@@ -1,11 +1,12 @@
-"""Cost of scoring and of a training step, side by side on the same items, as ratios of medians.
+"""Compare the cost of scoring and of a training step between star_al and stock peft, on the same items.
 
 python scripts/bench_speed.py --model some/model/folder --json speed.json
 
-Paths take turns, so that other load on the machine meets all of them. "Stock peft" has the same batches and the
-same head as ours. In scoring it reads all prompts whole, as "base" does; ours read the tokens that all of them
-begin with once, where the method allows it, as "base, prefix once" does, which tells what that alone saves.
-With other load on a CPU, use one thread and CPU seconds:
+Prints medians of seconds, ratios of them and peak memory. The compared paths take turns, so that other load on the
+machine affects all of them alike. "Stock peft" uses the same batches and the same head as star_al. When it scores,
+it reads every prompt whole, as "base" does. star_al reads the prefix that all prompts share only once, where the
+method allows it; "base, prefix once" shows what that alone saves. On a CPU with other load, use one thread and
+count CPU seconds:
 
 OMP_NUM_THREADS=1 python scripts/bench_speed.py --model some/model/folder --clock cpu
 """
@@ -44,8 +45,8 @@ T = TypeVar("T")
 
 PARTS = ("scoring", "training", "memory")
 BATCH_TOKENS = 4096
-PREFIX = 24  # tokens that begin all prompts, as an instruction does
-LABELS = ((11,), (12,))  # two labels of one token, as "yes" and "no" are
+PREFIX = 24  # tokens that all prompts begin with, like an instruction
+LABELS = ((11,), (12,))  # two labels of one token each, like "yes" and "no"
 TARGETS: Mapping[str, Any] = {"all projections": "all-linear", "q, v": ("q_proj", "v_proj")}
 KINDS: Mapping[str, dict[str, Any]] = {
     "map": {},
@@ -57,7 +58,7 @@ KINDS: Mapping[str, dict[str, Any]] = {
 }
 
 
-STOCK = {"stock peft, eval": False, "stock peft, dropout": True}  # and whether its dropout is on
+STOCK = {"stock peft, eval": False, "stock peft, dropout": True}  # the value: whether dropout is on
 STAR = "the released STAR way"
 PATHS = ("base", "base, prefix once", *KINDS, *STOCK, STAR)
 
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--clock", choices=["wall", "cpu"], default="wall", help="cpu: on a machine with other load"
+        "--clock", choices=["wall", "cpu"], default="wall", help="use cpu on a machine with other load"
     )
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=PATHS, help="what to score with")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
@@ -104,7 +105,7 @@ def _load(arguments: argparse.Namespace, dtype: str) -> Backbone:
 
 
 def prompts(n: int, seed: int = 0) -> list[Prompt]:
-    """Random tokens, as many as BoolQ's passages and questions have: 128 and more, with a long tail."""
+    """Return prompts of random tokens that are as long as those of BoolQ: from 128 tokens on, with a long tail."""
     generator = torch.Generator().manual_seed(seed)
     lengths = (torch.randn(n, generator=generator) * 0.35 + 5.1).exp().clamp(128, 480).long().tolist()
     prefix = tuple(range(100, 100 + PREFIX))
@@ -119,7 +120,7 @@ def _tokens(n: int, generator: torch.Generator) -> tuple[int, ...]:
 
 
 class Clock:
-    """Seconds by path, in rounds in which all paths take turns."""
+    """Collects seconds by path; the caller lets the paths take turns."""
 
     def __init__(self, device: torch.device, kind: str) -> None:
         self._cuda = device.type == "cuda"
@@ -132,14 +133,14 @@ class Clock:
         return self._read()
 
     def run(self, path: str, work: Callable[[], T], *, times: int = 1) -> T:
-        """Time ``work``, which stands for ``times`` as much; what it returns."""
+        """Time ``work``, count it ``times`` times, and return its result."""
         start = self._now()
         result = work()
         self._seconds.setdefault(path, []).append((self._now() - start) * times)
         return result
 
     def medians(self) -> dict[str, float]:
-        """Seconds by path; the first round warms up."""
+        """Median seconds by path, without the first turn, which warms up."""
         return {path: median(seconds[1:] or seconds) for path, seconds in self._seconds.items()}
 
 
@@ -147,10 +148,10 @@ class Clock:
 
 
 def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
-    """Seconds to score all items with K samples, by path: K times a pass, with all that a sample costs."""
+    """Measure the seconds that each path takes to score all items with K samples."""
     items, k, clock = prompts(arguments.items), arguments.samples, Clock(backbone.device, arguments.clock)
     whole = _load(arguments, "float32")
-    paths = {"base", "mc_dropout", *arguments.paths}  # all is told as a ratio to these
+    paths = {"base", "mc_dropout", *arguments.paths}  # the ratios refer to these two
     with tempfile.TemporaryDirectory() as name:
         posteriors = {kind: _fit(backbone, kind, k, Path(name) / kind) for kind in KINDS if kind in paths}
         adapter = Path(name) / "mc_dropout"
@@ -178,7 +179,7 @@ def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str
 
 
 def _fit(backbone: Backbone, kind: str, k: int, folder: Path) -> Posterior:
-    """A posterior after a few steps: what it costs does not depend on what it has learnt."""
+    """Fit a posterior for a few steps; its cost does not depend on what it has learned."""
     plain = {"map": {}, "ensemble": {"members": k}}.get(kind, {"samples": k})
     raw = {"kind": kind, **plain, **KINDS[kind]}
     method = posterior_method(TypeAdapter(PosteriorSpec).validate_python(raw))
@@ -196,7 +197,7 @@ def _score(
     sample: int | None = None,
     prefix: bool = True,
 ) -> None:
-    """One pass over all items."""
+    """Score all items once."""
     readout, score = backbone.readout, label_scorer(backbone.readout)
     shared = prefix and (posterior is None or posterior.shares_prefix)
     start = items[0].tokens[:PREFIX] if shared else ()
@@ -212,7 +213,7 @@ def _score(
 def _stock_from(
     backbone: Backbone, folder: Path, training: bool, *, trainable: bool = False
 ) -> Iterator[Any]:
-    """The model with an adapter as peft loads it; ``training``: with its dropout on."""
+    """Load an adapter with peft; ``training`` turns its dropout on."""
     model = peft.PeftModel.from_pretrained(backbone.model, str(folder), is_trainable=trainable)
     try:
         yield model.train(training)
@@ -222,9 +223,9 @@ def _stock_from(
 
 
 def star_way(model: Any, items: list[Prompt]) -> list[float]:
-    """As the release scores a pass: item by item, all logits, an entropy for each token in a loop.
+    """Score once as the code released with STAR does: item by item, all logits, one entropy a token in a loop.
 
-    Like there, nothing turns autograd off, and the adapter is the one that was just trained.
+    As in that code, autograd stays on and the adapter is the one that was just trained.
     """
     scores = []
     for item in items:
@@ -241,7 +242,7 @@ def star_way(model: Any, items: list[Prompt]) -> list[float]:
 
 
 def bench_training(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
-    """Seconds a step by path and setting, and the losses, without dropout, of the same weights."""
+    """Measure the seconds of a training step by path and setting; without dropout, also compare the losses."""
     result: dict[str, Any] = {}
     for targets in TARGETS:
         for dropout in (0.1, 0.0):
@@ -259,7 +260,7 @@ def bench_training(arguments: argparse.Namespace, backbone: Backbone) -> dict[st
 
 @contextmanager
 def _step(backbone: Backbone, path: str, targets: str, dropout: float) -> Iterator[Callable[[], float]]:
-    """A function that takes one optimiser step and returns its loss; ours as in a campaign, reproducibly."""
+    """Yield a function that takes one optimiser step and returns its loss; ours runs reproducibly, as campaigns do."""
     spec = AdapterSpec(rank=8, dropout=dropout, target_modules=TARGETS[targets])
     examples = [(prompt, index % 2) for index, prompt in enumerate(prompts(8, seed=2))]
     kind, setting = (attached, reproducible(0)) if path == "ours" else (_stock_fresh, nullcontext())
@@ -316,14 +317,14 @@ PEAKS = ("training, ours", "training, stock peft", "scoring 256 items", "scoring
 
 
 def bench_memory(arguments: argparse.Namespace) -> dict[str, int]:
-    """Peak memory of each path, in a process of its own."""
+    """Measure the peak memory of each path, each in a process of its own."""
     own = ["--model", arguments.model, "--device", arguments.device, "--dtype", arguments.dtype]
     command = [sys.executable, "-W", "ignore", __file__, *own, "--peak"]
     return {path: int(subprocess.check_output([*command, path], text=True).split()[-1]) for path in PEAKS}
 
 
 def _peak(backbone: Backbone, path: str) -> int:
-    """Peak memory in MiB, of the device or on a CPU of the process, of which the model is a part."""
+    """Peak memory in MiB: of the device, or on a CPU of the whole process, model included."""
     if path.startswith("training"):
         with quiet(), _step(backbone, path.partition(", ")[2], "all projections", 0.1) as step:
             step()

@@ -1,7 +1,8 @@
-"""The work of ``bench_calibration.py``: what one cell of the study trains and predicts.
+"""Train and predict one cell of the study of ``bench_calibration.py``.
 
-A cell is one set, seed, number of labels and method. Methods that start from an ordinary adapter share one
-a set, seed and number. Predictions are kept whole, so that the report may measure anything later.
+A cell is one data set, seed, number of labels and method. Methods that start from an ordinary adapter share it among
+the cells of the same set, seed and number of labels. All predictions are stored, so that the report can compute any
+measure later.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ from star_al.task import ClosedTask
 from star_al.types import FloatArray, JsonObject
 
 NEWS = "bbc.jsonl"
-"""BBC news within the study's folder."""
+"""File with BBC news in the study's folder."""
 MAKING = "making"
-"""Folder of what is not yet whole."""
+"""Folder for unfinished files."""
 
 METHODS: Mapping[str, Callable[[int], PosteriorSpec]] = {
     "map": lambda samples: MapSpec(kind="map"),
@@ -65,15 +66,15 @@ METHODS: Mapping[str, Callable[[int], PosteriorSpec]] = {
     ),
     "clora_token": lambda samples: CLoraSpec(kind="clora", samples=samples, context="token"),
 }
-"""Posteriors by the name of their rows, the most wanted first."""
+"""Posterior settings by row name, most important first."""
 
 BASE = "base"
-"""The row of the model without training."""
+"""Row name of the model without training."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the study; the base model has 0 labels."""
+    """One cell of the study; the base model has 0 labels."""
 
     set: str
     seed: int
@@ -82,7 +83,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its file's name, without the ending."""
+        """Name of the cell's file, without the suffix."""
         return f"{self.set}-{self.labels:04d}-{self.method}-{self.seed}"
 
 
@@ -90,26 +91,26 @@ class Cell:
 
 
 class Workplace:
-    """What a worker process loads once."""
+    """The data and the model, which a worker process loads once."""
 
     def __init__(self, settings: Settings, out: Path) -> None:
         self._settings = settings
         self._out = out
         self._study = Study(settings, out / NEWS)
         self._backbone = load_backbone(settings.model, revision=None, dtype="bfloat16", device="cpu")
-        _ = self._backbone.readout  # loads the weights, which no cell is to pay for
+        _ = self._backbone.readout  # loads the weights now, so that no cell's cost includes it
 
     def learner(self, name: str, posterior: PosteriorSpec, method: Method) -> LoraLearner:
-        """The learner of a set with a posterior, on the shared base model."""
+        """Return a learner for a set and a posterior that uses the shared base model."""
         spec = self._study.specs[name].model_copy(update={"posterior": posterior})
         learner = LoraLearner(ClosedTask(spec.task), spec, self._settings.model, method)
-        learner.backbone = self._backbone  # one for all
+        learner.backbone = self._backbone
         return learner
 
     # -- cells -------------------------------------------------------------------------------------------
 
     def run(self, cell: Cell) -> JsonObject:
-        """Train and predict; the record of the cell."""
+        """Train, predict and return the record of the cell."""
         split = self._study.split(cell.set, cell.seed, cell.labels)
         run = self._run_base if cell.method == BASE else self._run_posterior
         measured = run(cell, split)
@@ -167,7 +168,7 @@ class Workplace:
         }
 
     def _parts(self, cell: Cell, split: Split, log_probs_N_K_C: FloatArray) -> dict[str, Any]:
-        """Predictive means and mutual information by part, with the columns of the true labels."""
+        """Return predictive means, mutual information and true label columns by part: test, calibration, ood."""
         task = ClosedTask(self._study.specs[cell.set].task)
         labelled = {"test": split.test, "calibration": split.calibration, "ood": ()}
         bounds = np.cumsum([len(split.test), len(split.calibration)])
@@ -183,7 +184,7 @@ class Workplace:
         }
 
     def _shared_adapter(self, cell: Cell, split: Split) -> tuple[Path, dict[str, float], float]:
-        """The ordinary adapter of a set, seed and number of labels; what it cost, and what of it just now."""
+        """Return the shared adapter's folder, its training cost, and the seconds spent on it by this call."""
         folder = self._out / "adapters" / f"{cell.set}-{cell.labels:04d}-{cell.seed}"
         spent = 0.0
         with FileLock(f"{folder}.lock"):
@@ -203,7 +204,7 @@ class Workplace:
 
 
 class Refined:
-    """A post-hoc method whose training is a copy of an adapter that is there already."""
+    """A post-hoc method that copies a trained adapter instead of training one."""
 
     def __init__(self, method: PostHoc, trained: Path) -> None:
         self._method, self._trained = method, trained
@@ -224,7 +225,7 @@ class Refined:
 
 
 def is_post_hoc(method: Method) -> TypeGuard[PostHoc]:
-    """Whether it starts from an ordinary adapter (``PostHoc``)."""
+    """Whether the method starts from an ordinary adapter (``PostHoc``)."""
     return isinstance(method, PostHoc)
 
 
@@ -234,18 +235,18 @@ def _fit(learner: LoraLearner, split: Split, cell: Cell, folder: Path) -> None:
 
 
 def _plain(value: float) -> float | None:
-    """Six decimals; null for −∞, which JSON lacks."""
+    """Round to six decimals; −∞, which JSON cannot hold, becomes ``None``."""
     return round(float(value), 6) if np.isfinite(value) else None
 
 
 def _nowhere(_: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""
 
 
 class Meter:
-    """What a block costs: wall and processor seconds, and the process's highest memory within it.
+    """Measures a block: wall seconds, CPU seconds, and the highest memory of the process.
 
-    Processor seconds tell less of what else the machine does. Memory is RSS, looked at 20 times a second.
+    CPU seconds depend less on other load than wall seconds. Memory is RSS, read 20 times a second.
     """
 
     wall = 0.0
@@ -253,7 +254,7 @@ class Meter:
     peak_mib = 0.0
 
     def __enter__(self) -> Meter:
-        """Start, without memory that is left over from earlier."""
+        """Free unused memory and start."""
         gc.collect()
         _trim()
         self._done = threading.Event()
@@ -277,14 +278,14 @@ class Meter:
 
 
 def _trim() -> None:
-    """Give freed memory back to the system, where the C library can be told to."""
+    """Return freed memory to the system, if the C library can do that."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write aside and rename: what stands under the name is complete."""
+    """Write a temporary file and rename it, so that the file is always complete."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
     aside.replace(path)
@@ -296,13 +297,13 @@ _workplace: list[Workplace] = []  # one in each worker process
 
 
 def start_worker(settings: Settings, out: Path, threads: int) -> None:
-    """Called once in each worker process."""
+    """Prepare a worker process; called once in each."""
     torch.set_num_threads(threads)
     _workplace[:] = [Workplace(settings, out)]
 
 
 def run_cell(cell: Cell, file: Path) -> JsonObject:
-    """Run a cell in a worker and write its record, which is returned."""
+    """Run a cell in a worker process, write its record and return it."""
     record = _workplace[0].run(cell)
     write_json(file, record)
     return record

@@ -1,4 +1,4 @@
-"""The three sets of ``bench_calibration.py`` and the splits of its seeds."""
+"""The three data sets of ``bench_calibration.py`` and their splits by seed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from star_al.types import Item
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 SETS = ("bbc", "obqa", "boolq")
 MAX_TOKENS = {"bbc": 48, "obqa": 96, "boolq": 64}
-"""Nearly all questions are whole; news are cut short, which leaves errors to measure, and time."""
+"""Nearly all questions fit. News texts are cut short: that saves time and leaves errors to measure."""
 
 PROMPTS: dict[str, dict[str, Any]] = {
     "bbc": {},
     "obqa": {"chat_template": False},
     "boolq": {"chat_template": False, "template": "{text}\n\nAnswer:"},
 }
-"""What differs from the tasks of ``configs/``."""
+"""Task settings that differ from those in ``configs/``."""
 
 Labelled: TypeAlias = tuple[Item, str]
 """An item and the value of its true label."""
@@ -33,7 +33,7 @@ Labelled: TypeAlias = tuple[Item, str]
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cells of a study share: cells of other settings must not be mixed with them."""
+    """Settings of a study; a study folder never mixes cells of different settings."""
 
     model: str
     data: str
@@ -42,12 +42,12 @@ class Settings:
     calibration: int
     samples: int
     epochs: int
-    layers: int | None  # last blocks that are adapted; null: all
+    layers: int | None  # how many of the last blocks are adapted; None: all
 
 
 @dataclass(frozen=True)
 class Split:
-    """Items of one seed; training sets are the beginnings of one order."""
+    """Items of one seed; a smaller training set is a prefix of a larger one."""
 
     test: Sequence[Labelled]
     calibration: Sequence[Labelled]
@@ -61,7 +61,7 @@ class Split:
 
 
 class Study:
-    """Specifications and items of all sets."""
+    """Campaign specs and items of all sets."""
 
     def __init__(self, settings: Settings, news: Path) -> None:
         self._settings = settings
@@ -69,14 +69,14 @@ class Study:
         self._sets = {name: test_and_rest(name, spec, settings, news) for name, spec in self.specs.items()}
 
     def split(self, name: str, seed: int, labels: int) -> Split:
-        """The items of a set, seed and number of labels."""
+        """Return the items for a set, seed and number of labels."""
         test, rest = self._sets[name]
         calibration, train = draw_labels(rest, self._settings.calibration, labels, seed)
         pairs = list(test.values())
         return Split(pairs, calibration, train, self._ood(name, [item for item, _ in pairs]))
 
     def _ood(self, name: str, own: Sequence[Item]) -> list[Item]:
-        """Test texts of the other sets, equally many of each, in this set's prompt."""
+        """Return test texts of the other sets, the same number of each, in this set's prompt."""
         others = [other for other in SETS if other != name]
         share = self._settings.ood_size // len(others)
         texts = [item.text for other in others for item, _ in list(self._sets[other][0].values())[:share]]
@@ -84,7 +84,7 @@ class Study:
 
 
 def set_spec(name: str, settings: Settings) -> CampaignSpec:
-    """The campaign of ``configs/``, with the demo's short training and plain short prompts for all three."""
+    """Return the campaign of ``configs/`` with the demo's short training and short plain prompts."""
     demo = load_campaign(CONFIGS / "demo.yaml").spec
     spec = demo if name == "bbc" else load_campaign(CONFIGS / f"{name}.yaml").spec
     tree = spec.model_dump()
@@ -98,7 +98,7 @@ def set_spec(name: str, settings: Settings) -> CampaignSpec:
 
 
 def read_labelled(path: Path, spec: CampaignSpec) -> dict[str, Labelled]:
-    """Items of a file by id, each with its label value."""
+    """Read the items of a file by id, each with its label."""
     source = source_of(locate(path.name, path.parent), spec, gold=None)
     source = replace(source, label=spec.gold_column)
     found: dict[str, Labelled] = {}
@@ -110,7 +110,7 @@ def read_labelled(path: Path, spec: CampaignSpec) -> dict[str, Labelled]:
 def test_and_rest(
     name: str, spec: CampaignSpec, settings: Settings, news: Path
 ) -> tuple[dict[str, Labelled], dict[str, Labelled]]:
-    """The test subset, which is the same for all seeds, and what may be trained on."""
+    """Return the test items, which are the same for all seeds, and the items that may be trained on."""
     if name == "bbc":
         rest = read_labelled(news, spec)
         held_out = rest
@@ -125,7 +125,7 @@ def test_and_rest(
 def draw_labels(
     rest: Mapping[str, Labelled], n_calibration: int, n_train: int, seed: int
 ) -> tuple[list[Labelled], list[Labelled]]:
-    """A seed's calibration and training items; more of either leaves the others where they were."""
+    """Draw a seed's calibration and training items; a larger number keeps the items already drawn."""
     of_calibration = rng.draw(rest, n_calibration, rng.derive_seed(seed, 0, "bench/calibration"))
     left = [item_id for item_id in rest if item_id not in set(of_calibration)]
     of_training = rng.draw(left, n_train, rng.derive_seed(seed, 0, "bench/train"))
@@ -133,6 +133,6 @@ def draw_labels(
 
 
 def foreign_items(own: Sequence[Item], texts: Sequence[str]) -> list[Item]:
-    """``texts`` in the place of the texts of ``own``, whose options stay."""
+    """Return items with ``texts`` and the options of ``own``."""
     pairs = [(text, own[number % len(own)].options) for number, text in enumerate(texts)]
     return [Item(content_id(text, options), text, options) for text, options in pairs]

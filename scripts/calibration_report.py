@@ -1,7 +1,7 @@
 """Measures, intervals, tables and plots of ``bench_calibration.py``, from the records of its cells.
 
-Every interval is Student's t over seeds at 95 %. Methods are compared by the differences of seeds, which share
-their labels, and most methods their adapter too.
+Every interval is Student's t over seeds at 95 %. Two methods are compared by their differences within each seed,
+because the methods share a seed's labels, and most of them its adapter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Measures: TypeAlias = dict[str, float]
 BySeed: TypeAlias = dict[int, Measures]
 
 SCALINGS = ("raw", "scaled")
-"""As predicted, and with a temperature fitted on calibration labels."""
+"""Raw predictions, and predictions with a temperature fitted on calibration labels."""
 
 COLUMNS = {
     "accuracy": "accuracy",
@@ -42,24 +42,27 @@ COLUMNS = {
     "train_mib": "train MiB",
     "score_mib": "score MiB",
 }
-"""Headings of the measures, in the order of the tables."""
+"""Column headings of the measures, in order."""
 
 COMPARED = ("accuracy", "nll", "ece", "brier", "error_auroc", "ood_auroc")
 COSTS = ("train", "score")
 REFERENCE = ("map", "scaled")
-"""What a posterior has to beat: the plain adapter with its temperature."""
+"""The method that others are compared with: the plain adapter with its temperature."""
 
 
 # -- one cell -------------------------------------------------------------------------------------------
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records of a folder; files that are being written are hidden."""
+    """Read all records of a folder; files still being written start with a dot and are skipped."""
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("[!.]*.json"))]
 
 
 def measures(record: Record) -> dict[str, Measures]:
-    """The measures of a record by scaling. Uncertainty is the entropy of p̄; by BALD where samples differ."""
+    """Compute the measures of a record by scaling.
+
+    Uncertainty is the entropy of the predictive mean; with more than one sample there are also measures by BALD.
+    """
     test_N_C, ood_M_C = (_log_probs(record[part]) for part in ("test", "ood"))
     targets_N = _columns(record["test"])
     fitted = fit_temperature(_log_probs(record["calibration"]), _columns(record["calibration"]))
@@ -94,7 +97,7 @@ def _measure(log_probs_N_C: FloatArray, targets_N: IntArray, ood_M_C: FloatArray
 
 
 def _separation(own_N: FloatArray, foreign_M: FloatArray) -> float:
-    """AUROC of an uncertainty for telling foreign texts from the set's own."""
+    """AUROC of an uncertainty as a detector of texts from other sets."""
     return _auroc(np.concatenate([own_N, foreign_M]), np.arange(len(own_N) + len(foreign_M)) >= len(own_N))
 
 
@@ -104,7 +107,7 @@ def _auroc(uncertainty_N: FloatArray, flags_N: Any) -> float:
 
 
 def _log_probs(part: Mapping[str, Any]) -> FloatArray:
-    """(N, C); null, for which JSON has no −∞, is a label that an item does not have."""
+    """Log-probabilities (N, C); ``None`` in the record stands for −∞, a label that the item does not have."""
     return np.array([[-np.inf if x is None else x for x in row] for row in part["log_probs"]], dtype=float)
 
 
@@ -117,9 +120,9 @@ def _columns(part: Mapping[str, Any]) -> IntArray:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over ``n`` seeds and half the width of its 95 % interval; NaN for fewer than two.
+    """A mean over ``n`` seeds and half the width of its 95 % interval, which is NaN for fewer than two seeds.
 
-    ``left_out`` are the seeds beside them whose value is infinite or undefined.
+    ``left_out`` counts further seeds whose value is infinite or undefined.
     """
 
     mean: float
@@ -129,12 +132,12 @@ class Interval:
 
     @property
     def side(self) -> int:
-        """1 where all of it is above 0, −1 below, else 0."""
+        """1 if the whole interval is above 0, −1 if it is below, else 0."""
         return int(self.mean - self.half > 0) - int(self.mean + self.half < 0)
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Student's t interval of a mean; values that are not finite are left out, and counted."""
+    """Compute Student's t interval of a mean; values that are not finite are left out and counted."""
     finite = np.array([value for value in values if np.isfinite(value)])
     n, left_out = len(finite), len(values) - len(finite)
     if not n:
@@ -144,13 +147,13 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def paired(left: BySeed, right: BySeed, measure: str) -> Interval:
-    """The interval of left − right over the seeds of both."""
+    """Compute the interval of left − right over the seeds that both have."""
     seeds = sorted(left.keys() & right.keys())
     return interval([left[seed][measure] - right[seed][measure] for seed in seeds])
 
 
 def expected_seconds(records: Sequence[Record], name: str, labels: int, method: str) -> float:
-    """What a cell will take, from those most like it that are done: set, labels and method, or fewer of them."""
+    """Estimate the seconds of a cell from the finished cells that are most like it."""
     likes: list[dict[str, object]] = [
         {"set": name, "labels": labels, "method": method},
         {"labels": labels, "method": method},
@@ -168,7 +171,7 @@ def expected_seconds(records: Sequence[Record], name: str, labels: int, method: 
 
 
 class Results:
-    """Measures of all records by set, labels, method and scaling, and seed."""
+    """The measures of all records by set, number of labels, method, scaling and seed."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self._found: dict[tuple[str, int, str, str], BySeed] = defaultdict(dict)
@@ -185,25 +188,25 @@ class Results:
             self.majority[record["set"]] = float(counts.max() / counts.sum())
 
     def labels(self, name: str) -> list[int]:
-        """Numbers of labels of a set, the base model's 0 included."""
+        """The numbers of labels of a set, including 0 for the base model."""
         return sorted({labels for set_, labels, _, _ in self._found if set_ == name})
 
     def at(self, name: str, labels: int, method: str, scaling: str) -> BySeed:
-        """Measures by seed; empty where there are none."""
+        """Measures by seed; empty if there are none."""
         return self._found.get((name, labels, method, scaling), {})
 
     def of(self, name: str, labels: int, method: str, scaling: str, measure: str) -> Interval:
-        """A measure over seeds."""
+        """The interval of a measure over seeds."""
         by_seed = self.at(name, labels, method, scaling)
         return interval([one[measure] for one in by_seed.values() if measure in one])
 
     def counts(self, name: str, labels: int) -> bool:
-        """Whether the plain adapter is above the majority class, with its whole interval."""
+        """Whether the whole interval of the plain adapter's accuracy is above the majority class."""
         accuracy = self.of(name, labels, "map", "raw", "accuracy")
         return accuracy.mean - float(np.nan_to_num(accuracy.half)) > self.majority[name]
 
     def over_labels(self, name: str, method: str, scaling: str, labels: Sequence[int]) -> BySeed:
-        """Each seed's measures as means over numbers of labels; seeds that lack one of them are left out."""
+        """Average each seed's measures over numbers of labels; a seed that lacks one number is left out."""
         found = [self.at(name, number, method, scaling) for number in labels]
         seeds = set.intersection(*(set(one) for one in found)) if found else set()
         return {
@@ -216,7 +219,7 @@ class Results:
 
 
 def report(records: Sequence[Record]) -> str:
-    """All tables as Markdown."""
+    """Return all tables as Markdown."""
     results = Results(records)
     parts = ["# Calibration study", "± is half of a 95 % t interval over seeds; scaled: with a temperature."]
     for name in results.sets:
@@ -225,7 +228,7 @@ def report(records: Sequence[Record]) -> str:
 
 
 def standing(results: Results, name: str) -> str:
-    """The majority class beside the base model and the plain adapter, and where the set counts."""
+    """Compare majority class, base model and plain adapter, and say for which numbers of labels the set counts."""
     lines = [f"Majority class: {results.majority[name]:.3f} of the test texts."]
     base = results.of(name, 0, "base", "raw", "accuracy")
     if base.n:
@@ -239,9 +242,9 @@ def standing(results: Results, name: str) -> str:
 
 
 def comparison(results: Results, name: str) -> str:
-    """Means over the numbers of labels that count, and differences to the plain adapter with temperature.
+    """Average over the numbers of labels that count, with differences to the plain adapter with temperature.
 
-    A * marks a difference whose interval leaves out 0. Seeds without all of the numbers are left out.
+    A * marks a difference whose interval excludes 0. Seeds that lack one of the numbers are left out.
     """
     labels = [number for number in results.labels(name) if number and results.counts(name, number)]
     if not labels:
@@ -272,7 +275,7 @@ def comparison(results: Results, name: str) -> str:
 
 
 def details(results: Results, name: str) -> str:
-    """All measures by number of labels, method and scaling."""
+    """Tabulate all measures by number of labels, method and scaling."""
     rows = []
     for labels in results.labels(name):
         for method in results.methods:
@@ -285,7 +288,7 @@ def details(results: Results, name: str) -> str:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up."""
+    """Format a Markdown table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     lines = [heading, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -321,13 +324,13 @@ MARKS = "osD^vP*Xd"
 
 
 def write_plots(records: Sequence[Record], folder: Path) -> list[Path]:
-    """One picture a set, ``calibration-<set>.png``; the paths."""
+    """Write one picture for each set, ``calibration-<set>.png``; return the paths."""
     results = Results(records)
     return [_plot(results, name, folder) for name in results.sets if any(results.labels(name))]
 
 
 def _plot(results: Results, name: str, folder: Path) -> Path:
-    """Eight measures over labels, by method, with intervals."""
+    """Plot eight measures over the number of labels, by method, with intervals."""
     from matplotlib.figure import Figure  # not pyplot: no window, no global state
 
     panels = (

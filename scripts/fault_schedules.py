@@ -1,6 +1,8 @@
-"""Run seeded schedules of faults between star_al and a real Label Studio; print a table, exit 1 on a violation.
+"""Run campaigns against a real Label Studio under seeded schedules of faults; exit 1 if a label is lost or doubled.
 
 python scripts/fault_schedules.py --seeds 0-199 --json faults.json
+
+Prints a line for each schedule and a table by theme: what was injected, and what was violated.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ COLUMNS = (
 
 
 def row(results: Sequence[Result]) -> list[int]:
-    """The numbers of one line of the table, in the order of COLUMNS."""
+    """Return the numbers of one table row, in the order of COLUMNS."""
     verdicts = [result.verdict for result in results]
     return [
         len(results),
@@ -46,7 +48,7 @@ def row(results: Sequence[Result]) -> list[int]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """One line a theme, and the total."""
+    """Format the table: one row for each theme, and the total."""
     rows = [(theme.value, row([each for each in results if each.schedule.theme is theme])) for theme in Theme]
     rows.append(("total", row(results)))
     width = max(len(name) for name, _ in rows)
@@ -71,7 +73,7 @@ def as_json(result: Result) -> dict[str, Any]:
 
 
 def tell(result: Result) -> None:
-    """A line for each schedule as it ends; all of what is wrong with it."""
+    """Print a line for a finished schedule, and a line for each violation."""
     endings = ", ".join(result.endings)
     print(
         f"{result.schedule.seed:>5} {result.schedule.theme.value}: {endings}, {result.seconds:.0f} s",
@@ -85,9 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", default="0-199", help="first-last, or one")
-    parser.add_argument("--servers", type=int, default=4, help="how many run at once, with a schedule each")
-    parser.add_argument("--json", type=Path, help="write the results of each schedule there")
+    parser.add_argument("--seeds", default="0-199", help="first-last, or a single seed")
+    parser.add_argument("--servers", type=int, default=4, help="servers; each runs one schedule at a time")
+    parser.add_argument("--json", type=Path, help="write the result of each schedule to this file")
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)

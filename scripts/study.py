@@ -1,11 +1,12 @@
-"""The study of record: does active learning save labels, and which strategy does, on three sets and any other.
+"""Measure whether active learning saves labels, and with which strategy, on three data sets and your own.
 
 python scripts/study.py --model MODEL_FOLDER --data DATA_FOLDER --out STUDY_FOLDER --seeds 5
 
-DATA_FOLDER holds ``obqa`` and ``boolq``, each with ``train.jsonl`` and ``test.jsonl``; BBC news is fetched as
-``star-al demo`` does. ``--config FILE`` adds a campaign of your own. Each set is a campaign file with its database
-in STUDY_FOLDER/SET, run by ``star-al simulate``; killed, the same command goes on. ``--report`` prints the tables
-of what has finished. They go into STUDY_FOLDER as ``results.md`` and ``results.json``, too.
+DATA_FOLDER holds the folders ``obqa`` and ``boolq``, each with ``train.jsonl`` and ``test.jsonl``. BBC news is
+downloaded as ``star-al demo`` does. ``--config FILE`` adds a campaign of your own. Each set gets a campaign file and a
+database in STUDY_FOLDER/SET and is run as by ``star-al simulate``. If a run is killed, the same command continues it.
+``--report`` prints the tables of all finished runs. The tables are also written to STUDY_FOLDER as ``results.md`` and
+``results.json``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from star_al.stats.learning_curves import SHARES, Comparison, StrategyCurve, in_
 STRATEGIES = ("random", "entropy", "margin", "bald", "star", "star_measured", "badge")
 
 TOP = 6
-"""Batches within whose size a diversified batch is chosen."""
+"""A diversified batch is chosen from the top of the ranking, this many times the batch size."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -45,22 +46,29 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", help="folder of SmolLM2-135M-Instruct; `star-al demo` makes one")
     parser.add_argument("--data", type=Path, help="folder of obqa and boolq")
     parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
-    parser.add_argument("--config", type=Path, nargs="*", default=[], help="campaign files of other sets")
+    parser.add_argument("--config", type=Path, nargs="*", default=[], help="campaign files of your own sets")
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, help="runs at a time; default: as cores and memory allow")
+    parser.add_argument("--jobs", type=int, help="runs at a time; default: what cores and memory allow")
     parser.add_argument("--rounds", type=int, default=5, help="trained rounds")
-    parser.add_argument("--batch-size", type=int, default=20, help="labels a round")
+    parser.add_argument("--batch-size", type=int, default=20, help="labels per round")
     parser.add_argument(
-        "--pool-size", type=int, default=1000, help="texts, at random; base predictions of all"
+        "--pool-size",
+        type=int,
+        default=1000,
+        help="texts in the pool, drawn at random; the base model predicts all of them",
     )
     parser.add_argument("--test-size", type=int, default=250)
-    parser.add_argument("--calibration", type=int, default=30, help="labels that fit the temperature")
-    parser.add_argument("--candidates", type=int, default=200, help="texts that are scored each round")
-    parser.add_argument("--samples", type=int, default=3, help="of MC dropout")
-    parser.add_argument("--layers", type=int, default=6, help="last blocks that are adapted")
-    parser.add_argument("--min-steps", type=int, default=20, help="of training, at least")
-    parser.add_argument("--report", action="store_true", help="only the tables of what is there")
+    parser.add_argument(
+        "--calibration", type=int, default=30, help="labels that the temperature is fitted on"
+    )
+    parser.add_argument("--candidates", type=int, default=200, help="texts scored in each round")
+    parser.add_argument("--samples", type=int, default=3, help="samples of MC dropout")
+    parser.add_argument("--layers", type=int, default=6, help="how many of the last blocks are adapted")
+    parser.add_argument("--min-steps", type=int, default=20, help="least number of training steps")
+    parser.add_argument(
+        "--report", action="store_true", help="run nothing; write the tables of the finished runs"
+    )
     found = parser.parse_args(arguments)
     if found.sets and not found.report:
         if found.model is None:
@@ -74,7 +82,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def prepare(name: str, arguments: argparse.Namespace) -> CampaignFile:
-    """The set's folder with ``pool.jsonl``, ``test.jsonl`` and ``campaign.yaml``; data that is there stays."""
+    """Write the set's ``pool.jsonl``, ``test.jsonl`` and ``campaign.yaml``; existing data files are kept."""
     folder = arguments.out / name
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "test.jsonl").exists():
@@ -88,7 +96,7 @@ def prepare(name: str, arguments: argparse.Namespace) -> CampaignFile:
 
 
 def rows_of(name: str, arguments: argparse.Namespace) -> tuple[list[Any], list[Any]]:
-    """``--pool-size`` rows to learn from and ``--test-size`` rows to test on, the same for every seed."""
+    """Return ``--pool-size`` rows of the pool and ``--test-size`` test rows, the same for every seed."""
     n_pool, n_test = arguments.pool_size, arguments.test_size
     if name == "bbc":
         news = fetch_news(print)  # in a random order
@@ -98,7 +106,7 @@ def rows_of(name: str, arguments: argparse.Namespace) -> tuple[list[Any], list[A
 
 
 def some(rows: list[Any], n: int, purpose: str) -> list[Any]:
-    """``n`` rows at random."""
+    """Draw ``n`` rows at random."""
     chosen = rng.draw(map(str, range(len(rows))), n, rng.derive_seed(0, 0, purpose))
     return [rows[int(number)] for number in chosen]
 
@@ -109,7 +117,7 @@ def read(path: Path) -> list[Any]:
 
 
 def campaign(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The set's campaign: the prompt of ``bench_calibration.py``, a short training, and small rounds."""
+    """Return the set's campaign: the prompt of ``bench_calibration.py``, short training, small rounds."""
     demo = load_campaign(CONFIGS / "demo.yaml").spec
     spec = demo if name == "bbc" else load_campaign(CONFIGS / f"{name}.yaml").spec
     tree = spec.model_dump(mode="json")
@@ -148,7 +156,7 @@ def campaign(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def campaigns(arguments: argparse.Namespace) -> list[CampaignFile]:
-    """The campaign files of all sets; of those that have begun, where only tables are wanted."""
+    """Return the campaign files of all sets; with ``--report``, of the sets that have been started."""
     own = [load_campaign(path) for path in arguments.config]
     if not arguments.report:
         return [*(prepare(name, arguments) for name in arguments.sets), *own]
@@ -160,7 +168,7 @@ def campaigns(arguments: argparse.Namespace) -> list[CampaignFile]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """A set's table, and what it shows in words."""
+    """Format a set's table and its conclusions in words."""
     heading = ["strategy", "seeds", "final accuracy %", "AULC %", "AULC − random (95 % interval)", "p"]
     heading += [*(f"labels saved at {share:.0%}" for share in SHARES), "s a run"]
     rows = [cells(curve) for curve in comparison.strategies]
@@ -181,7 +189,7 @@ def cells(curve: StrategyCurve) -> list[str]:
 
 
 def standing(comparison: Comparison) -> str:
-    """The majority class beside the base model, and whether the set counts."""
+    """Compare majority class and base model, and say whether the set counts."""
     if comparison.majority is None or comparison.base_accuracy is None:
         return "No run has finished."
     verdict = "the set counts" if comparison.above_majority else "the set does not count"
@@ -209,7 +217,7 @@ def main() -> None:
 
 
 def write(folder: Path, found: Sequence[Comparison]) -> None:
-    """Tables and figures of all sets so far."""
+    """Write the tables and figures of all sets so far."""
     text = "\n\n".join(map(markdown, found)) + "\n"
     (folder / "results.md").write_text(text, encoding="utf-8")
     tree = {comparison.study: comparison_json(comparison) for comparison in found}
