@@ -93,7 +93,7 @@ def _optimise(
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * learning_rate_factor(step, total, spec.warmup_ratio)
         loss = training_loss(backbone, model, [examples[index] for index in next(batches)], addition)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
             own = "" if addition is None else ", or what the posterior's section adds to the loss"

@@ -55,7 +55,7 @@ class Trunk:
         for row, owner in enumerate(batch.prompt_rows_R.tolist()):
             rows_B[owner].append(row)
         values = [self._values(prompt, batch, rows) for prompt, rows in zip(prompts, rows_B, strict=True)]
-        sequences = torch.cat(values).split(batch.lengths_R)  # type: ignore[no-untyped-call]
+        sequences = torch.cat(values).split(batch.lengths_R)
         return nn.utils.rnn.pad_sequence(sequences, batch_first=True)
 
     def _values(self, prompt: Prompt, batch: Batch, rows: list[int]) -> Tensor:

@@ -19,6 +19,7 @@ from star_al.config.file import load_campaign
 from star_al.config.writing import with_values
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import base_log_probs
+from star_al.types import FloatArray
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.quiet import Quiet
 
@@ -39,6 +40,10 @@ HISTORY_KEYS = {
     "seconds",
     "stop_reason",
 }
+
+
+def column(rows: list[dict[str, object]], name: str) -> FloatArray:
+    return np.array([row[name] for row in rows], dtype=np.float64)
 
 
 def rows_of(path: Path) -> list[dict[str, object]]:
@@ -277,9 +282,9 @@ def test_without_an_adapter_the_base_model_predicts_as_it_was_measured(
         assert temperature is not None
         log_probs_N_C = base_log_probs(parts, [str(row["item_id"]) for row in rows], contextual=True)
     expected_N = np.exp(apply_temperature(log_probs_N_C, temperature)).max(axis=1)
-    np.testing.assert_allclose([row["confidence"] for row in rows], expected_N, rtol=1e-4)
+    np.testing.assert_allclose(column(rows, "confidence"), expected_N, rtol=1e-4)
     entropy_N = -(np.exp(log_probs_N_C) * log_probs_N_C).sum(axis=1)
-    np.testing.assert_allclose([row["total_uncertainty"] for row in rows], entropy_N, rtol=1e-4)
+    np.testing.assert_allclose(column(rows, "total_uncertainty"), entropy_N, rtol=1e-4)
     assert {row[part] for row in rows for part in ("aleatoric", "epistemic")} == {
         None
     }  # one sample: no split

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from star_al import local_server
 from star_al.app.compose import open_parts, open_store
 from star_al.app.starting import create_campaign
 from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignSpec
 from star_al.local_server.credentials import new_credentials, write_credentials
 from star_al.loop import Loop
 from star_al.task import ClosedTask
@@ -29,8 +31,8 @@ NOWHERE = "http://127.0.0.1:9"
 """Where nobody listens."""
 
 
-def write(folder: Path, **changes: object) -> Path:
-    values = {
+def write(folder: Path, **changes: Any) -> Path:
+    values: dict[str, Any] = {
         "annotator": {"kind": "label_studio", "url": NOWHERE, "timeout": 2.0},
         "labelling": {"overlap": 2, "max_attempts": 2},
         "evaluation": {"kind": "none", "calibration": 0, "stop_set": 5},
@@ -182,7 +184,8 @@ def test_labels_that_people_cannot_be_shown_are_told_before_anything_is_made_or_
     store = open_store(load_campaign(config))
     campaign = store.find_campaign("small")
     store.close()
-    assert campaign is not None and len(campaign.config["task"]["labels"]) == 3
+    assert campaign is not None
+    assert len(CampaignSpec.model_validate(campaign.config).task.label_names) == 3
 
 
 def test_the_token_of_a_local_server_that_is_down_is_not_sent(

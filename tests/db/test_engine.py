@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", [SqlStore.open, migrate.upgrade, migrate.check, migrate.is_empty])
-def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path, action) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_no_database_is_told_and_left_alone(
+    tmp_path: Path, action: Callable[[str], object]
+) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("these are my notes, and no database at all\n" * 100)
     with pytest.raises(StoreError, match=r"notes\.txt: not a SQLite database"):

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from db.engine import BUSY_SECONDS, Database
 from db.store import SqlStore
@@ -46,17 +46,17 @@ def test_a_lease_is_kept_by_the_databases_clock(migrated: str, sql_store: SqlSto
     made = campaign(sql_store, [source("a")])
     sql_store.acquire_lease(made.campaign_id, "me", 60.0, may_take=never)
     database = Database(migrated)
-    (left,) = database.read(lambda c: _seconds_left(c))
+    left = database.read(_seconds_left)
     database.close()
     assert 50 < left <= 60
 
 
-def _seconds_left(connection):  # type: ignore[no-untyped-def]
+def _seconds_left(connection: Connection) -> float:
     if connection.dialect.name == "postgresql":
         sql = "SELECT EXTRACT(EPOCH FROM lease_expires - clock_timestamp()) FROM campaigns"
     else:
         sql = "SELECT (julianday(lease_expires) - julianday('now')) * 86400 FROM campaigns"
-    return connection.execute(text(sql)).one()
+    return float(connection.execute(text(sql)).scalar_one())
 
 
 def test_readers_are_served_while_another_writes(migrated: str, sql_store: SqlStore) -> None:
@@ -65,7 +65,7 @@ def test_readers_are_served_while_another_writes(migrated: str, sql_store: SqlSt
     sql_store.start_round(lease, a_round(), [])
     database = Database(migrated)
 
-    def write_and_look(connection) -> None:  # type: ignore[no-untyped-def]
+    def write_and_look(connection: Connection) -> None:
         connection.execute(text("UPDATE campaigns SET seed = 99"))
         started = time.monotonic()
         assert sql_store.find_campaign("one") == made  # as it was before the open transaction
@@ -84,7 +84,7 @@ def test_a_writer_waits_for_another_instead_of_failing(migrated: str, sql_store:
     lease = held(sql_store, made)
     database, locked = Database(migrated), threading.Event()
 
-    def hold(connection) -> None:  # type: ignore[no-untyped-def]
+    def hold(connection: Connection) -> None:
         connection.execute(text("UPDATE campaigns SET seed = 99"))
         locked.set()
         time.sleep(0.5)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import Connection, inspect, text
 
 from db import migrate
@@ -156,13 +157,13 @@ def test_a_failed_upgrade_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise RuntimeError("the machine stops")
 
-    monkeypatch.setattr(migrate.command, "upgrade", _then(migrate.command.upgrade, fail))
+    monkeypatch.setattr(command, "upgrade", _then(command.upgrade, fail))
     with pytest.raises(RuntimeError):
         migrate.upgrade(empty)
     assert migrate.is_empty(empty)
 
 
-def _then(first, second):  # type: ignore[no-untyped-def]
+def _then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
     def both(*args: object) -> None:
         first(*args)
         second(*args)

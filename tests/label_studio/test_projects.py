@@ -15,12 +15,13 @@ THREE = TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "po
 
 
 def _project(world: World) -> dict[str, Any]:
-    return world.owner.call("get", f"/api/projects/{world.project}/")
+    project: dict[str, Any] = world.owner.call("get", f"/api/projects/{world.project}/")
+    return project
 
 
 def _made_by_hand(world: World, config: str = "<View></View>") -> int:
     body = {"title": "made by hand", "description": "My notes.", "label_config": config}
-    return world.owner.call("post", "/api/projects/", json=body)["id"]
+    return int(world.owner.call("post", "/api/projects/", json=body)["id"])
 
 
 def _edit(world: World, old: str, new: str) -> None:

@@ -35,7 +35,7 @@ def _again(world: World, task: str, n: int = 1) -> list[int]:
     there = world.owner.call("get", f"/api/tasks/{task}/")
     copies = [{"data": there["data"], "meta": there["meta"]}] * n
     path = f"/api/projects/{world.project}/import?return_task_ids=true"
-    return world.owner.call("post", path, json=copies)["task_ids"]
+    return [int(task) for task in world.owner.call("post", path, json=copies)["task_ids"]]
 
 
 def test_blank_extras_go_at_the_next_poll(label_studio: LabelStudio) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def start(place: Place) -> Start:
     """Start a server in ``place``, on a free port when none is named."""
 
-    def start(**arguments) -> LocalServer:
-        defaults = {"owner": local_server.identity(), "port": free_port()}
+    def start(**arguments: Any) -> LocalServer:
+        defaults: dict[str, Any] = {"owner": local_server.identity(), "port": free_port()}
         return local_server.start(place, arguments.pop("progress", Quiet()), **defaults | arguments)
 
     return start

@@ -35,7 +35,7 @@ def ask(server: LocalServer, path: str) -> httpx.Response:
 
 
 def whoami(server: LocalServer) -> str:
-    return ask(server, "/api/current-user/whoami").raise_for_status().json()["email"]
+    return str(ask(server, "/api/current-user/whoami").raise_for_status().json()["email"])
 
 
 def answers(server: LocalServer) -> bool:
@@ -78,6 +78,7 @@ def test_two_starts_at_once_make_one_server_and_stop_ends_it(place: Place, start
 
 def test_a_crashed_server_comes_back_at_its_port(place: Place, start: Start) -> None:
     server, before = start(), state_of(place)
+    assert before.server is not None
     os.kill(before.server.pid, signal.SIGKILL)
     until(lambda: state_of(place).server != before.server and answers(server))
     assert state_of(place).supervisor == before.supervisor
@@ -91,8 +92,8 @@ def test_a_server_without_its_supervisor_is_replaced(place: Place, start: Start)
     assert answers(server)
     assert start(port=None) == server
     after = state_of(place)
-    assert after.supervisor.find() is not None
-    assert before.server.find() is None
+    assert after.supervisor is not None and after.supervisor.find() is not None
+    assert before.server is not None and before.server.find() is None
 
 
 def test_a_state_left_by_a_reboot_counts_for_nothing(place: Place, start: Start) -> None:

@@ -300,6 +300,7 @@ def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_pa
     )
     targets_T_K_C = predicted.log_probs_N_K_C.astype(np.float32).astype(np.float64)
     expected = epig(score_file.read_predictions([file], item_ids), targets_T_K_C)
+    assert columns.adapted_uncertainty is not None
     np.testing.assert_allclose(columns.adapted_uncertainty, expected, atol=1e-12)
     assert expected.min() >= 0 and expected.std() > 0
 

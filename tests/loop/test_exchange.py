@@ -13,7 +13,7 @@ from star_al.annotators.oracle import Oracle
 from star_al.errors import ModelError
 from star_al.loop import Loop, Outcome
 from star_al.ports import StillOurs
-from star_al.types import Annotation, Ensured, ExternalTask, Poll, Query, QueryState, Role
+from star_al.types import Annotation, Ensured, ExternalTask, JsonValue, Poll, Query, QueryState, Role
 from support.stored import label_versions
 from support.world import World
 
@@ -23,7 +23,7 @@ class People:
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
-        self.instead: dict[str, object] = {}  # item id → another answer
+        self.instead: dict[str, JsonValue] = {}  # item id → another answer
         self.later: list[Annotation] = []
 
     place = None
@@ -40,7 +40,7 @@ class People:
         poll = self.oracle.poll(cursor, still_ours)
         items = {query.query_id: query.item_id for query in self.oracle_queries()}
         answers = [
-            replace(each, value=self.instead[items[each.query_id]])  # type: ignore[arg-type]
+            replace(each, value=self.instead[items[each.query_id]])
             if items.get(each.query_id) in self.instead
             else each
             for each in poll.annotations
@@ -102,9 +102,8 @@ def test_an_answer_outside_the_label_set_is_told_once_counts_as_a_skip_and_may_b
     assert run(world, people, max_rounds=1).kind == "paused"
     asked = world.store.queries(world.campaign_id, 1)
     assert {query.state for query in asked} == {QueryState.SKIPPED}
-    people.instead = {query.item_id: world.item(query).fields["label"] for query in asked[1:]} | {
-        asked[0].item_id: "cricket"
-    }
+    people.instead = {query.item_id: world.item(query).fields["label"] for query in asked[1:]}
+    people.instead[asked[0].item_id] = "cricket"
     run(world, people, max_rounds=1)
     told = [event.message for event in world.store.events(world.campaign_id) if "cricket" in event.message]
     assert len(told) == len(asked) and all(message.startswith("counts as a skip") for message in told)

@@ -72,7 +72,7 @@ def test_a_cell_is_written_whole_and_can_be_measured(place: tuple[Settings, Path
     settings, out = place
     start_worker(settings, out, threads=1)
     for set_, method, labels in (("bbc", "base", 0), ("bbc", "map", 10)):
-        record = run_cell(Cell(set_, 0, labels, method), tmp_path / f"{method}.json")
+        record: Any = run_cell(Cell(set_, 0, labels, method), tmp_path / f"{method}.json")
         assert json.loads((tmp_path / f"{method}.json").read_text()) == record
         sizes = [len(record[part]["log_probs"]) for part in ("test", "calibration", "ood")]
         assert sizes == [8, 6, 4]

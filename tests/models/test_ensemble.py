@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import peft
@@ -107,7 +108,7 @@ def test_a_merged_member_is_the_unmerged_one_within_the_noise_of_bfloat16(
 def test_the_mean_is_that_of_the_members_weights(trained: tuple[LoraLearner, Path]) -> None:
     one, folder = trained
     posterior = members_of(folder)
-    modules = adaptable_modules(one.backbone.model)
+    modules: dict[str, Any] = dict(adaptable_modules(one.backbone.model))
     pristine = {name: modules[name].weight.clone() for name in posterior.members[0].a}
     with posterior.draw(one.backbone, lambda batch: batch.ids_R_S, 0, None):
         for name, weight in pristine.items():

@@ -23,6 +23,7 @@ from star_al.models.batching import Batch, make_batch
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_likelihoods
 from star_al.models.posterior import Training
+from star_al.types import FloatArray
 from support.posteriors import EVERY, examples, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
@@ -99,7 +100,7 @@ def test_the_same_sample_many_times_tells_nothing_new(trained: Trained) -> None:
     def score(batch: Batch) -> torch.Tensor:
         return label_log_likelihoods(one.backbone.readout, batch)
 
-    def log_probs() -> np.ndarray:
+    def log_probs() -> FloatArray:
         with torch.inference_mode(), posterior.draw(one.backbone, score, 5, 1) as drawn:
             return drawn(batch).double().log_softmax(dim=-1).numpy()
 

@@ -57,7 +57,8 @@ def adapter(backbone: Backbone, *endings: str, seed: int = 0) -> LoraWeights:
     a, b = {}, {}
     for name, module in adaptable_modules(backbone.model).items():
         if not endings or name.endswith(endings):
-            d_out, d_in = module.weight.shape
+            weight: Any = module.weight
+            d_out, d_in = weight.shape
             d_out, d_in = (d_in, d_out) if "Conv1D" in type(module).__name__ else (d_out, d_in)
             a[name] = 0.2 * torch.randn(3, d_in, generator=generator)
             b[name] = 0.2 * torch.randn(d_out, 3, generator=generator)

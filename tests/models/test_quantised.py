@@ -25,8 +25,12 @@ from star_al.models.training_layer import lean_layers
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
-NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "float32"}
-INT8 = {"load_in_8bit": True}
+NF4: dict[str, Any] = {
+    "load_in_4bit": True,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_compute_dtype": "float32",
+}
+INT8: dict[str, Any] = {"load_in_8bit": True}
 
 
 def quantise(folder: Path, into: Path, dtype: str = "float32", **settings: Any) -> Path:
@@ -147,7 +151,8 @@ def give_biases(folder: Path) -> None:
 def test_gradients_pass_a_layer_that_has_inferred(nf4: Path) -> None:
     """On some CPUs bitsandbytes packs weights anew for inference, and then has no gradient of the input."""
     model = backbone(nf4).model
-    name, layer = next(iter(adaptable_modules(model).items()))
+    modules: dict[str, Any] = dict(adaptable_modules(model))
+    name, layer = next(iter(modules.items()))
     x = torch.ones(3, layer.in_features)
     with torch.inference_mode():
         layer(x)
@@ -174,7 +179,7 @@ def test_gradients_too_small_for_float16_pass_a_layer_that_was_saved_to_compute_
     base: Path, tmp_path: Path, dtype: str
 ) -> None:
     model = quantise(base, tmp_path / "half", dtype="float16", **{**NF4, "bnb_4bit_compute_dtype": "float16"})
-    layer = next(iter(adaptable_modules(backbone(model, dtype).model).values()))
+    layer: Any = next(iter(adaptable_modules(backbone(model, dtype).model).values()))
     x = torch.ones(1, 3, layer.in_features, dtype=DTYPES[dtype], requires_grad=True)
     (1e-9 * layer(x)).sum().backward()
     assert x.grad is not None and x.grad.dtype == DTYPES[dtype] and (x.grad != 0).all()

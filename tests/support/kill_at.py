@@ -61,12 +61,11 @@ def _one_transaction_at_a_time() -> None:
 
     transaction = engine._transaction
 
-    @functools.wraps(transaction)
     def alone(*args: Any) -> Any:
         with _IN_TRANSACTION:
             return transaction(*args)
 
-    engine._transaction = alone
+    engine._transaction = alone  # type: ignore[assignment]
 
 
 class _Counter:

@@ -74,7 +74,8 @@ class World:
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks of the project as the server has them, by id."""
         path = f"/api/tasks/?project={self.project}&page_size=1000&fields=all"
-        return self.owner.call("get", path)["tasks"]
+        tasks: list[dict[str, Any]] = self.owner.call("get", path)["tasks"]
+        return tasks
 
     def keys(self) -> list[str]:
         """The query of each task on the server, sorted."""

@@ -23,17 +23,18 @@ class Person:
         if reply.status_code == 404:
             return None
         reply.raise_for_status()
-        return reply.json()
+        task: dict[str, Any] = reply.json()
+        return task
 
     def answer(self, task: int | str, value: str | None, lead_time: float = 2.5) -> int:
         """Submit an answer, an empty one for None; return its id."""
         body = {"result": _result(value), "lead_time": lead_time, "unique_id": str(uuid.uuid4())}
-        return self.call("post", f"/api/tasks/{task}/annotations/", json=body)["id"]
+        return int(self.call("post", f"/api/tasks/{task}/annotations/", json=body)["id"])
 
     def skip(self, task: int | str) -> int:
         """Skip a task; return the annotation's id."""
         body = {"result": [], "was_cancelled": True}
-        return self.call("post", f"/api/tasks/{task}/annotations/", json=body)["id"]
+        return int(self.call("post", f"/api/tasks/{task}/annotations/", json=body)["id"])
 
     def change(self, annotation: int, value: str | None) -> None:
         """Edit an answer; one that was a skip becomes an answer."""

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import platformdirs
@@ -63,13 +64,13 @@ class LabelStudio:
         page = self.call("get", "/api/invite")["invite_url"]
         with self.visitor() as visitor:
             submit(visitor, page, {"email": email, "password": password}).raise_for_status()
-            return visitor.get("/api/current-user/token").raise_for_status().json()["token"]
+            return str(visitor.get("/api/current-user/token").raise_for_status().json()["token"])
 
     def personal_token(self, token: str | None = None) -> str:
         """A new personal access token of the user with the legacy ``token`` (None: the owner)."""
         for known in self.call("get", "/api/token/", token=token):  # a user has one at most
             self.call("post", "/api/token/blacklist/", token=token, json={"refresh": known["token"]})
-        return self.call("post", "/api/token/", token=token)["token"]
+        return str(self.call("post", "/api/token/", token=token)["token"])
 
     @contextmanager
     def without_legacy_tokens(self) -> Iterator[None]:
@@ -86,13 +87,13 @@ class LabelStudio:
                 allowed = {**settings, "legacy_api_tokens_enabled": True}
                 visitor.post("/api/jwt/settings", json=allowed).raise_for_status()
 
-    def call(self, method: str, path: str, *, token: str | None = None, **arguments):
+    def call(self, method: str, path: str, *, token: str | None = None, **arguments: Any) -> Any:
         """Send a request with a legacy token (None: the owner's); return its JSON, or None if it has none."""
         reply = self.ask(method, path, token=token, **arguments)
         assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text[:500]}"
         return reply.json() if reply.content else None
 
-    def ask(self, method: str, path: str, *, token: str | None = None, **arguments) -> httpx.Response:
+    def ask(self, method: str, path: str, *, token: str | None = None, **arguments: Any) -> httpx.Response:
         """Send a request as ``call`` does, and return the reply, also if it is an error."""
         with self.visitor() as visitor:
             visitor.headers["Authorization"] = f"Token {token or self.token}"
@@ -133,7 +134,7 @@ def cache_folder() -> Path:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def _lock() -> Path:
@@ -154,7 +155,13 @@ def _template(place: local_server.Place) -> Path:
             aside = local_server.Place(folder.with_name(f"making-{secrets.token_hex(4)}"), place.environments)
             aside.home.mkdir()
             environment = server_environment(aside, new_credentials(aside, 0, local_server.VERSION))
-            command = [python(aside, local_server.VERSION), "-I", "-m", "label_studio.server", "version"]
+            command: list[str | Path] = [
+                python(aside, local_server.VERSION),
+                "-I",
+                "-m",
+                "label_studio.server",
+                "version",
+            ]
             done = subprocess.run(
                 command, env=environment, cwd=aside.home, capture_output=True, text=True, check=False
             )

@@ -138,7 +138,7 @@ class MemoryStore(Store):
 
     def _discard(self, dataset_id: int) -> None:
         for table in (self._datasets, self._importers, self._items):
-            table.pop(dataset_id)  # type: ignore[attr-defined]
+            table.pop(dataset_id)
 
     @_locked
     def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
@@ -160,8 +160,10 @@ class MemoryStore(Store):
             self._discard(dataset_id)
             return first
         del self._importers[dataset_id]
-        counts = {"n_items": len(self._items[dataset_id]), "n_duplicates": n_duplicates, "n_empty": n_empty}
-        self._datasets[dataset_id] = replace(dataset, ready=True, **counts)
+        n_items = len(self._items[dataset_id])
+        self._datasets[dataset_id] = replace(
+            dataset, ready=True, n_items=n_items, n_duplicates=n_duplicates, n_empty=n_empty
+        )
         return self._datasets[dataset_id]
 
     @_locked
@@ -344,7 +346,9 @@ class MemoryStore(Store):
         known = self.adapters.keys() | {one.sha256 for one in results.adapters}
         if round_.adapter_sha256 is not None and round_.adapter_sha256 not in known:
             raise StoreError("refused, as the round's adapter is not stored; nothing was written.")
-        _require_items(state, [row.item_id for row in (*results.ranking, *results.held_out)])
+        _require_items(
+            state, [*(row.item_id for row in results.ranking), *(row.item_id for row in results.held_out)]
+        )
         if results.queries:
             _replace_queries(state, round_.index, results.queries)
         for one in results.adapters:

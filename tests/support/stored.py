@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Executable, select
 
 from db.store import SqlStore
 from db.tables import AdapterRow, LabelRow, ScoreTableRow
@@ -53,7 +53,7 @@ def adapter(store: Store, sha256: str) -> Adapter | None:
     return Adapter(**rows[0]) if rows else None
 
 
-def _rows(store: Store, statement: Select[Any]) -> list[Mapping[str, Any]]:
+def _rows(store: Store, statement: Executable) -> list[Mapping[str, Any]]:
     assert isinstance(store, SqlStore)
 
     def read(connection: Connection) -> list[Mapping[str, Any]]:

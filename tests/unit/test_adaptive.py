@@ -14,7 +14,7 @@ from star_al.acquire.blend import blend
 from star_al.acquire.measures import MEASURES
 from star_al.acquire.select import power_noise, power_sample, top_k
 from star_al.config.spec import CampaignSpec
-from star_al.types import FloatArray
+from star_al.types import FloatArray, IntArray
 
 N, K, C = 300, 32, 4
 SIZE = 20
@@ -44,7 +44,8 @@ def sampled(
 ) -> tuple[FloatArray, FloatArray]:
     """Scores by the rule, and how many samples each item got, as the pool is scored."""
     bounds_3_N = np.zeros((3, N))
-    samples_N, open_N = np.zeros(N), np.arange(N)
+    samples_N: FloatArray = np.zeros(N)
+    open_N: IntArray = np.arange(N)
     for draws in sample_stages(first, K):
         here = intervals(log_probs_N_K_C[open_N, : draws.stop], MEASURES[measure], K)
         bounds_3_N[:, open_N] = here.low_N, here.score_N, here.high_N
@@ -233,7 +234,7 @@ def test_the_overlap_under_a_blend_is_what_the_module_says(
 
 
 def test_the_ends_of_the_pool_stay_open_as_long_as_others_do() -> None:
-    score_N = np.arange(10.0)
+    score_N: FloatArray = np.arange(10, dtype=np.float64)
     width_N = np.where(np.isin(np.arange(10), [0, 6, 7, 9]), 0.6, 0.0)
     bounds = Intervals(score_N - width_N, score_N, score_N + width_N)
     blended, whole, base_N = Choice((3,), 0.5, "minmax"), np.arange(10), np.zeros(10)
@@ -276,7 +277,7 @@ def campaign(acquisition: Mapping[str, Any], posterior: Mapping[str, Any]) -> Ca
     ids=["bald", "few", "map", "first"],
 )
 def test_settings_that_do_not_go_together_are_refused(
-    acquisition: Mapping[str, Any], posterior: Mapping[str, Any], message: str
+    acquisition: dict[str, Any], posterior: dict[str, Any], message: str
 ) -> None:
     assert campaign({"adaptive_samples": 4}, {"kind": "mc_dropout", "samples": 16})
     with pytest.raises(ValidationError, match=message):

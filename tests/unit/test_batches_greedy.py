@@ -113,7 +113,7 @@ class Even:
     given_way = "odd"
 
     def prefers(self, allowed_M: BoolArray) -> BoolArray:
-        return np.arange(len(allowed_M)) % 2 == 0
+        return np.asarray(np.arange(len(allowed_M)) % 2 == 0)
 
     def add(self, position: int) -> None:
         pass

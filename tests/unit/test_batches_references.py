@@ -57,7 +57,8 @@ def joint_information(log_probs_B_K_C: FloatArray) -> float:
 @pytest.mark.parametrize(("k", "c"), [(16, 3), (20, 2)])
 def test_batch_bald_gains_are_those_of_the_exact_joint_information(k: int, c: int, seed: int) -> None:
     log_probs = samples(7, k, c, seed)
-    strategy, before, batch = BatchBald(log_probs, np.random.default_rng(0)), 0.0, []
+    strategy, before = BatchBald(log_probs, np.random.default_rng(0)), 0.0
+    batch: list[int] = []
     for _ in range(4):
         expected = [joint_information(log_probs[[*batch, i]]) - before for i in range(7)]
         np.testing.assert_allclose(strategy.gains(), expected, atol=1e-9)

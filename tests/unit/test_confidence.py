@@ -11,6 +11,7 @@ from scipy.stats import binom
 from star_al.stats.confidence_sequence import confidence_sequence
 from star_al.stats.metrics import wilson_interval
 from star_al.stats.stopping import StopRules, StopView, decide
+from star_al.types import FloatArray, IntArray
 
 CAMPAIGNS, ROUNDS, POPULATION = 1000, 12, 3000
 
@@ -35,9 +36,9 @@ def test_without_items_nothing_is_known_and_the_ends_are_exact() -> None:
 class Campaign(NamedTuple):
     """By round: the true accuracy over the population, and right answers among the audit items so far."""
 
-    truth_R: np.ndarray
-    right_R: np.ndarray
-    n_R: np.ndarray
+    truth_R: FloatArray
+    right_R: IntArray
+    n_R: IntArray
 
 
 def simulated(seed: int, *, grow: int = 5) -> Campaign:
@@ -47,7 +48,7 @@ def simulated(seed: int, *, grow: int = 5) -> Campaign:
     skill_R = 0.5 + 0.35 * (1.0 - np.exp(-np.arange(ROUNDS) / rng.uniform(1.5, 4.0)))
     right_R_N = difficulty_N + 0.1 * rng.normal(size=(ROUNDS, POPULATION)) < skill_R[:, None]
     order = rng.permutation(POPULATION)
-    n_R = 100 + grow * np.arange(ROUNDS)
+    n_R: IntArray = 100 + grow * np.arange(ROUNDS, dtype=np.int64)
     right_R = np.array([right_N[order[:n]].sum() for right_N, n in zip(right_R_N, n_R, strict=True)])
     return Campaign(right_R_N.mean(axis=1), right_R, n_R)
 

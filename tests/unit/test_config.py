@@ -54,7 +54,7 @@ def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
     )
     assert spec.test_label_column == "topic"
     with pytest.raises(ValidationError):
-        spec.seed = 1
+        spec.seed = 1  # type: ignore[misc]
 
 
 def test_a_posterior_without_kind_is_dropout(tmp_path: Path) -> None:

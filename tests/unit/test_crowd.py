@@ -74,9 +74,8 @@ def test_dawid_skene_trusts_those_who_are_right_more_often() -> None:
     swapped = truth.translate(str.maketrans("abc", "bca"))  # always wrong, in the same way
     rows = {"good": truth, "fine": truth[:-1] + "-", "bad": swapped}
     posterior = dawid_skene(votes(rows))
-    assert [
-        max(p, key=lambda v, p=p: p[v]) for _, p in sorted(posterior.items(), key=lambda kv: int(kv[0]))
-    ] == [*truth]
+    by_unit = [posterior[str(unit)] for unit in range(len(truth))]
+    assert [max(p, key=p.__getitem__) for p in by_unit] == [*truth]
     last = posterior[str(len(truth) - 1)]  # one good and one bad vote: majority could not tell
     assert last[truth[-1]] > 0.9
 

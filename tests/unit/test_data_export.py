@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,13 +19,13 @@ from star_al.data.out_files import check_out
 from star_al.data.source import DataSource, locate
 from star_al.errors import DataError, StoreError
 from star_al.task import ClosedTask
-from star_al.types import Item, Label
+from star_al.types import Item, JsonObject, Label
 
 NEWS = ClosedTask(TaskSpec(kind="classification", labels=("sport", "business")))
 CHOICE = ClosedTask(TaskSpec(kind="multiple_choice"))
 
 
-def imported(folder: Path, rows: list[dict], task: ClosedTask, data: DataSpec) -> list[Item]:
+def imported(folder: Path, rows: list[dict[str, Any]], task: ClosedTask, data: DataSpec) -> list[Item]:
     (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = DataSource(locate("in.jsonl", folder), text=data.text, id=data.id, options=data.options)
     return [each.item for each in read_items(source, task, ImportCounts())]
@@ -124,7 +125,9 @@ def test_options_that_few_items_have_make_no_column_of_two_meanings(tmp_path: Pa
         ("o", {"text": "q", "o": {"text": ["x", "y"], "label": ["1", "2"]}, "g": 1}),
     ],
 )
-def test_multiple_choice_rows_come_back_as_they_were(tmp_path: Path, options: object, row: dict) -> None:
+def test_multiple_choice_rows_come_back_as_they_were(
+    tmp_path: Path, options: Any, row: dict[str, Any]
+) -> None:
     data = DataSpec(path="in.jsonl", options=options)
     [item] = imported(tmp_path, [row], CHOICE, data)
     answer = ModelAnswer("A", (0.6, 0.4), 0.5)
@@ -152,7 +155,7 @@ def test_a_users_columns_never_hide_another(tmp_path: Path) -> None:
     assert (found["data_label"], found["label"], found["data_round"]) == (1, None, 3)
 
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"a": '=1+1, "x"\nnew', "n": 1, "f": 1, "m": 1, "l": ["é"], "b": True},
     {"a": "b", "n": None, "f": 0.5, "m": "x", "l": None, "b": None, "late": 2**70},
 ]
@@ -183,7 +186,7 @@ def test_no_rows_make_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    def failing() -> Iterator[dict]:
+    def failing() -> Iterator[JsonObject]:
         yield {"a": 1}
         raise DataError("the model failed")
 

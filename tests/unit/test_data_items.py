@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +24,8 @@ from star_al.errors import DataError
 from star_al.task import ClosedTask
 from star_al.types import SourceItem
 
+Rows = Sequence[Mapping[str, Any]]
+
 NEWS = ClosedTask(TaskSpec(kind="classification", labels=("sport", "business")))
 CHOICE = ClosedTask(TaskSpec(kind="multiple_choice"))
 OBQA = OptionsPattern(
@@ -29,19 +33,19 @@ OBQA = OptionsPattern(
 )
 
 
-def source(folder: Path, rows: list, **columns) -> DataSource:
+def source(folder: Path, rows: Rows, **columns: Any) -> DataSource:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return DataSource(locate(path.name, folder), **({"text": "text"} | columns))
 
 
 def read(
-    folder: Path, rows: list, task: ClosedTask = NEWS, counts: ImportCounts | None = None, **columns
+    folder: Path, rows: Rows, task: ClosedTask = NEWS, counts: ImportCounts | None = None, **columns: Any
 ) -> list[SourceItem]:
     return list(read_items(source(folder, rows, **columns), task, counts or ImportCounts()))
 
 
-def refusal(folder: Path, rows: list, task: ClosedTask = NEWS, **columns) -> str:
+def refusal(folder: Path, rows: Rows, task: ClosedTask = NEWS, **columns: Any) -> str:
     with pytest.raises(DataError) as caught:
         read(folder, rows, task, **columns)
     return str(caught.value)
@@ -78,7 +82,7 @@ def test_different_content_has_a_different_id(
 
 def test_repeats_are_yielded_and_empty_texts_counted(tmp_path: Path) -> None:
     counts = ImportCounts()
-    rows = [{"text": "a"}, {"text": " \n\u3000"}, {"text": "a", "n": 2}, {"text": ""}, {"text": None}]
+    rows: Rows = [{"text": "a"}, {"text": " \n\u3000"}, {"text": "a", "n": 2}, {"text": ""}, {"text": None}]
     found = read(tmp_path, rows, counts=counts)
     assert [each.item.text for each in found] == ["a", "a"]
     assert found[0].item.item_id == found[1].item.item_id
@@ -156,7 +160,7 @@ def test_a_label_outside_the_set_is_refused_with_line_and_hint(tmp_path: Path) -
 
 
 def test_every_row_with_a_text_needs_its_gold_label(tmp_path: Path) -> None:
-    rows = [{"text": "a", "y": "sport"}, {"text": "", "y": None}, {"text": "b", "y": " "}]
+    rows: Rows = [{"text": "a", "y": "sport"}, {"text": "", "y": None}, {"text": "b", "y": " "}]
     assert "line 3: column 'y' is empty" in refusal(tmp_path, rows, gold="y")
     assert "line 1: there is no column 'y'" in refusal(tmp_path, [{"text": "a"}], gold="y")
 
@@ -195,7 +199,7 @@ def test_options_inside_the_text_leave_it(tmp_path: Path, colon: str) -> None:
 
 
 def test_options_come_from_a_list_a_json_cell_or_a_pair_of_lists(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"text": "a", "o": ["x", 2]},
         {"text": "b", "o": '["x", "y", "z"]'},
         {"text": "c", "o": {"text": ["x", "y"], "label": ["A", "B"]}},
@@ -206,7 +210,8 @@ def test_options_come_from_a_list_a_json_cell_or_a_pair_of_lists(tmp_path: Path)
 
 
 def test_options_come_from_columns_of_which_the_last_may_be_empty(tmp_path: Path) -> None:
-    rows = [{"text": "a", "o1": "x", "o2": "y", "o3": None}, {"text": "a", "o1": "x", "o2": "y", "o3": "z"}]
+    one = {"text": "a", "o1": "x", "o2": "y"}
+    rows: Rows = [{**one, "o3": None}, {**one, "o3": "z"}]
     found = [each.item for each in read(tmp_path, rows, CHOICE, options=("o1", "o2", "o3"))]
     assert [item.options for item in found] == [("x", "y"), ("x", "y", "z")]
     assert found[0].item_id != found[1].item_id
@@ -258,7 +263,7 @@ def test_equal_options_are_told_apart_by_their_letters_alone(tmp_path: Path) -> 
     ],
 )
 def test_unusable_options_are_refused_with_their_line(tmp_path: Path, options: object, message: str) -> None:
-    rows = [{"text": "fine", "o": ["x", "y"]}, {"text": "t", "o": options}]
+    rows: Rows = [{"text": "fine", "o": ["x", "y"]}, {"text": "t", "o": options}]
     refused = refusal(tmp_path, rows, CHOICE, options="o")
     assert refused.startswith("rows.jsonl, line 2: ")
     assert message in refused

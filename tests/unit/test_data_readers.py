@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,11 +16,12 @@ import pytest
 from star_al.data.readers import read_rows
 from star_al.data.source import Table, locate, locate_here
 from star_al.errors import DataError
+from star_al.types import JsonObject
 
 ROWS = [{"text": "a, “quoted” “b”\nsecond line", "n": "1"}, {"text": "emoji 🐙\u2028after", "n": "2"}]
 
 
-def rows_of(path: Path) -> list[dict]:
+def rows_of(path: Path) -> list[JsonObject]:
     return [row.values for row in read_rows(locate(path.name, path.parent))]
 
 
@@ -35,7 +37,7 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def jsonl(rows: list) -> bytes:
+def jsonl(rows: list[Any]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 

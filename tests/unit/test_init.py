@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from star_al.app.init import CampaignRequest, propose_campaign
 from star_al.app.starter_file import ALWAYS_SHOWN, SCHEMA_FILE, starter_file
 from star_al.config.file import load_campaign
 from star_al.config.settings import all_settings
-from star_al.config.spec import CampaignSpec, CLoraSpec, TaskSpec, normalise_label
+from star_al.config.spec import CampaignSpec, CLoraSpec, OracleSpec, TaskSpec, normalise_label
 from star_al.data.source import data_source
 from star_al.errors import ConfigError, DataError
 
@@ -24,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def data(path: Path, rows: list[dict]) -> str:
+def data(path: Path, rows: list[dict[str, Any]]) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path.name
 
@@ -36,7 +37,15 @@ def proposal(folder: Path, request: CampaignRequest) -> CampaignSpec:
     return load_campaign(folder / "campaign.yaml").spec
 
 
-NEWS = [{"title": "t" * n, "body": "b" * (9 - n), "topic": topic} for n, topic in enumerate("xyYyxzyy", 1)]
+def gold(spec: CampaignSpec) -> str:
+    """The column that the simulated annotator answers from."""
+    assert isinstance(spec.annotator, OracleSpec)
+    return spec.annotator.gold
+
+
+NEWS: list[dict[str, Any]] = [
+    {"title": "t" * n, "body": "b" * (9 - n), "topic": topic} for n, topic in enumerate("xyYyxzyy", 1)
+]
 
 
 def test_a_labelled_file_becomes_a_rehearsal(here: Path) -> None:
@@ -46,24 +55,22 @@ def test_a_labelled_file_becomes_a_rehearsal(here: Path) -> None:
     assert spec.task.label_names == ("y", "x", "z")  # the most frequent first, spellings folded
     assert spec.data.text == "body"  # by its name, although titles are longer
     assert spec.data.label is None  # else nothing would be left to ask
-    assert spec.annotator.gold == "topic"
+    assert gold(spec) == "topic"
     assert (spec.model.name, spec.evaluation.size, spec.stopping.max_labels) == ("org/model", 1, 8)
 
 
 def test_given_labels_find_their_column(here: Path) -> None:
     name = data(here / "d.jsonl", NEWS)
     spec = proposal(here, CampaignRequest(name, "m", labels=["z", "y", "x", "unused"], text_column="title"))
-    assert spec.annotator.gold == "topic"
+    assert gold(spec) == "topic"
     assert spec.task.label_names == ("z", "y", "x", "unused")
     assert spec.data.text == "title"
 
 
 def test_a_column_with_gaps_is_passed_over_for_a_full_one(here: Path) -> None:
     rows = [{"some": None if n else "x", "all": "xy"[n % 2], "text": f"t{n}"} for n in range(4)]
-    assert (
-        proposal(here, CampaignRequest(data(here / "d.jsonl", rows), "m", labels=["x", "y"])).annotator.gold
-        == "all"
-    )
+    spec = proposal(here, CampaignRequest(data(here / "d.jsonl", rows), "m", labels=["x", "y"]))
+    assert gold(spec) == "all"
 
 
 def test_unlabelled_data_goes_to_people(here: Path) -> None:
@@ -75,7 +82,7 @@ def test_unlabelled_data_goes_to_people(here: Path) -> None:
 
 
 @pytest.mark.parametrize("named", [{"labels": ["x", "y"]}, {"label_column": "some"}])
-def test_labels_given_already_start_the_campaign(here: Path, named: dict) -> None:
+def test_labels_given_already_start_the_campaign(here: Path, named: dict[str, Any]) -> None:
     rows = [{"text": f"t{n}", "some": "xy"[n % 2] if n < 600 else None} for n in range(2000)]
     name = data(here / "d.jsonl", rows)
     notes: list[str] = []
@@ -189,7 +196,9 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
         ({"options": ["many"], "annotator": "oracle"}, ConfigError, "no column is filled"),
     ],
 )
-def test_what_cannot_work_is_refused(here: Path, wish: dict, error: type[Exception], message: str) -> None:
+def test_what_cannot_work_is_refused(
+    here: Path, wish: dict[str, Any], error: type[Exception], message: str
+) -> None:
     rows = [
         row | {"part": None if row["topic"] == "z" else row["topic"], "one": 1, "many": ["x"]} for row in NEWS
     ]
@@ -230,7 +239,7 @@ def test_a_column_of_names_is_no_column_of_labels(here: Path) -> None:
     ],
 )
 def test_what_looks_like_a_slip_is_told(
-    here: Path, labels: list[str] | None, topics: str, told: list
+    here: Path, labels: list[str] | None, topics: str, told: list[str]
 ) -> None:
     name = data(here / "d.jsonl", [{"text": "t", "topic": topic} for topic in topics])
     notes: list[str] = []

@@ -20,7 +20,7 @@ from star_al.stats.over_seeds import (
     resamples,
     savings,
 )
-from star_al.types import Study, StudyRun
+from star_al.types import FloatArray, Study, StudyRun
 from support.world import World
 
 COUNTS = (30, 50, 70, 90, 110)
@@ -98,7 +98,7 @@ def test_a_level_is_reached_at_its_first_point() -> None:
 
 def test_labels_needed_agrees_with_a_walk_along_the_isotonic_fit() -> None:
     random = np.random.default_rng(3)
-    labels_R = np.arange(0.0, 80.0, 10.0)
+    labels_R: FloatArray = np.arange(0, 80, 10, dtype=np.float64)
     fine = np.linspace(0, 70, 70_001)
     for _ in range(30):
         accuracy_R = np.cumsum(random.normal(0.05, 0.1, 8))

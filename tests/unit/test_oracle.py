@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from star_al.data.items import OPTION_KEYS
 from star_al.errors import DataError
 from star_al.ports import Annotator
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Item, Query, Reason, Role
+from star_al.types import Annotation, Item, JsonValue, Query, Reason, Role
 
 LABELS = ("a", "b", "c")
 TASK = ClosedTask(TaskSpec(kind="classification", labels=LABELS))
@@ -30,7 +31,7 @@ def query(number: int, attempt: int = 1) -> Query:
     return Query(f"q{number}-{attempt}", item_id, attempt, Role.POOL, number + 1, Reason(""), attempt)
 
 
-def oracle(seed: int = 0, gold: object = "A", **spec: float) -> Oracle:
+def oracle(seed: int = 0, gold: JsonValue = "A", **spec: Any) -> Oracle:
     def load_items(item_ids: Sequence[str]) -> list[Item]:
         return [Item(item_id, f"text {item_id}", fields={"gold": gold}) for item_id in item_ids]
 
@@ -71,7 +72,7 @@ def test_a_cursor_of_an_earlier_process_hides_nothing() -> None:
 
 def test_noise_belongs_to_the_item() -> None:
     queries = [query(n) for n in range(300)]
-    spec = {"accuracy": 0.5, "skips": 0.2}
+    spec: dict[str, Any] = {"accuracy": 0.5, "skips": 0.2}
     forwards, backwards = answers(oracle(**spec), queries), answers(oracle(**spec), queries[::-1])
     assert forwards == backwards
     other_seed = answers(oracle(seed=1, **spec), queries)
@@ -132,7 +133,7 @@ def test_multiple_choice_uses_the_items_own_options_and_keys() -> None:
 
 
 @pytest.mark.parametrize("gold", [None, " ", "z"])
-def test_an_unusable_gold_answer_is_refused(gold: object) -> None:
+def test_an_unusable_gold_answer_is_refused(gold: JsonValue) -> None:
     annotator = oracle(gold=gold)
     annotator.ensure([query(1)], [], nothing)
     with pytest.raises(DataError, match=f"item {1:032x}"):

@@ -12,17 +12,18 @@ import pytest
 from star_al.artefacts import score_file
 from star_al.artefacts.score_file import Scores
 from star_al.errors import StoreError
+from star_al.types import FloatArray
 
 ROOT = Path(__file__).parents[2]
 rng = np.random.default_rng(0)
 
 
-def log_probs(n: int, samples: int = 3, labels: int = 4, missing: int = 0) -> np.ndarray:
+def log_probs(n: int, samples: int = 3, labels: int = 4, missing: int = 0) -> FloatArray:
     """Random distributions, the last ``missing`` labels impossible."""
     logits = rng.normal(size=(n, samples, labels))
     if missing:
         logits[..., -missing:] = -np.inf
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return np.asarray(logits - np.log(np.exp(logits).sum(-1, keepdims=True)))
 
 
 def ids(n: int, first: int = 0) -> list[str]:
@@ -31,7 +32,8 @@ def ids(n: int, first: int = 0) -> list[str]:
 
 def test_a_shard_comes_back(tmp_path: Path) -> None:
     path, written = tmp_path / "s.parquet", log_probs(10, missing=1)
-    scores = Scores(*rng.random((4, 10)), samples=np.arange(10))
+    base, adapted, aleatoric, epistemic = rng.random((4, 10))
+    scores = Scores(base, adapted, aleatoric, epistemic, np.arange(10))
     score_file.write_shard(path, ids(10), written, scores)
     item_ids, read = score_file.read_scores(path)
     assert item_ids == tuple(ids(10))
@@ -124,7 +126,8 @@ def test_shards_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     score_file.write_shard(two, ids(2, 2), log_probs(2, samples=1))
     score_file.write_shard(three, ids(2, 2), log_probs(2, samples=3), Scores(np.array([0.1, 0.2])))
     later = [[one], [three]], [[one], [two]]  # other columns; items that the first stage does not have
-    for stages in ([[one, two]], [[one, three]], [[three, one]], [], [[]], *later):
+    refused: list[list[list[Path]]] = [[[one, two]], [[one, three]], [[three, one]], [], [[]], *later]
+    for stages in refused:
         with pytest.raises(StoreError):
             score_file.concatenate(stages, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([one, two, three])

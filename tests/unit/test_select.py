@@ -96,7 +96,7 @@ def test_power_sampling_draws_with_probability_proportional_to_score_to_the_beta
 
 
 def test_a_large_beta_makes_power_sampling_greedy() -> None:
-    scores, item_ids = np.linspace(0.1, 1.0, 50), [f"{i:02d}" for i in range(50)]
+    scores, item_ids = np.linspace(0.1, 1.0, 50, dtype=np.float64), [f"{i:02d}" for i in range(50)]
     assert power_sample(scores, item_ids, 10, 1e6, np.random.default_rng(0)) == top_k(scores, item_ids, 10)
 
 

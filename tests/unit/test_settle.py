@@ -14,7 +14,7 @@ from star_al.config.spec import LabellingSpec, TaskSpec
 from star_al.labelling.ballots import Refused, ballots_of
 from star_al.labelling.settle import Settled, settle
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Query, Reason, Role
+from star_al.types import Annotation, JsonValue, Query, Reason, Role
 
 TASK = ClosedTask(TaskSpec(kind="classification", labels=("red", "green", "blue")))
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ def answer(person: str, value: str | None, number: int, of: str = "i-1", **more:
     )
 
 
-def result(asked: Query, answers: list[Annotation], *earlier: Query, **rules: Any) -> tuple[str, object]:
+def result(asked: Query, answers: list[Annotation], *earlier: Query, **rules: Any) -> JsonValue:
     """How one query ends: its label's value, "skipped", "disputed" or "open"."""
     return _of(settled([asked], answers, *earlier, **rules), asked)
 

@@ -122,7 +122,7 @@ def test_a_posterior_has_its_defaults_and_the_campaigns_own_its_settings(tmp_pat
     if kind == "mc_dropout":
         assert named.posterior.samples == 16 and differing == {"name", "artefacts"}
     else:
-        assert named.posterior == type(named.posterior)(kind=kind)  # type: ignore[arg-type]
+        assert named.posterior == type(named.posterior)(kind=kind)
         assert differing == {"name", "artefacts", "posterior"}
     assert named.name == f"study.margin-{kind}.0"
 

@@ -7,7 +7,7 @@ import pytest
 from star_al.config.spec import TaskSpec
 from star_al.errors import DataError
 from star_al.task import ClosedTask
-from star_al.types import Item
+from star_al.types import Item, JsonValue
 
 NEWS = ClosedTask(TaskSpec(kind="classification", labels=("Sport", "Business News", "3", "true")))
 CHOICE = ClosedTask(TaskSpec(kind="multiple_choice"))
@@ -31,12 +31,12 @@ QUESTION = Item("1" * 32, "question", ("warm", "COLD", "b", "3"))
         (float("nan"), None),
     ],
 )
-def test_labels_in_data_become_names_or_null(raw: object, label: str | None) -> None:
+def test_labels_in_data_become_names_or_null(raw: JsonValue, label: str | None) -> None:
     assert NEWS.parse(TEXT, raw) == label
 
 
 @pytest.mark.parametrize("raw", ["sports", 4, 3.5, False, ["Sport"], {"label": "Sport"}, float("inf")])
-def test_anything_else_is_refused_with_the_item(raw: object) -> None:
+def test_anything_else_is_refused_with_the_item(raw: JsonValue) -> None:
     with pytest.raises(DataError, match=r"item u1: the label .* is not in the label set"):
         NEWS.parse(TEXT, raw)
 
@@ -69,7 +69,7 @@ def test_columns_and_values_are_inverse() -> None:
         (None, None),
     ],
 )
-def test_multiple_choice_takes_letters_and_texts_of_options(raw: object, letter: str | None) -> None:
+def test_multiple_choice_takes_letters_and_texts_of_options(raw: JsonValue, letter: str | None) -> None:
     assert CHOICE.parse(QUESTION, raw) == letter
 
 

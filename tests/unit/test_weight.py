@@ -20,7 +20,7 @@ def held_out(n: int, *, adapted: float, base: float, seed: int = 0, errors: floa
     )
 
 
-POOL = np.linspace(0.0, 1.0, 50)
+POOL = np.linspace(0.0, 1.0, 50, dtype=np.float64)
 
 
 def test_auroc_is_the_share_of_pairs_in_order_with_ties_half() -> None:

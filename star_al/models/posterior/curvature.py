@@ -101,7 +101,7 @@ def _count_in(
                 "only a new campaign may set model.dtype: float32."
             )
         for cotangent_B_C in cotangents(log_probs_B_C.detach(), generator):
-            log_probs_B_C.backward(cotangent_B_C, retain_graph=True)  # type: ignore[no-untyped-call]
+            log_probs_B_C.backward(cotangent_B_C, retain_graph=True)
     columns_B = torch.tensor([column for _, column in examples], device=log_probs_B_C.device)
     return float(log_probs_B_C.detach().double().gather(1, columns_B[:, None]).sum())
 
@@ -184,7 +184,7 @@ class _Layer:
         def forward(_: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
             self._add_inputs(tokens.mean(self._by_token(args[0], tokens)).cpu())
             output = output if output.requires_grad else output.requires_grad_()
-            output.register_hook(backward)  # type: ignore[no-untyped-call]
+            output.register_hook(backward)
             return output
 
         handle = module.register_forward_hook(forward)
