@@ -12,23 +12,32 @@ PIP = $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-inpu
 LAPLACE = laplace-torch asdfghjkl backpack-for-pytorch curvlinops-for-pytorch einconv einops lightning-utilities \
     linear_operator opt_einsum torchmetrics unfoldNd
 PINS = pyproject.toml constraints.txt
+# A worker takes one file of tests after the other, in the order of tests/conftest.py: the longest first.
+PYTEST = $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+FAST = tests/unit tests/loop tests/contract tests/db tests/report
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs settings clean
+.PHONY: help demo test test-fast coverage lint docs settings clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo ## a whole campaign with a simulated annotator, in ./star-al-demo
 	$(VENV)/bin/star-al demo --folder $(DEMO)
 
-test: $(VENV)/.develop $(VENV)/.chromium ## the tests, JOBS at once; PYTEST_ARGS="-k name" chooses
-	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+test: $(VENV)/.develop $(VENV)/.chromium ## all tests, JOBS at once; PYTEST_ARGS="-k name" chooses some
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.develop ## the tests that need no server, browser, database server or language model
+	$(PYTEST) -m "not browser and not postgres and not slow" $(PYTEST_ARGS) $(FAST)
+
+coverage: ## all tests, and which lines of star_al and db they run
+	@$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term $(PYTEST_ARGS)"
 
 lint: $(VENV)/.develop ## style, types and import contracts
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy star_al db
+	$(VENV)/bin/mypy star_al db tests scripts
 	$(VENV)/bin/lint-imports
 
 docs: $(VENV)/.develop ## the documentation, into build/site
@@ -38,7 +47,7 @@ settings: $(VENV)/.develop ## docs/settings.md and configs/classification.yaml, 
 	$(VENV)/bin/python scripts/write_settings.py
 
 clean: ## remove the environment and the caches; campaigns stay
-	rm -rf $(VENV) build dist .grimp_cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .coverage .grimp_cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Stamp files: the newest thing in an environment, made when its installs are complete.
 $(VENV)/.python:

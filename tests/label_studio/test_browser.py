@@ -25,6 +25,8 @@ from support.label_studio_server import LabelStudio
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
 
+pytestmark = pytest.mark.browser
+
 ANNA, PASSWORD = "anna@example.org", "a good password"
 TOKEN = "STAR_AL_TEST_TOKEN"
 
