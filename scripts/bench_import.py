@@ -19,6 +19,7 @@ from star_al.app.starting import create_campaign
 from star_al.config.file import load_campaign
 from star_al.config.writing import to_yaml
 from star_al.ports import Advance
+from star_al.types import JsonObject
 
 WORDS = [
     "market",
@@ -67,7 +68,7 @@ def write_rows(path: Path, n: int) -> None:
 
 
 def write_config(path: Path) -> None:
-    config = {
+    config: JsonObject = {
         "name": "bench",
         "data": {"path": "pool.jsonl", "id": "id"},
         "task": {"kind": "classification", "labels": ["a", "b"]},

@@ -18,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(model: Path) -> Path:
-    """The folder of a campaign that has run to its end: campaign.yaml, pool.jsonl, small.db, artefacts."""
+    """Folder of a finished campaign: campaign.yaml, pool.jsonl, small.db, artefacts."""
     config = write_campaign(model.parent / "finished", model__name="../model", stopping__max_rounds=2)
     assert run_command(["run", str(config)]) == 0
     return config.parent
@@ -34,7 +34,7 @@ def own_copy(finished: Path, model: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def star_al(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run one command in this process; its exit code, stdout and stderr."""
+    """Run one command in this process; returns its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A real campaign by the command line: tiny model, SQLite, simulated annotator."""
+"""A campaign from the command line with a tiny model, SQLite and a simulated annotator."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_tables_fit_the_terminal(
     assert ("why" in explained.splitlines()[1]) == (columns == "120")
 
 
-def test_explain_tells_rank_uncertainty_and_label(star_al: StarAl, finished: Path) -> None:
+def test_explain_says_rank_uncertainty_and_label(star_al: StarAl, finished: Path) -> None:
     code, out, _ = star_al("explain", finished / "campaign.yaml", "--round", 1, "--format", "json")
     asked = json.loads(out)
     gold = {row["id"]: row["label"] for row in rows_of(finished / "pool.jsonl")}
@@ -149,7 +149,7 @@ def test_replay_of_an_unchanged_round_is_the_same(star_al: StarAl, finished: Pat
 
 
 def test_a_training_that_diverges_is_repeated_with_another_rate(star_al: StarAl, own_copy: Path) -> None:
-    """Earlier rounds keep the rate that they were trained with, also those that decide anew."""
+    """Earlier rounds keep their own learning rate, even if they decide again."""
     config = own_copy / "campaign.yaml"
     before = load_campaign(config).spec.adapter.learning_rate
     for rate, ends_with in ((1e30, 5), (before / 2, 0)):
@@ -199,7 +199,7 @@ def test_predict_answers_every_text_and_keeps_columns(
     assert list(rows[0]) == [*columns, "probability_sport", "probability_business", "probability_tech"]
 
 
-def test_predict_tells_calibrated_probabilities_and_the_split_of_the_raw_samples(
+def test_predict_says_calibrated_probabilities_and_the_split_of_the_raw_samples(
     star_al: StarAl, own_copy: Path, tmp_path: Path
 ) -> None:
     arguments = ["predict", own_copy / "campaign.yaml", "--in", own_copy / "pool.jsonl"]
@@ -237,7 +237,7 @@ def test_predict_says_what_it_left_out_and_does_not_need_the_data(
     assert len(rows_of(out_file)) == 2
 
 
-def test_predict_tells_what_its_paths_are_relative_to(star_al: StarAl, finished: Path) -> None:
+def test_predict_says_what_its_paths_are_relative_to(star_al: StarAl, finished: Path) -> None:
     arguments = ["predict", finished / "campaign.yaml", "--in", "absent.csv", "--out", "out.csv"]
     code, _, err = star_al(*arguments)
     assert code == 2 and "relative to the current folder" in err

@@ -158,7 +158,7 @@ def test_db_check_notices_another_version(star_al: StarAl, tmp_path: Path) -> No
     assert "Install a newer star_al" in err and "upgrade" not in err
 
 
-def test_db_check_tells_an_empty_database_to_upgrade(star_al: StarAl, tmp_path: Path) -> None:
+def test_db_check_says_to_upgrade_an_empty_database(star_al: StarAl, tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "small.db").close()
     (tmp_path / "small.db").touch()
     code, out, err = star_al("db", "check", f"sqlite:///{tmp_path / 'small.db'}")

@@ -1,4 +1,4 @@
-"""`star-al init` tells who will answer, and the next commands."""
+"""`star-al init` says who will answer and which commands come next."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_people_need_a_server_first(star_al: StarAl, data: Path) -> None:
     ]
 
 
-def test_a_rehearsal_tells_how_to_switch(star_al: StarAl, data: Path) -> None:
+def test_a_rehearsal_says_how_to_switch(star_al: StarAl, data: Path) -> None:
     _, out, _ = star_al("init", data.name, "--label-column", "y")
     assert "This is a rehearsal: column 'y' answers. For people, give --annotator label_studio.\n" in out
     assert "star-al up" not in out

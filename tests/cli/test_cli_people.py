@@ -1,4 +1,4 @@
-"""Campaigns that people label, by the command line: who did what, where, and what is asked of the server."""
+"""Campaigns labelled by people, from the command line: who did what and where, and the requests to the server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.quiet import Quiet
 StarAl = Callable[..., tuple[int, str, str]]
 
 NOWHERE = "http://127.0.0.1:9"
-"""Where nobody listens."""
+"""An address that nobody listens at."""
 
 
 def write(folder: Path, **changes: Any) -> Path:
@@ -43,7 +43,7 @@ def write(folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The campaign file after a round of four, two of them disputed, of which one was settled by a third person."""
+    """Campaign file after a round of four queries: two were disputed, and a third person settled one of them."""
     config = write(tmp_path_factory.mktemp("people"))
     file = load_campaign(config)
     store = open_store(file, create=True)
@@ -76,7 +76,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return config
 
 
-def test_status_tells_who_labelled_and_where(star_al: StarAl, labelled: Path) -> None:
+def test_status_says_who_labelled_and_where(star_al: StarAl, labelled: Path) -> None:
     code, out, err = star_al("status", labelled)
     assert code == 0, err
     assert f"label at    {NOWHERE}/projects/1/data" in out
@@ -162,7 +162,7 @@ def test_without_a_local_server_run_names_up(
     assert not (tmp_path / "small.db").exists()
 
 
-def test_a_server_that_is_away_is_told_before_anything_is_made(
+def test_an_unreachable_server_is_reported_before_anything_is_made(
     star_al: StarAl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "s3cret")
@@ -171,7 +171,7 @@ def test_a_server_that_is_away_is_told_before_anything_is_made(
     assert not (tmp_path / "small.db").exists()
 
 
-def test_labels_that_people_cannot_be_shown_are_told_before_anything_is_made_or_changed(
+def test_labels_that_people_cannot_be_shown_are_reported_before_anything_is_made_or_changed(
     star_al: StarAl, tmp_path: Path, labelled: Path
 ) -> None:
     code, _, err = star_al("run", write(tmp_path, task__labels=["sport", "a\x07b"]))
@@ -205,7 +205,7 @@ def test_webhooks_need_people(star_al: StarAl, tmp_path: Path) -> None:
     assert code == 2 and "--webhook" in err and "oracle" in err
 
 
-def test_doctor_tells_that_the_server_is_away(
+def test_doctor_says_that_the_server_is_unreachable(
     star_al: StarAl, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "s3cret")
@@ -241,7 +241,7 @@ def test_label_config_is_not_applied_to_a_campaign_that_has_not_begun(
     assert code == 3 and "has not been started" in err
 
 
-def test_labels_that_join_are_told(tmp_path: Path) -> None:
+def test_labels_that_join_are_reported(tmp_path: Path) -> None:
     config = write_campaign(tmp_path, stopping__max_rounds=1)
     assert controller.run("run", str(config), "--max-rounds", "1").returncode == 0
     write_campaign(

@@ -1,4 +1,4 @@
-"""A campaign with each posterior, by changing nothing but the posterior section of its file."""
+"""A campaign runs with each posterior when only the posterior section of its file changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from star_al.config.writing import with_values
+from star_al.types import JsonObject
 from support.campaigns import write_campaign
 from support.posteriors import EVERY
 
@@ -111,7 +112,7 @@ def test_a_campaign_with_linearised_adapters_says_how_its_labels_go_on(
     out = tmp_path / "labelled.jsonl"
     code, _, err = star_al("export", config, "--out", out)
     assert code == 0, err
-    changes = {"name": "next", "data": {"path": out.name, "label": "label"}}
+    changes: JsonObject = {"name": "next", "data": {"path": out.name, "label": "label"}}
     config.write_text(with_values(config.read_text(), changes))
     code, _, err = star_al("run", config, "--max-rounds", 1)
     assert code == 0, err

@@ -1,4 +1,4 @@
-"""`star-al report` writes one page, and says in one line why it cannot."""
+"""`star-al report` writes one page, or says in one line why it cannot."""
 
 from __future__ import annotations
 

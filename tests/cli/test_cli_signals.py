@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM leave a campaign that goes on as if nothing had happened."""
+"""After Ctrl-C or SIGTERM, a campaign goes on as if it had not been interrupted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKOUT = TESTS.parent
 
 
 def run_with_signal(config: Path, signal_name: str, method: str, n: int) -> subprocess.CompletedProcess[str]:
-    """`star-al run` with the NumPy learner; the signal comes before the n-th call of the store's method."""
+    """Run `star-al run` with the NumPy learner, and send the signal before the n-th call of a store method."""
     command = [
         sys.executable,
         "-m",
@@ -38,14 +38,14 @@ def run_with_signal(config: Path, signal_name: str, method: str, n: int) -> subp
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A campaign that nothing has stopped."""
+    """A campaign that was never interrupted."""
     config = write_campaign(tmp_path_factory.mktemp("signals") / "unbroken", stopping__max_rounds=2)
     assert run_with_signal(config, "SIGINT", "-", 1).returncode == 0
     return config
 
 
 @pytest.mark.parametrize(("signal_name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_tells_how_to_go_on_and_loses_nothing(
+def test_a_signal_says_how_to_go_on_and_loses_nothing(
     star_al: StarAl, unbroken: Path, tmp_path: Path, signal_name: str, code: int
 ) -> None:
     broken = write_campaign(tmp_path, stopping__max_rounds=2)

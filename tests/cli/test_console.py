@@ -1,4 +1,4 @@
-"""What users' texts and secrets look like when they are printed."""
+"""User texts and secrets in printed output."""
 
 from __future__ import annotations
 

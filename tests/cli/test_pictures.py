@@ -1,4 +1,4 @@
-"""Pictures say what the rounds say, and are written whole or not at all."""
+"""Pictures show the numbers of the rounds, and are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def evaluation(model: str, scaling: str, sharpness: float) -> Evaluation:
 
 
 class StoredRounds:
-    """The two methods of a store that pictures read."""
+    """The two store methods that pictures use."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows

@@ -1,4 +1,4 @@
-"""Progress displays: bars on a terminal for what takes a while, few lines elsewhere."""
+"""Progress displays: bars for long work on a terminal, a few lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from star_al.display.progress import LineProgress, TerminalProgress
 
 
 class Lines:
-    """A line display on a clock that the test moves."""
+    """A line display with a clock that the test sets."""
 
     def __init__(self) -> None:
         self.now, self.written = 100.0, list[str]()
@@ -52,7 +52,7 @@ def terminal() -> tuple[TerminalProgress, io.StringIO]:
 
 
 def wait_for(out: io.StringIO, text: str) -> None:
-    """Until another thread has drawn it."""
+    """Wait until another thread has drawn the text."""
     deadline = time.monotonic() + 30
     while text not in out.getvalue():
         assert time.monotonic() < deadline, f"{text!r} is not drawn"

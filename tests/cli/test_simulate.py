@@ -1,4 +1,4 @@
-"""`star-al simulate`: a study runs in processes of its own, is the same however often it was ended, and refuses."""
+"""`star-al simulate`: a study runs in worker processes, goes on after interruptions, and refuses bad input."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EVERYWHERE = controller.TESTS / "support" / "everywhere"
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """`star-al simulate` with the NumPy learner in all its processes, two at a time, as a group of their own."""
+    """Start `star-al simulate` with the NumPy learner, two processes at a time, in a process group of its own."""
     command = [sys.executable, "-m", "star_al.cli.main", "simulate", str(folder / "campaign.yaml")]
     command += ["--strategies", STRATEGIES, "--jobs", "2", "--out", str(folder / "out.json"), *options]
     environment = controller.environment(OMP_NUM_THREADS="1")
@@ -53,7 +53,7 @@ def simulate(folder: Path, *options: str) -> tuple[int, str, str]:
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
-    """Read stderr up to the line that holds ``text``; that line."""
+    """Read stderr up to the line that holds ``text``, and return that line."""
     assert process.stderr is not None
     for line in process.stderr:
         if text in line:
@@ -62,7 +62,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """All that was written, but seconds."""
+    """Everything the study wrote, except times."""
 
     def without_seconds(tree: Any) -> Any:
         if isinstance(tree, dict):
@@ -75,7 +75,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a study that nothing has ended."""
+    """Folder of a study that was never interrupted."""
     folder = tmp_path_factory.mktemp("simulate") / "unbroken"
     write_campaign(folder, stopping__max_rounds=2)
     code, out, err = simulate(folder, "--seeds", "2")
@@ -142,7 +142,7 @@ def test_a_killed_study_goes_on_and_gives_the_same_figures(unbroken: Path, tmp_p
     assert figures(tmp_path) == figures(unbroken)
 
 
-def test_ctrl_c_ends_the_runs_and_tells_how_to_go_on(unbroken: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(unbroken: Path, tmp_path: Path) -> None:
     config = write_campaign(tmp_path, stopping__max_rounds=2)
     process = start(tmp_path, "--seeds", "2")
     wait_for(process, "2 at a time")
@@ -187,7 +187,7 @@ def test_seeds_may_be_added_and_finished_ones_stay(unbroken: Path, tmp_path: Pat
     assert len(after) == 9 and before.items() <= after.items()
 
 
-def test_a_run_that_fails_is_told_of_and_the_others_go_on(star_al: StarAl, tmp_path: Path) -> None:
+def test_a_run_that_fails_is_reported_and_the_others_go_on(star_al: StarAl, tmp_path: Path) -> None:
     write_campaign(tmp_path, stopping__max_rounds=1)
     assert simulate(tmp_path, "--seeds", "1", "--strategies", "random")[0] == 0
     url = "sqlite:///../small.db"
@@ -234,7 +234,7 @@ def test_runs_of_a_real_model_share_dtype_base_predictions_and_frozen_blocks(
 
 @pytest.fixture(scope="module")
 def of_two_posteriors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a study of two strategies with two posteriors each."""
+    """Folder of a study of two strategies with two posteriors each."""
     folder = tmp_path_factory.mktemp("simulate") / "posteriors"
     write_campaign(folder, stopping__max_rounds=2)
     options = ("--strategies", "random,entropy", "--posteriors", "mc_dropout,map", "--seeds", "2")

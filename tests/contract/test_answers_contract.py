@@ -1,4 +1,4 @@
-"""What ``star_al.ports.Store`` promises of tasks, answers, buffer queries and disputes, on every store alike."""
+"""The contract of ``star_al.ports.Store`` for tasks, answers, buffer queries and disputes, on every store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVE = Annotation("10", "q-a-1", {"choice": "naïve 😀"}, annotator="eve@x", le
 
 
 def place(query_id: str, task: str, project: str = "1", tool: str = "tool") -> ExternalTask:
-    """Where a query lives."""
+    """A task of a query."""
     return ExternalTask(query_id, tool, project, task)
 
 
@@ -384,7 +384,7 @@ def test_a_late_label_settles_a_dispute(store: Store) -> None:
 
 
 def again(name: str, attempt: int = 2, *, buffer: bool = False) -> Query:
-    """A query that asks an item another time."""
+    """A query that asks an item again."""
     return query(name, attempt=attempt, query_id=f"q-{name}-{attempt}", wanted=3, buffer=buffer)
 
 

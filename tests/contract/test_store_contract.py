@@ -1,4 +1,4 @@
-"""What ``star_al.ports.Store`` promises, on every store alike."""
+"""The contract of ``star_al.ports.Store``, on every store."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ def test_a_broken_file_adds_nothing(store: Store) -> None:
     assert store.labels(campaign_id) == {}
 
 
-def test_an_unknown_campaign_is_told(store: Store) -> None:
+def test_an_unknown_campaign_is_reported(store: Store) -> None:
     with pytest.raises(StoreError, match="99"):
         store.extend_campaign(99, [source("a")])
     with pytest.raises(StoreError, match="99"):
@@ -424,7 +424,7 @@ def test_the_fencing_test_knows_every_method_with_a_lease() -> None:
 
 
 def contents(store: Store, campaign_id: int) -> list[object]:
-    """All that a late writer could have changed."""
+    """Everything that a late writer could have changed."""
     return [
         store.find_campaign("one"),
         store.labels(campaign_id),
@@ -902,7 +902,7 @@ def test_history_shows_the_scaled_adapted_and_the_calibrated_base(store: Store) 
     assert (second["accuracy"], second["accuracy_low"], second["accuracy_high"]) == (0.7, 0.4, 0.9)
 
 
-def test_history_of_a_round_without_evaluation_has_nulls(store: Store) -> None:
+def test_history_of_a_round_without_evaluation_has_no_metrics(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(), [])
     (row,) = store.history(campaign_id)
@@ -946,7 +946,7 @@ def test_held_out_predictions_take_the_place_of_earlier_ones(store: Store) -> No
     assert store.held_out(campaign_id, 1) == []
 
 
-def test_a_control_query_is_told_from_others(store: Store) -> None:
+def test_a_control_query_is_marked_as_one(store: Store) -> None:
     campaign_id, lease = abc(store)
     queries = [query("a", control=True), query("b", rank=2)]
     store.start_round(lease, a_round(0), [])

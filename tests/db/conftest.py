@@ -1,4 +1,4 @@
-"""Databases of both kinds."""
+"""Databases on SQLite and Postgres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases of earlier schema versions, with campaigns in them, are upgraded and lose nothing."""
+"""Databases of earlier schema versions with campaigns in them are upgraded without loss."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ every_version = pytest.mark.parametrize("version", sorted(ROWS))
 
 @pytest.fixture
 def version() -> str:
-    """The version that ``archived`` is of, for tests that are about one: a campaign of three rounds, one that waits."""
+    """Version of ``archived`` for tests that need a single one: a campaign of three rounds, and one that waits."""
     return "0001"
 
 
 @pytest.fixture(params=KINDS)
 def archived(request: pytest.FixtureRequest, tmp_path: Path, version: str) -> str:
-    """The URL of a database as a version left it."""
+    """URL of a database as a version left it."""
     sqlite_url = f"sqlite:///{_load(version, tmp_path / 'archived.db')}"
     if request.param == "sqlite":
         return sqlite_url
@@ -83,7 +83,7 @@ def _insert(connection: Connection, contents: Contents, version: str) -> None:
 
 
 def _contents(connection: Connection, version: str) -> Contents:
-    """The rows of every table, with the columns that it had in the archived version."""
+    """Rows of every table, with the columns of the archived version."""
     return {
         table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.c)).mappings()]
         for table in _tables(version)
@@ -92,7 +92,7 @@ def _contents(connection: Connection, version: str) -> Contents:
 
 @functools.cache
 def _tables(version: str) -> list[Table]:
-    """The tables of the archived version, in an order that foreign keys allow."""
+    """Tables of the archived version, in an order that foreign keys allow."""
     archive = sqlite3.connect(":memory:")
     archive.executescript((ARCHIVE / f"{version}.sql").read_text(encoding="utf-8"))
     tables = []

@@ -1,4 +1,4 @@
-"""Errors of drivers become one clear message each, without a password; transactions keep their promises."""
+"""Driver errors become clear messages without a password, and transactions are atomic and isolated."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ def test_postgres_goes_through_psycopg(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["postgresql://someone:geheim@127.0.0.1:9/x", "postgresql://someone@127.0.0.1:9/x?password=geheim"]
 )
-def test_a_server_that_is_not_there_is_told_without_the_password(url: str) -> None:
+def test_a_server_that_is_not_there_is_reported_without_the_password(url: str) -> None:
     with pytest.raises(StoreError, match=r"@127\.0\.0\.1:9/x: cannot be reached") as caught:
         SqlStore.open(url)
     assert "geheim" not in str(caught.value)
 
 
 @pytest.mark.postgres
-def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_database_that_is_not_there_is_reported(tmp_path: Path) -> None:
     url = make_url(migrated_url("postgres", tmp_path)).set(database="nowhere")
     with pytest.raises(StoreError, match="nowhere"):
         SqlStore.open(url.render_as_string(hide_password=False))
 
 
 @pytest.mark.parametrize("action", [SqlStore.open, migrate.upgrade, migrate.check, migrate.is_empty])
-def test_a_file_that_is_no_database_is_told_and_left_alone(
+def test_a_file_that_is_no_database_is_reported_and_left_alone(
     tmp_path: Path, action: Callable[[str], object]
 ) -> None:
     file = tmp_path / "notes.txt"
@@ -70,12 +70,12 @@ def test_a_file_that_is_no_database_is_told_and_left_alone(
     assert file.read_text().startswith("these are my notes")
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"store\.db: cannot be opened.*folder"):
         migrate.upgrade(f"sqlite:///{tmp_path / 'nowhere' / 'store.db'}")
 
 
-def test_a_file_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+def test_a_file_that_may_not_be_written_is_reported(tmp_path: Path) -> None:
     url = migrated_url("sqlite", tmp_path)
     store = SqlStore.open(url)
     made = campaign(store, [source("a")])
@@ -88,7 +88,7 @@ def test_a_file_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_read_only_database_is_told(tmp_path: Path) -> None:
+def test_a_read_only_database_is_reported(tmp_path: Path) -> None:
     url = migrated_url("sqlite", tmp_path)
     database = Database(url)
 
@@ -101,7 +101,7 @@ def test_a_read_only_database_is_told(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_half_written(tmp_path: Path) -> None:
     store = SqlStore.open(migrated_url("sqlite", tmp_path))
     made = campaign(store, [source("a")])
 
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None
     store.close()
 
 
-def test_a_lock_that_lasts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_lasts_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
     url = migrated_url("sqlite", tmp_path)
     store = SqlStore.open(url)
@@ -186,7 +186,7 @@ def test_foreign_keys_are_enforced(migrated: str) -> None:
     database.close()
 
 
-def test_a_number_that_does_not_fit_is_told(sql_store: SqlStore) -> None:
+def test_a_number_that_does_not_fit_is_reported(sql_store: SqlStore) -> None:
     made = campaign(sql_store, [source("a")])
     with pytest.raises(StoreError):
         sql_store.create_campaign("big", made.dataset_id, {}, 2**70, held_out={}, test_dataset_id=None)

@@ -19,7 +19,7 @@ from support.stored import label_versions
 
 
 def acquire(url: str, campaign_id: int, owner: str, at: datetime) -> str:
-    """In a process of its own: wait for the moment, then try to take the campaign."""
+    """Run in a process of its own: wait for the start time, then try to take the campaign."""
     store = SqlStore.open(url)
     time.sleep(max((at - datetime.now(UTC)).total_seconds(), 0.0))
     try:

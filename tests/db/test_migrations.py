@@ -1,4 +1,4 @@
-"""The schema is made by the migrations alone, and a database at another version is left alone."""
+"""Only the migrations make the schema, and a database at another version is left unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from star_al.errors import SchemaError, StoreError
 
 
 def execute(url: str, *statements: str) -> None:
-    """Change a database behind the program's back."""
+    """Change a database without the program."""
     database = Database(url)
     database.write(lambda connection: [connection.execute(text(statement)) for statement in statements])
     database.close()
@@ -142,7 +142,7 @@ def test_unrelated_tables_do_not_matter(empty: str) -> None:
         ("DROP INDEX ix_queries_campaign_id_round_index", "ix_queries_campaign_id_round_index"),
     ],
 )
-def test_check_tells_what_differs(migrated: str, damage: str, sign: str) -> None:
+def test_check_says_what_differs(migrated: str, damage: str, sign: str) -> None:
     execute(migrated, damage)
     (drift,) = migrate.check(migrated).drift
     assert sign in drift

@@ -1,4 +1,4 @@
-"""Several controllers: one campaign refuses a second one, a stopped one is fenced, two campaigns share a database."""
+"""Several controllers: a campaign refuses a second one, a suspended one is fenced, two campaigns share a database."""
 
 from __future__ import annotations
 

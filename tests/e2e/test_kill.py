@@ -1,4 +1,4 @@
-"""kill -9 at every step border and write, then again from the start: the same campaign as an unbroken one."""
+"""After kill -9 at any step or write, a campaign goes on and ends like one that was never killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STEPS_A_ROUND = 7
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> dict[str, object]:
-    """What a campaign comes to that nobody kills."""
+    """The outcome of a campaign that nobody kills."""
     path = write_campaign(tmp_path_factory.mktemp("unbroken"), stopping__max_rounds=2)
     done = zygote.run("run", str(path))
     assert done.returncode == 0, done.output
@@ -93,7 +93,7 @@ def test_killed_at_random_moments(
 
 
 def seconds_of_a_run(folder: Path, zygote: Zygote) -> float:
-    """How long the campaign takes here and now, so that kills fall all over it on any machine."""
+    """Time a whole run, so that kills can be spread over it on any machine."""
     started = time.monotonic()
     done = zygote.run("run", str(write_campaign(folder, stopping__max_rounds=2)))
     assert done.returncode == 0, done.output

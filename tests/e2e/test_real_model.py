@@ -1,4 +1,4 @@
-"""A small campaign with the demo's real model and real news: it learns, it is recorded, it replays."""
+"""A small campaign with the demo's real model and real news learns, is recorded and can be replayed."""
 
 from __future__ import annotations
 

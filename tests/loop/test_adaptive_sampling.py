@@ -1,4 +1,4 @@
-"""A campaign with adaptive sampling: fewer passes, the scores of a full run where it counts, kills, replay."""
+"""A campaign with adaptive sampling needs fewer passes, keeps the scores that decide, and survives kills and replay."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_killed_at_any_pass_it_asks_the_same(
     seed = rng.derive_seed(broken.campaign.seed, 1, "posterior")
 
     def and_die(*args: Any, draws: range | None, **kwargs: Any) -> Categorical:
-        """Dies in every second pass over a shard, before it is written."""
+        """Die in every second pass over a shard, before it is written."""
         nonlocal calls
         predictions = predict(*args, draws=draws, **kwargs)
         if kwargs["seed"] != seed:  # evaluates

@@ -1,4 +1,4 @@
-"""The audit set: it grows by items that were kept from the pool, and bounds the accuracy over all rounds."""
+"""The audit set grows by items kept out of the pool and bounds the accuracy over all rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Campaigns by each batch strategy: what is asked and why, buffers, restarts, replays, cold starts, EPIG."""
+"""Campaigns with each batch strategy: what is asked and why, buffers, restarts, replays, cold starts, EPIG."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_round_is_replayed_and_a_restart_asks_the_same(
     commit, deaths = broken.store.commit_step, 0
 
     def and_die(*args: Any, **kwargs: Any) -> None:
-        """Dies once at each commit, before it."""
+        """Die once at each commit, before it."""
         nonlocal deaths
         deaths += 1
         if deaths % 2:
@@ -198,7 +198,7 @@ def test_the_labels_with_the_fewest_labels_have_their_turn(tmp_path: Path) -> No
 
 
 def copies(folder: Path) -> None:
-    """A pool of 30 texts, three nearly equal copies of each."""
+    """A pool of 30 texts with three near duplicates of each."""
     rows = [
         {**row, "id": f"{row['id']}/{copy}", "text": f"{row['text']} and more of it {'!' * copy}"}
         for row in make_rows(30)
@@ -209,7 +209,7 @@ def copies(folder: Path) -> None:
 
 
 def asked_twice(folder: Path, threshold: float | None, kind: str) -> int:
-    """How many texts of the second round are nearly one that was asked before."""
+    """Number of texts in the second round that nearly duplicate one asked before."""
     changes = {**CHANGES, "name": f"copies-{threshold}", "evaluation": {"kind": "none", "calibration": 0}}
     world = World(folder, **changes, acquisition__batch={"kind": kind, "near_duplicates": threshold})
     world.run()
@@ -352,7 +352,7 @@ def test_a_cold_start_of_epig_goes_by_base_entropy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cold_start", ["random", "base_uncertainty", "typical"])
 def test_a_random_strategy_starts_as_the_others_do(cold_start: str, tmp_path: Path) -> None:
-    """Runs of a study are compared pairwise: their first batch is the same."""
+    """Runs of a study are compared in pairs, so their first batch must be the same."""
     first = []
     for kind in ("random", "top_k", "badge"):
         world = World(tmp_path / kind, acquisition__batch={"kind": kind}, acquisition__cold_start=cold_start)

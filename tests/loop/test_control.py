@@ -1,4 +1,4 @@
-"""The control arm: a random sample of the pool whatever is asked beside it, and a shadow trained on it alone."""
+"""The control arm is a random sample of the pool whatever else is asked; a shadow model trains on it alone."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_what_the_active_part_asked_before_its_turn_counts_for_the_control(tmp_p
 
 
 def test_the_control_set_is_a_uniform_sample_whatever_is_asked(tmp_path: Path) -> None:
-    """Its members are always the front of the order: which items they are depends on the seed alone."""
+    """Its members are always a prefix of the random order, so they depend only on the seed."""
     worlds = [
         World(tmp_path / kind, **ARM, acquisition__measure=kind, stopping__max_rounds=4)
         for kind in ("entropy", "margin")

@@ -1,4 +1,4 @@
-"""Answers that come late, are corrected, or cannot be read; artefacts that are lost; another base model."""
+"""Late, corrected and unreadable answers; lost artefacts; another base model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.world import World
 
 
 class People:
-    """The oracle's answers, and then what a test adds: corrections and answers of its own."""
+    """The oracle's answers, and corrections and answers that a test adds."""
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
@@ -94,7 +94,7 @@ def test_a_late_answer_to_a_skipped_query_counts(tmp_path: Path) -> None:
     assert query.item_id in world.store.labels(world.campaign_id, Role.POOL)
 
 
-def test_an_answer_outside_the_label_set_is_told_once_counts_as_a_skip_and_may_be_corrected(
+def test_an_answer_outside_the_label_set_is_reported_once_counts_as_a_skip_and_may_be_corrected(
     world: World, people: People
 ) -> None:
     run(world, people, max_rounds=1)

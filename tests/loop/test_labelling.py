@@ -1,4 +1,4 @@
-"""How people's answers close rounds: overlap, skips, disputes, shares, time limits, the buffer, new labels."""
+"""How answers close rounds: overlap, skips, disputes, shares, time limits, the buffer, new labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_HELD_OUT = {"kind": "none", "calibration": 0, "stop_set": 5}
 
 
 def make(folder: Path, **changes: Any) -> tuple[World, People]:
-    """A campaign whose people do what a test says; its batches are of 4 and nothing is held out."""
+    """Make a campaign whose annotators follow a test: batches of 4, no held-out items."""
     world = World(folder, **{"evaluation": NO_HELD_OUT, **changes})
     return world, People(world.load_items)
 
@@ -41,7 +41,7 @@ def states(queries: list[Query]) -> list[str]:
     return [query.state.value for query in queries]
 
 
-def test_waiting_tells_how_far_the_round_is_and_where(tmp_path: Path) -> None:
+def test_waiting_says_how_far_the_round_is_and_where(tmp_path: Path) -> None:
     world, people = make(tmp_path)
     people.script = [lambda: people.answer_all("ann", first=3), lambda: people.answer_all("bo")]
     assert run(world, people).kind == "paused"
@@ -166,7 +166,7 @@ def test_a_round_closes_when_its_time_is_over(tmp_path: Path) -> None:
     assert any("Time is over: 0 of 4" in line for line in world.progress.said)
 
 
-def test_a_deleted_task_is_made_again_and_told(tmp_path: Path) -> None:
+def test_a_deleted_task_is_made_again_and_reported(tmp_path: Path) -> None:
     world, people = make(tmp_path)
     run(world, people)
     people.delete(batch(world, 0)[0].query_id)
@@ -206,7 +206,7 @@ def test_an_answer_whose_task_was_deleted_and_made_again_still_counts(tmp_path: 
     assert query.item_id in world.store.labels(world.campaign_id)
 
 
-def test_a_tool_that_is_away_is_waited_for_and_told_once(tmp_path: Path) -> None:
+def test_an_unreachable_tool_is_waited_for_and_reported_once(tmp_path: Path) -> None:
     world, people = make(tmp_path)
     poll, polls = people.poll, []
 
@@ -324,7 +324,7 @@ def test_batch_and_buffer_stay_within_the_label_budget(tmp_path: Path) -> None:
 
 
 def with_labels(world: World, folder: Path, *labels: str) -> World:
-    """The same campaign under a file with other labels."""
+    """The same campaign with other labels in its file."""
     path = folder / "campaign.yaml"
     text = path.read_text()
     path.write_text(with_values(text, {"task.labels": list(labels)}))

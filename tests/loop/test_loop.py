@@ -279,7 +279,7 @@ def test_a_warm_start_trains_from_the_last_adapter(tmp_path: Path) -> None:
 
 
 def test_a_damaged_adapter_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The round was killed after its fit; what lies under its hash has changed since."""
+    """The round was killed after its fit, and the stored adapter has changed since."""
     world, whole = World(tmp_path / "damaged"), World(tmp_path / "whole")
     whole.run()
     world.run(max_rounds=1)

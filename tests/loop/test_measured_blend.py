@@ -1,4 +1,4 @@
-"""A blend whose weight is measured on held-out labels, through the whole loop."""
+"""A blend with a weight measured on held-out labels runs through the whole loop."""
 
 from __future__ import annotations
 

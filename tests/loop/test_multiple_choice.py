@@ -1,4 +1,4 @@
-"""A multiple-choice campaign whose items have different numbers of options, through the whole loop."""
+"""A multiple-choice campaign with different numbers of options runs through the whole loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.world import World
 
 
 def make_questions(n: int) -> list[dict[str, object]]:
-    """Questions with two to four options; the right one is named in the question."""
+    """Return questions with two to four options; the question names the right one."""
     random_ = random.Random(1)
     rows: list[dict[str, object]] = []
     for number in range(n):

@@ -1,4 +1,4 @@
-"""Every choice that a config offers for acquisition runs through the whole loop and shows in the record."""
+"""Every acquisition setting runs through the whole loop and is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny models run fastest on one thread, and leave the other cores to other tests."""
+"""Run tiny models on one thread, which is fastest and leaves cores to other tests."""
 
 from __future__ import annotations
 

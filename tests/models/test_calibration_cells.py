@@ -29,7 +29,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
-    """Data of all three sets, and a study's folder."""
+    """Data of all three sets and a study folder."""
     data, out = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("study")
     for folder in ("adapters", "making"):
         (out / folder).mkdir()

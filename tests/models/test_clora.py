@@ -1,4 +1,4 @@
-"""C-LoRA: the law of E, what it may read of a batch, samples that are one function, training, files."""
+"""C-LoRA: the distribution of E and what it may depend on, samples as functions, training, files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 
 def prompts(n: int = 10) -> list[Prompt]:
-    """Prompts of 5 to 9 tokens; the last one says which label is right."""
+    """Return prompts of 5 to 9 tokens; the last token decides the right label."""
     return [
         Prompt(f"id{i}", (*((31 * i + 7 * j) % 90 + 100 for j in range(4 + i % 5)), 20 + i % 4), LABELS)
         for i in range(n)
@@ -120,12 +120,12 @@ def test_a_network_starts_at_the_identity_and_the_priors_width(std: float) -> No
 
 
 def places() -> Places:
-    """Three prompts in four sequences: of 3, 5 and 2 tokens."""
+    """Three prompts of 3, 5 and 2 tokens in four sequences."""
     return Places(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 3]), torch.tensor([3, 5, 2]))
 
 
 def naive(z: Tensor, network: ContextNetwork, noise: Tensor | None, context: Context) -> Tensor:
-    """E z by a loop over sequences and tokens."""
+    """Compute E z in a loop over sequences and tokens."""
     rows, lengths, first = [0, 1, 1, 2], [3, 5, 2], [0, 1, 3]
     out = torch.zeros_like(z)
     for row, prompt in enumerate(rows):
@@ -191,7 +191,7 @@ def test_places_are_those_of_the_prompts(backbone: Backbone, packed: bool, readi
 
 @pytest.fixture
 def reading(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Sets whether labels are packed behind their prompt."""
+    """Set whether labels are packed behind their prompt."""
     yield lambda packed: monkeypatch.setattr(backbone.readout, "packed", packed)
 
 
@@ -200,7 +200,7 @@ def reading(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 def test_labels_and_padding_do_not_reach_e(
     backbone: Backbone, reading: Any, context: Context, packed: bool
 ) -> None:
-    """Other labels after the same prompts, and longer neighbours: E must be the same at every prompt token."""
+    """E at the prompt tokens must not change with other labels or longer neighbours."""
     reading(packed)
     torch.manual_seed(3)
     network, table = ContextNetwork(4, 16, 0.2), torch.randn(480, 4)
@@ -242,7 +242,7 @@ def test_other_lengths_in_the_batch_and_packing_do_not_matter(
 def test_a_sample_is_the_formula(
     backbone: Backbone, posteriors: dict[Context, ContextualAdapter], context: Context
 ) -> None:
-    """W0 x + s·B·E·A x in the first adapted layer, one item and one token at a time."""
+    """In the first adapted layer it is W0 x + s·B·E·A x, checked for each item and token."""
     posterior, name = posteriors[context], "model.layers.0.self_attn.v_proj"
     layer: Any = adaptable_modules(backbone.model)[name]
     batch = make_batch(prompts(4), backbone.readout)
@@ -290,7 +290,7 @@ def test_noise_is_standard_normal_and_differs_between_layers() -> None:
 
 
 def test_the_mean_over_samples_approaches_the_integral() -> None:
-    """One entry of E, one logit: the mean of sigmoid(a·e) by samples against Gauss-Hermite quadrature."""
+    """For one entry of E and one logit, compare the sampled mean of sigmoid(a·e) with Gauss-Hermite quadrature."""
     torch.manual_seed(4)
     network = ContextNetwork(1, 16, 0.2)
     z = torch.full((1, 3, 1), 2.5)
@@ -342,7 +342,7 @@ def test_training_learns(backbone: Backbone, tmp_path: Path, context: Context) -
 
 
 def test_both_optimisers_step(backbone: Backbone, tmp_path: Path) -> None:
-    """From one start: SGD's step size alone moves the networks, AdamW's alone moves A and B."""
+    """SGD's step size moves only the networks, AdamW's only A and B."""
     start = tmp_path / "start"
     start.mkdir()
     CLora(spec()).fit(training(backbone), start)
@@ -366,7 +366,7 @@ def test_both_optimisers_step(backbone: Backbone, tmp_path: Path) -> None:
 def test_the_kl_draws_each_network_to_the_prior_however_many_there_are(
     backbone: Backbone, tmp_path: Path
 ) -> None:
-    """A heavy KL must move every layer's μ from the identity towards 0 by about a whole SGD step each time."""
+    """A heavy KL must move every layer's μ towards 0 by about a whole SGD step each time."""
     adapter = ADAPTER.model_copy(update={"target_modules": "all-linear", "epochs": 4})
     CLora(spec(kl_weight=1.0, learning_rate=0.05)).fit(training(backbone, adapter=adapter), tmp_path)
     for network in load_networks(tmp_path, weights_of(tmp_path)).values():
@@ -401,7 +401,7 @@ def test_noise_in_training_is_drawn_once_a_prompt(backbone: Backbone, reading: A
 
 
 def held_out(record: JsonObject) -> Any:
-    """What each candidate came to on labels that it was not trained on."""
+    """Result of each candidate on labels that it was not trained on."""
     return record["held_out"]
 
 

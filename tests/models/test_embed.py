@@ -1,4 +1,4 @@
-"""Embeddings: the last hidden state at the prompt's end, as transformers computes it, by each posterior's mean."""
+"""Embeddings are the last hidden state at the prompt's end, as transformers computes it, at each posterior's mean."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plain(one: LoraLearner, item: Item) -> Any:
-    """What the model as it is makes of one prompt, after its final norm."""
+    """Final hidden state of one prompt in the plain model, after its last norm."""
     tokens = torch.tensor([one.prompts.encode(item).tokens])
     with torch.no_grad():
         out = one.backbone.model(input_ids=tokens, output_hidden_states=True, use_cache=False)
@@ -41,7 +41,7 @@ def test_base_embeddings_are_those_of_a_plain_forward_pass(tmp_path: Path, archi
 
 
 def test_the_answers_follow_from_the_embeddings(model: Path) -> None:
-    """The head's rows at the labels' only tokens, times the embedding, give the model's label scores."""
+    """The head's rows of single-token labels, times the embedding, are the model's label scores."""
     one = learner(model, EVERY["map"], task={"kind": "classification", "labels": ["A", "B", "C"]})
     tokens = [label for (label,) in one.prompts.encode(items(1)[0]).labels]
     head = one.backbone.readout.head.weight.detach().numpy()[tokens]

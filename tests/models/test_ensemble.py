@@ -1,4 +1,4 @@
-"""LoRA ensembles: members, the split of their uncertainty, the decay of their functions."""
+"""LoRA ensembles: members, the split of their uncertainty, the decay of their weights."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_member_is_what_ordinary_training_makes_of_its_seed(
 def test_uncertainty_splits_into_what_members_share_and_what_they_dispute(
     trained: tuple[LoraLearner, Path],
 ) -> None:
-    """Total = aleatoric + epistemic, and the latter is the members' mean divergence from their mean."""
+    """Total = aleatoric + epistemic, and epistemic is the members' mean divergence from their mean."""
     log_probs = predict(*trained)
     mean = np.exp(log_probs).mean(axis=1)
     aleatoric = np.array([[-sum(np.exp(row) * row) for row in rows] for rows in log_probs]).mean(axis=1)

@@ -1,4 +1,4 @@
-"""What holds for every posterior, whatever its method: the promises of ``star_al.models.posterior``."""
+"""The contract of ``star_al.models.posterior``, checked for every method."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_sample_is_one_function_and_others_are_other_functions(trained: Traine
     np.testing.assert_array_equal(some, whole[:, 1:2])
 
 
-def test_the_same_sample_many_times_tells_nothing_new(trained: Trained) -> None:
+def test_the_same_sample_many_times_has_no_information(trained: Trained) -> None:
     one, folder = trained
     posterior = one._method.load(folder, json.loads((folder / "star_al.json").read_text()))
     batch = make_batch([one.prompts.encode(item) for item in items()], one.backbone.readout)
@@ -108,7 +108,7 @@ def test_the_same_sample_many_times_tells_nothing_new(trained: Trained) -> None:
 
 
 def state_of(one: LoraLearner) -> dict[str, Any]:
-    """All that a posterior must leave as it is: of the model, and of torch."""
+    """The state of the model and of torch that a posterior must not change."""
     model = one.backbone.model
     return {
         "weights": {name: tensor.clone() for name, tensor in model.state_dict().items()},
@@ -140,7 +140,7 @@ def same_state(left: dict[str, Any], right: dict[str, Any]) -> bool:
 
 
 def stop_at(count: int) -> Callable[..., None]:
-    """Something that is interrupted when it is called for the ``count``-th time."""
+    """Return a function that is interrupted at its ``count``-th call."""
     calls = itertools.count(1)
 
     def stop(*_: Any, **__: Any) -> None:
@@ -188,7 +188,7 @@ def test_an_interrupted_training_leaves_the_model(trained: Trained, tmp_path: Pa
 def test_an_interrupted_refinement_leaves_the_model(
     name: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the second pass over the model, for the methods whose refinement takes any."""
+    """It is interrupted in the second pass over the model, for methods whose refinement has one."""
     one = learner(model, EVERY[name])
     if not hasattr(one._method, "refine") or EVERY[name]["kind"] in ("map", "mc_dropout"):
         return
@@ -230,7 +230,7 @@ def test_progress_reaches_at_most_what_was_announced(trained: Trained, tmp_path:
 
 
 def test_a_warm_start_begins_where_the_parent_ended(trained: Trained, tmp_path: Path) -> None:
-    """With steps too small to matter, the warm start predicts as its parent and the fresh one does not."""
+    """With tiny steps, the warm start predicts like its parent and a fresh start does not."""
     one, parent = trained
     still = learner(
         one.backbone.folder,
@@ -287,7 +287,7 @@ READ: dict[str, tuple[str, ...]] = {
     "clora": ("context",),
     "tfb": ("sigma",),
 }
-"""Keys of the record that scores depend on, beside those of every adapter."""
+"""Record keys that scores depend on, in addition to those of every adapter."""
 
 
 def test_a_damaged_record_is_a_clear_error(trained: Trained, own_copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""Kronecker blocks against dense matrices made of the same factors, and against laplace-torch."""
+"""Kronecker blocks agree with dense matrices of the same factors and with laplace-torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def wide_factor(rows: Tensor, n: int, chunk: int = 4) -> Tensor:
 
 
 def block_and_dense(rank: int, seed: int = 0) -> tuple[Block, Tensor]:
-    """A block and its curvature as a dense (D·R, D·R) matrix."""
+    """Return a block and its curvature as a dense (D·R, D·R) matrix."""
     root_n_D, gradients = noise(rank, D, seed=seed), noise(2 * R, R, seed=seed + 1)
     narrow = gradients.T @ gradients
     dense = torch.kron(root_n_D.T.double() @ root_n_D.double(), narrow.double())
@@ -146,7 +146,7 @@ def test_cotangents_of_many_labels_are_right_in_expectation() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_linear_model_equals_laplace_torch() -> None:
-    """The same data, factors, evidence and covariance in the library of Daxberger et al. (2021)."""
+    """Compare factors, evidence and covariance with the library of Daxberger et al. (2021) on the same data."""
     from laplace import KronLaplace
     from laplace.curvature import CurvlinopsGGN
 

@@ -52,7 +52,7 @@ def backbone(folder: Path) -> Backbone:
 
 
 def adapter(backbone: Backbone, *endings: str, seed: int = 0) -> LoraWeights:
-    """Random A and B for the layers with these endings, all layers when there are none."""
+    """Return random A and B for the layers whose names end like this, by default for all layers."""
     generator = torch.Generator().manual_seed(seed)
     a, b = {}, {}
     for name, module in adaptable_modules(backbone.model).items():
@@ -78,7 +78,7 @@ def dense(block: Block) -> Tensor:
 
 
 def scores(backbone: Backbone, weights: LoraWeights, batch: Batch) -> Tensor:
-    """With A and B as they are given, by merging."""
+    """Score with the given A and B merged into the weights."""
     with (
         torch.no_grad(),
         merged(backbone.model, weights.a, lambda n: (weights.b[n] * weights.scale, weights.a[n])),
@@ -99,7 +99,7 @@ def gaussian(backbone: Backbone, *, precision: float = 25.0, **options: Any) -> 
 
 
 def test_one_item_of_one_token_has_the_true_ggn(backbone: Backbone) -> None:
-    """F = Jᵀ(diag p − ppᵀ)J of A and B, by automatic differentiation of the dense layer."""
+    """Compare with F = Jᵀ(diag p − ppᵀ)J of A and B by automatic differentiation of the dense layer."""
     weights = adapter(backbone, "v_proj", "up_proj", "down_proj")
     one = prompt(1, SINGLE)
     batch = make_batch([one], backbone.readout)
@@ -131,7 +131,7 @@ def test_one_item_of_one_token_has_the_true_ggn(backbone: Backbone) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_blocks_are_means_of_inputs_times_sums_of_gradients(architecture: str, tmp_path: Path) -> None:
-    """Item by item and class by class, without padding, against one padded batch."""
+    """Compare one padded batch with sums over items and classes without padding."""
     path = build_tiny_model(tmp_path, architecture=architecture, spread=0.3)
     backbone = load_backbone(str(path), revision=None, dtype="float32", device="cpu")
     weights = adapter(backbone)
@@ -295,7 +295,7 @@ def test_a_given_prior_precision_or_that_of_the_evidence_is_taken(backbone: Back
 
 @pytest.mark.parametrize("labels", ["four", "one"])
 def test_samples_stay_near_a_well_trained_adapter(backbone: Backbone, labels: str, tmp_path: Path) -> None:
-    """By default, on what it was trained on, in mean NLL."""
+    """Checked with default settings by the mean NLL on the training data."""
     spec = AdapterSpec(rank=4, epochs=40, batch_size=4, learning_rate=1e-2)
     examples = [(prompt(5 + 3 * i), i % 4 if labels == "four" else 2) for i in range(8)]
     method = Laplace(LaplaceSpec(kind="laplace"))
@@ -316,7 +316,7 @@ def test_samples_stay_near_a_well_trained_adapter(backbone: Backbone, labels: st
 
 
 def test_a_half_precision_base(tmp_path: Path) -> None:
-    """bfloat16 rounds the weights to three digits; the sample is the same function."""
+    """bfloat16 rounds the weights to three digits, and the sample stays the same function."""
     folder = str(build_tiny_model(tmp_path))
     half = load_backbone(folder, revision=None, dtype="bfloat16", device="cpu")
     full = load_backbone(folder, revision=None, dtype="float32", device="cpu")
@@ -332,7 +332,7 @@ def test_a_half_precision_base(tmp_path: Path) -> None:
     assert float((results[0] - results[1]).abs().mean()) < 0.1 * float(results[0].std())
 
 
-def test_damage_is_told(backbone: Backbone, tmp_path: Path) -> None:
+def test_damage_is_reported(backbone: Backbone, tmp_path: Path) -> None:
     method, record = fitted(backbone, tmp_path / "a", subset="last_layer")
     path = tmp_path / "a" / FILE
     tensors = load_file(path)

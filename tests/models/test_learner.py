@@ -1,4 +1,4 @@
-"""The learner as the loop sees it: base predictions, training, posterior samples, files, refusals."""
+"""The learner as the loop uses it: base predictions, training, posterior samples, files, refusals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WORDS = {
 
 
 def ignore(*_: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""
 
 
 def learner(
@@ -101,7 +101,7 @@ def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lora
 # -- base --------------------------------------------------------------------------------------------------
 
 
-def test_base_predictions_equal_a_null_folder(model: Path) -> None:
+def test_base_predictions_equal_those_without_a_folder(model: Path) -> None:
     one = learner(model)
     counts: list[int] = []
     base = one.base_predict(items(), counts.append)
@@ -273,7 +273,7 @@ def test_same_seed_same_bytes(model: Path, tmp_path: Path) -> None:
 
 
 def test_the_seed_also_draws_the_start(model: Path, tmp_path: Path) -> None:
-    """With one example there is no order to shuffle; A's first values and the masks remain."""
+    """With one example there is no order to shuffle, so only A's initial values and the masks differ."""
     one = learner(model)
     digests = [digest(fit(one, tmp_path / f"seed{seed}", seed=seed, n=1)) for seed in (0, 1)]
     assert digests[0] != digests[1]
@@ -295,7 +295,7 @@ def test_learning_rate_warms_up_and_decays() -> None:
 
 
 def test_weight_decay_touches_b_alone(model: Path, tmp_path: Path) -> None:
-    """One step with and without decay: A, whose gradient is zero while B is zero, must not move."""
+    """After one step with and without decay, A must not have moved: its gradient is zero while B is zero."""
     weights = []
     for decay in (0.0, 50.0):
         parent = learner(model, adapter={"learning_rate": 1e-2})
@@ -383,7 +383,7 @@ def test_dropout_masks_whole_sequences() -> None:
 
 
 class FixedDropout(SequenceDropout):
-    """One mask for all, (d,) with 1 for kept, also in evaluation mode."""
+    """Dropout with one fixed mask (d,), 1 for kept, also in evaluation mode."""
 
     def __init__(self, mask: torch.Tensor, p: float) -> None:
         super().__init__(p)
@@ -396,7 +396,7 @@ class FixedDropout(SequenceDropout):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("sample", [None, 0, 2])
 def test_a_merged_sample_is_pefts_own_forward(architecture: str, sample: int | None, tmp_path: Path) -> None:
-    """The reference: the adapter as peft loads it from disk, the sample's masks put into its dropout."""
+    """The reference is the adapter loaded by peft, with the sample's masks in place of its dropout."""
     adapter = {"learning_rate": 1e-2, "dropout": 0.3, "target_modules": "all-linear"}
     one = learner(build_tiny_model(tmp_path / "m", architecture=architecture), adapter=adapter)
     folder = fit(one, tmp_path / "a")
@@ -437,7 +437,7 @@ def test_samples_differ_and_are_shared_by_all_items(trained: tuple[LoraLearner, 
     assert np.abs(other - whole).max() > 1e-4
 
 
-def test_null_draws_are_the_mean_and_a_range_names_its_samples(trained: tuple[LoraLearner, Path]) -> None:
+def test_no_draws_are_the_mean_and_a_range_names_its_samples(trained: tuple[LoraLearner, Path]) -> None:
     one, folder = trained
     means = [one.predict(folder, items(), draws=None, seed=seed, advance=ignore) for seed in (0, 1)]
     np.testing.assert_array_equal(means[0].log_probs_N_K_C, means[1].log_probs_N_K_C)
@@ -558,7 +558,7 @@ def test_an_adapter_is_loaded_once_until_its_files_change(
 
 
 def fresh_prediction(model: Path, folder: Path) -> Any:
-    """What a learner that has loaded nothing says."""
+    """Prediction of a learner that has loaded nothing yet."""
     one = learner(model)
     return one.predict(folder, items(), draws=range(2), seed=0, advance=ignore).log_probs_N_K_C
 

@@ -1,4 +1,4 @@
-"""Label likelihoods against brute force: one plain forward pass for every (item, label)."""
+"""Label likelihoods agree with brute force: one plain forward pass for every (item, label)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prompt(item: str, length: int, labels: tuple[tuple[int, ...], ...]) -> Promp
 
 
 def brute_force(backbone: Backbone, one: Prompt) -> torch.Tensor:
-    """log softmax over labels of Σ log p(token | all before), from the model's own full logits."""
+    """Compute log softmax over labels of Σ log p(token | tokens before) from the model's full logits."""
     totals = []
     for label in one.labels:
         with torch.no_grad():
@@ -76,7 +76,7 @@ def assert_brute_force(backbone: Backbone, prompts: list[Prompt], packed: bool) 
 
 
 def test_gradient_equals_brute_force(backbone: Backbone) -> None:
-    """Training goes through the packed form; its gradient must be that of the plain one."""
+    """Training uses the packed form; its gradient must equal that of the plain one."""
     labels = LABEL_SETS["shared beginnings"]
     weight = next(p for name, p in backbone.model.named_parameters() if "layers.0" in name or "h.0" in name)
     weight.requires_grad_(True)
@@ -125,7 +125,7 @@ def test_normaliser_in_chunks_is_the_whole(backbone: Backbone, monkeypatch: pyte
     ],
 )
 def test_unusual_architectures(model: str, config: str, changes: dict[str, Any], tmp_path: Path) -> None:
-    """Scaled and capped logits, windows, ALiBi, recurrent state: packed only where that is exact."""
+    """Scaled and capped logits, windows, ALiBi, recurrent state: labels are packed only where that is exact."""
     import transformers
 
     sizes = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}

@@ -1,4 +1,4 @@
-"""MC dropout: its samples have the mean and the variance that dropout has on a linear model."""
+"""MC dropout samples have the mean and variance of dropout on a linear model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ D_IN, D_OUT, RANK, SCALE, DRAWS = 12, 6, 3, 1.5, 4000
 
 
 class LinearModel(nn.Module):
-    """One dense layer, and a head that is none of the adapted ones."""
+    """One dense layer and a head that is not adapted."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Running out of memory is told as that, on CUDA and on a CPU; scoring goes on in smaller batches."""
+"""Running out of memory is reported as such, on CUDA and on a CPU; scoring goes on with smaller batches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def each_forward(one: LoraLearner, see: Callable[[torch.Tensor], None]) -> Iterator[None]:
-    """``see`` is given the last hidden states (sequences, tokens, d) of each forward pass within."""
+    """Call ``see`` with the last hidden states (sequences, tokens, d) of each forward pass."""
     _ = one._readout  # its checks run the model too
     hook = one.backbone.model.model.norm.register_forward_hook(lambda _, __, out: see(out))
     try:
@@ -51,7 +51,7 @@ def each_forward(one: LoraLearner, see: Callable[[torch.Tensor], None]) -> Itera
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_told_from_other_errors(kind: str) -> None:
+def test_it_is_distinguished_from_other_errors(kind: str) -> None:
     with pytest.raises(OutOfMemoryError, match="no room") as caught, told("no room"):
         KINDS[kind]()
     assert ran_out(caught.value.__cause__)  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_it_is_told_from_other_errors(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("limit", [1, 3])
 def test_smaller_batches_give_the_same_answer_and_few_fail(model: Path, kind: str, limit: int) -> None:
-    """Of a hundred forward passes and more, as many fail as the first batch can be halved."""
+    """Of more than a hundred forward passes, only as many fail as the first batch can be halved."""
     posterior = EVERY["map"]
     texts = items(60)
     passed: list[int] = []
@@ -143,7 +143,7 @@ SMALL = {"epochs": 1, "batch_size": 40}
 def test_each_pass_of_a_fit_may_run_out(
     name: str, kind: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told; or it was only a batch of the last check, which is read again in smaller ones."""
+    """It is reported, unless the pass belongs to the last check, which is repeated in smaller batches."""
     monkeypatch.setattr("star_al.models.posterior.tfb._HALVINGS", 1)
     monkeypatch.setattr("star_al.models.posterior.clora.CANDIDATES", (1e-2, 1e-3))
     one = learner(model, EVERY[name], adapter=SMALL)
@@ -182,7 +182,9 @@ def test_the_last_check_does_not_blame_the_learning_rate(model: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_that_does_not_fit_is_told(model: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_fit_is_reported(
+    model: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load() -> Backbone:
         return load_backbone(str(model), revision=None, dtype="float32", device="cpu")
 

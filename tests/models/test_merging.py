@@ -1,4 +1,4 @@
-"""Merging a sample into the weights: what is refused, and that the model gets its own weights back."""
+"""Merging a sample into the weights: refusals, and the model gets its own weights back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from star_al.models.posterior.merging import merged
 
 
 class Dense(nn.Module):
-    """Three dense layers and a head; ``second`` and ``third`` share one weight."""
+    """Three dense layers and a head; ``second`` and ``third`` share a weight."""
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Dense(nn.Module):
 
 
 def factors(value: float = 1.0) -> merging.Factors:
-    """(B, A) that add ``value`` to every weight of ``first``, twice and three times that to the others."""
+    """(B, A) that add ``value`` to every weight of ``first``, and two and three times ``value`` to the others."""
     times = {"first": 1.0, "second": 2.0, "third": 3.0}
     return lambda name: (torch.full((4, 1), value * times[name]), torch.ones(1, 4))
 
@@ -76,7 +76,7 @@ def test_a_sum_that_is_not_finite_names_its_layer_and_why() -> None:
 
 
 class Packed(nn.Linear):
-    """Holds codes of another shape, as quantised layers do; maps x to 2x."""
+    """A layer with codes of another shape, like quantised layers; it maps x to 2x."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__(4, 4, bias=False)

@@ -1,4 +1,4 @@
-"""A shared beginning read once, against whole prompts; and what the prompt format says is shared."""
+"""A shared prefix read once gives the same result as whole prompts; the prompt format says what is shared."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_prefix_stays_in_where_it_does_not_pay_or_does_not_fit(backbone: Backb
     ],
 )
 def test_unusual_architectures(model: str, changes: dict[str, Any], tmp_path: Path) -> None:
-    """ALiBi, recurrent state, windows: a prefix is read apart only where that is exact."""
+    """ALiBi, recurrent state, windows: a prefix is read separately only where that is exact."""
     import transformers
 
     sizes = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}

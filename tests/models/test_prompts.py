@@ -1,4 +1,4 @@
-"""What the model reads: fields, control tokens in content, truncation, spelled labels."""
+"""The prompt: fields, control tokens in content, truncation, spelled labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantised base models: each posterior on one, and that it is the model of the dequantised weights."""
+"""Each posterior on a quantised base model equals that on the dequantised weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INT8: dict[str, Any] = {"load_in_8bit": True}
 
 
 def quantise(folder: Path, into: Path, dtype: str = "float32", **settings: Any) -> Path:
-    """Save the model in ``folder`` as bitsandbytes makes it, with the dequantised beside it; returns it."""
+    """Save the model quantised by bitsandbytes, and the dequantised one beside it; return the first folder."""
     auto: Any = transformers.AutoModelForCausalLM
     with quiet(), torch.no_grad():
         config = transformers.BitsAndBytesConfig(**settings)
@@ -101,7 +101,7 @@ def test_each_posterior_trains_and_samples_and_reloads(
 
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_posterior_is_that_of_the_dequantised_model(name: str, nf4: Path, tmp_path: Path) -> None:
-    """Training, curvature and samples: merged there, computed beside the codes here."""
+    """Training, curvature and samples agree, though dequantised weights are merged and quantised ones are not."""
     here, there = (learner(model, EVERY[name]) for model in (nf4, dequantised(nf4)))
     expected = predict(there, fit(there, tmp_path / "there"))
     found = predict(here, fit(here, tmp_path / "here"))
@@ -139,7 +139,7 @@ def test_so_it_is_with_biases_and_transposed_weights(architecture: str, tmp_path
 
 
 def give_biases(folder: Path) -> None:
-    """Random biases instead of zeros."""
+    """Set random biases instead of zeros."""
     tensors = load_file(folder / "model.safetensors")
     generator = torch.Generator().manual_seed(0)
     for name, tensor in tensors.items():
@@ -149,7 +149,7 @@ def give_biases(folder: Path) -> None:
 
 
 def test_gradients_pass_a_layer_that_has_inferred(nf4: Path) -> None:
-    """On some CPUs bitsandbytes packs weights anew for inference, and then has no gradient of the input."""
+    """On some CPUs bitsandbytes repacks weights for inference and then lacks the gradient of the input."""
     model = backbone(nf4).model
     modules: dict[str, Any] = dict(adaptable_modules(model))
     name, layer = next(iter(modules.items()))
@@ -166,7 +166,7 @@ def test_gradients_pass_a_layer_that_has_inferred(nf4: Path) -> None:
 def test_what_is_not_quantised_runs_in_the_dtype_of_the_campaign(
     base: Path, tmp_path: Path, dtype: str
 ) -> None:
-    """transformers leaves it in the dtype that it was saved in."""
+    """transformers loads such weights in the dtype they were saved in."""
     saved = "bfloat16" if dtype == "float32" else "float32"
     model = quantise(base, tmp_path / "other", dtype=saved, **NF4)
     one = backbone(model, dtype)
@@ -219,11 +219,11 @@ def test_layers_of_another_kind_are_refused() -> None:
 
 
 class Codes(Tensor):
-    """A library's tensor that looks like a matrix of floats, as torchao's do."""
+    """A library's tensor that looks like a float matrix, like those of torchao."""
 
 
 def test_a_tensor_of_a_library_is_no_plain_weight(base: Path) -> None:
-    """nn.Linear with such a weight keeps its type, but the lean layers would read what is not there."""
+    """nn.Linear keeps its type with such a weight, but the lean layers could not read it."""
     model = backbone(base).model
     model.model.layers[0].self_attn.q_proj.weight = nn.Parameter(
         model.model.layers[0].self_attn.q_proj.weight.data.as_subclass(Codes), requires_grad=False

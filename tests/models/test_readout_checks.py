@@ -1,4 +1,4 @@
-"""What is wrong with a model is said when it is loaded, and what is said is true."""
+"""Faults of a model are reported when it is loaded, and the reports are true."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_broken_head_is_named(tmp_path: Path) -> None:
         Readout(model)
 
 
-def test_activations_that_overflow_are_told_from_weights(tmp_path: Path) -> None:
+def test_overflowing_activations_are_distinguished_from_weights(tmp_path: Path) -> None:
     model = tiny(tmp_path)
     for layer in model.model.layers:
         layer.mlp.down_proj.weight.data.mul_(1e30)
@@ -81,7 +81,7 @@ def test_a_model_that_sees_the_future_is_refused(dtype: str, tmp_path: Path) -> 
 
 
 def test_a_model_of_another_build_is_refused_in_one_line(tmp_path: Path) -> None:
-    """Its decoder, as transformers names it, is a dense layer."""
+    """What transformers calls its decoder is a dense layer."""
     sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     tokens = dict.fromkeys(
         ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0

@@ -1,4 +1,4 @@
-"""TFB: noise that is isotropic in B's column space, as wide as the training loss bears."""
+"""TFB: noise that is isotropic in B's column space, as wide as the training loss allows."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def drawn_weight(backbone: Backbone, posterior: NoisyAdapter, sample: int | None
 
 
 def uneven_b() -> torch.Tensor:
-    """(32, 3) with singular values far apart."""
+    """A (32, 3) matrix with singular values far apart."""
     return torch.randn(32, 3, generator=torch.Generator().manual_seed(0)) @ torch.diag(
         torch.tensor([5.0, 1.0, 1e-3])
     )
 
 
 def test_a_sample_is_the_papers_parametrisation(model: Path) -> None:
-    """W = W0 + s·U·diag(d)·(VᵀA + σ_q/d ⊙ E), written down with the division."""
+    """It is W = W0 + s·U·diag(d)·(VᵀA + σ_q/d ⊙ E), computed with the division."""
     backbone, b, sigma = tfb(model).backbone, uneven_b(), 0.3
     posterior = adapter(b, sigma)
     u, d, vt = torch.linalg.svd(b, full_matrices=False)
@@ -87,7 +87,7 @@ def test_a_sample_is_the_papers_parametrisation(model: Path) -> None:
 
 
 def test_the_noise_is_isotropic_in_the_column_space(model: Path) -> None:
-    """Each column of W has covariance s²σ²·B(BᵀB)⁻¹Bᵀ, no two columns any; the mean is the adapter."""
+    """Each column of W has covariance s²σ²·B(BᵀB)⁻¹Bᵀ, two columns have none, and the mean is the adapter."""
     backbone, b, sigma, n = tfb(model).backbone, uneven_b(), 0.3, 400
     posterior = adapter(b, sigma)
     mean = drawn_weight(backbone, posterior, None)
@@ -134,7 +134,7 @@ def test_the_search_at_its_ends() -> None:
 
 
 def naive_loss(one: LoraLearner, folder: Path, draws: range | None) -> float:
-    """Mean −log of the mean probability of the right label, by the learner's own predictions."""
+    """Mean −log of the mean probability of the right label, from the learner's own predictions."""
     chosen = [item for item, _ in examples()]
     columns = [one._task.column(item, label) for item, label in examples()]
     log_probs = one.predict(folder, chosen, draws=draws, seed=4, advance=ignore).log_probs_N_K_C
@@ -143,7 +143,7 @@ def naive_loss(one: LoraLearner, folder: Path, draws: range | None) -> float:
     )
 
 
-def test_the_record_tells_the_losses_and_the_bound_holds(trained: tuple[LoraLearner, Path]) -> None:
+def test_the_record_holds_the_losses_and_the_bound_holds(trained: tuple[LoraLearner, Path]) -> None:
     one, folder = trained
     record = record_of(folder)
     assert record["loss"] == pytest.approx(naive_loss(one, folder, None), rel=1e-5)
@@ -191,7 +191,7 @@ def test_a_larger_tolerance_gives_wider_noise(model: Path, tmp_path: Path) -> No
 def test_refining_an_ordinary_adapter_is_the_same(
     trained: tuple[LoraLearner, Path], model: Path, tmp_path: Path
 ) -> None:
-    """``fit`` is ordinary training and then ``refine``: a post-hoc method may share one adapter with others."""
+    """``fit`` is ordinary training followed by ``refine``, so post-hoc methods can share an adapter."""
     _, folder = trained
     point = fit(learner(model, {"kind": "map"}, adapter={"epochs": 6}), tmp_path / "a", seed=4)
     for name in ("adapter_model.safetensors", "adapter_config.json"):

@@ -1,4 +1,4 @@
-"""Training's own layers, layout and attention against stock peft and torch: the same loss and gradients."""
+"""The layers, layout and attention of training give the loss and gradients of stock peft and torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def prompts() -> list[Prompt]:
 
 @contextmanager
 def stock_peft(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
-    """As peft makes it, with its own dropout and casts."""
+    """The model as peft wraps it, with its own dropout and casts."""
     config = lora_config(model, spec)
     config.lora_dropout = spec.dropout
     wrapped = peft.get_peft_model(model, config)
@@ -67,7 +67,7 @@ def loss_and_gradients(
     joined: bool = False,
     seed: int = 0,
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """One step's loss and gradients, from the same values of A and B and the same masks each time."""
+    """Loss and gradients of one step, always from the same A, B and masks."""
     batch = make_batch(prompts(), backbone.readout)
     with ExitStack() as stack:
         model = stack.enter_context((stock_peft if stock else attached)(backbone.model, spec)).train()
@@ -101,7 +101,7 @@ def _own_generator() -> Iterator[None]:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_gradients_are_those_of_peft(architecture: str, dropout: float, packed: bool, tmp_path: Path) -> None:
-    """Without dropout the reference is stock peft; with it, peft's layers with one mask a sequence."""
+    """The reference is stock peft; with dropout, its layers get one mask a sequence."""
     backbone = backbone_of(tmp_path / "m", architecture)
     spec = AdapterSpec(rank=3, dropout=dropout, target_modules="all-linear")
     backbone.readout.packed = packed
@@ -137,7 +137,7 @@ def test_sequences_can_be_joined_where_attention_is_torchs(tmp_path: Path) -> No
 def test_sequences_are_not_joined_where_they_would_mix(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attention that torch does not compute, or a model that loses its positions."""
+    """That is with attention that torch does not compute, or in a model that would lose its positions."""
     architecture = "llama" if kind == "eager" else "gpt2"  # whose positions are not relative
     build_tiny_model(tmp_path / "m", architecture=architecture)
     backbone = load_backbone(str(tmp_path / "m"), revision=None, dtype="float32", device="cpu")
@@ -157,7 +157,7 @@ def test_sequences_are_not_joined_where_they_would_mix(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("alibi", [False, True], ids=["rotary", "alibi"])
 def test_sequences_are_not_joined_where_the_mask_holds_a_bias(alibi: bool, dtype: torch.dtype) -> None:
-    """Masks of its own would lose it, and in half precision the activations hardly tell."""
+    """Our masks would lose the bias, which half-precision activations hardly show."""
     sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = transformers.FalconConfig(vocab_size=480, alibi=alibi, **sizes)
     torch.manual_seed(0)
@@ -185,7 +185,7 @@ def test_sequences_are_not_joined_where_one_layer_lets_them_see_each_other(
 
 
 def test_no_mask_of_all_tokens_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joined, it would be as large as the square of the batch's tokens."""
+    """For joined sequences its size would be the square of the batch's tokens."""
     backbone = backbone_of(tmp_path / "m", "llama")
     assert backbone.readout.joins
     sizes: list[int] = []
@@ -227,7 +227,7 @@ def test_training_takes_the_layout_that_the_addition_can_read(
 
 
 class _Reading:
-    """An addition of nothing."""
+    """An addition that adds nothing."""
 
     def __init__(self, reads: bool) -> None:
         self.reads_sequences = reads
@@ -289,7 +289,7 @@ def test_layers_compute_by_peft_again_afterwards(tmp_path: Path) -> None:
 
 def test_layers_of_other_kinds_are_left_to_peft(tmp_path: Path) -> None:
     class Quantised(torch.nn.Linear):
-        """Whose weight must not be read."""
+        """A layer whose weight must not be read."""
 
     backbone = backbone_of(tmp_path / "m", "llama")
     with attached(backbone.model, SPEC) as model:
@@ -325,7 +325,7 @@ def test_a_layer_on_its_own(shape: tuple[int, ...], masked: bool) -> None:
 
 
 def tree_mask(rows: int, width: int) -> torch.Tensor:
-    """Causal, and each row hides one more column; padding sees nothing but itself."""
+    """A causal mask in which each row hides one more column; padding sees only itself."""
     seen = torch.ones(width, width, dtype=torch.bool).tril().repeat(rows, 1, 1, 1)
     for row in range(rows):
         seen[row, :, row + 1 :, row] = False
@@ -383,7 +383,7 @@ def test_attention_of_other_kinds_is_torchs_own(case: str) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("masked", [False, True])
 def test_joined_sequences_do_not_see_each_other(masked: bool, dropout: float) -> None:
-    """Whatever mask the model makes for the one row that it sees."""
+    """This holds whatever mask the model makes for the single row it gets."""
     torch.manual_seed(0)
     lengths = (4, 1, 7)
     query = torch.randn(1, 12, 4, 8).transpose(1, 2).requires_grad_()

@@ -1,4 +1,4 @@
-"""Adapters in the last blocks alone, and the activations below them computed once."""
+"""Adapters in the last blocks only, with the activations below them computed once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TREE = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71, 349))
 
 
 def ignore(*_: Any) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""
 
 
 def learner(
@@ -92,7 +92,7 @@ def no_frozen_block_may_run(one: LoraLearner) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_only_the_last_blocks_are_adapted(architecture: str, tmp_path: Path) -> None:
-    """As peft reads the files back, too."""
+    """This also holds when peft reads the files back."""
     one = learner(build_tiny_model(tmp_path / "m", architecture=architecture), None)
     folder = fitted(one, tmp_path / "a")
     name, _ = transformer_blocks(one.backbone.model)
@@ -107,7 +107,7 @@ def test_only_the_last_blocks_are_adapted(architecture: str, tmp_path: Path) -> 
 def test_the_same_adapter_and_scores_with_and_without_kept_activations(
     architecture: str, tmp_path: Path
 ) -> None:
-    """Activations computed anew, kept, and read back are bitwise the same; those of the whole model close."""
+    """Fresh, cached and reloaded activations are bitwise equal; those of the whole model are close."""
     folder = build_tiny_model(tmp_path / "m", architecture=architecture)
     whole = learner(folder, None)
     whole._readout.trunk = None
@@ -129,7 +129,7 @@ def test_the_same_adapter_and_scores_with_and_without_kept_activations(
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_posterior_starts_at_the_border(name: str, model: Path, tmp_path: Path) -> None:
-    """Trained and scored on kept activations, no frozen block computed; the whole model scores the same."""
+    """Training and scoring on cached activations compute no frozen block and give the scores of the whole model."""
     adapter = {"layers": 1, "target_modules": "all-linear"}
     one, whole = (posteriors.learner(model, EVERY[name], adapter=adapter) for _ in range(2))
     one._cache = tmp_path / "c"
@@ -169,7 +169,7 @@ def test_ragged_labels_and_lengths(architecture: str, packed: bool, tmp_path: Pa
 
 
 def test_training_mode_does_not_reach_what_is_kept(tmp_path: Path) -> None:
-    """GPT-2 has dropout of its own, which is on in training."""
+    """GPT-2 has its own dropout, which is on in training."""
     folder = build_tiny_model(tmp_path / "m", architecture="gpt2")
     trained, asked = (learner(folder, tmp_path / name) for name in "ab")
     trained.fit([(item, "tech") for item in items()], seed=0, folder=tmp_path, parent=None, advance=ignore)
@@ -255,7 +255,7 @@ def test_damaged_files_are_missing_and_rebuilt(tmp_path: Path, damage: str) -> N
 
 
 def test_what_is_read_is_the_mapped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its bytes are looked at once a process, no file stays open, and what is done to a tensor stays in memory."""
+    """A process hashes a file once and leaves none open; changes to a tensor stay in memory."""
     kept_files(tmp_path).write("a", VALUES)
     files = kept_files(tmp_path)
     hashed: list[int] = []
@@ -277,7 +277,7 @@ def test_what_is_read_is_the_mapped_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_limit_is_of_all_folders_and_processes(tmp_path: Path) -> None:
-    """Three that are in use, one of them by two: none knows of the others' files but from the disk."""
+    """Three folders are in use, one by two processes; each finds the others' files only on disk."""
     said: list[str] = []
     users = [kept_files(tmp_path, key, limit=9 * SIZE, say=said.append) for key in (KEY, OTHER, THIRD, KEY)]
     for number in range(4):
@@ -287,7 +287,7 @@ def test_the_limit_is_of_all_folders_and_processes(tmp_path: Path) -> None:
 
 
 def test_a_long_run_passes_the_limit_by_little(tmp_path: Path) -> None:
-    """Files are not counted at every write; two processes that write by turns."""
+    """Files are not counted at every write; here two processes write in turn."""
     limit = 1000 * SIZE
     users = [kept_files(tmp_path, limit=limit) for _ in range(2)]
     for number in range(600):
@@ -298,7 +298,7 @@ def test_a_long_run_passes_the_limit_by_little(tmp_path: Path) -> None:
 
 
 def test_folders_that_nobody_uses_make_room(tmp_path: Path) -> None:
-    """As those of a run with other threads, or of another campaign in the same artefact folder."""
+    """Such are those of a run with other threads, or of another campaign in the same artefact folder."""
     said: list[str] = []
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("not ours")
@@ -319,7 +319,7 @@ def test_folders_that_nobody_uses_make_room(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """As on a full disk: part of the file is there when it fails."""
+    """As on a full disk, the write fails when part of the file exists."""
     said: list[str] = []
     files = kept_files(tmp_path, say=said.append)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -332,7 +332,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == [] and len(said) == 1 and "cannot be written" in said[0]
 
 
-def test_the_limit_holds_and_is_told_once(model: Path, tmp_path: Path) -> None:
+def test_the_limit_holds_and_is_reported_once(model: Path, tmp_path: Path) -> None:
     said: list[str] = []
     limit = 20_000
     one = learner(model, tmp_path / "c", say=said.append, model={"trunk_cache_gb": limit / 1e9})
@@ -345,7 +345,7 @@ def test_the_limit_holds_and_is_told_once(model: Path, tmp_path: Path) -> None:
 
 
 def test_another_key_s_activations_count_or_go(model: Path, tmp_path: Path) -> None:
-    """Of a learner that is there, those of another dtype count; of one that has gone, they make room."""
+    """Another dtype's files count while their learner lives, and make room when it is gone."""
     limit = {"trunk_cache_gb": 20_000 / 1e9}
     first = learner(model, tmp_path, model=limit)
     scores(first, None)
@@ -359,7 +359,7 @@ def test_another_key_s_activations_count_or_go(model: Path, tmp_path: Path) -> N
     assert not folder.exists() and sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 20_000
 
 
-def test_a_folder_that_cannot_be_written_is_told_once(model: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_once(model: Path, tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "c").write_text("a file where the folder belongs")
     one = learner(model, tmp_path / "c", say=said.append)

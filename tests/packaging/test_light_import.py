@@ -1,4 +1,4 @@
-"""`star-al --help` is instant because nothing heavy is imported until it is used."""
+"""`star-al --help` is instant, because heavy libraries are imported only when used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel holds all that the program needs, and works where there is no checkout."""
+"""The wheel holds everything the program needs and works without a checkout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Standard output of a command that sees no PYTHONPATH, and must succeed."""
+    """Run a command without PYTHONPATH, which must succeed, and return its standard output."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=clean, capture_output=True, text=True, check=False
@@ -43,10 +43,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ``bin`` folder of an environment with the wheel alone, and this one's libraries behind it.
+    """``bin`` folder of an environment with the wheel, which finds the libraries of this environment.
 
-    The libraries come by a .pth line: it leaves out what .pth files of this environment add, an editable
-    star_al among them.
+    A .pth line adds the libraries. It does not add what .pth files of this environment add, such as an
+    editable star_al.
     """
     environment = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(environment, with_pip=False, symlinks=True)
@@ -76,7 +76,7 @@ def test_wheel_holds_packages_migrations_and_configs(wheel: Path) -> None:
 
 
 def _placed(folder: str, place: str, pattern: str) -> set[str]:
-    """Where the wheel should have the checkout's files under ``folder``."""
+    """Places in the wheel of the checkout's files under ``folder``."""
     root = CHECKOUT / folder
     return {f"{place}/{path.relative_to(root).as_posix()}" for path in root.rglob(pattern)}
 

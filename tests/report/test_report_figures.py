@@ -1,4 +1,4 @@
-"""What pages say in figures: labels saved, confusions, words, JSON and SVG that can stand in a page."""
+"""Figures on report pages: labels saved, confusions, words, and JSON and SVG that are safe in a page."""
 
 from __future__ import annotations
 

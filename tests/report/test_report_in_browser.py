@@ -1,4 +1,4 @@
-"""Pages in a real browser: they ask for nothing, run no foreign script, and can be used at any width."""
+"""Report pages in a real browser request nothing, run no foreign script, and work at any width."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from support.report_pages import PHONE, OpenPage, open_page
 from support.report_snapshot import a_snapshot, an_asked_query
 from support.report_study import a_study
 
+pytestmark = pytest.mark.browser
+
 MANY_LABELS = tuple(f"a_rather_long_name_of_intent_{n}" for n in range(77))
 MANY_ROWS = 50_000
 
@@ -38,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def usual(folder: Path) -> Path:
-    """A campaign of 120 queries over 77 labels."""
+    """Page of a campaign of 120 queries over 77 labels."""
     return written(a_snapshot(MANY_LABELS, queries=120), folder / "usual.html")
 
 
@@ -184,7 +186,7 @@ HOSTILE = (
 
 
 def hostile_snapshot() -> CampaignSnapshot:
-    """Foreign words wherever a page can show any: texts, labels, people, reasons, versions."""
+    """A record with hostile text wherever a page shows text: texts, labels, people, reasons, versions."""
     snapshot = a_snapshot(HOSTILE, queries=0)
     asked = tuple(hostile_question(n) for n in range(len(HOSTILE)))
     words: dict[str, Any] = {"blend_note": HOSTILE[0], "stop_reason": HOSTILE[1], "stop_advice": HOSTILE[2]}
@@ -213,7 +215,7 @@ def test_foreign_texts_are_shown_and_do_nothing(browser: Browser, folder: Path) 
 
 
 def test_a_script_that_got_in_would_not_run(browser: Browser, usual: Path, folder: Path) -> None:
-    """The second line of defence: the page's policy names the one script it allows."""
+    """This is the second line of defence: the page's policy names the one script it allows."""
     page = usual.read_text(encoding="utf-8")
     broken = folder / "broken.html"
     broken.write_text(

@@ -1,4 +1,4 @@
-"""Pages of campaigns as the loop leaves them: begun, running, ended, without held-out labels, multiple choice."""
+"""Report pages of real campaigns: begun, running, ended, without held-out labels, multiple choice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def page_of(world: World) -> str:
 
 
 def words_of(page: str) -> str:
-    """What a reader sees of a page, the table's rows left out, on one line."""
+    """Visible text of a page on one line, without the table rows."""
     body = re.sub(r"<(script|style|pre).*?</\1>", " ", page.partition("<body>")[2], flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
@@ -47,7 +47,7 @@ def test_a_campaign_that_has_asked_nothing(tmp_path: Path) -> None:
     assert "nothing has been asked yet" in words_of(page_of(World(tmp_path)))
 
 
-def test_a_running_campaign_tells_where_it_stands(tmp_path: Path) -> None:
+def test_a_running_campaign_says_where_it_stands(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run(max_rounds=1)
     words = words_of(page_of(world))
@@ -55,7 +55,7 @@ def test_a_running_campaign_tells_where_it_stands(tmp_path: Path) -> None:
     assert "The campaign is running: round 0 is collected." in words
 
 
-def test_a_campaign_that_has_ended_tells_what_it_reached(tmp_path: Path) -> None:
+def test_a_campaign_that_has_ended_says_what_it_reached(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     page, newest = page_of(world), world.store.rounds(world.campaign_id)[-1]
@@ -125,7 +125,7 @@ def test_the_page_names_no_address_to_fetch_from(tmp_path: Path) -> None:
 
 
 class Addresses(HTMLParser):
-    """Every address in an attribute that a browser may follow."""
+    """Collects every address in an attribute that a browser may follow."""
 
     def __init__(self) -> None:
         super().__init__()

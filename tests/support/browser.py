@@ -1,4 +1,4 @@
-"""Label Studio's pages in a headless Chromium, used as an annotator uses them."""
+"""Use Label Studio's pages in a headless Chromium as an annotator does."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from playwright.sync_api import (
 from playwright.sync_api import Error as BrowserError
 
 OWN_FAULTS = re.compile(r"/heidi-tips$|/api/dm/actions\?id=next_task&")
-"""What Label Studio's pages ask for in vain by themselves; no task left is a 404, too."""
+"""Failed requests of Label Studio's own pages; an empty queue is also answered with 404."""
 
 OWN_WORDS = "AbortError: signal is aborted without reason"
-"""Its pages say so of a request of theirs that was still under way when they moved on."""
+"""Label Studio's pages log this when they leave while a request is under way."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser; where none can be started, the test fails."""
+    """Start a browser; the test fails if that is impossible."""
     with sync_playwright() as playwright:
         browser = _launch(playwright)
         try:
@@ -53,7 +53,7 @@ def _launch(playwright: Playwright) -> Browser:
 
 
 class LabellingPage:
-    """One annotator's window. ``complaints``: errors of the page, dialogs, requests to other servers."""
+    """One annotator's window. ``complaints`` collects page errors, dialogs and requests to other servers."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self.url, self.complaints = url, list[str]()
@@ -73,14 +73,14 @@ class LabellingPage:
         self.page.wait_for_url(lambda url: "/user/login" not in url)
 
     def label_all_tasks(self, title: str) -> None:
-        """Find the project among all and begin with its first task."""
+        """Open the project and start with its first task."""
         self.page.goto(f"{self.url}/projects/")
         self.page.get_by_text(title, exact=True).first.click()
         self.page.get_by_role("button", name="Label All Tasks").click()
         self.choices.first.wait_for()
 
     def close_instructions(self) -> None:
-        """They come up at the beginning."""
+        """Close the instructions that open with the project."""
         heading = self.page.get_by_text("Labeling Instructions")
         heading.wait_for()
         self.page.keyboard.press("Escape")
@@ -100,7 +100,7 @@ class LabellingPage:
 
     @property
     def options(self) -> list[str]:
-        """All choices as shown, each with its hotkey: ``A. Wind [1]``."""
+        """All choices as displayed, each with its hotkey: ``A. Wind [1]``."""
         return [_visible(text).replace("\n", " ") for text in self.choices.all_inner_texts()]
 
     @property
@@ -110,7 +110,7 @@ class LabellingPage:
 
     @property
     def chosen(self) -> list[str]:
-        """What the radio buttons that are on stand for."""
+        """The labels whose radio buttons are on."""
         ticked = self.page.locator(".star-al input:checked")
         return [one.get_attribute("name") or "" for one in ticked.all()]
 
@@ -130,19 +130,19 @@ class LabellingPage:
         self._until_the_next(self.page.get_by_test_id("bottombar-skip-button").click)
 
     def in_sight(self, place: Locator) -> bool:
-        """Whether all of it can be seen without scrolling the page."""
+        """Whether the whole element can be seen without scrolling the page."""
         box, size = place.bounding_box(), self.page.viewport_size
         assert box is not None and size is not None
         right, bottom = box["x"] + box["width"], box["y"] + box["height"]
         return box["x"] >= 0 and box["y"] >= 0 and right <= size["width"] and bottom <= size["height"]
 
     def save_picture(self, path: Path) -> None:
-        """The window as it is, without what differs from run to run."""
+        """Save a picture of the window without the parts that differ between runs."""
         changing = ".lsf-menu-header__user, .lsf-current-task__task-id, [class*=toast]"
         self.page.screenshot(path=path, animations="disabled", style=f"{changing} {{ visibility: hidden; }}")
 
     def _until_the_next(self, act: Callable[[], None]) -> None:
-        """Do what ends with a task; return when the next one, or the end of all, is shown."""
+        """Run an action that ends a task, and wait until the next task or the end of the queue is displayed."""
         task = self.page.locator(".lsf-current-task__task-id")
         before = task.inner_text()
         act()
@@ -166,5 +166,5 @@ class LabellingPage:
 
 
 def _visible(text: str) -> str:
-    """Text as people see it: without the invisible joiner after a dollar sign."""
+    """Text as people see it, without the invisible joiner after a dollar sign."""
     return text.replace("\u2060", "")

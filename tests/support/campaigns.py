@@ -1,4 +1,4 @@
-"""Small campaigns on disk: a labelled JSONL of made-up sentences and a campaign file beside it."""
+"""Small campaigns on disk: a JSONL file of labelled made-up sentences and a campaign file beside it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONFIG: dict[str, Any] = {
 
 
 def make_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
-    """``n`` different rows with id, text and label, of unequal length and partly ambiguous."""
+    """Return ``n`` different rows with id, text and label; lengths differ and some texts are ambiguous."""
     random_ = random.Random(seed)
     labels = list(WORDS)
     rows = []
@@ -49,13 +49,13 @@ def make_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """One JSON object a line."""
+    """Write one JSON object a line."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def write_campaign(folder: Path, *, n: int = 60, **changes: Any) -> Path:
-    """pool.jsonl and campaign.yaml in ``folder``; ``section__field=value`` or ``field=value`` change the config."""
+    """Write pool.jsonl and campaign.yaml; ``section__field=value`` and ``field=value`` change the config."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "pool.jsonl").exists():
         write_jsonl(folder / "pool.jsonl", make_rows(n))

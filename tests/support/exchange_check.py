@@ -1,4 +1,4 @@
-"""After a clean poll: is each query one live task, is each label here, is none here twice, is the store sound?"""
+"""Check the exchange after a poll without faults: one live task a query, every label stored once, a sound store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.stored import label_versions
 
 @dataclass
 class Verdict:
-    """What is wrong, in words; all empty when the exchange kept its promise."""
+    """The violations in words; all lists are empty if the exchange worked."""
 
     lost: list[str] = field(default_factory=list)  # an answer that the server has or had, and we do not
     doubled: list[str] = field(default_factory=list)  # an answer or a label counted twice
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def check(side: ServerSide, store: Store, campaign_id: int, given: set[int]) -> Verdict:
-    """Compare server and store; ``given`` are annotations that the server once confirmed to a person."""
+    """Compare server and store; ``given`` are the annotations that the server has confirmed to a person."""
     verdict = Verdict()
     by_key = side.by_key()
     _check_tasks(verdict, store, campaign_id, by_key)
@@ -43,7 +43,7 @@ def check(side: ServerSide, store: Store, campaign_id: int, given: set[int]) -> 
 
 
 def check_sqlite(url: str) -> list[str]:
-    """What SQLite itself finds wrong with the database at ``url``."""
+    """Return the errors that SQLite itself finds in the database at ``url``."""
     engine = create_engine(url)
     with engine.connect() as connection:
         whole = connection.execute(text("PRAGMA integrity_check")).scalar_one()
@@ -53,7 +53,7 @@ def check_sqlite(url: str) -> list[str]:
 
 
 def _check_tasks(verdict: Verdict, store: Store, campaign_id: int, by_key: dict[str, list[Json]]) -> None:
-    """One task a query and no blank one besides; the store knows where it is."""
+    """Check that each query has one task, that no blank task exists, and that the store knows where each task is."""
     known = {task.query_id: task for task in store.tasks(campaign_id)}
     queries = store.queries(campaign_id)
     for query in queries:
@@ -77,7 +77,7 @@ def _check_tasks(verdict: Verdict, store: Store, campaign_id: int, by_key: dict[
 def _check_mirror(
     verdict: Verdict, store: Store, campaign_id: int, by_key: dict[str, list[Json]], given: set[int]
 ) -> None:
-    """The newest revision of each answer is what the server has; each is here once."""
+    """Check that every annotation is stored once and that its newest revision equals the server's."""
     newest: dict[str, Annotation] = {}
     for each in store.annotations(campaign_id):  # ordered by external id and revision
         newest[each.external_id] = each
@@ -105,7 +105,7 @@ def _check_mirror(
 
 
 def _check_labels(verdict: Verdict, store: Store, campaign_id: int) -> None:
-    """A labelled item has a label out of its answers, of the round that asked, with no version too many."""
+    """Check that each label is one of the item's answers, belongs to the round that asked, and has no extra version."""
     answers: dict[str, list[JsonValue]] = {}
     for each in store.annotations(campaign_id):
         if not each.skipped:

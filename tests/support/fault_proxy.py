@@ -1,4 +1,4 @@
-"""A proxy between an HTTP client and its server that breaks chosen requests, in threads of this process.
+"""A proxy between an HTTP client and its server that breaks chosen requests; it runs in threads of this process.
 
     with FaultProxy("http://127.0.0.1:8080", [Fault(Kind.DROP_REPLY, method="POST", path="/import")]) as proxy:
         ...  # talk to proxy.url
@@ -26,7 +26,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 
 
 class Kind(StrEnum):
-    """What can go wrong with one request."""
+    """The faults that one request can suffer."""
 
     DROP_REPLY = "reply dropped"  # the server did it, the client's connection is closed
     DROP_REQUEST = "request dropped"  # the server never hears of it, the connection is closed
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """``kind`` befalls the ``nth`` request (from 1) that matches, and the ``times`` − 1 matching ones after it.
+    """``kind`` hits the ``nth`` matching request (from 1) and the next ``times`` − 1 matching ones.
 
     ``path`` is a regular expression searched for in path and query. A request that is held back goes on after
     ``requests`` further requests or ``seconds``, whichever comes first, else at ``FaultProxy.release``; with
@@ -85,7 +85,7 @@ class _Reply:
 
 
 class FaultProxy:
-    """Listens on a free port of 127.0.0.1 until it is closed. ``faults`` may be replaced under way."""
+    """Listens on a free port of 127.0.0.1 until it is closed. ``plan`` replaces the faults at any time."""
 
     def __init__(self, upstream: str, faults: Sequence[Fault] = ()) -> None:
         parts = urlsplit(upstream)
@@ -110,34 +110,34 @@ class FaultProxy:
 
     @property
     def injected(self) -> Counter[Kind]:
-        """How many requests each kind of fault has befallen."""
+        """Number of requests that each kind of fault has hit."""
         with self._news:
             return Counter(each.fault.kind for each in self.record if each.fault is not None)
 
     def plan(self, faults: Sequence[Fault]) -> None:
-        """Forget the faults that have not come yet and wait for these; they count requests from now on."""
+        """Replace the faults that have not happened yet; the new ones count requests from now on."""
         with self._news:
             self._faults = [(fault, Counter()) for fault in faults]
 
     def held(self) -> int:
-        """How many requests are held back now."""
+        """Number of requests held back at the moment."""
         with self._news:
             return len(self._held)
 
     def wait_until_held(self, seconds: float) -> bool:
-        """Until a request is held back; false if none is within ``seconds``."""
+        """Wait until a request is held back; ``False`` if none is within ``seconds``."""
         with self._news:
             return self._news.wait_for(lambda: bool(self._held), seconds)
 
     def release(self) -> None:
-        """Let every request that is held back go on, and wait until the server has answered all it was sent."""
+        """Forward every request held back, and wait until the server has answered all of them."""
         with self._news:
             self._releases += 1
             self._news.notify_all()
             self._news.wait_for(lambda: not self._held and not self._forwarded, UPSTREAM_LIMIT)
 
     def close(self) -> None:
-        """End it; requests that are still held back never reach the server."""
+        """Close the proxy; requests still held back never reach the server."""
         with self._news:
             self._closing = True
             self._news.notify_all()
@@ -152,7 +152,7 @@ class FaultProxy:
     # -- one request -----------------------------------------------------------------------------------
 
     def serve(self, request: _Handler, body: bytes) -> None:
-        """Do with one request what the plan says."""
+        """Handle one request as planned."""
         exchange = self._note(request.command, request.path, body)
         fault = exchange.fault
         match fault.kind if fault else None:
@@ -193,7 +193,7 @@ class FaultProxy:
                 request.answer(reply)
 
     def _note(self, method: str, path: str, body: bytes) -> Exchange:
-        """Record the request and choose its fault: the first planned one whose turn it is."""
+        """Record the request and return its fault: the first planned one that is due."""
         with self._news:
             chosen = None
             for fault, count in self._faults:
@@ -208,7 +208,7 @@ class FaultProxy:
 
     @contextmanager
     def _holding(self, exchange: Exchange, fault: Fault) -> Iterator[bool]:
-        """Wait until it is the request's turn, true; held counts it until the server has answered."""
+        """Wait until the request may go on; ``held`` counts it until the server has answered."""
         with self._news:
             releases, later = self._releases, exchange.number + (fault.requests or 0)
             self._held.add(exchange.number)
@@ -230,7 +230,7 @@ class FaultProxy:
                 self._news.notify_all()
 
     def _forward(self, exchange: Exchange, request: _Handler, body: bytes) -> _Reply:
-        """The server's answer; 502 where there is none, as of a proxy whose server is restarted."""
+        """Return the server's answer, or 502 if there is none, as a proxy does while its server restarts."""
         with self._news:
             self._forwarded.add(exchange.number)
         connection = http.client.HTTPConnection(*self._upstream, timeout=UPSTREAM_LIMIT)
@@ -253,12 +253,12 @@ class FaultProxy:
     # -- connections -----------------------------------------------------------------------------------
 
     def joined(self, connection: socket.socket) -> None:
-        """A client has connected."""
+        """Count a client that has connected."""
         with self._news:
             self._connections.add(connection)
 
     def left(self, connection: socket.socket) -> None:
-        """A client's connection is at its end."""
+        """Count a client that has disconnected."""
         with self._news:
             self._connections.discard(connection)
 
@@ -266,7 +266,7 @@ class FaultProxy:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def _deaf(self) -> None:
-        """Stop listening and close the connections that are open."""
+        """Stop listening and close all open connections."""
         self._server.shutdown()
         self._server.server_close()
         with self._news:
@@ -292,7 +292,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is what this proxy is for."""
+        """Print nothing: clients that hang up are expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -318,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve
 
     def answer(self, reply: _Reply, *, cut: bool = False) -> None:
-        """Send the reply; ``cut``: half of it, after which the connection is closed."""
+        """Send the reply; with ``cut``, send half of it and close the connection."""
         self.send_response_only(reply.status)
         for name, value in reply.headers:
             if name.lower() not in HOP_BY_HOP:
@@ -341,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
         _close(self.connection)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """``FaultProxy.record`` says more."""
+        """Print nothing; see ``FaultProxy.record``."""
 
 
 def _close(connection: socket.socket) -> None:

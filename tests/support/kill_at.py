@@ -1,14 +1,14 @@
-"""Run the command line in a process that sends itself a signal at one write to the store, or at one request.
+"""Run the command line in a process that sends itself a signal at one write to the store or at one request.
 
     python -m support.kill_at SIGNAL POINTS N before|after ARGS…
 
-SIGNAL is SIGKILL, SIGSTOP or SIGINT. POINTS are methods of the store that write, with commas between them, or
-``request``, an HTTP request, or ``request:TEXT``, one whose URL holds TEXT; the signal comes before or after the
-N-th of them (from 1). POINTS ``-`` means never. The model is the NumPy learner when STAR_AL_TEST_LEARNER=numpy,
-so that a run takes a second. STAR_AL_TEST_FIRST_PAUSE is how many seconds a run that waits for people first pauses.
+SIGNAL is SIGKILL, SIGSTOP or SIGINT. POINTS are writing methods of the store, separated by commas; or ``request`` for
+any HTTP request; or ``request:TEXT`` for requests whose URL holds TEXT; or ``-`` for never. The signal is sent before
+or after the N-th of these calls, counted from 1. With STAR_AL_TEST_LEARNER=numpy the model is the NumPy learner, so
+that a run takes a second. STAR_AL_TEST_FIRST_PAUSE sets the first pause, in seconds, of a run that waits for people.
 
-SIGSTOP never falls into a transaction of another thread, such as the lease's renewal: a process that is stopped
-there keeps SQLite's write lock, and nobody could take over before it wakes.
+SIGSTOP is never sent during a transaction of another thread, such as the renewal of the lease: a process stopped
+there would keep SQLite's write lock, and nobody could take over.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def use_numpy_learner() -> None:
 
 
 _IN_TRANSACTION = threading.RLock()
-"""Held by a thread in a transaction (where SIGSTOP is to come), and by the one that sends the signal."""
+"""Held by a thread in a transaction, and by the thread that sends SIGSTOP."""
 
 
 def _one_transaction_at_a_time() -> None:
@@ -69,7 +69,7 @@ def _one_transaction_at_a_time() -> None:
 
 
 class _Counter:
-    """Sends the signal before or after the n-th of what it counts."""
+    """Counts calls and sends the signal before or after the n-th."""
 
     def __init__(self, sent: signal.Signals, n: int, moment: str) -> None:
         self._sent, self._n, self._moment, self._calls = sent, n, moment, 0
@@ -102,7 +102,7 @@ def _signal_at(points: str, counter: _Counter) -> None:
 
 
 def _count(owner: type, name: str, counter: _Counter, url_part: str = "") -> None:
-    """Let ``counter`` count the calls of a method; of ``httpx.Client.send``, those to a URL with ``url_part``."""
+    """Let ``counter`` count the calls of a method; of ``httpx.Client.send``, only those to a URL with ``url_part``."""
     function = getattr(owner, name)
 
     @functools.wraps(function)

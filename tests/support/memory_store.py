@@ -1,4 +1,4 @@
-"""A Store in dictionaries, for tests of the loop; it passes the same contract tests as the databases.
+"""A Store in dictionaries for tests of the loop; it passes the same contract tests as the databases.
 
 Everything that goes in is checked as a database would and copied through JSON where a database would, so
 that a test which passes here does not pass by sharing objects.
@@ -72,7 +72,7 @@ class _Member:
 
 @dataclass
 class _State:
-    """All that one campaign has."""
+    """The data of one campaign."""
 
     campaign: Campaign
     members: dict[str, _Member]
@@ -115,7 +115,7 @@ class MemoryStore(Store):
         self._base: dict[tuple[str, str], BasePrediction] = {}
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
     # -- data sets -------------------------------------------------------------------------------------
 
@@ -513,7 +513,7 @@ class MemoryStore(Store):
     # -- inside ----------------------------------------------------------------------------------------
 
     def state(self, campaign_id: int) -> _State:
-        """All of a campaign, for tests that look past the port."""
+        """Return the data of a campaign, for tests that look behind the port."""
         if campaign_id not in self._campaigns:
             raise StoreError(f"there is no campaign number {campaign_id}.")
         return self._campaigns[campaign_id]
@@ -537,7 +537,7 @@ def _stored_item(source: SourceItem) -> SourceItem:
 
 
 def _store_item(stored: dict[str, SourceItem], source: SourceItem) -> None:
-    """Keep the first item of an id, and the first label."""
+    """Store an item and its label, unless they are stored already."""
     new = _stored_item(source)
     first = stored.setdefault(new.item.item_id, new)
     if first.given_label is None:

@@ -1,4 +1,4 @@
-"""Moments in the life of a controller that runs in a thread: at one of them it dies or stands still."""
+"""Let a controller in a thread die or pause before or after any of its writes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ WRITES = {
 
 
 class Killed(BaseException):
-    """kill -9, as far as a thread can be killed: nothing may catch it."""
+    """Stands for kill -9 in a thread; no code may catch it."""
 
 
 class Moments:
-    """Counts the writes of one controller, and does at one moment of them what it is told to."""
+    """Counts the writes of one controller and calls a function before or after one of them."""
 
     def __init__(self, at: int | None = None, do: Callable[[], None] | None = None) -> None:
         self._at, self._do, self.count = at, do, 0
@@ -36,7 +36,7 @@ class Moments:
 
 
 class WatchedStore:
-    """A store whose writes are moments, each before and after it."""
+    """A store that reports each write to ``Moments``, before and after."""
 
     def __init__(self, store: Store, moments: Moments) -> None:
         self._store, self._moments = store, moments
@@ -56,5 +56,5 @@ class WatchedStore:
 
 
 def die() -> None:
-    """What a controller does that is killed."""
+    """Die as if killed."""
     raise Killed

@@ -1,4 +1,4 @@
-"""A learner without torch: smoothed word counts whose posterior samples jitter the counts. For loop tests."""
+"""A learner without torch for tests of the loop: smoothed word counts, jittered for each posterior sample."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EMBEDDING_WORDS = 24
 
 
 class NumpyLearner:
-    """Naive Bayes over words, as a ``ports.Learner``; the base model likes labels by a hash of the text."""
+    """Naive Bayes over words as a ``ports.Learner``; the base model derives its predictions from a hash of the text."""
 
     def __init__(self, task: ClosedTask) -> None:
         self.task = task
@@ -59,7 +59,7 @@ class NumpyLearner:
         ]
 
     def _prior(self, item: Item) -> FloatArray | None:
-        """The answer to an empty text, where the task asks for contextual calibration."""
+        """Prediction for an empty text, if the task asks for contextual calibration."""
         if not self.task.spec.contextual_calibration:
             return None
         return _base_log_probs(replace(item, text=""), self.task)
@@ -101,7 +101,7 @@ class NumpyLearner:
         return Categorical(ids, _stack(rows, len(samples)))
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
-        """Bags of hashed words, and with an adapter what it predicts."""
+        """Embed texts as bags of hashed words; with an adapter, append its predictions."""
         bags = np.array([_bag_of_words(item.text) for item in items])
         if folder is None:
             advance(len(items))

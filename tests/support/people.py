@@ -1,4 +1,4 @@
-"""An annotation tool in memory, whose people do only what a test makes them do."""
+"""An annotation tool in memory; its annotators do only what a test tells them to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class People:
-    """A ``ports.Annotator`` with tasks and annotations that outlive the controller, as a server's do."""
+    """A ``ports.Annotator`` whose tasks and annotations outlive the controller, as those of a server do."""
 
     name = "label_studio"
     place = "http://tool/1"
@@ -30,7 +30,7 @@ class People:
     # -- what people do ----------------------------------------------------------------------------------
 
     def answer(self, person: str, query: Query, value: JsonValue = None, *, skip: bool = False) -> None:
-        """Answer with ``value``, the item's own label when there is none given; or skip."""
+        """Answer with ``value``, by default the item's own label, or skip."""
         assert query.query_id in self.tasks, "there is no such task"
         value = None if skip else (value if value is not None else self.gold(query))
         moment = START + timedelta(seconds=len(self.annotations))
@@ -45,7 +45,7 @@ class People:
         return item.fields["label"]
 
     def answer_all(self, person: str, *, first: int | None = None, of_round: int | None = None) -> None:
-        """Answer the open tasks that the person has not answered, in order of rank, ``first`` of them."""
+        """Answer the first ``first`` open tasks that the person has not answered, in order of rank."""
         done = {each.query_id for each in self.annotations.values() if each.annotator == person}
         open_ = [
             query
@@ -60,7 +60,7 @@ class People:
         del self.annotations[f"{person}-{query.query_id}"]
 
     def delete(self, query_id: str) -> None:
-        """Delete a task in the tool, with its answers."""
+        """Delete a task and its answers in the tool."""
         del self.tasks[query_id], self.made_at[query_id]
         self.annotations = {key: each for key, each in self.annotations.items() if each.query_id != query_id}
 
@@ -93,7 +93,7 @@ class People:
         return tuple(gone)
 
     def wait(self, waiting: Waiting) -> bool:
-        """Let the next thing of the script happen; give up waiting when there is none."""
+        """Run the next step of the script; stop waiting if there is none."""
         self.waits.append(waiting)
         if not self.script:
             return False

@@ -1,4 +1,4 @@
-"""Every posterior that a campaign file can name, with settings that keep tests quick."""
+"""Every posterior that a campaign file can name, with settings that keep tests fast."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _kinds() -> dict[str, type[Any]]:
 
 
 def quick(kind: str, **settings: Any) -> dict[str, Any]:
-    """The ``posterior`` section of a kind, with few samples."""
+    """Return the ``posterior`` section of a kind, with few samples."""
     few = {name: value for name, value in _FEW.items() if name in _kinds()[kind].model_fields}
     return {"kind": kind, **few, **settings}
 
@@ -33,13 +33,13 @@ EVERY: Mapping[str, Mapping[str, Any]] = {kind: quick(kind) for kind in sorted(_
     "clora token": quick("clora", context="token"),
     "laplace last_layer": quick("laplace", subset="last_layer"),
 }
-"""Sections by a name for the test: each kind with its defaults, and settings that take another path."""
+"""Sections by test name: each kind with its defaults, and settings that take another code path."""
 
 
 def learner(
     folder: Path, posterior: Mapping[str, Any], *, dtype: str = "float32", **sections: Any
 ) -> LoraLearner:
-    """A learner on the model in ``folder`` that classifies into ``LABELS``."""
+    """Return a learner on the model in ``folder`` that classifies into ``LABELS``."""
     spec = CampaignSpec.model_validate(
         {
             "name": "test",
@@ -58,17 +58,17 @@ def learner(
 
 
 def items(n: int = 8) -> list[Item]:
-    """Items of unequal length."""
+    """Return items of different lengths."""
     return [Item(f"id{index:03d}", f"The {WORDS[index % 4]} " * (1 + index % 5)) for index in range(n)]
 
 
 def examples(n: int = 8) -> list[tuple[Item, str]]:
-    """Items with their labels."""
+    """Return items with their labels."""
     return [(item, LABELS[index % 4]) for index, item in enumerate(items(n))]
 
 
 def fit(one: LoraLearner, folder: Path, *, seed: int = 0, parent: Path | None = None, n: int = 8) -> Path:
-    """Train into ``folder``, which is made, and return it."""
+    """Train into a new folder and return it."""
     folder.mkdir(parents=True)
     one.fit(examples(n), seed=seed, folder=folder, parent=parent, advance=ignore)
     return folder
@@ -82,11 +82,11 @@ def predict(
     mean: bool = False,
     seed: int = 0,
 ) -> Any:
-    """Log-probabilities (N, K, C) by the configured samples, or by the mean or mode (K = 1)."""
+    """Predict log-probabilities (N, K, C) with the configured samples, or with the mean or mode (K = 1)."""
     draws = None if mean else range(one._spec.posterior.samples)
     chosen = items() if of is None else of
     return one.predict(folder, chosen, draws=draws, seed=seed, advance=ignore).log_probs_N_K_C
 
 
 def ignore(*_: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""

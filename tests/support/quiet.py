@@ -1,4 +1,4 @@
-"""A progress display that keeps what is said."""
+"""A progress display that keeps its messages."""
 
 from __future__ import annotations
 

@@ -29,17 +29,17 @@ EVENT = Event("select", "chose two items", 0, 1.5, {"items": ["a", "b"]})
 
 
 def item(name: str, **changes: object) -> Item:
-    """An item whose id is its name."""
+    """Return an item whose id is its name."""
     return Item(**{"item_id": name, "text": f"text of {name}", **changes})  # type: ignore[arg-type]
 
 
 def source(name: str, label: JsonValue = None, **changes: object) -> SourceItem:
-    """An item as read from a file."""
+    """Return an item as read from a file."""
     return SourceItem(item(name, **changes), label)
 
 
 def never(_: str) -> bool:
-    """No controller is dead."""
+    """Answer that no controller is dead."""
     return False
 
 
@@ -51,7 +51,7 @@ def campaign(
     tests: list[SourceItem] | None = None,
     held_out: dict[str, Role] | None = None,
 ) -> Campaign:
-    """A campaign over these items."""
+    """Create a campaign over these items."""
     dataset_id = _dataset(store, f"{name} data", sources)
     test_id = None if tests is None else _dataset(store, f"{name} test", tests)
     return store.create_campaign(
@@ -62,7 +62,7 @@ def campaign(
 def begin(
     store: Store, key: str = "key", name: str = "pool", importer: str = "me", *, dead: str = ""
 ) -> Dataset:
-    """An unfinished data set; ``dead`` names an importer that no longer lives."""
+    """Begin a data set; ``dead`` names an importer that is no longer running."""
     return store.begin_dataset(key, name, importer, may_replace=lambda other: other == dead)
 
 
@@ -73,24 +73,24 @@ def _dataset(store: Store, key: str, sources: list[SourceItem]) -> int:
 
 
 def held(store: Store, campaign_: Campaign, owner: str = "me") -> Lease:
-    """The campaign's lease for a minute."""
+    """Take the campaign's lease for a minute."""
     return store.acquire_lease(campaign_.campaign_id, owner, 60.0, may_take=never)
 
 
 def abc(store: Store, **changes: object) -> tuple[int, Lease]:
-    """A campaign over the items a, b and c, and its lease."""
+    """Create a campaign over the items a, b and c, and take its lease."""
     made = campaign(store, [source("a"), source("b"), source("c")], **changes)  # type: ignore[arg-type]
     return made.campaign_id, held(store, made)
 
 
 def a_round(index: int = 0, **changes: object) -> Round:
-    """A round that has just started."""
+    """Return a round that has just started."""
     values = {"index": index, "state": RoundState.STARTED, "seed": 11, "config": {"a": 1}, **changes}
     return Round(**values)  # type: ignore[arg-type]
 
 
 def query(name: str, round_index: int = 0, rank: int = 1, **changes: object) -> Query:
-    """A query for the item of this name."""
+    """Return a query for the item of this name."""
     values = {
         "query_id": f"q-{name}-1",
         "item_id": name,
@@ -104,7 +104,7 @@ def query(name: str, round_index: int = 0, rank: int = 1, **changes: object) -> 
 
 
 def label(store: Store, lease: Lease, *labels: Label) -> None:
-    """Label items as annotators do: ask each of them, and settle its query."""
+    """Label items as annotators do: ask each of them and settle its query."""
     queries = [query(one.item_id, attempt=9, query_id=f"q-{one.item_id}-label") for one in labels]
     store.add_queries(lease, queries, EVENT)
     store.close_queries(
@@ -113,7 +113,7 @@ def label(store: Store, lease: Lease, *labels: Label) -> None:
 
 
 def evaluation(model: str = "adapted", scaling: str = "raw", **changes: object) -> Evaluation:
-    """Metrics over two labels."""
+    """Return metrics over two labels."""
     values: dict[str, object] = {
         "model": model,
         "scaling": scaling,
@@ -137,5 +137,5 @@ def evaluation(model: str = "adapted", scaling: str = "raw", **changes: object) 
 
 
 def base_prediction(name: str, positive: float = 0.3) -> BasePrediction:
-    """A prediction over two labels with a prior."""
+    """Return a prediction over two labels with a prior."""
     return BasePrediction(name, np.log([1 - positive, positive]), np.log([0.5, 0.5]))

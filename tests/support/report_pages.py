@@ -1,4 +1,4 @@
-"""Pages of `star-al report` in a headless Chromium."""
+"""Open pages of `star-al report` in a headless Chromium."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ expect.set_options(timeout=20_000)  # by default it waits for 5 seconds, which a
 
 @dataclass
 class OpenPage:
-    """A page and what went wrong in it: errors, warnings, dialogs, requests for anything but itself."""
+    """A page and its faults: errors, warnings, dialogs, and requests for anything but itself."""
 
     page: Page
     url: str
@@ -23,7 +23,7 @@ class OpenPage:
 
     @property
     def where(self) -> Locator:
-        """Which rows of the table are shown, in words."""
+        """The page's own words about which table rows it shows."""
         return self.page.locator("#where")
 
     def shows(self, words: str) -> None:
@@ -31,19 +31,19 @@ class OpenPage:
         expect(self.where).to_have_text(words)
 
     def column(self, place: int) -> list[str]:
-        """The texts of one column of the rows shown."""
+        """Texts of one column in the rows shown."""
         return self.page.locator(f"#asked-table tbody td:nth-child({place + 1})").all_inner_texts()
 
     @property
     def too_wide(self) -> int:
-        """By how many pixels the page is wider than its window."""
+        """Number of pixels by which the page is wider than its window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
 
 def open_page(
     browser: Browser, path: Path, *, width: int = WIDE, scheme: Literal["light", "dark"] = "light"
 ) -> OpenPage:
-    """The file in a new window."""
+    """Open the file in a new window."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     opened = OpenPage(page, path.as_uri())
     page.on("console", lambda message: opened.complaints.append(f"console: {message.text}"))

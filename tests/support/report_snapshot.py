@@ -1,4 +1,4 @@
-"""Campaigns as a page sees them, made up: every part of the page has something to show."""
+"""Made-up campaign records that fill every part of a report page."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def a_snapshot(
     held_out: int = 150,
     **changes: object,
 ) -> CampaignSnapshot:
-    """A campaign by people with a control arm, a measured blend and a confidence sequence."""
+    """Return a campaign labelled by people, with a control arm, a measured blend and a confidence sequence."""
     spec = _spec(labels)
     evaluations = {index: _evaluations(index, labels, held_out) for index in range(rounds)}
     made = [_round(index, rounds) for index in range(rounds)]
@@ -73,7 +73,7 @@ def a_text(n: int) -> str:
 
 
 def an_asked_query(n: int, labels: tuple[str, ...], rounds: int) -> AskedQuery:
-    """The n-th question; every seventh still waits, and the notes come up in turn."""
+    """Return the n-th query; every seventh is open, and the notes take turns."""
     label, guess = labels[n % len(labels)], labels[n * n % len(labels)]
     item_id = f"item-{n}"
     reason = Reason(

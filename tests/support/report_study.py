@@ -1,4 +1,4 @@
-"""A study as a page sees it, made up."""
+"""A made-up study for report pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GAINS = {"random": 0.30, "entropy": 0.33, "margin": 0.34, "bald": 0.28}
 
 
 def a_study(seeds: int = 5, finished: bool = True) -> StudySnapshot:
-    """Four strategies; without ``finished`` no run has come to its end."""
+    """Return a study of four strategies; without ``finished``, no run has finished."""
     random = np.random.default_rng(0)
     runs = []
     for strategy, gain in GAINS.items():

@@ -1,4 +1,4 @@
-"""One small campaign under one schedule of faults, against a real server.
+"""Run a small campaign against a real server under a schedule of faults.
 
 Its requests go through the fault proxy, while a person labels straight at the server. Its controllers die,
 stand still while another takes over, and start again from what the database holds. At the end nothing is held
@@ -50,7 +50,7 @@ PATIENCE = 240.0  # seconds after which a schedule is said to make no progress
 
 
 class Ending(StrEnum):
-    """How a controller's life ended."""
+    """How a controller ended."""
 
     DONE = "done"
     KILLED = "killed"
@@ -61,7 +61,7 @@ class Ending(StrEnum):
 
 @dataclass
 class Result:
-    """What one schedule came to."""
+    """The outcome of one schedule."""
 
     schedule: Schedule
     injected: Counter[Kind]
@@ -73,7 +73,7 @@ class Result:
 
 
 class Run:
-    """One campaign under one schedule, against a server."""
+    """Runs one campaign under one schedule against a server."""
 
     def __init__(self, plan: Schedule, folder: Path, server: LabelStudio) -> None:
         self.plan, self._server = plan, server
@@ -120,7 +120,7 @@ class Run:
             restart.join()
 
     def _take_over(self, stands_still: int, wakes: int | None) -> None:
-        """One controller stands still, another takes the campaign, the first goes on and must notice."""
+        """Pause a controller, let another take the campaign, and resume the first, which must notice."""
         still, go_on = threading.Event(), threading.Event()
 
         def stand() -> None:
@@ -144,7 +144,7 @@ class Run:
         self.endings.append(self._life(moments))
 
     def _life(self, moments: Moments) -> Ending:
-        """One controller, from its start to its end."""
+        """Run one controller to its end."""
         store = open_store(self.file)
         try:
             lease = store.acquire_lease(self.campaign.campaign_id, "schedule", 60, may_take=lambda _: True)
@@ -230,7 +230,7 @@ class Run:
         return verdict
 
     def _extras_made(self) -> int:
-        """How many tasks the server made, told to the client or not, of queries that had one already."""
+        """Number of tasks that the server made for queries that already had one."""
         made: Counter[str] = Counter()
         for each in self.proxy.record:
             if re.search(IMPORT, each.path) and each.status == 201:
@@ -240,7 +240,7 @@ class Run:
 
 @contextmanager
 def servers(n: int, folder: Path) -> Iterator[list[LabelStudio]]:
-    """``n`` fresh servers. Campaigns that share one on SQLite wait for each other's writes, for seconds at worst."""
+    """Start ``n`` servers. Campaigns that share a server on SQLite can wait seconds for each other's writes."""
     with ThreadPoolExecutor(n) as pool, ExitStack() as stack:
         started = list(pool.map(lambda number: start_server(folder / f"server-{number}"), range(n)))
         for server in started:
@@ -254,7 +254,7 @@ def run_all(
     fleet: Sequence[LabelStudio],
     tell: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
-    """The results of the seeds' schedules in order, one schedule at a time on each server of the fleet."""
+    """Run the seeds' schedules, one at a time on each server, and return the results in order."""
     free: queue.SimpleQueue[LabelStudio] = queue.SimpleQueue()
     for server in fleet:
         free.put(server)

@@ -1,4 +1,4 @@
-"""Seeded schedules of all that can go wrong between a campaign and Label Studio; ``schedule_run`` carries them out."""
+"""Seeded schedules of faults between a campaign and Label Studio; ``schedule_run`` carries them out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMPORT = r"/import\b"
 
 
 class Theme(StrEnum):
-    """What a schedule is about; each breaks an import or another request besides."""
+    """The theme of a schedule; each schedule also breaks an import or another request."""
 
     REPLY_DROPPED = "reply dropped"
     REQUEST_DROPPED = "request dropped"
@@ -46,7 +46,7 @@ BROKEN_BY = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """What happens, as a function of the seed. Moments count a controller's writes to its store, before and after."""
+    """The events of a schedule. A moment counts a controller's writes to its store, before and after."""
 
     seed: int
     theme: Theme
@@ -61,7 +61,7 @@ class Schedule:
 
 
 def schedule(seed: int) -> Schedule:
-    """The schedule of a seed; its theme is the seed's turn in the list of themes."""
+    """Return the schedule of a seed; consecutive seeds take consecutive themes."""
     random_ = random.Random(f"schedule-{seed}")
     theme = list(Theme)[seed % len(Theme)]
     batch, buffer = random_.randint(5, 12), random_.choice([0, 0, 3])
@@ -92,7 +92,7 @@ def schedule(seed: int) -> Schedule:
 
 
 def _fault(random_: random.Random, kind: Kind, *, at_an_import: bool = False) -> Fault:
-    """A fault of this kind at an import, at another change, or at any request."""
+    """Return a fault of this kind at an import, at another change, or at any request."""
     method, path, latest = random_.choices(
         [("POST", IMPORT, 2), (None, r"/api/(projects/$|dm/|predictions|projects/\d+/$)", 5), (None, "", 40)],
         weights=[1, 0, 0] if at_an_import else [4, 3, 3],

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class ServerSide:
-    """All projects of one title, read and changed straight at the server with a legacy token."""
+    """All projects of one title, read and changed directly on the server with a legacy token."""
 
     def __init__(self, url: str, token: str, title: str) -> None:
         self.title = title
@@ -31,7 +31,7 @@ class ServerSide:
         return [project for project in found if project["title"] == self.title]
 
     def tasks(self) -> list[Json]:
-        """Every task with its annotations, in the order of ids."""
+        """Every task with its annotations, by id."""
         found: list[Json] = []
         for project in self.projects():
             reply = self._get("/api/tasks/", project=project["id"], fields="all", page=1, page_size=10_000)
@@ -102,7 +102,7 @@ def answer_of(annotation: Mapping[str, Any]) -> str | None:
 
 
 class Person(threading.Thread):
-    """Labels what there is until told to stop: mostly labels, some skips, some second thoughts.
+    """Labels tasks until stopped: mostly labels, some skips, some corrections.
 
     The first answer depends on the query alone, so that two tasks of one query get the same. ``deletes`` is
     how many blank tasks the person throws away. ``given`` holds the ids of the annotations that the server
@@ -158,5 +158,5 @@ class Person(threading.Thread):
 
 
 def _uuid(task: Json) -> uuid.UUID:
-    """An id for the first answer to a task; the server may give the number of a deleted task to another."""
+    """A unique id for the first answer to a task; the server may reuse the number of a deleted task."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{task['data'][KEY]} {task['id']} {task['created_at']}")

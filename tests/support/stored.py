@@ -1,4 +1,4 @@
-"""What a store keeps for readers of the database, which no method of its port returns."""
+"""Read what a store keeps for readers of the database and no method of its port returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One campaign on the in-memory store with the NumPy learner and everything else it runs on."""
+"""One campaign on the in-memory store, with the NumPy learner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.quiet import Quiet
 
 
 class World:
-    """One campaign with everything it runs on; ``run`` may be called again, as after a restart."""
+    """One campaign and its parts; ``run`` may be called again, as after a restart."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.file: CampaignFile = load_campaign(_campaign(folder, changes))
@@ -78,6 +78,6 @@ class World:
 
 
 def _campaign(folder: Path, changes: dict[str, Any]) -> Path:
-    """The campaign file in the folder as it is, unless there is none or settings are to change."""
+    """Load the campaign file in the folder; write it first if it does not exist or settings change."""
     path = folder / "campaign.yaml"
     return path if path.exists() and not changes else write_campaign(folder, **changes)

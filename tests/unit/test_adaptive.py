@@ -1,4 +1,4 @@
-"""Adaptive sampling: intervals against a naive jackknife, decisions against naive counting, and the promise itself."""
+"""Adaptive sampling: intervals against a naive jackknife, decisions against naive counting, and the guarantee."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL = np.arange(N)
 
 
 def table(seed: int, noise: float = 0.4) -> FloatArray:
-    """Log-probabilities (N, K, C) of coherent samples: each perturbs a linear function of the item."""
+    """Log-probabilities (N, K, C) of coherent samples, each of which perturbs a linear function of the item."""
     rng = np.random.default_rng(seed)
     features_N_F, weights_K_F_C = rng.normal(size=(N, 8)), rng.normal(size=(K, 8, C))
     logits = 2.0 * rng.normal(size=(N, 1, C)) + noise * np.einsum(
@@ -42,7 +42,7 @@ def ids(n: int = N) -> list[str]:
 def sampled(
     log_probs_N_K_C: FloatArray, base_N: FloatArray, choice: Choice, measure: str, first: int = 4
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores by the rule, and how many samples each item got, as the pool is scored."""
+    """Score a pool by adaptive sampling; return the scores and the number of samples of each item."""
     bounds_3_N = np.zeros((3, N))
     samples_N: FloatArray = np.zeros(N)
     open_N: IntArray = np.arange(N)
@@ -90,7 +90,7 @@ def test_with_all_samples_nothing_is_open() -> None:
 
 
 def test_for_a_linear_score_the_error_is_that_of_a_mean() -> None:
-    """Least confidence is 1 − p̄_1 where one label leads: σ·√(1/k − 1/K), and no bias."""
+    """Where one label leads, least confidence is 1 − p̄_1: the error is σ·√(1/k − 1/K), without bias."""
     log_probs_N_K_C = np.log(np.random.default_rng(4).dirichlet([60.0, 2.0, 2.0, 2.0], size=(30, 8)))
     found = intervals(log_probs_N_K_C, MEASURES["least_confidence"], K)
     error_N = np.exp(log_probs_N_K_C[..., 0]).std(axis=1, ddof=1) * (1 / 8 - 1 / K) ** 0.5
@@ -119,7 +119,7 @@ def test_decisions_are_those_of_naive_counting(batch: str, normalise: Literal["m
     noise_N = power_noise(60, 2.0, rng) if batch == "power" else None
 
     def key(position: int, value: float) -> float:
-        """What the batch is the top of, when one item has another score in a pool that stays as it is."""
+        """Sort key of an item if its score were ``value`` and the rest of the pool unchanged."""
         if normalise == "minmax":
             share = (value - score_N.min()) / (score_N.max() - score_N.min())
         else:
@@ -152,7 +152,7 @@ def test_decisions_are_those_of_naive_counting(batch: str, normalise: Literal["m
 
 @pytest.mark.parametrize("seed", range(3))
 def test_when_every_interval_holds_the_batch_is_that_of_all_samples(seed: int) -> None:
-    """Whatever scores within the intervals turn out, every item that was decided is on its side."""
+    """For any scores within the intervals, every decided item is on the side it was assigned to."""
     rng = np.random.default_rng(seed)
     score_N = rng.random(N)
     width_N = rng.exponential(0.01, size=N)

@@ -1,4 +1,4 @@
-"""The artefact folder: content hashes, nothing half-written, damage recognised, dead runs' leftovers gone."""
+"""The artefact folder: content hashes, nothing half-written, damage detected, leftovers of dead runs removed."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_work_is_kept_over_an_error_and_gone_on_success(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    """A run is killed with -9 while it stages; this process and an unknown host stage too."""
+    """One run is killed with -9 while it writes; this process and one on another host write too."""
     program = (
         "import os, signal, sys; from pathlib import Path; from star_al.artefacts.folder import ArtefactFolder\n"
         "with ArtefactFolder(Path(sys.argv[1])).stage() as folder:\n"
@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_while_adopting_leaves_no_adapter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one fault that cannot be brought about for real without a file system of its own."""
+    """The fault is simulated, because a real one needs a file system of its own."""
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

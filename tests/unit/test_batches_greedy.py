@@ -1,4 +1,4 @@
-"""The greedy choice under constraints, near duplicates, class balance, and what holds for every strategy."""
+"""The greedy choice under constraints, near duplicates, class balance, and the invariants of every strategy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANDOM, CONSTANT, COPIES = "random", "constant", "copies"
 
 
 def strategy(kind: str, n: int, data: str, seed: int = 0) -> Strategy:
-    """A strategy on n candidates that differ, that are all the same, or of which many are the same."""
+    """Make a strategy on n candidates that differ, are all equal, or are partly equal."""
     random = np.random.default_rng(5)
     logits_N_K_C, hidden_N_d = random.normal(0, 2, (n, 16, 3)), random.standard_normal((n, 6))
     if data != RANDOM:
@@ -60,7 +60,7 @@ def test_a_batch_has_no_item_twice_begins_with_every_smaller_one_and_follows_its
 
 
 @pytest.mark.parametrize("kind", STRATEGIES)
-def test_where_nothing_tells_the_candidates_apart_ranking_decides(kind: str) -> None:
+def test_equal_candidates_are_taken_by_rank(kind: str) -> None:
     assert positions(kind, 12, 12, CONSTANT) == list(range(12))
 
 
@@ -108,7 +108,7 @@ def test_first_best_takes_the_best_ranked_of_equals() -> None:
 
 
 class Even:
-    """Prefers even positions."""
+    """A preference for even positions."""
 
     given_way = "odd"
 
@@ -120,7 +120,7 @@ class Even:
 
 
 class Low(Even):
-    """Prefers positions below 3."""
+    """A preference for positions below 3."""
 
     given_way = "not low"
 
@@ -171,7 +171,7 @@ TEXTS = [
 
 
 def likeness(one: str, other: str) -> float:
-    """The cosine of counts of five letters within words, counted without a library."""
+    """Cosine of the counts of five-letter sequences within words, computed without a library."""
 
     def counts(text: str) -> dict[str, int]:
         found: dict[str, int] = {}

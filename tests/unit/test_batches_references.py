@@ -1,4 +1,4 @@
-"""Each batch strategy against brute force, enumeration, or a naive reading of its paper."""
+"""Each batch strategy agrees with brute force, enumeration, or a naive implementation of its paper."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOBODY = np.zeros((0, 5))
 
 
 def samples(n: int, k: int, c: int, seed: int, spread: float = 2.0) -> FloatArray:
-    """Log-probabilities (N, K, C) whose samples disagree."""
+    """Return log-probabilities (N, K, C) whose samples disagree."""
     logits = np.random.default_rng(seed).normal(0.0, spread, (n, k, c))
     return np.asarray(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True), dtype=np.float64)
 
@@ -42,7 +42,7 @@ def chosen(strategy: Strategy, n: int, k: int) -> list[int]:
 
 
 def joint_information(log_probs_B_K_C: FloatArray) -> float:
-    """I(y_1, …, y_b; θ) by going through every configuration of answers."""
+    """Compute I(y_1, …, y_b; θ) by enumerating all combinations of answers."""
     batch, _, c = log_probs_B_K_C.shape
     entropy = 0.0
     for answers in itertools.product(range(c), repeat=batch):
@@ -90,8 +90,8 @@ def test_drawn_configurations_estimate_the_exact_gains(seed: int) -> None:
     assert exact.gains()[left].min() > 0.1
 
 
-def test_batch_bald_does_not_ask_what_an_answer_tells_already() -> None:
-    """Two clones have the highest BALD each; the second tells nothing new of what the samples differ in."""
+def test_batch_bald_does_not_ask_what_an_answer_already_says() -> None:
+    """Two clones have the highest BALD; after the first, the second adds no information."""
     sure, other = np.array([0.999, 0.001]), np.array([0.001, 0.999])
     by_first = np.array([sure if k < 8 else other for k in range(16)])
     by_parity = np.array([[0.9, 0.1] if k % 2 else [0.1, 0.9] for k in range(16)])
@@ -134,7 +134,7 @@ def test_batch_bald_takes_items_with_different_numbers_of_options() -> None:
 
 
 def naive_epig(log_probs_N_K_C: FloatArray, targets_T_K_C: FloatArray) -> FloatArray:
-    """The mean over targets of I(y; y*), summed over all pairs of answers."""
+    """Mean over targets of I(y; y*), summed over all pairs of answers."""
     probs, targets = np.exp(log_probs_N_K_C), np.exp(targets_T_K_C)
     scores = np.zeros(len(probs))
     for n, item in enumerate(probs):
@@ -164,7 +164,7 @@ def test_drawn_answers_rank_items_as_all_answers_do() -> None:
 
 
 def test_answers_are_drawn_as_often_as_they_are_probable() -> None:
-    """Over many targets alike, the drawn answers are all answers."""
+    """With many equal targets, the drawn answers occur in their proportions."""
     items, target = samples(6, 16, 12, 0), samples(1, 16, 12, 1)
     exact = epig(items, target, answers=12)
     np.testing.assert_allclose(epig(items, np.repeat(target, 2000, axis=0)), exact, rtol=0.01)
@@ -217,7 +217,7 @@ def test_epig_refuses_missing_samples_and_targets() -> None:
 def badge_by_its_paper(
     probs_M_C: FloatArray, hidden_M_d: NDArray[np.float64], k: int, seed: int
 ) -> list[int]:
-    """k-means++ on gradient embeddings of C·d numbers, the first the longest, with the same random numbers."""
+    """k-means++ on gradient embeddings of C·d numbers, longest first, with the same random numbers."""
     errors = probs_M_C - np.eye(probs_M_C.shape[1])[probs_M_C.argmax(axis=1)]
     gradients = np.einsum("mc,md->mcd", errors, hidden_M_d).reshape(len(probs_M_C), -1)
     rng, centres = np.random.default_rng(seed), [int((gradients**2).sum(axis=1).argmax())]

@@ -1,4 +1,4 @@
-"""Normalising over the pool, the weight's schedule, and the blend of two uncertainties."""
+"""Normalisation over the pool, the weight schedule, and the blend of two uncertainties."""
 
 from __future__ import annotations
 

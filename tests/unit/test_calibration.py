@@ -1,4 +1,4 @@
-"""Temperature and contextual calibration against a grid search, closed forms and their invariants."""
+"""Temperature and contextual calibration agree with a grid search, closed forms and their invariants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from star_al.types import FloatArray, IntArray
 
 
 def sampled(seed: int, n: int, true_temperature: float) -> tuple[FloatArray, IntArray]:
-    """Three-label predictions over-confident by ``true_temperature``, ragged, and labels drawn to match."""
+    """Return ragged three-label predictions, overconfident by ``true_temperature``, and matching labels."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=3.0, size=(n, 3))
     logits[::4, 2] = -np.inf

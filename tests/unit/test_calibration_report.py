@@ -1,4 +1,4 @@
-"""The pure parts of scripts/bench_calibration.py: splits, measures, intervals, tables."""
+"""The pure functions of scripts/bench_calibration.py: splits, measures, intervals, tables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def record(
     calibration: tuple[list[list[float]], list[int]] = ([[0.8, 0.2]] * 10, [0] * 8 + [1] * 2),
     spent: float = 1.0,
 ) -> dict[str, Any]:
-    """A cell as written, from probabilities; BALD is the probability of column 1."""
+    """Return a cell's record from probabilities; BALD is the probability of column 1."""
 
     def part(rows: list[list[float]], targets: list[int]) -> dict[str, Any]:
         logs = [[None if p == 0 else float(np.log(p)) for p in row] for row in rows]
@@ -121,7 +121,7 @@ def test_the_temperature_comes_from_the_calibration_part_alone() -> None:
     assert measures(other)["scaled"]["temperature"] == scaled["temperature"]
 
 
-def test_null_is_a_label_that_an_item_lacks_and_one_function_has_no_bald() -> None:
+def test_none_is_a_label_that_an_item_lacks_and_one_sample_has_no_bald() -> None:
     raw = measures(record([[0.9, 0.1], [1.0, 0.0]], [0, 0]))["raw"]
     assert raw["nll"] == pytest.approx(-np.log(0.9) / 2)
     assert "bald_error_auroc" not in raw
@@ -171,7 +171,7 @@ def test_the_time_left_is_taken_from_the_most_similar_cells() -> None:
 
 
 def study(right: int) -> list[dict[str, Any]]:
-    """``map`` with ``right`` of 10 test texts right, and a rival that is better by NLL in every seed."""
+    """``map`` gets ``right`` of 10 test texts right; a rival has a better NLL in every seed."""
     wrong = 10 - right
     columns = [0] * 5 + [1] * 5
     rows = []
@@ -221,7 +221,7 @@ def test_plots_are_written_and_hidden_files_are_not_read(tmp_path: Path) -> None
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_seeds_without_a_finite_value_are_told() -> None:
+def test_seeds_without_a_finite_value_are_reported() -> None:
     """An item whose true label has probability 0 makes the NLL infinite."""
     sound = [record([[0.9, 0.1], [0.4, 0.6]], [0, 0], seed=seed) for seed in range(2)]
     broken = record([[0.0, 1.0], [0.4, 0.6]], [0, 0], seed=2)

@@ -1,4 +1,4 @@
-"""The audit interval and the confidence sequence hold in simulated campaigns, also where a rule stops them."""
+"""The audit interval and the confidence sequence hold in simulated campaigns, even if a rule stops them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_without_items_nothing_is_known_and_the_ends_are_exact() -> None:
 
 
 class Campaign(NamedTuple):
-    """By round: the true accuracy over the population, and right answers among the audit items so far."""
+    """By round: the accuracy over the population, and the right answers among the audit items so far."""
 
     truth_R: FloatArray
     right_R: IntArray
@@ -42,7 +42,7 @@ class Campaign(NamedTuple):
 
 
 def simulated(seed: int, *, grow: int = 5) -> Campaign:
-    """A learner whose models improve and resemble each other; an audit set that grows by random items."""
+    """Simulate a learner with correlated, improving models and an audit set that grows by random items."""
     rng = np.random.default_rng(seed)
     difficulty_N = rng.uniform(size=POPULATION)
     skill_R = 0.5 + 0.35 * (1.0 - np.exp(-np.arange(ROUNDS) / rng.uniform(1.5, 4.0)))
@@ -97,7 +97,7 @@ def test_the_sequence_covers_all_rounds_at_once_and_its_targets_are_kept() -> No
 
 
 def test_a_rule_by_the_point_estimate_stops_too_early() -> None:
-    """What the sequence is for: stopped by the estimate itself, far more campaigns are not where they claim to be."""
+    """The reason for the sequence: stopped by the point estimate, far more campaigns miss their target."""
     wrongly = 0
     for seed in range(200):
         campaign = simulated(seed)

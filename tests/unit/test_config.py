@@ -1,4 +1,4 @@
-"""Campaign files: what loads, and the one message for each way to be wrong."""
+"""Campaign files: what loads, and one message for each mistake."""
 
 from __future__ import annotations
 
@@ -351,7 +351,7 @@ def test_a_label_budget_that_the_held_out_items_use_up_is_refused(tmp_path: Path
     assert "no label to train on" in refusal(tmp_path, MINIMAL + "stopping: {max_labels: 130}\n")
 
 
-def test_yaml_merges_work_and_endless_nesting_is_told(tmp_path: Path) -> None:
+def test_yaml_merges_work_and_endless_nesting_is_reported(tmp_path: Path) -> None:
     merged = MINIMAL + "stopping: &rules {max_labels: 400}\nadapter: {<<: {rank: 4}, alpha: 8}\n"
     assert load(tmp_path, merged).adapter.rank == 4
     for nested in ("{" * 5000, "[" * 999, "- " * 5000):

@@ -1,4 +1,4 @@
-"""Dawid-Skene and Krippendorff's alpha against closed forms and naive re-statements."""
+"""Dawid-Skene and Krippendorff's alpha agree with closed forms and naive implementations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def votes(rows: dict[str, str]) -> list[Vote]:
 
 
 def naive_alpha(given: list[Vote]) -> float:
-    """1 − observed / expected disagreement, by counting every ordered pair of votes (Krippendorff 2011)."""
+    """Compute 1 − observed / expected disagreement over every ordered pair of votes (Krippendorff 2011)."""
     units: dict[str, list[str]] = {}
     for vote in given:
         units.setdefault(vote.unit, []).append(vote.value)
@@ -62,7 +62,7 @@ def test_alpha_equals_the_count_of_pairs(seed: int) -> None:
     assert krippendorff_alpha(votes(rows)) == pytest.approx(naive_alpha(votes(rows)))
 
 
-def test_alpha_is_one_for_agreement_and_null_where_it_says_nothing() -> None:
+def test_alpha_is_one_for_agreement_and_none_if_undefined() -> None:
     assert krippendorff_alpha(votes({"p": "abab", "q": "abab"})) == pytest.approx(1.0)
     assert krippendorff_alpha(votes({"p": "aaaa", "q": "aaaa"})) is None  # one label: not defined
     assert krippendorff_alpha(votes({"p": "ab--", "q": "--ab"})) is None  # nobody shares a unit

@@ -1,4 +1,4 @@
-"""Export gives the user's rows back, with the labels, in each format."""
+"""Export writes the user's rows with their labels, in each format."""
 
 from __future__ import annotations
 

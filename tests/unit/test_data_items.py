@@ -1,4 +1,4 @@
-"""Rows → items: ids, the user's columns, labels, options, and what is refused with its line."""
+"""Rows become items: ids, the user's columns, labels, options, and refusals with their line number."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_nul_and_half_surrogates_become_replacement_characters_everywhere(tmp_pa
     found.item.text.encode()
 
 
-def test_numbers_are_texts_and_values_without_json_form_become_null_or_text(tmp_path: Path) -> None:
+def test_numbers_are_texts_and_values_without_json_form_become_none_or_text(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     columns = {"text": [3.5, 4.0], "day": [date(2024, 2, 29), None], "x": [float("nan"), float("inf")]}
     pq.write_table(pa.table(columns), path)
@@ -140,7 +140,7 @@ def test_a_file_of_empty_texts_is_refused(tmp_path: Path) -> None:
 # -- labels --------------------------------------------------------------------------------------------
 
 
-def test_given_labels_are_canonical_or_null(tmp_path: Path) -> None:
+def test_given_labels_are_canonical_or_none(tmp_path: Path) -> None:
     rows = [
         {"text": "a", "y": " Sport "},
         {"text": "b", "y": ""},
@@ -189,7 +189,7 @@ def test_texts_to_predict_need_neither_labels_nor_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("colon", ["", ":"])
 def test_options_inside_the_text_leave_it(tmp_path: Path, colon: str) -> None:
-    """The format of OBQA, whose train and test files differ by a colon."""
+    """This is the format of OBQA, whose train and test files differ by a colon."""
     question = f"Stars are\nAnswerA{colon} warm lights\nAnswerB{colon} nitrate\nThe correct answer is "
     [found] = read(tmp_path, [{"text": question, "answer": "B"}], CHOICE, options=OBQA, gold="answer")
     assert found.item.text == "Stars are"

@@ -1,4 +1,4 @@
-"""What each kind of file gives, and the one message for each way in which it can be unreadable."""
+"""Every file format is read, and each way to be unreadable has one message."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_missing_path_is_named(tmp_path: Path, name: str) -> None:
         locate(name, tmp_path)
 
 
-def test_a_missing_path_is_told_what_it_is_relative_to(tmp_path: Path) -> None:
+def test_the_message_for_a_missing_path_says_what_it_is_relative_to(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Paths are relative to the campaign file"):
         locate("absent.csv", tmp_path)
     with pytest.raises(DataError, match="Paths are relative to the current folder"):
@@ -169,7 +169,7 @@ def test_a_cell_of_a_megabyte_is_read(tmp_path: Path) -> None:
 
 
 def test_reading_holds_no_more_than_a_few_rows_in_memory(tmp_path: Path) -> None:
-    """60 MB of rows are read with less than 20 MB on top of what the imports take."""
+    """60 MB of rows are read with less than 20 MB in addition to the imports."""
     path = tmp_path / "big.jsonl"
     with path.open("w") as file:
         for number in range(60):

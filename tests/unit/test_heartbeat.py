@@ -1,4 +1,4 @@
-"""Who is alive: owners of leases told apart by place, process id and start."""
+"""Owners of leases are distinguished by host, process id and start time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_reused_process_id_is_another_process() -> None:
     assert is_dead(shifted(owner_name(), -3600))
 
 
-def test_an_ended_process_is_dead_and_one_elsewhere_cannot_be_told() -> None:
+def test_an_ended_process_is_dead_and_one_on_another_host_is_unknown() -> None:
     code = "from star_al.app.heartbeat import owner_name; print(owner_name())"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""The proposed campaign file loads, guesses well, and is refused where it could not work."""
+"""The proposed campaign file loads and guesses well; impossible proposals are refused."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_many_labels_fill_lines(here: Path) -> None:
     assert max(map(len, starter_file(spec).splitlines())) <= 120
 
 
-def test_the_longest_text_is_the_text_where_no_name_tells(here: Path) -> None:
+def test_the_longest_text_is_the_text_if_no_name_decides(here: Path) -> None:
     rows = [{"a": "short", "b": "rather longer", "y": label} for label in ["no", "yes"]]
     assert (
         proposal(here, CampaignRequest(data(here / "d.jsonl", rows), "m", label_column="y")).data.text == "b"
@@ -238,7 +238,7 @@ def test_a_column_of_names_is_no_column_of_labels(here: Path) -> None:
         (None, "xyx", []),
     ],
 )
-def test_what_looks_like_a_slip_is_told(
+def test_likely_mistakes_are_reported(
     here: Path, labels: list[str] | None, topics: str, told: list[str]
 ) -> None:
     name = data(here / "d.jsonl", [{"text": "t", "topic": topic} for topic in topics])

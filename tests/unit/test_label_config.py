@@ -63,7 +63,7 @@ def test_the_longest_item_still_has_keys() -> None:
     assert len({choice["hotkey"] for choice in label_config.options(item, "unsure")}) == 27
 
 
-def test_ours_is_told_from_one_edited_by_hand() -> None:
+def test_our_config_is_distinguished_from_one_edited_by_hand() -> None:
     config = label_config.write(_spec(), TWO, "some_key")
     assert label_config.is_unedited(config)
     assert label_config.is_unedited(config.replace("\n", "\r\n"))

@@ -1,4 +1,4 @@
-"""Strategies compared: areas, savings, intervals and words, against closed forms and simulated truth."""
+"""Comparing strategies: areas, savings, intervals and words agree with closed forms and simulated truth."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_reference_that_learns_nothing_sets_no_target() -> None:
 
 
 def test_seeds_are_resampled_jointly_with_their_target() -> None:
-    """Both seeds save a half, from different targets: every resample must find about that, too."""
+    """Both seeds save half the labels at different targets, so every resample must find about half."""
     low, high = (0.2, 0.3, 0.4, 0.5, 0.6), (0.6, 0.7, 0.8, 0.9, 1.0)
     fast = [(a, c, e, e, e) for a, _, c, _, e in (low, high)]
     (saving,) = savings(curves(*fast), curves(low, high), [0.95], resamples(2, np.random.default_rng(0)))
@@ -201,7 +201,7 @@ def test_one_seed_has_no_interval() -> None:
 
 @pytest.mark.parametrize(("n_seeds", "least_bootstrap"), [(5, 0.78), (10, 0.87), (30, 0.91)])
 def test_intervals_cover_the_truth_in_simulated_studies(n_seeds: int, least_bootstrap: float) -> None:
-    """t at its level whatever the number of seeds; the bootstrap falls short with few of them, as told."""
+    """The t interval holds its level for any number of seeds; the bootstrap falls short with few seeds."""
     random = np.random.default_rng(4)
     studies, truth = 600, 0.02
     by_t = by_bootstrap = 0
@@ -226,7 +226,7 @@ def test_the_band_of_a_curve_holds_its_mean_and_widens_with_the_spread() -> None
 # -- a study --------------------------------------------------------------------------------------------
 
 
-def test_a_better_strategy_is_told_from_one_that_is_not() -> None:
+def test_a_better_strategy_is_distinguished_from_an_equal_one() -> None:
     found = study(10, {"random": 0.2, "entropy": 0.28, "margin": 0.2})
     assert [each.strategy for each in found.strategies] == ["random", "entropy", "margin"]
     words = in_words(found)

@@ -1,4 +1,4 @@
-"""The measures of uncertainty against naive loops, closed forms and their invariants."""
+"""The measures of uncertainty agree with naive loops, closed forms and their invariants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from star_al.types import FloatArray
 
 
 def random_log_probs(seed: int, n: int, k: int, c: int, *, ragged: bool = False) -> FloatArray:
-    """(N, K, C) distributions from peaked to flat; ragged: item i has between 1 and C options."""
+    """Return (N, K, C) distributions from peaked to flat; with ``ragged``, items have between 1 and C options."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=rng.uniform(0, 6), size=(n, k, c))
     if ragged:
@@ -40,7 +40,7 @@ def naive_entropy(probs: list[float]) -> float:
 
 
 def naive_scores(log_probs: FloatArray, name: str, *, per_option: bool) -> list[float]:
-    """The formulas of the methods page, one item and one label at a time."""
+    """Compute the formulas item by item and label by label."""
     scores = []
     for item in np.exp(log_probs).tolist():
         mean = [sum(sample[c] for sample in item) / len(item) for c in range(len(item[0]))]

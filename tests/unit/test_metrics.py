@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn, naive loops and closed forms."""
+"""The metrics agree with scikit-learn, naive loops and closed forms."""
 
 from __future__ import annotations
 

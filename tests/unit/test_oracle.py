@@ -1,4 +1,4 @@
-"""The oracle answers each item the same way whatever the order, the round, the attempt or the process."""
+"""The oracle's answer to an item does not depend on order, round, attempt or process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TASK = ClosedTask(TaskSpec(kind="classification", labels=LABELS))
 
 
 def nothing() -> None:
-    """A lease that is held."""
+    """Lease check: the lease is held."""
 
 
 def query(number: int, attempt: int = 1) -> Query:
@@ -99,7 +99,7 @@ def test_another_attempt_and_another_place_are_answered_by_somebody_else() -> No
 
 
 def test_its_rates_are_what_they_say_and_errors_are_spread_evenly() -> None:
-    """4,000 items; bounds are five standard deviations wide."""
+    """On 4,000 items the bounds are five standard deviations wide."""
     found = answers(oracle(accuracy=0.7, skips=0.25), [query(n) for n in range(4000)])
     skipped = [a for a in found.values() if a.skipped]
     assert all(a.value is None for a in skipped)

@@ -1,4 +1,4 @@
-"""Seeds and keyed draws: stable over processes and releases, and independent of input order."""
+"""Seeds and keyed draws are stable over processes and releases and independent of input order."""
 
 from __future__ import annotations
 

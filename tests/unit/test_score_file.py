@@ -1,4 +1,4 @@
-"""Score files: what is written is read back, however it was cut into shards, and damage is recognised."""
+"""Score files are read back as written, however they are cut into shards, and damage is detected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ rng = np.random.default_rng(0)
 
 
 def log_probs(n: int, samples: int = 3, labels: int = 4, missing: int = 0) -> FloatArray:
-    """Random distributions, the last ``missing`` labels impossible."""
+    """Return random distributions; the last ``missing`` labels have probability 0."""
     logits = rng.normal(size=(n, samples, labels))
     if missing:
         logits[..., -missing:] = -np.inf
@@ -45,7 +45,7 @@ def test_a_shard_comes_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_uncertainties_that_were_not_computed_are_null(tmp_path: Path) -> None:
+def test_uncertainties_that_were_not_computed_are_none(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     score_file.write_shard(path, ids(2), log_probs(2), Scores(adapted_uncertainty=np.array([0.1, 0.2])))
     _, scores = score_file.read_scores(path)
@@ -180,7 +180,7 @@ def test_wrong_lengths_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk."""
+    """A limit on the file size stands for the full disk."""
     program = (
         "import resource, signal, sys; from pathlib import Path; import numpy as np\n"
         "from star_al.artefacts import score_file; from star_al.errors import StoreError\n"

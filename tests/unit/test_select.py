@@ -1,4 +1,4 @@
-"""The choice of a batch: order, ties, independence of input order, and the law of power sampling."""
+"""Choosing a batch: order, ties, independence of input order, and the distribution of power sampling."""
 
 from __future__ import annotations
 

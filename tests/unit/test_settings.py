@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import jsonschema
 import pytest
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field
 
 from star_al.config.schema import DIALECT, campaign_schema
 from star_al.config.sections import sections_in
@@ -144,6 +144,8 @@ def test_values_in_words(schema: dict[str, Any], words: str) -> None:
 
 
 def test_a_choice_without_meaning_is_an_error() -> None:
-    model = create_model("M", x=(Literal["a", "b"], Field(json_schema_extra=choices(a="one"))))
+    class Model(BaseModel):
+        x: Literal["a", "b"] = Field(json_schema_extra=choices(a="one"))
+
     with pytest.raises(ValueError, match="are explained as"):
-        model.model_json_schema()
+        Model.model_json_schema()

@@ -1,4 +1,4 @@
-"""What answers amount to: votes, skips, ties, revisions, further attempts, and answers nobody can read."""
+"""Settling queries: votes, skips, ties, revisions, further attempts, and unreadable answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def query(wanted: int = 1, attempt: int = 1, item: str = "i") -> Query:
 
 
 def answer(person: str, value: str | None, number: int, of: str = "i-1", **more: Any) -> Annotation:
-    """The ``number``-th annotation, which is also its time; without a value it is a skip."""
+    """Return annotation ``number``, made ``number`` minutes after the start; without a value it is a skip."""
     return Annotation(
         str(number),
         of,
@@ -47,7 +47,7 @@ def answer(person: str, value: str | None, number: int, of: str = "i-1", **more:
 
 
 def result(asked: Query, answers: list[Annotation], *earlier: Query, **rules: Any) -> JsonValue:
-    """How one query ends: its label's value, "skipped", "disputed" or "open"."""
+    """Return the outcome of a query: its label's value, "skipped", "disputed" or "open"."""
     return _of(settled([asked], answers, *earlier, **rules), asked)
 
 

@@ -1,4 +1,4 @@
-"""Each stopping rule at, below and above its border, off when null, and their precedence."""
+"""Each stopping rule at, below and above its limit, off if ``None``, and their precedence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Named strategies are settings of the campaign, and all runs of a study are alike but for them."""
+"""Named strategies are campaign settings, and the runs of a study differ in nothing else."""
 
 from __future__ import annotations
 

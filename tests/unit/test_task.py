@@ -1,4 +1,4 @@
-"""Label values: canonical names, columns, and what is refused with a hint."""
+"""Label values: canonical names, columns, and refusals with a hint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUESTION = Item("1" * 32, "question", ("warm", "COLD", "b", "3"))
         (float("nan"), None),
     ],
 )
-def test_labels_in_data_become_names_or_null(raw: JsonValue, label: str | None) -> None:
+def test_labels_in_data_become_names_or_none(raw: JsonValue, label: str | None) -> None:
     assert NEWS.parse(TEXT, raw) == label
 
 

@@ -1,4 +1,4 @@
-"""How a run waits: what it shows, how long it pauses, what ends a pause."""
+"""How a run waits: what it shows, how long it pauses, and what ends a pause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLACE = "http://127.0.0.1:8080/projects/3/data"
 
 
 class Hints:
-    """Webhooks that a test sets off."""
+    """Webhooks that a test triggers."""
 
     def __init__(self, refusal: str | None = None) -> None:
         self.woken = threading.Event()
@@ -38,7 +38,7 @@ class Hints:
 
 
 def fine() -> None:
-    """The campaign is still ours."""
+    """Lease check: the campaign is still ours."""
 
 
 def lost() -> None:
@@ -54,7 +54,7 @@ def after(seconds: float, action: Callable[[], object]) -> Iterator[None]:
 
 
 def patient(hints: Hints | None = None) -> Waiter:
-    """Pauses for so long next that nobody takes a pause that was cut short for a slow machine's."""
+    """Set a pause so long that a shortened one cannot be mistaken for a slow machine."""
     waiter = Waiter(Quiet(), fine, hints=hints)
     waiter._pauses._next = 60.0
     waiter._pauses._seen = (0, {})
@@ -147,7 +147,7 @@ def test_a_hint_during_the_poll_is_not_missed() -> None:
     assert seconds(lambda: patient(hints)(Waiting(0, 2, place=PLACE))) < AT_ONCE
 
 
-def test_webhooks_are_registered_when_the_place_is_known_and_a_refusal_is_told() -> None:
+def test_webhooks_are_registered_when_the_place_is_known_and_a_refusal_is_reported() -> None:
     progress, hints = Quiet(), Hints("No webhook: refused.")
     waiter = Waiter(progress, fine, hints=hints)
     soon = datetime.now(UTC) + timedelta(seconds=0.3)

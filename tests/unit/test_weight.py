@@ -1,4 +1,4 @@
-"""The measured weight of the blend: where it lies, when it is not measured, and how far it is believed."""
+"""The measured weight of the blend: its value, when it is not measured, and how far it is trusted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from star_al.acquire.measured_weight import GRID, HeldOut, auroc, measured_weigh
 
 
 def held_out(n: int, *, adapted: float, base: float, seed: int = 0, errors: float = 0.4) -> HeldOut:
-    """Uncertainties in [0, 1] that tell errors by so much: 0 not at all."""
+    """Return uncertainties in [0, 1] that separate errors by ``adapted`` and ``base``; 0 means not at all."""
     rng = np.random.default_rng(seed)
     errors_M = np.arange(n) < errors * n
     return HeldOut(
@@ -69,7 +69,7 @@ def test_few_errors_leave_the_schedule_and_more_move_it_by_what_they_are_worth()
 
 
 def test_items_are_normalised_by_the_map_of_the_pool() -> None:
-    """A base model of another scale gets the same weight; its own few items would say another."""
+    """A base model with another scale gets the same weight; the held-out items alone would give another."""
     data = held_out(200, adapted=0.1, base=0.1)
     plain = measured_weight(data, POOL, POOL, "minmax", 0.4)
     scaled = measured_weight(
