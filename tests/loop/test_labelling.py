@@ -15,7 +15,7 @@ from star_al.errors import AwayError, ModelError
 from star_al.loop import Loop, Outcome
 from star_al.ports import StillOurs
 from star_al.replay import replay_round
-from star_al.types import Poll, Query, QueryState, Role, RoundState
+from star_al.types import Ensured, Poll, Query, QueryState, Role, RoundState
 from support.people import People
 from support.world import World
 
@@ -223,6 +223,23 @@ def test_an_unreachable_tool_is_waited_for_and_reported_once(tmp_path: Path) -> 
     people.poll = lambda *_: (_ for _ in ()).throw(AwayError("away"))  # type: ignore[method-assign]
     with pytest.raises(AwayError):
         run(world, people)
+
+
+def test_a_query_that_could_not_be_asked_again_is_asked_when_the_tool_is_back(tmp_path: Path) -> None:
+    world, people = make(tmp_path, labelling={"skipped": "ask_again"})
+    ensure = people.ensure
+
+    def skip_one() -> None:
+        people.answer("ann", batch(world, 0)[0], skip=True)
+        people.ensure = away_once  # type: ignore[method-assign]
+
+    def away_once(*_: Any) -> Ensured:
+        people.ensure = ensure  # type: ignore[method-assign]
+        raise AwayError("the tool cannot be reached.")
+
+    people.script = [skip_one, lambda: None, lambda: people.answer_all("bo")]
+    assert run(world, people).kind == "paused"
+    assert batch_with_attempt(world, 2).query_id in people.tasks
 
 
 def test_the_audit_set_does_not_close_at_a_share(tmp_path: Path) -> None:
