@@ -43,7 +43,8 @@ def main() -> None:
         f"{arguments.queries:,} queries, {arguments.answered:,} answered, texts of {arguments.characters:,} "
         f"characters: median {1000 * statistics.median(seconds):.0f} ms a poll "
         f"({1000 * statistics.median(busy):.0f} ms of CPU time); {loaded.statements} statements return "
-        f"{loaded.rows} rows with {loaded.characters:,} characters; polls raise the peak memory by {_peak_mib() - before:.0f} MiB"
+        f"{loaded.rows} rows with {loaded.characters:,} characters; polls raise the peak "
+        f"memory by {_peak_mib() - before:.0f} MiB"
     )
 
 
