@@ -1,4 +1,4 @@
-"""Data in, data out: files and `datasets` → items with content-hash ids; items with labels → files."""
+"""Data in and out: files and `datasets` → items with content-hash ids; items with labels → files."""
 
 from star_al.data.export import ModelAnswer, check_suffix, export_rows, write_rows
 from star_al.data.items import ImportCounts, parse_answer, read_items, read_texts

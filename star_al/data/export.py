@@ -1,4 +1,4 @@
-"""Items with their labels → JSONL, CSV or Parquet, with the user's own columns back in place."""
+"""Items with their labels → JSONL, CSV or Parquet, together with the user's own columns."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, Label
 
 PARQUET_ROWS = 5_000
-"""Rows a row group of a Parquet export."""
+"""Rows per row group of a Parquet export."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What the model says of an item: the label value it gives, and how sure it is.
+    """The model's prediction for an item, and how sure it is.
 
-    ``probabilities_C``: of the item's labels by column, calibrated. ``total_uncertainty``: the entropy of the
-    predictive mean in nats, before any temperature, as in the scores; ``aleatoric`` + ``epistemic`` is its
-    split, null where the model has one sample.
+    Attributes:
+        label: The predicted label's value.
+        probabilities_C: Calibrated probabilities of the item's labels, in the order of the task's columns.
+        total_uncertainty: Entropy of the predictive mean in nats, before any temperature, as in the scores.
+        aleatoric: The part of it that is in the data; None for a model with one sample.
+        epistemic: The part of it that more labels could remove; None for a model with one sample.
     """
 
     label: JsonValue
@@ -50,13 +53,21 @@ def export_rows(
     *,
     with_predictions: bool = False,
 ) -> Iterator[dict[str, JsonValue]]:
-    """One flat row an item: the user's columns, then ``item_id`` and what star_al knows.
+    """Make one flat row per item: the user's columns, then ``item_id`` and the columns of star_al.
 
-    Columns of star_al: ``label`` (and ``label_text``, the option's text, for multiple choice), ``source``,
-    ``round`` and ``version`` of the label; with predictions also ``kind`` (human, model or null),
-    ``predicted`` (and ``predicted_text``), ``confidence``, ``total_uncertainty``, ``aleatoric``, ``epistemic``
-    and ``probability_<label>`` for each label (letter), null where there is a human label. A user's column of
-    one of these names comes back as ``data_<name>``, the text and options columns as read.
+    A user's column that has the name of one of ours becomes ``data_<name>``.
+
+    Args:
+        rows: Items, each with its human label and its prediction, where there are any.
+        task: The campaign's task.
+        data: Which columns hold the text and the options.
+        with_predictions: Whether to add the columns of predictions.
+
+    Yields:
+        Rows with ``label`` (in multiple choice also ``label_text``, the option's text), ``source``, ``round``
+        and ``version`` of the label. With predictions also ``kind`` (human, model or None), ``predicted`` (and
+        ``predicted_text``), ``confidence``, ``total_uncertainty``, ``aleatoric``, ``epistemic`` and
+        ``probability_<label>`` for each label or letter; these are None if there is a human label.
     """
     letters = LETTERS if with_predictions and task.is_multiple_choice else ""  # of items with more options
     for item, label, answer in rows:
@@ -133,24 +144,28 @@ def _option_text(task: ClosedTask, item: Item, value: JsonValue) -> str:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file name that ``write_rows`` has no format for, before any work is done.
+    """Check that ``write_rows`` knows the format of a file name, before any work is done.
 
     Raises:
-        DataError: the suffix is none of .jsonl, .csv, .parquet.
+        DataError: The suffix is not .jsonl, .csv or .parquet.
     """
     if path.suffix.lower() not in _WRITERS:
         raise DataError(f"{path}: unknown kind of file. Write to one of {', '.join(_WRITERS)}.")
 
 
 def write_rows(path: Path, rows: Iterable[JsonObject]) -> int:
-    """Write rows to .jsonl, .csv or .parquet, aside first and then renamed over ``path``; how many.
+    """Write rows to a .jsonl, .csv or .parquet file, in bounded memory.
 
-    A link is followed: its target is written, the link stays. Rows are streamed; columns are the union over
-    all rows, in order of first appearance. In CSV, null is an empty cell and lists are JSON; in Parquet, a
-    column of mixed kinds is JSON text.
+    The file gets its name only when it is complete. A link is followed: its target is written, the link
+    stays. The columns are those of all rows, in order of first appearance. In CSV, None is an empty cell and
+    lists are JSON; in Parquet, a column with values of several kinds is JSON text.
+
+    Returns:
+        The number of rows.
 
     Raises:
-        DataError: unknown suffix. StoreError: the file cannot be written; ``path`` is as it was.
+        DataError: The suffix is unknown.
+        StoreError: The file cannot be written; ``path`` is unchanged.
     """
     check_suffix(path)
     target = writable_target(path)
@@ -169,7 +184,7 @@ def write_rows(path: Path, rows: Iterable[JsonObject]) -> int:
 
 
 def _spool(path: Path, rows: Iterable[JsonObject]) -> tuple[int, dict[str, set[str]]]:
-    """Rows as JSON lines, with the kinds of value that each column holds."""
+    """Write rows as JSON lines; return their number, and the kinds of value in each column."""
     columns: dict[str, set[str]] = {}
     n_rows = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:

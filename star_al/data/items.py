@@ -1,4 +1,4 @@
-"""Rows → items: text, options, content-hash id, the user's columns, and the label that a row already has."""
+"""Rows → items: text, options, content-hash id, the user's columns, and a label that the row already has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, SourceItem
 
 OPTION_KEYS = "star_al.option_keys"
-"""Field of an item whose options have other keys than A, B, C… in the data: these keys, in order."""
+"""Field of an item whose options have keys other than A, B, C… in the data: these keys, in order."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -30,23 +30,36 @@ _canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(slots=True)
 class ImportCounts:
-    """What a reader met so far. Duplicates are rows − empty − what the store found to be new."""
+    """What a reader has found so far. Duplicates are rows − empty − those that are new to the store.
+
+    Attributes:
+        rows: Rows read.
+        empty: Rows left out because their text is empty or white space.
+        nul_replaced: NUL characters replaced by U+FFFD, in any column.
+        surrogates_replaced: Lone surrogates replaced by U+FFFD, in any column.
+    """
 
     rows: int = 0
-    empty: int = 0  # rows left out because their text is empty or white space
-    nul_replaced: int = 0  # NUL characters that became U+FFFD, in any column
-    surrogates_replaced: int = 0  # halves of surrogate pairs that became U+FFFD
+    empty: int = 0
+    nul_replaced: int = 0
+    surrogates_replaced: int = 0
 
 
 def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[SourceItem]:
-    """The items of a source, in order and in bounded memory, repeated content included; fills ``counts``.
+    """Read the items of a source in order, in bounded memory.
 
-    ``fields`` holds all columns as JSON values, except the text and options columns where export can write
-    them back from the item. Of rows with equal content the first wins, its given label too.
+    Args:
+        source: The rows, and which columns matter.
+        task: The campaign's task; it knows the labels.
+        counts: Updated with each row.
+
+    Yields:
+        An item for each row with a text, repeated content included. Its ``fields`` are all columns as JSON
+        values, except the text and options columns that export can restore from the item.
 
     Raises:
-        DataError: the source cannot be read, a column is missing, a text or the options cannot be used, a
-            label is not in the label set, or no row has a text. It names file and line.
+        DataError: The source cannot be read, a column is missing, a text, its options or its label cannot be
+            used, or no row has a text. The message names file and line.
     """
     reader = _ItemReader(source, task, counts)
     found = False
@@ -59,15 +72,15 @@ def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> It
         found = True
         yield item
     if not found:
-        raise DataError(f"{source.table.name}: all {counts.rows} texts in column {source.text!r} are empty.")
+        raise DataError(f"{source.table.name}: column {source.text!r} is empty in every row.")
     reader.check_columns_seen()
 
 
 def read_texts(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[Item]:
-    """Like ``read_items`` without labels and ids, for texts to predict; their columns may be missing.
+    """Read texts to predict: like ``read_items``, without labels and ids, whose columns may be missing.
 
     Raises:
-        DataError: as ``read_items``.
+        DataError: As in ``read_items``.
     """
     unlabelled = replace(source, id=None, label=None, gold=None)
     for source_item in read_items(unlabelled, task, counts):
@@ -75,15 +88,18 @@ def read_texts(source: DataSource, task: ClosedTask, counts: ImportCounts) -> It
 
 
 def content_id(text: str, options: Sequence[str] = ()) -> str:
-    """The id of an item: 32 hex digits of SHA-256 over the JSON of what the model reads."""
+    """Return an item's id: 32 hex digits of the SHA-256 of what the model reads, as JSON."""
     return hashlib.sha256(_canonical([text, list(options)]).encode()).hexdigest()[:32]
 
 
 def parse_answer(task: ClosedTask, item: Item, raw: JsonValue) -> JsonValue:
-    """A label from the item's own data, canonical; null when missing. Knows the keys of its options there.
+    """Read a label as the item's own data writes it, where options may have keys of their own.
+
+    Returns:
+        The label's value, or None if it is missing.
 
     Raises:
-        DataError: the item has no such label.
+        DataError: The item has no such label.
     """
     keys = item.fields.get(OPTION_KEYS)
     if isinstance(keys, (list, tuple)) and raw is not None and (key := _option(raw)) in keys:
@@ -101,7 +117,7 @@ class _ItemReader:
         self._unseen = {source.id, source.label} - {None}
 
     def item(self, row: Row) -> SourceItem | None:
-        """The row's item, or null where its text is empty."""
+        """The row's item, or None if its text is empty."""
         values = self._json_object(row)
         text = self._text(row, values)
         options: tuple[str, ...] = ()
@@ -121,7 +137,7 @@ class _ItemReader:
         return SourceItem(item, self._given_label(row, values, item))
 
     def check_columns_seen(self) -> None:
-        """Refuse an id or label column that no row has."""
+        """Check that some row has the id and label columns."""
         for name in sorted(name for name in self._unseen if name is not None):
             raise DataError(f"{self._source.table.name}: no row has the column {name!r}.")
 
@@ -134,7 +150,7 @@ class _ItemReader:
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
             return str(raw)
         raise self._error(
-            row, f"column {self._source.text!r} holds a value of type {type(raw).__name__}, not a text."
+            row, f"column {self._source.text!r} holds a value of type {type(raw).__name__}, not text."
         )
 
     def _external_id(self, row: Row, values: dict[str, JsonValue]) -> str | None:
@@ -145,9 +161,9 @@ class _ItemReader:
         return self._answer(row, item, self._source.label, raw)
 
     def _gold(self, row: Row, values: dict[str, JsonValue], item: Item, column: str) -> None:
-        """Check that the gold column answers."""
+        """Check that the gold column has a label for the item."""
         if self._answer(row, item, column, self._column(row, values, column)) is None:
-            raise self._error(row, f"column {column!r} is empty; every row needs its label there.")
+            raise self._error(row, f"column {column!r} is empty, but every row needs its label there.")
 
     def _answer(self, row: Row, item: Item, column: str | None, raw: JsonValue) -> JsonValue:
         try:
@@ -156,7 +172,7 @@ class _ItemReader:
             raise self._error(row, f"column {column!r}: {exc}") from exc
 
     def _optional(self, row: Row, values: dict[str, JsonValue], name: str | None) -> JsonValue:
-        """A column that rows may lack where their format allows it; null when the source has none."""
+        """The value of a column that rows may lack if their format allows it; None without such a column."""
         if name is None or (name not in values and self._source.table.is_sparse):
             return None
         self._unseen.discard(name)
@@ -185,7 +201,7 @@ class _ItemReader:
     def _options(
         self, row: Row, values: dict[str, JsonValue], text: str
     ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """Text without options, the options, and their keys in the data (none where it has no keys)."""
+        """The text without options, the options, and their keys in the data (empty if they have none)."""
         where = self._source.options
         if self._pattern:
             text, options, keys = self._split(row, text)
@@ -206,17 +222,17 @@ class _ItemReader:
         options = [match["option"].strip() for match in matches]
         keys = [match["key"] for match in matches] if "key" in self._pattern.groupindex else []
         if None in keys:
-            raise self._error(row, "an option has no key; data.options.pattern must find one for each.")
+            raise self._error(row, "an option has no key, but data.options.pattern must find one for each.")
         return self._pattern.sub("", text).strip(), options, keys
 
     def _listed(self, row: Row, column: str, raw: JsonValue) -> tuple[list[str], list[str]]:
-        """A list, its JSON in a cell, or {"text": […], "label": […]} as many `datasets` have it."""
+        """Options and keys from a list, JSON in a cell, or {"text": […], "label": […]} as in many `datasets`."""
         if isinstance(raw, str):
             try:
                 raw = json.loads(raw)
             except (ValueError, RecursionError) as exc:
                 raise self._error(
-                    row, f"column {column!r} holds text that is no JSON list of options."
+                    row, f"column {column!r} holds text that is not a JSON list of options."
                 ) from exc
         labels: JsonValue = []
         if isinstance(raw, dict):
@@ -230,7 +246,7 @@ class _ItemReader:
     def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:
         """Equal options pass: published sets hold some, and their letters still tell them apart."""
         if not 2 <= len(options) <= len(LETTERS):
-            raise self._error(row, f"{len(options)} options; multiple choice takes 2 to {len(LETTERS)}.")
+            raise self._error(row, f"the number of options is {len(options)}; multiple choice takes 2 to {len(LETTERS)}.")
         if not all(options):
             raise self._error(row, f"option {options.index('') + 1} is empty.")
         if keys and (len(keys) != len(options) or len(set(keys)) != len(keys)):
@@ -252,7 +268,7 @@ class _ItemReader:
         return values
 
     def _json_value(self, value: Any) -> JsonValue:
-        """``value`` as JSON: NaN → null, infinities and dates → text. Raises TypeError, naming the type."""
+        """``value`` as JSON: NaN becomes None, infinities and dates text. A TypeError names any other type."""
         if isinstance(value, str):
             return self._clean(value)
         if value is None or isinstance(value, (bool, int)):
@@ -281,10 +297,10 @@ class _ItemReader:
 
 
 def _option(raw: JsonValue) -> str:
-    """An option or its key as text; null is empty."""
+    """An option or its key as text; None is empty."""
     return "" if raw is None else str(raw).strip()
 
 
 def user_fields(fields: JsonObject) -> dict[str, JsonValue]:
-    """An item's fields without what star_al added to them."""
+    """Return an item's fields without those that star_al added."""
     return {name: value for name, value in fields.items() if name != OPTION_KEYS}

@@ -1,4 +1,4 @@
-"""Rows of a table one after the other, in bounded memory, with one clear error for each way to fail."""
+"""The rows of a table one by one, in bounded memory, with a clear error for each way to fail."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from star_al.data.source import Table
 from star_al.errors import DataError
 
 BATCH_ROWS = 512
-"""Rows decoded at a time from columnar files."""
+"""Rows decoded at once from columnar files."""
 
 MAX_FIELD = 2**26
-"""Longest CSV cell in characters; an unclosed quote would otherwise read the whole file into one."""
+"""Longest CSV cell in characters. Without a limit, an unclosed quote would read the whole file into one cell."""
 
 
 class Row(NamedTuple):
-    """A row as read; ``number`` counts from 1 (in text files: its first line)."""
+    """A row as read. ``number`` counts from 1; in text files it is the row's first line."""
 
     number: int
     values: dict[str, Any]
 
 
 def read_rows(table: Table) -> Iterator[Row]:
-    """The rows of a table; values are as the file's library gives them.
+    """Read the rows of a table; values are as the file's library gives them.
 
-    A `datasets` column of class labels gives the names of the classes, null for −1.
+    A `datasets` column of class labels gives the names of the classes, None for −1.
 
     Raises:
-        DataError: the file cannot be read, or is not what its suffix says. A file without rows is one.
+        DataError: The file cannot be read, is not what its suffix says, or has no rows.
     """
     readers = {"jsonl": _json_rows, "csv": _csv_rows, "tsv": _csv_rows, "parquet": _parquet_rows}
     row = None
@@ -48,7 +48,7 @@ def read_rows(table: Table) -> Iterator[Row]:
 
 
 def _lines(table: Table) -> Iterator[tuple[int, str]]:
-    """Numbered lines of UTF-8 text with their ends, split at line feeds alone; a byte order mark goes."""
+    """Numbered lines of UTF-8 text with their ends, split only at line feeds, without a byte order mark."""
     with _translated(table), _open(table.path) as file:
         for number, raw in enumerate(file, 1):
             try:
@@ -160,7 +160,7 @@ def _numbered(batches: Iterator[list[dict[str, Any]]]) -> Iterator[Row]:
 
 
 def _datasets_rows(table: Table) -> Iterator[Row]:
-    """Rows by Arrow, so that neither images nor audio are decoded and no code of a data set runs."""
+    """Rows read through Arrow: no image or audio is decoded, and no code of the data set runs."""
     data = _load_dataset(table)
     names = {
         column: list(feature.names)

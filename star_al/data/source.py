@@ -1,4 +1,4 @@
-"""Where rows come from and what their columns mean: a campaign's names turned into files and columns."""
+"""Where rows come from and what their columns mean: the names in a campaign → files and columns."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ FORMATS = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-"""Kind of file by suffix; all but Parquet may also be gzipped (``.jsonl.gz``)."""
+"""Kind of file by suffix. All but Parquet may be gzipped (``.jsonl.gz``)."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows somewhere: ``format`` is a value of ``FORMATS``, ``saved`` (a `datasets` folder) or ``hub``.
+    """Rows in a file, a folder or on the hub.
 
-    ``name`` is what the user wrote, for messages. ``path`` is null for a hub name.
+    Attributes:
+        name: What the user wrote, for messages.
+        format: A value of ``FORMATS``, ``saved`` (a folder saved by `datasets`) or ``hub``.
+        path: The file or folder; None for a hub name.
+        subset: The configuration of a hub name.
+        split: The split of a hub name or saved folder.
     """
 
     name: str
@@ -41,16 +46,22 @@ class Table:
         return self.format == "jsonl"
 
     def place(self, number: int) -> str:
-        """Where row ``number`` is, for messages."""
+        """Where row ``number`` is, in words."""
         unit = "line" if self.format in ("jsonl", "csv", "tsv") else "row"
         return f"{self.name}, {unit} {number}"
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """A table and the meaning of its columns.
+    """A table and what its columns mean.
 
-    ``label`` may be empty in a row; ``gold`` must hold a valid label in every row that has a text.
+    Attributes:
+        table: The rows.
+        text: The column of texts.
+        id: The column of the user's ids.
+        label: A column with labels that may be empty in some rows.
+        gold: A column with a valid label in every row that has a text.
+        options: Where the options of multiple choice are.
     """
 
     table: Table
@@ -62,10 +73,10 @@ class DataSource:
 
 
 def data_source(file: CampaignFile) -> DataSource:
-    """The campaign's own data; the oracle's column is its gold.
+    """Return the campaign's own data; the oracle's column is its gold.
 
     Raises:
-        DataError: the file is missing or of an unknown kind.
+        DataError: The file is missing or of an unknown kind.
     """
     data = file.spec.data
     table = locate(data.path, file.path.parent, subset=data.subset, split=data.split)
@@ -73,7 +84,7 @@ def data_source(file: CampaignFile) -> DataSource:
 
 
 def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSource:
-    """A table with the columns of a campaign's data; ``gold`` names the column that must answer every row."""
+    """Return a table with the columns of a campaign's data; ``gold`` is the column with a label in every row."""
     data = spec.data
     return DataSource(
         table=table, text=data.text, id=data.id, label=data.label, gold=gold, options=data.options
@@ -81,10 +92,10 @@ def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSour
 
 
 def test_source(file: CampaignFile) -> DataSource | None:
-    """The held-out test file, every row of which needs a label; null unless ``evaluation.kind`` is test.
+    """Return the test file, in which every row needs a label; None unless ``evaluation.kind`` is test.
 
     Raises:
-        DataError: the file is missing or of an unknown kind.
+        DataError: The file is missing or of an unknown kind.
     """
     data, evaluation = file.spec.data, file.spec.evaluation
     if evaluation.kind != "test" or evaluation.path is None:
@@ -101,10 +112,10 @@ def test_source(file: CampaignFile) -> DataSource | None:
 
 
 def locate_here(name: str, *, subset: str | None = None, split: str = "train") -> Table:
-    """``locate`` for a name given on the command line: relative to the current folder.
+    """Find the table for a name on the command line, relative to the current folder.
 
     Raises:
-        DataError: as ``locate``.
+        DataError: As in ``locate``.
     """
     return locate(name, Path.cwd(), subset=subset, split=split, base="the current folder")
 
@@ -117,12 +128,20 @@ def locate(
     split: str = "train",
     base: str = "the campaign file",
 ) -> Table:
-    """The table called ``name``: a path, relative to ``folder``, where one exists, else a hub name.
+    """Find a table: the file or folder of that name if there is one, else a hub name.
 
-    ``base`` is what messages call ``folder``.
+    Args:
+        name: A path or a hub name.
+        folder: Where a relative path starts.
+        subset: The configuration of a hub name.
+        split: The split of a hub name or saved folder.
+        base: What messages call ``folder``.
+
+    Returns:
+        The table; nothing of it is read yet.
 
     Raises:
-        DataError: a path that does not exist, a file of unknown kind, a folder that `datasets` did not save.
+        DataError: The path does not exist, the file's kind is unknown, or the folder was not saved by `datasets`.
     """
     try:
         path = (folder / Path(name).expanduser()).resolve()
@@ -142,7 +161,7 @@ def locate(
 def _saved_folder(name: str, path: Path, split: str) -> Table:
     if not any((path / mark).is_file() for mark in ("dataset_info.json", "dataset_dict.json")):
         raise DataError(
-            f"{name}: is a folder, but not one written by datasets' save_to_disk. Name a file in it instead."
+            f"{name}: this is a folder, but not one written by datasets' save_to_disk. Name a file in it instead."
         )
     return Table(name, "saved", path, split=split)
 

@@ -134,7 +134,7 @@ def test_a_text_that_is_no_text_is_refused(tmp_path: Path, text: object) -> None
 
 
 def test_a_file_of_empty_texts_is_refused(tmp_path: Path) -> None:
-    assert "all 2 texts in column 'text' are empty" in refusal(tmp_path, [{"text": ""}, {"text": " "}])
+    assert "column 'text' is empty in every row" in refusal(tmp_path, [{"text": ""}, {"text": " "}])
 
 
 # -- labels --------------------------------------------------------------------------------------------
@@ -251,12 +251,12 @@ def test_equal_options_are_told_apart_by_their_letters_alone(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["x"], "1 options; multiple choice takes 2 to 26"),
+        (["x"], "the number of options is 1; multiple choice takes 2 to 26"),
         ([], "0 options"),
         ([str(n) for n in range(27)], "27 options"),
         (["x", " "], "option 2 is empty"),
         (["x", None, "y"], "option 2 is empty"),
-        ("x, y", "text that is no JSON list of options"),
+        ("x, y", "text that is not a JSON list of options"),
         (7, "of type int, not a list"),
         ({"text": ["x", "y"], "label": ["A", "A"]}, "keys A, A; each needs its own"),
         ({"text": ["x", "y"], "label": ["A"]}, "each needs its own"),

@@ -151,7 +151,7 @@ def test_what_is_no_path_is_a_hub_name_unless_it_exists(tmp_path: Path) -> None:
     write(tmp_path / "news.csv", "t\na\n")
     assert locate("news.csv", tmp_path).path == tmp_path / "news.csv"
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match="is a folder, but not one written by"):
+    with pytest.raises(DataError, match="this is a folder, but not one written by"):
         locate("folder", tmp_path)
 
 
