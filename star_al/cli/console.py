@@ -1,4 +1,4 @@
-"""What reaches the terminal: results to stdout, progress and errors to stderr, both made harmless first."""
+"""Output to the terminal: results to stdout, progress and errors to stderr, without control characters."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LEAST_WIDTH = 80
-"""Tables are laid out for at least this many columns, whatever a pipe or a narrow window says."""
+"""Columns that tables are laid out for at least, also in a pipe or a narrow window."""
 
 
 class TerminatedError(BaseException):
-    """The process was asked to end (SIGTERM); ``except Exception`` does not hold it."""
+    """The process was asked to end (SIGTERM). It is no ``Exception``, so that nothing catches it by accident."""
 
 
 def say(text: str) -> None:
-    """A line of the result, to stdout."""
+    """Print a line of the result to stdout."""
     typer.echo(clean(text))
 
 
 def complain(text: str) -> None:
-    """A line that is not the result, to stderr, without secrets."""
+    """Print a line that is not part of the result to stderr, without secrets."""
     typer.echo(redacted(clean(text)), err=True)
 
 
 def print_table(table: Table) -> None:
-    """A table of clean texts, to stdout; only one that expands to the width is cut to it."""
+    """Print a table of clean texts to stdout; only a table that expands is cut to the terminal's width."""
     from rich.console import Console
 
     console = Console(width=width(), highlight=False, markup=False, emoji=False)
@@ -50,14 +50,14 @@ def print_table(table: Table) -> None:
 
 
 def width() -> int:
-    """Columns that a table may take."""
+    """Return the number of columns that a table may take."""
     from rich.console import Console
 
     return max(Console().width, LEAST_WIDTH)
 
 
 def print_json(value: object) -> None:
-    """One JSON document, and nothing else, to stdout; readable characters where the stream can hold them."""
+    """Print one JSON document to stdout, escaping what the stream's encoding cannot represent."""
     unicode_stream = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     text = json.dumps(value, ensure_ascii=not unicode_stream, indent=2, default=_json_default)
     typer.echo(text)
@@ -66,17 +66,17 @@ def print_json(value: object) -> None:
 def _json_default(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"{type(value).__name__} is no JSON type")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def command_line(*words: str | Path) -> str:
-    """A command as one types it."""
+    """Return a command as one types it in a shell."""
     return shlex.join(map(str, words))
 
 
 @contextmanager
-def told_when_stdout_fails() -> Iterator[None]:
-    """Turn a write to stdout that fails (a full disk) into a StoreError; a closed pipe stays quiet."""
+def stdout_errors_reported() -> Iterator[None]:
+    """Turn a failed write to stdout (a full disk) into a StoreError; a closed pipe is not an error."""
     stream = sys.stdout
     sys.stdout = cast("TextIO", _Stdout(stream))
     try:
@@ -86,7 +86,7 @@ def told_when_stdout_fails() -> Iterator[None]:
 
 
 class _Stdout:
-    """A text stream whose write errors are the user's to hear of; everything else is the stream's own."""
+    """A text stream that raises its write errors as StoreError; everything else is the stream's own."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -97,15 +97,15 @@ class _Stdout:
     def write(self, text: str) -> int:
         if text == "":  # click probes streams with it and swallows the error
             return 0
-        with self._told():
+        with self._reporting():
             return self._stream.write(text)
 
     def flush(self) -> None:
-        with self._told():
+        with self._reporting():
             self._stream.flush()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reporting(self) -> Iterator[None]:
         try:
             yield
         except BrokenPipeError:
@@ -118,7 +118,7 @@ class _Stdout:
             ) from exc
 
     def _drop(self) -> None:
-        """Let what the stream still holds go nowhere, or Python would complain again when the process ends."""
+        """Discard what the stream still buffers; otherwise Python reports the error again at exit."""
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -127,9 +127,9 @@ class _Stdout:
 
 @contextmanager
 def resumable(*command: str | Path) -> Iterator[None]:
-    """Tell how to go on when the body is interrupted by Ctrl-C or SIGTERM."""
+    """Say how to continue if the body is interrupted by Ctrl-C or SIGTERM."""
     try:
         yield
     except (KeyboardInterrupt, TerminatedError):
-        complain(f"Stopped; nothing is lost. Go on with: {command_line(*command)}")
+        complain(f"Stopped; nothing is lost. Continue with: {command_line(*command)}")
         raise

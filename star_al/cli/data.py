@@ -1,4 +1,4 @@
-"""Data in and out: predictions for new texts, an export of labels, more rows for a running campaign."""
+"""Data in and out: predict new texts, export labels, add rows to a running campaign."""
 
 from __future__ import annotations
 
@@ -14,40 +14,43 @@ if TYPE_CHECKING:
     from star_al.data import ImportCounts
 
 OutFile = Annotated[
-    Path, typer.Option("--out", help="A .jsonl, .csv or .parquet file to write.", show_default=False)
+    Path, typer.Option("--out", help="File to write: .jsonl, .csv or .parquet.", show_default=False)
 ]
 
 
 def predict(
     config: Config,
     texts: Annotated[
-        Path, typer.Option("--in", help="A file of texts, with the campaign's columns.", show_default=False)
+        Path, typer.Option("--in", help="File of texts, with the campaign's columns.", show_default=False)
     ],
     out: OutFile,
 ) -> None:
-    """Predict the texts of a file with the newest adapter.
+    """Predict the labels of the texts in a file with the newest adapter.
 
-    It adds predicted, its confidence, and probability_<label> for each label,
-    all temperature-scaled. total_uncertainty (aleatoric + epistemic) is in nats
-    and before the temperature, as in the database; the two parts are empty
-    where the posterior has one sample.
+    Adds the columns predicted, confidence and probability_<label>, all
+    temperature-scaled, and total_uncertainty = aleatoric + epistemic in nats,
+    before the temperature, as in the database. The two parts are empty if the
+    posterior has one sample.
     """
     from star_al.app import predicting
     from star_al.display.progress import make_progress
+    from star_al.report.formatting import count
 
     done = predicting.predict_file(load(config), texts, out, make_progress())
-    say(f"{done.n:,} predictions in {out} ({done.model.note}){_met(done.counts)}.")
+    say(f"Wrote {count(done.n, 'prediction')} to {out} ({done.model.note}){_left_out(done.counts)}.")
 
 
-def _met(counts: ImportCounts) -> str:
-    """What reading left out or replaced, to be added to a sentence; nothing where it did neither."""
-    met = ""
+def _left_out(counts: ImportCounts) -> str:
+    """What reading left out or replaced, to end a sentence with; empty if it did neither."""
+    from star_al.report.formatting import count
+
+    words = ""
     if counts.empty:
-        met += f"; {counts.empty:,} rows without a text left out"
+        words += f"; {count(counts.empty, 'row')} without a text left out"
     replaced = counts.nul_replaced + counts.surrogates_replaced
     if replaced:
-        met += f"; {replaced:,} characters (NUL, half surrogates) became U+FFFD"
-    return met
+        words += f"; {count(replaced, 'character')} (NUL, lone surrogates) replaced by U+FFFD"
+    return words
 
 
 def export(
@@ -55,26 +58,29 @@ def export(
     out: OutFile,
     with_predictions: Annotated[
         bool,
-        typer.Option("--with-predictions", help="Add all other texts, with the columns of predict."),
+        typer.Option("--with-predictions", help="Add all other texts, with the columns of `predict`."),
     ] = False,
 ) -> None:
-    """Write the human labels, with your own ids and columns."""
+    """Write the human labels to a file, with your own ids and columns."""
     from star_al.app import predicting
     from star_al.display.progress import make_progress
+    from star_al.report.formatting import count
 
     n = predicting.export_file(load(config), out, make_progress(), with_predictions=with_predictions)
-    say(f"{n:,} rows in {out}.")
+    say(f"Wrote {count(n, 'row')} to {out}.")
 
 
 def add_data(
     config: Config,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Rows with the campaign's columns.", show_default=False)
+        str,
+        typer.Argument(metavar="FILE", help="File of rows with the campaign's columns.", show_default=False),
     ],
 ) -> None:
-    """Add the rows of a file to the pool of a campaign, from its next round on."""
+    """Add the rows of a file to a campaign's pool, from its next round on."""
     from star_al.app import starting
     from star_al.display.progress import make_progress
+    from star_al.report.formatting import count
 
     n = starting.add_data(load(config), file, make_progress())
-    say(f"{n:,} new items joined the pool.")
+    say(f"Added {count(n, 'new text')} to the pool.")

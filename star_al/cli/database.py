@@ -1,4 +1,4 @@
-"""The database's schema: create or upgrade it, and check it."""
+"""Create, upgrade and check the tables of the database."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Place = Annotated[
     str,
     typer.Argument(
         metavar="CONFIG_OR_URL",
-        help="A campaign file, or sqlite:///FILE or postgresql://….",
+        help="Campaign file, or sqlite:///FILE or postgresql://…",
         show_default=False,
     ),
 ]
 
 
 def upgrade(place: Place) -> None:
-    """Create the tables, or bring them to this program's version; harmless to repeat."""
+    """Create the tables, or upgrade them to this version of star_al; harmless to repeat."""
     from db import migrate
 
     url = _url(place)
@@ -31,7 +31,7 @@ def upgrade(place: Place) -> None:
 
 
 def check(place: Place) -> None:
-    """Compare the schema with what this program needs; exit code 3 when they differ."""
+    """Check that the tables are those of this version of star_al; exit code 3 if they are not."""
     from db import migrate
     from db.engine import Database
     from star_al.errors import SchemaError
@@ -39,19 +39,19 @@ def check(place: Place) -> None:
     url = _url(place)
     report = migrate.check(url)
     if report.up_to_date:
-        say(f"{_shown(url)} is at schema version {report.current}, as this program needs.")
+        say(f"{_shown(url)} is at schema version {report.current}, which this version of star_al needs.")
         return
     if report.current != report.head:
         database = Database(url)
         try:
-            migrate.require_head(database)  # says for each kind of other version what to do
+            migrate.require_head(database)  # its message says what to do about each other version
         finally:
             database.close()
     for difference in report.drift:
         say(f"differs: {difference}")
     raise SchemaError(
         f"{_shown(url)}: its tables are not those of schema version {report.head}. "
-        "Another program has changed them; restore a backup."
+        "Another program has changed them. Restore a backup."
     )
 
 

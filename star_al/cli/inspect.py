@@ -1,4 +1,4 @@
-"""Look at a campaign: where it stands, its rounds, why a round asked what it asked, pictures."""
+"""Inspect a campaign: its state, its rounds, why a round asked what it asked, pictures."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 def status(
     config: Config,
-    shape: Annotated[ShortShape, typer.Option("--format", help="How to print it.")] = ShortShape.TABLE,
+    shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
 ) -> None:
-    """Where the campaign stands, who has labelled how much, and what comes next."""
+    """Show the state of a campaign, who has labelled how much, and what comes next."""
     from star_al.app import compose
     from star_al.app import status as campaign_status
     from star_al.cli import tables
@@ -87,14 +87,14 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
 
 
 def _posterior(file: CampaignFile) -> str:
-    """What samples the model's uncertainty, with its settings."""
+    """The kind of posterior, with its settings."""
     settings = file.spec.posterior.model_dump()
     kind = settings.pop("kind")
     return ", ".join([kind, *(f"{name} {value}" for name, value in settings.items())])
 
 
 def _open(now: Status) -> str:
-    """How many queries wait, and what became of those that nobody waits for any more without a label."""
+    """How many queries are open, and how many were closed without a label."""
     text = f"{now.open_queries:,} {'query' if now.open_queries == 1 else 'queries'}"
     if now.skipped:
         text += f"; without a label: {now.skipped:,}"
@@ -110,16 +110,16 @@ def _amounts(amounts: Mapping[str, int]) -> str:
 def _megabytes(folder: Path) -> str:
     total = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a campaign that runs now moves its files
+        with suppress(FileNotFoundError):  # a running campaign moves its files
             total += path.stat().st_size if path.is_file() else 0
     return f"{total / 1e6:,.1f} MB"
 
 
 def history(
     config: Config,
-    shape: Annotated[Shape, typer.Option("--format", help="How to print it.")] = Shape.TABLE,
+    shape: Annotated[Shape, typer.Option("--format", help="Output format.")] = Shape.TABLE,
 ) -> None:
-    """One line a round: labels, accuracy, calibration, what was asked, why it stopped."""
+    """Show one line per round: labels, accuracy, calibration, what was asked, why it stopped."""
     from star_al.app import compose
 
     with compose.reading(load(config)) as (store, campaign):
@@ -134,12 +134,12 @@ def history(
 
 
 def print_history(store: Store, campaign: Campaign) -> None:
-    """The rounds as a table, with notes beneath it."""
+    """Print the rounds as a table, with notes below it."""
     from star_al.cli import tables
 
     rows = store.history(campaign.campaign_id)
     if not rows:
-        say(f"Campaign {campaign.name} has no round yet.")
+        say(f"Campaign {campaign.name} has no rounds yet.")
         return
     notes = [
         round_.temperature_note for round_ in store.rounds(campaign.campaign_id) if round_.temperature_note
@@ -161,9 +161,9 @@ def _csv(rows: Sequence[JsonObject]) -> str:
 def explain(
     config: Config,
     round_index: RoundIndex,
-    shape: Annotated[ShortShape, typer.Option("--format", help="How to print it.")] = ShortShape.TABLE,
+    shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
 ) -> None:
-    """What a round asked, and why: the uncertainty of base and adapted model, blended, and the rank."""
+    """Show what a round asked, and why: the uncertainty of both models, their blend, and the rank."""
     from star_al.app import compose
     from star_al.app import status as campaign_status
 
@@ -177,18 +177,19 @@ def explain(
 
 def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) -> None:
     from star_al.cli import tables
+    from star_al.report.formatting import count
     from star_al.types import Role
 
     attempts = [each for each in explained if each.asked.query.purpose is Role.POOL]
     batch = list({each.item.item_id: each for each in attempts}.values())  # the last attempt at each
     if not batch:
-        say(f"Round {round_index} has asked nothing to learn from.")
+        say(f"Round {round_index} asked for no training labels.")
     else:
         first = batch[0].asked.query.reason
-        say(f"Round {round_index} asked {len(batch)} items{_how(first)}.")
+        say(f"Round {round_index} asked {count(len(batch), 'text')}{_how(first)}.")
         print_table(tables.explain_table(batch, width()))
         if width() < tables.WIDE:
-            say(f"Why, for the first: {one_line(first.text)}")
+            say(f"Why the first one: {one_line(first.text)}")
         for line in tables.answer_lines([each.asked for each in attempts]):
             say(line)
     for role in (Role.AUDIT, Role.CALIBRATION):
@@ -197,7 +198,7 @@ def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) ->
         if held_out:
             labelled = sum(each.label is not None for each in held_out.values())
             what = one_line(next(iter(held_out.values())).query.reason.text)
-            say(f"Besides {len(held_out)} for the {what}; {labelled} labelled.")
+            say(f"Also {len(held_out)} for the {what}; {labelled} labelled.")
 
 
 def _how(reason: Reason) -> str:
@@ -234,10 +235,10 @@ def _explained_json(explained: ExplainedQuery) -> dict[str, Any]:
 def pictures(
     config: Config,
     out: Annotated[
-        Path, typer.Option("--out", file_okay=False, help="The folder for them; made when missing.")
+        Path, typer.Option("--out", file_okay=False, help="Folder for the pictures; created if missing.")
     ] = Path(),
 ) -> None:
-    """Draw learning_curve.png and reliability.png from what is stored."""
+    """Draw learning_curve.png and reliability.png from the database."""
     from star_al.app import compose
 
     with compose.reading(load(config)) as (store, campaign):
@@ -245,7 +246,7 @@ def pictures(
 
 
 def draw(store: Store, campaign: Campaign, folder: Path) -> None:
-    """Draw the pictures and say where they are, or why there are none."""
+    """Draw the pictures and print their paths, or why there are none."""
     from star_al.report.pictures import draw_pictures
 
     paths = draw_pictures(store, campaign, folder)

@@ -1,4 +1,4 @@
-"""`star-al`: its commands in one list, and the edge where errors become messages and exit codes."""
+"""`star-al`: the list of its commands, and the place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import typer
 
 from star_al import __version__
 from star_al.cli import config, data, database, inspect, label_config, report, run, server, setup, simulate
-from star_al.cli.console import TerminatedError, complain, told_when_stdout_fails
+from star_al.cli.console import TerminatedError, complain, stdout_errors_reported
 from star_al.errors import StarALError
 
 PROGRAM = "star-al"
 """The name in usage lines and completion scripts, also for `python -m star_al`."""
 
 INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes of a process that ended by SIGINT or SIGTERM, as shells have them."""
+"""Exit codes of a process that was ended by SIGINT or SIGTERM, as shells report them."""
 
 EPILOG = (
-    "Exit codes: 0 done, 1 internal error or a replay that differs, 2 usage, campaign file or data, "
+    "Exit codes: 0 success, 1 internal error or a replay that differs, 2 usage, campaign file or data, "
     "3 database or artefact folder, 4 annotation tool, 5 model, 6 waiting for labels, 130 and 143 stopped by "
     "Ctrl-C or SIGTERM."
 )
@@ -34,7 +34,7 @@ EPILOG = (
 
 @dataclass
 class _Settings:
-    """Global options, for the edge."""
+    """Global options, for the code that handles errors."""
 
     debug: bool = False
 
@@ -50,7 +50,7 @@ app = typer.Typer(
 databases = typer.Typer(help="Create, upgrade and check the database.", no_args_is_help=True)
 configs = typer.Typer(help="Show all settings, or their JSON schema.", no_args_is_help=True)
 
-START, LOOK, USE, KEEP = "Start and run", "Look", "Data in and out", "Upkeep"
+START, LOOK, USE, KEEP = "Start and run", "Inspect", "Data in and out", "Maintenance"
 app.command("demo", rich_help_panel=START)(setup.demo)
 app.command("init", rich_help_panel=START)(setup.init)
 app.command("up", rich_help_panel=START)(server.up)
@@ -94,7 +94,7 @@ def _global_options(
     if isinstance(context.obj, _Settings):
         context.obj.debug = debug
     if not debug and not sys.warnoptions:
-        warnings.simplefilter("ignore")  # of libraries; ours are lines of the progress display
+        warnings.simplefilter("ignore")  # those of libraries; ours go through the progress display
 
 
 def main() -> NoReturn:
@@ -103,11 +103,15 @@ def main() -> NoReturn:
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Run one command (null: that of this process); its exit code. Errors of any kind end here."""
+    """Run one command and return its exit code; every error is handled here.
+
+    Args:
+        arguments: The words after the program's name; None for those of this process.
+    """
     _never_fail_on_characters()
     settings = _Settings()
     try:
-        with _sigterm_raises(), told_when_stdout_fails():
+        with _sigterm_raises(), stdout_errors_reported():
             app(
                 _debug_first(sys.argv[1:] if arguments is None else arguments),
                 prog_name=PROGRAM,
@@ -139,14 +143,14 @@ def _print_traceback(settings: _Settings) -> None:
 
 
 def _debug_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments with ``--debug``, which may stand anywhere before ``--``, in front of the command."""
+    """Move ``--debug``, which may stand anywhere before ``--``, to the front of the arguments."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     rest = [word for word in arguments[:end] if word != "--debug"]
     return ["--debug"] * (len(rest) < end) + rest + list(arguments[end:])
 
 
 def _never_fail_on_characters() -> None:
-    """A terminal that cannot show "→" or half an emoji shows "?" instead."""
+    """Make streams write "?" for characters that a terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -155,7 +159,7 @@ def _never_fail_on_characters() -> None:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that it unwinds like Ctrl-C and gives the lease back."""
+    """Turn SIGTERM into an exception, so that it releases the lease as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

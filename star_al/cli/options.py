@@ -11,14 +11,14 @@ import typer
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile
 
-Config = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="The campaign file (YAML).", show_default=False)
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Campaign file (YAML).", show_default=False)]
+RoundIndex = Annotated[
+    int, typer.Option("--round", min=0, help="Number of the round, from 0.", show_default=False)
 ]
-RoundIndex = Annotated[int, typer.Option("--round", min=0, help="Which round, from 0.", show_default=False)]
 
 
 class Shape(StrEnum):
-    """How a table is printed."""
+    """Formats of a table."""
 
     TABLE = "table"
     JSON = "json"
@@ -26,17 +26,17 @@ class Shape(StrEnum):
 
 
 class ShortShape(StrEnum):
-    """How a table with long texts is printed."""
+    """Formats of a table with long texts."""
 
     TABLE = "table"
     JSON = "json"
 
 
 def load(config: Path) -> CampaignFile:
-    """The campaign of a file; pydantic and YAML are imported only now.
+    """Load the campaign of a file; pydantic and YAML are imported only now.
 
     Raises:
-        ConfigError: it cannot be read or is not valid.
+        ConfigError: The file cannot be read or is not a valid campaign.
     """
     from star_al.config.file import load_campaign
 

@@ -1,4 +1,4 @@
-"""Write what a campaign has reached as one HTML page."""
+"""Write the report of a campaign or study as one HTML page."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ from star_al.cli.options import Config, load
 
 def report(
     config: Config,
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="The page to write.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="File to write.")] = Path("report.html"),
     study: Annotated[
         str | None,
-        typer.Option(
-            help="The page of this study, which `star-al simulate` ran, instead.", show_default=False
-        ),
+        typer.Option(help="Report on this study of `star-al simulate` instead.", show_default=False),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page: what was reached, what is not known, what was asked and why."""
+    """Write one self-contained HTML page: results, what is uncertain about them, what was asked and why."""
     from star_al.app.reporting import write_report
 
     write_report(load(config), out, study)

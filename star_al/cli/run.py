@@ -1,4 +1,4 @@
-"""Run a campaign, and run one of its rounds again."""
+"""Run a campaign, or repeat one of its rounds."""
 
 from __future__ import annotations
 
@@ -10,38 +10,41 @@ from star_al.cli.console import command_line, resumable, say
 from star_al.cli.options import Config, RoundIndex, load
 
 WAITING = 6
-"""Exit code of a run that ends because labels are missing."""
+"""Exit code of a run that ends because it waits for labels."""
 
 
 def run(
     config: Config,
     max_rounds: Annotated[
-        int | None, typer.Option(min=1, help="Rounds in this call, round 0 included.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Rounds to run in this call, round 0 included.", show_default=False),
     ] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help=f"End with exit code {WAITING} when labels are missing.")
+        bool, typer.Option("--no-wait", help=f"Do not wait for labels: end with exit code {WAITING}.")
     ] = False,
     webhook: Annotated[
-        bool, typer.Option("--webhook", help="Let Label Studio tell of each answer, and react at once.")
+        bool, typer.Option("--webhook", help="Let Label Studio report each answer, and react at once.")
     ] = False,
     webhook_bind: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where to listen for it; by default 127.0.0.1:0, any free port.",
+            help="Where to listen for it; by default any free port of 127.0.0.1.",
             show_default=False,
         ),
     ] = None,
     webhook_url: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="How Label Studio reaches that, if it runs elsewhere.", show_default=False
+            metavar="URL",
+            help="Address at which Label Studio reaches it, if it runs elsewhere.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Start a campaign, or go on where it stands, until a stopping rule ends it.
+    """Start a campaign, or continue it, until a stopping rule ends it.
 
-    It may be stopped at any moment (Ctrl-C, a crash) and started again: nothing is lost or done twice.
+    You can stop it at any time (Ctrl-C, even a crash) and start it again: nothing is lost or done twice.
     """
     if not webhook and (webhook_bind or webhook_url):
         raise typer.BadParameter("--webhook-bind and --webhook-url need --webhook")
@@ -60,27 +63,32 @@ def run(
     again = command_line("star-al", "run", config)
     if outcome.kind == "stopped":
         say(f"Finished at round {outcome.round_index}: {outcome.reason}.")
-        say(f"Look at it with: {command_line('star-al', 'history', config)}")
+        say(f"See its rounds with: {command_line('star-al', 'history', config)}")
     elif outcome.kind == "paused":
-        say(f"Paused at round {outcome.round_index}, {outcome.reason}. Go on with: {again}")
+        say(f"Paused at round {outcome.round_index}, {outcome.reason}. Continue with: {again}")
     else:
-        say(f"Waiting for labels: {outcome.reason}. When they are given, go on with: {again}")
+        say(f"Waiting for labels: {outcome.reason}. When people have given them, continue with: {again}")
         raise typer.Exit(WAITING)
 
 
 def replay(config: Config, round_index: RoundIndex) -> None:
-    """Run a stored round again and compare what it asks; exit code 0 same, 1 different. Writes nothing."""
+    """Repeat a stored round and compare what it asks; exit code 0 if it is the same, else 1. Writes nothing."""
     from star_al.app import running
     from star_al.display.progress import make_progress
+    from star_al.report.formatting import count
 
     result = running.replay(load(config), round_index, make_progress())
     trained = {True: ", and trains the same adapter", False: ", but trains another adapter", None: ""}
     adapters = trained[result.same_adapter]
     if result.same_batch:
-        say(f"Round {round_index} asks the same {len(result.stored)} items in the same order{adapters}.")
+        items = count(len(result.stored), "item")
+        say(f"Round {round_index} asks the same {items} in the same order{adapters}.")
         return
     common = len(set(result.stored) & set(result.replayed))
     order = " in another order" if common == len(result.stored) == len(result.replayed) else ""
-    again = f"{common} of the {len(result.stored)} items are asked again{order}{adapters}"
-    say(f"Round {round_index} differs: {again}. Another machine, dtype or library version may be why.")
+    stored = count(len(result.stored), "item")
+    say(
+        f"Round {round_index} differs: {common} of the {stored} asked again{order}{adapters}. "
+        "The cause may be another machine, dtype or library version."
+    )
     raise typer.Exit(1)

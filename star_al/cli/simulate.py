@@ -1,4 +1,4 @@
-"""Try strategies on data whose labels are known, before anybody is paid for labels."""
+"""Compare strategies on data with known labels, before anyone is paid for labels."""
 
 from __future__ import annotations
 
@@ -20,50 +20,58 @@ if TYPE_CHECKING:
     from star_al.stats.over_seeds import Difference, Estimate, Saving
 
 TARGET = 0.95
-"""The share of random's gain whose labels the table counts."""
+"""The table shows the labels needed for this share of random's gain."""
 
 
 def simulate(
     config: Config,
-    strategies: Annotated[str, typer.Option(help="Which, as a,b,c.")] = "random,entropy,star",
+    strategies: Annotated[
+        str, typer.Option(help="Strategies to compare, comma-separated.")
+    ] = "random,entropy,star",
     posteriors: Annotated[
         str | None,
-        typer.Option(help="Each strategy with each of these, as a,b,c.", show_default=False),
+        typer.Option(help="Posteriors to combine with each strategy, comma-separated.", show_default=False),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy, each with its own seed.")] = 5,
     gold: Annotated[
         str | None,
-        typer.Option(help="The column of right answers, when people annotate.", show_default=False),
+        typer.Option(
+            help="Column with the right answers, if the campaign is for people.", show_default=False
+        ),
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, help="Trained rounds, in place of stopping.max_rounds.", show_default=False),
+        typer.Option(min=1, help="Rounds of training, instead of stopping.max_rounds.", show_default=False),
     ] = None,
     study: Annotated[
-        str | None, typer.Option(help="The study's name; the campaign's when not given.", show_default=False)
+        str | None,
+        typer.Option(help="Name of the study; by default the campaign's name.", show_default=False),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Runs at a time; as cores and memory allow.", show_default=False),
+        typer.Option(
+            min=1,
+            help="Runs at a time; by default as cores and memory allow.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Write all figures into this JSON file.", show_default=False),
+        typer.Option(dir_okay=False, help="Write all results to this JSON file.", show_default=False),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep adapters and scores of finished runs.")] = False,
 ) -> None:
-    """Replay labelled data through the loop with several strategies and seeds, and compare them.
+    """Run labelled data through the loop with several strategies and seeds, and compare them.
 
-    Strategies are random, entropy, margin, least_confidence, bald, epig, star (its blend by schedule),
-    star_measured, power, batchbald, badge, k_centre, facility_location, and config: the file as it is.
+    Strategies: random, entropy, margin, least_confidence, bald, epig, star (blended by the schedule of STAR),
+    star_measured, power, batchbald, badge, k_centre, facility_location, and config (the file as it is).
 
-    STAR without its blend is entropy.
+    Posteriors: map, mc_dropout, ensemble, laplace, clora and tfb. By default each strategy uses the campaign's
+    posterior with its settings; other posteriors have their defaults. A strategy can name its own:
+    random,entropy@laplace.
 
-    Posteriors are map, mc_dropout, ensemble, laplace, clora and tfb, by default
-    the campaign's own, with its settings; others have their defaults. A strategy
-    may name its own: random,entropy@laplace.
-
-    It may be stopped at any moment (Ctrl-C, a crash) and started again; strategies, posteriors and seeds may be added.
+    You can stop it at any time (Ctrl-C, even a crash) and start it again, also with more strategies, posteriors
+    or seeds.
     """
     words: list[str | Path] = [
         "star-al",
@@ -111,7 +119,7 @@ def simulate(
         complain(f"{runs} failed; try again with: {command_line(*words)}")
         raise typer.Exit(done.failed[0].error.exit_code)
     page = command_line("star-al", "report", config, "--study", done.comparison.study)
-    say(f"A page with curves: {page}")
+    say(f"Write a page with curves: {page}")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -119,7 +127,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def show(comparison: Comparison) -> None:
-    """The table, and what it shows in words."""
+    """Print the table, and what it shows in words."""
     from star_al.stats.learning_curves import in_words
 
     if not comparison.strategies:
@@ -132,7 +140,7 @@ def show(comparison: Comparison) -> None:
 
 
 def study_table(comparison: Comparison) -> Table:
-    """One line a strategy; means over seeds with half of a 95 % interval, in percent."""
+    """Make a table with one line per strategy: means over seeds ± half of a 95 % interval, in percent."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
@@ -159,7 +167,7 @@ def _cells(curve: StrategyCurve, comparison: Comparison) -> list[str]:
 
 
 def estimate(value: Estimate | None) -> str:
-    """A mean in percent, ± half of its interval."""
+    """Format a mean in percent, ± half of its interval."""
     if value is None:
         return "–"
     if value.low is None or value.high is None:
@@ -168,7 +176,7 @@ def estimate(value: Estimate | None) -> str:
 
 
 def difference(value: Difference | None) -> tuple[str, str]:
-    """A difference in percentage points with its t interval, and p."""
+    """Format a difference in percentage points with its t interval, and p."""
     if value is None:
         return "–", "–"
     text = f"{100 * value.mean:+.2f}"
@@ -178,7 +186,7 @@ def difference(value: Difference | None) -> tuple[str, str]:
 
 
 def saved(value: Saving | None) -> str:
-    """The share of labels saved with its interval."""
+    """Format the share of labels saved with its interval."""
     if value is None:
         return "–"
     if value.saving is None:
@@ -190,25 +198,21 @@ def saved(value: Saving | None) -> str:
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
-    """All figures and every run's curve.
+    """Write all results and the curve of every run.
 
     Raises:
-        StoreError: the file cannot be written.
+        StoreError: The file cannot be written.
     """
-    from star_al.errors import StoreError
+    from star_al.data import write_text
 
     text = json.dumps(comparison_json(comparison), ensure_ascii=False, indent=2, allow_nan=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as exc:
-        raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
+    write_text(path, text + "\n")
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values."""
+    """Return the comparison as JSON values."""
     from star_al.stats.learning_curves import in_words
 
     properties = ("seeds", "rough", "headline", "above_majority")
-    told = {name: getattr(comparison, name) for name in properties}
-    return {**asdict(comparison), **told, "in_words": in_words(comparison)}
+    derived = {name: getattr(comparison, name) for name in properties}
+    return {**asdict(comparison), **derived, "in_words": in_words(comparison)}

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 NOTHING = "–"
 
 CUT = 1000
-"""Characters of a text that can be of use in one line."""
+"""Characters of a text that one line can use at most."""
 
 WIDE = 110
-"""From this many columns on, the reason of each query has a column of its own."""
+"""At this width or more, the reason for each query has its own column."""
 
 
 def history_table(rows: Sequence[JsonObject]) -> Table:
-    """One line a round of ``Store.history``; where people shared texts, disputes and α instead of seconds."""
+    """Make a table of the rounds of ``Store.history``.
+
+    If people shared texts, it shows disputes and agreement (α) instead of seconds.
+    """
     shared = any(row["disputed"] or row["agreement"] is not None for row in rows)
     table = _table()
     table.add_column("#", justify="right", no_wrap=True)
@@ -53,10 +56,10 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
 
 
 def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> list[str]:
-    """What the table cannot say: why values are missing, where T comes from, why the campaign stopped."""
+    """Explain what the table cannot: why values are missing, where T comes from, why the campaign stopped."""
     notes = []
     if any(row["accuracy"] is None for row in rows):
-        why = "nothing held out is labelled (evaluation in the config), or the round is not evaluated yet"
+        why = "no held-out text is labelled (see evaluation in the config), or the round is not evaluated yet"
         if any(row["accuracy"] is not None for row in rows):
             why = "the round is not evaluated yet"
         notes.append(f"{NOTHING} accuracy, NLL, ECE: {why}")
@@ -64,7 +67,7 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> l
         notes.append(f"{NOTHING} λ (weight of the adapted model): the round ranked nothing with it")
     if any(row["agreement"] is not None for row in rows):
         notes.append(
-            "α: agreement of annotators (Krippendorff), 1 full, 0 as by chance; disp: disputed, dropped"
+            "α: agreement between annotators (Krippendorff), from 0, chance, to 1, full; disp: disputed and dropped"
         )
     if temperature_note:
         notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")
@@ -74,21 +77,21 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> l
 
 
 def _proof(row: JsonObject) -> Iterator[str]:
-    """What is known beyond the table of the newest round."""
+    """What is known about the newest round beyond the table."""
     low, high = row["sequence_low"], row["sequence_high"]
     if low is not None and high is not None:
         yield f"Accuracy of round {row['round']}: {percent(low)} to {percent(high)} %, by bounds for all rounds at once"
     if row["shadow_accuracy"] is not None:
         yield (
-            f"Control arm: trained on {row['shadow_labels']} random labels alone, "
+            f"Control arm: trained only on {row['shadow_labels']} random labels, "
             f"accuracy {percent(row['shadow_accuracy'])} %"
         )
     if row["stop_advice"]:
-        yield f"Advice: stop, {row['stop_advice']} (stopping.automatic does)"
+        yield f"Advice: stop, {row['stop_advice']} (stopping.automatic: true does so)"
 
 
 def explain_table(explained: Sequence[ExplainedQuery], width: int) -> Table:
-    """One line a query, the most uncertain first; texts are cut to ``width``."""
+    """Make a table with one line per query, the most uncertain first; texts are cut to ``width``."""
     wide = width >= WIDE
     table = _table()
     table.expand = True
@@ -107,7 +110,7 @@ def explain_table(explained: Sequence[ExplainedQuery], width: int) -> Table:
 
 
 def answer_lines(attempts: Sequence[AskedQuery]) -> list[str]:
-    """A line for each attempt at an item that several people answered, or that was made again."""
+    """Return a line for each query that several people answered, or that repeats an earlier one."""
     lines = []
     for each in sorted(attempts, key=lambda each: (each.query.rank, each.query.attempt)):
         query = each.query
@@ -121,7 +124,7 @@ def answer_lines(attempts: Sequence[AskedQuery]) -> list[str]:
 
 
 def people_table(people: Sequence[Person]) -> Table:
-    """One line an annotator."""
+    """Make a table with one line per annotator."""
     table = _table()
     table.add_column("annotator", no_wrap=True)
     for header in ("answers", "skips", "seconds\neach", "as the\nlabel %"):
@@ -157,7 +160,7 @@ def _query_cells(explained: ExplainedQuery, wide: bool) -> list[str]:
 
 
 def accuracy(row: JsonObject) -> str:
-    """Accuracy in percent, and half the width of its 95 % interval."""
+    """Format the accuracy in percent, and half the width of its 95 % interval."""
     low, high = row["accuracy_low"], row["accuracy_high"]
     if not (isinstance(low, float) and isinstance(high, float)):
         return percent(row["accuracy"])
@@ -165,12 +168,12 @@ def accuracy(row: JsonObject) -> str:
 
 
 def percent(share: JsonValue) -> str:
-    """A share in percent, without the sign."""
+    """Format a share in percent, without the sign."""
     return f"{share * 100:.1f}" if isinstance(share, (int, float)) else NOTHING
 
 
 def number(amount: JsonValue, digits: int) -> str:
-    """A number with fewer digits the larger it is, so that columns stay narrow."""
+    """Format a number with fewer decimals the larger it is, so that columns stay narrow."""
     if not isinstance(amount, (int, float)):
         return NOTHING
     whole = len(str(int(abs(amount))))
@@ -178,7 +181,7 @@ def number(amount: JsonValue, digits: int) -> str:
 
 
 def value(label: JsonValue) -> str:
-    """A label value as text."""
+    """Format a label value."""
     return one_line(str(label))
 
 

@@ -246,7 +246,8 @@ class _ItemReader:
     def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:
         """Equal options pass: published sets hold some, and their letters still tell them apart."""
         if not 2 <= len(options) <= len(LETTERS):
-            raise self._error(row, f"the number of options is {len(options)}; multiple choice takes 2 to {len(LETTERS)}.")
+            found = "1 option" if len(options) == 1 else f"{len(options)} options"
+            raise self._error(row, f"found {found}; multiple choice takes 2 to {len(LETTERS)}.")
         if not all(options):
             raise self._error(row, f"option {options.index('') + 1} is empty.")
         if keys and (len(keys) != len(options) or len(set(keys)) != len(keys)):

@@ -120,8 +120,8 @@ def test_explain_says_rank_uncertainty_and_label(star_al: StarAl, finished: Path
 
 def test_explain_names_held_out_items_apart(star_al: StarAl, finished: Path) -> None:
     _, out, _ = star_al("explain", finished / "campaign.yaml", "--round", 0)
-    assert "Round 0 asked 4 items" in out
-    assert "Besides 8 for the audit set" in out and "Besides 6 for the calibration set" in out
+    assert "Round 0 asked 4 texts" in out
+    assert "Also 8 for the audit set" in out and "Also 6 for the calibration set" in out
 
 
 @pytest.mark.parametrize("command", ["explain", "replay"])
@@ -180,7 +180,7 @@ def test_replay_notices_another_order(star_al: StarAl, own_copy: Path) -> None:
         database.execute("UPDATE queries SET rank = 5 - rank WHERE round_index = 1")
     code, out, _ = star_al("replay", own_copy / "campaign.yaml", "--round", 1)
     assert code == 1
-    assert "4 of the 4 items are asked again in another order" in out
+    assert "4 of the 4 items asked again in another order" in out
 
 
 def test_predict_answers_every_text_and_keeps_columns(
@@ -190,7 +190,7 @@ def test_predict_answers_every_text_and_keeps_columns(
     out_file = tmp_path / "predicted.jsonl"
     code, out, err = star_al("predict", finished / "campaign.yaml", "--in", texts, "--out", out_file)
     assert code == 0, err
-    assert out.startswith("7 predictions") and "adapter of round 2" in out
+    assert out.startswith("Wrote 7 predictions") and "adapter of round 2" in out
     rows = rows_of(out_file)
     assert [row["mine"] for row in rows] == list(range(7))
     assert all(row["predicted"] in ("sport", "business", "tech") for row in rows)
@@ -233,7 +233,7 @@ def test_predict_says_what_it_left_out_and_does_not_need_the_data(
     out_file = tmp_path / "predicted.jsonl"
     code, out, err = star_al("predict", own_copy / "campaign.yaml", "--in", texts, "--out", out_file)
     assert code == 0, err
-    assert "2 rows without a text left out" in out and "2 characters (NUL, half surrogates) became" in out
+    assert "2 rows without a text left out" in out and "2 characters (NUL, lone surrogates) replaced" in out
     assert len(rows_of(out_file)) == 2
 
 

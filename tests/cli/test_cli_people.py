@@ -117,7 +117,7 @@ def test_history_has_disputes_and_agreement(star_al: StarAl, labelled: Path) -> 
 
 def test_explain_lists_answers_where_people_disagreed(star_al: StarAl, labelled: Path) -> None:
     code, out, _ = star_al("explain", labelled, "--round", 0)
-    assert code == 0 and "Round 0 asked 4 items" in out
+    assert code == 0 and "Round 0 asked 4 texts" in out
     lines = [line for line in out.splitlines() if line.startswith("Rank ")]
     assert len(lines) == 6
     assert sum("(disputed)" in line for line in lines) >= 2

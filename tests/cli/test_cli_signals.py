@@ -51,7 +51,9 @@ def test_a_signal_says_how_to_go_on_and_loses_nothing(
     broken = write_campaign(tmp_path, stopping__max_rounds=2)
     stopped = run_with_signal(broken, signal_name, "commit_step", 10)
     assert stopped.returncode == code, stopped.stderr
-    assert stopped.stderr.splitlines()[-1] == (f"Stopped; nothing is lost. Go on with: star-al run {broken}")
+    assert stopped.stderr.splitlines()[-1] == (
+        f"Stopped; nothing is lost. Continue with: star-al run {broken}"
+    )
     assert "Traceback" not in stopped.stderr
 
     assert run_with_signal(broken, "SIGINT", "-", 1).returncode == 0

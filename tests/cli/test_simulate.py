@@ -152,7 +152,8 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(unbroken: Path, tmp_path: Pa
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert (
-        f"Go on with: star-al simulate {config} --strategies {STRATEGIES} --seeds 2" in err.splitlines()[-1]
+        f"Continue with: star-al simulate {config} --strategies {STRATEGIES} --seeds 2"
+        in err.splitlines()[-1]
     )
     assert "Traceback" not in err
     _, alive = psutil.wait_procs(children, timeout=20)

@@ -113,7 +113,7 @@ def test_a_webhook_brings_an_answer_long_before_the_next_poll_and_goes_with_the_
         code, written, seconds = stop(run)
     assert code == 143 and seconds < STOPPED
     assert "0 of 4 labelled" in written and f"{label_studio.url}/projects/{server.project()}" in written
-    assert written.count("labelled") <= 4 and "Go on with: star-al run" in written
+    assert written.count("labelled") <= 4 and "Continue with: star-al run" in written
     assert label_studio.token not in written
     assert server.hooks() == []
 
