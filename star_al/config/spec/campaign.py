@@ -79,11 +79,24 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> CampaignSpec:
+        self._require_options()
+        self._require_samples_for_measure()
+        self._require_samples_for_adaptive()
+        self._require_joint_samples()
+        self._require_dropout()
+        self._require_distinct_unsure()
+        self._require_labels_to_train_on()
+        self._require_test_labels()
+        return self
+
+    def _require_options(self) -> None:
         multiple_choice = self.task.kind == "multiple_choice"
         if multiple_choice and self.data.options is None:
             raise ValueError("task.kind: multiple_choice needs data.options")
         if not multiple_choice and self.data.options is not None:
             raise ValueError("data.options belongs to task.kind: multiple_choice")
+
+    def _require_samples_for_measure(self) -> None:
         if self.acquisition.measure == "bald" and self.posterior.samples < 2:
             raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
         if self.acquisition.measure == "epig" and self.acquisition.blend.kind == "measured":
@@ -91,29 +104,6 @@ class CampaignSpec(Spec):
                 "acquisition.blend.kind: measured does not go with acquisition.measure: epig, which is not "
                 "measured on held-out items"
             )
-        self._require_samples_for_adaptive()
-        self._require_joint_samples()
-        by_dropout = isinstance(self.posterior, McDropoutSpec)
-        if by_dropout and self.posterior.samples > 1 and self.adapter.dropout == 0.0:
-            raise ValueError(
-                "posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples"
-            )
-        held_out = self.evaluation.calibration + (
-            self.evaluation.size if self.evaluation.kind == "audit" else 0
-        )
-        unsure = self.annotator.unsure if isinstance(self.annotator, LabelStudioSpec) else None
-        if unsure is not None and normalise_label(unsure) in map(normalise_label, self.task.label_names):
-            raise ValueError(f"annotator.unsure: {unsure!r} is a label, too")
-        if self.stopping.max_labels is not None and self.stopping.max_labels <= held_out:
-            raise ValueError(
-                f"stopping.max_labels: {self.stopping.max_labels} leaves no label to train on; "
-                f"{held_out} are for audit and calibration (evaluation.size, evaluation.calibration)"
-            )
-        if self.evaluation.kind == "test" and self.test_label_column is None:
-            raise ValueError(
-                "evaluation.kind: test needs evaluation.label, the label column of the test file"
-            )
-        return self
 
     def _require_samples_for_adaptive(self) -> None:
         first, samples = self.acquisition.adaptive_samples, self.posterior.samples
@@ -143,19 +133,42 @@ class CampaignSpec(Spec):
             )
 
     def _require_joint_samples(self) -> None:
-        acquisition, samples = self.acquisition, self.posterior.samples
-        joint = [
-            name
-            for name, wanted in {
-                "acquisition.measure: epig": acquisition.measure == "epig",
-                "acquisition.batch.kind: batchbald": acquisition.batch.kind == "batchbald",
-            }.items()
-            if wanted
-        ]
-        if joint and samples < JOINT_SAMPLES:
+        joint = {
+            "acquisition.measure: epig": self.acquisition.measure == "epig",
+            "acquisition.batch.kind: batchbald": self.acquisition.batch.kind == "batchbald",
+        }
+        for setting, wanted in joint.items():
+            if wanted and self.posterior.samples < JOINT_SAMPLES:
+                raise ValueError(
+                    f"{setting} needs a posterior of at least {JOINT_SAMPLES} samples, 32 are better; this one "
+                    f"has {self._samples_as_set}"
+                )
+
+    def _require_dropout(self) -> None:
+        by_dropout = isinstance(self.posterior, McDropoutSpec)
+        if by_dropout and self.posterior.samples > 1 and self.adapter.dropout == 0.0:
             raise ValueError(
-                f"{joint[0]} needs a posterior of at least {JOINT_SAMPLES} samples, 32 are better; this one "
-                f"has {self._samples_as_set}"
+                "posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples"
+            )
+
+    def _require_distinct_unsure(self) -> None:
+        unsure = self.annotator.unsure if isinstance(self.annotator, LabelStudioSpec) else None
+        if unsure is not None and normalise_label(unsure) in map(normalise_label, self.task.label_names):
+            raise ValueError(f"annotator.unsure: {unsure!r} is also a label")
+
+    def _require_labels_to_train_on(self) -> None:
+        audit = self.evaluation.size if self.evaluation.kind == "audit" else 0
+        held_out, budget = self.evaluation.calibration + audit, self.stopping.max_labels
+        if budget is not None and budget <= held_out:
+            raise ValueError(
+                f"stopping.max_labels: {budget} leaves no label to train on; "
+                f"{held_out} are for audit and calibration (evaluation.size, evaluation.calibration)"
+            )
+
+    def _require_test_labels(self) -> None:
+        if self.evaluation.kind == "test" and self.test_label_column is None:
+            raise ValueError(
+                "evaluation.kind: test needs evaluation.label, the label column of the test file"
             )
 
     @property
@@ -166,7 +179,7 @@ class CampaignSpec(Spec):
 
     @property
     def gold_column(self) -> str | None:
-        """The column that a simulated annotator answers from; null with people."""
+        """The column that a simulated annotator answers from; None with people."""
         return self.annotator.gold if isinstance(self.annotator, OracleSpec) else None
 
     @property
