@@ -52,6 +52,7 @@ class LabelStudioAnnotator:
         task: The labels.
         campaign: The campaign.
         overlap: How many people usually answer a query.
+        load_items: Loads the items of the queries that need a task, a page at a time.
     """
 
     name = "label_studio"
