@@ -53,7 +53,7 @@ def load(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> l
     """Load items in the order of ``item_ids``.
 
     Raises:
-        StoreError: an id is not in the campaign.
+        StoreError: An id is not in the campaign.
     """
     found: dict[str, Item] = {}
     for page in pages(item_ids):
@@ -91,7 +91,7 @@ def require(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -
     """Check that all ids are in the campaign.
 
     Raises:
-        StoreError: one of them is not.
+        StoreError: One of them is not.
     """
     known: set[str] = set()
     for page in pages(item_ids):

@@ -37,7 +37,7 @@ def create(
     """Store a campaign, let the items of its data sets join, and import their given labels.
 
     Raises:
-        StoreError: the name is taken, a data set is not ready, or a held-out item does not exist.
+        StoreError: The name is taken, a data set is not ready, or a held-out item does not exist.
     """
     if find(connection, name) is not None:
         raise StoreError(f"a campaign named {name!r} already exists; choose another name.")

@@ -24,7 +24,7 @@ def storable_text(text: str) -> str:
     """Return ``text`` unchanged.
 
     Raises:
-        StoreError: it has a NUL character, which Postgres cannot keep, or half a surrogate pair, which is
+        StoreError: It has a NUL character, which Postgres cannot keep, or half a surrogate pair, which is
             not Unicode text.
     """
     if "\0" in text:
@@ -40,7 +40,7 @@ def to_json(value: JsonValue, *, canonical: bool = False) -> str:
     """Write ``value`` as JSON text; ``canonical`` sorts keys, so that equal values give equal text.
 
     Raises:
-        StoreError: it is not JSON (NaN and infinity are not), or has text that cannot be stored.
+        StoreError: It is not JSON (NaN and infinity are not), or has text that cannot be stored.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=canonical, default=_plain)

@@ -108,7 +108,7 @@ def finish_first(connection: Connection, key: str) -> Dataset:
     """The data set that another import finished.
 
     Raises:
-        StoreError: there is none.
+        StoreError: There is none.
     """
     first = find(connection, key)
     if first is None:
@@ -125,7 +125,7 @@ def require_ready(connection: Connection, dataset_id: int) -> None:
     """Check that a data set is there and completely imported.
 
     Raises:
-        StoreError: it is not.
+        StoreError: It is not.
     """
     ready = connection.scalars(
         select(DatasetRow.ready).where(DatasetRow.dataset_id == dataset_id)

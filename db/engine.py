@@ -48,7 +48,7 @@ class Database:
         """Prepare the engine; the first transaction connects.
 
         Raises:
-            StoreError: not the URL of a SQLite file or a Postgres database.
+            StoreError: Not the URL of a SQLite file or a Postgres database.
         """
         self.url = parse_url(url)
         self._engine = _engine(self.url)
@@ -63,7 +63,7 @@ class Database:
         """Run ``body`` in a transaction that does not block writers.
 
         Raises:
-            StoreError: the database cannot be reached or read.
+            StoreError: The database cannot be reached or read.
         """
         return self._run(self._engine, body, repeatable=True)
 
@@ -74,7 +74,7 @@ class Database:
         been committed.
 
         Raises:
-            StoreError: the database cannot be reached or written; nothing was changed.
+            StoreError: The database cannot be reached or written; nothing was changed.
         """
         return self._run(self._writing, body, repeatable=repeatable)
 
@@ -107,7 +107,7 @@ def parse_url(url: str) -> URL:
     """Parse a URL and add its driver.
 
     Raises:
-        StoreError: not the URL of a SQLite file or a Postgres database.
+        StoreError: Not the URL of a SQLite file or a Postgres database.
     """
     try:
         parsed = make_url(url)

@@ -25,7 +25,7 @@ def begin(connection: Connection, campaign_id: int, key: str) -> Dataset:
     """Make an unready data set for rows to come.
 
     Raises:
-        StoreError: there is no such campaign.
+        StoreError: There is no such campaign.
     """
     name = connection.scalars(
         select(CampaignRow.name).where(CampaignRow.campaign_id == campaign_id)

@@ -33,7 +33,7 @@ def append(connection: Connection, campaign_id: int, labels: Sequence[Label]) ->
     """Append those that differ from the value in force. The caller holds the campaign's lock.
 
     Raises:
-        StoreError: an item is not in the campaign, or a label has no value.
+        StoreError: An item is not in the campaign, or a label has no value.
     """
     campaign_items.require(connection, campaign_id, [label.item_id for label in labels])
     for page in pages(labels):

@@ -18,7 +18,7 @@ def holder(connection: Connection, campaign_id: int) -> tuple[str | None, float]
     """Who holds the campaign (``None`` if its lease is free or expired) and the seconds left.
 
     Raises:
-        StoreError: there is no such campaign.
+        StoreError: There is no such campaign.
     """
     row = connection.execute(
         select(CampaignRow.lease_owner, CampaignRow.lease_expires).where(
@@ -64,7 +64,7 @@ def acquire(
     """Take the lease. ``may_take`` runs between transactions because it may be slow.
 
     Raises:
-        LeaseHeldError: a living controller holds the campaign.
+        LeaseHeldError: A living controller holds the campaign.
     """
     present, _ = database.read(lambda connection: holder(connection, campaign_id))
     dead = present if present is not None and may_take(present) else None
@@ -84,7 +84,7 @@ def renew(connection: Connection, lease: Lease, seconds: float) -> None:
     """Let the lease end ``seconds`` from now.
 
     Raises:
-        LeaseLostError: another controller has taken over.
+        LeaseLostError: Another controller has taken over.
     """
     fence(connection, lease)
     end = now(connection) + timedelta(seconds=seconds)
@@ -104,7 +104,7 @@ def fence(connection: Connection, lease: Lease) -> None:
     An expired lease that nobody took still belongs to its owner.
 
     Raises:
-        LeaseLostError: another controller has taken over, or the campaign was given back.
+        LeaseLostError: Another controller has taken over, or the campaign was given back.
     """
     row = connection.execute(
         select(CampaignRow.name, CampaignRow.lease_owner, CampaignRow.lease_epoch)

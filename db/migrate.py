@@ -40,7 +40,7 @@ def is_empty(url: str) -> bool:
     """Whether the database does not exist or has no table of star_al yet, so that its schema may be created.
 
     Raises:
-        StoreError: the database cannot be read.
+        StoreError: The database cannot be read.
     """
     database = Database(url)
     try:
@@ -55,8 +55,8 @@ def upgrade(url: str) -> str:
     Two processes may call it at once. A database that is already at this version stays as it is.
 
     Raises:
-        SchemaError: the schema is newer than this program, or another program's.
-        StoreError: the database cannot be written.
+        SchemaError: The schema is newer than this program, or another program's.
+        StoreError: The database cannot be written.
     """
     database = Database(url)
     try:
@@ -71,7 +71,7 @@ def check(url: str) -> SchemaReport:
     """Compare a database's schema with this program's, changing nothing.
 
     Raises:
-        StoreError: the database cannot be read, or does not exist.
+        StoreError: The database cannot be read, or does not exist.
     """
     database = Database(url)
     try:
@@ -90,8 +90,8 @@ def require_head(database: Database) -> None:
     """Check that a database is at this program's version.
 
     Raises:
-        SchemaError: it is empty, older, newer, or another program's; the message says what to do.
-        StoreError: the database cannot be read.
+        SchemaError: It is empty, older, newer, or another program's; the message says what to do.
+        StoreError: The database cannot be read.
     """
     if _no_file(database):
         raise SchemaError(

@@ -180,7 +180,7 @@ def close(
     """Close queries with labels or without, and add those that ask again; a label outweighs a skip.
 
     Raises:
-        StoreError: a query was never asked, or a label has no value.
+        StoreError: A query was never asked, or a label has no value.
     """
     labelled = [query_id for query_id, _ in labels]
     _require(connection, campaign_id, [*labelled, *skipped, *disputed])

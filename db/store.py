@@ -31,8 +31,8 @@ class SqlStore(OnDatabase, Store):
         """The store in a database that is at this program's schema version.
 
         Raises:
-            SchemaError: the database is missing, empty, older, newer, or another program's.
-            StoreError: not a database URL, or the database cannot be reached or read.
+            SchemaError: The database is missing, empty, older, newer, or another program's.
+            StoreError: Not a database URL, or the database cannot be reached or read.
         """
         database = Database(url)
         try:

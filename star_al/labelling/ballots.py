@@ -64,10 +64,10 @@ def ballots_of(
     """The ballot of each query, by query id.
 
     Args:
-        queries: what was asked.
-        annotations: the answers, in any order, with all their revisions.
-        options: of the items, by item id, for multiple choice.
-        task: the labels.
+        queries: What was asked.
+        annotations: The answers, in any order, with all their revisions.
+        options: Of the items, by item id, for multiple choice.
+        task: The labels.
     """
     answers = _in_force(annotations)
     return {

@@ -45,7 +45,7 @@ class Inbox:
         """Poll once: mirror the annotations, settle what they answer, and ask again what the rules demand.
 
         Raises:
-            AwayError: the annotation tool is away; the next call goes on.
+            AwayError: The annotation tool is away; the next call goes on.
         """
         parts = self.parts
         poll = parts.annotator.poll(self._cursor, still_ours(parts))

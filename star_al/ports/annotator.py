@@ -27,12 +27,12 @@ class Annotator(Protocol):
         """Make each query exist as exactly one open task. Safe to repeat.
 
         Args:
-            queries: all open queries of the campaign.
-            known: the tasks that earlier calls, perhaps of another process, made for the campaign.
-            still_ours: called before each change in the annotation tool.
+            queries: All open queries of the campaign.
+            known: The tasks that earlier calls, perhaps of another process, made for the campaign.
+            still_ours: Called before each change in the annotation tool.
 
         Raises:
-            AnnotatorError: the annotation tool cannot be reached or refuses.
+            AnnotatorError: The annotation tool cannot be reached or refuses.
         """
 
     def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
@@ -41,16 +41,16 @@ class Annotator(Protocol):
         May return again what it returned before. Call ``ensure`` first.
 
         Args:
-            cursor: from the last poll; ``None`` for all annotations.
-            still_ours: called before each change in the annotation tool.
+            cursor: From the last poll; ``None`` for all annotations.
+            still_ours: Called before each change in the annotation tool.
 
         Raises:
-            AnnotatorError: the annotation tool cannot be reached or refuses.
+            AnnotatorError: The annotation tool cannot be reached or refuses.
         """
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
         """Delete the tasks that nobody has touched; return the ids of those queries that have no task now.
 
         Raises:
-            AnnotatorError: the annotation tool cannot be reached or refuses.
+            AnnotatorError: The annotation tool cannot be reached or refuses.
         """

@@ -27,7 +27,7 @@ class Learner(Protocol):
         Checks the weights, the prompt, the labels, and the names of the layers to adapt.
 
         Raises:
-            ModelError, ConfigError: one of them cannot be used; the message says which and why.
+            ModelError, ConfigError: One of them cannot be used; the message says which and why.
         """
 
     def versions(self) -> JsonObject:
@@ -37,7 +37,7 @@ class Learner(Protocol):
         """Predict with the frozen base model, adapter off, in the order of ``items``.
 
         Raises:
-            ModelError: the model cannot be loaded or its answers are NaN.
+            ModelError: The model cannot be loaded or its answers are NaN.
         """
 
     def training_steps(self, n_examples: int) -> int:
@@ -56,16 +56,16 @@ class Learner(Protocol):
 
         Args:
             examples: (item, label value) pairs.
-            seed: of initialisation, order and dropout.
-            folder: an empty folder to write the adapter into.
-            parent: the folder of the adapter to start from (warm start), or ``None``.
-            advance: counts optimiser steps.
+            seed: Of initialisation, order and dropout.
+            folder: An empty folder to write the adapter into.
+            parent: The folder of the adapter to start from (warm start), or ``None``.
+            advance: Counts optimiser steps.
 
         Returns:
             The kind of the artefact.
 
         Raises:
-            ModelError: the loss is not finite, or the model cannot be loaded.
+            ModelError: The loss is not finite, or the model cannot be loaded.
         """
 
     def predict(
@@ -74,28 +74,28 @@ class Learner(Protocol):
         """Predict with samples of the posterior, in the order of ``items``.
 
         Args:
-            folder: of the adapter; ``None`` for the base model (K = 1).
-            items: what to predict.
-            draws: the numbers k of the samples; ``None`` for the posterior's mean or mode (K = 1).
-            seed: with k alone it decides sample k, so calls with other items or other draws share their
+            folder: Of the adapter; ``None`` for the base model (K = 1).
+            items: What to predict.
+            draws: The numbers k of the samples; ``None`` for the posterior's mean or mode (K = 1).
+            seed: With k alone it decides sample k, so calls with other items or other draws share their
                 function samples.
-            advance: counts items.
+            advance: Counts items.
 
         Raises:
-            ModelError: the adapter is damaged or the predictions are not finite.
+            ModelError: The adapter is damaged or the predictions are not finite.
         """
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """Embed items by the model's last hidden state at the end of the prompt, from which it answers.
 
         Args:
-            folder: of the adapter, used at the mean or mode of its posterior; ``None`` for the base model.
-            items: what to embed.
-            advance: counts items.
+            folder: Of the adapter, used at the mean or mode of its posterior; ``None`` for the base model.
+            items: What to embed.
+            advance: Counts items.
 
         Returns:
             (N, d), finite, in the order of ``items``.
 
         Raises:
-            ModelError: the adapter is damaged or the embeddings are not finite.
+            ModelError: The adapter is damaged or the embeddings are not finite.
         """

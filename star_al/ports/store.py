@@ -43,10 +43,10 @@ class Datasets(Protocol):
         First deletes unfinished imports of this key by this importer or by dead importers.
 
         Args:
-            key: of the data set.
-            name: of the data set.
-            importer: the process that imports.
-            may_replace: tells whether an importer is dead.
+            key: Of the data set.
+            name: Of the data set.
+            importer: The process that imports.
+            may_replace: Tells whether an importer is dead.
         """
 
     def add_items(self, dataset_id: int, items: Iterable[SourceItem]) -> int:
@@ -85,7 +85,7 @@ class Campaigns(Protocol):
         become labels of version 1 with source ``import``.
 
         Raises:
-            StoreError: the name is taken, a data set is not ready, or a held-out item does not exist.
+            StoreError: The name is taken, a data set is not ready, or a held-out item does not exist.
         """
 
     def find_campaign(self, name: str) -> Campaign | None:
@@ -119,7 +119,7 @@ class Campaigns(Protocol):
         """Load items in the order of ``item_ids``.
 
         Raises:
-            StoreError: an id is not in the campaign.
+            StoreError: An id is not in the campaign.
         """
 
     def options(self, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -135,13 +135,13 @@ class Leases(Protocol):
         """Take the campaign if it is free, its lease has expired, or its owner is dead.
 
         Args:
-            campaign_id: the campaign to take.
-            owner: who takes it.
-            seconds: how long the lease lasts unless it is renewed.
-            may_take: tells whether the present owner is dead.
+            campaign_id: The campaign to take.
+            owner: Who takes it.
+            seconds: How long the lease lasts unless it is renewed.
+            may_take: Tells whether the present owner is dead.
 
         Raises:
-            LeaseHeldError: a living controller holds it; the message names it and the seconds left.
+            LeaseHeldError: A living controller holds it; the message names it and the seconds left.
         """
 
     def renew_lease(self, lease: Lease, /, seconds: float) -> None:
@@ -255,14 +255,14 @@ class Queries(Protocol):
         differs appends a version of the label, a skip changes nothing.
 
         Args:
-            lease: of the campaign.
+            lease: Of the campaign.
             labels: (query id, label) pairs; the labels are appended, unless they repeat the one in force.
-            skipped: ids of queries to close without a label.
-            disputed: ids of queries to close without a label because their annotators disagree.
-            follow_up: new queries that ask closed ones again.
+            skipped: Ids of queries to close without a label.
+            disputed: Ids of queries to close without a label because their annotators disagree.
+            follow_up: New queries that ask closed ones again.
 
         Raises:
-            StoreError: a query was never asked, or a label has no value; nothing was written.
+            StoreError: A query was never asked, or a label has no value; nothing was written.
         """
 
 
@@ -296,8 +296,8 @@ class Store(Datasets, Campaigns, Leases, Labels, Rounds, Queries, Studies, Log, 
     their transaction, that its epoch is the current one.
 
     Raises:
-        LeaseLostError: from any method with a lease if another controller has taken over; nothing was written.
-        StoreError: the database cannot be reached or written.
+        LeaseLostError: From any method with a lease if another controller has taken over; nothing was written.
+        StoreError: The database cannot be reached or written.
     """
 
     def close(self) -> None:

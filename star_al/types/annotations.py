@@ -14,11 +14,11 @@ class Annotation:
     """One answer by one annotator, as the annotation tool gave it. Its revisions are kept.
 
     Attributes:
-        external_id: identifies the annotation within the annotation tool and never changes.
-        skipped: the annotator passed; may come with a value, as when an annotator is unsure.
-        withdrawn: the annotator took the answer back; it counts only if nobody else answered.
-        revision: assigned by the store, which adds none for an unchanged annotation.
-        lead_time: in seconds.
+        external_id: Identifies the annotation within the annotation tool and never changes.
+        skipped: The annotator passed; may come with a value, as when an annotator is unsure.
+        withdrawn: The annotator took the answer back; it counts only if nobody else answered.
+        revision: Assigned by the store, which adds none for an unchanged annotation.
+        lead_time: In seconds.
     """
 
     external_id: str
@@ -37,8 +37,8 @@ class Poll:
     """What an annotator returned, and where the next poll starts.
 
     Attributes:
-        gone: queries that this process had ensured and whose tasks somebody else has deleted since.
-        complete: queries whose current annotations are all in ``annotations``, with the creation time of
+        gone: Queries that this process had ensured and whose tasks somebody else has deleted since.
+        complete: Queries whose current annotations are all in ``annotations``, with the creation time of
             the oldest task of each.
     """
 
@@ -53,9 +53,9 @@ class Waiting:
     """What a round waits for: ``closed`` of its ``asked`` items, ``unlabelled`` of them without a label.
 
     Attributes:
-        answers: how many answers each annotator has given so far.
-        place: where to label.
-        until: when the round closes at the latest.
+        answers: How many answers each annotator has given so far.
+        place: Where to label.
+        until: When the round closes at the latest.
     """
 
     closed: int

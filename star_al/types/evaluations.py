@@ -26,10 +26,10 @@ class Evaluation:
     Attributes:
         model: ``base``, ``adapted``, or ``shadow`` (the model of the control arm).
         scaling: ``raw``, ``contextual`` or ``temperature``.
-        confusion_C_C: rows are true labels, columns predicted labels.
-        brier: ranges from 0 to 2.
-        ece: by 15 equal-width bins of the top-1 confidence.
-        ece_equal_mass: by 15 bins of equal mass.
+        confusion_C_C: Rows are true labels, columns predicted labels.
+        brier: Ranges from 0 to 2.
+        ece: By 15 equal-width bins of the top-1 confidence.
+        ece_equal_mass: By 15 bins of equal mass.
     """
 
     model: str

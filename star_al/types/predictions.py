@@ -15,11 +15,11 @@ class Categorical:
     """Predictions over a closed set of labels, by K samples of the posterior.
 
     Shape:
-        log_probs_N_K_C: float64 natural logs; after exp, each row sums to one. Options that an item does
+        log_probs_N_K_C: Float64 natural logs; after exp, each row sums to one. Options that an item does
             not have are −inf at the end of its row. Sample k is the same function for every item.
 
     Raises:
-        ValueError: wrong shape, NaN, or a row that is not a distribution.
+        ValueError: Wrong shape, NaN, or a row that is not a distribution.
     """
 
     item_ids: tuple[str, ...]
@@ -63,8 +63,8 @@ class HeldOutPrediction:
 
     Attributes:
         model: ``adapted`` or ``shadow``; a round without an adapter has its base model as ``adapted``.
-        log_probs_C: the predictive mean, not temperature-scaled, (C,) float64 natural logs.
-        uncertainty: by the campaign's measure, over all samples; ``None`` for the shadow, and if the
+        log_probs_C: The predictive mean, not temperature-scaled, (C,) float64 natural logs.
+        uncertainty: By the campaign's measure, over all samples; ``None`` for the shadow, and if the
             measure needs other items (EPIG).
     """
 

@@ -46,13 +46,13 @@ class Query:
     """A request to label one item. ``query_id`` is a function of campaign, item and attempt.
 
     Attributes:
-        rank: counts from 1 within the round and purpose, in the order to ask; in a batch chosen by score,
+        rank: Counts from 1 within the round and purpose, in the order to ask; in a batch chosen by score,
             the most uncertain item comes first.
-        wanted: how many people should answer.
-        buffer: asked beyond the batch, so that annotators have work while the model trains. The round does
+        wanted: How many people should answer.
+        buffer: Asked beyond the batch, so that annotators have work while the model trains. The round does
             not wait for it, and it may be withdrawn while nobody has touched it.
-        disputed: closed because its annotators did not agree.
-        control: drawn at random for the control arm.
+        disputed: Closed because its annotators did not agree.
+        control: Drawn at random for the control arm.
     """
 
     query_id: str

@@ -36,45 +36,79 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of a campaign, as stored. Fields are null until the step that fills them.
+    """One round of a campaign, as stored. Fields have their defaults until the step that fills them.
 
-    ``labels`` counts the labels trained on; ``labels_bought`` every human label there was when the round's
-    model was measured (start, audit and calibration included), which is what that model cost.
+    Attributes:
+        index: Counts from 0.
+        state: The last step that the round has completed.
+        seed: Of the training.
+        config: The settings that the round runs under.
+        seconds: How long each step took, by its name.
+        labels: How many labels the round trains on.
+        labels_bought: How many human labels there were when its model was measured (those of the start, the
+            audit and the calibration included): what that model cost.
+        versions: Libraries, device and dtype, and the key of the base model.
+        input_hash: Of the settings, the seed and the snapshot of labels that the adapter follows from.
+        adapter_sha256: The adapter; ``None`` if there was no label to train on.
+        samples: Posterior samples of the adapter.
+        shadow_labels: How many random labels the shadow trained on; ``None`` without a control arm.
+        shadow_sha256: The shadow's adapter.
+        temperature: Of the round's model.
+        base_temperature: Of the base model.
+        temperature_note: How the temperature came about.
+        stop_set: Predicted column of each item of the stop set, by item id.
+        stop_agreement: Agreement on the stop set with the round before.
+        pool_size: How many items the round may ask.
+        sequence_low: Lower bound of the adapted accuracy, valid in all rounds at once.
+        sequence_high: Upper bound of it.
+        stop_reason: Why the campaign stopped.
+        stop_advice: Why it might be time to stop, if the rules only advise.
+        scores_sha256: The score file; ``None`` if no scores were needed.
+        asked: How many items the batch has.
+        blend_weight: Weight of the adapted model.
+        blend_note: How the weight came about.
+        blend_curve: (weight, AUROC for held-out errors) pairs, if the weight was measured.
+        histograms: Of the pool's scores, by name: base, adapted, blended.
+        skipped: Items closed without a label, including the disputed ones.
+        disputed: Items closed because their annotators did not agree.
+        agreement: Krippendorff's alpha of the answers to what the round asked.
     """
 
     index: int
     state: RoundState
     seed: int
     config: JsonObject
-    versions: JsonObject = field(default_factory=dict)
-    input_hash: str | None = None  # of the training snapshot and the config
+    seconds: Mapping[str, float] = field(default_factory=dict)
     labels: int = 0
     labels_bought: int = 0
-    shadow_labels: int | None = None  # that the shadow trained on; null without a control arm
-    shadow_sha256: str | None = None
-    sequence_low: float | None = (
-        None  # confidence sequence of the adapted accuracy, valid in all rounds at once
-    )
-    sequence_high: float | None = None
+    # fit
+    versions: JsonObject = field(default_factory=dict)
+    input_hash: str | None = None
     adapter_sha256: str | None = None
     samples: int | None = None
+    shadow_labels: int | None = None
+    shadow_sha256: str | None = None
+    # evaluate
     temperature: float | None = None
     base_temperature: float | None = None
     temperature_note: str | None = None
-    pool_size: int | None = None
-    blend_weight: float | None = None
-    blend_note: str | None = None  # how the weight came about, in words
-    blend_curve: Sequence[
-        tuple[float, float]
-    ] = ()  # (weight, AUROC for held-out errors), where it was measured
-    scores_sha256: str | None = None
-    histograms: Mapping[str, Histogram] = field(default_factory=dict)
-    stop_set: Mapping[str, int] = field(default_factory=dict)  # item id → predicted label index
+    stop_set: Mapping[str, int] = field(default_factory=dict)
     stop_agreement: float | None = None
+    # decide
+    pool_size: int | None = None
+    sequence_low: float | None = None
+    sequence_high: float | None = None
     stop_reason: str | None = None
-    stop_advice: str | None = None  # why it might be time to stop, where rules are advice
+    stop_advice: str | None = None
+    # score
+    scores_sha256: str | None = None
+    # select
     asked: int = 0
-    skipped: int = 0  # closed without a label, the disputed ones included
+    blend_weight: float | None = None
+    blend_note: str | None = None
+    blend_curve: Sequence[tuple[float, float]] = ()
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    # collect
+    skipped: int = 0
     disputed: int = 0
-    agreement: float | None = None  # Krippendorff's alpha of the answers to what it asked
-    seconds: Mapping[str, float] = field(default_factory=dict)  # step → seconds
+    agreement: float | None = None

@@ -10,9 +10,9 @@ class ScoreRow:
     """One row of a round's ranking. Uncertainties are in nats (in [0, 1] for margin and least confidence).
 
     Attributes:
-        aleatoric: with ``epistemic`` it adds up to the entropy of the adapted model's predictive mean, in
+        aleatoric: With ``epistemic`` it adds up to the entropy of the adapted model's predictive mean, in
             nats. Both are ``None`` if there is only one sample.
-        samples: how many posterior samples the item got; ``None`` without an adapter.
+        samples: How many posterior samples the item got; ``None`` without an adapter.
     """
 
     item_id: str
