@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages, undecided
+from star_al.acquire.adaptive_sampling import BatchRule, Intervals, intervals, sample_stages, undecided
 from star_al.acquire.blend import blend
 from star_al.acquire.measures import MEASURES, predictive_entropy
 from star_al.types import FloatArray, IntArray, Item, JsonObject
@@ -130,7 +130,7 @@ def _measure(
         ]
         for batch in batches if runs else ():
             for measure, weight, normalise in SETTINGS:
-                choice = Choice((batch,), weight, normalise)  # type: ignore[arg-type]
+                choice = BatchRule((batch,), weight, normalise)  # type: ignore[arg-type]
                 full = [_batch(MEASURES[measure](run), base_N, choice) for run in runs]
                 found = [_adaptive(run, base_N, measure, choice, first) for run in runs]
                 overlaps = [len(ours & all_) / batch for (ours, _), all_ in zip(found, full, strict=True)]
@@ -149,13 +149,13 @@ def _measure(
                 }
 
 
-def _batch(adapted_N: FloatArray, base_N: FloatArray, choice: Choice) -> frozenset[int]:
+def _batch(adapted_N: FloatArray, base_N: FloatArray, choice: BatchRule) -> frozenset[int]:
     blended_N = blend(adapted_N, base_N, choice.weight, choice.normalise)
     return frozenset(np.argsort(-blended_N, kind="stable")[: choice.sizes[0]].tolist())
 
 
 def _adaptive(
-    log_probs_N_K_C: FloatArray, base_N: FloatArray, measure: str, choice: Choice, first: int
+    log_probs_N_K_C: FloatArray, base_N: FloatArray, measure: str, choice: BatchRule, first: int
 ) -> tuple[frozenset[int], float]:
     """The batch that adaptive sampling chooses, and the share of the forward passes it needs."""
     n, samples, _ = log_probs_N_K_C.shape

@@ -1,19 +1,22 @@
-"""Class balance: the label that was given least takes its turn first."""
+"""Class balance: predicted labels that have the fewest labels so far come first."""
 
 from __future__ import annotations
 
-from star_al.acquire.diverse import BoolArray
+from star_al.acquire.greedy import BoolArray
 from star_al.types import IntArray
 
 
 class Balance:
-    """Implements ``Constraint``.
+    """Prefers candidates whose predicted label was given least; implements ``Constraint``.
 
-    ``predicted_M`` are the candidates' label columns as the model predicts them, ``counts_C`` the labels of
-    each column given so far. A chosen candidate counts as one more of its predicted label.
+    A chosen candidate counts as one more of its predicted label.
+
+    Args:
+        predicted_M: Label columns of the candidates, as the model predicts them.
+        counts_C: Labels given so far in each column.
     """
 
-    given_way = ""  # one of the labels that are left is always the one given least
+    note_if_ignored = ""  # it never is: among the labels that are left, one is always the one given least
 
     def __init__(self, predicted_M: IntArray, counts_C: IntArray) -> None:
         self._predicted_M, self._counts_C = predicted_M, counts_C.copy()

@@ -2,8 +2,8 @@
 
     u_t(x) = λ_t · n(u_adapted(x)) + (1 − λ_t) · n(u_base(x))
 
-n normalises over the current pool to [0, 1], so that neither term drowns the other: the two models'
-uncertainties have different ranges, and a sum of raw values ranks by the larger one alone.
+n normalises over the current pool to [0, 1], so that neither term drowns the other: the uncertainties of the
+two models have different ranges, and a sum of raw values would rank by the larger one alone.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from star_al.types import FloatArray
 def normalise(
     scores_N: FloatArray, method: Literal["minmax", "rank"], pool_N: FloatArray | None = None
 ) -> FloatArray:
-    """Map scores over one pool to [0, 1], keeping their order; constant scores become 0.
+    """Map the scores of a pool to [0, 1], keeping their order; constant scores become 0.
 
-    ``minmax`` is the paper's; ``rank`` is robust to outliers, equal scores sharing their mean rank.
-    ``pool_N`` are the scores of the pool, where ``scores_N`` are values that its items could have instead;
-    they may then leave [0, 1].
+    Args:
+        scores_N: Scores to map.
+        method: ``minmax``, as in the paper, or ``rank``, which is robust to outliers; equal scores share
+            their mean rank.
+        pool_N: Scores of the pool, if ``scores_N`` are other ones. Those may then leave [0, 1].
+
+    Returns:
+        Normalised scores (N,).
 
     Raises:
-        ValueError: NaN or infinite scores.
+        ValueError: A score is NaN or infinite.
     """
     if not np.isfinite(scores_N).all():
         raise ValueError(
@@ -43,11 +48,16 @@ def normalise(
 def blend_weight(
     kind: Literal["schedule", "constant", "off", "measured"], trained_round: int, constant: float
 ) -> float | None:
-    """λ_t, the adapted model's share; None in a round without adapter, where the base alone ranks.
+    """Return λ_t, the weight of the adapted model.
 
-    ``trained_round`` is t: 0 without adapter, 1 for the first round that trained one. ``schedule`` is the
-    paper's λ_t = min(0.9, 0.1·t), ``constant`` the given number, ``off`` the adapted model alone.
-    ``measured`` starts from the schedule (``star_al.acquire.measured_weight``).
+    Args:
+        kind: ``schedule`` for the paper's λ_t = min(0.9, 0.1·t), ``constant`` for a given number, ``off`` for
+            the adapted model alone. ``measured`` starts from the schedule (see ``measured_blend_weight``).
+        trained_round: t, counted from 1 for the first round with an adapter; 0 for a round without.
+        constant: The number for ``constant``.
+
+    Returns:
+        λ_t; ``None`` in a round without an adapter, in which the base model ranks alone.
     """
     if trained_round == 0:
         return None
@@ -62,13 +72,21 @@ def blend(
     method: Literal["minmax", "rank"],
     pool_N: FloatArray | None = None,
 ) -> FloatArray:
-    """u_t in [0, 1], shape (N,). A term without weight may be None; ``weight`` None is the base alone.
+    """Blend adapted and base uncertainties.
 
-    ``pool_N`` as in ``normalise``, for the adapted term.
+    Args:
+        adapted_N: Uncertainties of the adapted model; may be ``None`` if its weight is 0.
+        base_N: Uncertainties of the base model; may be ``None`` if its weight is 0.
+        weight: λ_t; ``None`` for the base model alone.
+        method: How to normalise.
+        pool_N: Adapted uncertainties of the pool, if ``adapted_N`` are other ones (see ``normalise``).
+
+    Returns:
+        u_t in [0, 1], (N,).
 
     Raises:
-        ValueError: a weight outside [0, 1], a term that is needed and missing, terms of different
-            lengths, or scores that are not finite.
+        ValueError: The weight is outside [0, 1], a term that is needed is missing, the terms have different
+            lengths, or a score is not finite.
     """
     if weight is None or weight == 0.0:
         return normalise(_needed(base_N, "base"), method)
@@ -83,7 +101,7 @@ def blend(
 
 
 def _mean_ranks(scores_N: FloatArray, pool_N: FloatArray) -> FloatArray:
-    """Ascending ranks in the pool from 0, equal scores sharing their mean rank."""
+    """Return ascending ranks in the pool, from 0; equal scores share their mean rank."""
     sorted_N = np.sort(pool_N)
     below_N = np.searchsorted(sorted_N, scores_N, side="left")
     not_above_N = np.searchsorted(sorted_N, scores_N, side="right")

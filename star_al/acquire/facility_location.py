@@ -1,9 +1,9 @@
-"""Facility location: chosen items stand for the texts that are like them.
+"""Facility location: chosen items represent the texts that resemble them.
 
     f(S) = Σ_i w_i max_{j ∈ S} max(0, cos(x_i, x_j))
 
-is submodular, so that the greedy choice reaches (1 − 1/e) of the best value (Nemhauser et al. 1978), and a gain
-is never more than it was before: only candidates whose last known gain is in front are looked at again
+f is submodular, so the greedy choice reaches at least 1 − 1/e of the best value (Nemhauser et al. 1978). And
+a gain only falls as S grows, so only candidates whose last known gain is in front need to be evaluated again
 (Minoux 1978).
 """
 
@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from star_al.acquire.diverse import BoolArray, first_best
+from star_al.acquire.greedy import BoolArray, first_best
 from star_al.types import FloatArray
 
-_BLOCK = 512
+_BLOCK = 512  # candidates whose similarities to all others are held at once
 
 
 class FacilityLocation:
-    """Implements ``Strategy`` on unit vectors (M, d) with weights w (M,), at least 0.
+    """The facility location strategy; implements ``Strategy``.
 
-    ``known_L_d`` are those of items that were asked before: what they stand for needs no other.
+    Args:
+        points_M_d: Unit vectors of the candidates.
+        weights_M: Their weights w, at least 0.
+        known_L_d: Unit vectors of items that were asked before. What they represent needs no other.
 
     Raises:
-        ValueError: a weight is negative or not finite.
+        ValueError: A weight is negative or not finite.
     """
 
     def __init__(self, points_M_d: FloatArray, weights_M: FloatArray, known_L_d: FloatArray) -> None:
@@ -41,6 +44,8 @@ class FacilityLocation:
 
     def pick(self, allowed_M: BoolArray) -> int:
         """See ``Strategy.pick``."""
+        # Lazy evaluation: a gain that was computed earlier is an upper bound, so a fresh gain in front is the
+        # highest.
         while not self._is_fresh_M[best := first_best(self._gains_M, allowed_M)]:
             self._gains_M[best] = self._gains(self._points_M_d[best : best + 1])[0]
             self._is_fresh_M[best] = True
@@ -53,11 +58,12 @@ class FacilityLocation:
         self._is_fresh_M[:] = False
 
     def _gains(self, points_B_d: FloatArray) -> FloatArray:
-        """What each point would add to f, (B,)."""
+        """Return what each point would add to f, (B,)."""
         more_M_B = np.maximum(self._similarity(points_B_d) - self._cover_M[:, None], 0.0)
         gains_B: FloatArray = self._weights_M @ more_M_B
         return gains_B
 
     def _similarity(self, points_B_d: FloatArray) -> FloatArray:
+        """Return max(0, cos) of all candidates with some points, (M, B)."""
         similarity_M_B: FloatArray = np.maximum(self._points_M_d @ points_B_d.T, 0.0)
         return similarity_M_B

@@ -1,10 +1,11 @@
 """Measures of uncertainty for closed labels, from log-probabilities of shape (N, K, C).
 
-N items, K posterior samples, C labels; natural logs, float64. Labels that an item does not have are −inf
-in every sample, and 0·log 0 = 0. Every measure looks at each item alone, so a pool may be scored in shards.
+N items, K posterior samples, C labels; natural logarithms in float64. Labels that an item does not have are
+−inf in every sample, and 0·log 0 = 0. Each measure looks at each item alone, so a pool may be scored in
+shards.
 
-With ``per_option`` entropy and mutual information are divided by log C_i, C_i being the number of labels
-of item i. That makes items with different numbers of options comparable; an item with one option scores 0.
+With ``per_option``, entropy and mutual information are divided by log C_i, C_i being the number of labels of
+item i. This makes items with different numbers of options comparable; an item with one option scores 0.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ ROUNDING = 1e-6
 """How far below zero, in nats, rounding may push a mutual information."""
 
 
-def own_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
-    """``predictive_mean_log`` over the samples that each item has, (N, C); rows of NaN stand for the others."""
+def partial_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
+    """Return ``predictive_mean_log`` over the samples that each item has, (N, C); missing samples are rows of NaN."""
     drawn_N_K = ~np.isnan(log_probs_N_K_C[:, :, 0])
     known_N_K_C = np.where(drawn_N_K[:, :, None], log_probs_N_K_C, -np.inf)
     mean_N_C: FloatArray = logsumexp(known_N_K_C, axis=1) - np.log(drawn_N_K.sum(axis=1, keepdims=True))
@@ -30,43 +31,45 @@ def own_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
 
 
 def predictive_mean_log(log_probs_N_K_C: FloatArray) -> FloatArray:
-    """The predictive mean log p̄ = log (1/K Σ_k p_k), shape (N, C): averaged before the log."""
+    """Return the logarithm of the predictive mean, log p̄ = log (1/K Σ_k p_k), (N, C)."""
     mean_N_C: FloatArray = logsumexp(log_probs_N_K_C, axis=1) - np.log(log_probs_N_K_C.shape[1])
     return np.minimum(mean_N_C, 0.0)  # rounding may put a probability above 1, and scores below 0
 
 
 def predictive_entropy(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
-    """H[p̄] in nats, shape (N,); in [0, 1] with ``per_option``."""
+    """Return H[p̄] in nats, (N,); in [0, 1] with ``per_option``."""
     scores_N = _entropy(predictive_mean_log(log_probs_N_K_C))
     return divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
 
 
 def bald(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
-    """Mutual information H[p̄] − mean_k H[p_k] in nats, shape (N,) (Houlsby et al. 2011, arXiv 1112.5745).
+    """Return the mutual information H[p̄] − mean_k H[p_k] in nats, (N,) (Houlsby et al. 2011, arXiv 1112.5745).
 
-    Exactly 0 where all samples agree, hence everywhere for K = 1; at most log K.
+    It is exactly 0 where all samples agree, hence everywhere for K = 1, and at most log K.
 
     Raises:
-        ValueError: a value is NaN or below −1e-6, so the input was no set of distributions.
+        ValueError: A value is NaN or below −1e-6, so the input was not a set of distributions.
     """
     entropy_N_K = _entropy(log_probs_N_K_C)
     scores_N = _entropy(predictive_mean_log(log_probs_N_K_C)) - entropy_N_K.mean(axis=1)
+    # The difference of two equal entropies may be a rounding error above 0, and would then rank items.
     agree_N = (log_probs_N_K_C == log_probs_N_K_C[:, :1]).all(axis=(1, 2))
     scores_N = _at_least_zero(np.where(agree_N, 0.0, scores_N))
     return divide_by_log_options(scores_N, log_probs_N_K_C) if per_option else scores_N
 
 
 def entropy_split(log_probs_N_K_C: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Aleatoric mean_k H[p_k] and epistemic mutual information, in nats; their sum is the total H[p̄].
+    """Split the total uncertainty H[p̄] into an aleatoric and an epistemic part.
 
-    Each of shape (N,) (methods, section 6).
+    Returns:
+        mean_k H[p_k] and the mutual information, in nats, (N,) each.
     """
     epistemic_N = bald(log_probs_N_K_C)
     return predictive_entropy(log_probs_N_K_C) - epistemic_N, epistemic_N
 
 
 def margin(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
-    """1 − (p̄_(1) − p̄_(2)), the two largest probabilities, in [0, 1], shape (N,).
+    """Return 1 − (p̄_(1) − p̄_(2)) of the two largest probabilities, in [0, 1], (N,).
 
     ``per_option`` changes nothing: the range does not depend on the number of options.
     """
@@ -76,16 +79,16 @@ def margin(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArr
 
 
 def least_confidence(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
-    """1 − max_c p̄_c, in [0, 1 − 1/C_i], shape (N,). ``per_option`` changes nothing."""
+    """Return 1 − max_c p̄_c, in [0, 1 − 1/C_i], (N,). ``per_option`` changes nothing."""
     confidence_N: FloatArray = np.exp(predictive_mean_log(log_probs_N_K_C).max(axis=1))
     return 1.0 - confidence_N
 
 
 class Measure(Protocol):
-    """What every measure is: scores of shape (N,), larger for less certain items."""
+    """A measure of uncertainty."""
 
     def __call__(self, log_probs_N_K_C: FloatArray, /, *, per_option: bool = False) -> FloatArray:
-        """Score each item of a shard; ``per_option`` as in the module's description."""
+        """Score each item of a shard, (N,); higher for less certain items."""
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -97,13 +100,13 @@ MEASURES: Mapping[str, Measure] = {
 
 
 def divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:
-    """Scores in nats, (N,), as shares of the most that an item's number of labels allows; 0 with one label."""
+    """Divide scores in nats, (N,), by the highest that an item's number of labels allows; 0 with one label."""
     options_N = np.isfinite(log_probs_N_K_C).any(axis=1).sum(axis=-1)
     return np.where(options_N > 1, scores_N / np.log(np.maximum(options_N, 2)), 0.0)
 
 
 def _entropy(log_probs: FloatArray) -> FloatArray:
-    """−Σ_c p log p over the last axis, in nats."""
+    """Return −Σ_c p log p over the last axis, in nats."""
     entropy: FloatArray = entr(np.exp(log_probs)).sum(axis=-1)
     return entropy
 

@@ -1,4 +1,4 @@
-"""Texts that are nearly the same, by their letters alone."""
+"""Texts that are nearly the same, letter by letter."""
 
 from __future__ import annotations
 
@@ -7,42 +7,48 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from star_al.acquire.diverse import BoolArray
+from star_al.acquire.greedy import BoolArray
 
 SHINGLE = 5
-"""Characters of a shingle: pieces of words, so that it works without spaces, too."""
+"""Characters of a shingle. Pieces of words, unlike words, need no spaces between them."""
 
-_CHARACTERS = 20_000  # of a text that are looked at
-_BLOCK = 256
+_CHARACTERS = 20_000  # of a text, beyond which it is not compared
+_BLOCK = 256  # known texts whose similarities are held at once
 
 
 class NearDuplicates:
-    """Implements ``Constraint``: no candidate that is ``threshold`` or more like a chosen or a known text.
+    """Excludes near-duplicates of chosen and known texts; implements ``Constraint``.
 
-    Likeness is the cosine of the counts of shingles, in [0, 1]; 1 for texts that differ in letter case at most.
+    Similarity is the cosine of shingle counts, in [0, 1]; 1 for texts that differ in letter case at most.
+
+    Args:
+        texts_M: Texts of the candidates.
+        known_L: Texts that were asked before.
+        threshold: Similarity from which on texts count as near-duplicates.
     """
 
-    given_way = "nearly the same as another text, as all that were left are"
+    note_if_ignored = "nearly the same as another text, like all that were left"
 
     def __init__(self, texts_M: Sequence[str], known_L: Sequence[str], threshold: float) -> None:
         vectors = HashingVectorizer(
             analyzer="char_wb", ngram_range=(SHINGLE, SHINGLE), alternate_sign=False, dtype=np.float64
         )
         self._shingles_M_V = vectors.transform([text[:_CHARACTERS] for text in texts_M])
-        self._threshold = threshold - 1e-9  # of rounding
-        self._is_like_M = np.zeros(len(texts_M), dtype=bool)
+        self._threshold = threshold - 1e-9  # rounding may put equal texts below 1
+        self._is_similar_M = np.zeros(len(texts_M), dtype=bool)
         for start in range(0, len(known_L), _BLOCK):
             known = vectors.transform([text[:_CHARACTERS] for text in known_L[start : start + _BLOCK]])
             self._mark(known)
 
     def prefers(self, allowed_M: BoolArray) -> BoolArray:
         """See ``Constraint.prefers``."""
-        return ~self._is_like_M
+        return ~self._is_similar_M
 
     def add(self, position: int) -> None:
         """See ``Constraint.add``."""
         self._mark(self._shingles_M_V[[position]])
 
     def _mark(self, shingles_L_V: object) -> None:
-        likeness_M_L = self._shingles_M_V @ shingles_L_V.T  # type: ignore[attr-defined]
-        self._is_like_M |= likeness_M_L.max(axis=1).toarray().ravel() >= self._threshold
+        """Mark the candidates that are near-duplicates of some texts."""
+        similarity_M_L = self._shingles_M_V @ shingles_L_V.T  # type: ignore[attr-defined]
+        self._is_similar_M |= similarity_M_L.max(axis=1).toarray().ravel() >= self._threshold

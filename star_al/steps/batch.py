@@ -17,12 +17,12 @@ from star_al import rng
 from star_al.acquire.badge import Badge
 from star_al.acquire.balance import Balance
 from star_al.acquire.batch_bald import BatchBald
-from star_al.acquire.directions import directions
-from star_al.acquire.diverse import Constraint, InOrder, Pick, Strategy, choose
+from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.facility_location import FacilityLocation
+from star_al.acquire.greedy import Constraint, InOrder, Pick, Strategy, greedy_batch
 from star_al.acquire.k_centre import KCentre
-from star_al.acquire.measures import own_mean_log
-from star_al.acquire.select import power_order, rank_order, top_k
+from star_al.acquire.measures import partial_mean_log
+from star_al.acquire.ranking import power_order, rank_order, top_k
 from star_al.artefacts import score_file
 from star_al.parts import Parts, RoundParts
 from star_al.steps.pool import SHARD_ITEMS, candidates
@@ -83,7 +83,7 @@ def choose_batch(
 
 def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = ()) -> list[Chosen]:
     """``size`` typical texts of the pool by the base model's embeddings, each of another group of texts."""
-    from star_al.acquire.typical import typical_order
+    from star_al.acquire.typiclust import typical_order
 
     acquisition, left_out = parts.spec.acquisition, frozenset(without)
     pool = [item_id for item_id in candidates(parts) if item_id not in left_out]
@@ -93,10 +93,10 @@ def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = (
     if not item_ids:
         return []
     embeddings_N_d = _embed(parts, None, item_ids)
-    points_N_d = directions(embeddings_N_d, embeddings_N_d.mean(axis=0, dtype=np.float64))
+    points_N_d = centred_directions(embeddings_N_d, embeddings_N_d.mean(axis=0, dtype=np.float64))
     typical = typical_order(points_N_d, acquisition.batch_size, seed % 2**32)
     top = [item_ids[position] for position in typical.order_N[: acquisition.batch.top]]
-    picks = choose(InOrder(), _near_duplicates(parts, top), len(top), size)
+    picks = greedy_batch(InOrder(), _near_duplicates(parts, top), len(top), size)
     how = [f"typical of {n} texts that are alike" for n in typical.cluster_sizes_N[typical.order_N]]
     chosen = [Chosen(top[place], _notes(notes) + how[place]) for place, notes in picks]
     rest = typical.order_N[len(top) :][: size - len(chosen)]
@@ -148,7 +148,7 @@ class _Top:
     @cached_property
     def probs_M_C(self) -> FloatArray:
         """The predictive mean."""
-        return np.exp(own_mean_log(self.log_probs_M_K_C))
+        return np.exp(partial_mean_log(self.log_probs_M_K_C))
 
     @cached_property
     def predicted_M(self) -> IntArray:
@@ -163,12 +163,12 @@ class _Top:
     def points(self) -> tuple[FloatArray, FloatArray]:
         """Directions of the embeddings (M, d), and of those of items known before, (L, d)."""
         centre_d = self.embeddings_M_d.mean(axis=0, dtype=np.float64)
-        points_M_d = directions(self.embeddings_M_d, centre_d)
+        points_M_d = centred_directions(self.embeddings_M_d, centre_d)
         known = known_ids(self.parts)
         if not known:
             return points_M_d, np.zeros((0, len(centre_d)))
         known_L_d = _embed(self.parts, self._ranking.adapter_folder, known)
-        return points_M_d, directions(known_L_d, centre_d)
+        return points_M_d, centred_directions(known_L_d, centre_d)
 
     def random(self) -> np.random.Generator:
         return rng.generator(self.parts.campaign.seed, self.parts.round.index, "select")
@@ -179,7 +179,7 @@ def _from_top(top: _Top, k: int) -> list[Chosen]:
     constraints = _near_duplicates(top.parts, top.item_ids)
     if top.batch.balance:
         constraints.append(Balance(top.predicted_M, _label_counts(top)))
-    picks = choose(_STRATEGIES[top.batch.kind](top), constraints, len(top.item_ids), k)
+    picks = greedy_batch(_STRATEGIES[top.batch.kind](top), constraints, len(top.item_ids), k)
     return [Chosen(top.item_ids[pick.position], _how(top, pick)) for pick in picks]
 
 

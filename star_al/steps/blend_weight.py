@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from star_al.acquire.blend import blend_weight
-from star_al.acquire.measured_weight import HeldOut, Weight, measured_weight
+from star_al.acquire.measured_blend_weight import BlendWeight, HeldOut, measured_blend_weight
 from star_al.artefacts.score_file import Scores
 from star_al.parts import RoundParts
 from star_al.steps.base_predictions import base_entropies
@@ -26,16 +26,16 @@ def planned_weight(parts: RoundParts) -> float | None:
     return blend_weight(settings.kind, trained, settings.weight)
 
 
-def final_weight(parts: RoundParts, pool: Scores) -> Weight | None:
+def final_weight(parts: RoundParts, pool: Scores) -> BlendWeight | None:
     """λ for the scores of the pool: the planned one, or measured on held-out labels if so configured."""
     planned, settings = planned_weight(parts), parts.spec.acquisition.blend
     if planned is None:
         return None
     if settings.kind != "measured":
-        return Weight(planned, NOTES[settings.kind])
+        return BlendWeight(planned, NOTES[settings.kind])
     if pool.adapted_uncertainty is None or pool.base_uncertainty is None:
         raise ValueError("a measured blend needs both scores of the pool")
-    return measured_weight(
+    return measured_blend_weight(
         _held_out(parts),
         pool.adapted_uncertainty,
         pool.base_uncertainty,

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from star_al import rng
-from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages, undecided
+from star_al.acquire.adaptive_sampling import BatchRule, Intervals, intervals, sample_stages, undecided
 from star_al.acquire.epig import epig
 from star_al.acquire.measures import MEASURES, Measure, entropy_split
-from star_al.acquire.select import power_noise
+from star_al.acquire.ranking import power_noise
 from star_al.artefacts import score_file
 from star_al.artefacts.score_file import Scores
 from star_al.parts import Parts, RoundParts
@@ -39,7 +39,7 @@ class Adaptive:
     """Samples that every candidate gets, and how the batch is chosen for which some get more."""
 
     first: int
-    choice: Choice
+    choice: BatchRule
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _adaptive(parts: RoundParts, n: int) -> Adaptive | None:
     if acquisition.batch.kind == "power":
         random = rng.generator(parts.campaign.seed, parts.round.index, "select")
         noise_N = power_noise(n, acquisition.batch.beta, random)
-    choice = Choice((size, size + buffer), planned_weight(parts), acquisition.blend.normalise, noise_N)
+    choice = BatchRule((size, size + buffer), planned_weight(parts), acquisition.blend.normalise, noise_N)
     return Adaptive(acquisition.adaptive_samples, choice)
 
 
@@ -279,7 +279,7 @@ class _Known:
             if self._base_N is not None:
                 self._base_N[rows] = score_file.read_scores(shard.path)[1].base_uncertainty
 
-    def undecided(self, choice: Choice) -> list[str]:
+    def undecided(self, choice: BatchRule) -> list[str]:
         """Ids of the items that need more samples, in order."""
         bounds = Intervals(self._low_N, self._score_N, self._high_N)
         self._positions_M = undecided(bounds, self._base_N, choice, self._positions_M)

@@ -11,9 +11,9 @@ import numpy as np
 
 from star_al import rng
 from star_al.acquire.blend import blend
-from star_al.acquire.measured_weight import Weight
-from star_al.acquire.measures import own_mean_log
-from star_al.acquire.select import random_order, rank_order
+from star_al.acquire.measured_blend_weight import BlendWeight
+from star_al.acquire.measures import partial_mean_log
+from star_al.acquire.ranking import random_order, rank_order
 from star_al.artefacts.score_file import Scores, read_predictions, read_scores
 from star_al.labelling.queries import query_id
 from star_al.parts import Parts, RoundParts
@@ -45,7 +45,7 @@ class Selection:
     queries: tuple[Query, ...]
     ranking: tuple[ScoreRow, ...] = ()
     histograms: dict[str, Histogram] | None = None
-    weight: Weight | None = None
+    weight: BlendWeight | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Scores:
     item_ids: tuple[str, ...]
     columns: Scores
     blended_N: FloatArray
-    weight: Weight | None
+    weight: BlendWeight | None
 
     def of(self, position: int) -> dict[str, Any]:
         """One item's scores by name, null where they were not computed."""
@@ -157,7 +157,7 @@ def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[tu
     """The model's label for each item, and its probability."""
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     log_probs_N_K_C = read_predictions([score_file], item_ids)
-    probs_N_C = np.exp(own_mean_log(log_probs_N_K_C))
+    probs_N_C = np.exp(partial_mean_log(log_probs_N_K_C))
     return [
         (parts.task.value(item, int(probs_C.argmax())), float(probs_C.max()))
         for item, probs_C in zip(items, probs_N_C, strict=True)

@@ -12,7 +12,7 @@ import pytest
 
 from star_al.acquire.epig import epig
 from star_al.acquire.near_duplicates import NearDuplicates
-from star_al.acquire.select import rank_order
+from star_al.acquire.ranking import rank_order
 from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
 from star_al.steps import batch as batches

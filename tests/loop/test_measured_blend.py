@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from star_al.acquire.measured_weight import HeldOut, measured_weight
+from star_al.acquire.measured_blend_weight import HeldOut, measured_blend_weight
 from star_al.artefacts.score_file import read_scores
 from star_al.replay import replay_round
 from star_al.steps.base_predictions import base_entropies
@@ -40,7 +40,7 @@ def test_the_weight_is_that_of_the_rounds_own_held_out_items(tmp_path: Path) -> 
         )
         _, pool = read_scores(parts.artefacts.score_file(round_.scores_sha256 or ""))
         assert pool.adapted_uncertainty is not None and pool.base_uncertainty is not None
-        expected = measured_weight(
+        expected = measured_blend_weight(
             held_out, pool.adapted_uncertainty, pool.base_uncertainty, "minmax", 0.1 * round_.index
         )
         assert (round_.blend_weight, round_.blend_note) == (expected.value, expected.note)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from star_al.acquire.adaptive import Choice, Intervals, intervals, sample_stages, undecided
+from star_al.acquire.adaptive_sampling import BatchRule, Intervals, intervals, sample_stages, undecided
 from star_al.acquire.blend import blend
 from star_al.acquire.measures import MEASURES
-from star_al.acquire.select import power_noise, power_sample, top_k
+from star_al.acquire.ranking import power_noise, power_sample, top_k
 from star_al.config.spec import CampaignSpec
 from star_al.types import FloatArray, IntArray
 
@@ -40,7 +40,7 @@ def ids(n: int = N) -> list[str]:
 
 
 def sampled(
-    log_probs_N_K_C: FloatArray, base_N: FloatArray, choice: Choice, measure: str, first: int = 4
+    log_probs_N_K_C: FloatArray, base_N: FloatArray, choice: BatchRule, measure: str, first: int = 4
 ) -> tuple[FloatArray, FloatArray]:
     """Score a pool by adaptive sampling; return the scores and the number of samples of each item."""
     bounds_3_N = np.zeros((3, N))
@@ -86,7 +86,7 @@ def test_intervals_are_those_of_a_naive_loop(measure: str) -> None:
 def test_with_all_samples_nothing_is_open() -> None:
     bounds = intervals(table(0), MEASURES["entropy"], K)
     np.testing.assert_array_equal(bounds.low_N, bounds.high_N)
-    assert len(undecided(bounds, base(0), Choice((SIZE,), 0.5, "minmax"), ALL)) == 0
+    assert len(undecided(bounds, base(0), BatchRule((SIZE,), 0.5, "minmax"), ALL)) == 0
 
 
 def test_for_a_linear_score_the_error_is_that_of_a_mean() -> None:
@@ -144,7 +144,7 @@ def test_decisions_are_those_of_naive_counting(batch: str, normalise: Literal["m
     if normalise == "minmax":
         ends = {int(score_N.argmin()), int(score_N.argmax())}
         expected |= {end for end in ends if high[end] > low[end]}
-    choice = Choice((7, 11), 0.6, normalise, noise_N)
+    choice = BatchRule((7, 11), 0.6, normalise, noise_N)
     assert 3 < len(expected) < 55
     assert undecided(bounds, base_N, choice, ALL[:60]).tolist() == sorted(expected)
     assert undecided(bounds, base_N, choice, ALL[10:40]).tolist() == sorted(expected & set(range(10, 40)))
@@ -158,7 +158,7 @@ def test_when_every_interval_holds_the_batch_is_that_of_all_samples(seed: int) -
     width_N = rng.exponential(0.01, size=N)
     score_N[[0, 1]], width_N[[0, 1]] = [-0.2, 1.2], 0.0  # so that the pool's normalisation stays
     bounds = Intervals(score_N - width_N, score_N, score_N + width_N)
-    open_ = set(undecided(bounds, None, Choice((SIZE,), 1.0, "minmax"), ALL).tolist())
+    open_ = set(undecided(bounds, None, BatchRule((SIZE,), 1.0, "minmax"), ALL).tolist())
     batches = []
     for _ in range(50):
         final_N = score_N + rng.uniform(-1, 1, size=N) * width_N
@@ -173,7 +173,7 @@ def test_when_every_interval_holds_the_batch_is_that_of_all_samples(seed: int) -
 @pytest.mark.parametrize("measure", ["entropy", "margin", "least_confidence"])
 def test_without_noise_the_first_pass_is_enough_and_exact(measure: str) -> None:
     log_probs_N_K_C = np.repeat(table(0)[:, :1], K, axis=1)
-    choice = Choice((SIZE,), 0.5, "minmax")
+    choice = BatchRule((SIZE,), 0.5, "minmax")
     scores_N, samples_N = sampled(log_probs_N_K_C, base(0), choice, measure)
     assert (samples_N == 4).mean() > 0.99
     whole_N = MEASURES[measure](log_probs_N_K_C)
@@ -201,7 +201,7 @@ def test_the_batch_is_that_of_all_samples_for_half_of_the_passes(
         log_probs_N_K_C, base_N = table(seed), base(seed)
         noise_N = None if beta is None else power_noise(N, beta, np.random.default_rng(seed))
         scores_N, samples_N = sampled(
-            log_probs_N_K_C, base_N, Choice((SIZE,), weight, normalise, noise_N), measure
+            log_probs_N_K_C, base_N, BatchRule((SIZE,), weight, normalise, noise_N), measure
         )
         batches = []
         for adapted_N in (scores_N, MEASURES[measure](log_probs_N_K_C)):
@@ -224,7 +224,7 @@ def test_the_overlap_under_a_blend_is_what_the_module_says(
     for weight in (0.1, 0.5):
         for seed in range(30):
             log_probs_N_K_C, base_N = table(seed), base(seed)
-            scores_N, _ = sampled(log_probs_N_K_C, base_N, Choice((SIZE,), weight, normalise), "entropy")
+            scores_N, _ = sampled(log_probs_N_K_C, base_N, BatchRule((SIZE,), weight, normalise), "entropy")
             batches = [
                 set(top_k(blend(adapted_N, base_N, weight, normalise), ids(), SIZE))
                 for adapted_N in (scores_N, MEASURES["entropy"](log_probs_N_K_C))
@@ -237,9 +237,9 @@ def test_the_ends_of_the_pool_stay_open_as_long_as_others_do() -> None:
     score_N: FloatArray = np.arange(10, dtype=np.float64)
     width_N = np.where(np.isin(np.arange(10), [0, 6, 7, 9]), 0.6, 0.0)
     bounds = Intervals(score_N - width_N, score_N, score_N + width_N)
-    blended, whole, base_N = Choice((3,), 0.5, "minmax"), np.arange(10), np.zeros(10)
+    blended, whole, base_N = BatchRule((3,), 0.5, "minmax"), np.arange(10), np.zeros(10)
     assert undecided(bounds, base_N, blended, whole).tolist() == [0, 6, 7, 9]
-    assert undecided(bounds, base_N, Choice((3,), 0.5, "rank"), whole).tolist() == [6, 7]
+    assert undecided(bounds, base_N, BatchRule((3,), 0.5, "rank"), whole).tolist() == [6, 7]
     width_N[6] = width_N[7] = 0.0
     bounds = Intervals(score_N - width_N, score_N, score_N + width_N)
     assert undecided(bounds, base_N, blended, whole).tolist() == []
@@ -248,8 +248,8 @@ def test_the_ends_of_the_pool_stay_open_as_long_as_others_do() -> None:
 def test_scores_that_do_not_depend_on_the_adapter_need_no_more_samples() -> None:
     bounds = intervals(table(0)[:, :4], MEASURES["entropy"], K)
     for weight in (0.0, None):
-        assert len(undecided(bounds, base(0), Choice((SIZE,), weight, "minmax"), ALL)) == 0
-    assert len(undecided(bounds, None, Choice((N, N + 5), 1.0, "minmax"), ALL)) == 0  # all are asked
+        assert len(undecided(bounds, base(0), BatchRule((SIZE,), weight, "minmax"), ALL)) == 0
+    assert len(undecided(bounds, None, BatchRule((N, N + 5), 1.0, "minmax"), ALL)) == 0  # all are asked
 
 
 def campaign(acquisition: Mapping[str, Any], posterior: Mapping[str, Any]) -> CampaignSpec:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from star_al.acquire.badge import Badge
 from star_al.acquire.balance import Balance
 from star_al.acquire.batch_bald import BatchBald
-from star_al.acquire.directions import directions
-from star_al.acquire.diverse import BoolArray, InOrder, Strategy, choose, first_best
+from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.facility_location import FacilityLocation
+from star_al.acquire.greedy import BoolArray, InOrder, Strategy, first_best, greedy_batch
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.near_duplicates import NearDuplicates
 from star_al.types import FloatArray
@@ -32,7 +32,7 @@ def strategy(kind: str, n: int, data: str, seed: int = 0) -> Strategy:
         logits_N_K_C, hidden_N_d = logits_N_K_C[source], hidden_N_d[source]
     log_probs_N_K_C = logits_N_K_C - np.logaddexp.reduce(logits_N_K_C, axis=-1, keepdims=True)
     hidden32_N_d = hidden_N_d.astype(np.float32)
-    points_N_d = directions(hidden32_N_d, np.zeros(6))
+    points_N_d = centred_directions(hidden32_N_d, np.zeros(6))
     probs_N_C = np.exp(log_probs_N_K_C).mean(axis=1)
     makes: dict[str, Callable[[], Strategy]] = {
         "in_order": InOrder,
@@ -45,7 +45,7 @@ def strategy(kind: str, n: int, data: str, seed: int = 0) -> Strategy:
 
 
 def positions(kind: str, n: int, k: int, data: str = RANDOM, seed: int = 0) -> list[int]:
-    return [pick.position for pick in choose(strategy(kind, n, data, seed), [], n, k)]
+    return [pick.position for pick in greedy_batch(strategy(kind, n, data, seed), [], n, k)]
 
 
 @pytest.mark.parametrize("data", [RANDOM, CONSTANT, COPIES])
@@ -86,7 +86,7 @@ def test_badge_alone_depends_on_its_seed() -> None:
 
 def test_a_negative_batch_and_gains_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="batch of -1"):
-        choose(InOrder(), [], 3, -1)
+        greedy_batch(InOrder(), [], 3, -1)
     with pytest.raises(ValueError, match="1 of 2 gains are NaN"):
         first_best(np.array([np.nan, 1.0]), np.ones(2, dtype=bool))
     with pytest.raises(ValueError, match="not finite"):
@@ -110,7 +110,7 @@ def test_first_best_takes_the_best_ranked_of_equals() -> None:
 class Even:
     """A preference for even positions."""
 
-    given_way = "odd"
+    note_if_ignored = "odd"
 
     def prefers(self, allowed_M: BoolArray) -> BoolArray:
         return np.asarray(np.arange(len(allowed_M)) % 2 == 0)
@@ -122,14 +122,14 @@ class Even:
 class Low(Even):
     """A preference for positions below 3."""
 
-    given_way = "not low"
+    note_if_ignored = "not low"
 
     def prefers(self, allowed_M: BoolArray) -> BoolArray:
         return np.arange(len(allowed_M)) < 3
 
 
 def test_constraints_give_way_rather_than_leave_the_batch_short_the_later_ones_first() -> None:
-    picks = choose(InOrder(), [Even(), Low()], 6, 6)
+    picks = greedy_batch(InOrder(), [Even(), Low()], 6, 6)
     assert [pick.position for pick in picks] == [0, 2, 4, 1, 3, 5]
     assert [pick.notes for pick in picks] == [
         (),
@@ -148,7 +148,9 @@ def test_constraints_give_way_rather_than_leave_the_batch_short_the_later_ones_f
 )
 def test_the_label_that_was_given_least_has_its_turn(predicted: list[int], counts: list[int]) -> None:
     given_so_far = np.array(counts)
-    picks = choose(InOrder(), [Balance(np.array(predicted), given_so_far)], len(predicted), len(predicted))
+    picks = greedy_batch(
+        InOrder(), [Balance(np.array(predicted), given_so_far)], len(predicted), len(predicted)
+    )
     assert given_so_far.tolist() == counts  # the caller's
     left = list(range(len(predicted)))
     for pick in picks:
@@ -189,7 +191,7 @@ def likeness(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("threshold", [0.3, 0.7, 0.9, 1.0])
 def test_near_duplicates_are_those_whose_letters_are_alike(threshold: float) -> None:
-    picks = choose(InOrder(), [NearDuplicates(TEXTS, [], threshold)], len(TEXTS), len(TEXTS))
+    picks = greedy_batch(InOrder(), [NearDuplicates(TEXTS, [], threshold)], len(TEXTS), len(TEXTS))
     kept: list[int] = []
     for position, text in enumerate(TEXTS):
         if all(likeness(text, TEXTS[earlier]) < threshold - 1e-9 for earlier in kept):
@@ -202,7 +204,7 @@ def test_near_duplicates_are_those_whose_letters_are_alike(threshold: float) -> 
 
 def test_texts_asked_before_count_and_a_copy_is_taken_only_when_nothing_else_is_left() -> None:
     constraint = NearDuplicates(TEXTS[:3], [TEXTS[3]] * 600, 0.8)
-    picks = choose(InOrder(), [constraint], 3, 3)
+    picks = greedy_batch(InOrder(), [constraint], 3, 3)
     assert [pick.position for pick in picks] == [2, 0, 1]
     assert [bool(pick.notes) for pick in picks] == [False, True, True]
     assert "nearly the same" in picks[1].notes[0]
@@ -210,7 +212,7 @@ def test_texts_asked_before_count_and_a_copy_is_taken_only_when_nothing_else_is_
 
 def test_a_strategy_goes_on_from_what_the_constraints_let_it_have() -> None:
     points: FloatArray = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [-1.0, 0.0]])
-    free = choose(KCentre(points, points[:0]), [], 4, 2)
-    bound = choose(KCentre(points, points[:0]), [Low()], 4, 3)
+    free = greedy_batch(KCentre(points, points[:0]), [], 4, 2)
+    bound = greedy_batch(KCentre(points, points[:0]), [Low()], 4, 3)
     assert [pick.position for pick in free] == [0, 3]
     assert [pick.position for pick in bound] == [0, 1, 2]

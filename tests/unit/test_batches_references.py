@@ -12,13 +12,13 @@ from scipy.spatial.distance import cdist
 
 from star_al.acquire.badge import Badge
 from star_al.acquire.batch_bald import BatchBald
-from star_al.acquire.directions import directions
-from star_al.acquire.diverse import Strategy, choose
+from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.epig import epig
 from star_al.acquire.facility_location import FacilityLocation
+from star_al.acquire.greedy import Strategy, greedy_batch
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import bald
-from star_al.acquire.typical import typical_order
+from star_al.acquire.typiclust import typical_order
 from star_al.types import Float32Array, FloatArray
 
 NOBODY = np.zeros((0, 5))
@@ -35,7 +35,7 @@ def embeddings(n: int, d: int, seed: int) -> Float32Array:
 
 
 def chosen(strategy: Strategy, n: int, k: int) -> list[int]:
-    return [pick.position for pick in choose(strategy, [], n, k)]
+    return [pick.position for pick in greedy_batch(strategy, [], n, k)]
 
 
 # -- BatchBALD -----------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_epig_of_an_item_does_not_depend_on_the_others_nor_on_blocks(monkeypatch
     items, targets = samples(20, 16, 4, 0), samples(8, 16, 4, 1)
     whole = epig(items, targets)
     np.testing.assert_allclose(epig(items[3:7], targets), whole[3:7], atol=1e-12)
-    monkeypatch.setattr("star_al.acquire.joint.BLOCK", 64)
+    monkeypatch.setattr("star_al.acquire.joint_information.BLOCK", 64)
     np.testing.assert_allclose(epig(items, targets), whole, atol=1e-12)
 
 
@@ -293,8 +293,8 @@ def covered(points: FloatArray, weights: FloatArray, batch: list[int], known: Fl
 @pytest.mark.parametrize("seed", range(3))
 def test_lazy_facility_location_equals_naive_greedy_and_is_near_the_best(seed: int, n_known: int) -> None:
     random = np.random.default_rng(seed)
-    points = directions(embeddings(14, 4, seed), np.zeros(4))
-    known = directions(embeddings(n_known, 4, seed + 10), np.zeros(4))
+    points = centred_directions(embeddings(14, 4, seed), np.zeros(4))
+    known = centred_directions(embeddings(n_known, 4, seed + 10), np.zeros(4))
     weights = random.random(14)
     batch: list[int] = []
     for _ in range(4):
@@ -307,7 +307,7 @@ def test_lazy_facility_location_equals_naive_greedy_and_is_near_the_best(seed: i
 
 
 def test_facility_location_looks_at_few_gains_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    points, calls = directions(embeddings(300, 8, 0), np.zeros(8)), 0
+    points, calls = centred_directions(embeddings(300, 8, 0), np.zeros(8)), 0
     strategy = FacilityLocation(points, np.ones(300), NOBODY)
     gains = FacilityLocation._gains
 
@@ -322,7 +322,7 @@ def test_facility_location_looks_at_few_gains_again(monkeypatch: pytest.MonkeyPa
 
 
 def test_facility_location_refuses_weights_that_mean_nothing() -> None:
-    points = directions(embeddings(3, 4, 0), np.zeros(4))
+    points = centred_directions(embeddings(3, 4, 0), np.zeros(4))
     for weights in ([-1.0, 0.0, 1.0], [np.nan, 0.0, 1.0]):
         with pytest.raises(ValueError, match="weights"):
             FacilityLocation(points, np.array(weights), NOBODY[:, :4])
@@ -363,7 +363,7 @@ def test_typical_points_are_the_same_by_seed_and_few_or_equal_points_are_no_trou
 
 
 def test_directions_are_unit_vectors_from_the_centre() -> None:
-    found = directions(np.array([[3.0, 5.0], [1.0, 1.0]], dtype=np.float32), np.array([1.0, 1.0]))
+    found = centred_directions(np.array([[3.0, 5.0], [1.0, 1.0]], dtype=np.float32), np.array([1.0, 1.0]))
     np.testing.assert_allclose(found, [[2 / math.hypot(2, 4), 4 / math.hypot(2, 4)], [0.0, 0.0]])
     with pytest.raises(ValueError, match="not finite"):
-        directions(np.array([[np.nan, 0.0]], dtype=np.float32), np.zeros(2))
+        centred_directions(np.array([[np.nan, 0.0]], dtype=np.float32), np.zeros(2))

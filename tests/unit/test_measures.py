@@ -15,7 +15,7 @@ from star_al.acquire.measures import (
     entropy_split,
     least_confidence,
     margin,
-    own_mean_log,
+    partial_mean_log,
     predictive_entropy,
     predictive_mean_log,
 )
@@ -182,4 +182,4 @@ def test_a_mean_is_over_the_samples_that_an_item_has() -> None:
     log_probs_N_K_C[0, 2:], log_probs_N_K_C[1, 5:] = np.nan, np.nan
     for position, samples in enumerate((2, 5, 8)):
         alone = predictive_mean_log(log_probs_N_K_C[[position], :samples])[0]
-        np.testing.assert_allclose(own_mean_log(log_probs_N_K_C)[position], alone, rtol=1e-12)
+        np.testing.assert_allclose(partial_mean_log(log_probs_N_K_C)[position], alone, rtol=1e-12)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_al.acquire.select import power_sample, random_order, rank_order, top_k
+from star_al.acquire.ranking import power_sample, random_order, rank_order, top_k
 from star_al.types import FloatArray
 
 Select = Callable[[FloatArray, Sequence[str], int], tuple[str, ...]]

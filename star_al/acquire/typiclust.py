@@ -1,7 +1,7 @@
-"""Typical points for a start without labels: TypiClust (Hacohen et al. 2022, arXiv 2202.02794).
+"""TypiClust (Hacohen et al. 2022, arXiv 2202.02794): typical points for a start without labels.
 
-Embeddings are clustered by k-means; of each cluster the point is taken whose mean distance to its nearest
-neighbours in the cluster is smallest.
+Embeddings are clustered by k-means. From each cluster comes the point with the smallest mean distance to its
+nearest neighbours in the cluster.
 """
 
 from __future__ import annotations
@@ -18,22 +18,28 @@ from threadpoolctl import threadpool_limits
 from star_al.types import FloatArray, IntArray
 
 NEIGHBOURS = 20
-"""As in the paper."""
+"""Nearest neighbours that make a point typical, as in the paper."""
 
-_ITERATIONS = 50
+_ITERATIONS = 50  # of k-means, at most
 
 
 class Typical(NamedTuple):
-    """All points, the ones to take first in front, (N,), and for each position the size of its cluster, (N,)."""
+    """Positions of all points, most typical first, (N,), and the size of each position's cluster, (N,)."""
 
     order_N: IntArray
     cluster_sizes_N: IntArray
 
 
 def typical_order(points_N_d: FloatArray, n_clusters: int, seed: int) -> Typical:
-    """The most typical point of each cluster, larger clusters first; then the second ones, and so on.
+    """Order points by typicality: first the most typical of each cluster, larger clusters first, then the second.
 
-    ``seed``, in [0, 2³²), is that of k-means. Equally typical points come in their own order.
+    Args:
+        points_N_d: Points; equally typical ones keep their order.
+        n_clusters: Number of clusters.
+        seed: Seed of k-means, in [0, 2³²).
+
+    Returns:
+        The order, and cluster sizes.
     """
     if len(points_N_d) == 0:
         return Typical(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
@@ -51,14 +57,16 @@ def typical_order(points_N_d: FloatArray, n_clusters: int, seed: int) -> Typical
 
 def _clusters(points_N_d: FloatArray, n_clusters: int, seed: int) -> IntArray:
     model = KMeans(n_clusters, n_init=1, max_iter=_ITERATIONS, random_state=seed)
-    with warnings.catch_warnings(), threadpool_limits(1):  # threads would add sums up in any order
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than clusters
+    with warnings.catch_warnings(), threadpool_limits(1):  # several threads would add up in any order
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # there may be fewer distinct points than clusters
         clusters_N: IntArray = model.fit_predict(points_N_d).astype(np.int64)
     return clusters_N
 
 
 def _mean_distances(points_N_d: FloatArray) -> FloatArray:
-    """To the nearest neighbours, the inverse of a point's typicality, (N,)."""
+    """Return the mean distance to the nearest neighbours, which is the inverse of typicality, (N,)."""
     neighbours = min(NEIGHBOURS, len(points_N_d) - 1)
     if neighbours == 0:
         return np.zeros(len(points_N_d))

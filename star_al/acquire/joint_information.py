@@ -1,7 +1,7 @@
-"""Information that several items share, from coherent samples of the posterior.
+"""Information that several items share, from coherent posterior samples.
 
-A configuration s is an answer, or a row of answers, that some items could get. Having seen it, the K samples
-weigh w_sk ∝ p_k(s) instead of 1/K, and an item's prediction becomes Σ_k w_sk p_k.
+A configuration s is an answer, or a tuple of answers, that some items could get. Once it is known, the K
+samples have the weights w_sk ∝ p_k(s) instead of 1/K, and the prediction for an item becomes Σ_k w_sk p_k.
 """
 
 from __future__ import annotations
@@ -11,13 +11,23 @@ import numpy as np
 from star_al.types import FloatArray
 
 BLOCK = 1 << 20
-"""Numbers held at once, 8 MiB an array."""
+"""Numbers held at once: 8 MiB an array."""
 
 
 def expected_entropy(share_S: FloatArray, weights_S_K: FloatArray, probs_N_K_C: FloatArray) -> FloatArray:
-    """Σ_s share_s H[Σ_k w_sk p_k] in nats, (N,), in bounded memory; ``share_S`` need not sum to one."""
+    """Compute Σ_s share_s H[Σ_k w_sk p_k] in bounded memory.
+
+    Args:
+        share_S: Probabilities of configurations; they need not sum to one.
+        weights_S_K: Weights of the samples given each configuration.
+        probs_N_K_C: Predictions p.
+
+    Returns:
+        Entropies in nats, (N,).
+    """
     n, samples, labels = probs_N_K_C.shape
     totals_N = np.zeros(n)
+    # The mixtures (S, N, C) may exceed memory by far, so both items and configurations go in blocks.
     rows = max(1, BLOCK // (max(1, len(share_S)) * labels))
     some = max(1, BLOCK // labels)
     for start in range(0, n, rows):
@@ -32,11 +42,16 @@ def expected_entropy(share_S: FloatArray, weights_S_K: FloatArray, probs_N_K_C: 
     return totals_N
 
 
-def reweighted(log_likelihoods_S_K: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Log of a configuration's probability log 1/K Σ_k p_k(s), (S,), and the weights w_sk, (S, K).
+def sample_weights(log_likelihoods_S_K: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Compute the samples' weights given each configuration.
 
-    Each configuration must be possible under one sample at least.
+    Args:
+        log_likelihoods_S_K: log p_k(s). Each configuration must be possible under at least one sample.
+
+    Returns:
+        The log-probability of each configuration, log 1/K Σ_k p_k(s), (S,), and the weights w_sk, (S, K).
     """
+    # Relative to the most likely sample, so that long configurations do not underflow.
     highest_S_1 = log_likelihoods_S_K.max(axis=1, keepdims=True)
     weights_S_K = np.exp(log_likelihoods_S_K - highest_S_1)
     totals_S_1 = weights_S_K.sum(axis=1, keepdims=True)
@@ -45,10 +60,10 @@ def reweighted(log_likelihoods_S_K: FloatArray) -> tuple[FloatArray, FloatArray]
 
 
 def coherent_probs(log_probs_N_K_C: FloatArray) -> FloatArray:
-    """Probabilities (N, K, C).
+    """Return probabilities (N, K, C).
 
     Raises:
-        ValueError: NaN: an item lacks samples, which joint scores need of all items alike.
+        ValueError: There is NaN: an item lacks samples, and joint scores need the same samples of all items.
     """
     if np.isnan(log_probs_N_K_C).any():
         raise ValueError("joint scores need all samples of all items, and some are NaN")

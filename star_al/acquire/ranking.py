@@ -1,8 +1,9 @@
-"""The choice of a batch from scores.
+"""Rankings of items by score or by chance.
 
-A result depends on ids, scores and the generator's state alone, never on the order of the input.
-``scores_N`` are larger for less certain items and belong to ``item_ids`` by position; ids are distinct.
-Batches come back in ask order, the most uncertain first; one larger than the pool is the whole pool.
+A result depends on ids, scores and the state of the generator only, never on the order of the input.
+``scores_N`` are higher for less certain items and belong to ``item_ids`` by position; ids are distinct.
+Batches are in the order in which to ask, the most uncertain item first. A batch larger than the pool is the
+whole pool.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from star_al.types import FloatArray, IntArray
 
 
 def rank_order(scores_N: FloatArray, item_ids: Sequence[str]) -> IntArray:
-    """Positions by descending score, equal scores by ascending id, shape (N,).
+    """Return positions by descending score, equal scores by ascending id, (N,).
 
     Raises:
-        ValueError: NaN or infinite scores, or not one for each id.
+        ValueError: A score is NaN or infinite, or there is not one for each id.
     """
     _check(scores_N, item_ids)
     by_id_N = _id_order(item_ids)
@@ -26,10 +27,10 @@ def rank_order(scores_N: FloatArray, item_ids: Sequence[str]) -> IntArray:
 
 
 def top_k(scores_N: FloatArray, item_ids: Sequence[str], k: int) -> tuple[str, ...]:
-    """The ``k`` most uncertain ids.
+    """Return the ``k`` most uncertain ids.
 
     Raises:
-        ValueError: as ``rank_order``, or a negative ``k``.
+        ValueError: As ``rank_order``, or ``k`` is negative.
     """
     return _take(item_ids, rank_order(scores_N, item_ids), k)
 
@@ -72,17 +73,18 @@ def power_order(
 
 
 def power_noise(n: int, beta: float, rng: np.random.Generator) -> FloatArray:
-    """What power sampling adds to log scores, (n,); in the order of ids, so that it belongs to the item."""
+    """Return what power sampling adds to log scores, (n,); in the order of ids, so that it belongs to the item."""
     return rng.gumbel(scale=1.0 / beta, size=n)
 
 
 def random_order(item_ids: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
-    """All ids in a uniformly random order."""
+    """Return all ids in a uniformly random order."""
     return _take(item_ids, rng.permutation(_id_order(item_ids)), len(item_ids))
 
 
 def _id_order(item_ids: Sequence[str]) -> IntArray:
-    """Positions by ascending id; linear when the ids are sorted already, as they come from the store."""
+    """Return positions by ascending id."""
+    # Python's sort takes linear time if ids are sorted already, as the store returns them.
     return np.array(sorted(range(len(item_ids)), key=item_ids.__getitem__), dtype=np.int64)
 
 

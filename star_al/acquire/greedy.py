@@ -1,9 +1,9 @@
 """The greedy choice of a batch whose items are chosen with a view to each other.
 
-The M candidates are the top of a ranking, best first, so that position is rank and the first of equals is
-the better ranked one. A strategy says which candidate it wants next, given those chosen so far; constraints
-narrow what it may choose from, and give way where they would leave nothing. Each choice depends on the
-choices before it alone, so a batch begins with every smaller one.
+The M candidates are the top of a ranking, best first, so that position is rank and the first of equals is the
+better ranked one. A strategy says which candidate it wants next, given those chosen so far. Constraints
+narrow what it may choose from, and are ignored where they would leave nothing. Each choice depends only on
+the choices before it, so a batch begins with every smaller one.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 class Strategy(Protocol):
-    """What is worth most next."""
+    """Says which candidate is worth most next."""
 
     def pick(self, allowed_M: BoolArray) -> int:
-        """One of the allowed candidates, of which there is at least one."""
+        """Return the position of an allowed candidate, of which there is at least one."""
 
     def add(self, position: int) -> None:
-        """Take in that this candidate was chosen."""
+        """Take note that this candidate was chosen."""
 
 
 class Constraint(Protocol):
-    """What had better not be chosen next."""
+    """Says which candidates should not be chosen next."""
 
     @property
-    def given_way(self) -> str:
-        """What to say of an item that was chosen against the constraint, as no other was left."""
+    def note_if_ignored(self) -> str:
+        """What to note for an item that was chosen against the constraint, because no other was left."""
 
     def prefers(self, allowed_M: BoolArray) -> BoolArray:
-        """The candidates that it lets pass, (M,), if one of the allowed must be chosen."""
+        """Return which candidates satisfy the constraint, (M,), if one of the allowed ones must be chosen."""
 
     def add(self, position: int) -> None:
-        """Take in that this candidate was chosen."""
+        """Take note that this candidate was chosen."""
 
 
 class Pick(NamedTuple):
-    """A chosen candidate, and what is to be said of the constraints that gave way to it."""
+    """A chosen candidate, and the notes of the constraints that were ignored for it."""
 
     position: int
     notes: tuple[str, ...] = ()
 
 
 class InOrder:
-    """Implements ``Strategy``: the best ranked first."""
+    """Takes the best ranked first; implements ``Strategy``."""
 
     def pick(self, allowed_M: BoolArray) -> int:
         """See ``Strategy.pick``."""
@@ -61,13 +61,20 @@ class InOrder:
         """See ``Strategy.add``."""
 
 
-def choose(strategy: Strategy, constraints: Sequence[Constraint], n: int, k: int) -> list[Pick]:
-    """``k`` of ``n`` candidates in the order of their choice, all of them when they are fewer.
+def greedy_batch(strategy: Strategy, constraints: Sequence[Constraint], n: int, k: int) -> list[Pick]:
+    """Choose ``k`` of ``n`` candidates, or all of them if they are fewer.
 
-    Earlier constraints hold before later ones.
+    Args:
+        strategy: Picks candidates.
+        constraints: Narrow the choice; earlier ones take precedence over later ones.
+        n: Number of candidates.
+        k: Size of the batch.
+
+    Returns:
+        The chosen candidates, in the order of their choice.
 
     Raises:
-        ValueError: a negative ``k``.
+        ValueError: ``k`` is negative.
     """
     if k < 0:
         raise ValueError(f"a batch of {k} items")
@@ -85,22 +92,22 @@ def choose(strategy: Strategy, constraints: Sequence[Constraint], n: int, k: int
 
 
 def _narrowed(left_M: BoolArray, constraints: Sequence[Constraint]) -> tuple[BoolArray, tuple[str, ...]]:
-    """What all constraints let pass, without those that would leave nothing."""
+    """Return the candidates that satisfy all constraints, and notes of those that would leave nothing."""
     allowed_M, notes = left_M, []
     for constraint in constraints:
         preferred_M = allowed_M & constraint.prefers(allowed_M)
         if preferred_M.any():
             allowed_M = preferred_M
         else:
-            notes.append(constraint.given_way)
+            notes.append(constraint.note_if_ignored)
     return allowed_M, tuple(notes)
 
 
 def first_best(gains_M: FloatArray, allowed_M: BoolArray, tolerance: float = 0.0) -> int:
-    """The best ranked of the allowed candidates whose gain is within ``tolerance`` of the highest.
+    """Return the best ranked of the allowed candidates whose gain is within ``tolerance`` of the highest.
 
     Raises:
-        ValueError: a gain is NaN.
+        ValueError: A gain is NaN.
     """
     if np.isnan(gains_M).any():
         raise ValueError(f"{np.count_nonzero(np.isnan(gains_M))} of {len(gains_M)} gains are NaN")
