@@ -34,9 +34,10 @@ from pydantic import TypeAdapter
 from star_al.app.compose import posterior_method
 from star_al.config.spec import AdapterSpec, PosteriorSpec
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
-from star_al.models.batching import make_batch, plan_batches
+from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_probs, label_scorer
 from star_al.models.lora import ADAPTER, attached, lora_config, lora_layers
+from star_al.models.minibatch_plan import plan_minibatches
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
 from star_al.models.train import reproducible, training_loss
@@ -203,8 +204,8 @@ def _score(
     start = items[0].tokens[:PREFIX] if shared else ()
     drawn = nullcontext(score) if posterior is None else posterior.draw(backbone, score, 0, sample)
     with drawn as own:
-        for positions in plan_batches(items, BATCH_TOKENS, packed=readout.packed):
-            batch = make_batch([items[position] for position in positions], readout, start)
+        for positions in plan_minibatches(items, BATCH_TOKENS, packed=readout.supports_packing):
+            batch = collate([items[position] for position in positions], readout, prefix=start)
             with torch.inference_mode():
                 own(batch).cpu()
 
@@ -298,7 +299,7 @@ def _stock_fresh(model: Any, spec: AdapterSpec) -> Iterator[Any]:
 
 
 def _stock_loss(backbone: Backbone, model: Any, examples: list[tuple[Prompt, int]]) -> torch.Tensor:
-    batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
+    batch = collate([prompt for prompt, _ in examples], backbone.readout)
     columns = torch.tensor([column for _, column in examples], device=backbone.device)
     with _autocast(backbone):
         log_probs = label_log_probs(backbone.readout, batch)

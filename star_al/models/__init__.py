@@ -1,9 +1,10 @@
-"""The language model side: load, prompt, score labels, train LoRA, sample its posterior.
+"""The language model: load it, prompt it, score labels, train LoRA adapters and sample their posterior.
 
-The only importer of torch, transformers and peft; import ``star_al.models.learner`` where it is used.
+This is the only package that imports torch, transformers and peft. ``star_al.models.learner`` is its
+entrance; import it only where it is used, because it loads those libraries.
 """
 
 import logging
 
-# peft imports bitsandbytes wherever it is installed, which then warns of what it lacks, and again at each step.
+# peft imports bitsandbytes if it is installed, which then warns at each step of what it lacks.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A causal language model and its tokenizer, from a folder or the hub, and what identifies them."""
+"""The frozen base model and its tokenizer, from a folder or the Hugging Face hub, and what identifies them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers.utils import logging as hf_logging
 
 from star_al.errors import ModelError
-from star_al.models.out_of_memory import ran_out, told
-from star_al.models.quantised import cast_rest, keep_differentiable
+from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
+from star_al.models.quantised import cast_unquantised, keep_differentiable
 from star_al.models.readout import Readout
+from star_al.models.readout_checks import open_readout
 from star_al.types import JsonObject
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-"""The dtypes a model may run in, by name; in float16 nearly all gradients of training would be zero."""
+"""Dtypes that a model may run in, by name. Not float16: nearly all gradients would underflow to zero."""
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
-_QUANTISERS = ("bitsandbytes", "torchao")  # which may be missing
+_QUANTISERS = ("bitsandbytes", "torchao")  # these may be missing
 _FILES_OF_A_MODEL = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Neither progress bars nor warnings of transformers and peft within; their settings come back after."""
+    """Within, transformers and peft show neither progress bars nor warnings."""
     logs: Any = hf_logging
     verbosity, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity_error()
@@ -53,15 +54,15 @@ def quiet() -> Iterator[None]:
 
 
 def use_threads(n: int) -> None:
-    """Compute with ``n`` threads from here on."""
+    """Let torch compute with ``n`` threads from now on."""
     torch.set_num_threads(n)
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` is CUDA where there is one, else the CPU.
+    """Return the device of a name; ``auto`` is CUDA if there is one, else the CPU.
 
     Raises:
-        ModelError: no such device here.
+        ModelError: This machine has no such device.
     """
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
@@ -71,15 +72,16 @@ def resolve_device(name: str) -> torch.device:
             f"model.device {name!r} cannot be used: {first_line(exc)}. Use auto, cpu or cuda."
         ) from exc
     if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # reproducible sums, read at first use
+        # cuBLAS sums in a fixed order only with this; it reads the variable when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return device
 
 
 def resolve_dtype(name: str, device: torch.device) -> str:
-    """The dtype to run in; ``auto`` is bfloat16 where it is no slower than float32, by a short probe.
+    """Return the dtype to run in; ``auto`` is bfloat16 if a short probe finds it no slower than float32.
 
     Raises:
-        ModelError: no model runs in it.
+        ModelError: It is not one of ``DTYPES``.
     """
     if name in DTYPES:
         return name
@@ -94,11 +96,12 @@ def resolve_dtype(name: str, device: torch.device) -> str:
 
 
 def _bfloat16_is_fast() -> bool:
-    """Whether a matrix product in bfloat16 is no slower than in float32 on this CPU.
+    """Return whether a matrix product in bfloat16 is no slower than in float32 on this CPU.
 
-    With matrix units it wins by far, without them it loses by far. The products are short and alternate, and
-    the best of many counts, so that other load on the machine does not flip the answer.
+    With matrix units bfloat16 wins by far, without them it loses by far.
     """
+    # Products are short, alternate between dtypes, and the fastest of many counts: other load on the machine
+    # then does not flip the answer.
     shapes = ((256, 512), (512, 512))
     dtypes = (torch.bfloat16, torch.float32)
     pairs = {dtype: [torch.ones(shape, dtype=dtype) for shape in shapes] for dtype in dtypes}
@@ -112,10 +115,14 @@ def _bfloat16_is_fast() -> bool:
 
 
 def locate_model(path: str, revision: str | None) -> Path:
-    """The folder of a model; a hub name is downloaded, or found in the cache.
+    """Return the folder of a model, after downloading it if ``path`` is a hub name.
+
+    Args:
+        path: A folder, or a name on the Hugging Face hub.
+        revision: Branch, tag or commit of a hub name; ``None`` for the default branch.
 
     Raises:
-        ModelError: there is no such folder or hub model, or it holds no safetensors.
+        ModelError: There is no such folder or hub model, or it has no safetensors.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -156,7 +163,13 @@ def _file_hash(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen base model. Tokenizer, weights and fingerprint are read when first asked for, and kept."""
+    """A frozen base model; tokenizer, weights and fingerprint are read when they are first used.
+
+    Attributes:
+        folder: Where its files are.
+        dtype: One of ``DTYPES``.
+        device: Where it runs.
+    """
 
     folder: Path
     dtype: str
@@ -167,7 +180,7 @@ class Backbone:
         """The transformers configuration.
 
         Raises:
-            ModelError: not the configuration of a causal language model that transformers knows.
+            ModelError: It is not the configuration of a causal language model that transformers knows.
         """
         try:
             with quiet():
@@ -186,7 +199,7 @@ class Backbone:
         """The tokenizer.
 
         Raises:
-            ModelError: it is missing or damaged.
+            ModelError: It is missing or damaged.
         """
         try:
             with quiet():
@@ -203,7 +216,7 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over weights, configuration and tokenizer files; not over the dtype."""
+        """SHA-256 of weights, configuration and tokenizer files. It does not depend on the dtype."""
         names = [
             "config.json",
             "tokenizer.json",
@@ -221,8 +234,8 @@ class Backbone:
         """The model in evaluation mode, frozen, on its device.
 
         Raises:
-            ModelError: the weights are damaged, incomplete or do not fit into memory, or what quantised them
-                is not installed.
+            ModelError: The weights are damaged or incomplete or do not fit into memory, or the library that
+                quantised them is not installed.
         """
         auto: Any = transformers.AutoModelForCausalLM
         quantised = getattr(self.config, "quantization_config", None) is not None
@@ -235,13 +248,16 @@ class Backbone:
                     trust_remote_code=False,
                     use_safetensors=True,
                     output_loading_info=True,
-                    device_map={"": str(self.device)} if quantised else None,  # its own choice is CUDA
+                    device_map={"": str(self.device)}
+                    if quantised
+                    else None,  # transformers would choose CUDA
                 )
                 model.to(self.device)
-        except Exception as exc:  # safetensors, transformers and torch each have their own ways to fail
+        except Exception as exc:  # safetensors, transformers and torch have no common class of errors
             missing = isinstance(exc, ImportError) and "bitsandbytes" in str(exc)
             advice = ". Install star-al[quantised], or give the model unquantised." if missing else ""
-            advice = ". Set another model.device, or give a smaller model." if ran_out(exc) else advice
+            if is_out_of_memory(exc):
+                advice = ". Set another model.device, or give a smaller model."
             raise ModelError(f"{self.folder}: the model cannot be loaded: {first_line(exc)}{advice}") from exc
         absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
         if absent:
@@ -249,7 +265,7 @@ class Backbone:
                 f"{self.folder}: the weight files lack {len(absent)} tensors, such as {absent[0]}."
             )
         if quantised:
-            cast_rest(model, DTYPES[self.dtype])
+            cast_unquantised(model, DTYPES[self.dtype])
             keep_differentiable(model, DTYPES[self.dtype])
         model.config.use_cache = False
         return model.eval().requires_grad_(False)
@@ -259,12 +275,13 @@ class Backbone:
         """Hidden states and logits of the model.
 
         Raises:
-            ModelError: the model is not built as star_al can read it.
+            ModelError: The model is not built in a way that star_al can read.
         """
         model = self.model
+        message = f"the model runs out of memory on {self.device}. Set another model.device."
         try:
-            with quiet(), told(f"the model runs out of memory on {self.device}. Set another model.device."):
-                return Readout(model)
+            with quiet(), translate_out_of_memory(message):
+                return open_readout(model)
         except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError, LookupError) as exc:
             raise ModelError(
                 f"{self.folder}: {type(model).__name__} cannot be read as a causal language model: "
@@ -272,7 +289,7 @@ class Backbone:
             ) from exc
 
     def versions(self) -> JsonObject:
-        """Libraries, device, threads and dtype."""
+        """Return the versions of libraries, and device, threads and dtype."""
         cuda = self.device.type == "cuda"
         return {
             **{name: importlib.metadata.version(name) for name in _LIBRARIES},
@@ -284,17 +301,26 @@ class Backbone:
 
 
 def load_backbone(path: str, *, revision: str | None, dtype: str, device: str) -> Backbone:
-    """A backbone from a folder or hub name; ``dtype`` and ``device`` may be ``auto``.
+    """Locate a base model and choose how to run it.
+
+    Args:
+        path: A folder, or a name on the Hugging Face hub.
+        revision: Branch, tag or commit of a hub name.
+        dtype: One of ``DTYPES``, or ``auto``.
+        device: A torch device, or ``auto``.
+
+    Returns:
+        The backbone; its weights are not loaded yet.
 
     Raises:
-        ModelError: no such model or device.
+        ModelError: There is no such model or device.
     """
     place = resolve_device(device)
     return Backbone(locate_model(path, revision), resolve_dtype(dtype, place), place)
 
 
 def _installed(name: str) -> str | None:
-    """The version of a library that may be missing."""
+    """Return the version of a library, or ``None`` if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -302,6 +328,6 @@ def _installed(name: str) -> str | None:
 
 
 def first_line(exc: BaseException) -> str:
-    """What a library's error says, as far as it fits into one of ours."""
+    """Return the first line of a library's error message, short enough to quote in one of ours."""
     lines = str(exc).strip().splitlines()
     return lines[0][:300] if lines else type(exc).__name__

@@ -1,4 +1,4 @@
-"""Log-likelihoods of whole labels after a prompt, and the prediction they make."""
+"""Log-likelihoods of whole labels after a prompt (docs/methods.md, "Label probabilities")."""
 
 from __future__ import annotations
 
@@ -8,37 +8,50 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from star_al.models.batching import Batch
-from star_al.models.readout import Prefix, Readout
+from star_al.models.minibatch import Minibatch
+from star_al.models.readout import PrefixCache, Readout
 
 
-def label_scorer(readout: Readout) -> Callable[[Batch], Tensor]:
-    """``label_log_likelihoods`` for as long as the weights stay as they are: a prefix is read once."""
+def label_scorer(readout: Readout) -> Callable[[Minibatch], Tensor]:
+    """Return ``label_log_likelihoods`` as a function of the minibatch alone.
+
+    It reads a prefix once and keeps it, so it is valid as long as the weights stay as they are.
+    """
     read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
 
-    def score(batch: Batch) -> Tensor:
+    def score(batch: Minibatch) -> Tensor:
         return label_log_likelihoods(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
 
     return score
 
 
-def prompt_embedder(readout: Readout) -> Callable[[Batch], Tensor]:
-    """Last hidden states at the ends of a batch's prompts, (B, d); like ``label_scorer`` otherwise."""
+def prompt_embedder(readout: Readout) -> Callable[[Minibatch], Tensor]:
+    """Return a function that gives the last hidden states at the ends of a minibatch's prompts, (B, d).
+
+    Like ``label_scorer``, it is valid as long as the weights stay as they are.
+    """
     read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
 
-    def embed(batch: Batch) -> Tensor:
+    def embed(batch: Minibatch) -> Tensor:
         hidden_P_d = _hidden_at_nodes(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
-        return hidden_P_d[~batch.inner_P]  # prompts are in their order
+        return hidden_P_d[~batch.inner_P]  # nodes at the ends of prompts are in the prompts' order
 
     return embed
 
 
-def label_log_likelihoods(readout: Readout, batch: Batch, prefix: Prefix | None = None) -> Tensor:
-    """Log p(all tokens of a label | prompt), (B, C) float32, up to a constant of each prompt.
+def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCache | None = None) -> Tensor:
+    """Compute log p(all tokens of a label | prompt), up to a constant of each prompt. Differentiable.
 
-    The constant is the normaliser of a label's first token, which all labels of a prompt share and a softmax
-    over them cancels; with single-token labels no logit beyond the labels' own is ever computed. Labels that
-    a prompt does not have are −inf. Differentiable. ``prefix`` is what the model makes of ``batch.prefix``.
+    The constant is the log-normaliser of a label's first token: it is the same for all labels of a prompt, so
+    a softmax over them cancels it. With labels of one token each, no other logits are computed.
+
+    Args:
+        readout: The model.
+        batch: Prompts and labels.
+        prefix: What the model makes of ``batch.prefix``, if the minibatch has one.
+
+    Returns:
+        Log-likelihoods (B, C) float32; −inf for labels that a prompt does not have.
     """
     hidden_P_d = _hidden_at_nodes(readout, batch, prefix)
     tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
@@ -52,14 +65,13 @@ def label_log_likelihoods(readout: Readout, batch: Batch, prefix: Prefix | None 
     return sums_B_C.masked_fill(~batch.exists_B_C, -torch.inf)
 
 
-def label_log_probs(readout: Readout, batch: Batch) -> Tensor:
-    """Log p(label | prompt) by a softmax over the prompt's labels (methods, section 1), (B, C) float32."""
+def label_log_probs(readout: Readout, batch: Minibatch) -> Tensor:
+    """Compute log p(label | prompt), normalised over the labels of each prompt, (B, C) float32."""
     return label_log_likelihoods(readout, batch).log_softmax(dim=-1)
 
 
-def _hidden_at_nodes(readout: Readout, batch: Batch, prefix: Prefix | None) -> Tensor:
-    """Last hidden states (P, d) at the batch's nodes."""
-    hidden_R_S_d = readout.hidden(
-        batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix, batch.trunk_R_S_d
-    )
+def _hidden_at_nodes(readout: Readout, batch: Minibatch, prefix: PrefixCache | None) -> Tensor:
+    """Return the last hidden states (P, d) at the minibatch's nodes."""
+    with batch.skipping_trunk():
+        hidden_R_S_d = readout.hidden(batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix)
     return hidden_R_S_d[batch.node_rows_P, batch.node_columns_P]

@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021) by peft: which layers are adapted, and dropout that is one mask a sequence."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: which layers are adapted, and dropout with one mask a prompt."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ from transformers.pytorch_utils import Conv1D
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.backbone import first_line, quiet
-from star_al.models.batching import Batch
-from star_al.models.quantised import holds_floats
+from star_al.models.minibatch import Minibatch
+from star_al.models.quantised import has_float_weight
 
 ADAPTER = "default"  # peft's name of a model's first adapter
 
+PEFT_PREFIX = "base_model.model."
+"""What peft puts before a layer's name in the bare model."""
+
 
 class SequenceDropout(nn.Module):
-    """Dropout of input features with one mask for all tokens of a prompt (methods, section 3).
+    """Dropout of input features, with one mask for all tokens of a prompt.
 
-    ``prompt_rows`` maps each sequence of the batch to its prompt, so that sequences of one prompt share a
-    mask; null: each sequence has its own. ``lengths`` are those of sequences that lie one after another in one
-    row (``batching.join``); null: a row is a sequence. Kept features are scaled by 1/(1 − p). Inputs without
-    a sequence axis share one mask.
+    Training then sees the same kind of noise as a posterior sample of MC dropout, which keeps one mask for
+    all inputs. Features that are kept are scaled by 1/(1 − p). Inputs without a sequence axis share one mask.
+
+    Attributes:
+        prompt_rows: The prompt of each sequence of the minibatch, so that sequences of one prompt share a
+            mask; ``None`` to give each sequence its own.
+        lengths: Lengths of sequences that lie one after another in one row (``minibatch.join``); ``None`` if
+            each row is a sequence.
     """
 
     prompt_rows: Tensor | None = None
@@ -41,7 +48,7 @@ class SequenceDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (R, S, d), or (1, T, d) of T tokens in all, masked."""
+        """Drop features of ``x``, (R, S, d), or (1, T, d) with T tokens of joined sequences."""
         masks = self.masks(x)
         if masks is None:
             return x
@@ -51,7 +58,7 @@ class SequenceDropout(nn.Module):
         return x * (masks[:, None] if x.ndim == 3 else masks[0]).to(x.dtype)
 
     def masks(self, x: Tensor) -> Tensor | None:
-        """What ``x`` is multiplied by, (R, d) or one for all, (1, d): 0 and 1/(1 − p). Null: by nothing."""
+        """Draw what ``x`` is multiplied by: 0 and 1/(1 − p), (R, d), or (1, d) for all; ``None`` for no dropout."""
         if not self.training or self.p == 0.0:
             return None
         if x.ndim != 3:
@@ -66,7 +73,7 @@ class SequenceDropout(nn.Module):
 
 
 def adaptable_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Dense layers by name, the output head excepted (it may share its weight with the embedding)."""
+    """Return the dense layers by name, without the output head, which may share its weight with the embedding."""
     head = model.get_output_embeddings()  # type: ignore[operator]
     dense = {
         name: module for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))
@@ -75,10 +82,10 @@ def adaptable_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def target_names(model: Any, spec: AdapterSpec) -> list[str]:
-    """Last parts of the names of the layers to adapt, sorted.
+    """Return the last parts of the names of the layers to adapt, sorted.
 
     Raises:
-        ModelError: the model has no dense layers, or a name in the spec is none of them, or is its head.
+        ModelError: The model has no dense layers, or the spec names a layer that is not one of them.
     """
     modules = adaptable_modules(model)
     if not modules:
@@ -88,12 +95,11 @@ def target_names(model: Any, spec: AdapterSpec) -> list[str]:
         )
     known = sorted({name.rpartition(".")[2] for name in modules})
     if spec.target_modules == "auto":
-        wanted = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
-        if isinstance(wanted, str):
-            return (
-                sorted({name.rpartition(".")[2] for name in modules if re.fullmatch(wanted, name)}) or known
-            )
-        return sorted(set(wanted or ()) & set(known)) or known
+        # peft knows the usual layers of each architecture, as names or as one pattern of full names.
+        usual = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
+        if isinstance(usual, str):
+            return sorted({name.rpartition(".")[2] for name in modules if re.fullmatch(usual, name)}) or known
+        return sorted(set(usual or ()) & set(known)) or known
     if spec.target_modules == "all-linear":
         return known
     for target in spec.target_modules:
@@ -108,10 +114,10 @@ def target_names(model: Any, spec: AdapterSpec) -> list[str]:
 
 
 def transformer_blocks(model: Any) -> tuple[str, nn.ModuleList]:
-    """The model's blocks, first to last, and the name of their list.
+    """Return the name of the model's list of transformer blocks, and the list, first to last.
 
     Raises:
-        ModelError: there is no list of as many modules as the configuration says.
+        ModelError: No list has as many modules as the configuration says.
     """
     count = model.config.get_text_config().num_hidden_layers
     for name, module in model.named_modules():
@@ -123,10 +129,10 @@ def transformer_blocks(model: Any) -> tuple[str, nn.ModuleList]:
 
 
 def _in_last_blocks(model: Any, k: int) -> tuple[list[int], str]:
-    """The numbers of the last k blocks, and what peft calls their list.
+    """Return the numbers of the last k blocks, and what peft calls their list.
 
     Raises:
-        ModelError: there are fewer.
+        ModelError: The model has fewer blocks.
     """
     name, blocks = transformer_blocks(model)
     if k > len(blocks):
@@ -135,10 +141,10 @@ def _in_last_blocks(model: Any, k: int) -> tuple[list[int], str]:
 
 
 def lora_config(model: Any, spec: AdapterSpec) -> peft.LoraConfig:
-    """What peft needs to know; dropout is left to ``SequenceDropout``.
+    """Translate the spec into peft's configuration; dropout is left to ``SequenceDropout``.
 
     Raises:
-        ModelError: the model has no layers or blocks as the spec names them.
+        ModelError: The model has no layers or blocks as the spec names them.
     """
     targets = target_names(model, spec)
     modules = adaptable_modules(model)
@@ -158,13 +164,13 @@ def lora_config(model: Any, spec: AdapterSpec) -> peft.LoraConfig:
 
 @contextmanager
 def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
-    """``model`` with a fresh adapter inside its layers; afterwards it is what it was.
+    """Within, ``model`` has a fresh adapter in its layers; afterwards it is as before.
 
-    A is drawn from torch's global generator, B is zero; both are float32 whatever the base is.
+    A is drawn from torch's global generator, B is zero. Both are float32, whatever the base model is.
 
     Raises:
-        ModelError: the model has no layers as the spec names them, or peft cannot adapt the way they are
-            quantised.
+        ModelError: The model has no layers as the spec names them, or peft cannot adapt layers that are
+            quantised in this way.
     """
     config = lora_config(model, spec)
     try:
@@ -175,7 +181,8 @@ def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
     try:
         for layer in lora_layers(wrapped).values():
             layer.lora_dropout[ADAPTER] = SequenceDropout(spec.dropout)
-            layer.cast_input_dtype_enabled = False  # autocast casts A and B, which are small, not x
+            # peft would cast x up to float32; autocast casts A and B down, which are far smaller.
+            layer.cast_input_dtype_enabled = False
         yield wrapped
     finally:
         with quiet():
@@ -184,12 +191,8 @@ def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
         model.requires_grad_(False).eval()
 
 
-PEFT_PREFIX = "base_model.model."
-"""What peft puts before a layer's name in the bare model."""
-
-
 def lora_layers(model: nn.Module) -> dict[str, Any]:
-    """The adapted layers by their names in the bare model."""
+    """Return the adapted layers by their names in the bare model."""
     return {
         name.removeprefix(PEFT_PREFIX): module
         for name, module in model.named_modules()
@@ -198,32 +201,32 @@ def lora_layers(model: nn.Module) -> dict[str, Any]:
 
 
 def layer_named(name: str, modules: Mapping[str, Any]) -> Any:
-    """The module that an adapter calls ``name``.
+    """Return the module that an adapter calls ``name``.
 
     Raises:
-        ModelError: the model has none.
+        ModelError: The model has none.
     """
     if name not in modules:
         raise ModelError(f"the adapter's layer {name} is not in the model. Give the model it was trained on.")
     return modules[name]
 
 
-def require_fit(name: str, layer: Any, b: Tensor, a: Tensor) -> None:
-    """Refuse factors (d_out, r) and (r, d_in) of another size than ``layer``.
+def require_fit(name: str, layer: Any, b_O_r: Tensor, a_r_I: Tensor) -> None:
+    """Refuse factors that do not have the size of ``layer``.
 
     Raises:
-        ModelError: they are.
+        ModelError: They do not.
     """
-    if isinstance(layer, nn.Linear) and not holds_floats(layer):  # its weight may be packed
+    if isinstance(layer, nn.Linear) and not has_float_weight(layer):  # a quantised weight may have any shape
         d_out, d_in = layer.out_features, layer.in_features
     else:
         d_out, d_in = reversed(layer.weight.shape) if isinstance(layer, Conv1D) else layer.weight.shape
-    if (b.shape[0], a.shape[1]) != (d_out, d_in) or a.shape[0] != b.shape[1]:
+    if (b_O_r.shape[0], a_r_I.shape[1]) != (d_out, d_in) or a_r_I.shape[0] != b_O_r.shape[1]:
         raise ModelError(f"the adapter's layer {name} has another size. Give the model it was trained on.")
 
 
-def set_sequences(model: nn.Module, batch: Batch) -> None:
-    """Tell every dropout which sequences belong to one prompt, and their lengths where they are joined."""
+def set_dropout_sequences(model: nn.Module, batch: Minibatch) -> None:
+    """Tell each ``SequenceDropout`` of the model which sequences belong to one prompt, and where they lie."""
     for layer in lora_layers(model).values():
         dropout = layer.lora_dropout[ADAPTER]
         dropout.prompt_rows = batch.prompt_rows_R

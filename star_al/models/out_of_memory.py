@@ -1,4 +1,4 @@
-"""Running out of memory: what libraries raise then, and the one error of ours that comes of it."""
+"""Running out of memory: recognise what libraries raise, and raise one error of ours instead."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ import torch
 
 from star_al.errors import OutOfMemoryError
 
-_SAID = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+_MESSAGES = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
-def ran_out(exc: BaseException) -> bool:
-    """Whether an allocation failed. torch has a type for that on CUDA; the CPU and cuBLAS only say so."""
-    typed = isinstance(exc, (torch.OutOfMemoryError, MemoryError))
-    return typed or (isinstance(exc, RuntimeError) and any(words in str(exc) for words in _SAID))
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Return whether an exception means that an allocation failed."""
+    if isinstance(exc, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # torch has a type for CUDA only: the CPU allocator and cuBLAS raise a plain RuntimeError.
+    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in _MESSAGES)
 
 
 @contextmanager
-def told(message: str) -> Iterator[None]:
-    """Running out of memory within is an ``OutOfMemoryError`` with this message."""
+def translate_out_of_memory(message: str) -> Iterator[None]:
+    """Raise an ``OutOfMemoryError`` with this message if memory runs out within.
+
+    Raises:
+        OutOfMemoryError: An allocation failed.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as exc:
-        if not ran_out(exc):
+        if not is_out_of_memory(exc):
             raise
         raise OutOfMemoryError(message) from exc

@@ -14,33 +14,37 @@ from torch import Tensor, nn
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
-from star_al.models.attention import SequenceAttention
 from star_al.models.backbone import DTYPES, Backbone
-from star_al.models.batching import Batch, join, make_batch
+from star_al.models.collate import collate
+from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.likelihood import label_log_probs
-from star_al.models.lora import ADAPTER, attached, lora_layers, set_sequences
+from star_al.models.lora import ADAPTER, attached, lora_layers, set_dropout_sequences
+from star_al.models.minibatch import Minibatch, join
 from star_al.models.prompts import Prompt
-from star_al.models.training_layer import lean_layers
+from star_al.models.sequence_attention import SequenceAttention
+from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 
 
-class Addition(Protocol):
-    """What a method adds to ordinary training."""
+class TrainingExtension(Protocol):
+    """What a posterior adds to the ordinary training of an adapter."""
 
     reads_sequences: bool
-    """Whether it looks at the layers' inputs, which then are (sequences, tokens, features), padded."""
+    """Whether it needs the inputs of layers as (sequences, tokens, features), so that they may not be joined."""
 
     def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
-        """Called once, when the adapter is in the layers of ``model``; optimisers of further parameters.
+        """Prepare for training; called once, when the adapter is in the layers of ``model``.
 
-        Their step sizes follow the schedule; clipping their gradients is left to them.
+        Returns:
+            Optimisers of further parameters. Their learning rates follow the schedule; clipping their
+            gradients is up to them.
         """
 
-    def begin(self, batch: Batch) -> None:
-        """Called before each forward pass."""
+    def before_forward(self, batch: Minibatch) -> None:
+        """Prepare for a minibatch; called before each forward pass."""
 
     def penalty(self) -> Tensor:
-        """Called after each forward pass: a scalar, added to the batch's mean −log p."""
+        """Return a scalar that is added to the minibatch's mean −log p; called after each forward pass."""
 
 
 def train(
@@ -51,22 +55,34 @@ def train(
     seed: int,
     parent: LoraWeights | None,
     advance: Advance,
-    addition: Addition | None = None,
+    trunk: Trunk | None = None,
+    extension: TrainingExtension | None = None,
 ) -> tuple[Mapping[str, Tensor], peft.PeftConfig]:
-    """Fit A and B to (prompt, label column) pairs by −log p(label | prompt) under the softmax over labels.
+    """Fit A and B by the mean of −log p(label | prompt), normalised over labels.
 
-    Returns the tensors by peft's names and peft's configuration. The base model is left as it was.
+    Args:
+        backbone: The base model, which is left as it was.
+        examples: Prompts with the columns of their labels.
+        spec: The adapter's settings.
+        seed: Determines initialisation, order of examples and dropout.
+        parent: An adapter to start from; ``None`` for a fresh one.
+        advance: Called with 1 after each optimiser step.
+        trunk: Frozen blocks whose activations are used.
+        extension: What the posterior adds.
+
+    Returns:
+        The tensors under peft's names, and peft's configuration.
 
     Raises:
-        ModelError: no examples, loss, gradient or adapter not finite.
+        ModelError: There are no examples, or the loss, a gradient or the adapter is not finite.
     """
     if not examples:
         raise ModelError("there is no labelled example to train on. Label some items first.")
-    _ = backbone.readout  # its checks belong to the bare model
+    _ = backbone.readout  # its checks are about the bare model, so they must run before the adapter is in
     with reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)
-        _optimise(backbone, model, examples, spec, seed, advance, addition)
+        _optimise(backbone, model, examples, spec, seed, advance, trunk, extension)
         tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         config = model.peft_config[ADAPTER]
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}, config
@@ -79,24 +95,26 @@ def _optimise(
     spec: AdapterSpec,
     seed: int,
     advance: Advance,
-    addition: Addition | None,
+    trunk: Trunk | None,
+    extension: TrainingExtension | None,
 ) -> None:
     adam = torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)
-    optimisers = [adam, *(() if addition is None else addition.attach(model))]
+    optimisers = [adam, *(() if extension is None else extension.attach(model))]
     groups = [group for optimiser in optimisers for group in optimiser.param_groups]
     rates = [group["lr"] for group in groups]
     parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
     total = step_count(len(examples), spec)
-    batches = _shuffled_batches(len(examples), spec.batch_size, seed)
+    minibatches = _shuffled_minibatches(len(examples), spec.batch_size, seed)
     model.train()
     for step in range(total):
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * learning_rate_factor(step, total, spec.warmup_ratio)
-        loss = training_loss(backbone, model, [examples[index] for index in next(batches)], addition)
+        chosen = [examples[index] for index in next(minibatches)]
+        loss = training_loss(backbone, model, chosen, trunk, extension)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-            own = "" if addition is None else ", or what the posterior's section adds to the loss"
+            own = "" if extension is None else ", or what the posterior's section adds to the loss"
             dtype = (
                 "" if backbone.dtype == "float32" else "; only a new campaign may set model.dtype: float32"
             )
@@ -108,6 +126,7 @@ def _optimise(
             optimiser.step()
             optimiser.zero_grad()
         advance(1)
+    # Each step checks its loss and gradient, so only what the last one made of the weights is unknown.
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not torch.isfinite(parameter).all():
             raise ModelError(
@@ -120,39 +139,56 @@ def training_loss(
     backbone: Backbone,
     model: nn.Module,
     examples: Sequence[tuple[Prompt, int]],
-    addition: Addition | None = None,
+    trunk: Trunk | None = None,
+    extension: TrainingExtension | None = None,
 ) -> Tensor:
-    """Mean −log p(label | prompt) in nats, and the addition's penalty; ``model`` has an adapter in its layers."""
-    batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
-    if addition is not None:
-        addition.begin(batch)
-    batch, attention = _cheapest(batch, backbone, padded=addition is not None and addition.reads_sequences)
-    set_sequences(model, batch)
+    """Compute the loss of one minibatch.
+
+    Args:
+        backbone: The base model.
+        model: The base model with an adapter in its layers.
+        examples: Prompts with the columns of their labels.
+        trunk: Frozen blocks whose activations are used.
+        extension: What the posterior adds.
+
+    Returns:
+        The mean of −log p(label | prompt) in nats, plus the extension's penalty; a scalar.
+    """
+    batch = collate([prompt for prompt, _ in examples], backbone.readout, trunk)
+    if extension is not None:
+        extension.before_forward(batch)
+    keep_rows = extension is not None and extension.reads_sequences
+    batch, attention = _for_device(batch, backbone, keep_rows=keep_rows)
+    set_dropout_sequences(model, batch)
     columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
     half = backbone.dtype != "float32"
     autocast = torch.autocast(
         backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half
     )
-    with lean_layers(model), attention, autocast:
+    with fused_lora_layers(model), attention, autocast:
         log_probs_B_C = label_log_probs(backbone.readout, batch)
     loss = nn.functional.nll_loss(log_probs_B_C, columns_B)
-    return loss if addition is None else loss + addition.penalty()
+    return loss if extension is None else loss + extension.penalty()
 
 
-def _cheapest(
-    batch: Batch, backbone: Backbone, *, padded: bool
-) -> tuple[Batch, AbstractContextManager[object]]:
-    """The batch as the device computes it fastest, without padding if it may be, and attention for it."""
+def _for_device(
+    batch: Minibatch, backbone: Backbone, *, keep_rows: bool
+) -> tuple[Minibatch, AbstractContextManager[object]]:
+    """Return the minibatch in the form that the device trains on fastest, and the attention that it needs.
+
+    A GPU takes the padded minibatch with torch's attention. A CPU takes joined sequences, which need no
+    padding, unless rows must be kept or a sequence exceeds the attention's window.
+    """
     readout = backbone.readout
     if backbone.device.type != "cpu":
         return batch, nullcontext()
-    if padded or not readout.joins or max(batch.lengths_R) > readout.window:
+    if keep_rows or not readout.supports_joining or max(batch.lengths_R) > readout.window:
         return batch, SequenceAttention()
     return join(batch, readout.dtype), SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T)
 
 
 def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, Any]]:
-    """A without and B with weight decay (STAR, hybrid regularisation)."""
+    """Return A without and B with weight decay (the hybrid regularisation of STAR, Zhang et al. 2024)."""
     layers = lora_layers(model).values()
     return [
         {"params": [layer.lora_A[ADAPTER].weight for layer in layers], "weight_decay": 0.0},
@@ -161,18 +197,18 @@ def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, 
 
 
 def step_count(n: int, spec: AdapterSpec) -> int:
-    """Optimiser steps on n examples."""
+    """Return the number of optimiser steps on n examples."""
     return max(spec.epochs * math.ceil(n / spec.batch_size), spec.min_steps)
 
 
 def learning_rate_factor(step: int, total: int, warmup_ratio: float) -> float:
-    """Linear warm-up over ``warmup_ratio`` of the steps to 1, then linear decay towards 0; never 0."""
+    """Rise linearly to 1 over ``warmup_ratio`` of the steps, then fall linearly towards 0; never 0 itself."""
     warmup = math.ceil(warmup_ratio * total)
     return (step + 1) / (warmup + 1) if step < warmup else (total - step) / (total - warmup)
 
 
-def _shuffled_batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
-    """Endless epochs, each in its own random order."""
+def _shuffled_minibatches(n: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Yield positions of examples, epoch after epoch without end, each epoch in its own random order."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(n, generator=generator).tolist()
@@ -181,24 +217,24 @@ def _shuffled_batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
 
 @torch.no_grad()
 def _start_from(model: nn.Module, parent: LoraWeights) -> None:
-    """Copy a trained adapter's A and B.
+    """Copy a trained adapter's A and B into the model's adapter.
 
     Raises:
-        ModelError: it adapts other layers or has another rank.
+        ModelError: The adapter has other layers or another rank.
     """
-    for own, layer in lora_layers(model).items():
+    for name, layer in lora_layers(model).items():
         a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-        if own not in parent.a or a.shape != parent.a[own].shape or b.shape != parent.b[own].shape:
+        if name not in parent.a or a.shape != parent.a[name].shape or b.shape != parent.b[name].shape:
             raise ModelError(
-                f"warm start: the last adapter does not fit layer {own}. Set adapter.warm_start: false."
+                f"warm start: the last adapter does not fit layer {name}. Set adapter.warm_start: false."
             )
-        a.copy_(parent.a[own])
-        b.copy_(parent.b[own])
+        a.copy_(parent.a[name])
+        b.copy_(parent.b[name])
 
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Seeded generators and deterministic kernels within; both as before afterwards."""
+    """Within, torch has seeded generators and deterministic kernels; afterwards both are as before."""
     settings: Any = torch.utils.deterministic
     before, only_warn, fill = (
         torch.are_deterministic_algorithms_enabled(),
@@ -208,7 +244,8 @@ def reproducible(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        settings.fill_uninitialized_memory = False  # else all new memory is written twice
+        # Filling memory finds code that reads it too early; it costs a second write of every new tensor.
+        settings.fill_uninitialized_memory = False
         try:
             yield
         finally:

@@ -18,9 +18,10 @@ from star_al.config.spec import AdapterSpec, CampaignSpec, CLoraSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.backbone import Backbone, load_backbone
-from star_al.models.batching import Batch, make_batch
+from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_likelihoods
 from star_al.models.lora import adaptable_modules
+from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Training
 from star_al.models.posterior.clora import (
     CANDIDATES,
@@ -34,8 +35,8 @@ from star_al.models.posterior.context_network import (
     NETWORKS,
     Context,
     ContextNetwork,
-    Places,
-    contextual,
+    PromptPositions,
+    apply_context,
     divergence,
     load_networks,
 )
@@ -90,11 +91,11 @@ def posteriors(
 def scores(
     backbone: Backbone, posterior: ContextualAdapter, batches: list[list[Prompt]], sample: int | None
 ) -> Tensor:
-    def score(batch: Batch) -> Tensor:
+    def score(batch: Minibatch) -> Tensor:
         return label_log_likelihoods(backbone.readout, batch)
 
     with torch.inference_mode(), posterior.draw(backbone, score, 11, sample) as own:
-        rows = [own(make_batch(batch, backbone.readout)) for batch in batches]
+        rows = [own(collate(batch, backbone.readout)) for batch in batches]
     return torch.cat([row.log_softmax(dim=-1) for row in rows])
 
 
@@ -119,9 +120,9 @@ def test_a_network_starts_at_the_identity_and_the_priors_width(std: float) -> No
     torch.testing.assert_close(sigma, torch.full((7, 4, 4), min(std, 0.5)))
 
 
-def places() -> Places:
+def places() -> PromptPositions:
     """Three prompts of 3, 5 and 2 tokens in four sequences."""
-    return Places(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 3]), torch.tensor([3, 5, 2]))
+    return PromptPositions(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 3]), torch.tensor([3, 5, 2]))
 
 
 def naive(z: Tensor, network: ContextNetwork, noise: Tensor | None, context: Context) -> Tensor:
@@ -146,7 +147,7 @@ def test_forward_is_a_naive_loop(context: Context, shape: tuple[int, ...] | None
     torch.manual_seed(1)
     network, z = ContextNetwork(4, 16, 0.2), torch.randn(4, 6, 4)
     noise = None if shape is None else torch.randn(shape)
-    ours, _, _ = contextual(z, network, noise, places(), context)
+    ours, _, _ = apply_context(z, network, noise, places(), context)
     torch.testing.assert_close(ours, naive(z, network, noise, context))
 
 
@@ -160,7 +161,7 @@ def test_gradients(context: Context) -> None:
     def loss(z: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         own = dict(zip(dict(network.named_parameters()), parameters, strict=True))
         stand_in = _Stateless(network, own)
-        ez, mu, sigma = contextual(z, stand_in, noise, places(), context)  # type: ignore[arg-type]
+        ez, mu, sigma = apply_context(z, stand_in, noise, places(), context)  # type: ignore[arg-type]
         kl = divergence(mu, sigma, 0.2)
         return ez, kl if context == "sequence" else places().mean_B(kl)
 
@@ -183,7 +184,7 @@ class _Stateless:
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "apart"])
 def test_places_are_those_of_the_prompts(backbone: Backbone, packed: bool, reading: Any) -> None:
     reading(packed)
-    own = Places.of(make_batch(prompts(5), backbone.readout))
+    own = PromptPositions.of(collate(prompts(5), backbone.readout))
     assert own.lengths_B.tolist() == [len(prompt.tokens) for prompt in prompts(5)]
     assert own.prompt_rows_R[own.first_rows_B].tolist() == list(range(5))
     assert (len(own.prompt_rows_R) == 5) is packed
@@ -192,7 +193,7 @@ def test_places_are_those_of_the_prompts(backbone: Backbone, packed: bool, readi
 @pytest.fixture
 def reading(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Set whether labels are packed behind their prompt."""
-    yield lambda packed: monkeypatch.setattr(backbone.readout, "packed", packed)
+    yield lambda packed: monkeypatch.setattr(backbone.readout, "supports_packing", packed)
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -207,9 +208,9 @@ def test_labels_and_padding_do_not_reach_e(
     noise = torch.randn(4, 4)
     seen = []
     for labels in (LABELS, ((40, 41, 42, 43), (44,), (45, 46))):
-        batch = make_batch([dataclasses.replace(p, labels=labels) for p in prompts(4)], backbone.readout)
-        own = Places.of(batch)
-        _, mu, sigma = contextual(table[batch.ids_R_S], network, noise, own, context)
+        batch = collate([dataclasses.replace(p, labels=labels) for p in prompts(4)], backbone.readout)
+        own = PromptPositions.of(batch)
+        _, mu, sigma = apply_context(table[batch.ids_R_S], network, noise, own, context)
         if context == "token":  # by prompt, and all that follows a prompt as its last token
             for row, prompt in enumerate(own.prompt_rows_R.tolist()):
                 last = int(own.lengths_B[prompt]) - 1
@@ -245,10 +246,10 @@ def test_a_sample_is_the_formula(
     """In the first adapted layer it is W0 x + s·B·E·A x, checked for each item and token."""
     posterior, name = posteriors[context], "model.layers.0.self_attn.v_proj"
     layer: Any = adaptable_modules(backbone.model)[name]
-    batch = make_batch(prompts(4), backbone.readout)
+    batch = collate(prompts(4), backbone.readout)
     got: list[tuple[Tensor, Tensor]] = []
 
-    def score(batch: Batch) -> Tensor:
+    def score(batch: Minibatch) -> Tensor:
         with torch.no_grad():
             handle = layer.register_forward_hook(lambda _, args, out: got.append((args[0], out)))
             out = label_log_likelihoods(backbone.readout, batch)
@@ -294,16 +295,16 @@ def test_the_mean_over_samples_approaches_the_integral() -> None:
     torch.manual_seed(4)
     network = ContextNetwork(1, 16, 0.2)
     z = torch.full((1, 3, 1), 2.5)
-    where = Places(torch.tensor([0]), torch.tensor([0]), torch.tensor([3]))
+    where = PromptPositions(torch.tensor([0]), torch.tensor([0]), torch.tensor([3]))
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    values = [contextual(z, network, torch.tensor([[float(n)]]), where, "sequence")[0] for n in nodes]
+    values = [apply_context(z, network, torch.tensor([[float(n)]]), where, "sequence")[0] for n in nodes]
     integral = np.average([torch.sigmoid(v[0, 0, 0]).item() for v in values], weights=weights)
     errors = []
     for count in (20, 2000):
         draws = [noise_r_r(1, "layer", 0, k) for k in range(count)]
-        values = [contextual(z, network, noise, where, "sequence")[0] for noise in draws]
+        values = [apply_context(z, network, noise, where, "sequence")[0] for noise in draws]
         errors.append(abs(np.mean([torch.sigmoid(v[0, 0, 0]).item() for v in values]) - integral))
-    mean = torch.sigmoid(contextual(z, network, None, where, "sequence")[0][0, 0, 0]).item()
+    mean = torch.sigmoid(apply_context(z, network, None, where, "sequence")[0][0, 0, 0]).item()
     assert errors[1] < 2e-3 and errors[1] < errors[0] and errors[1] < abs(mean - integral)
 
 
@@ -335,7 +336,7 @@ def test_training_learns(backbone: Backbone, tmp_path: Path, context: Context) -
     method.fit(training(backbone, 12, adapter=adapter), tmp_path)
     posterior = method.load(tmp_path, {"context": context})
     columns = torch.tensor([column for _, column in examples(12)])
-    batch = make_batch(prompts(12), backbone.readout)
+    batch = collate(prompts(12), backbone.readout)
     base = label_log_likelihoods(backbone.readout, batch).log_softmax(-1).gather(1, columns[:, None])
     own = scores(backbone, posterior, [prompts(12)], None).gather(1, columns[:, None])
     assert -own.mean() < -base.mean() / 2
@@ -375,27 +376,27 @@ def test_the_kl_draws_each_network_to_the_prior_however_many_there_are(
 
 
 def test_the_penalty_is_a_mean_over_prompts_of_sums_over_layers(backbone: Backbone) -> None:
-    addition = ContextualTraining(spec(prior_std=0.3, kl_weight=0.5), 0.5, 0, {})
-    addition.networks = {name: ContextNetwork(4, 8, 0.3) for name in ("one", "two")}
-    batch = make_batch(prompts(3), backbone.readout)
-    addition.begin(batch)
+    extension = ContextualTraining(spec(prior_std=0.3, kl_weight=0.5), 0.5, 0, {})
+    extension.networks = {name: ContextNetwork(4, 8, 0.3) for name in ("one", "two")}
+    batch = collate(prompts(3), backbone.readout)
+    extension.before_forward(batch)
     z = torch.randn(*batch.ids_R_S.shape, 4)
     expected = 0.0
-    for name, network in addition.networks.items():
-        addition.branch(name, z)
+    for name, network in extension.networks.items():
+        extension.branch(name, z)
         for row, prompt in enumerate(prompts(3)):
             mu, sigma = network(z[row, : len(prompt.tokens)].mean(0))
             expected += divergence(mu, sigma, 0.3).item()
-    assert addition.penalty().item() == pytest.approx(0.5 * expected / 3, rel=1e-5)
+    assert extension.penalty().item() == pytest.approx(0.5 * expected / 3, rel=1e-5)
 
 
 def test_noise_in_training_is_drawn_once_a_prompt(backbone: Backbone, reading: Any) -> None:
     reading(False)
-    addition = ContextualTraining(spec(), 0.5, 0, {})
-    addition.networks = {"one": ContextNetwork(4, 8, 0.2)}
-    batch = make_batch([prompts(1)[0], dataclasses.replace(prompts(1)[0], item_id="twin")], backbone.readout)
-    addition.begin(batch)
-    ez = addition.branch("one", torch.ones(*batch.ids_R_S.shape, 4))
+    extension = ContextualTraining(spec(), 0.5, 0, {})
+    extension.networks = {"one": ContextNetwork(4, 8, 0.2)}
+    batch = collate([prompts(1)[0], dataclasses.replace(prompts(1)[0], item_id="twin")], backbone.readout)
+    extension.before_forward(batch)
+    ez = extension.branch("one", torch.ones(*batch.ids_R_S.shape, 4))
     half = len(ez) // 2
     assert torch.allclose(ez[:half], ez[0].expand_as(ez[:half])) and not torch.allclose(ez[0], ez[half])
 

@@ -17,10 +17,11 @@ from star_al.artefacts.folder import ArtefactFolder, content_hash
 from star_al.errors import ModelError
 from star_al.models.adapter_file import load_adapter
 from star_al.models.backbone import Backbone
-from star_al.models.batching import Batch, make_batch
+from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_likelihoods
 from star_al.models.lora import adaptable_modules, attached, lora_layers
+from star_al.models.minibatch import Minibatch
 from star_al.models.posterior.ensemble import FunctionDecay, Members
 from star_al.rng import derive_seed
 from support.posteriors import examples, fit, ignore, items, learner, predict
@@ -40,7 +41,7 @@ def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lora
     return one, fit(one, tmp_path_factory.mktemp("adapters") / "a", seed=4)
 
 
-def scores(backbone: Backbone, batch: Batch) -> torch.Tensor:
+def scores(backbone: Backbone, batch: Minibatch) -> torch.Tensor:
     with torch.inference_mode():
         return label_log_likelihoods(backbone.readout, batch)
 
@@ -81,7 +82,7 @@ def test_a_merged_member_is_pefts_own_forward(trained: tuple[LoraLearner, Path],
     prompts = [one.prompts.encode(item) for item in items()]
     wrapped = peft.PeftModel.from_pretrained(one.backbone.model, str(folder / f"member-{member}")).eval()
     try:
-        expected = scores(one.backbone, make_batch(prompts, one.backbone.readout)).log_softmax(dim=-1)
+        expected = scores(one.backbone, collate(prompts, one.backbone.readout)).log_softmax(dim=-1)
     finally:
         wrapped.unload()
     np.testing.assert_allclose(merged.log_probs_N_K_C[:, 0], expected.numpy(), atol=2e-5)
@@ -96,7 +97,7 @@ def test_a_merged_member_is_the_unmerged_one_within_the_noise_of_bfloat16(
     wrapped = peft.PeftModel.from_pretrained(one.backbone.model, str(folder / "member-0")).eval()
     try:
         prompts = [one.prompts.encode(item) for item in items()]
-        batch = make_batch(prompts, one.backbone.readout)
+        batch = collate(prompts, one.backbone.readout)
         apart = scores(one.backbone, batch).double().log_softmax(dim=-1).numpy()
     finally:
         wrapped.unload()

@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save_file
 from star_al.acquire.measures import bald
 from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError
-from star_al.models.batching import Batch, make_batch
+from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Training
 from star_al.types import FloatArray
 from support.posteriors import EVERY, examples, fit, ignore, items, learner, predict
@@ -95,9 +96,9 @@ def test_a_sample_is_one_function_and_others_are_other_functions(trained: Traine
 def test_the_same_sample_many_times_has_no_information(trained: Trained) -> None:
     one, folder = trained
     posterior = one._method.load(folder, json.loads((folder / "star_al.json").read_text()))
-    batch = make_batch([one.prompts.encode(item) for item in items()], one.backbone.readout)
+    batch = collate([one.prompts.encode(item) for item in items()], one.backbone.readout)
 
-    def score(batch: Batch) -> torch.Tensor:
+    def score(batch: Minibatch) -> torch.Tensor:
         return label_log_likelihoods(one.backbone.readout, batch)
 
     def log_probs() -> FloatArray:
@@ -163,9 +164,9 @@ def test_the_model_is_bitwise_what_it_was(name: str, model: Path, tmp_path: Path
 def test_an_interrupted_sample_leaves_the_model(trained: Trained) -> None:
     one, folder = trained
     posterior = one._method.load(folder, json.loads((folder / "star_al.json").read_text()))
-    batch = make_batch([one.prompts.encode(item) for item in items()], one.backbone.readout)
+    batch = collate([one.prompts.encode(item) for item in items()], one.backbone.readout)
 
-    def score(batch: Batch) -> torch.Tensor:
+    def score(batch: Minibatch) -> torch.Tensor:
         label_log_likelihoods(one.backbone.readout, batch)
         raise KeyboardInterrupt
 
@@ -287,7 +288,7 @@ READ: dict[str, tuple[str, ...]] = {
     "clora": ("context",),
     "tfb": ("sigma",),
 }
-"""Record keys that scores depend on, in addition to those of every adapter."""
+"""Record keys that scores depend on, in extension to those of every adapter."""
 
 
 def test_a_damaged_record_is_a_clear_error(trained: Trained, own_copy: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from star_al.models.posterior.curvature import PASSES, cotangents
-from star_al.models.posterior.kfac import LOG_PRECISIONS, Block, Evidence, WideFactor
+from star_al.models.posterior.kfac import LOG_PRECISIONS, Block, Evidence, LowRankFactor
 
 D, R = 7, 3
 
@@ -21,7 +21,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def wide_factor(rows: Tensor, n: int, chunk: int = 4) -> Tensor:
-    factor = WideFactor(rows.shape[1], n)
+    factor = LowRankFactor(rows.shape[1], n)
     for part in torch.split(rows, chunk):
         factor.add(part)
     return factor.root_n_D
@@ -38,7 +38,7 @@ def block_and_dense(rank: int, seed: int = 0) -> tuple[Block, Tensor]:
 def shaping(block: Block, precision: float) -> Tensor:
     """The matrix that ``shape`` applies to the noise."""
     units = torch.eye(block.size).view(block.size, D, R)
-    return torch.stack([block.shape(unit, precision).flatten() for unit in units], dim=1).double()
+    return torch.stack([block.draw(unit, precision).flatten() for unit in units], dim=1).double()
 
 
 @pytest.mark.parametrize("precision", [0.1, 3.0, 500.0])
@@ -114,7 +114,7 @@ def test_nothing_of_the_wide_side_squared_is_allocated() -> None:
     with LargestTensor() as largest:  # type: ignore[no-untyped-call]
         root = wide_factor(noise(2 * rows, d), n, chunk=rows)
         block = Block.of(root, torch.eye(r))
-        block.shape(noise(d, r), Evidence.of([block], 1.0, 0.0).best_precision())
+        block.draw(noise(d, r), Evidence.of([block], 1.0, 0.0).best_precision())
     assert d * n < largest.numel <= d * 2 * rows  # d · d would be 4e8
 
 
@@ -166,7 +166,7 @@ def test_a_linear_model_equals_laplace_torch() -> None:
     theirs = float(library.log_marginal_likelihood(torch.tensor(precision)))
     assert evidence.log(precision) == pytest.approx(theirs, rel=1e-4)
     matrix = torch.stack(
-        [block.shape(unit, precision).T.flatten() for unit in torch.eye(d * c).view(d * c, d, c)], dim=1
+        [block.draw(unit, precision).T.flatten() for unit in torch.eye(d * c).view(d * c, d, c)], dim=1
     )
     covariance = torch.linalg.inv(library.posterior_precision.to_matrix())
     torch.testing.assert_close(matrix @ matrix.T, covariance, rtol=1e-3, atol=1e-4)

@@ -14,9 +14,10 @@ from star_al.config.spec import AdapterSpec, LaplaceSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.backbone import Backbone, load_backbone
-from star_al.models.batching import Batch, make_batch
+from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_likelihoods, label_log_probs
 from star_al.models.lora import adaptable_modules
+from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Training
 from star_al.models.posterior.curvature import Curvature, _Layer, _Tokens, curvature
 from star_al.models.posterior.kfac import Block
@@ -66,9 +67,9 @@ def adapter(backbone: Backbone, *endings: str, seed: int = 0) -> LoraWeights:
 
 
 def curve(backbone: Backbone, weights: LoraWeights, examples: Any = EXAMPLES, **options: Any) -> Curvature:
-    settings: dict[str, Any] = {"layers": sorted(weights.a), "n_kfac": FULL, "batch_size": 8, "seed": 0}
-    settings["advance"] = lambda n: None
-    return curvature(backbone, examples, weights, **(settings | options))
+    spec = AdapterSpec(batch_size=options.pop("batch_size", 8))
+    settings = {"layers": sorted(weights.a), "n_kfac": FULL, "seed": 0} | options
+    return curvature(Training(backbone, examples, spec, "tiny", 0, None, lambda _: None), weights, **settings)
 
 
 def dense(block: Block) -> Tensor:
@@ -77,7 +78,7 @@ def dense(block: Block) -> Tensor:
     return (columns * block.curvature_n_r.flatten().double()) @ columns.T
 
 
-def scores(backbone: Backbone, weights: LoraWeights, batch: Batch) -> Tensor:
+def scores(backbone: Backbone, weights: LoraWeights, batch: Minibatch) -> Tensor:
     """Score with the given A and B merged into the weights."""
     with (
         torch.no_grad(),
@@ -102,7 +103,7 @@ def test_one_item_of_one_token_has_the_true_ggn(backbone: Backbone) -> None:
     """Compare with F = Jᵀ(diag p − ppᵀ)J of A and B by automatic differentiation of the dense layer."""
     weights = adapter(backbone, "v_proj", "up_proj", "down_proj")
     one = prompt(1, SINGLE)
-    batch = make_batch([one], backbone.readout)
+    batch = collate([one], backbone.readout)
     blocks = curve(backbone, weights, [(one, 1)]).blocks
     for name, pair in blocks.items():
         module: Any = adaptable_modules(backbone.model)[name]
@@ -149,7 +150,7 @@ def test_blocks_are_means_of_inputs_times_sums_of_gradients(architecture: str, t
     log_likelihood = 0.0
     with merged(backbone.model, weights.a, lambda n: (weights.b[n] * weights.scale, weights.a[n])):
         for one, column in EXAMPLES:
-            log_probs = label_log_probs(backbone.readout, make_batch([one], backbone.readout))[0]
+            log_probs = label_log_probs(backbone.readout, collate([one], backbone.readout))[0]
             log_likelihood += float(log_probs[column].detach())
             for name in weights.a:
                 inputs[name].append(seen[name][0].detach().reshape(-1, seen[name][0].shape[-1]).mean(0))
@@ -176,7 +177,7 @@ def test_batches_and_packing_do_not_matter(backbone: Backbone, monkeypatch: pyte
     examples = [*EXAMPLES, (prompt(12, SINGLE), 0), (prompt(7, TREE[1:]), 2)]
     whole = curve(backbone, weights, examples)
     for size, packed in ((1, True), (2, True), (1, False), (8, False)):
-        monkeypatch.setattr(backbone.readout, "packed", packed)
+        monkeypatch.setattr(backbone.readout, "supports_packing", packed)
         other = curve(backbone, weights, examples, batch_size=size)
         assert other.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-5)
         for name, pair in whole.blocks.items():
@@ -212,12 +213,12 @@ def test_a_sample_is_one_function(backbone: Backbone) -> None:
     results = {}
     for sample in (0, 1, None):
         with posterior.draw(backbone, scorer(backbone), 3, sample) as score, torch.inference_mode():
-            together = score(make_batch(PROMPTS, backbone.readout)).log_softmax(1)
-            alone = torch.cat([score(make_batch([one], backbone.readout)).log_softmax(1) for one in PROMPTS])
+            together = score(collate(PROMPTS, backbone.readout)).log_softmax(1)
+            alone = torch.cat([score(collate([one], backbone.readout)).log_softmax(1) for one in PROMPTS])
         torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
         results[sample] = together
     assert not torch.allclose(results[0], results[1], atol=1e-2)
-    plain = scores(backbone, posterior.weights, make_batch(PROMPTS, backbone.readout)).log_softmax(1)
+    plain = scores(backbone, posterior.weights, collate(PROMPTS, backbone.readout)).log_softmax(1)
     assert torch.equal(results[None], plain)
     after = backbone.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -231,7 +232,7 @@ def test_sampling_merges_the_moved_weights(backbone: Backbone) -> None:
     for name in posterior.blocks:
         step_a, step_b = posterior.step(name, 1, 4)
         a[name], b[name] = a[name] + step_a, b[name] + step_b
-    batch = make_batch(PROMPTS, backbone.readout)
+    batch = collate(PROMPTS, backbone.readout)
     expected = scores(backbone, LoraWeights(a, b, weights.scale), batch)
     with posterior.draw(backbone, scorer(backbone), 1, 4) as score, torch.inference_mode():
         assert torch.equal(score(batch), expected)
@@ -239,7 +240,7 @@ def test_sampling_merges_the_moved_weights(backbone: Backbone) -> None:
 
 def test_labels_that_a_prompt_lacks_stay_impossible(backbone: Backbone) -> None:
     posterior = gaussian(backbone)
-    batch = make_batch([prompt(9), prompt(12, SINGLE)], backbone.readout)
+    batch = collate([prompt(9), prompt(12, SINGLE)], backbone.readout)
     with posterior.draw(backbone, scorer(backbone), 0, 0) as score, torch.inference_mode():
         found = score(batch)
     assert (
@@ -301,7 +302,7 @@ def test_samples_stay_near_a_well_trained_adapter(backbone: Backbone, labels: st
     method = Laplace(LaplaceSpec(kind="laplace"))
     record = method.fit(Training(backbone, examples, spec, "tiny", 0, None, lambda _: None), tmp_path)
     posterior = method.load(tmp_path, record)
-    batch = make_batch([one for one, _ in examples], backbone.readout)
+    batch = collate([one for one, _ in examples], backbone.readout)
     columns = torch.tensor([column for _, column in examples])
 
     def nll(draws: list[int | None]) -> float:
@@ -328,7 +329,7 @@ def test_a_half_precision_base(tmp_path: Path) -> None:
     results = []
     for backbone in (full, half):
         with posterior.draw(backbone, scorer(backbone), 0, 0) as score, torch.inference_mode():
-            results.append(score(make_batch(PROMPTS, backbone.readout)).log_softmax(1))
+            results.append(score(collate(PROMPTS, backbone.readout)).log_softmax(1))
     assert float((results[0] - results[1]).abs().mean()) < 0.1 * float(results[0].std())
 
 
@@ -366,7 +367,7 @@ def test_a_model_that_answers_nan_is_refused(backbone: Backbone) -> None:
 
 def test_a_layer_that_reads_no_token_is_refused(backbone: Backbone) -> None:
     weights = adapter(backbone, "v_proj")
-    whole = make_batch(PROMPTS, backbone.readout)
+    whole = collate(PROMPTS, backbone.readout)
     layer = _Layer("v", weights.a["model.layers.0.self_attn.v_proj"], torch.zeros(16, 3), 1.0, 4)
     with pytest.raises(ModelError, match="does not read each token once"):
         layer._by_token(torch.zeros(7, 32), _Tokens.of(whole))

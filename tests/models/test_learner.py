@@ -19,10 +19,11 @@ from star_al.app.compose import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ConfigError, ModelError
 from star_al.models.adapter_file import load_adapter
-from star_al.models.batching import Batch, make_batch
+from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import SequenceDropout, lora_layers
+from star_al.models.minibatch import Minibatch
 from star_al.models.posterior.mc_dropout import MaskedAdapter, keep_mask
 from star_al.models.train import learning_rate_factor, parameter_groups
 from star_al.task import ClosedTask
@@ -400,9 +401,9 @@ def test_a_merged_sample_is_pefts_own_forward(architecture: str, sample: int | N
     adapter = {"learning_rate": 1e-2, "dropout": 0.3, "target_modules": "all-linear"}
     one = learner(build_tiny_model(tmp_path / "m", architecture=architecture), adapter=adapter)
     folder = fit(one, tmp_path / "a")
-    batch = make_batch([one.prompts.encode(item) for item in items(5)], one.backbone.readout)
+    batch = collate([one.prompts.encode(item) for item in items(5)], one.backbone.readout)
 
-    def score(batch: Batch) -> torch.Tensor:
+    def score(batch: Minibatch) -> torch.Tensor:
         return label_log_probs(one.backbone.readout, batch)
 
     posterior = MaskedAdapter(load_adapter(folder), 0.3)
@@ -467,7 +468,7 @@ def test_predicting_restores_the_base_bitwise(
 def test_a_batch_that_does_not_fit_into_memory_is_halved(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from star_al.models import learner as module
+    from star_al.models import inference as module
 
     sizes: list[int] = []
 
@@ -475,12 +476,12 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(
         sizes.append(len(prompts))
         if len(prompts) > limit:
             raise torch.OutOfMemoryError("out of memory")
-        return make_batch(prompts, *rest)
+        return collate(prompts, *rest)
 
     task = {"kind": "multiple_choice", "labels": ()}
     choices = [Item(f"id{n}", "Which?", ("a", "b", "c", "d")[: 2 + n % 3]) for n in range(7)]
     whole = learner(model, task=task).predict(None, choices, draws=None, seed=0, advance=ignore)
-    monkeypatch.setattr(module, "make_batch", small_device)
+    monkeypatch.setattr(module, "collate", small_device)
     limit = 2
     halved = learner(model, task=task).predict(None, choices, draws=None, seed=0, advance=ignore)
     assert sizes[0] == 7 and max(size for size in sizes if size <= limit) == 2

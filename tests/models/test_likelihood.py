@@ -10,9 +10,10 @@ import torch
 
 from star_al.errors import ModelError
 from star_al.models.backbone import Backbone, load_backbone
-from star_al.models.batching import make_batch, plan_batches
+from star_al.models.collate import collate
 from star_al.models.label_tree import is_prefix_free, label_tree
 from star_al.models.likelihood import label_log_likelihoods, label_log_probs
+from star_al.models.minibatch_plan import plan_minibatches
 from star_al.models.prompts import Prompt
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
@@ -62,13 +63,13 @@ def test_ragged_label_sets_in_one_batch(backbone: Backbone, packed: bool) -> Non
 
 def assert_brute_force(backbone: Backbone, prompts: list[Prompt], packed: bool) -> None:
     readout = backbone.readout
-    assert readout.packed
-    readout.packed = packed
+    assert readout.supports_packing
+    readout.supports_packing = packed
     try:
         with torch.no_grad():
-            actual = label_log_probs(readout, make_batch(prompts, readout))
+            actual = label_log_probs(readout, collate(prompts, readout))
     finally:
-        readout.packed = True
+        readout.supports_packing = True
     for row, one in zip(actual, prompts, strict=True):
         expected = brute_force(backbone, one)
         torch.testing.assert_close(row[: len(one.labels)].double(), expected, atol=2e-5, rtol=1e-5)
@@ -83,15 +84,15 @@ def test_gradient_equals_brute_force(backbone: Backbone) -> None:
     try:
         grads = []
         for packed in (True, False):
-            backbone.readout.packed = packed
-            batch = make_batch([prompt("a", 7, labels), prompt("b", 11, labels)], backbone.readout)
+            backbone.readout.supports_packing = packed
+            batch = collate([prompt("a", 7, labels), prompt("b", 11, labels)], backbone.readout)
             loss = -label_log_probs(backbone.readout, batch)[[0, 1], [1, 2]].mean()
             grads.append(torch.autograd.grad(loss, weight)[0])
         torch.testing.assert_close(grads[0], grads[1], atol=1e-5, rtol=1e-3)
         assert grads[0].abs().max() > 1e-6
     finally:
         weight.requires_grad_(False)
-        backbone.readout.packed = True
+        backbone.readout.supports_packing = True
 
 
 def test_single_token_labels_need_no_vocabulary(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +100,7 @@ def test_single_token_labels_need_no_vocabulary(backbone: Backbone, monkeypatch:
         raise AssertionError("the normaliser cancels and must not be computed")
 
     monkeypatch.setattr(backbone.readout, "log_normalisers", refuse)
-    batch = make_batch([prompt("a", 5, LABEL_SETS["single"])], backbone.readout)
+    batch = collate([prompt("a", 5, LABEL_SETS["single"])], backbone.readout)
     assert batch.ids_R_S.shape == (1, 5)
     label_log_likelihoods(backbone.readout, batch)
 
@@ -141,7 +142,7 @@ def test_unusual_architectures(model: str, config: str, changes: dict[str, Any],
     backbone = load_backbone(str(folder), revision=None, dtype="float32", device="cpu")
     prompts = [prompt(f"i{n}", 9 + 4 * n, labels) for n, labels in enumerate(LABEL_SETS.values())]
     with torch.no_grad():
-        actual = label_log_probs(backbone.readout, make_batch(prompts, backbone.readout))
+        actual = label_log_probs(backbone.readout, collate(prompts, backbone.readout))
     for row, one in zip(actual, prompts, strict=True):
         expected = brute_force(backbone, one)
         torch.testing.assert_close(row[: len(one.labels)].double(), expected, atol=1e-4, rtol=1e-4)
@@ -178,7 +179,7 @@ def test_batches_are_a_function_of_ids(packed: bool) -> None:
     budget = 100
 
     def ids(order: list[Prompt]) -> list[list[str]]:
-        plan = plan_batches(order, budget, packed=packed)
+        plan = plan_minibatches(order, budget, packed=packed)
         assert sorted(index for batch in plan for index in batch) == list(range(len(order)))
         return [[order[index].item_id for index in batch] for batch in plan]
 

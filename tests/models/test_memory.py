@@ -18,7 +18,7 @@ from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError, OutOfMemoryError
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.learner import LoraLearner
-from star_al.models.out_of_memory import ran_out, told
+from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def each_forward(one: LoraLearner, see: Callable[[torch.Tensor], None]) -> Iterator[None]:
     """Call ``see`` with the last hidden states (sequences, tokens, d) of each forward pass."""
-    _ = one._readout  # its checks run the model too
+    one._load()  # its checks run the model too
     hook = one.backbone.model.model.norm.register_forward_hook(lambda _, __, out: see(out))
     try:
         yield
@@ -52,12 +52,14 @@ def each_forward(one: LoraLearner, see: Callable[[torch.Tensor], None]) -> Itera
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_distinguished_from_other_errors(kind: str) -> None:
-    with pytest.raises(OutOfMemoryError, match="no room") as caught, told("no room"):
+    with pytest.raises(OutOfMemoryError, match="no room") as caught, translate_out_of_memory("no room"):
         KINDS[kind]()
-    assert ran_out(caught.value.__cause__)  # type: ignore[arg-type]
-    assert ran_out(MemoryError()) and ran_out(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
+    assert is_out_of_memory(caught.value.__cause__)  # type: ignore[arg-type]
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+    )
     other = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-    with pytest.raises(RuntimeError) as passed, told("no room"):
+    with pytest.raises(RuntimeError) as passed, translate_out_of_memory("no room"):
         raise other
     assert passed.value is other
 
@@ -194,6 +196,6 @@ def test_a_model_that_does_not_fit_is_reported(
     ):
         patch.setattr(torch.nn.Module, "to", lambda *_: KINDS[kind]())
         _ = load().model
-    monkeypatch.setattr("star_al.models.backbone.Readout", lambda _: KINDS[kind]())
+    monkeypatch.setattr("star_al.models.backbone.open_readout", lambda _: KINDS[kind]())
     with pytest.raises(OutOfMemoryError, match=r"runs out of memory on cpu\. Set another model\.device"):
         _ = load().readout

@@ -10,7 +10,7 @@ import torch
 
 from star_al.config.spec import TaskSpec
 from star_al.models.backbone import Backbone, load_backbone
-from star_al.models.batching import PREFIX_SHARE, make_batch
+from star_al.models.collate import PREFIX_SHARE, collate
 from star_al.models.likelihood import label_log_likelihoods, label_log_probs, label_scorer
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.task import ClosedTask
@@ -45,12 +45,12 @@ def prompts(*labels: tuple[tuple[int, ...], ...]) -> list[Prompt]:
 )
 def test_scores_equal_those_of_whole_prompts(backbone: Backbone, labels: Any, packed: bool) -> None:
     readout, items = backbone.readout, prompts(*labels)
-    assert readout.takes_prefix
-    readout.packed = packed
+    assert readout.supports_prefix
+    readout.supports_packing = packed
     try:
-        whole, split = make_batch(items, readout), make_batch(items, readout, PREFIX)
+        whole, split = collate(items, readout), collate(items, readout, prefix=PREFIX)
     finally:
-        readout.packed = True
+        readout.supports_packing = True
     assert split.prefix == PREFIX and split.ids_R_S.shape[1] == whole.ids_R_S.shape[1] - len(PREFIX)
     with torch.inference_mode():
         score = label_scorer(readout)
@@ -73,7 +73,7 @@ def test_the_prefix_is_read_once(backbone: Backbone, monkeypatch: pytest.MonkeyP
     score = label_scorer(readout)
     with torch.inference_mode():
         for _ in range(3):
-            score(make_batch(prompts(SINGLE, SINGLE), readout, PREFIX))
+            score(collate(prompts(SINGLE, SINGLE), readout, prefix=PREFIX))
     assert reads == [PREFIX]
 
 
@@ -81,11 +81,11 @@ def test_a_prefix_stays_in_where_it_does_not_pay_or_does_not_fit(backbone: Backb
     readout = backbone.readout
     short = PREFIX[:2]
     long = [Prompt("a", short + tuple(range(100, 100 + int(3 / PREFIX_SHARE))), SINGLE)]
-    assert make_batch(long, readout, short).prefix == ()
+    assert collate(long, readout, prefix=short).prefix == ()
     ends = [Prompt("a", PREFIX, SINGLE)]
-    assert make_batch(ends, readout, PREFIX).prefix == ()
+    assert collate(ends, readout, prefix=PREFIX).prefix == ()
     other = [*prompts(SINGLE), Prompt("b", (*PREFIX[::-1], 4), SINGLE)]
-    batch = make_batch(other, readout, PREFIX)
+    batch = collate(other, readout, prefix=PREFIX)
     assert batch.prefix == () and torch.isfinite(label_log_likelihoods(readout, batch)).all()
 
 
@@ -115,8 +115,8 @@ def test_unusual_architectures(model: str, changes: dict[str, Any], tmp_path: Pa
     readout = loaded(folder).readout
     items = prompts(TREE, SINGLE, TREE)
     with torch.inference_mode():
-        expected = label_log_probs(readout, make_batch(items, readout))
-        actual = label_scorer(readout)(make_batch(items, readout, PREFIX)).log_softmax(-1)
+        expected = label_log_probs(readout, collate(items, readout))
+        actual = label_scorer(readout)(collate(items, readout, prefix=PREFIX)).log_softmax(-1)
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 

@@ -19,9 +19,9 @@ from transformers.quantizers import quantizer_bnb_4bit
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
+from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.lora import adaptable_modules, attached, lora_layers, target_names
-from star_al.models.quantised import holds_floats
-from star_al.models.training_layer import lean_layers
+from star_al.models.quantised import has_float_weight
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
@@ -171,7 +171,7 @@ def test_what_is_not_quantised_runs_in_the_dtype_of_the_campaign(
     model = quantise(base, tmp_path / "other", dtype=saved, **NF4)
     one = backbone(model, dtype)
     assert one.readout.hidden(torch.arange(4)[None]).dtype == DTYPES[dtype]
-    assert not any(holds_floats(layer) for layer in adaptable_modules(one.model).values())
+    assert not any(has_float_weight(layer) for layer in adaptable_modules(one.model).values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -228,6 +228,6 @@ def test_a_tensor_of_a_library_is_no_plain_weight(base: Path) -> None:
     model.model.layers[0].self_attn.q_proj.weight = nn.Parameter(
         model.model.layers[0].self_attn.q_proj.weight.data.as_subclass(Codes), requires_grad=False
     )
-    with attached(model, AdapterSpec()) as wrapped, lean_layers(wrapped):
+    with attached(model, AdapterSpec()) as wrapped, fused_lora_layers(wrapped):
         lean = {name for name, layer in lora_layers(wrapped).items() if "forward" in vars(layer)}
         assert lean == lora_layers(wrapped).keys() - {"model.layers.0.self_attn.q_proj"}

@@ -12,7 +12,7 @@ import transformers
 
 from star_al.errors import ModelError
 from star_al.models.backbone import DTYPES, load_backbone, resolve_dtype
-from star_al.models.readout import Readout
+from star_al.models.readout_checks import open_readout
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 
@@ -31,14 +31,14 @@ def test_a_weight_that_is_no_number_is_named(architecture: str, tmp_path: Path) 
     with pytest.raises(
         ModelError, match=rf"{re.escape(name)} holds NaN or infinity in float32. Check the model's weights"
     ):
-        Readout(model)
+        open_readout(model)
 
 
 def test_a_broken_head_is_named(tmp_path: Path) -> None:
     model = tiny(tmp_path, architecture="gpt_neox")  # its head is not tied
     model.get_output_embeddings().weight.data[3] = torch.inf
     with pytest.raises(ModelError, match="holds NaN or infinity"):
-        Readout(model)
+        open_readout(model)
 
 
 def test_overflowing_activations_are_distinguished_from_weights(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_overflowing_activations_are_distinguished_from_weights(tmp_path: Path) 
     with pytest.raises(
         ModelError, match=r"activations overflow float32 or are NaN\. Check the model's weights"
     ):
-        Readout(model)
+        open_readout(model)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -74,10 +74,10 @@ def test_auto_never_is_float16(supported: bool, dtype: str, monkeypatch: pytest.
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_model_that_sees_the_future_is_refused(dtype: str, tmp_path: Path) -> None:
     model = tiny(tmp_path, dtype=dtype)
-    Readout(model)
+    open_readout(model)
     model.model.layers[0].mlp.register_forward_hook(lambda _, __, out: out + out.mean(dim=1, keepdim=True))
     with pytest.raises(ModelError, match="lets tokens see what follows"):
-        Readout(model)
+        open_readout(model)
 
 
 def test_a_model_of_another_build_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_sigma_is_the_largest_of_a_grid(
     for sigma in grid:
         posterior = NoisyAdapter(weights, bases, float(sigma))
         monkeypatch.setattr(one._method, "load", lambda *_, posterior=posterior: posterior)
-        monkeypatch.setattr(one, "_loaded", None)
+        monkeypatch.setattr(one._posteriors, "_loaded", None)
         ours[sigma] = naive_loss(one, folder, range(4))
     largest = max(sigma for sigma, loss in ours.items() if loss <= limit)
     assert record["sigma"] == pytest.approx(

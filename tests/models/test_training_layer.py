@@ -16,15 +16,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from star_al.config.spec import AdapterSpec
-from star_al.models.attention import SequenceAttention
 from star_al.models.backbone import Backbone, load_backbone
-from star_al.models.batching import join, make_batch
+from star_al.models.collate import collate
+from star_al.models.fused_lora import LoraLinear, fused_lora_layers
 from star_al.models.likelihood import label_log_probs
-from star_al.models.lora import SequenceDropout, attached, lora_config, lora_layers, set_sequences
+from star_al.models.lora import SequenceDropout, attached, lora_config, lora_layers, set_dropout_sequences
+from star_al.models.minibatch import join
 from star_al.models.prompts import Prompt
-from star_al.models.readout import Readout
+from star_al.models.readout_checks import open_readout
+from star_al.models.sequence_attention import SequenceAttention
 from star_al.models.train import training_loss
-from star_al.models.training_layer import LoraLinear, lean_layers
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 LABELS = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71, 349))
@@ -68,7 +69,7 @@ def loss_and_gradients(
     seed: int = 0,
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of one step, always from the same A, B and masks."""
-    batch = make_batch(prompts(), backbone.readout)
+    batch = collate(prompts(), backbone.readout)
     with ExitStack() as stack:
         model = stack.enter_context((stock_peft if stock else attached)(backbone.model, spec)).train()
         torch.manual_seed(seed)
@@ -79,9 +80,9 @@ def loss_and_gradients(
             stack.enter_context(SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T))
             batch = join(batch, backbone.readout.dtype)
         if not stock:
-            set_sequences(model, batch)
+            set_dropout_sequences(model, batch)
         if lean:
-            stack.enter_context(lean_layers(model))
+            stack.enter_context(fused_lora_layers(model))
         if lean and not joined:
             stack.enter_context(SequenceAttention())
         half = backbone.dtype != "float32"
@@ -104,7 +105,7 @@ def test_gradients_are_those_of_peft(architecture: str, dropout: float, packed: 
     """The reference is stock peft; with dropout, its layers get one mask a sequence."""
     backbone = backbone_of(tmp_path / "m", architecture)
     spec = AdapterSpec(rank=3, dropout=dropout, target_modules="all-linear")
-    backbone.readout.packed = packed
+    backbone.readout.supports_packing = packed
     for module in backbone.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # it would draw in another order
@@ -113,7 +114,7 @@ def test_gradients_are_those_of_peft(architecture: str, dropout: float, packed: 
     assert all(gradient.abs().max() > 0 for gradient in plain.values())
     assert lean_loss == pytest.approx(plain_loss, rel=1e-6)
     assert_same(lean, plain)
-    if backbone.readout.joins:
+    if backbone.readout.supports_joining:
         for layers in (True, False):  # peft's own layers too, as a quantised base has them
             loss, gradients = loss_and_gradients(backbone, spec, lean=layers, joined=True)
             assert loss == pytest.approx(plain_loss, rel=1e-5)
@@ -128,9 +129,9 @@ def assert_same(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 
 def test_sequences_can_be_joined_where_attention_is_torchs(tmp_path: Path) -> None:
-    joins = {name: backbone_of(tmp_path / name, name).readout.joins for name in ARCHITECTURES}
+    joins = {name: backbone_of(tmp_path / name, name).readout.supports_joining for name in ARCHITECTURES}
     assert joins["llama"] and sum(joins.values()) >= 3
-    assert backbone_of(tmp_path / "half", "llama", "bfloat16").readout.joins
+    assert backbone_of(tmp_path / "half", "llama", "bfloat16").readout.supports_joining
 
 
 @pytest.mark.parametrize("kind", ["eager", "blind"])
@@ -151,7 +152,7 @@ def test_sequences_are_not_joined_where_they_would_mix(
             return forward(input_ids=input_ids, **others)
 
         monkeypatch.setattr(body, "forward", blind)
-    assert not backbone.readout.joins
+    assert not backbone.readout.supports_joining
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -163,7 +164,7 @@ def test_sequences_are_not_joined_where_the_mask_holds_a_bias(alibi: bool, dtype
     torch.manual_seed(0)
     model: Any = transformers.FalconForCausalLM(config)
     model = model.to(dtype).eval()
-    assert Readout(model).joins == (not alibi)
+    assert open_readout(model).supports_joining == (not alibi)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -179,15 +180,15 @@ def test_sequences_are_not_joined_where_one_layer_lets_them_see_each_other(
         before = torch.arange(1, out.shape[1] + 1)[:, None]
         return out + 1e-2 * (hidden_states.cumsum(dim=1) / before).to(out.dtype), *rest
 
-    assert Readout(backbone.model).joins
+    assert open_readout(backbone.model).supports_joining
     monkeypatch.setattr(last, "forward", leaking)
-    assert not Readout(backbone.model).joins
+    assert not open_readout(backbone.model).supports_joining
 
 
 def test_no_mask_of_all_tokens_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For joined sequences its size would be the square of the batch's tokens."""
     backbone = backbone_of(tmp_path / "m", "llama")
-    assert backbone.readout.joins
+    assert backbone.readout.supports_joining
     sizes: list[int] = []
     attention = SequenceAttention._attention
 
@@ -201,7 +202,7 @@ def test_no_mask_of_all_tokens_is_made(tmp_path: Path, monkeypatch: pytest.Monke
     assert sizes and max(sizes) <= 4
 
 
-def test_training_takes_the_layout_that_the_addition_can_read(
+def test_training_takes_the_layout_that_the_extension_can_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = backbone_of(tmp_path / "m", "llama")
@@ -217,7 +218,7 @@ def test_training_takes_the_layout_that_the_addition_can_read(
     losses = []
     with attached(backbone.model, SPEC) as model:
         for reads in (False, True):
-            losses.append(training_loss(backbone, model, examples, _Reading(reads)).item())
+            losses.append(training_loss(backbone, model, examples, extension=_Reading(reads)).item())
         window = backbone.readout.window
         backbone.readout.window = max(LENGTHS)  # too short for a prompt and its labels
         losses.append(training_loss(backbone, model, examples).item())
@@ -227,7 +228,7 @@ def test_training_takes_the_layout_that_the_addition_can_read(
 
 
 class _Reading:
-    """An addition that adds nothing."""
+    """An extension that adds nothing."""
 
     def __init__(self, reads: bool) -> None:
         self.reads_sequences = reads
@@ -235,7 +236,7 @@ class _Reading:
     def attach(self, model: torch.nn.Module) -> tuple[()]:
         return ()
 
-    def begin(self, batch: Any) -> None:
+    def before_forward(self, batch: Any) -> None:
         pass
 
     def penalty(self) -> torch.Tensor:
@@ -262,8 +263,8 @@ def test_nothing_is_differentiated_below_the_first_adapted_layer(
 ) -> None:
     backbone = backbone_of(tmp_path / "m", "llama")
     with attached(backbone.model, SPEC.model_copy(update={"target_modules": targets})) as model:
-        with lean_layers(model.train()):
-            hidden = backbone.readout.hidden(make_batch(prompts(), backbone.readout).ids_R_S)
+        with fused_lora_layers(model.train()):
+            hidden = backbone.readout.hidden(collate(prompts(), backbone.readout).ids_R_S)
         nodes, frozen, adapted = [hidden.grad_fn], 0, 0
         seen = set()
         while nodes:
@@ -281,7 +282,7 @@ def test_layers_compute_by_peft_again_afterwards(tmp_path: Path) -> None:
     backbone = backbone_of(tmp_path / "m", "llama")
     with attached(backbone.model, SPEC) as model:
         layers = list(lora_layers(model).values())
-        with pytest.raises(KeyboardInterrupt), lean_layers(model):
+        with pytest.raises(KeyboardInterrupt), fused_lora_layers(model):
             assert all("forward" in vars(layer) for layer in layers)
             raise KeyboardInterrupt
         assert not any("forward" in vars(layer) for layer in layers)
@@ -296,7 +297,7 @@ def test_layers_of_other_kinds_are_left_to_peft(tmp_path: Path) -> None:
         first, second, *others = lora_layers(model).values()
         first.base_layer.__class__ = Quantised
         second.lora_variant["default"] = object()
-        with lean_layers(model):
+        with fused_lora_layers(model):
             assert not any("forward" in vars(layer) for layer in (first, second))
             assert all("forward" in vars(layer) for layer in others)
         first.base_layer.__class__ = torch.nn.Linear

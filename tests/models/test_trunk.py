@@ -16,11 +16,11 @@ import torch
 from star_al.app.compose import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
-from star_al.models import activation_files
-from star_al.models.activation_files import ActivationFiles
+from star_al.models import activation_cache
+from star_al.models.activation_cache import ActivationCache
 from star_al.models.adapter_file import load_adapter
 from star_al.models.backbone import load_backbone
-from star_al.models.batching import make_batch
+from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import transformer_blocks
@@ -81,6 +81,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("model"))
 
 
+def compute_whole(one: LoraLearner) -> None:
+    """Let the learner compute all blocks each time."""
+    one._open_trunk = lambda: None  # type: ignore[method-assign]
+
+
 def no_frozen_block_may_run(one: LoraLearner) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("a frozen block was computed")
@@ -110,11 +115,11 @@ def test_the_same_adapter_and_scores_with_and_without_kept_activations(
     """Fresh, cached and reloaded activations are bitwise equal; those of the whole model are close."""
     folder = build_tiny_model(tmp_path / "m", architecture=architecture)
     whole = learner(folder, None)
-    whole._readout.trunk = None
+    compute_whole(whole)
     adapters, found = [], []
     for name, cache in [("anew", None), ("kept", tmp_path / "c"), ("read", tmp_path / "c")]:
         one = learner(folder, cache)
-        assert one._readout.trunk is not None
+        assert one._load().trunk is not None
         if name == "kept":
             one.base_predict(items(5)[::-1], ignore)  # from other batches
         if name == "read":
@@ -133,7 +138,7 @@ def test_every_posterior_starts_at_the_border(name: str, model: Path, tmp_path: 
     adapter = {"layers": 1, "target_modules": "all-linear"}
     one, whole = (posteriors.learner(model, EVERY[name], adapter=adapter) for _ in range(2))
     one._cache = tmp_path / "c"
-    whole._readout.trunk = None
+    compute_whole(whole)
     one.base_predict(posteriors.items(), ignore)
     no_frozen_block_may_run(one)
     folder = posteriors.fit(one, tmp_path / "a")
@@ -147,7 +152,7 @@ def test_every_posterior_starts_at_the_border(name: str, model: Path, tmp_path: 
 def test_ragged_labels_and_lengths(architecture: str, packed: bool, tmp_path: Path) -> None:
     folder = build_tiny_model(tmp_path / "m", architecture=architecture)
     readout = load_backbone(str(folder), revision=None, dtype="float32", device="cpu").readout
-    readout.packed = packed
+    readout.supports_packing = packed
     prompts = [
         Prompt("a", tuple(range(30, 41)), TREE),
         Prompt("b", tuple(range(90, 95)), ((7,), (8,))),
@@ -156,12 +161,12 @@ def test_ragged_labels_and_lengths(architecture: str, packed: bool, tmp_path: Pa
     blocks = readout.body.get_submodule("layers" if hasattr(readout.body, "layers") else "h")
     files = kept_files(tmp_path)
     with torch.inference_mode():
-        expected = label_log_probs(readout, make_batch(prompts, readout))
+        expected = label_log_probs(readout, collate(prompts, readout))
     for kept in ([prompts[1]], prompts, prompts[::-1]):  # none, one and all of the batch there before
-        readout.trunk = Trunk(readout, blocks, 1, files)
-        make_batch(kept, readout)
-        batch = make_batch(prompts, readout)
-        readout.trunk._compute = None  # type: ignore[assignment,method-assign]  # nothing else may be missing
+        trunk = Trunk(readout, blocks, 1, files)
+        collate(kept, readout, trunk)
+        batch = collate(prompts, readout, trunk)
+        trunk._compute = None  # type: ignore[assignment,method-assign]  # scoring computes no frozen block
         with torch.inference_mode():
             actual = label_log_probs(readout, batch)
         torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
@@ -185,11 +190,11 @@ def test_a_model_that_cannot_be_started_at_a_block_is_computed_whole(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = scores(learner(model, None), None)
-    monkeypatch.setattr(Trunk, "skipped", lambda self, trunk: self._readout.body.get_submodule("absent"))
+    monkeypatch.setattr(Trunk, "skipping", lambda self, values: self._readout.body.get_submodule("absent"))
     said: list[str] = []
     one = learner(model, tmp_path / "c", say=said.append)
     np.testing.assert_allclose(scores(one, None), expected, atol=1e-5)
-    assert one._readout.trunk is None and len(said) == 1 and "computed whole" in said[0]
+    assert one._load().trunk is None and len(said) == 1 and "all of it is computed" in said[0]
 
 
 @pytest.mark.parametrize("layers", [2, None])
@@ -198,7 +203,7 @@ def test_nothing_is_frozen_when_all_blocks_are_adapted(
 ) -> None:
     one = learner(model, tmp_path / "c", layers=layers)
     scores(one, None)
-    assert one._readout.trunk is None and not (tmp_path / "c").exists()
+    assert one._load().trunk is None and not (tmp_path / "c").exists()
 
 
 def test_more_layers_than_blocks(model: Path) -> None:
@@ -221,8 +226,8 @@ SIZE = 16 + 4 * VALUES.numel()  # of their file
 
 def kept_files(
     root: Path, key: str = KEY, *, dtype: torch.dtype = torch.float32, limit: int = 10**6, say: Any = ignore
-) -> ActivationFiles:
-    return ActivationFiles(root, key, dtype, limit, say)
+) -> ActivationCache:
+    return ActivationCache(root, key, dtype, limit, say)
 
 
 def names(root: Path, key: str = KEY) -> list[str]:
@@ -259,13 +264,13 @@ def test_what_is_read_is_the_mapped_file(tmp_path: Path, monkeypatch: pytest.Mon
     kept_files(tmp_path).write("a", VALUES)
     files = kept_files(tmp_path)
     hashed: list[int] = []
-    digest = activation_files._digest
+    digest = activation_cache._digest
 
     def counted(values: torch.Tensor) -> bytes:
         hashed.append(len(values))
         return digest(values)
 
-    monkeypatch.setattr(activation_files, "_digest", counted)
+    monkeypatch.setattr(activation_cache, "_digest", counted)
     before = psutil.Process().num_fds()
     read = [files.read("a", 5) for _ in range(3)]
     assert hashed == [4 * VALUES.numel()] and psutil.Process().num_fds() == before

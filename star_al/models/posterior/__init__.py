@@ -1,8 +1,8 @@
-"""Posteriors over functions: what training leaves open about the weights, as samples a model can take on.
+"""Posteriors over functions: what training leaves open about the weights, as samples that a model can take on.
 
-A sample is one function, the same for every item (methods, section 3), so joint scores over items are valid.
-A method is one file here, its settings in ``star_al.config.spec`` (``PosteriorSpec``), and one line in
-``star_al.app.compose``.
+A sample is one function, the same for every item, so that scores of several items together are valid
+(docs/methods.md, "Posterior samples"). A method is one file here, its settings in ``star_al.config.spec``
+(``PosteriorSpec``), and one line in ``star_al.app.compose``.
 """
 
 from __future__ import annotations
@@ -17,21 +17,29 @@ from torch import Tensor
 
 from star_al.config.spec import AdapterSpec
 from star_al.models.backbone import Backbone
-from star_al.models.batching import Batch
+from star_al.models.minibatch import Minibatch
 from star_al.models.prompts import Prompt
+from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.types import JsonObject
 
-Score: TypeAlias = Callable[[Batch], Tensor]
-"""(B, C) float32 log-likelihoods of a batch's labels, up to a constant of each prompt; −inf: no such label."""
+Score: TypeAlias = Callable[[Minibatch], Tensor]
+"""Log-likelihoods of labels (B, C) float32, up to a constant of each prompt; −inf for labels it does not have."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """All that a method is fitted from.
+    """Everything that a posterior is fitted from.
 
-    ``examples`` are (prompt, label column) pairs; ``parent`` is the folder of the last adapter for a warm
-    start; ``base`` is what the user calls the model; ``advance`` counts the batches that went through it.
+    Attributes:
+        backbone: The base model.
+        examples: Prompts with the columns of their labels.
+        adapter: Settings of the adapter and its training.
+        base: The base model, as the user names it.
+        seed: Determines everything random.
+        parent: Folder of the last adapter for a warm start; ``None`` for a fresh start.
+        advance: Called with the number of minibatches that went through the model.
+        trunk: Frozen blocks whose activations are used; ``None`` to run the whole model.
     """
 
     backbone: Backbone
@@ -41,6 +49,7 @@ class Training:
     seed: int
     parent: Path | None
     advance: Advance
+    trunk: Trunk | None = None
 
 
 class Posterior(Protocol):
@@ -48,39 +57,51 @@ class Posterior(Protocol):
 
     @property
     def shares_prefix(self) -> bool:
-        """Whether a sample reads tokens that begin all prompts alike, so that they may be read once."""
+        """Whether tokens that begin all prompts may be read once for all of them."""
 
     def draw(
         self, backbone: Backbone, score: Score, seed: int, sample: int | None
     ) -> AbstractContextManager[Score]:
-        """Within the context, a function that scores batches by sample ``sample``; null: the mean or mode.
+        """Return a context in which the model is one sample of the posterior.
 
-        ``score`` scores a batch by the backbone's model as it is at the time. A sample is a function of
-        ``seed`` and ``sample`` alone. Afterwards the model is bitwise what it was.
+        A sample is a function of ``seed`` and ``sample`` alone. Afterwards the model is bitwise what it was.
+
+        Args:
+            backbone: The model.
+            score: Scores a minibatch by the model as it is at the time.
+            seed: Seed of all samples.
+            sample: Number of the sample; ``None`` for the posterior's mean or mode.
+
+        Returns:
+            A context whose value scores minibatches by the sample.
 
         Raises:
-            ModelError: the artefact does not fit the model, or a weight is not finite; names the layer.
+            ModelError: The artefact does not fit the model, or a weight is not finite. Names the layer.
         """
 
 
 class Method(Protocol):
-    """A way to a posterior."""
+    """A way to fit a posterior."""
 
     def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
-        """How many batches ``fit`` sends through the model, at most: optimiser steps and what follows them."""
+        """Return how many minibatches ``fit`` sends through the model, at most."""
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
-        """Train, and write the artefact into the empty ``folder``; what to keep in its record.
+        """Train, and write the artefact into the empty ``folder``.
 
         The same training on the same machine writes the same bytes.
 
+        Returns:
+            What to keep in the artefact's record.
+
         Raises:
-            ModelError: training failed. StoreError: the folder cannot be written.
+            ModelError: Training failed.
+            StoreError: The folder cannot be written.
         """
 
     def load(self, folder: Path, record: JsonObject) -> Posterior:
-        """What ``fit`` wrote into ``folder``, with the record it returned.
+        """Read what ``fit`` wrote into ``folder``, with the record that it returned.
 
         Raises:
-            ModelError: a file is missing or damaged, or a weight is not finite.
+            ModelError: A file is missing or damaged, or a weight is not finite.
         """

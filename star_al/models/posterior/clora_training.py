@@ -10,18 +10,30 @@ from torch import Tensor, nn
 
 from star_al.config.spec import CLoraSpec
 from star_al.errors import ModelError
-from star_al.models.batching import Batch
 from star_al.models.lora import ADAPTER, lora_layers
-from star_al.models.posterior.context_network import ContextNetwork, Places, contextual, divergence
+from star_al.models.minibatch import Minibatch
+from star_al.models.posterior.context_network import (
+    ContextNetwork,
+    PromptPositions,
+    apply_context,
+    divergence,
+)
 from star_al.rng import derive_seed
 
 LONGEST_GRADIENT = 1.0
+"""Norm that the gradient of each context network is clipped to."""
 
 
 class ContextualTraining:
-    """Implements ``Addition``: E within peft's layers, its KL, and SGD on the context networks.
+    """Trains A, B and the context networks together; implements ``TrainingExtension``.
 
-    E's noise is drawn once a prompt. ``start`` are a parent's networks; empty: fresh ones.
+    The noise of E is drawn once for each prompt of a minibatch.
+
+    Args:
+        spec: Settings of C-LoRA.
+        weight: w, the weight of the KL.
+        seed: Seed of the noise.
+        start: Context networks to start from, by layer; empty for fresh ones.
     """
 
     reads_sequences = True
@@ -36,7 +48,7 @@ class ContextualTraining:
         self.networks: dict[str, ContextNetwork] = {}
 
     def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
-        """See ``Addition.attach``: replaces the layers' own LoRA branch by ours."""
+        """See ``TrainingExtension.attach``; the layers' LoRA branch is replaced by ours."""
         for name, layer in lora_layers(model).items():
             rank = layer.r[ADAPTER]
             network = ContextNetwork(rank, self._spec.hidden, self._spec.prior_std)
@@ -49,9 +61,9 @@ class ContextualTraining:
         sgd.register_step_pre_hook(_clip_each)
         return [sgd]
 
-    def begin(self, batch: Batch) -> None:
-        """See ``Addition.begin``: where the prompts are, and their noise."""
-        self.places = Places.of(batch)
+    def before_forward(self, batch: Minibatch) -> None:
+        """See ``TrainingExtension.before_forward``; finds the prompts and draws their noise."""
+        self.positions = PromptPositions.of(batch)
         for name, network in self.networks.items():
             shape = (len(batch.exists_B_C), network.rank, network.rank)
             noise = torch.randn(shape, generator=self._generator)
@@ -59,40 +71,40 @@ class ContextualTraining:
         self._kl_B = {}
 
     def branch(self, name: str, z_R_S_r: Tensor) -> Tensor:
-        """E z of a layer; keeps the layer's KL."""
+        """Return E z of a layer, (R, S, r), and keep the layer's KL for ``penalty``."""
         context = self._spec.context
         network, noise = self.networks[name], self._noise_B_r_r[name]
-        ez_R_S_r, mu, sigma = contextual(z_R_S_r, network, noise, self.places, context)
+        ez_R_S_r, mu, sigma = apply_context(z_R_S_r, network, noise, self.positions, context)
         kl = divergence(mu, sigma, self._spec.prior_std)
-        self._kl_B[name] = kl if context == "sequence" else self.places.mean_B(kl)
+        # With a context at each token, the KL of a prompt is the mean over its tokens: a sum would grow with
+        # its length.
+        self._kl_B[name] = kl if context == "sequence" else self.positions.mean_B(kl)
         return ez_R_S_r
 
     def penalty(self) -> Tensor:
-        """See ``Addition.penalty``: w times the mean over prompts of the KL, summed over layers.
-
-        The KL of a prompt with a context at each token is the mean over its tokens.
-        """
+        """See ``TrainingExtension.penalty``: w times the mean over prompts of the KL, summed over layers."""
         return self._weight * torch.stack(list(self._kl_B.values())).sum(dim=0).mean()
 
 
 def _clip_each(optimiser: torch.optim.Optimizer, *_: Any) -> None:
-    """Clip the gradient of each network, which is one group, to ``LONGEST_GRADIENT``.
+    """Clip the gradient of each network, which is one parameter group, to ``LONGEST_GRADIENT``.
 
-    Clipped together they would stand still under the KL of thousands of entries; not at all, they would jump.
+    The KL of thousands of entries makes gradients large: unclipped, steps would be too long, and clipped
+    together, those of each network too short.
     """
     for group in optimiser.param_groups:
         nn.utils.clip_grad_norm_(group["params"], LONGEST_GRADIENT)
 
 
 class _Branch:
-    """Stands in peft's table of LoRA variants, of which a layer calls ``forward`` alone in training."""
+    """A LoRA variant in peft's sense, of which a layer calls only ``forward`` in training."""
 
     def __init__(self, training: ContextualTraining, name: str) -> None:
         self._training, self._name = training, name
 
     def forward(self, layer: Any, *, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
-        """W0 x, which is ``result``, + s·B·E·A x."""
-        self._training.places.check(self._name, x)
+        """Add s·B·E·A·x to ``result``, which is W₀x."""
+        self._training.positions.check(self._name, x)
         a, b = layer.lora_A[active_adapter], layer.lora_B[active_adapter]
         z_R_S_r = a(layer.lora_dropout[active_adapter](x))
         delta: Tensor = b(self._training.branch(self._name, z_R_S_r)) * layer.scaling[active_adapter]

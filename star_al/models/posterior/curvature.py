@@ -1,14 +1,14 @@
-"""Curvature of the training loss in an adapter's weights, by KFAC, without gradients of the weights.
+"""Curvature of the training loss in an adapter's weights, by KFAC, without ever computing gradients of the weights.
 
 The likelihood is the softmax over a prompt's labels. Its Fisher information in the label log-likelihoods,
-diag(p) − ppᵀ, goes backwards through the model as a few cotangents; hooks on the adapted layers see what is
-needed. In a layer y = W₀x + s·BAx with output gradient g, A has the input x and the output gradient s·Bᵀg,
-B has the input Ax and the output gradient s·g.
+diag(p) − ppᵀ, is sent backwards through the model as a few cotangents, and hooks on the adapted layers
+collect what passes them. In a layer y = W₀x + s·BAx with output gradient g, A has the input x and the output
+gradient s·Bᵀg, and B has the input Ax and the output gradient s·g.
 
-A label is one answer to a whole prompt, so tokens are reduced before items are summed (KFAC-reduce,
-Eschenhagen et al. 2023): inputs are averaged over the prompt's tokens, gradients are summed over them, and
-F ≈ (Σ aaᵀ) ⊗ (Σ ggᵀ) / N. Beside summing over (item, token) pairs this is nearer to the true blocks of a
-trained model, fits the low rank better, and costs one vector an item.
+A label answers a whole prompt, so tokens are reduced before items are summed (KFAC-reduce, Eschenhagen et al.
+2023, arXiv 2311.00636): inputs are averaged over the prompt's tokens, gradients are summed over them, and
+F ≈ (Σ aaᵀ) ⊗ (Σ ggᵀ) / N. Compared with a sum over (item, token) pairs this is closer to the true blocks of a
+trained model, is described better by a low rank, and costs one vector an item (docs/methods.md, "Laplace").
 """
 
 from __future__ import annotations
@@ -24,72 +24,84 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
-from star_al.models.attention import SequenceAttention
-from star_al.models.backbone import Backbone
-from star_al.models.batching import Batch, make_batch
+from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import adaptable_modules
-from star_al.models.out_of_memory import told
-from star_al.models.posterior.kfac import Block, WideFactor
+from star_al.models.minibatch import Minibatch
+from star_al.models.out_of_memory import translate_out_of_memory
+from star_al.models.posterior import Training
+from star_al.models.posterior.kfac import Block, LowRankFactor
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
-from star_al.ports import Advance
+from star_al.models.sequence_attention import SequenceAttention
 
 PASSES = 16
-"""Backward passes a batch, at most; prompts with more labels take random mixtures of their cotangents."""
+"""Backward passes of a minibatch, at most; with more labels, random mixtures of the cotangents are sent back."""
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """``blocks`` of Aᵀ (d_in × r) and B (d_out × r) by layer, and log p(D | θ), in nats, over labels."""
+    """The curvature of a training loss.
+
+    Attributes:
+        blocks: Curvature of Aᵀ (d_in × r) and of B (d_out × r), by layer.
+        log_likelihood: log p(D | θ) in nats, normalised over labels.
+    """
 
     blocks: Mapping[str, tuple[Block, Block]]
     log_likelihood: float
 
 
 def curvature(
-    backbone: Backbone,
-    examples: Sequence[tuple[Prompt, int]],
-    weights: LoraWeights,
-    *,
-    layers: Sequence[str],
-    n_kfac: int,
-    batch_size: int,
-    seed: int,
-    advance: Advance,
+    training: Training, weights: LoraWeights, *, layers: Sequence[str], n_kfac: int, seed: int
 ) -> Curvature:
-    """The curvature of ``layers`` at ``weights``, summed over ``examples`` of (prompt, label column).
+    """Sum the curvature at an adapter over the training examples.
 
-    Nothing below the lowest of ``layers`` is differentiated. ``advance`` counts batches.
+    Nothing below the lowest of ``layers`` is differentiated.
+
+    Args:
+        training: The model, the examples and the size of minibatches; its ``advance`` is called for each of
+            them.
+        weights: The adapter.
+        layers: Names of the adapted layers whose curvature is wanted.
+        n_kfac: Rank of the wide Kronecker factors.
+        seed: Determines the random mixtures of cotangents.
+
+    Returns:
+        Blocks for ``layers``, and the log-likelihood of the examples.
 
     Raises:
-        ModelError: a layer is not in the model or does not read one row a token, or not enough memory.
+        ModelError: A layer is not in the model or does not read one row a token, or a value is not finite.
+        OutOfMemoryError: A minibatch does not fit into memory.
     """
+    backbone, size = training.backbone, training.adapter.batch_size
     factors = {name: _Layer(name, weights.a[name], weights.b[name], weights.scale, n_kfac) for name in layers}
     generator = torch.Generator().manual_seed(seed)
-    by_length = sorted(examples, key=lambda example: (len(example[0]), example[0].item_id))
+    by_length = sorted(training.examples, key=lambda example: (len(example[0]), example[0].item_id))
     message = (
         f"the curvature does not fit into the memory of {backbone.device}. "
         "Lower adapter.batch_size; before the first adapter posterior.subset: last_layer may be set too."
     )
     log_likelihood = 0.0
     with merged(backbone.model, weights.a, lambda name: (weights.b[name] * weights.scale, weights.a[name])):
-        for start in range(0, len(by_length), batch_size):
-            part = by_length[start : start + batch_size]
-            with told(message):
-                log_likelihood += _count_in(backbone, part, factors, generator)
-            advance(1)
-    return Curvature({name: layer.blocks(len(examples)) for name, layer in factors.items()}, log_likelihood)
+        for start in range(0, len(by_length), size):
+            part = by_length[start : start + size]
+            with translate_out_of_memory(message):
+                log_likelihood += _accumulate(training, part, factors, generator)
+            training.advance(1)
+    n = len(training.examples)
+    return Curvature({name: layer.blocks(n) for name, layer in factors.items()}, log_likelihood)
 
 
-def _count_in(
-    backbone: Backbone,
+def _accumulate(
+    training: Training,
     examples: Sequence[tuple[Prompt, int]],
     layers: Mapping[str, _Layer],
     generator: torch.Generator,
 ) -> float:
-    """Add a batch of examples to the factors; the log-likelihood of their labels."""
-    batch = make_batch([prompt for prompt, _ in examples], backbone.readout)
+    """Add a minibatch of examples to the factors, and return the log-likelihood of their labels."""
+    backbone = training.backbone
+    batch = collate([prompt for prompt, _ in examples], backbone.readout, training.trunk)
     modules, tokens = adaptable_modules(backbone.model), _Tokens.of(batch)
     with torch.enable_grad(), _attention(backbone.device), ExitStack() as watching:
         for name, layer in layers.items():
@@ -107,19 +119,31 @@ def _count_in(
 
 
 def _attention(device: torch.device) -> AbstractContextManager[object]:
-    """Attention whose gradient is fast on a CPU, and elsewhere the same in every run."""
+    """Return the attention to differentiate on a device: a fast one on a CPU, elsewhere a deterministic one.
+
+    The gradients of torch's fused CUDA kernels add up in any order. Curvature is computed once a round, so
+    the speed of the plain kernel does not matter.
+    """
     return SequenceAttention() if device.type == "cpu" else sdpa_kernel([SDPBackend.MATH])
 
 
 def cotangents(log_probs_B_C: Tensor, generator: torch.Generator) -> Tensor:
-    """Vectors (S, B, C) with Σ_s vvᵀ = diag(p) − ppᵀ for each prompt, S = C − 1 (at least 1).
+    """Return vectors v with Σ vvᵀ = diag(p) − ppᵀ for each prompt.
 
-    Where that is more than ``PASSES``, that many mixtures of them by random signs, right in expectation.
+    Args:
+        log_probs_B_C: log p.
+        generator: Source of random signs.
+
+    Returns:
+        C − 1 vectors (S, B, C), at least one. If that were more than ``PASSES``, so many mixtures of them by
+        random signs, with the same sum in expectation.
     """
     p_B_C = log_probs_B_C.double().exp()
     values_B_C, vectors_B_C_C = torch.linalg.eigh(p_B_C.diag_embed() - p_B_C[:, :, None] * p_B_C[:, None])
     roots_B_C_S = vectors_B_C_C * values_B_C.clamp_min(0).sqrt()[:, None]
-    roots_B_C_S = roots_B_C_S[..., min(1, roots_B_C_S.shape[-1] - 1) :]  # the smallest eigenvalue is 0
+    # The smallest eigenvalue is 0, in the direction of all ones: probabilities sum to 1 whatever the weights
+    # are.
+    roots_B_C_S = roots_B_C_S[..., min(1, roots_B_C_S.shape[-1] - 1) :]
     rows, _, count = roots_B_C_S.shape
     if count > PASSES:
         signs = torch.randint(0, 2, (rows, count, PASSES), generator=generator).double() * 2 - 1
@@ -130,13 +154,19 @@ def cotangents(log_probs_B_C: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Which tokens of a batch are a prompt's: padding is none, and a prompt may have several sequences."""
+    """How to reduce over a prompt's tokens, without padding, if a prompt may have several sequences.
 
-    shares_R_S: Tensor  # what a token counts for in the mean over its prompt; its copies share; 0 for padding
-    rows_B_R: Tensor  # 1 where a sequence belongs to a prompt
+    Attributes:
+        shares_R_S: Weight of each token in the mean over its prompt, 0 for padding. The prompt's tokens occur
+            in each of its sequences; the copies of a token share its weight.
+        rows_B_R: 1 where a sequence belongs to a prompt, else 0.
+    """
+
+    shares_R_S: Tensor
+    rows_B_R: Tensor
 
     @classmethod
-    def of(cls, batch: Batch) -> _Tokens:
+    def of(cls, batch: Minibatch) -> _Tokens:
         device = batch.ids_R_S.device
         columns_S = torch.arange(batch.ids_R_S.shape[1], device=device)
         real_R_S = columns_S < torch.tensor(batch.lengths_R, device=device)[:, None]
@@ -147,16 +177,17 @@ class _Tokens:
         return cls(weights_R_S / lengths_R[:, None], rows_B_R)
 
     def mean(self, x_R_S_D: Tensor) -> Tensor:
-        """(B, D) float32, over each prompt's tokens."""
+        """Average over each prompt's tokens, (B, D) float32."""
         return self.rows_B_R @ torch.einsum("rs,rsd->rd", self.shares_R_S, x_R_S_D.float())
 
     def sum(self, x_R_S_D: Tensor) -> Tensor:
-        """(B, D) float32, over each prompt's tokens."""
+        """Sum over each prompt's tokens, (B, D) float32."""
+        # Every copy of a token counts in full: its gradients come from different labels and add up.
         return self.rows_B_R @ torch.einsum("rs,rsd->rd", self.shares_R_S.sign(), x_R_S_D.float())
 
 
-def _copies_R_S(batch: Batch, real_R_S: Tensor) -> Tensor:
-    """In how many sequences of its prompt a token is read, at least 1: those that are alike up to it."""
+def _copies_R_S(batch: Minibatch, real_R_S: Tensor) -> Tensor:
+    """Return in how many sequences of its prompt a token is read, at least 1: those that agree up to it."""
     ids_R_S, prompts_R = batch.ids_R_S, batch.prompt_rows_R
     alike_R_R_S = (ids_R_S[:, None] == ids_R_S).to(torch.uint8).cumprod(dim=-1, dtype=torch.uint8)
     own_R_R = prompts_R[:, None] == prompts_R
@@ -164,18 +195,18 @@ def _copies_R_S(batch: Batch, real_R_S: Tensor) -> Tensor:
 
 
 class _Layer:
-    """The factors of one adapted layer, filled on the CPU in float32, the narrow ones in float64."""
+    """The Kronecker factors of one adapted layer, on the CPU: wide ones in float32, narrow ones in float64."""
 
     def __init__(self, name: str, a_r_I: Tensor, b_O_r: Tensor, scale: float, n_kfac: int) -> None:
         self._name, self._a_r_I, self._b_O_r, self._scale = name, a_r_I, b_O_r, scale
-        self._inputs = WideFactor(a_r_I.shape[1], n_kfac)
-        self._gradients = WideFactor(len(b_O_r), n_kfac)
-        self._projected_r_r = torch.zeros(len(a_r_I), len(a_r_I), dtype=torch.float64)  # of inputs, for B
-        self._narrow_r_r = torch.zeros_like(self._projected_r_r)  # of gradients, for A
+        self._inputs = LowRankFactor(a_r_I.shape[1], n_kfac)
+        self._gradients = LowRankFactor(len(b_O_r), n_kfac)
+        self._projected_r_r = torch.zeros(len(a_r_I), len(a_r_I), dtype=torch.float64)  # Σ Ax(Ax)ᵀ, for B
+        self._narrow_r_r = torch.zeros_like(self._projected_r_r)  # Σ s²·Bᵀg(Bᵀg)ᵀ, for A
 
     @contextmanager
     def watching(self, module: Any, tokens: _Tokens) -> Iterator[None]:
-        """Count in what passes ``module`` within: one forward pass and any number of backward passes."""
+        """Within, accumulate what passes ``module`` in one forward pass and any number of backward passes."""
         sums: list[Tensor] = []
 
         def backward(gradient: Tensor) -> None:
@@ -183,6 +214,7 @@ class _Layer:
 
         def forward(_: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
             self._add_inputs(tokens.mean(self._by_token(args[0], tokens)).cpu())
+            # All weights are frozen, so the lowest watched layer has to start the graph.
             output = output if output.requires_grad else output.requires_grad_()
             output.register_hook(backward)
             return output
@@ -197,7 +229,7 @@ class _Layer:
             handle.remove()
 
     def blocks(self, n: int) -> tuple[Block, Block]:
-        """Of Aᵀ and B, after ``n`` items."""
+        """Return the blocks of Aᵀ and of B after ``n`` items."""
         return (
             Block.of(self._inputs.root_n_D, self._narrow_r_r / n),
             Block.of(self._gradients.root_n_D, self._projected_r_r / n),
@@ -220,7 +252,7 @@ class _Layer:
         self._narrow_r_r += narrow_M_r.T @ narrow_M_r
 
     def _by_token(self, x: Tensor, tokens: _Tokens) -> Tensor:
-        """``x`` as (R, S, d), for layers that read all tokens as rows of a matrix."""
+        """Return ``x`` as (R, S, d); some layers read all tokens as rows of one matrix."""
         rows, width = tokens.shares_R_S.shape
         if x.numel() != rows * width * x.shape[-1]:
             raise self._unfit()

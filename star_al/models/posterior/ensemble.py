@@ -1,7 +1,7 @@
 """LoRA ensembles (Wang et al. 2023, arXiv 2310.00035; Balabanov and Linander 2024, arXiv 2402.12264).
 
-M adapters are trained on the same examples, each from its own start and in its own order. A sample is a
-member, merged into the weights (methods, section 6).
+M adapters are trained on the same examples, each with its own initialisation and order. A sample is a member,
+merged into the weights (docs/methods.md, "Ensemble").
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from star_al.config.spec import AdapterSpec, EnsembleSpec
 from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights, load_adapter, number, writing
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.adapter_record import record_number
+from star_al.models.artefact_files import translate_write_errors
 from star_al.models.backbone import Backbone
-from star_al.models.batching import Batch
 from star_al.models.lora import ADAPTER, lora_layers
+from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import fit_point
@@ -29,7 +31,7 @@ from star_al.types import JsonObject
 
 
 class Ensemble:
-    """Implements ``Method``: ``member-<i>`` in the artefact is an ordinary adapter, trained by a derived seed."""
+    """Implements ``Method``: ``member-<i>`` in the artefact is an ordinary adapter, trained with a derived seed."""
 
     def __init__(self, spec: EnsembleSpec) -> None:
         self._spec = spec
@@ -39,38 +41,34 @@ class Ensemble:
         return self._spec.members * step_count(n_examples, adapter)
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
-        """See ``Method.fit``; a warm start gives each member the parent's member of its number."""
+        """See ``Method.fit``; in a warm start, each member starts from the parent's member of the same number."""
         decay = FunctionDecay(self._spec.function_decay) if self._spec.function_decay else None
         for member in range(self._spec.members):
-            own = replace(
+            member_training = replace(
                 training,
                 seed=derive_seed(training.seed, member, "ensemble/member"),
-                parent=None if training.parent is None else _place(training.parent, member),
+                parent=None if training.parent is None else _member_folder(training.parent, member),
             )
-            with writing(folder):
-                _place(folder, member).mkdir()
-            fit_point(own, _place(folder, member), decay)
+            with translate_write_errors(folder):
+                _member_folder(folder, member).mkdir()
+            fit_point(member_training, _member_folder(folder, member), decay)
         return {"members": self._spec.members}
 
     def load(self, folder: Path, record: JsonObject) -> Members:
         """See ``Method.load``."""
-        return Members(
-            tuple(load_adapter(_place(folder, member)) for member in range(_count(folder, record)))
-        )
+        count = int(record_number(folder, record, "members", lambda n: n >= 1 and n.is_integer()))
+        return Members(tuple(load_adapter(_member_folder(folder, member)) for member in range(count)))
 
 
-def _place(folder: Path, member: int) -> Path:
+def _member_folder(folder: Path, member: int) -> Path:
     return folder / f"member-{member}"
 
 
-def _count(folder: Path, record: JsonObject) -> int:
-    return int(number(folder, record, "members", lambda count: count >= 1 and count.is_integer()))
-
-
 class FunctionDecay:
-    """Implements ``Addition``: γ·Σ_l ‖s·B_l·A_l‖_F², which keeps the members' functions near the base.
+    """A penalty γ·Σ_l ‖s·B_l·A_l‖_F² that keeps the members' functions near the base model's.
 
-    Computed as s²·tr((BᵀB)(AAᵀ)), O((d_in + d_out)·r²); the product of width d × d is never formed.
+    Implements ``TrainingExtension``. Computed as s²·tr((BᵀB)(AAᵀ)) in O((d_in + d_out)·r²), without forming
+    the product of size d_out × d_in.
     """
 
     reads_sequences = False
@@ -80,18 +78,19 @@ class FunctionDecay:
         self._layers: list[tuple[Tensor, Tensor, float]] = []
 
     def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
-        """See ``Addition.attach``; there are no further parameters."""
+        """See ``TrainingExtension.attach``; there are no further parameters."""
         self._layers = [
             (layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, layer.scaling[ADAPTER])
             for layer in lora_layers(model).values()
         ]
         return ()
 
-    def begin(self, batch: Batch) -> None:
-        """See ``Addition.begin``; the penalty does not depend on the batch."""
+    def before_forward(self, batch: Minibatch) -> None:
+        """See ``TrainingExtension.before_forward``; the penalty does not depend on the minibatch."""
 
     def penalty(self) -> Tensor:
-        """See ``Addition.penalty``."""
+        """See ``TrainingExtension.penalty``."""
+        # tr(XY) of symmetric X, Y is the sum of their elementwise product.
         squares = [scale**2 * ((b.T @ b) * (a @ a.T)).sum() for a, b, scale in self._layers]
         return self._gamma * torch.stack(squares).sum()
 
@@ -105,13 +104,13 @@ class Members:
 
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
-        """See ``Posterior.draw``; sample k is member k whatever the seed.
+        """See ``Posterior.draw``; sample k is member k, whatever the seed.
 
-        The mean is that of the members' weights, W0 + 1/M Σ_m s·B_m·A_m. Their mean prediction would take a
-        pass each.
+        The mean is the mean of the members' weights, W₀ + 1/M Σ_m s·B_m·A_m: their mean prediction would take
+        a pass for each member.
 
         Raises:
-            ModelError: there is no such member.
+            ModelError: There is no such member.
         """
         members = self.members if sample is None else self.members[sample : sample + 1]
         if not members:
@@ -121,6 +120,7 @@ class Members:
             )
 
         def factors(name: str) -> tuple[Tensor, Tensor]:
+            # Σ_m B_m A_m is one product of the factors side by side.
             b = torch.cat([one.b[name] * (one.scale / len(members)) for one in members], dim=1)
             return b, torch.cat([one.a[name] for one in members])
 

@@ -1,19 +1,12 @@
-"""Laplace-LoRA (Yang et al. 2024): a Gaussian around the trained adapter, N(θ, (F + τI)⁻¹).
+"""Laplace-LoRA (Yang et al. 2024, arXiv 2308.13111): a Gaussian around the trained adapter, N(θ, (F + τI)⁻¹).
 
-F is the KFAC curvature of the training loss in A and B, τ the prior precision. By default τ is about the
-precision of LoRA's own start: A's entries begin with variance 1/(3·d_in), 3·d_in = 1728 at d_in = 576. It was
-tried at that width alone; a wider model needs a higher one, 3·d_in = 12 288 at 4096.
-The evidence, by which the paper chooses τ (methods, section 5), is an option and not the default, for it
-destroys well-trained adapters. It makes τ‖θ‖² the number of directions that the data determine. But ‖θ‖² is
-not the data's alone: Adam moves every entry of A and B, determined or not. With fifty labels on a 135 M model
-both are about a hundred, so τ is near 1, a standard deviation of 1 on nearly all entries: the predictive was
-far worse than the base model's. τ from 100 to 10 000 kept nearly the adapter's accuracy and NLL and lowered
-its calibration error. The record keeps the evidence's τ beside the one taken.
+F is the KFAC curvature of the training loss in A and B, τ the precision of the prior. The default of τ is
+about the precision of LoRA's own initialisation: entries of A start with variance 1/(3·d_in), and 3·d_in =
+1728 at d_in = 576, the only width it was tried at. A wider model needs a larger one, 3·d_in = 12,288 at 4096.
+The evidence, by which the paper chooses τ, is an option; docs/methods.md, "Laplace", says why it is not the
+default. The record keeps its τ either way.
 
-A sample δ is drawn once, shared by all items, and merged into the weights as θ + δ, so that a pass costs what
-the base model costs. The Gaussian is the posterior of the linearised model f(x) + J(x)δ (Immer et al. 2021),
-whose predictions cost four times as much. With the default τ samples stay near θ, and in the calibration study
-they were, seed by seed, nowhere worse than linearised predictions.
+A sample δ is drawn once, shared by all items, and merged into the weights as θ + δ.
 """
 
 from __future__ import annotations
@@ -26,19 +19,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from star_al.config.spec import AdapterSpec, LaplaceSpec
-from star_al.models.adapter_file import (
-    LoraWeights,
-    choice,
-    damaged,
-    load_adapter,
-    number,
-    read_tensors,
-    writing,
-)
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.adapter_record import record_choice, record_number
+from star_al.models.artefact_files import damaged, read_tensors, write_tensors
 from star_al.models.backbone import Backbone, quiet
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.curvature import Curvature, curvature
@@ -49,11 +35,11 @@ from star_al.models.train import reproducible
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
-SAMPLING = "sampling"
-"""What the record says of how samples are used. Version 0.1 could also linearise the model."""
-
 FILE = "laplace.safetensors"
 """The curvature, beside the adapter: U, V and κ (see ``kfac.Block``) of Aᵀ and of B of each layer."""
+
+SAMPLING = "sampling"
+"""How samples are used, in the record. Version 0.1 also wrote ``linearised``, whose adapters cannot be read."""
 
 
 class Laplace(PostHoc):
@@ -72,21 +58,18 @@ class Laplace(PostHoc):
         layers = sorted(weights.a) if self._spec.subset == "all" else last_block(weights.a)
         with quiet(), reproducible(training.seed):
             found = curvature(
-                training.backbone,
-                training.examples,
+                training,
                 weights,
                 layers=layers,
                 n_kfac=self._spec.n_kfac,
-                batch_size=training.adapter.batch_size,
                 seed=derive_seed(training.seed, 0, "laplace/curvature"),
-                advance=training.advance,
             )
         prior = self._prior(found, weights, layers)
         save_blocks(folder, found.blocks)
         return {"predictive": SAMPLING, "log_likelihood": found.log_likelihood, **prior}
 
     def _prior(self, found: Curvature, weights: LoraWeights, layers: Sequence[str]) -> JsonObject:
-        """What the record tells of τ; that of the highest evidence is told even where another is taken."""
+        """Return what the record says about τ: the one that is used, its evidence, and the one of most evidence."""
         blocks = [block for pair in found.blocks.values() for block in pair]
         squared_norm = sum(
             float(part[name].double().square().sum()) for name in layers for part in (weights.a, weights.b)
@@ -104,13 +87,13 @@ class Laplace(PostHoc):
         """See ``Method.load``."""
         weights = load_adapter(folder)
         blocks = load_blocks(folder, weights)
-        precision = number(folder, record, "prior_precision", lambda tau: tau > 0)
-        choice(folder, record, "predictive", (SAMPLING,))
+        precision = record_number(folder, record, "prior_precision", lambda tau: tau > 0)
+        record_choice(folder, record, "predictive", (SAMPLING,))
         return GaussianAdapter(weights, blocks, precision)
 
 
 def last_block(names: Iterable[str]) -> list[str]:
-    """The layers of the last block of the model: those with the highest first number in their name."""
+    """Return the layers of the model's last block: those with the highest first number in their name, sorted."""
     numbers = {name: int(found[1]) for name in names if (found := re.search(r"\.(\d+)\.", name))}
     last = max(numbers.values(), default=None)
     return sorted(name for name in names if numbers.get(name) == last)
@@ -118,7 +101,14 @@ def last_block(names: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class GaussianAdapter:
-    """A Gaussian around an adapter; ``blocks`` of Aᵀ and B by layer, ``precision`` is τ."""
+    """A Gaussian around an adapter.
+
+    Attributes:
+        weights: The adapter, θ.
+        blocks: Curvature of Aᵀ and of B, by layer. Layers without are not sampled.
+        precision: τ.
+        shares_prefix: See ``Posterior``.
+    """
 
     weights: LoraWeights
     blocks: Mapping[str, tuple[Block, Block]]
@@ -127,26 +117,26 @@ class GaussianAdapter:
 
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
-        """See ``Posterior.draw``; null: the adapter as trained."""
+        """See ``Posterior.draw``; ``None`` gives the adapter as trained, the mode."""
         a, b, scale = self.weights.a, self.weights.b, self.weights.scale
         steps = {} if sample is None else {name: self.step(name, seed, sample) for name in self.blocks}
 
-        def moved(name: str) -> tuple[Tensor, Tensor]:
-            if name not in steps:  # a layer without curvature (``subset: last_layer``)
+        def factors(name: str) -> tuple[Tensor, Tensor]:
+            if name not in steps:
                 return b[name] * scale, a[name]
             step_a, step_b = steps[name]
             return (b[name] + step_b) * scale, a[name] + step_a
 
-        with merged(backbone.model, a, moved):
+        with merged(backbone.model, a, factors):
             yield score
 
     def step(self, name: str, seed: int, sample: int) -> tuple[Tensor, Tensor]:
-        """δ of A (r, d_in) and of B (d_out, r) of layer ``name``."""
+        """Draw δ of A (r, d_in) and of B (d_out, r) of a layer, float32."""
         steps = []
         for half, block in zip("AB", self.blocks[name], strict=True):
             generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"laplace/{name}.{half}"))
             noise_D_r = torch.randn(len(block.wide_D_n), len(block.narrow_r_r), generator=generator)
-            steps.append(block.shape(noise_D_r, self.precision))
+            steps.append(block.draw(noise_D_r, self.precision))
         return steps[0].T, steps[1]
 
 
@@ -154,23 +144,22 @@ def save_blocks(folder: Path, blocks: Mapping[str, tuple[Block, Block]]) -> None
     """Write ``FILE``.
 
     Raises:
-        StoreError: the folder cannot be written.
+        StoreError: The folder cannot be written.
     """
     tensors = {
         f"{name}.{half}.{part}": tensor
-        for name, pair in sorted(blocks.items())
+        for name, pair in blocks.items()
         for half, block in zip("AB", pair, strict=True)
         for part, tensor in vars(block).items()
     }
-    with writing(folder):
-        save_file(tensors, folder / FILE, metadata={"format": "pt"})
+    write_tensors(folder / FILE, tensors)
 
 
 def load_blocks(folder: Path, weights: LoraWeights) -> dict[str, tuple[Block, Block]]:
-    """What ``save_blocks`` wrote beside the adapter ``weights``.
+    """Read what ``save_blocks`` wrote beside the adapter ``weights``.
 
     Raises:
-        ModelError: the file is missing or damaged, does not fit the adapter, or holds NaN or infinity.
+        ModelError: The file is missing or damaged, does not fit the adapter, or holds NaN or infinity.
     """
     path = folder / FILE
     tensors = read_tensors(path)
@@ -187,7 +176,12 @@ def load_blocks(folder: Path, weights: LoraWeights) -> dict[str, tuple[Block, Bl
 
 
 def _block(tensors: Mapping[str, Tensor], key: str, theta_D_r: Tensor) -> Block:
-    """Raises ValueError where it does not fit Θ (d × r)."""
+    """Return a block of a file.
+
+    Raises:
+        KeyError: A part is missing.
+        ValueError: A part does not fit Θ (d × r), or a curvature is negative.
+    """
     block = Block(*(tensors[f"{key}.{field.name}"] for field in fields(Block)))
     (wide, narrow), n = theta_D_r.shape, len(block.curvature_n_r)
     shapes = [tuple(tensor.shape) for tensor in vars(block).values()]

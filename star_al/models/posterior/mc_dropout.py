@@ -1,8 +1,7 @@
-"""MC dropout (Gal and Ghahramani 2016) on A's input features, as coherent weight samples.
+"""MC dropout (Gal and Ghahramani 2016, arXiv 1506.02142) on the input features of A, as coherent weight samples.
 
-A mask m_k over the input features of each adapted layer, fixed for sample k, makes A_k = A·diag(m_k)/(1−p)
-and W_k = W0 + s·B·A_k: an ordinary dense layer, so that a scoring pass costs what the base model costs
-(methods, section 3).
+A mask m_k over the input features of each adapted layer, fixed for sample k, makes A_k = A·diag(m_k)/(1 − p)
+and W_k = W₀ + s·B·A_k, which is an ordinary dense layer (docs/methods.md, "MC dropout").
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from star_al.models.adapter_file import LoraWeights, load_adapter, number
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.adapter_record import record_number
 from star_al.models.backbone import Backbone
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
@@ -25,7 +25,7 @@ from star_al.types import JsonObject
 
 
 class McDropout(PostHoc):
-    """Training is ordinary, with dropout; the record keeps its rate."""
+    """Ordinary training with dropout, whose rate the record keeps."""
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
@@ -33,12 +33,19 @@ class McDropout(PostHoc):
 
     def load(self, folder: Path, record: JsonObject) -> MaskedAdapter:
         """See ``Method.load``."""
-        return MaskedAdapter(load_adapter(folder), number(folder, record, "dropout", lambda p: 0 <= p < 1))
+        dropout = record_number(folder, record, "dropout", lambda p: 0 <= p < 1)
+        return MaskedAdapter(load_adapter(folder), dropout)
 
 
 @dataclass(frozen=True)
 class MaskedAdapter:
-    """The posterior of one adapter; ``dropout`` is p, the share of features a sample leaves out."""
+    """The posterior of one adapter.
+
+    Attributes:
+        weights: The adapter.
+        dropout: p, the share of input features that a sample leaves out.
+        shares_prefix: See ``Posterior``.
+    """
 
     weights: LoraWeights
     dropout: float
@@ -60,6 +67,17 @@ class MaskedAdapter:
 
 
 def keep_mask(d_in: int, p: float, name: str, seed: int, sample: int) -> Tensor:
-    """The features that layer ``name`` keeps in a sample, (d_in,) of 0 and 1, each kept with 1 − p."""
+    """Draw which input features of a layer a sample keeps.
+
+    Args:
+        d_in: Number of input features.
+        p: Probability of leaving a feature out.
+        name: The layer, which makes its mask differ from those of other layers.
+        seed: Seed of all samples.
+        sample: Number of the sample.
+
+    Returns:
+        Zeros and ones (d_in,).
+    """
     generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"mc-dropout/{name}"))
     return (torch.rand(d_in, generator=generator) >= p).float()

@@ -1,6 +1,6 @@
-"""Weights of a sample merged into the model's dense layers, which then cost what the base model costs.
+"""Merge the weights of a posterior sample into the model's dense layers, which then cost what the base model costs.
 
-Quantised layers, to whose codes nothing can be added, compute the sample's part beside their own.
+A quantised layer, to whose codes nothing can be added, computes the sample's part beside its own.
 """
 
 from __future__ import annotations
@@ -16,43 +16,48 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.errors import ModelError
 from star_al.models.lora import adaptable_modules, layer_named, require_fit
-from star_al.models.out_of_memory import told
-from star_al.models.quantised import holds_floats
+from star_al.models.out_of_memory import translate_out_of_memory
+from star_al.models.quantised import has_float_weight
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
-"""The (B, A) of a layer, (d_out, r) and (r, d_in), with all scales in them; float32."""
+"""Gives the (B, A) of a layer, (d_out, r) and (r, d_in) float32, with all scales in them."""
 
 
 @contextmanager
 def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterator[None]:
-    """Add B·A to each of ``layers`` within; afterwards the model is what it was, its weights untouched.
+    """Within, each of ``layers`` has B·A added to its weight; afterwards the model is bitwise what it was.
 
-    The sum is taken in float32 from the pristine weight and cast once (methods, section 3). It is a parameter
-    of its own, so that a layer that shares its weight with another module does not change that one. A
-    quantised layer's output gets B·(A·x) in the precision of x, at some cost.
+    The sum is taken in float32 from the original weight and rounded once. It becomes a parameter of its own,
+    so that another module that shares the layer's weight keeps the original one. A quantised layer gets
+    B·(A·x) added to its output instead, which costs more.
+
+    Args:
+        model: The model.
+        layers: Names of layers.
+        factors: What to add to each.
 
     Raises:
-        ModelError: a layer is not in the model or of another size, a sum or factor is not finite, or the sums
-            do not fit into memory.
+        ModelError: A layer is not in the model or has another size, or a sum or factor is not finite.
+        OutOfMemoryError: The sums do not fit into memory.
     """
     modules: dict[str, Any] = dict(adaptable_modules(model))
-    pristine: dict[str, nn.Parameter] = {}
-    branches: list[RemovableHandle] = []
+    originals: dict[str, nn.Parameter] = {}
+    hooks: list[RemovableHandle] = []
     try:
         for name in layers:
             layer, (b, a) = layer_named(name, modules), factors(name)
             require_fit(name, layer, b, a)
-            if holds_floats(layer):
-                own = _merged_weight(name, layer, b, a)
-                pristine[name], layer.weight = layer.weight, own
+            if has_float_weight(layer):
+                weight = _merged_weight(name, layer, b, a)
+                originals[name], layer.weight = layer.weight, weight
             else:
-                branches.append(layer.register_forward_hook(_branch(name, layer, b, a)))
+                hooks.append(layer.register_forward_hook(_branch(name, layer, b, a)))
         yield
     finally:
-        for branch in branches:
-            branch.remove()
-        for name, weight in pristine.items():
-            modules[name].weight = weight
+        for hook in hooks:
+            hook.remove()
+        for name, original in originals.items():
+            modules[name].weight = original
 
 
 @torch.no_grad()
@@ -62,24 +67,25 @@ def _merged_weight(name: str, layer: Any, b: Tensor, a: Tensor) -> nn.Parameter:
         f"a sample's weights do not fit into the memory of {weight.device} (layer {name}). "
         "Set another model.device; only a new campaign may adapt fewer layers."
     )
-    with told(message):
+    with translate_out_of_memory(message):
         merged_weight = _sum(weight, b, a, transposed=isinstance(layer, Conv1D))
     if not all(torch.isfinite(end) for end in torch.aminmax(merged_weight)):  # a tenth of isfinite's cost
-        raise ModelError(f"{_origin(name, weight, b, a)}.")
+        raise ModelError(f"{_why_not_finite(name, weight, b, a)}.")
     return nn.Parameter(merged_weight, requires_grad=False)
 
 
 def _sum(weight: Tensor, b: Tensor, a: Tensor, *, transposed: bool) -> Tensor:
     a, b = a.to(weight.device), b.to(weight.device)
     left, right = (a.T, b.T) if transposed else (b, a)
-    # Into the copy: on a CPU fresh memory for one more big tensor costs more than the product.
+    # In place on the float32 copy: on a CPU, fresh memory for one more large tensor costs more than the
+    # product.
     return weight.to(torch.float32, copy=True).addmm_(left, right).to(weight.dtype)
 
 
 def _branch(
     name: str, layer: Any, b: Tensor, a: Tensor
 ) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-    """A forward hook that adds B·(A·x)."""
+    """Return a forward hook that adds B·(A·x), in the precision of x."""
     if not _are_finite(b, a):
         raise ModelError(f"{_damaged_adapter(name)}.")
     a, b = a.to(layer.weight.device), b.to(layer.weight.device)
@@ -99,8 +105,8 @@ def _damaged_adapter(name: str) -> str:
     return f"the adapter's layer {name} holds NaN or infinity. Delete its folder and run again"
 
 
-def _origin(name: str, weight: Tensor, b: Tensor, a: Tensor) -> str:
-    """Why a sum is not finite, and what to do."""
+def _why_not_finite(name: str, weight: Tensor, b: Tensor, a: Tensor) -> str:
+    """Say why a sum is not finite, and what to do."""
     if not _are_finite(weight):
         return f"the model's own layer {name} holds NaN or infinity. Give a model with sound weights"
     if not _are_finite(b, a):

@@ -1,4 +1,4 @@
-"""The adapter as trained: a posterior of one function, and the start of the methods that refine it."""
+"""The adapter as trained: a posterior of a single function, and the start of the methods that refine it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ from star_al.models.adapter_file import LoraWeights, load_adapter, save_adapter
 from star_al.models.backbone import Backbone, quiet
 from star_al.models.posterior import Posterior, Score, Training
 from star_al.models.posterior.merging import merged
-from star_al.models.train import Addition, step_count, train
+from star_al.models.train import TrainingExtension, step_count, train
 from star_al.types import JsonObject
 
 
-def fit_point(training: Training, folder: Path, addition: Addition | None = None) -> None:
+def fit_point(training: Training, folder: Path, extension: TrainingExtension | None = None) -> None:
     """Train one adapter and write it into ``folder``.
 
+    Args:
+        training: What to train on, and how.
+        folder: An empty folder.
+        extension: What the method adds to ordinary training.
+
     Raises:
-        ModelError: training failed. StoreError: the folder cannot be written.
+        ModelError: Training failed.
+        StoreError: The folder cannot be written.
     """
     parent = None if training.parent is None else load_adapter(training.parent)
     with quiet():
@@ -32,20 +38,21 @@ def fit_point(training: Training, folder: Path, addition: Addition | None = None
             seed=training.seed,
             parent=parent,
             advance=training.advance,
-            addition=addition,
+            trunk=training.trunk,
+            extension=extension,
         )
     save_adapter(folder, tensors, config, base=training.base, dropout=training.adapter.dropout)
 
 
 class PostHoc(ABC):
-    """A method that starts from an ordinary adapter (implements ``Method``)."""
+    """A method that starts from an ordinary adapter; implements ``Method``."""
 
     def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
         """See ``Method.steps``."""
         return step_count(n_examples, adapter) + self.refining_steps(n_examples, adapter)
 
     def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
-        """Those of ``refine``."""
+        """Return how many minibatches ``refine`` sends through the model, at most."""
         return 0
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
@@ -55,7 +62,7 @@ class PostHoc(ABC):
 
     @abstractmethod
     def refine(self, training: Training, folder: Path) -> JsonObject:
-        """The second half of ``fit``: ``folder`` holds an adapter that was trained on the same examples."""
+        """Do the second half of ``fit``: ``folder`` holds an adapter that was trained on the same examples."""
 
     @abstractmethod
     def load(self, folder: Path, record: JsonObject) -> Posterior:
@@ -63,7 +70,7 @@ class PostHoc(ABC):
 
 
 class Map(PostHoc):
-    """Nothing is refined."""
+    """The maximum a posteriori estimate: nothing is refined."""
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""

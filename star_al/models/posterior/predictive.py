@@ -1,4 +1,4 @@
-"""How well a posterior's predictive, the mean over its samples, predicts known labels."""
+"""How well the mean prediction of a posterior's samples predicts known labels."""
 
 from __future__ import annotations
 
@@ -9,43 +9,50 @@ import torch
 from torch import Tensor
 
 from star_al.models.backbone import quiet
-from star_al.models.batching import Batch, make_batch
+from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Posterior, Score, Training
 from star_al.models.prompts import Prompt
-from star_al.models.readout import Readout
 
 
 def loss_steps(n_examples: int, batch_size: int, n_draws: int) -> int:
-    """The batches that ``predictive_loss`` sends through the model."""
+    """Return the number of minibatches that ``predictive_loss`` sends through the model."""
     return n_draws * math.ceil(n_examples / batch_size)
 
 
 def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[int | None]) -> float:
-    """Mean −log p̄(label | prompt) of the training's examples in nats, p̄ the mean over ``draws``.
+    """Compute the loss of the predictive mean on the training's examples.
 
-    NaN or infinite where the model answers so.
+    Args:
+        training: The model and the examples.
+        posterior: A fitted posterior.
+        draws: Numbers of the samples; ``None`` stands for the mean or mode.
+
+    Returns:
+        Mean of −log p̄(label | prompt) in nats. NaN or infinite if the model's answers are.
     """
     readout, size = training.backbone.readout, training.adapter.batch_size  # what fits in training fits here
     by_length = sorted(training.examples, key=lambda example: len(example[0]))
     batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
 
-    def score(batch: Batch) -> Tensor:
+    def score(batch: Minibatch) -> Tensor:
         return label_log_likelihoods(readout, batch)
 
     log_probs_K_N = torch.empty(len(draws), len(by_length), dtype=torch.float64)
     for log_probs_N, sample in zip(log_probs_K_N, draws, strict=True):
         with quiet(), posterior.draw(training.backbone, score, training.seed, sample) as drawn:
             for part_B, batch in zip(log_probs_N.split(size), batches, strict=True):
-                part_B.copy_(_log_probs_of_labels(drawn, batch, readout))
+                part_B.copy_(_log_probs_of_labels(drawn, batch, training))
                 training.advance(1)
+    # −log of the mean over samples, as log K − log Σ exp.
     return float(math.log(len(draws)) - log_probs_K_N.logsumexp(dim=0).mean())
 
 
 @torch.inference_mode()
-def _log_probs_of_labels(score: Score, examples: Sequence[tuple[Prompt, int]], readout: Readout) -> Tensor:
-    """(B,) float64, on the CPU."""
-    batch = make_batch([prompt for prompt, _ in examples], readout)
+def _log_probs_of_labels(score: Score, examples: Sequence[tuple[Prompt, int]], training: Training) -> Tensor:
+    """Return log p(label | prompt), (B,) float64, on the CPU."""
+    batch = collate([prompt for prompt, _ in examples], training.backbone.readout, training.trunk)
     columns_B = torch.tensor([column for _, column in examples])
     log_probs_B_C: Tensor = score(batch).double().log_softmax(dim=-1).cpu()
     return log_probs_B_C[torch.arange(len(columns_B)), columns_B]

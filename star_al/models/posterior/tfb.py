@@ -1,8 +1,9 @@
-"""TFB (Shi et al., NeurIPS 2025, arXiv 2412.05723): an adapter made Bayesian without training.
+"""TFB (Shi et al. 2025, arXiv 2412.05723): make an adapter Bayesian without training.
 
-With the compact SVD B = U·diag(d)·Vᵀ, noise of standard deviation σ_q/d_i on row i of VᵀA moves B·A by σ_q·U·E,
-E standard normal: isotropic noise in the column space of B. It is drawn in that form, which has no division
-by a d_i near zero. σ_q is the largest under which the training loss rises by at most ε, relatively.
+With the compact SVD B = U·diag(d)·Vᵀ, noise of standard deviation σ_q/d_i on row i of VᵀA moves B·A by
+σ_q·U·E with E standard normal: isotropic noise in the column space of B. It is drawn in that form, which does
+not divide by a d_i near zero. σ_q is the largest with which the training loss rises by at most a share of ε
+(docs/methods.md, "TFB").
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from torch import Tensor
 
 from star_al.config.spec import AdapterSpec, TfbSpec
 from star_al.errors import ModelError
-from star_al.models.adapter_file import LoraWeights, load_adapter, number
+from star_al.models.adapter_file import LoraWeights, load_adapter
+from star_al.models.adapter_record import record_number
 from star_al.models.backbone import Backbone
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.merging import merged
@@ -29,27 +31,27 @@ from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
 SMALLEST, LARGEST = 1e-4, 1.0
-"""Between what σ_q is searched."""
+"""Between these σ_q is searched."""
 
-_HALVINGS = 7  # of the range of log σ_q: it is found to a factor of 1.08
-_SAMPLES = 4  # that the loss is measured with; the same noise at each σ_q
+_HALVINGS = 7  # of the range of log σ_q, which finds σ_q to a factor of 1.08
+_SAMPLES = 4  # that the loss is measured with, with the same noise at each σ_q
 
 
 class Tfb(PostHoc):
-    """The record keeps σ_q, and the training loss without noise and with it."""
+    """The record keeps σ_q, and the training loss without and with noise."""
 
     def __init__(self, spec: TfbSpec) -> None:
         self._spec = spec
 
     def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
-        """See ``PostHoc.refining_steps``; where no σ_q is found, none is measured twice."""
+        """See ``PostHoc.refining_steps``."""
         return loss_steps(n_examples, adapter.batch_size, 1 + _HALVINGS * _SAMPLES)
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
         weights, bases = _decomposed(folder)
 
-        @cache
+        @cache  # the search has measured the loss of the σ_q that it finds
         def loss(sigma: float) -> float:
             draws = range(_SAMPLES) if sigma else [None]
             return predictive_loss(training, NoisyAdapter(weights, bases, sigma), draws)
@@ -66,7 +68,7 @@ class Tfb(PostHoc):
 
     def load(self, folder: Path, record: JsonObject) -> NoisyAdapter:
         """See ``Method.load``."""
-        sigma = number(folder, record, "sigma", lambda sigma: sigma >= 0)
+        sigma = record_number(folder, record, "sigma", lambda sigma: sigma >= 0)
         return NoisyAdapter(*_decomposed(folder), sigma)
 
 
@@ -76,7 +78,7 @@ def _decomposed(folder: Path) -> tuple[LoraWeights, Mapping[str, Tensor]]:
 
 
 def column_space(b: Tensor) -> Tensor:
-    """U of the compact SVD of B: (d_out, rank of B)."""
+    """Return U of the compact SVD of B, (d_out, rank of B)."""
     u: Tensor
     u, d, _ = torch.linalg.svd(b, full_matrices=False)
     limit = d.max() * max(b.shape) * torch.finfo(b.dtype).eps  # as in torch.linalg.matrix_rank
@@ -84,7 +86,7 @@ def column_space(b: Tensor) -> Tensor:
 
 
 def largest_within(loss: Callable[[float], float], limit: float) -> float:
-    """The largest σ_q whose loss is at most ``limit``, by bisection of its logarithm; 0 where none was found."""
+    """Find the largest σ_q whose loss is at most ``limit``, by bisection of its logarithm; 0 if none is found."""
     found, low, high = 0.0, math.log(SMALLEST), math.log(LARGEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -97,7 +99,14 @@ def largest_within(loss: Callable[[float], float], limit: float) -> float:
 
 @dataclass(frozen=True)
 class NoisyAdapter:
-    """The posterior: W = W0 + s·(B·A + ``sigma``·U·E) with E (rank, d_in) standard normal, ``bases`` the U."""
+    """The posterior W = W₀ + s·(B·A + σ_q·U·E), with E (rank of B, d_in) standard normal.
+
+    Attributes:
+        weights: A and B.
+        bases: U by layer.
+        sigma: σ_q.
+        shares_prefix: See ``Posterior``.
+    """
 
     weights: LoraWeights
     bases: Mapping[str, Tensor]
@@ -113,6 +122,7 @@ class NoisyAdapter:
             if sample is None:
                 return b * self.weights.scale, a
             generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"tfb/{name}"))
+            # B·A + U·(σ_q·E) is one product of the factors side by side.
             noise = self.sigma * torch.randn(u.shape[1], a.shape[1], generator=generator)
             return torch.cat([b, u], dim=1) * self.weights.scale, torch.cat([a, noise])
 

@@ -1,8 +1,8 @@
-"""LoRA layers for training: what peft's layers compute, with fewer passes over big tensors.
+"""LoRA layers for training that compute what peft's layers compute, with fewer passes over large tensors.
 
-peft casts, drops, multiplies, scales and adds, each over all tokens and each once more backwards. Here both
-products are added onto W0 x where it lies, and dropout, which is one mask a sequence, is put onto A instead
-of x: x·diag(m)·Aᵀ = x·(A·diag(m))ᵀ.
+peft casts, drops, multiplies, scales and adds; each step reads and writes a tensor of all tokens, and again
+in the backward pass. Here both products are added onto W₀x in place, and dropout, which has one mask a
+sequence, is applied to A instead of x: x·diag(m)·Aᵀ = x·(A·diag(m))ᵀ.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
 from star_al.models.lora import ADAPTER, lora_layers
-from star_al.models.quantised import holds_floats
+from star_al.models.quantised import has_float_weight
 
 
 @contextmanager
-def lean_layers(model: nn.Module) -> Iterator[None]:
-    """The adapted layers of ``model`` compute as here within, as far as they are ordinary dense layers.
+def fused_lora_layers(model: nn.Module) -> Iterator[None]:
+    """Within, the adapted layers of ``model`` compute by ``LoraLinear``, if they are ordinary dense layers.
 
-    Layers with a variant of LoRA, or whose base is of another kind (quantised, say), stay as they are.
+    Layers with a LoRA variant, and those on a base of another kind, such as a quantised one, stay peft's.
     """
     layers = [layer for layer in lora_layers(model).values() if _is_plain(layer)]
     for layer in layers:
@@ -39,7 +39,7 @@ def lean_layers(model: nn.Module) -> Iterator[None]:
 
 def _is_plain(layer: Any) -> bool:
     base = layer.base_layer
-    return type(base) in (nn.Linear, Conv1D) and holds_floats(base) and not layer.lora_variant
+    return type(base) in (nn.Linear, Conv1D) and has_float_weight(base) and not layer.lora_variant
 
 
 def _forward(layer: Any, x: Tensor) -> Tensor:
@@ -54,11 +54,7 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
 
 
 class LoraLinear(torch.autograd.Function):
-    """y = W0 x + bias + s·B·A·diag(m) x in the precision of W0, differentiable in x, A and B.
-
-    x (..., I); W0 (O, I); A (r, I) and B (O, r) in float32; masks (R, I), one for each sequence, or (1, I),
-    or null. A sequence is an entry of x's first axis or, with ``lengths_R``, so many tokens of it.
-    """
+    """y = W₀x + bias + s·B·A·diag(m)·x in the precision of W₀, differentiable in x, A and B."""
 
     @staticmethod
     def forward(
@@ -72,8 +68,25 @@ class LoraLinear(torch.autograd.Function):
         masks_R_I: Tensor | None,
         lengths_R: tuple[int, ...] | None = None,
     ) -> Tensor:
-        """W0 x first, then the branch onto it."""
+        """Compute y.
+
+        Args:
+            ctx: torch's context.
+            x: Inputs (..., I).
+            weight_O_I: W₀.
+            bias_O: Bias of the base layer.
+            a_r_I: A, float32.
+            b_O_r: B, float32.
+            scale: s.
+            masks_R_I: Dropout masks, one for each sequence, or (1, I) for all; ``None`` for no dropout.
+            lengths_R: Tokens of each sequence along the second axis of x; ``None`` if each entry of its first
+                axis is a sequence.
+
+        Returns:
+            Outputs (..., O).
+        """
         dtype = weight_O_I.dtype
+        # Masks and the scale go into the small factors, not into the activations.
         down_R_r_I = (a_r_I[None] if masks_R_I is None else a_r_I * masks_R_I[:, None]).to(dtype)
         up_O_r = (b_O_r * scale).to(dtype)
         with torch.autocast(x.device.type, enabled=False):
@@ -92,7 +105,7 @@ class LoraLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, where it is asked for, A and B."""
+        """Return the gradients of x (if it is needed), A and B."""
         x_T_I, weight_O_I, down_R_r_I, up_O_r, z_T_r, masks_R_I = ctx.saved_tensors
         grad_T_O = grad.reshape(-1, grad.shape[-1])
         grad_b_O_r = (z_T_r.T @ grad_T_O).T.float() * ctx.scale
@@ -102,7 +115,7 @@ class LoraLinear(torch.autograd.Function):
         if masks_R_I is not None:
             grad_a_R_r_I *= masks_R_I[:, None]
         grad_x = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0]:  # not in the first adapted block, below which nothing is trained
             grad_x_T_I = grad_T_O @ weight_O_I
             for part, one, a in zip(torch.split(grad_x_T_I, ctx.sizes), grad_z, down_R_r_I, strict=True):
                 part.addmm_(one, a)

@@ -1,4 +1,4 @@
-"""Activations on disk, a memory-mapped file for each text, up to a limit."""
+"""A disk cache of activations, one memory-mapped file for each text, up to a limit."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_DIGEST = 16  # bytes before the values, their BLAKE2b hash
+_DIGEST = 16  # bytes before the values: their BLAKE2b hash
 _KEY = "[0-9a-f]" * 16
 
 
-class ActivationFiles:
-    """The folder ``key`` (16 hex digits) of ``root``: tensors by name, all of one dtype and last axis.
+class ActivationCache:
+    """Tensors by name, all with one dtype and one last axis, in the folder ``root / key``.
 
-    Nothing is kept past ``limit`` bytes in all folders of ``root`` together, or once this one cannot be
-    written; ``say`` is told, once. Where room is short, folders of other keys that no process uses are
-    removed. Other processes' files are counted after each hundredth of the limit: by so much may each of
-    them pass it.
+    The limit holds for all keys of ``root`` together. When room is short, folders of other keys that no
+    process uses are removed. Files of other processes are counted only after each hundredth of the limit, so
+    each process may exceed it by that much.
+
+    Args:
+        root: Folder of the caches of all models.
+        key: 16 hex digits that identify the model and its settings.
+        dtype: Data type of the tensors.
+        limit: Bytes that all caches in ``root`` may take.
+        say: Called once with a message for the user when nothing more can be kept.
     """
 
     def __init__(
@@ -36,13 +42,13 @@ class ActivationFiles:
         self._checked: set[str] = set()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._stay()
+            self._lock_folder()
         except OSError as exc:
-            self._stop_at(exc)
+            self._stop_writing(f"cannot be written to {self._folder} ({exc})")
 
-    def _stay(self) -> None:
-        """Other processes leave the folder alone as long as this object lives."""
-        with suppress(ImportError, OSError):  # a system without such locks, where nobody removes anything
+    def _lock_folder(self) -> None:
+        """Keep other processes from removing the folder as long as this object lives."""
+        with suppress(ImportError, OSError):  # a system without such locks, on which nobody removes folders
             import fcntl
 
             lock = os.open(self._folder, os.O_RDONLY)
@@ -50,15 +56,15 @@ class ActivationFiles:
             fcntl.flock(lock, fcntl.LOCK_SH)
 
     def read(self, name: str, rows: int) -> Tensor | None:
-        """The tensor of ``rows`` rows under a name, null if there is none or it is damaged.
+        """Return the tensor of ``rows`` rows under a name, or ``None`` if it is missing or damaged.
 
-        It is a view of the mapped file, whose bytes are checked when this process first reads them.
+        It is a view of the mapped file. The bytes are checked when this process first reads them.
         """
         path = self._folder / f"{name}.bin"
-        try:  # not numpy's map, which holds a file descriptor: a batch may have thousands of texts
+        try:  # not numpy.memmap, which holds a file descriptor: a minibatch may have thousands of texts
             size = path.stat().st_size
             content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-        except (OSError, RuntimeError):  # absent
+        except (OSError, RuntimeError):
             return None
         values = content[_DIGEST:]
         if name not in self._checked and _digest(values) != content[:_DIGEST].numpy().tobytes():
@@ -69,7 +75,7 @@ class ActivationFiles:
         return values.view(self._dtype).view(rows, -1)
 
     def write(self, name: str, values: Tensor) -> None:
-        """Keep a tensor, if there is room."""
+        """Keep a tensor if there is room."""
         if self._full:
             return
         content = values.cpu().contiguous().view(torch.uint8).reshape(-1)
@@ -77,21 +83,21 @@ class ActivationFiles:
         if size > self._room:
             self._room = self._make_room(size)
         if size > self._room:
-            self._stop(f"reach model.trunk_cache_gb = {self._limit / 1e9:g}")
+            self._stop_writing(f"reach model.trunk_cache_gb = {self._limit / 1e9:g}")
             return
-        aside = self._folder / f"{name}.{os.getpid()}.tmp"
+        temporary = self._folder / f"{name}.{os.getpid()}.tmp"
         try:
-            aside.write_bytes(_digest(content) + content.numpy().tobytes())
-            aside.replace(self._folder / f"{name}.bin")
+            temporary.write_bytes(_digest(content) + content.numpy().tobytes())
+            temporary.replace(self._folder / f"{name}.bin")
         except OSError as exc:
             with suppress(OSError):
-                aside.unlink()
-            self._stop_at(exc)
+                temporary.unlink()
+            self._stop_writing(f"cannot be written to {self._folder} ({exc})")
             return
         self._room -= size
 
     def _make_room(self, size: int) -> int:
-        """How many bytes may be written before files are counted again; below ``size`` if it does not fit."""
+        """Return how many bytes may be written before files are counted again; below ``size`` if it does not fit."""
         free = self._limit - _size_of(self._root)
         for folder in self._root.glob(_KEY):
             if free >= size:
@@ -100,28 +106,23 @@ class ActivationFiles:
             free = self._limit - _size_of(self._root)
         return min(free, max(size, self._limit // 100))
 
-    def _stop_at(self, error: OSError) -> None:
-        self._stop(f"cannot be written to {self._folder} ({error})")
-
-    def _stop(self, reason: str) -> None:
+    def _stop_writing(self, reason: str) -> None:
         self._full = True
-        self._say(
-            f"Activations of the frozen blocks {reason}: those of further texts are computed anew each time"
-        )
+        self._say(f"Activations of the frozen blocks {reason}; those of further texts are computed each time")
 
 
 def _size_of(root: Path) -> int:
-    """Bytes in the folders of ``root``."""
+    """Return the bytes in all folders of ``root``."""
     size = 0
     for folder, _, names in os.walk(root):
         for name in names:
-            with suppress(FileNotFoundError):  # another process was quicker
+            with suppress(FileNotFoundError):  # removed by another process in the meantime
                 size += os.stat(os.path.join(folder, name)).st_size
     return size
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove a folder, unless an ``ActivationFiles`` holds it."""
+    """Remove a folder, unless an ``ActivationCache`` uses it."""
     with suppress(ImportError, OSError):
         import fcntl
 

@@ -1,8 +1,7 @@
-"""Attention on a CPU where it is differentiated: sequence by sequence, its gradient by matrix products.
+"""Attention that trains fast on a CPU: sequence by sequence, with a gradient of our own.
 
-The gradient of torch's fused kernel takes far longer there, and padding counts in full.
-One sequence at a time, the weights of attention stay in the processor's cache, and sequences need not be padded
-to one length.
+torch's fused CPU kernel has a slow gradient, and it computes padding in full. Handled one sequence at a time,
+the attention weights stay in the processor's cache, and sequences need not be padded to a common length.
 """
 
 from __future__ import annotations
@@ -15,14 +14,20 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from star_al.models.attention_parts import Attention, parts
+from star_al.models.recomputed_attention import RecomputedAttention, sequence_slices
 
 
 class SequenceAttention(TorchFunctionMode):
-    """Within, attention keeps its value and gets another gradient, the same up to rounding.
+    """Within this context, torch's attention returns the same values and gets another gradient, equal up to rounding.
 
-    With ``lengths_R`` the sequences lie one after another in one row, and none sees another: each is masked by
-    its part of ``mask_R_1_S_S`` (additive) or, without one, causally, whatever mask the model gives.
+    A mode that intercepts the torch function reaches every transformers model, whatever class its attention
+    has.
+
+    Args:
+        lengths_R: Lengths of sequences that lie one after another in a single row (see ``minibatch.join``).
+            None of them sees another, whatever mask the model passes.
+        mask_R_1_S_S: Additive mask of each of these sequences; ``None`` for causal attention. Unused without
+            ``lengths_R``.
     """
 
     def __init__(self, lengths_R: tuple[int, ...] | None = None, mask_R_1_S_S: Tensor | None = None) -> None:
@@ -36,7 +41,7 @@ class SequenceAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Every torch function comes by here; one is changed."""
+        """Replace attention; call every other torch function unchanged."""
         if func is not scaled_dot_product_attention:
             return func(*args, **kwargs or {})
         return self._attention(*args, **kwargs or {})
@@ -52,15 +57,17 @@ class SequenceAttention(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        """Attention as torch computes it, by ``Attention`` where that knows the case."""
+        """Take the arguments of torch's function; leave cases that ``RecomputedAttention`` does not know to torch."""
         lengths_R = self._lengths_R
         if lengths_R is not None:
             attn_mask, is_causal = self._mask, self._mask is None
         square = query.ndim == 4 and query.shape[-2] == key.shape[-2]
         if dropout_p == 0.0 and square and (attn_mask is None or _is_shared_by_heads(attn_mask)):
             scale = query.shape[-1] ** -0.5 if scale is None else scale
-            own: Tensor = Attention.apply(query, key, value, attn_mask, is_causal, scale, lengths_R)  # type: ignore[no-untyped-call]
-            return own
+            out: Tensor = RecomputedAttention.apply(  # type: ignore[no-untyped-call]
+                query, key, value, attn_mask, is_causal, scale, lengths_R
+            )
+            return out
         if lengths_R is None:
             return scaled_dot_product_attention(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
@@ -70,31 +77,34 @@ class SequenceAttention(TorchFunctionMode):
                 query[place],
                 key[place],
                 value[place],
-                own,
+                mask,
                 dropout_p,
-                own is None,
+                mask is None,
                 scale=scale,
                 enable_gqa=enable_gqa,
             )
-            for place, own in parts(query, attn_mask, lengths_R)
+            for place, mask in sequence_slices(query, attn_mask, lengths_R)
         ]
         return torch.cat(outs, dim=-2)
 
 
 def _is_shared_by_heads(mask: Tensor) -> bool:
-    """Whether a mask is added to scores, the same for all heads, and nothing that is trained."""
+    """Return whether a mask is added to the scores, is the same for all heads, and is not trained."""
     shared = mask.ndim == 4 and mask.shape[1] == 1
     return shared and mask.is_floating_point() and not mask.requires_grad
 
 
 class WatchedAttention(SequenceAttention):
-    """Says whether its own masks do for a model."""
+    """Find out whether a model's attention can be replaced for joined sequences."""
 
     _seen, _biased = False, False
 
     @property
     def replaced(self) -> bool:
-        """Whether attention came by here, and no mask held a bias, of distance say, which would be lost."""
+        """Whether the model used torch's attention function, with masks that only hide.
+
+        A mask with other values, such as ALiBi's bias by distance, would be lost when ours takes its place.
+        """
         return self._seen and not self._biased
 
     def _attention(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -104,11 +114,3 @@ class WatchedAttention(SequenceAttention):
             hidden = mask <= torch.finfo(mask.dtype).min / 2
             self._biased |= bool(((mask != 0) & ~hidden).any())
         return super()._attention(*args, **kwargs)
-
-
-def no_mask(width: int, dtype: torch.dtype) -> Tensor:
-    """An additive mask (1, 1, S, S) that hides nothing and takes no memory.
-
-    Given none, a model would make one from positions that start anew.
-    """
-    return torch.zeros((), dtype=dtype).expand(1, 1, width, width)

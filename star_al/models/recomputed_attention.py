@@ -1,36 +1,49 @@
-"""Attention part by part, and its derivatives by matrix products; what ``attention.py`` puts in torch's place.
+"""Attention whose gradient recomputes the attention weights and takes four matrix products.
 
-softmax(s·Q Kᵀ + mask) V for R sequences of S tokens, H heads of queries and G of keys, G dividing H. With
-``lengths_R``, R is 1 and the sequences lie one after another; the mask is still (R, 1, S, S).
+    out = softmax(scale · Q Kᵀ + mask) V
+
+for R sequences of S tokens, H query heads and G key heads, G dividing H. With ``lengths_R`` the sequences lie
+one after another in a single row, so that R is 1 for Q, K and V; the mask is still (R, 1, S, S).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-_CHUNK_ELEMENTS = 2**19  # weights of attention held at once: 1 MiB in bfloat16
+_CHUNK_ELEMENTS = 2**19  # attention weights held at once: 1 MiB in bfloat16, which stays in the CPU's cache
 
-_Place = tuple[slice, slice, slice]
+_Slices: TypeAlias = tuple[slice, slice, slice]
+"""Sequences, heads and tokens of Q, K or V."""
 
 
-def parts(
+def sequence_slices(
     q_R_H_S_d: Tensor, mask_R_1_S_S: Tensor | None, lengths_R: tuple[int, ...] | None
-) -> Iterator[tuple[_Place, Tensor | None]]:
-    """Where to take sequences from, all axes but the last, and their mask: some rows, or one of ``lengths_R``."""
+) -> Iterator[tuple[_Slices, Tensor | None]]:
+    """Cut attention into parts that can be computed one after another.
+
+    Args:
+        q_R_H_S_d: Queries.
+        mask_R_1_S_S: Additive mask, with R or one sequence; ``None`` for none.
+        lengths_R: Lengths of sequences that lie in a single row; ``None`` if each sequence has a row of its
+            own.
+
+    Yields:
+        Where the part lies in Q, K and V, and its mask: a few rows, or one of the joined sequences.
+    """
     every = slice(None)
     if lengths_R is None:
         rows, heads, width, _ = q_R_H_S_d.shape
         size = max(1, _CHUNK_ELEMENTS // (heads * width**2))
         for start in range(0, rows, size):
-            own = slice(start, start + size)
+            part = slice(start, start + size)
             shared = mask_R_1_S_S is None or len(mask_R_1_S_S) == 1
-            yield (own, every, every), mask_R_1_S_S if shared else mask_R_1_S_S[own]  # type: ignore[index]
+            yield (part, every, every), mask_R_1_S_S if shared else mask_R_1_S_S[part]  # type: ignore[index]
         return
     start = 0
     for row, length in enumerate(lengths_R):
@@ -39,8 +52,8 @@ def parts(
         start += length
 
 
-class Attention(torch.autograd.Function):
-    """The value by torch's kernel; the gradient from the weights of attention, computed once more."""
+class RecomputedAttention(torch.autograd.Function):
+    """Values by torch's kernel; gradients from the attention weights, which are computed again."""
 
     @staticmethod
     def forward(
@@ -53,34 +66,34 @@ class Attention(torch.autograd.Function):
         scale: float,
         lengths_R: tuple[int, ...] | None,
     ) -> Tensor:
-        """By torch's kernel; the weights of attention are not kept."""
+        """Return the output (R, H, S, d); the attention weights are not kept."""
         ctx.save_for_backward(q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, mask_R_1_S_S)
         ctx.causal, ctx.scale, ctx.lengths_R = causal, scale, lengths_R
-        out_R_H_S_d = _like(q_R_H_S_d, v_R_G_S_d)
-        gqa = q_R_H_S_d.shape[1] != k_R_G_S_d.shape[1]
-        for place, mask in parts(q_R_H_S_d, mask_R_1_S_S, lengths_R):
+        out_R_H_S_d = _empty_output(q_R_H_S_d, v_R_G_S_d)
+        grouped = q_R_H_S_d.shape[1] != k_R_G_S_d.shape[1]
+        for place, mask in sequence_slices(q_R_H_S_d, mask_R_1_S_S, lengths_R):
             q, k, v = (tensor[place] for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d))
             out_R_H_S_d[place] = scaled_dot_product_attention(
-                q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=gqa
+                q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=grouped
             )
         return out_R_H_S_d
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_R_H_S_d: Tensor) -> tuple[Tensor | None, ...]:
-        """Part by part as forward."""
+        """Return the gradients of Q, K and V."""
         q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, mask_R_1_S_S = ctx.saved_tensors
         grads = [torch.empty_like(tensor) for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d)]
-        for place, mask in parts(q_R_H_S_d, mask_R_1_S_S, ctx.lengths_R):
+        for place, mask in sequence_slices(q_R_H_S_d, mask_R_1_S_S, ctx.lengths_R):
             q, k, v, grad = (tensor[place] for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, grad_R_H_S_d))
-            own = _causal(q.shape[-2], q) if ctx.causal else mask
-            for whole, part in zip(grads, _gradients(q, k, v, grad, own, ctx.scale), strict=True):
+            part_mask = _causal_mask(q.shape[-2], q) if ctx.causal else mask
+            for whole, part in zip(grads, _gradients(q, k, v, grad, part_mask, ctx.scale), strict=True):
                 whole[place] = part
         return *grads, None, None, None, None
 
 
-def _like(q_R_H_S_d: Tensor, v_R_G_S_d: Tensor) -> Tensor:
-    """An empty output, which lies in memory as what follows reads it: token by token."""
+def _empty_output(q_R_H_S_d: Tensor, v_R_G_S_d: Tensor) -> Tensor:
+    """Return an empty (R, H, S, d) whose memory is ordered by token, as the projection that follows reads it."""
     rows, heads, width, _ = q_R_H_S_d.shape
     return q_R_H_S_d.new_empty(rows, width, heads, v_R_G_S_d.shape[-1]).transpose(1, 2)
 
@@ -93,24 +106,25 @@ def _gradients(
     mask_R_1_S_S: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The weights once more, then four products."""
+    """Return the gradients of Q, K and V of one part."""
     q, grad = _grouped(q_R_H_S_d * scale, k_R_G_S_d), _grouped(grad_R_H_S_d, k_R_G_S_d)
     weights = _weights(q, k_R_G_S_d, mask_R_1_S_S)
     grad_v = weights.mT @ grad
+    # The fused backward of softmax: one pass over the weights in place of three elementwise ones.
     grad_scores = torch._softmax_backward_data(grad @ v_R_G_S_d.mT, weights, -1, weights.dtype)
     grad_k = grad_scores.mT @ q
     return (grad_scores @ k_R_G_S_d).mul_(scale).view(q_R_H_S_d.shape), grad_k, grad_v
 
 
 def _grouped(x_R_H_S_d: Tensor, k_R_G_S_d: Tensor) -> Tensor:
-    """(R, G, H/G·S, d): heads that share a key lie below one another."""
+    """Stack the heads that share a key head, (R, G, H/G·S, d): one product serves them all."""
     rows, heads, width, _ = x_R_H_S_d.shape
     groups = k_R_G_S_d.shape[1]
     return x_R_H_S_d.reshape(rows, groups, heads // groups * width, -1)
 
 
 def _weights(q_R_G_hS_d: Tensor, k_R_G_S_d: Tensor, mask_R_1_S_S: Tensor | None) -> Tensor:
-    """softmax(Q Kᵀ + mask) of scaled, grouped queries, (R, G, H/G·S, S)."""
+    """Return softmax(Q Kᵀ + mask) of scaled, grouped queries, (R, G, H/G·S, S)."""
     scores = q_R_G_hS_d @ k_R_G_S_d.mT
     if mask_R_1_S_S is not None:
         rows, groups, _, width = scores.shape
@@ -118,6 +132,6 @@ def _weights(q_R_G_hS_d: Tensor, k_R_G_S_d: Tensor, mask_R_1_S_S: Tensor | None)
     return scores.softmax(-1)
 
 
-def _causal(width: int, like: Tensor) -> Tensor:
+def _causal_mask(width: int, like: Tensor) -> Tensor:
     hidden = torch.ones(width, width, dtype=torch.bool, device=like.device).triu(1)
     return torch.zeros_like(hidden, dtype=like.dtype).masked_fill_(hidden, -torch.inf)[None, None]

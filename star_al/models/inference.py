@@ -1,0 +1,184 @@
+"""Read prompts with the base model or with samples of a posterior, in minibatches that fit into memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from star_al.errors import ModelError, OutOfMemoryError
+from star_al.models.backbone import Backbone, quiet
+from star_al.models.collate import collate
+from star_al.models.likelihood import label_scorer, prompt_embedder
+from star_al.models.minibatch import Minibatch
+from star_al.models.minibatch_plan import padded_tokens, plan_minibatches
+from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
+from star_al.models.posterior import Posterior, Score
+from star_al.models.prompts import Prompt
+from star_al.models.trunk import Trunk
+from star_al.ports import Advance
+from star_al.types import Categorical, Float32Array, FloatArray
+
+
+class Inference:
+    """Scores and embeddings of prompts.
+
+    Args:
+        backbone: The base model.
+        trunk: Frozen blocks whose activations are used; ``None`` to run the whole model.
+        prefix: Tokens that begin all prompts.
+        minibatch_tokens: Padded tokens of a minibatch. Halved for good whenever a minibatch does not fit into
+            memory.
+    """
+
+    def __init__(
+        self, backbone: Backbone, trunk: Trunk | None, prefix: tuple[int, ...], minibatch_tokens: int
+    ) -> None:
+        self._backbone, self.trunk, self._prefix = backbone, trunk, prefix
+        self._minibatch_tokens = minibatch_tokens
+
+    def label_log_probs(
+        self,
+        prompts: Sequence[Prompt],
+        posterior: Posterior | None,
+        draws: Sequence[int | None],
+        seed: int,
+        advance: Advance,
+    ) -> Categorical:
+        """Predict labels with each sample.
+
+        A sample is put into the model once, and all prompts are read with it, because merging weights costs
+        more than a small minibatch.
+
+        Args:
+            prompts: The N prompts.
+            posterior: A fitted posterior; ``None`` for the base model.
+            draws: Numbers of the K samples; ``None`` stands for the posterior's mean or mode.
+            seed: Seed of the samples.
+            advance: Called with the number of prompts that all samples have read.
+
+        Returns:
+            Log-probabilities (N, K, C), normalised over the labels of each prompt.
+
+        Raises:
+            ModelError: The model's answer is NaN.
+            OutOfMemoryError: A sample or a single prompt does not fit into memory.
+        """
+        columns = max((len(prompt.labels) for prompt in prompts), default=0)
+        log_probs_N_K_C = np.full((len(prompts), len(draws), columns), -np.inf)
+        if not prompts:
+            return Categorical((), log_probs_N_K_C)
+        progress = _PromptProgress(len(draws), advance)
+        for k, sample in enumerate(draws):
+            scorer = label_scorer(
+                self._backbone.readout
+            )  # a new one: it keeps the prefix as this sample reads it
+            with quiet(), self._sampled(posterior, scorer, seed, sample) as score:
+                for positions, rows in self._read(prompts, posterior, _normalised(score)):
+                    log_probs_N_K_C[positions, k, : rows.shape[1]] = rows
+                    progress.add(len(positions))
+        return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
+
+    def embeddings(
+        self, prompts: Sequence[Prompt], posterior: Posterior | None, advance: Advance
+    ) -> Float32Array:
+        """Return the hidden states after the final norm at the ends of prompts, (N, d), of the mean or mode."""
+        readout = self._backbone.readout
+        embeddings_N_d = np.zeros((len(prompts), readout.head.weight.shape[1]), dtype=np.float32)
+        embedder = prompt_embedder(readout)
+        with quiet(), self._sampled(posterior, embedder, 0, None) as embed:
+            for positions, rows in self._read(prompts, posterior, embed):
+                embeddings_N_d[positions] = rows
+                advance(len(positions))
+        return embeddings_N_d
+
+    @contextmanager
+    def _sampled(
+        self, posterior: Posterior | None, score: Score, seed: int, sample: int | None
+    ) -> Iterator[Score]:
+        """Within, the model is a sample of the posterior."""
+        device = self._backbone.device
+        message = (
+            f"a sample of the adapter does not fit into the memory of {device}. "
+            "Set another model.device; only a new campaign may adapt fewer layers."
+        )
+        draw = (
+            nullcontext(score) if posterior is None else posterior.draw(self._backbone, score, seed, sample)
+        )
+        with translate_out_of_memory(message), draw as drawn:
+            yield drawn
+
+    def _read(
+        self,
+        prompts: Sequence[Prompt],
+        posterior: Posterior | None,
+        read: Callable[[Minibatch], Tensor],
+    ) -> Iterator[tuple[list[int], FloatArray]]:
+        """Yield positions in ``prompts``, minibatch by minibatch, and what ``read`` makes of them, (B, …).
+
+        A minibatch that does not fit into memory is split, and so are all that follow.
+        """
+        prefix = self._prefix if posterior is None or posterior.shares_prefix else ()
+        packed = self._backbone.readout.supports_packing
+        left = deque(plan_minibatches(prompts, self._minibatch_tokens, packed=packed))
+        while left:
+            batch = [prompts[position] for position in left[0]]
+            rows = self._read_minibatch(batch, read, prefix)
+            if rows is not None:
+                yield left.popleft(), rows
+                continue
+            self._minibatch_tokens = padded_tokens(batch[len(batch) // 2 :], packed=packed)
+            rest = list(itertools.chain.from_iterable(left))
+            plan = plan_minibatches(
+                [prompts[position] for position in rest], self._minibatch_tokens, packed=packed
+            )
+            left = deque([rest[index] for index in part] for part in plan)
+
+    def _read_minibatch(
+        self, prompts: Sequence[Prompt], read: Callable[[Minibatch], Tensor], prefix: tuple[int, ...]
+    ) -> FloatArray | None:
+        """Return what ``read`` makes of some prompts, (B, …), or ``None`` if they do not fit into memory together."""
+        try:
+            batch = collate(prompts, self._backbone.readout, self.trunk, prefix)
+            with torch.inference_mode():
+                rows: FloatArray = read(batch).double().cpu().numpy()
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            if len(prompts) == 1:
+                raise OutOfMemoryError(
+                    f"item {prompts[0].item_id} does not fit into the memory of {self._backbone.device}. "
+                    "Set another model.device; only a new campaign may lower model.max_tokens."
+                ) from exc
+            # The caller tries again, rather than this handler: the traceback keeps the activations alive
+            # until it ends.
+            return None
+        wrong = (np.isnan(rows) | np.isposinf(rows)).any(axis=1)
+        if wrong.any():
+            raise ModelError(
+                f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. Check the model's "
+                "weights; a new campaign may try model.dtype: float32."
+            )
+        return rows
+
+
+def _normalised(score: Score) -> Callable[[Minibatch], Tensor]:
+    """Return ``score`` as log-probabilities in float64."""
+    return lambda batch: score(batch).double().log_softmax(dim=-1)
+
+
+class _PromptProgress:
+    """Report progress in prompts over several passes: a prompt is done when all passes have read it."""
+
+    def __init__(self, passes: int, advance: Advance) -> None:
+        self._passes, self._advance, self._read = passes, advance, 0
+
+    def add(self, n: int) -> None:
+        before = self._read // self._passes
+        self._read += n
+        self._advance(self._read // self._passes - before)
