@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Insert, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.tables import Base
+from star_al import paging
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -20,10 +20,8 @@ PAGE = 5_000
 
 
 def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
-    """``values`` in lists of at most ``size``."""
-    rest = iter(values)
-    while page := list(islice(rest, size)):
-        yield page
+    """``values`` in lists that one statement can take."""
+    return paging.pages(values, size)
 
 
 def table_of(row: type[Base]) -> Table:

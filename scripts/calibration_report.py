@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from star_al.acquire.measures import predictive_entropy
 from star_al.stats import metrics
@@ -102,8 +103,9 @@ def _separation(own_N: FloatArray, foreign_M: FloatArray) -> float:
 
 
 def _auroc(uncertainty_N: FloatArray, flags_N: Any) -> float:
-    found = metrics.error_auroc(uncertainty_N, flags_N)
-    return float("nan") if found is None else found
+    """NaN if all flags are the same."""
+    both = np.unique(flags_N).size == 2
+    return float(roc_auc_score(flags_N, uncertainty_N)) if both else float("nan")
 
 
 def _log_probs(part: Mapping[str, Any]) -> FloatArray:

@@ -8,9 +8,9 @@
     │   ├── LeaseHeldError       3   another controller runs the campaign
     │   └── LeaseLostError       3   another controller took the campaign over
     ├── AnnotatorError           4   the annotation tool
-    │   └── AwayError            4   it does not answer; who waits for people may wait for it, too
+    │   └── AwayError            4   it does not answer now; a run that waits for people waits for it, too
     └── ModelError               5   model, adapter, training, scoring
-        └── OutOfMemoryError     5   it would work with more memory, or with less at once
+        └── OutOfMemoryError     5   more memory would help, or less work at once
 
 A message says what happened, to which input, and what to do next. Errors of libraries are translated
 where they enter (``raise DataError(...) from exc``), so that only these reach the command line.
@@ -18,19 +18,19 @@ where they enter (``raise DataError(...) from exc``), so that only these reach t
 
 
 class StarALError(Exception):
-    """Root of the tree; ``exit_code`` is what the command line returns."""
+    """Root of the tree; the command line returns ``exit_code``."""
 
     exit_code = 1
 
 
 class ConfigError(StarALError):
-    """A campaign file that cannot be read, is not valid, or changes what a running campaign fixes."""
+    """A campaign file cannot be read, is not valid, or changes a setting that a started campaign must keep."""
 
     exit_code = 2
 
 
 class DataError(StarALError):
-    """A data file, row, label or annotation that cannot be used."""
+    """A data file, row, label or annotation cannot be used."""
 
     exit_code = 2
 
@@ -42,25 +42,25 @@ class StoreError(StarALError):
 
 
 class SchemaError(StoreError):
-    """The database is at a schema version this program does not work with."""
+    """The database is at a schema version that this program does not work with."""
 
 
 class LeaseHeldError(StoreError):
-    """Another living controller holds the campaign."""
+    """Another controller holds the campaign's lease."""
 
 
 class LeaseLostError(StoreError):
-    """This controller's epoch is over: another one has taken the campaign, nothing was written."""
+    """Another controller has taken the campaign over; nothing was written."""
 
 
 class AnnotatorError(StarALError):
-    """The annotation tool cannot be reached or answers what it should not."""
+    """The annotation tool cannot be reached, or it answers with something unexpected."""
 
     exit_code = 4
 
 
 class AwayError(AnnotatorError):
-    """The annotation tool cannot be reached for now, or does not answer as it should."""
+    """The annotation tool does not answer now, but may later."""
 
 
 class ModelError(StarALError):
@@ -70,4 +70,4 @@ class ModelError(StarALError):
 
 
 class OutOfMemoryError(ModelError):
-    """It does not fit into the memory of its device."""
+    """Training or scoring does not fit into the memory of its device."""

@@ -2,10 +2,10 @@
 
     prepare → (fit → evaluate → decide → score → select → push → collect) → next round
 
-``prepare`` asks the audit and calibration items, once. Each step computes outside any transaction and ends
-in one short transaction that stores its result and moves the round's state, so the program may be killed
-anywhere: started again, the loop goes on with the step after the stored state and repeats at most that
-step, with the same result.
+``prepare`` asks the audit and calibration items, once. Each step computes outside any transaction. It ends in
+one short transaction, which stores its results and the round's new state. So the program may be killed at any
+moment: started again, the loop goes on after the last stored step, and repeats at most one step, with the same
+result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from star_al.steps.fit import fit_adapter
 from star_al.steps.held_out import growing_audit, held_out_queries
 from star_al.steps.pool import batch_sizes
 from star_al.steps.resume import refuse_another_model, resumed
-from star_al.steps.score import score_plan, score_pool
+from star_al.steps.score import score_pool
+from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
 from star_al.types import (
     NO_RESULTS,
@@ -45,11 +46,12 @@ from star_al.types import (
     RoundState,
     StepResults,
 )
+from star_al.wording import count, sentence_case
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of the loop ended: ``stopped`` by a rule, ``paused`` after its rounds, or ``waiting``."""
+    """How a call of the loop ended: ``stopped`` by a rule, ``paused`` after its rounds, or ``waiting`` for labels."""
 
     kind: str
     round_index: int
@@ -63,7 +65,7 @@ class Loop:
         self.parts = parts
         self.store = parts.store
         self.campaign_id = parts.campaign.campaign_id
-        self._told_of_truncation = False
+        self._said_truncated = False
 
     def run(self, max_rounds: int | None = None) -> Outcome:
         """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
@@ -78,14 +80,14 @@ class Loop:
                     return Outcome("stopped", round_.index, round_.stop_reason or "")
                 finished += 1
                 if finished == max_rounds:
-                    return Outcome("paused", round_.index, f"after {finished} round(s), as asked")
+                    return Outcome("paused", round_.index, f"after {count(finished, 'round')}, as asked")
                 round_ = self._start_round(round_.index + 1)
         except StillOpenError as exc:
             rounds = self.store.rounds(self.campaign_id)
             return Outcome("waiting", rounds[-1].index if rounds else 0, str(exc))
 
     def run_round(self, round_: Round) -> Round:
-        """The steps of one round, from the one after its state to its end."""
+        """Run the steps of a round that come after its state."""
         steps: dict[RoundState, Callable[[Round], Round]] = {
             RoundState.STARTED: self.fit,
             RoundState.FITTED: self.evaluate,
@@ -102,22 +104,22 @@ class Loop:
     # -- the steps, in order ---------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Ask the audit and calibration items and wait for their labels, before anything is trained."""
+        """Ask the audit and calibration items, and wait for their labels before anything is trained."""
         if self.store.rounds(self.campaign_id):
             return
         known = {query.query_id for query in self.store.queries(self.campaign_id, 0)}
         for role in (Role.AUDIT, Role.CALIBRATION):
             queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
             if queries:
-                message = f"asking {len(queries)} {role.value} items, drawn at random"
+                message = f"asking {count(len(queries), f'{role.value} item')}, drawn at random"
                 self.store.add_queries(self.parts.lease, queries, Event("prepare", message))
-                self.parts.progress.say(message[0].upper() + message[1:])
+                self.parts.progress.say(sentence_case(message))
         push_open(self.parts)
         held_out = (Role.AUDIT, Role.CALIBRATION)
         wait_for_answers(self.parts, 0, held_out, self._asked_at("prepare", None))
 
     def fit(self, round_: Round) -> Round:
-        """Train the adapter on the round's snapshot of labels; without labels the base model stands in."""
+        """Train the adapter on the round's snapshot of labels; without labels the base model takes its place."""
         watch = _Watch()
         training = self.store.training_labels(self.campaign_id, round_.index)
         round_ = replace(round_, config=self._config(), input_hash=self._input_hash(round_, training))
@@ -133,31 +135,33 @@ class Loop:
             samples=parts.spec.posterior.samples if adapter else None,
             versions={**parts.learner.versions(), "base_key": parts.learner.base_key},
         )
-        what = f"trained on {len(training)} labels" if training else "no labels yet: the base model stands in"
+        message = (
+            f"trained on {count(len(training), 'label')}" if training else "no labels yet, base model only"
+        )
         if round_.shadow_labels:
-            what += f", the shadow on {round_.shadow_labels} random ones"
+            message += f", the shadow on {round_.shadow_labels} random ones"
         adapters = tuple(each for each in (adapter, shadow) if each is not None)
-        return self._commit(round_, "fit", what, watch, StepResults(adapters=adapters))
+        return self._commit(round_, "fit", message, watch, StepResults(adapters=adapters))
 
     def evaluate(self, round_: Round) -> Round:
-        """Measure base and adapted model on the held-out split; fit temperatures; predict the stop set."""
+        """Measure the base and the adapted model on the held-out split, fit temperatures, predict the stop set."""
         watch = _Watch()
         parts = self.parts.for_round(round_)
-        measured = evaluate_round(parts)
+        found = evaluate_round(parts)
         round_ = replace(
             round_,
             state=RoundState.EVALUATED,
-            temperature=measured.temperature.value,
-            base_temperature=measured.base_temperature.value,
-            temperature_note=measured.temperature.note,
-            stop_set=measured.stop_set,
-            stop_agreement=stop_agreement(parts, measured.stop_set),
+            temperature=found.temperature.value,
+            base_temperature=found.base_temperature.value,
+            temperature_note=found.temperature.note,
+            stop_set=found.stop_set,
+            stop_agreement=stop_agreement(parts, found.stop_set),
         )
-        results = StepResults(evaluations=measured.evaluations, held_out=measured.held_out)
-        return self._commit(round_, "evaluate", _describe(measured.evaluations), watch, results)
+        results = StepResults(evaluations=found.evaluations, held_out=found.held_out)
+        return self._commit(round_, "evaluate", _describe(found.evaluations), watch, results)
 
     def decide(self, round_: Round) -> Round:
-        """Stop, with the reason in words, or go on; under the stopping rules as they are configured now."""
+        """Stop, with the reason in words, or go on, by the stopping rules of today's settings."""
         watch = _Watch()
         round_ = as_of_now(self.parts, round_)
         decision = decide_round(self.parts.for_round(round_))
@@ -169,7 +173,7 @@ class Loop:
         return self._commit(round_, "decide", (decision.reason or "go on") + advice, watch)
 
     def score(self, round_: Round) -> Round:
-        """Base and adapted uncertainty of every candidate in the pool."""
+        """Compute base and adapted uncertainty of every candidate in the pool."""
         watch = _Watch()
         plan = score_plan(self.parts.for_round(round_))
         if plan is None:
@@ -181,7 +185,7 @@ class Loop:
             return self._commit(round_, "score", scored.in_words(plan), watch)
 
     def select(self, round_: Round) -> Round:
-        """Blend, choose the batch, and note for each item why."""
+        """Blend the uncertainties, choose the batch, and note for each item why it is asked."""
         watch = _Watch()
         parts = self.parts.for_round(round_)
         size, buffer = batch_sizes(parts)
@@ -198,22 +202,24 @@ class Loop:
             histograms=selection.histograms or {},
         )
         more = len(selection.queries) - asked
-        message = f"asking {asked} items" + (f" and {more} in the buffer" if more else "")
+        message = f"asking {count(asked, 'item')}" + (f" and {more:,} in the buffer" if more else "")
         audit = growing_audit(parts)
         if audit:
-            message += f", and {len(audit)} more audit items"
+            message += f", and {count(len(audit), 'more audit item')}"
         results = StepResults(queries=(*selection.queries, *audit), ranking=selection.ranking)
         return self._commit(round_, "select", message, watch, results)
 
     def push(self, round_: Round) -> Round:
-        """Make the round's queries exist in the annotation tool, each exactly once."""
+        """Make each of the round's queries exist in the annotation tool exactly once."""
         watch = _Watch()
         withdraw_buffer(self.parts, round_.index)
         n_open = push_open(self.parts)
-        return self._commit(replace(round_, state=RoundState.PUSHED), "push", f"{n_open} open tasks", watch)
+        return self._commit(
+            replace(round_, state=RoundState.PUSHED), "push", count(n_open, "open task"), watch
+        )
 
     def collect(self, round_: Round) -> Round:
-        """Mirror annotations and settle labels until the round's queries are closed, as far as they must be."""
+        """Mirror annotations and settle labels until enough of the round's queries are closed."""
         watch = _Watch()
         push_open(self.parts)
         asked_at = self._asked_at("push", round_.index)
@@ -232,7 +238,7 @@ class Loop:
     # -- what the steps share --------------------------------------------------------------------------
 
     def _current_round(self) -> Round:
-        """The newest round to go on with; a stopped one decides again, as its rules may have changed."""
+        """The round to go on with: the newest, or a new one after it; a stopped one if its rules have changed."""
         rounds = self.store.rounds(self.campaign_id)
         if not rounds:
             return self._start_round(0)
@@ -246,7 +252,7 @@ class Loop:
         return config
 
     def _input_hash(self, round_: Round, training: Sequence[Label]) -> str:
-        """Of all that the adapter is a function of: settings, seed, and the snapshot of labels."""
+        """A hash of all that the adapter is a function of: settings, seed, and the snapshot of labels."""
         settings = [
             self.parts.spec.model_dump(mode="json")[name]
             for name in ("task", "model", "adapter", "posterior")
@@ -282,20 +288,22 @@ class Loop:
         event = Event(step, message, round_.index, seconds)
         self.store.commit_step(self.parts.lease, round_, event, results)
         self.parts.progress.say(f"Round {round_.index} · {step:<8} · {message} ({seconds:.1f} s)")
-        self._tell_of_truncation()
+        self._say_if_texts_were_cut()
         return round_
 
-    def _tell_of_truncation(self) -> None:
-        """Say once a run that texts are cut."""
-        if self._told_of_truncation or not self.parts.learner.truncated:
-            return
-        self._told_of_truncation = True
-        limit = self.parts.spec.model.max_tokens
+    def _say_if_texts_were_cut(self) -> None:
+        """Say it once in a run."""
         n = self.parts.learner.truncated
-        self.parts.progress.say(f"Long texts are cut to model.max_tokens = {limit}: {n} of those read so far")
+        if self._said_truncated or not n:
+            return
+        self._said_truncated = True
+        limit = self.parts.spec.model.max_tokens
+        self.parts.progress.say(
+            f"Long texts are cut to model.max_tokens = {limit}: {count(n, 'text')} so far"
+        )
 
     def _asked_at(self, step: str, round_index: int | None) -> datetime:
-        """When a step asked its queries, by the log; now, if it had nothing to ask."""
+        """When a step asked its queries, by the log; the present moment if it asked none."""
         moments = [
             event.created_at
             for event in self.store.events(self.campaign_id)
@@ -319,11 +327,12 @@ def _train(parts: RoundParts, training: Sequence[Label], *, shadow: bool = False
 def _fit_shadow(
     parts: RoundParts, training: Sequence[Label], adapter: Adapter | None
 ) -> tuple[Adapter | None, int | None]:
-    """Train the control arm's adapter on its random labels alone.
+    """Train the shadow: the control arm's adapter, on the control set alone.
+
+    As long as the control set is all labels, the round's own adapter is the shadow.
 
     Returns:
-        The adapter (the round's own as long as all its labels are random), and how many labels it was trained
-        on; None and None without a control arm.
+        The shadow, and the size of the control set; None and None without a control arm.
     """
     if not parts.spec.acquisition.control_share or adapter is None:
         return None, None
@@ -335,7 +344,7 @@ def _fit_shadow(
 
 
 class _Watch:
-    """Seconds since it was made."""
+    """Measures the seconds since it was made."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -349,12 +358,12 @@ def _hash(inputs: object) -> str:
 
 
 def _describe(evaluations: Sequence[Evaluation]) -> str:
-    """The line of the evaluate step: accuracy and calibration of the adapted model beside the base."""
+    """The message of the evaluate step: accuracy and calibration of the adapted and the base model."""
     adapted = [evaluation for evaluation in evaluations if evaluation.model == "adapted"]
     base = [evaluation for evaluation in evaluations if evaluation.model == "base"]
     if not adapted:
         return "no held-out labels, so no metrics"
     return (
         f"accuracy {adapted[-1].accuracy:.3f} (base {base[-1].accuracy:.3f}), "
-        f"ECE {adapted[-1].ece:.3f}, NLL {adapted[-1].nll:.3f} on {adapted[-1].n} items"
+        f"ECE {adapted[-1].ece:.3f}, NLL {adapted[-1].nll:.3f} on {count(adapted[-1].n, 'item')}"
     )

@@ -1,4 +1,4 @@
-"""Run a stored round again, from its training snapshot, and compare what it would ask. Writes nothing."""
+"""Run a stored round again from its snapshot of labels, and compare what it asks. The database is only read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from star_al.parts import RoundParts
 from star_al.ports import Store
 from star_al.steps.fit import fit_adapter
 from star_al.steps.pool import batch_sizes
-from star_al.steps.score import score_plan, score_pool
+from star_al.steps.score import score_pool
+from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
 from star_al.types import Campaign, Role, Round
+from star_al.wording import count
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What a round asked, what it asks when run again, and whether its adapter came out the same.
+    """What a round asked, and what it asks when it is run again.
 
-    ``same_adapter`` is null for a round without adapter.
+    Attributes:
+        round_index: The round.
+        stored: Ids of the items that it asked, in order.
+        replayed: Ids of the items that it asks now.
+        same_adapter: True if training gave the same bytes; None for a round without an adapter.
     """
 
     round_index: int
@@ -31,7 +37,7 @@ class Replay:
 
     @property
     def same_batch(self) -> bool:
-        """Whether the same items are asked in the same order."""
+        """True if the same items are asked in the same order."""
         return self.stored == self.replayed
 
 
@@ -47,7 +53,7 @@ def replay_round(parts: RoundParts) -> Replay:
     stored = tuple(query.item_id for query in batch)
     if not stored:
         raise DataError(
-            f"round {round_index} has asked nothing (state: {round_.state}), so there is nothing to replay."
+            f"round {round_index} has asked nothing (its state is {round_.state}), so it cannot be replayed."
         )
     with parts.artefacts.stage() as scratch:
         adapter_folder = _fit(parts, scratch)
@@ -64,11 +70,13 @@ def find_round(store: Store, campaign: Campaign, round_index: int) -> Round:
     """A round by its index.
 
     Raises:
-        DataError: there is no such round.
+        DataError: There is no such round.
     """
     rounds = store.rounds(campaign.campaign_id)
     if not 0 <= round_index < len(rounds):
-        raise DataError(f"there is no round {round_index}; the campaign has {len(rounds)} round(s), from 0.")
+        raise DataError(
+            f"there is no round {round_index}; the campaign has {count(len(rounds), 'round')}, from 0."
+        )
     return rounds[round_index]
 
 

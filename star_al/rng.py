@@ -1,7 +1,7 @@
-"""Every random choice, from the campaign's seed, the round and the purpose.
+"""Random choices, each a function of the campaign's seed, the round and the purpose.
 
-Two forms: a generator for one step, and keyed hashes that give each item its own number whatever the order
-in which items arrive, so that a draw over a stream of a million items needs no shuffle and no list of them.
+There are two forms: a generator for one step, and keyed hashes, which give each item its own random number
+whatever the order of the items. So a draw from a stream of a million items needs no shuffle and no list.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ import numpy as np
 
 
 def derive_seed(campaign_seed: int, round_index: int, purpose: str) -> int:
-    """A seed in [0, 2⁶³), from SHA-256: the same on every machine, unrelated between purposes and rounds."""
+    """A seed in [0, 2⁶³): the same on every machine, and unrelated to that of another purpose or round."""
     digest = hashlib.sha256(f"{campaign_seed}/{round_index}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(campaign_seed: int, round_index: int, purpose: str) -> np.random.Generator:
-    """A fresh generator seeded by ``derive_seed``."""
+    """A new generator with the seed of ``derive_seed``."""
     return np.random.default_rng(derive_seed(campaign_seed, round_index, purpose))
 
 
 def keyed_order(seed: int, item_id: str) -> str:
-    """A random-looking sort key, 64 hex digits; ``seed`` comes from ``derive_seed``, one for each use."""
+    """A random sort key of 64 hex digits; each use takes a ``seed`` of its own from ``derive_seed``."""
     return hashlib.sha256(f"{seed}/{item_id}".encode()).hexdigest()
 
 
 def keyed_uniform(seed: int, item_id: str) -> float:
-    """A number in [0, 1) that belongs to the item; its order over items is that of ``keyed_order``."""
+    """A random number in [0, 1) for the item, in the same order over items as ``keyed_order``."""
     return (int(keyed_order(seed, item_id)[:16], 16) >> 11) / 2**53
 
 
 def keyed_sorted(item_ids: Iterable[str], seed: int) -> list[str]:
-    """All ids in the order of their keys: one that joins later finds its place and moves no other."""
+    """All ids in random order; an id that is added later leaves the order of the others as it is."""
     return sorted(item_ids, key=lambda item_id: keyed_order(seed, item_id))
 
 
 def draw(item_ids: Iterable[str], n: int, seed: int) -> tuple[str, ...]:
-    """``n`` ids at random without replacement: those of the smallest keys, by key; all when fewer.
+    """Draw ``n`` of the distinct ids at random without replacement; all of them if there are fewer.
 
-    Reads ``item_ids`` (distinct) once and keeps ``n`` of them.
+    ``item_ids`` is read once, and only ``n`` ids are held in memory.
     """
     return tuple(heapq.nsmallest(n, item_ids, key=lambda item_id: keyed_order(seed, item_id)))

@@ -1,7 +1,7 @@
-"""The closed-label task: which labels an item has, and how a label value is read from data or an annotator.
+"""The closed-label task: which labels an item has, and how label values are read.
 
-A label value is the label's name for classification and the option's letter ("A", "B", …) for multiple
-choice; predictions refer to it by its column.
+A label value is the label's name for classification, and the option's letter ("A", "B", …) for multiple
+choice. Predictions refer to it by its column.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from star_al.errors import DataError
 from star_al.types import Item, JsonValue
 
 LETTERS = string.ascii_uppercase
-"""Names of the options of a multiple-choice item, in order; an item has at most this many."""
+"""Names of a multiple-choice item's options, in order; an item has at most this many."""
 
 
 class ClosedTask:
-    """Labels of items under a ``TaskSpec``."""
+    """The labels of items, by the ``task`` section of a campaign."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
@@ -27,24 +27,24 @@ class ClosedTask:
 
     @property
     def is_multiple_choice(self) -> bool:
-        """Whether options belong to the items."""
+        """True if each item has options of its own."""
         return self.spec.kind == "multiple_choice"
 
     def label_names(self, item: Item) -> tuple[str, ...]:
-        """Names of an item's labels by column: the task's labels, or one letter an option."""
+        """Names of an item's labels by column: the task's labels, or a letter for each option."""
         return self._names(item.options)
 
     def value(self, item: Item, column: int) -> JsonValue:
-        """The label value of a column."""
+        """The label value in a column."""
         return self.label_names(item)[column]
 
     def column(self, item: Item, value: JsonValue) -> int:
-        """The column of a label value or of one that is equal after normalising.
+        """The column of a label value, compared after normalising.
 
-        For multiple choice also of an option's text, or of a whole number, the option's index from 0.
+        For multiple choice the value may also be an option's text, or its index from 0 as a whole number.
 
         Raises:
-            DataError: the item has no such label.
+            DataError: The item has no such label.
         """
         column = self._column(item.options, value)
         if column is None:
@@ -52,15 +52,15 @@ class ClosedTask:
         return column
 
     def find(self, options: Sequence[str], value: JsonValue) -> str | None:
-        """The label that ``column`` would find, by name, for an item with these options; ``None`` without one."""
+        """The name of the label that ``column`` finds, for an item with these options; None if there is none."""
         column = self._column(options, value)
         return None if column is None else self._names(options)[column]
 
     def parse(self, item: Item, raw: JsonValue) -> JsonValue:
-        """A label as found in data, in the canonical form; null for a missing one (null or empty text).
+        """The label value of a cell in the data; None for an empty one (None, NaN or blank text).
 
         Raises:
-            DataError: the item has no such label.
+            DataError: The item has no such label.
         """
         if raw is None or (isinstance(raw, str) and not raw.strip()) or raw != raw:  # noqa: PLR0124 (NaN)
             return None

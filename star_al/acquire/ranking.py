@@ -35,29 +35,16 @@ def top_k(scores_N: FloatArray, item_ids: Sequence[str], k: int) -> tuple[str, .
     return _take(item_ids, rank_order(scores_N, item_ids), k)
 
 
-def power_sample(
-    scores_N: FloatArray, item_ids: Sequence[str], k: int, beta: float, rng: np.random.Generator
-) -> tuple[str, ...]:
-    """``k`` ids drawn without replacement, each with probability ∝ score^β ("power" acquisition).
-
-    Stochastic batch acquisition (Kirsch et al. 2023, arXiv 2106.12059): the top k of log score + Gumbel
-    noise of scale 1/β. Items that score 0 come after all others, at random among themselves.
-
-    Raises:
-        ValueError: as ``top_k``, a negative score, or β not above 0.
-    """
-    drawn_N = power_order(scores_N, item_ids, beta, rng)
-    batch = _take(item_ids, drawn_N, k)
-    return top_k(scores_N[drawn_N[: len(batch)]], batch, k)
-
-
 def power_order(
     scores_N: FloatArray, item_ids: Sequence[str], beta: float, rng: np.random.Generator
 ) -> IntArray:
-    """Positions in the order in which power sampling draws them, (N,).
+    """Positions (N,) in an order drawn without replacement, each next with probability ∝ score^β.
+
+    The order of log score + Gumbel noise of scale 1/β. Items that score 0 come after all others, at random
+    among themselves. Source: Kirsch et al. 2023, "Stochastic Batch Acquisition", arXiv 2106.12059.
 
     Raises:
-        ValueError: as ``power_sample``.
+        ValueError: As ``rank_order``, a negative score, or β not above 0.
     """
     _check(scores_N, item_ids)
     if not beta > 0:

@@ -1,9 +1,10 @@
-"""The composition root: names in a config become concrete classes."""
+"""The composition root: settings become concrete classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from star_al.artefacts.folder import ArtefactFolder
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def open_store(file: CampaignFile, *, create: bool = False) -> Store:
-    """The campaign's database; ``create`` makes the schema in one that is new or empty.
+    """Open the campaign's database; with ``create``, make the schema if the database is new or empty.
 
     Raises:
-        StoreError: it cannot be reached, or is at another schema version.
+        StoreError: It cannot be reached, or is at another schema version.
     """
     from db import migrate
     from db.store import SqlStore
@@ -33,13 +34,26 @@ def open_store(file: CampaignFile, *, create: bool = False) -> Store:
     return SqlStore.open(file.database_url)
 
 
-def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress) -> Learner:
+def open_learner(
+    file: CampaignFile,
+    spec: CampaignSpec,
+    rounds: Sequence[Round],
+    progress: Progress,
+    *,
+    cache: Path | None = None,
+) -> Learner:
     """The model of ``spec`` with its adapter and posterior, on the device that the file names.
 
-    A campaign keeps the dtype that its first round ran in, so that a resumed one does not depend on a probe.
+    Args:
+        file: The campaign file; it decides on what concerns the machine (device, sizes).
+        spec: The settings of the model, the adapter and the posterior.
+        rounds: The rounds so far. A campaign keeps the dtype that its first round ran in, so that a resumed
+            one does not depend on a probe.
+        progress: Where the learner tells what a user should know.
+        cache: A folder that keeps activations of frozen blocks; None keeps none and writes nothing.
 
     Raises:
-        ConfigError: the adapters of ``rounds`` need a setting that this version no longer has.
+        ConfigError: The adapters of ``rounds`` need a setting that this version no longer has.
     """
     refuse_removed_settings(rounds)
     from star_al.models.learner import LoraLearner
@@ -55,13 +69,13 @@ def open_learner(file: CampaignFile, spec: CampaignSpec, rounds: list[Round], pr
         spec,
         model_path(file, spec.model.name),
         method,
-        cache=file.trunk_folder,
+        cache=cache,
         say=progress.say,
     )
 
 
 def posterior_method(spec: PosteriorSpec) -> Method:
-    """The method of a kind."""
+    """The posterior method that the settings name."""
     from star_al.models.posterior.clora import CLora
     from star_al.models.posterior.ensemble import Ensemble
     from star_al.models.posterior.laplace import Laplace
@@ -81,7 +95,11 @@ def posterior_method(spec: PosteriorSpec) -> Method:
 
 
 def model_path(file: CampaignFile, name: str) -> str:
-    """The model's folder where there is one, relative to the campaign file; else its hub name."""
+    """The model's folder, relative to the campaign file; if there is none, ``name`` as the name on the hub.
+
+    Raises:
+        ConfigError: ``name`` is a path, and there is no such folder.
+    """
     folder = file.resolve(name)
     if folder.exists():
         return str(folder)
@@ -94,7 +112,7 @@ def find_campaign(file: CampaignFile, store: Store) -> Campaign:
     """The campaign of this file.
 
     Raises:
-        StoreError: it has not been started.
+        StoreError: It has not been started.
     """
     campaign = store.find_campaign(file.spec.name)
     if campaign is None:
@@ -103,10 +121,10 @@ def find_campaign(file: CampaignFile, store: Store) -> Campaign:
 
 
 def find_started(file: CampaignFile) -> Campaign | None:
-    """The campaign of this file; null when it has not been started.
+    """The campaign of this file; None if it has not been started.
 
     Raises:
-        StoreError: the database cannot be read.
+        StoreError: The database cannot be read.
     """
     from db import migrate
 
@@ -121,16 +139,16 @@ def find_started(file: CampaignFile) -> Campaign | None:
 
 def _not_started(file: CampaignFile) -> StoreError:
     return StoreError(
-        f"campaign {file.spec.name!r} has not been started; `star-al run {file.path.name}` does."
+        f"campaign {file.spec.name!r} has not been started; run `star-al run {file.path.name}` to start it."
     )
 
 
 @contextmanager
 def reading(file: CampaignFile) -> Iterator[tuple[Store, Campaign]]:
-    """Store and campaign for commands that only look.
+    """Open store and campaign for a command that only reads.
 
     Raises:
-        StoreError: the campaign has not been started, or the database cannot be read.
+        StoreError: The campaign has not been started, or the database cannot be read.
     """
     with open_started(file) as store:
         yield store, find_campaign(file, store)
@@ -138,10 +156,10 @@ def reading(file: CampaignFile) -> Iterator[tuple[Store, Campaign]]:
 
 @contextmanager
 def open_started(file: CampaignFile) -> Iterator[Store]:
-    """The campaign's database, which holds something.
+    """Open the campaign's database, which must not be empty.
 
     Raises:
-        StoreError: nothing has been started in it, or it cannot be read.
+        StoreError: No campaign has been started in it, or it cannot be read.
     """
     from db import migrate
 
@@ -160,14 +178,25 @@ def open_parts(
     campaign: Campaign,
     progress: Progress,
     spec: CampaignSpec | None = None,
+    *,
+    learner: Learner | None = None,
 ) -> Parts:
-    """The parts of a campaign, to read it under ``spec``; under the settings stored with it if that is None."""
+    """The parts of a campaign, to read it.
+
+    Args:
+        file: The campaign file.
+        store: The store that holds the campaign.
+        campaign: The campaign.
+        progress: Where work on it is shown.
+        spec: Its settings; None takes those stored with the campaign.
+        learner: A learner of these settings; None opens one that writes nothing.
+    """
     spec = spec or CampaignSpec.model_validate(campaign.config)
     return Parts(
         campaign=campaign,
         spec=spec,
         store=store,
-        learner=open_learner(file, spec, store.rounds(campaign.campaign_id), progress),
+        learner=learner or open_learner(file, spec, store.rounds(campaign.campaign_id), progress),
         artefacts=ArtefactFolder(file.artefact_folder),
         progress=progress,
     )

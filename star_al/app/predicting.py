@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from star_al.data import (
     source_of,
     write_rows,
 )
+from star_al.paging import pages
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
 from star_al.stats.temperature import apply_temperature
@@ -208,7 +209,7 @@ def own_files(file: CampaignFile) -> dict[str, Path | None]:
 def _labelled(store: Store, campaign: Campaign) -> Iterator[ExportInput]:
     for role in OWN_ROLES:
         labels = store.labels(campaign.campaign_id, role)
-        for page in _pages(sorted(labels)):
+        for page in pages(sorted(labels), SHARD_ITEMS):
             for item in store.items(campaign.campaign_id, page):
                 yield item, labels[item.item_id], None
 
@@ -217,17 +218,12 @@ def _unlabelled(store: Store, campaign: Campaign) -> Iterator[Item]:
     for role in OWN_ROLES:
         labels = store.labels(campaign.campaign_id, role)
         item_ids = store.item_ids(campaign.campaign_id, role)
-        for page in _pages([item_id for item_id in item_ids if item_id not in labels]):
+        unlabelled = (item_id for item_id in item_ids if item_id not in labels)
+        for page in pages(unlabelled, SHARD_ITEMS):
             yield from store.items(campaign.campaign_id, page)
 
 
 def _answered(items: Iterable[Item], predictor: Predictor, advance: Advance) -> Iterator[ExportInput]:
-    stream = iter(items)
-    while page := list(islice(stream, SHARD_ITEMS)):
+    for page in pages(items, SHARD_ITEMS):
         for item, answer in zip(page, predictor.answers(page, advance), strict=True):
             yield item, None, answer
-
-
-def _pages(item_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(item_ids), SHARD_ITEMS):
-        yield item_ids[start : start + SHARD_ITEMS]

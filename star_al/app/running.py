@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from star_al.app.annotators import check_server, connection, open_annotator
 from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
-from star_al.app.heartbeat import GuardedProgress, Heartbeat, is_dead, owner_name
+from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
@@ -18,10 +18,12 @@ from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.loop import Loop, Outcome
 from star_al.parts import Parts, round_spec
-from star_al.ports import Progress, Store
+from star_al.ports import Learner, Progress, Store
+from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.replay import Replay, find_round, replay_round
 from star_al.steps.base_predictions import base_log_probs
 from star_al.types import Campaign, Event, JsonObject, Lease, Role
+from star_al.wording import sentence_case
 
 
 def run(
@@ -32,15 +34,22 @@ def run(
     no_wait: bool = False,
     webhook: WebhookOptions | None = None,
 ) -> Outcome:
-    """Start or resume a campaign and run its rounds, under its lease.
+    """Start or resume a campaign, and run its rounds under its lease.
+
+    Args:
+        file: The campaign file.
+        progress: Where the run shows what it does.
+        max_rounds: Rounds to finish in this call; None runs until a rule stops the campaign.
+        no_wait: Return instead of waiting for people.
+        webhook: Where Label Studio may report new annotations; None polls only.
 
     Raises:
-        StarALError: any of the tree; whatever was done is stored and the call may be repeated.
+        StarALError: Any of the tree. What was done is stored, and the call may be repeated.
     """
     people = _people(file, webhook)
     store = _store_to_run_in(file, people)
     try:
-        campaign = store.find_campaign(file.spec.name) or _create(file, store, progress)
+        campaign, learner = _find_or_create(file, store, progress)
         _refuse_changes(file, store, campaign)
         with (
             _leased(file, store, campaign) as (lease, heartbeat),
@@ -48,11 +57,12 @@ def run(
         ):
             guarded = GuardedProgress(progress, heartbeat)
             _adopt_config(file, store, campaign, lease, guarded)
-            parts = open_parts(file, store, campaign, guarded, file.spec).leased(
+            parts = _parts(file, store, campaign, guarded, learner).leased(
                 lease,
                 open_annotator(file, store, campaign),
                 Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
             )
+            parts.artefacts.prepare()
             progress.say(_where_it_runs(parts))
             return Loop(parts).run(max_rounds)
     finally:
@@ -61,20 +71,29 @@ def run(
 
 
 def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> JsonObject:
-    """Make the campaign, and store what other campaigns on its data and model can use; the learner's versions.
+    """Create a campaign, and store what other campaigns on the same data and model can share.
 
-    That is the data set and the base model's predictions of held-out items, and of the pool up to a size.
+    That is the data set, and the base model's predictions of the held-out items and of a pool that is not too
+    large.
+
+    Args:
+        file: The campaign file.
+        progress: Where the work is shown.
+        largest_pool: A pool of more items is not predicted.
+
+    Returns:
+        The versions of libraries, device and dtype that the learner works with.
 
     Raises:
-        StarALError: as ``run``.
+        StarALError: As ``run``.
     """
     store = _store_to_run_in(file, None)
     try:
-        campaign = store.find_campaign(file.spec.name) or _create(file, store, progress)
+        campaign, learner = _find_or_create(file, store, progress)
         _refuse_changes(file, store, campaign)
         with _leased(file, store, campaign) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
-            parts = replace(open_parts(file, store, campaign, guarded, file.spec), lease=lease)
+            parts = replace(_parts(file, store, campaign, guarded, learner), lease=lease)
             for role in Role:
                 item_ids = store.item_ids(campaign.campaign_id, role)
                 if role is not Role.POOL or len(item_ids) <= largest_pool:
@@ -85,40 +104,43 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
 
 
 def resolved_dtype(file: CampaignFile, progress: Progress) -> str:
-    """What ``model.dtype`` comes to on this machine."""
+    """The dtype that ``model.dtype`` means on this machine."""
     if file.spec.model.dtype != "auto":
         return file.spec.model.dtype
     return str(open_learner(file, file.spec, [], progress).versions()["dtype"])
 
 
 def replay(file: CampaignFile, round_index: int, progress: Progress) -> Replay:
-    """Run a stored round again and compare its batch; writes nothing to the database.
+    """Run a stored round again, and compare what it asks; the database is only read.
 
     Raises:
-        DataError: there is no such round, or it has asked nothing.
+        DataError: There is no such round, or it has asked nothing.
     """
     with reading(file) as (store, campaign):
         round_ = find_round(store, campaign, round_index)
-        parts = open_parts(file, store, campaign, progress, round_spec(round_))
+        spec = round_spec(round_)
+        rounds = store.rounds(campaign.campaign_id)
+        learner = open_learner(file, spec, rounds, progress, cache=file.trunk_folder)
+        parts = open_parts(file, store, campaign, progress, spec, learner=learner)
         return replay_round(parts.for_round(round_))
 
 
 def _people(file: CampaignFile, webhook: WebhookOptions | None) -> LabelStudioSpec | None:
-    """The people who label; null where the annotator is simulated."""
+    """The settings of the people who label; None if another kind of annotator does."""
     annotator = file.spec.annotator
     people = annotator if isinstance(annotator, LabelStudioSpec) else None
     if webhook is not None and people is None:
         raise ConfigError(
-            f"{file.path}: --webhook needs people in Label Studio, but annotator.kind is {annotator.kind}. "
-            "Leave it out."
+            f"{file.path}: --webhook needs annotator.kind: label_studio, but it is {annotator.kind}. "
+            "Leave out --webhook."
         )
     return people
 
 
 def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Store:
-    """The store, made if there is none yet.
+    """The store, created if it does not exist.
 
-    Labels, data and people are looked at first: a slip leaves no database, and no campaign.
+    Labels, data and people are checked first, so that a mistake leaves no database and no campaign behind.
     """
     if people is not None:
         check_labels(file, people)
@@ -130,16 +152,30 @@ def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Stor
     return open_store(file, create=True)
 
 
-def _create(file: CampaignFile, store: Store, progress: Progress) -> Campaign:
-    """A new campaign, after a look at whether its model can do the task; or the one made in the meantime."""
-    open_learner(file, file.spec, [], progress).check()
+def _find_or_create(file: CampaignFile, store: Store, progress: Progress) -> tuple[Campaign, Learner | None]:
+    """The campaign, made if there is none; and the learner, if its model had to be checked for a new one."""
+    campaign = store.find_campaign(file.spec.name)
+    if campaign is not None:
+        return campaign, None
+    learner = open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
+    learner.check()
     try:
-        return create_campaign(file, store, progress)
+        return create_campaign(file, store, progress), learner
     except StoreError:
         campaign = store.find_campaign(file.spec.name)  # another controller may have been quicker
         if campaign is None:
             raise
-        return campaign
+        return campaign, None
+
+
+def _parts(
+    file: CampaignFile, store: Store, campaign: Campaign, progress: Progress, learner: Learner | None
+) -> Parts:
+    """Parts to run the campaign with, under the settings of its file."""
+    if learner is None:
+        rounds = store.rounds(campaign.campaign_id)
+        learner = open_learner(file, file.spec, rounds, progress, cache=file.trunk_folder)
+    return open_parts(file, store, campaign, progress, file.spec, learner=learner)
 
 
 def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> None:
@@ -155,12 +191,12 @@ def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> Non
 @contextmanager
 def _leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tuple[Lease, Heartbeat]]:
     seconds = file.spec.database.lease_seconds
-    lease = store.acquire_lease(campaign.campaign_id, owner_name(), seconds, may_take=is_dead)
+    lease = store.acquire_lease(campaign.campaign_id, str(ProcessIdentity.of()), seconds, may_take=has_ended)
     try:
         with Heartbeat(store, lease, seconds) as heartbeat:
             yield lease, heartbeat
     finally:
-        with suppress(StoreError):  # an earlier error is the one to tell; the lease expires by itself
+        with suppress(StoreError):  # it must not hide an earlier error; the lease expires by itself
             store.release_lease(lease)
 
 
@@ -168,7 +204,7 @@ def _leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tu
 def _hints(
     people: LabelStudioSpec | None, campaign: Campaign, options: WebhookOptions | None
 ) -> Iterator[Hints | None]:
-    """Webhooks, where they are asked for."""
+    """The receiver of webhooks; None if no webhook is to be used."""
     if people is None or options is None:
         yield None
         return
@@ -181,7 +217,7 @@ def _hints(
 def _adopt_config(
     file: CampaignFile, store: Store, campaign: Campaign, lease: Lease, progress: Progress
 ) -> None:
-    """Store the config as it is now; tell of labels that it has more than before, and log what else is new."""
+    """Store today's settings, and log what has changed; say so if labels were added."""
     added = added_labels(campaign.config, file.spec)
     changed = [name for name in differing_fields(campaign.config, file.spec, ()) if name != "task.labels"]
     store.update_config(lease, file.spec.model_dump(mode="json"))
@@ -190,7 +226,7 @@ def _adopt_config(
     if added:
         message = f"labels added: {', '.join(added)}"
         store.add_event(lease, Event("config", message))
-        progress.say(message[0].upper() + message[1:])
+        progress.say(sentence_case(message))
 
 
 def _where_it_runs(parts: Parts) -> str:

@@ -7,6 +7,7 @@ import time
 from star_al import local_server
 from star_al.local_server import LocalServer
 from star_al.ports import Progress
+from star_al.process_identity import ProcessIdentity
 
 CHECK_EVERY = 1.0
 """Seconds between two checks whether the server still runs."""
@@ -26,7 +27,7 @@ def up(
     Raises:
         AnnotatorError: It cannot be installed or started.
     """
-    owner = local_server.identity() if here else None
+    owner = ProcessIdentity.of() if here else None
     return local_server.start(local_server.default_place(), progress, port=port, version=version, owner=owner)
 
 

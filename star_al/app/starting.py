@@ -9,7 +9,6 @@ from pathlib import Path
 
 from star_al import rng
 from star_al.app.compose import reading
-from star_al.app.heartbeat import is_dead, owner_name
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import (
     DataSource,
@@ -21,7 +20,9 @@ from star_al.data import (
     test_source,
 )
 from star_al.errors import DataError
+from star_al.files import disk_errors
 from star_al.ports import Advance, Progress, Store
+from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Dataset, Role, SourceItem
 
@@ -93,7 +94,7 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
         source = source_of(locate_here(path), spec, gold=spec.gold_column)
         counts = ImportCounts()
         with progress.task(f"Reading {path}", None) as advance:
-            items = _counted(read_items(source, ClosedTask(spec.task), counts), advance)
+            items = _with_progress(read_items(source, ClosedTask(spec.task), counts), advance)
             new = store.extend_campaign(campaign.campaign_id, items)
         known = counts.rows - counts.empty - new
         progress.say(
@@ -112,10 +113,10 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
     if found is not None:
         progress.say(f"{_plural(found.n_items, what)} from {name}, already in the database")
         return found
-    dataset = store.begin_dataset(key, name, owner_name(), may_replace=is_dead)
+    dataset = store.begin_dataset(key, name, str(ProcessIdentity.of()), may_replace=has_ended)
     counts = ImportCounts()
     with progress.task(f"Importing {name}", None) as advance:
-        new = store.add_items(dataset.dataset_id, _counted(read_items(source, task, counts), advance))
+        new = store.add_items(dataset.dataset_id, _with_progress(read_items(source, task, counts), advance))
     duplicates = counts.rows - counts.empty - new
     dataset = store.finish_dataset(dataset.dataset_id, n_duplicates=duplicates, n_empty=counts.empty)
     progress.say(
@@ -129,7 +130,8 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
     return dataset
 
 
-def _counted(items: Iterable[SourceItem], advance: Advance) -> Iterator[SourceItem]:
+def _with_progress(items: Iterable[SourceItem], advance: Advance) -> Iterator[SourceItem]:
+    """The same items; the progress display advances with them."""
     pending = 0
     for item in items:
         yield item
@@ -143,13 +145,13 @@ def _counted(items: Iterable[SourceItem], advance: Advance) -> Iterator[SourceIt
 def _dataset_key(source: DataSource, task: ClosedTask) -> str:
     """Hash the source's bytes, the meaning of its columns, and the task's labels."""
     digest = hashlib.sha256()
-    try:
+    with disk_errors(
+        DataError, f"{source.table.name}: cannot be read", "Check the path and its permissions."
+    ):
         for path in _files(source.table.path):
             digest.update(path.name.encode())
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
-    except OSError as exc:
-        raise DataError(f"{source.table.name}: cannot be read ({exc.strerror or exc}).") from exc
     table = replace(source.table, path=None)
     digest.update(repr((replace(source, table=table), task.spec.kind, task.spec.label_names)).encode())
     return digest.hexdigest()

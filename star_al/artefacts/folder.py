@@ -1,43 +1,40 @@
 """The artefact folder: adapters and score files by content hash, written aside and then renamed.
 
-adapters/<sha256>/       what a learner wrote for one round
-scores/<sha256>.parquet  the full scores of one round
-.staging/<host>.<pid>.<random>/  being written; what a dead run left goes at the next start
-.work/<name>/            pages of a long step, kept over a crash so that it resumes
+adapters/<sha256>/         what a learner wrote for one round
+scores/<sha256>.parquet    the full scores of one round
+.staging/<owner>.<random>/ being written; the next run removes what a dead one left
+.work/<name>/              shards of a long step, kept over a crash so that it resumes
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from star_al.errors import StoreError
+from star_al.files import disk_errors, publish
+from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.types import Adapter
 
 STALE_SECONDS = 7 * 86_400.0
-"""After this long without a change a staging or work folder is taken for forgotten, whoever made it."""
+"""A staging or work folder unchanged for this long counts as forgotten, whoever made it."""
 
 
 class ArtefactFolder:
-    """The artefact folder ``root``, made when missing; removes what dead runs left half-written.
+    """The artefact folder ``root``. Only methods that write make folders; reading leaves the disk as it is.
 
     Raises:
-        StoreError: from any method, when the folder cannot be read or written.
+        StoreError: From any method, if the folder cannot be read or written.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        with _translated(root):
-            for folder in (self._adapters, self.scores, self._staging, self._work):
-                folder.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
 
     @property
     def scores(self) -> Path:
@@ -56,12 +53,25 @@ class ArtefactFolder:
     def _work(self) -> Path:
         return self.root / ".work"
 
+    def prepare(self) -> None:
+        """Make the folder if it is missing, and remove what dead runs left half-written."""
+        with _disk_errors(self.root):
+            for folder in (self._adapters, self.scores, self._staging, self._work):
+                folder.mkdir(parents=True, exist_ok=True)
+            for folder in self._staging.iterdir():
+                if _is_stale(folder) or _is_abandoned(folder.name):
+                    shutil.rmtree(folder, ignore_errors=True)
+            for folder in self._work.iterdir():
+                if _is_stale(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
     @contextmanager
     def stage(self) -> Iterator[Path]:
-        """An empty folder to write an artefact into; gone afterwards unless it was adopted."""
-        folder = self._staging / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
-        with _translated(folder):
-            folder.mkdir()
+        """An empty folder to write an artefact into; it is removed afterwards unless it was adopted."""
+        owner = quote(str(ProcessIdentity.of()), safe="")
+        folder = self._staging / f"{owner}.{uuid.uuid4().hex}"
+        with _disk_errors(folder):
+            folder.mkdir(parents=True)
         try:
             yield folder
         finally:
@@ -69,42 +79,41 @@ class ArtefactFolder:
 
     @contextmanager
     def work(self, name: str) -> Iterator[Path]:
-        """A folder of pages for one step, as an earlier try left it; kept on an error, gone on success."""
+        """A folder for the shards of one step, as an earlier try left it; removed on success, kept on an error."""
         folder = self._work / name
-        with _translated(folder):
-            folder.mkdir(exist_ok=True)
+        with _disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
 
     def adopt(self, staged: Path, kind: str) -> Adapter:
-        """Move a staged folder to its place under its content hash; on disk before this returns.
+        """Move a staged folder to its place under its content hash; it is on disk when this returns.
 
-        Content that is there already stays, unless it is damaged, and the staged copy goes.
+        Identical content that is there already stays, and the staged copy is removed. Damaged content is
+        replaced.
         """
-        with _translated(staged):
+        with _disk_errors(staged):
             files = _files(staged)
             if not files:
                 raise StoreError(f"{staged}: an artefact without files cannot be kept.")
             sha256 = content_hash(staged)
             size = sum(file.stat().st_size for file in files)
-            for file in (*files, *_folders(staged)):
-                _sync(file)
+            self._adapters.mkdir(parents=True, exist_ok=True)
             self._put(staged, self._adapters / sha256, sha256)
-            _sync(self._adapters)
         return Adapter(sha256=sha256, kind=kind, path=f"adapters/{sha256}", size_bytes=size)
 
     def path_of(self, sha256: str) -> Path:
-        """The folder of an adapter whose files are what its hash says.
+        """The folder of an adapter, after comparing its files with its hash.
 
         Raises:
-            StoreError: it is missing or damaged.
+            StoreError: It is missing or damaged.
         """
         folder = self._adapters / sha256
         if not folder.is_dir():
             raise StoreError(
                 f"{folder}: the adapter is missing. Restore the folder, or set artefacts to where it is."
             )
-        with _translated(folder):
+        with _disk_errors(folder):
             found = content_hash(folder)
         if found != sha256:
             raise StoreError(
@@ -116,7 +125,7 @@ class ArtefactFolder:
         """The score file of a round.
 
         Raises:
-            StoreError: there is none.
+            StoreError: It is missing.
         """
         path = self.scores / f"{sha256}.parquet"
         if not path.is_file():
@@ -132,18 +141,10 @@ class ArtefactFolder:
                 return
             target.rename(self._staging / f"damaged.{uuid.uuid4().hex}")
         try:
-            staged.rename(target)
+            publish(staged, target)
         except OSError:
             if not target.exists():  # else another process was first with the same content
                 raise
-
-    def _remove_leftovers(self) -> None:
-        for folder in self._staging.iterdir():
-            if _is_stale(folder) or not _may_live(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
-        for folder in self._work.iterdir():
-            if _is_stale(folder):
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def content_hash(folder: Path) -> str:
@@ -164,18 +165,6 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [*(path for path in folder.rglob("*") if path.is_dir()), folder]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _is_stale(folder: Path) -> bool:
     try:
         return time.time() - folder.stat().st_mtime > STALE_SECONDS
@@ -183,26 +172,12 @@ def _is_stale(folder: Path) -> bool:
         return False
 
 
-def _may_live(name: str) -> bool:
-    """Whether the process that named a staging folder may still run; always, on another machine."""
-    host, _, rest = name.rpartition(".")[0].rpartition(".")
-    if host != socket.gethostname() or not rest.isdigit():
-        return name.partition(".")[0] != "damaged"
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _is_abandoned(name: str) -> bool:
+    """True if the owner of a staging folder has ended, or if damaged content was moved there."""
+    owner, _, _ = name.rpartition(".")
+    return owner == "damaged" or has_ended(unquote(owner))
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise StoreError(
-            f"{path}: cannot be read or written ({exc.strerror or exc}). "
-            "Check the artefact folder and the disk, then run again."
-        ) from exc
+def _disk_errors(path: Path) -> AbstractContextManager[None]:
+    advice = "Check the artefact folder and the disk, then run again."
+    return disk_errors(StoreError, f"{path}: cannot be read or written", advice)

@@ -1,17 +1,15 @@
 """Full scores of a round as Parquet: predictions and uncertainties of every candidate.
 
-Columns: ``item_id``; ``log_probs``, a float32 list of K·C values, sample by sample, −inf kept, NaN for
-samples that the item did not get; and those of ``Scores``, only where they were computed. K and C are in the
-file's metadata. Files are written aside and renamed, and their pages carry checksums.
+Columns: ``item_id``; ``log_probs``, a float32 list of K·C values, sample by sample, with −inf for labels and
+NaN for samples that the item does not have; and those of ``Scores`` that were computed. K and C are in the
+file's metadata. The pages of a file carry checksums.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from star_al.errors import StoreError
+from star_al.files import aside, disk_errors, publish, replacing
 from star_al.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -26,17 +25,20 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 GROUP_BYTES = 8 << 20
-"""Log-probabilities in one row group, which is what reading and merging hold in memory."""
-
+"""Bytes of log-probabilities in one row group; reading and merging hold about one group in memory."""
 
 _Float32Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 class Scores(NamedTuple):
-    """What predictions come down to, each of shape (N,) and named as its column; null: not computed.
+    """Scores of N items, named as their columns; None for those that were not computed.
 
-    Uncertainties are as their measure gives them; ``aleatoric`` and ``epistemic`` split the entropy of the
-    adapted model's predictive mean, in nats; ``samples`` counts those that the item got.
+    Attributes:
+        base_uncertainty: Of the base model: predictive entropy, in nats.
+        adapted_uncertainty: Of the adapted model, by the campaign's measure.
+        aleatoric: Part of the entropy of the adapted model's predictive mean, in nats.
+        epistemic: The other part.
+        samples: How many posterior samples each item got.
     """
 
     base_uncertainty: FloatArray | None = None
@@ -57,10 +59,17 @@ class _Page(NamedTuple):
 def write_shard(
     path: Path, item_ids: Sequence[str], log_probs_N_K_C: FloatArray, scores: Scores | None = None
 ) -> None:
-    """Write one shard; log-probabilities are natural logs.
+    """Write a score file.
+
+    Args:
+        path: The file.
+        item_ids: Its N items.
+        log_probs_N_K_C: Natural logs of their predicted probabilities.
+        scores: Their scores.
 
     Raises:
-        ValueError: lengths differ. StoreError: the file cannot be written.
+        ValueError: Lengths differ.
+        StoreError: The file cannot be written.
     """
     page = _Page(tuple(item_ids), log_probs_N_K_C.astype(np.float32), scores or Scores())
     lengths = {len(part) for part in (*page[:2], *page.scores) if part is not None}
@@ -68,42 +77,46 @@ def write_shard(
         raise ValueError(
             f"a shard needs (N, K, C) log-probabilities and equal lengths, got {sorted(lengths)}"
         )
-    _write_aside(path, lambda aside: _write(aside, [page], *log_probs_N_K_C.shape[1:]))
+    with _disk_errors(path), replacing(path) as new:
+        _write(new, [page], *log_probs_N_K_C.shape[1:])
 
 
 def concatenate(stages: Sequence[Sequence[Path]], folder: Path) -> str:
-    """Merge the shards of the first stage, in order, into ``folder/<sha256>.parquet``; the hash.
+    """Merge shards into one score file, ``<sha256>.parquet``.
 
-    Shards of later stages hold some of the same items again, in the same order and with further samples,
-    and take their places. The bytes depend on the rows alone, not on how they were cut into shards. Rows
-    with fewer labels are padded with −inf, those with fewer samples with NaN. Memory is bounded by
-    ``GROUP_BYTES``.
+    Rows with fewer labels are padded with −inf, rows with fewer samples with NaN. The bytes depend on the
+    rows alone, not on how they were cut into shards. Memory is bounded by ``GROUP_BYTES``.
+
+    Args:
+        stages: The shards of each stage, in order. Those of later stages hold some of the items of the stage
+            before, in the same order and with further samples; their rows replace the earlier ones.
+        folder: Where to write the file.
+
+    Returns:
+        The file's hash.
 
     Raises:
-        StoreError: there are no shards, they do not fit together, or a file cannot be read or written.
+        StoreError: There are no shards, they do not fit together, or a file cannot be read or written.
     """
     shapes = [{_shape(shard) for shard in shards} for shards in stages]
     if not stages or any(len({samples for samples, _ in shape}) != 1 for shape in shapes):
         n = sum(map(len, stages))
         raise StoreError(f"{folder}: {n} score files cannot be merged; score the round again.")
     samples, labels = (max(each) for each in zip(*set().union(*shapes), strict=True))
-    name = f"{uuid.uuid4().hex}.parquet"
-
-    def merge(aside: Path) -> None:
-        pages = _padded(stages[0], samples, labels)
-        for shards in stages[1:]:
-            pages = _overlay(pages, _padded(shards, samples, labels), folder)
-        _write(aside, _regroup(pages, folder, samples, labels), samples, labels)
-
-    _write_aside(folder / name, merge)
-    with _translated(folder / name):
-        sha256 = _file_hash(folder / name)
-        os.replace(folder / name, folder / f"{sha256}.parquet")
+    pages = _padded(stages[0], samples, labels)
+    for shards in stages[1:]:
+        pages = _overlay(pages, _padded(shards, samples, labels), folder)
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with aside(folder) as merged:
+            _write(merged, _regroup(pages, folder, samples, labels), samples, labels)
+            sha256 = _file_hash(merged)
+            publish(merged, folder / f"{sha256}.parquet")
     return sha256
 
 
 def is_whole(path: Path, item_ids: Sequence[str] | None = None) -> bool:
-    """Whether a score file is there, readable to its last byte, and holds these items (null: any)."""
+    """True if a score file exists, can be read to its end, and holds these items (any if None)."""
     if not path.is_file():
         return False
     found: list[str] = []
@@ -116,10 +129,10 @@ def is_whole(path: Path, item_ids: Sequence[str] | None = None) -> bool:
 
 
 def read_scores(path: Path) -> tuple[tuple[str, ...], Scores]:
-    """Item ids with their scores.
+    """The item ids of a file, with their scores.
 
     Raises:
-        StoreError: the file cannot be read.
+        StoreError: The file cannot be read.
     """
     with _open(path) as file:
         columns = [name for name in file.schema_arrow.names if name != "log_probs"]
@@ -130,10 +143,10 @@ def read_scores(path: Path) -> tuple[tuple[str, ...], Scores]:
 def read_predictions(paths: Sequence[Path], item_ids: Sequence[str]) -> FloatArray:
     """Log-probabilities (N, K, C) of some items of the files, in the order of ``item_ids``.
 
-    Labels that an item does not have are −inf, samples that it did not get NaN.
+    Labels that an item does not have are −inf; samples that it did not get are NaN.
 
     Raises:
-        StoreError: a file cannot be read, or an item is in none.
+        StoreError: A file cannot be read, or an item is in none of them.
     """
     samples, labels = (max(each) for each in zip(*map(_shape, paths), strict=True))
     log_probs_N_K_C = np.full((len(item_ids), samples, labels), np.nan)
@@ -150,10 +163,10 @@ def read_predictions(paths: Sequence[Path], item_ids: Sequence[str]) -> FloatArr
 
 
 def iter_predictions(path: Path) -> Iterator[tuple[tuple[str, ...], FloatArray]]:
-    """All item ids and log-probabilities in the file's order, a row group at a time.
+    """Item ids and log-probabilities of all items in the file's order, a row group at a time.
 
     Raises:
-        StoreError: the file cannot be read.
+        StoreError: The file cannot be read.
     """
     for page in _pages(path):
         yield page.item_ids, page.log_probs_N_K_C.astype(np.float64)
@@ -210,7 +223,7 @@ def _scores(table: pa.Table) -> Scores:
 
 
 def _write(path: Path, pages: Sequence[_Page] | Iterator[_Page], samples: int, labels: int) -> None:
-    """Pages as row groups of one file; all of them have the columns of the first."""
+    """Write each page as one row group; all pages have the columns of the first."""
     import pyarrow.parquet as pq
 
     tables = (_table(page, samples, labels) for page in pages)
@@ -238,7 +251,7 @@ def _table(page: _Page, samples: int, labels: int) -> pa.Table:
 
 
 def _padded(shards: Sequence[Path], samples: int, labels: int) -> Iterator[_Page]:
-    """The row groups of all shards, filled up to one width."""
+    """The row groups of all shards, padded to the same numbers of samples and labels."""
     for shard in shards:
         for page in _pages(shard):
             _, k, c = page.log_probs_N_K_C.shape
@@ -248,7 +261,7 @@ def _padded(shards: Sequence[Path], samples: int, labels: int) -> Iterator[_Page
 
 
 def _overlay(older: Iterator[_Page], newer: Iterator[_Page], folder: Path) -> Iterator[_Page]:
-    """``older`` with the rows of ``newer``, which are of some of its items in their order, in their places."""
+    """``older`` with rows replaced by those of ``newer``, which holds some of its items in the same order."""
     waiting = next(newer, None)
     for page in older:
         place = {item_id: row for row, item_id in enumerate(page.item_ids)}
@@ -274,7 +287,7 @@ def _put(page: _Page, rows: Sequence[int], newer: _Page, folder: Path) -> None:
 
 
 def _regroup(pages: Iterator[_Page], folder: Path, samples: int, labels: int) -> Iterator[_Page]:
-    """The same rows in pages of one fixed size."""
+    """The same rows in pages of ``GROUP_BYTES``; the last may be smaller."""
     size = max(1, GROUP_BYTES // (4 * samples * labels))
     held: _Page | None = None
     for page in pages:
@@ -309,27 +322,8 @@ def _cut(page: _Page, rows: slice) -> _Page:
     return _Page(page.item_ids[rows], page.log_probs_N_K_C[rows], Scores._make(columns))
 
 
-def _write_aside(path: Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` with a path beside ``path``, and rename what it made; nothing is left of a failure."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with _translated(path):
-        try:
-            write(aside)
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise StoreError(
-            f"{path}: scores cannot be written ({exc.strerror or exc}). Check the folder and the disk."
-        ) from exc
+def _disk_errors(path: Path) -> AbstractContextManager[None]:
+    return disk_errors(StoreError, f"{path}: scores cannot be written", "Check the folder and the disk.")
 
 
 def _file_hash(path: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from star_al.data.source import Table
 from star_al.errors import DataError
+from star_al.files import disk_errors
 
 BATCH_ROWS = 512
 """Rows decoded at once from columnar files."""
@@ -49,7 +50,7 @@ def read_rows(table: Table) -> Iterator[Row]:
 
 def _lines(table: Table) -> Iterator[tuple[int, str]]:
     """Numbered lines of UTF-8 text with their ends, split only at line feeds, without a byte order mark."""
-    with _translated(table), _open(table.path) as file:
+    with _read_errors(table), _open(table.path) as file:
         for number, raw in enumerate(file, 1):
             try:
                 line = raw.decode("utf-8")
@@ -68,13 +69,13 @@ def _open(path: Path | None) -> Any:
 
 
 @contextmanager
-def _translated(table: Table) -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
-        raise DataError(f"{table.name}: damaged gzip file ({exc}).") from exc
-    except OSError as exc:
-        raise DataError(f"{table.name}: cannot be read ({exc.strerror or exc}).") from exc
+def _read_errors(table: Table) -> Iterator[None]:
+    """Turn errors of reading the table's file into one line for the user."""
+    with disk_errors(DataError, f"{table.name}: cannot be read", "Check the path and its permissions."):
+        try:
+            yield
+        except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
+            raise DataError(f"{table.name}: damaged gzip file ({exc}).") from exc
 
 
 def _json_rows(table: Table) -> Iterator[Row]:
@@ -142,7 +143,7 @@ def _parquet_rows(table: Table) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _translated(table):
+    with _read_errors(table):
         try:
             with pq.ParquetFile(table.path, pre_buffer=False) as file:
                 batches = (batch.to_pylist() for batch in file.iter_batches(BATCH_ROWS))

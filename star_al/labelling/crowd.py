@@ -1,4 +1,4 @@
-"""What several annotators say together: labels by Dawid and Skene, and how far they agree.
+"""Aggregate the labels of several annotators (majority, Dawid and Skene), and measure their agreement.
 
 The only importer of crowd-kit, which is loaded when it is first needed.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """The label that one person gives to one unit (an item, or one of its queries)."""
+    """The label that one person gave to one unit (an item, or one of its queries)."""
 
     unit: str
     person: str
@@ -24,7 +24,7 @@ class Vote:
 
 
 def majority(values: Sequence[str]) -> str | None:
-    """The value that more people gave than any other; null for a tie, or without values."""
+    """The value that more people gave than any other; None for a tie or without values."""
     counts = Counter(values).most_common(2)
     if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
         return None
@@ -32,9 +32,13 @@ def majority(values: Sequence[str]) -> str | None:
 
 
 def dawid_skene(votes: Sequence[Vote]) -> dict[str, dict[str, float]]:
-    """The posterior of each unit's label, by unit and value, from the confusion of each person.
+    """The posterior of each unit's label, from a confusion matrix for each person.
 
-    Expectation maximisation, begun at the majority (Dawid and Skene 1979, Applied Statistics 28(1)).
+    Expectation maximisation, starting from the majority. Source: Dawid and Skene 1979, Applied Statistics
+    28(1).
+
+    Returns:
+        The probability of each value, by unit.
     """
     if not votes:
         return {}
@@ -48,10 +52,12 @@ def dawid_skene(votes: Sequence[Vote]) -> dict[str, dict[str, float]]:
 
 
 def krippendorff_alpha(votes: Sequence[Vote]) -> float | None:
-    """Krippendorff's alpha for nominal labels: 1 for agreement, 0 for what chance would give.
+    """Krippendorff's alpha for nominal labels: 1 for full agreement, 0 for agreement by chance.
 
-    Units with one vote tell nothing and are left out; null when none is left, or when only one label was
-    ever given, where alpha is not defined (Krippendorff 2011, "Computing Krippendorff's alpha-reliability").
+    Units with one vote are left out. Source: Krippendorff 2011, "Computing Krippendorff's alpha-reliability".
+
+    Returns:
+        Alpha; None if it is not defined, because no unit has two votes or only one label was ever given.
     """
     paired = [vote for unit in _by_unit(votes).values() if len(unit) > 1 for vote in unit]
     if len({vote.value for vote in paired}) < 2:
@@ -69,7 +75,7 @@ def _by_unit(votes: Sequence[Vote]) -> dict[str, list[Vote]]:
 
 
 def _frame(votes: Sequence[Vote]) -> pd.DataFrame:
-    """The votes in the columns that crowd-kit reads, in an order that does not depend on their arrival."""
+    """The votes in the columns that crowd-kit reads, in an order that does not depend on when they came."""
     import pandas as pd
 
     ordered = sorted(votes, key=lambda vote: (vote.unit, vote.person))

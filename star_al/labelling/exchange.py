@@ -11,6 +11,7 @@ from star_al.labelling.inbox import Inbox
 from star_al.labelling.outbox import push_open, record
 from star_al.parts import LeasedParts
 from star_al.types import Role, Waiting
+from star_al.wording import count
 
 
 class StillOpenError(Exception):
@@ -66,5 +67,5 @@ def wait_for_answers(
 def _done(waiting: Waiting) -> str:
     without = f", {waiting.unlabelled} of them without a label" if waiting.unlabelled else ""
     answers = sum(waiting.answers.values())
-    so_far = f" ({answers} answers so far)" if answers > waiting.closed else ""
+    so_far = f" ({count(answers, 'answer')} so far)" if answers > waiting.closed else ""
     return f"{waiting.closed} of {waiting.asked} are done{without}{so_far}"

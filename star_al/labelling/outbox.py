@@ -5,6 +5,7 @@ from __future__ import annotations
 from star_al.parts import LeasedParts, Parts
 from star_al.ports import StillOurs
 from star_al.types import Event, Query
+from star_al.wording import count, sentence_case
 
 
 def push_open(parts: LeasedParts) -> int:
@@ -14,10 +15,10 @@ def push_open(parts: LeasedParts) -> int:
     ensured = parts.annotator.ensure(queries, parts.store.tasks(campaign_id), still_ours(parts))
     parts.store.save_tasks(parts.lease, ensured.tasks)
     if ensured.restored:
-        record(parts, "push", f"{len(ensured.restored)} deleted tasks were made again")
+        record(parts, "push", f"recreated {count(len(ensured.restored), 'deleted task')}")
     if ensured.dropped:
         parts.store.close_queries(parts.lease, [], ensured.dropped)
-        record(parts, "push", f"{len(ensured.dropped)} open tasks were deleted: their items are dropped")
+        record(parts, "push", f"dropped {count(len(ensured.dropped), 'item')} whose task was deleted")
     return len(queries) - len(ensured.dropped)
 
 
@@ -33,7 +34,7 @@ def withdraw_buffer(parts: LeasedParts, next_round: int | None) -> None:
         return
     gone = parts.annotator.withdraw(stale, still_ours(parts))
     if gone:
-        message = f"{len(gone)} untouched tasks of the buffer were withdrawn"
+        message = f"withdrew {count(len(gone), 'untouched task')} of the buffer"
         parts.store.withdraw_queries(parts.lease, gone, Event("push", message, next_round))
     if next_round is not None:
         rest = {query.query_id for query in parts.store.open_queries(campaign_id)}
@@ -50,11 +51,11 @@ def still_ours(parts: LeasedParts) -> StillOurs:
 def record(parts: LeasedParts, step: str, message: str) -> None:
     """Log a message and print it."""
     parts.store.add_event(parts.lease, Event(step, message))
-    parts.progress.say(message[0].upper() + message[1:])
+    parts.progress.say(sentence_case(message))
 
 
 def _buffered(parts: Parts, next_round: int | None) -> list[Query]:
-    """Open queries beyond a batch that were asked before round ``next_round`` (``None``: in any round)."""
+    """Open buffer queries of the rounds before ``next_round``; of all rounds if that is None."""
     return [
         query
         for query in parts.store.open_queries(parts.campaign.campaign_id)

@@ -1,4 +1,4 @@
-"""Queries and their keys: a request to label an item, first or again."""
+"""Queries: their keys, further attempts, and what became of their items."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from star_al.types import Query, QueryState
 
 
 def query_id(campaign_name: str, item_id: str, attempt: int) -> str:
-    """The key of a query, the same after every restart and unique over campaigns in one annotation tool."""
+    """The key of a query: the same after every restart, and unique among campaigns in one annotation tool."""
     return hashlib.sha256(f"{campaign_name}\n{item_id}\n{attempt}".encode()).hexdigest()[:32]
 
 
 def next_attempt(query: Query, campaign_name: str, *, wanted: int, why: str) -> Query:
-    """A query that asks ``wanted`` people the same item once more, in the same round."""
+    """A query that asks ``wanted`` people to label the same item again, in the same round.
+
+    Args:
+        query: The attempt before.
+        campaign_name: The campaign's name, for the key.
+        wanted: How many people are to answer.
+        why: Why it is asked again; put in front of the query's reason.
+    """
     attempt = query.attempt + 1
     return replace(
         query,
@@ -29,15 +36,19 @@ def next_attempt(query: Query, campaign_name: str, *, wanted: int, why: str) -> 
 
 
 def items_in(queries: Sequence[Query], state: QueryState) -> set[str]:
-    """Ids of the items that have a query in this state; further attempts may be in another."""
+    """Ids of the items that have a query in this state; other attempts at an item may be in another."""
     return {query.item_id for query in queries if query.state is state}
 
 
 def without_label(queries: Sequence[Query]) -> tuple[set[str], set[str]]:
-    """Ids of the items that were given up, and of those among them whose annotators disagreed."""
-    given_up = (
+    """Items whose queries were all closed without a label.
+
+    Returns:
+        Their ids, and the ids of those among them that were disputed.
+    """
+    dropped = (
         items_in(queries, QueryState.SKIPPED)
         - items_in(queries, QueryState.OPEN)
         - items_in(queries, QueryState.LABELLED)
     )
-    return given_up, given_up & {query.item_id for query in queries if query.disputed}
+    return dropped, dropped & {query.item_id for query in queries if query.disputed}

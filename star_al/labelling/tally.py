@@ -1,4 +1,4 @@
-"""What became of a round's batch: how many labels, how many without, and how far people agreed."""
+"""Count what became of a round's batch: labels, items without one, and the agreement of annotators."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from star_al.labelling.crowd import krippendorff_alpha
 from star_al.labelling.queries import items_in, without_label
 from star_al.parts import Parts
 from star_al.types import QueryState, Role
+from star_al.wording import count
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Items of a batch by what became of them; ``disputed`` are among the dropped.
+    """Counts of a batch's items.
 
-    ``agreement`` is Krippendorff's alpha over all that the round asked; null when nobody shared an item.
+    Attributes:
+        labelled: Items with a label.
+        still_open: Items that still wait for one.
+        dropped: Items that were closed without a label.
+        disputed: Dropped items whose annotators disagreed.
+        agreement: Krippendorff's alpha over all that the round asked; None if it is not defined.
     """
 
     labelled: int
@@ -26,7 +32,7 @@ class Tally:
 
     def in_words(self) -> str:
         """The line of the collect step."""
-        words = [f"{self.labelled} labels, {self.dropped} skipped"]
+        words = [f"{count(self.labelled, 'label')}, {self.dropped} skipped"]
         words += [f"{self.disputed} of them disputed"] if self.disputed else []
         words += [f"{self.still_open} still open"] if self.still_open else []
         words += [] if self.agreement is None else [f"agreement (alpha) {self.agreement:.2f}"]
@@ -34,7 +40,7 @@ class Tally:
 
 
 def tally_round(parts: Parts, round_index: int) -> Tally:
-    """Count a round's batch as it stands; the attempts at an item count as one, the buffer does not."""
+    """Count a round's batch as it stands; several attempts at an item count as one, the buffer does not count."""
     campaign_id = parts.campaign.campaign_id
     queries = parts.store.queries(campaign_id, round_index)
     batch = [query for query in queries if query.purpose is Role.POOL and not query.buffer]

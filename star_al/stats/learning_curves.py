@@ -29,6 +29,7 @@ from star_al.stats.over_seeds import (
     savings,
 )
 from star_al.types import FloatArray, IntArray, JsonObject, RoundState, Study
+from star_al.wording import count
 
 REFERENCE = "random"
 """The strategy that the others are compared with."""
@@ -221,7 +222,7 @@ def _strategy_in_words(curve: StrategyCurve) -> str:
     difference, reference = curve.aulc_difference, curve.reference or REFERENCE
     if difference is None:
         return f"{curve.strategy}: no seed in common with {reference} has finished."
-    seeds = f"{difference.seeds} seed" + ("s" if difference.seeds > 1 else "")
+    seeds = count(difference.seeds, "seed")
     if difference.mean == 0 and difference.p is None:
         verdict = f"the same area under the curve as {reference} ({seeds})"
     elif difference.p is None:

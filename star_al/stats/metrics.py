@@ -8,7 +8,6 @@ equal probabilities the lowest column is the prediction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +26,27 @@ def accuracy(predicted_N: IntArray, targets_N: IntArray) -> float:
 
 def confusion_matrix(predicted_N: IntArray, targets_N: IntArray, n_labels: int) -> IntArray:
     """Counts of shape (C, C), rows = true label, columns = predicted label."""
-    counts = np.bincount(targets_N * n_labels + predicted_N, minlength=n_labels**2)
-    return counts.reshape(n_labels, n_labels)
+    from sklearn import metrics
+
+    counts_C_C: IntArray = metrics.confusion_matrix(targets_N, predicted_N, labels=range(n_labels))
+    return counts_C_C
 
 
-def per_class_recall(confusion_C_C: IntArray) -> tuple[float | None, ...]:
+def per_class_recall(predicted_N: IntArray, targets_N: IntArray, n_labels: int) -> tuple[float | None, ...]:
     """Share of each label's items that were predicted right; None for a label that no item has."""
-    rows = zip(confusion_C_C.diagonal().tolist(), confusion_C_C.sum(axis=1).tolist(), strict=True)
-    return tuple(right / total if total else None for right, total in rows)
+    from sklearn import metrics
+
+    recall_C = metrics.recall_score(
+        targets_N, predicted_N, labels=range(n_labels), average=None, zero_division=np.nan
+    )
+    return tuple(None if np.isnan(recall) else float(recall) for recall in recall_C)
 
 
-def macro_f1(confusion_C_C: IntArray) -> float:
-    """Mean F1 = 2·TP / (true + predicted) over the labels that occur, as true label or as prediction."""
-    occurrences_C = confusion_C_C.sum(axis=0) + confusion_C_C.sum(axis=1)
-    occurs_C = occurrences_C > 0
-    return float((2.0 * confusion_C_C.diagonal()[occurs_C] / occurrences_C[occurs_C]).mean())
+def macro_f1(predicted_N: IntArray, targets_N: IntArray) -> float:
+    """Mean F1 over the labels that occur, as true label or as prediction."""
+    from sklearn import metrics
+
+    return float(metrics.f1_score(targets_N, predicted_N, average="macro", zero_division=0.0))
 
 
 def nll(log_probs_N_C: FloatArray, targets_N: IntArray) -> float:
@@ -87,28 +92,14 @@ def ece_equal_mass(confidence_N: FloatArray, correct_N: NDArray[np.bool_]) -> fl
     return float(np.abs(gap_B).sum() / n)
 
 
-def error_auroc(uncertainty_N: FloatArray, errors_N: NDArray[np.bool_]) -> float | None:
-    """Probability that an error is more uncertain than a right answer, ties counting half.
-
-    None without errors or without right answers.
-    """
-    wrong_M, right_L = uncertainty_N[errors_N], np.sort(uncertainty_N[~errors_N])
-    if len(wrong_M) == 0 or len(right_L) == 0:
-        return None
-    below_M = np.searchsorted(right_L, wrong_M, side="left")
-    not_above_M = np.searchsorted(right_L, wrong_M, side="right")
-    return float((below_M + not_above_M).mean() / (2 * len(right_L)))
-
-
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
+    from scipy.stats import binomtest
+
     if n == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf((1.0 + level) / 2.0)
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))  # min, max: rounding
+    interval = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def aulc(labels_R: Sequence[int], accuracy_R: Sequence[float]) -> float | None:
@@ -157,8 +148,10 @@ def evaluate(
         accuracy=accuracy(predicted_N, targets_N),
         accuracy_low=low,
         accuracy_high=high,
-        macro_f1=macro_f1(confusion_C_C),
-        recall=dict(zip(label_names, per_class_recall(confusion_C_C), strict=True)),
+        macro_f1=macro_f1(predicted_N, targets_N),
+        recall=dict(
+            zip(label_names, per_class_recall(predicted_N, targets_N, len(label_names)), strict=True)
+        ),
         confusion_C_C=tuple(tuple(row) for row in confusion_C_C.tolist()),
         nll=nll(log_probs_N_C, targets_N),
         brier=brier(log_probs_N_C, targets_N),

@@ -11,30 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from star_al.config.spec import StoppingSpec
 from star_al.types import FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class StopRules:
-    """The rules; one that is None is off.
-
-    ``max_rounds`` counts trained rounds after round 0; ``max_labels`` every label bought; ``min_gain`` is
-    accuracy a hundred labels. ``confidence`` is the level of the sequence that the target is held against.
-    """
-
-    automatic: bool = False
-
-    max_rounds: int | None = None
-    max_labels: int | None = None
-    target_accuracy: float | None = None
-    confidence: float = 0.95
-    stable_agreement: float | None = None
-    stable_rounds: int = 3
-    min_gain: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.stable_rounds < 1:
-            raise ValueError(f"stable_rounds is {self.stable_rounds}, expected at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +30,7 @@ class StopView:
     accuracy: float | None
     sequence_low: float | None
     agreements: tuple[float, ...]
-    rules: StopRules
+    rules: StoppingSpec
     curve: tuple[tuple[int, float], ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""What the frozen base model says of items: predicted once for each model and prompt, then read from the store."""
+"""Predictions of the frozen base model: made once for each model, prompt and item, then read from the store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from star_al.acquire.measures import predictive_entropy
+from star_al.paging import pages
 from star_al.parts import Parts
 from star_al.stats.temperature import contextual_calibration
 from star_al.steps.pool import SHARD_ITEMS
@@ -14,27 +15,31 @@ from star_al.types import BasePrediction, FloatArray
 
 
 def base_entropies(parts: Parts, item_ids: Sequence[str]) -> FloatArray:
-    """Predictive entropy (N,) of the base model, which is the base term of the blend whatever the measure."""
+    """Predictive entropy (N,) of the base model: the base term of the blend, whatever the measure."""
     return predictive_entropy(
         base_log_probs(parts, item_ids)[:, None, :], per_option=parts.task.is_multiple_choice
     )
 
 
 def base_log_probs(parts: Parts, item_ids: Sequence[str], *, contextual: bool | None = None) -> FloatArray:
-    """The base model's log-probabilities (N, C), −inf padded; computed once, then read from the store.
+    """Log-probabilities (N, C) of the base model, padded with −inf; only those not stored yet are computed.
 
-    ``contextual`` null follows ``task.contextual_calibration``.
+    Args:
+        parts: The campaign. With a lease, new predictions are stored.
+        item_ids: The items.
+        contextual: Whether to divide by the prior of a content-free text; None follows
+            ``task.contextual_calibration``.
     """
     stored = parts.store.base_predictions(parts.learner.base_key, item_ids)
     missing = [item_id for item_id in item_ids if item_id not in stored]
-    for start in range(0, len(missing), SHARD_ITEMS):
-        stored |= _predict_base(parts, missing[start : start + SHARD_ITEMS])
+    for page in pages(missing, SHARD_ITEMS):
+        stored |= _predict_base(parts, page)
     use_prior = parts.spec.task.contextual_calibration if contextual is None else contextual
     return as_log_probs([stored[item_id] for item_id in item_ids], contextual=use_prior)
 
 
 def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> FloatArray:
-    """Base predictions as (N, C), −inf padded; with ``contextual`` divided by their priors."""
+    """Base predictions as (N, C), padded with −inf; with ``contextual`` divided by their priors."""
     log_probs_N_C = pad([prediction.log_probs_C for prediction in predictions])
     if not contextual:
         return log_probs_N_C
@@ -46,14 +51,14 @@ def _predict_base(parts: Parts, item_ids: Sequence[str]) -> dict[str, BasePredic
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     with parts.progress.task("Base model", len(items)) as advance:
         predictions = parts.learner.base_predict(items, advance)
-    if parts.lease is not None:  # what is stored counts: another campaign may have been quicker
+    if parts.lease is not None:  # read them back, as another campaign may have stored its own first
         parts.store.save_base_predictions(parts.lease, parts.learner.base_key, predictions)
         return parts.store.base_predictions(parts.learner.base_key, item_ids)
     return {prediction.item_id: prediction for prediction in predictions}
 
 
 def pad(rows: Sequence[FloatArray]) -> FloatArray:
-    """Rows (C_i,) of different length as one array (N, max C), padded with −inf."""
+    """Rows (C_n,) of different length as one array (N, max C), padded with −inf."""
     width = max((row.shape[-1] for row in rows), default=1)
     padded_N_C = np.full((len(rows), width), -np.inf)
     for position, row in enumerate(rows):

@@ -1,7 +1,7 @@
-"""A batch from a ranking, or for a start without one: gathers what ``star_al.acquire`` needs to choose it.
+"""Choose a batch from a ranking, or typical texts without one: gather what ``star_al.acquire`` needs for it.
 
-A diversified batch is chosen within the top of the ranking (``acquisition.batch.top``); so is any batch under
-constraints. What lies below is asked by rank when the top is used up.
+A batch that is diversified or under constraints is chosen within the top of the ranking
+(``acquisition.batch.top``). If the top is too small, the items below it follow by rank.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import power_order, rank_order, top_k
 from star_al.artefacts import score_file
+from star_al.paging import pages
 from star_al.parts import Parts, RoundParts
 from star_al.steps.pool import SHARD_ITEMS, candidates
 from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role
 
 TYPICAL_ITEMS = 10_000
-"""Of more candidates a start by typical texts looks at so many, drawn at random: all are read by the model."""
+"""A typical-text start embeds at most this many random candidates."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Blended scores (N,) of the candidates, and what predicted them; ``adapter_folder`` null: the base model."""
+    """Blended scores (N,) of the candidates, their score file, and the adapter; None for the base model."""
 
     item_ids: tuple[str, ...]
     scores_N: FloatArray
@@ -44,7 +45,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Chosen:
-    """An item of a batch, and how it was chosen, in words; empty: by its rank alone."""
+    """An item of a batch, and how it was chosen, in words; empty if by its rank alone."""
 
     item_id: str
     how: str = ""
@@ -58,10 +59,20 @@ def choose_batch(
     *,
     without: Collection[str] = (),
 ) -> list[Chosen]:
-    """``size`` items in the order to ask them, then ``buffer`` more; fewer when the candidates are.
+    """Choose a batch by the round's strategy and constraints.
 
-    None of ``without``. A larger batch begins with every smaller one, except that a batch by power sampling
-    is asked in order of score, and its buffer after it.
+    A longer batch starts with the shorter one, except with power sampling, whose batch and whose buffer are
+    each asked in order of score.
+
+    Args:
+        parts: The round.
+        ranking: The candidates with their scores.
+        size: Items in the batch.
+        buffer: Further items to choose.
+        without: Ids of candidates to leave out.
+
+    Returns:
+        The batch in the order to ask it, then the buffer; fewer items if there are fewer candidates.
     """
     batch = parts.spec.acquisition.batch
     order = _order(parts, ranking)
@@ -73,7 +84,7 @@ def choose_batch(
     chosen = []
     if within and len(order):
         chosen = _from_top(_Top(parts, ranking, order[:within]), size + buffer)
-    how = f"the top {within} being used up, " if within else _BY_RANK.get(batch.kind, "")
+    how = f"below the top {within}, " if within else _BY_RANK.get(batch.kind, "")
     rest = order[within:][: size + buffer - len(chosen)]
     chosen += [Chosen(ranking.item_ids[position], how) for position in rest]
     if batch.kind == "power":
@@ -82,7 +93,10 @@ def choose_batch(
 
 
 def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = ()) -> list[Chosen]:
-    """``size`` typical texts of the pool by the base model's embeddings, each of another group of texts."""
+    """Choose ``size`` typical texts of the pool, one from each cluster of the base model's embeddings.
+
+    Excludes ``without``. Further texts of the clusters follow if there are more to choose than clusters.
+    """
     from star_al.acquire.typiclust import typical_order
 
     acquisition, left_out = parts.spec.acquisition, frozenset(without)
@@ -113,7 +127,7 @@ _DIVERSIFIED: Mapping[str, str] = {
 
 
 def _order(parts: RoundParts, ranking: Ranking) -> IntArray:
-    """Positions of the candidates in the order in which they would be asked by score."""
+    """Positions of the candidates in the order in which their scores alone would ask them."""
     batch = parts.spec.acquisition.batch
     if batch.kind == "power":
         random = rng.generator(parts.campaign.seed, parts.round.index, "select")
@@ -129,7 +143,7 @@ def _by_score(chosen: Sequence[Chosen], ranking: Ranking) -> list[Chosen]:
 
 
 class _Top:
-    """The top of a ranking, M items in order, with what strategies and constraints want to know of them."""
+    """The top of a ranking: M items in order, with what strategies and constraints need to know about them."""
 
     def __init__(self, parts: RoundParts, ranking: Ranking, order_M: IntArray) -> None:
         self.parts, self.batch, self._ranking = parts, parts.spec.acquisition.batch, ranking
@@ -142,7 +156,7 @@ class _Top:
 
     @cached_property
     def log_probs_M_K_C(self) -> FloatArray:
-        """All samples, −inf for labels that an item does not have."""
+        """Predictions of all samples; −inf for labels that an item does not have."""
         return score_file.read_predictions([self._ranking.score_file], self.item_ids)
 
     @cached_property
@@ -161,7 +175,7 @@ class _Top:
         return _embed(self.parts, self._ranking.adapter_folder, self.item_ids)
 
     def points(self) -> tuple[FloatArray, FloatArray]:
-        """Directions of the embeddings (M, d), and of those of items known before, (L, d)."""
+        """Directions of the items' embeddings (M, d), and of the embeddings of known items (L, d)."""
         centre_d = self.embeddings_M_d.mean(axis=0, dtype=np.float64)
         points_M_d = centred_directions(self.embeddings_M_d, centre_d)
         known = known_ids(self.parts)
@@ -175,7 +189,7 @@ class _Top:
 
 
 def _from_top(top: _Top, k: int) -> list[Chosen]:
-    """``k`` of the top, by the batch's strategy under its constraints."""
+    """Choose ``k`` items of the top by the batch's strategy under its constraints."""
     constraints = _near_duplicates(top.parts, top.item_ids)
     if top.batch.balance:
         constraints.append(Balance(top.predicted_M, _label_counts(top)))
@@ -210,7 +224,7 @@ def _k_centre(top: _Top) -> Strategy:
 
 
 def _facility_location(top: _Top) -> Strategy:
-    """Uncertain texts weigh more; where no score tells them apart, all weigh the same."""
+    """Weigh texts by their scores; if all scores are 0, weigh them equally."""
     points_M_d, known_L_d = top.points()
     weights_M = top.scores_M if top.scores_M.any() else np.ones_like(top.scores_M)
     return FacilityLocation(points_M_d, weights_M, known_L_d)
@@ -245,7 +259,7 @@ def _text(item: Item) -> str:
 
 
 def _label_counts(top: _Top) -> IntArray:
-    """Labels of each column, (C,), in the snapshot that the round was trained on."""
+    """How many labels of each column (C,) the round was trained on."""
     store, campaign_id, task = top.parts.store, top.parts.campaign.campaign_id, top.parts.task
     labels = store.training_labels(campaign_id, top.parts.round.index)
     items = store.items(campaign_id, [label.item_id for label in labels])
@@ -254,7 +268,10 @@ def _label_counts(top: _Top) -> IntArray:
 
 
 def known_ids(parts: RoundParts) -> list[str]:
-    """Sorted ids of the items that a round trained on, or that earlier ones asked; a function of history alone."""
+    """Sorted ids of the items that the round was trained on or that earlier rounds asked.
+
+    Open buffer queries do not count: they may still be withdrawn, and a replay must give the same ids.
+    """
     store, campaign_id = parts.store, parts.campaign.campaign_id
     trained = {label.item_id for label in store.training_labels(campaign_id, parts.round.index)}
     asked = {
@@ -268,10 +285,10 @@ def known_ids(parts: RoundParts) -> list[str]:
 
 
 def _embed(parts: Parts, adapter_folder: Path | None, item_ids: Sequence[str]) -> Float32Array:
-    """Embeddings (N, d) of at least one item, in pages, so that a pool's texts are not held at once."""
-    pages: list[Float32Array] = []
+    """Embeddings (N, d) of at least one item; texts are read page by page, never all at once."""
+    embeddings: list[Float32Array] = []
     with parts.progress.task("Embedding", len(item_ids)) as advance:
-        for start in range(0, len(item_ids), SHARD_ITEMS):
-            items = parts.store.items(parts.campaign.campaign_id, item_ids[start : start + SHARD_ITEMS])
-            pages.append(parts.learner.embed(adapter_folder, items, advance))
-    return np.concatenate(pages)
+        for page in pages(item_ids, SHARD_ITEMS):
+            items = parts.store.items(parts.campaign.campaign_id, page)
+            embeddings.append(parts.learner.embed(adapter_folder, items, advance))
+    return np.concatenate(embeddings)

@@ -1,4 +1,4 @@
-"""The weight of a round's blend: by schedule, a constant, or measured on held-out labels."""
+"""The weight of the adapted model in a round's blend: by schedule, constant, or measured on held-out labels."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ NOTES = {"schedule": "by the paper's schedule", "constant": "constant", "off": "
 
 
 def planned_weight(parts: RoundParts) -> float | None:
-    """λ as it is known before the pool is scored; None without an adapter, as the base model then ranks alone.
+    """λ by the schedule or the constant, known before the pool is scored.
 
-    A measured blend falls back on it where too little is held out. Rounds that trained an adapter count.
+    The schedule counts the rounds that trained an adapter. A measured blend shrinks towards this weight.
+
+    Returns:
+        The weight; None if the round has no adapter, as the base model then ranks alone.
     """
     settings, trained = parts.spec.acquisition.blend, 0
     if parts.round.adapter_sha256 is not None:
@@ -27,7 +30,11 @@ def planned_weight(parts: RoundParts) -> float | None:
 
 
 def final_weight(parts: RoundParts, pool: Scores) -> BlendWeight | None:
-    """λ for the scores of the pool: the planned one, or measured on held-out labels if so configured."""
+    """λ with which the pool's scores are blended: the planned weight, or the measured one if so configured.
+
+    Returns:
+        The weight; None if the round has no adapter.
+    """
     planned, settings = planned_weight(parts), parts.spec.acquisition.blend
     if planned is None:
         return None

@@ -1,4 +1,4 @@
-"""What the stopping rules look at, read from the store, and what they say now."""
+"""Apply the stopping rules to a round: gather from the store what they look at, and decide."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import replace
 
 from star_al.parts import Parts, RoundParts
 from star_al.stats.confidence_sequence import confidence_sequence
-from star_al.stats.stopping import Decision, StopRules, StopView, agreement, decide
+from star_al.stats.stopping import Decision, StopView, agreement, decide
 from star_al.types import Evaluation, JsonObject, Role, Round
 
 
 def as_of_now(parts: Parts, round_: Round) -> Round:
-    """The round with the config, the labels, the pool and the confidence sequence that its decision looks at.
+    """The round with what its decision looks at: today's settings, labels, pool and confidence sequence.
 
-    How its adapter was trained stays as it was.
+    ``adapter`` and ``posterior`` stay, as they say how its model was trained.
     """
     fitted = {name: round_.config[name] for name in ("adapter", "posterior")}
     config: JsonObject = parts.spec.model_dump(mode="json") | fitted
     pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
-    low, high = _sequence(parts, round_)
+    low, high = _confidence_sequence(parts, round_)
     return replace(
         round_,
         config=config,
@@ -31,7 +31,7 @@ def as_of_now(parts: Parts, round_: Round) -> Round:
 
 
 def labels_bought(parts: Parts) -> int:
-    """Every human label of the campaign but those of a test file."""
+    """How many human labels the campaign has, without those of a test file."""
     roles = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
     return sum(len(parts.store.labels(parts.campaign.campaign_id, role)) for role in roles)
 
@@ -48,14 +48,14 @@ def decide_round(parts: RoundParts) -> Decision:
         accuracy=raw.accuracy if raw else None,
         sequence_low=round_.sequence_low,
         agreements=tuple(each.stop_agreement for each in rounds if each.stop_agreement is not None),
-        rules=StopRules(**rules.model_dump()),
+        rules=rules,
         curve=tuple(_learning_curve(parts, rounds)) if rules.min_gain is not None else (),
     )
     return decide(view)
 
 
 def stops_still(parts: Parts, round_: Round) -> bool:
-    """Whether the rules of today would stop a stopped round with the same words."""
+    """True if today's rules would stop a stopped round for the same reason."""
     return decide_round(parts.for_round(as_of_now(parts, round_))).reason == round_.stop_reason
 
 
@@ -67,8 +67,8 @@ def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | No
     return agreement(earlier[-1].stop_set, stop_set)
 
 
-def _sequence(parts: Parts, round_: Round) -> tuple[float | None, float | None]:
-    """The confidence sequence at a round's look, at the level configured now; null where nothing is measured."""
+def _confidence_sequence(parts: Parts, round_: Round) -> tuple[float | None, float | None]:
+    """The confidence sequence of the accuracy at this round, at today's level; None if nothing was measured."""
     raw = _raw_evaluation(parts, round_)
     if raw is None:
         return None, None
@@ -77,7 +77,7 @@ def _sequence(parts: Parts, round_: Round) -> tuple[float | None, float | None]:
 
 
 def _learning_curve(parts: Parts, rounds: Sequence[Round]) -> Iterator[tuple[int, float]]:
-    """Labels trained on and accuracy of each round that was measured."""
+    """The number of labels trained on and the accuracy, for each round that was measured."""
     for round_ in rounds:
         if raw := _raw_evaluation(parts, round_):
             yield round_.labels, raw.accuracy

@@ -10,6 +10,7 @@ import numpy as np
 
 from star_al import rng
 from star_al.acquire.measures import MEASURES, predictive_mean_log
+from star_al.paging import pages
 from star_al.parts import RoundParts
 from star_al.stats import metrics
 from star_al.stats.temperature import Temperature, apply_temperature, fit_temperature
@@ -20,10 +21,16 @@ from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, I
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the evaluate step found out; no evaluations without a held-out split.
+class RoundEvaluation:
+    """What the evaluate step found out.
 
-    ``held_out`` are predictions of the audit and calibration items; a test file may be too large to keep them.
+    Attributes:
+        evaluations: Metrics by model and scaling; none without a held-out split.
+        temperature: Of the adapted model.
+        base_temperature: Of the base model.
+        stop_set: The predicted column of each item of the stop set.
+        held_out: Predictions of the audit and calibration items. Those of a test file are not kept, as it may
+            be large.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -35,7 +42,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Split:
-    """Items with their targets; the label names span the widest item."""
+    """Items with the columns of their labels; ``label_names`` are those of the item with most options."""
 
     items: tuple[Item, ...]
     targets_N: IntArray
@@ -49,10 +56,11 @@ class _Split:
 _EMPTY = _Split((), np.zeros(0, dtype=np.int64), ())
 
 
-def evaluate_round(parts: RoundParts) -> Measured:
-    """Metrics of base and adapted model, raw and scaled, as ``evaluation`` asks for; of the shadow raw.
+def evaluate_round(parts: RoundParts) -> RoundEvaluation:
+    """Measure the round's models on the held-out split that ``evaluation`` names.
 
-    Temperatures are fitted on the calibration items alone: they are random and never trained on.
+    The base and the adapted model are measured raw and scaled by temperature, the control arm's shadow raw.
+    Temperatures are fitted on the calibration items alone, which are random and never trained on.
     """
     round_, spec = parts.round, parts.spec
     calibration = _split(parts, Role.CALIBRATION)
@@ -73,7 +81,7 @@ def evaluate_round(parts: RoundParts) -> Measured:
             shadow = _shadow(parts, held_out, on_held_out)
             evaluations.append(_evaluate("shadow", "raw", shadow.log_probs_N_C, held_out, role, 1.0))
             kept += _kept(parts, "shadow", held_out, shadow) if role is Role.AUDIT else []
-    return Measured(
+    return RoundEvaluation(
         evaluations=tuple(evaluations),
         temperature=temperature,
         base_temperature=base_temperature,
@@ -84,14 +92,19 @@ def evaluate_round(parts: RoundParts) -> Measured:
 
 @dataclass(frozen=True)
 class _Answers:
-    """The predictive mean over all samples, −inf padded, and the campaign's measure where it has one of its own."""
+    """Answers to N items.
+
+    Attributes:
+        log_probs_N_C: The predictive mean over all samples, padded with −inf.
+        uncertainty_N: By the campaign's measure; None for a measure that needs other items (EPIG).
+    """
 
     log_probs_N_C: FloatArray
     uncertainty_N: FloatArray | None
 
 
 class _Model:
-    """A model of the round by its adapter; the base model where that is null."""
+    """The model with an adapter of the round; the base model if ``sha256`` is None."""
 
     def __init__(self, parts: RoundParts, sha256: str | None) -> None:
         self._parts = parts
@@ -101,16 +114,16 @@ class _Model:
         self._seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "evaluate")
 
     def answers(self, split: _Split) -> _Answers:
-        """To all items of a split."""
+        """Answers to all items of a split."""
         log_probs, uncertainty = self._predict(split.items, self._draws)
         return _Answers(pad(log_probs), None if self._measure is None else np.array(uncertainty))
 
     def mean_log_probs(self, items: Sequence[Item]) -> FloatArray:
-        """The prediction (N, C) of the posterior's mean or mode, −inf padded."""
+        """The prediction (N, C) of the posterior's mean or mode, padded with −inf."""
         return pad(self._predict(items, None)[0])
 
     def _predict(self, items: Sequence[Item], draws: range | None) -> tuple[list[FloatArray], list[float]]:
-        """Rows of the predictive mean, and of the measure."""
+        """The predictive mean of each item, and its uncertainty by the measure."""
         rows: list[FloatArray] = []
         uncertainty: list[float] = []
         for log_probs_N_K_C in self._pages(items, draws):
@@ -121,42 +134,41 @@ class _Model:
         return rows, uncertainty
 
     def _pages(self, items: Sequence[Item], draws: range | None) -> Iterator[FloatArray]:
-        """Log-probabilities (N, K, C) of some items after the other."""
+        """Log-probabilities (N, K, C) of all items, page by page."""
         if self._folder is None:
             if items:
                 yield base_log_probs(self._parts, [item.item_id for item in items])[:, None, :]
             return
         with self._parts.progress.task("Evaluating", len(items)) as advance:
-            for start in range(0, len(items), SHARD_ITEMS):
-                page = items[start : start + SHARD_ITEMS]
+            for page in pages(items, SHARD_ITEMS):
                 yield self._parts.learner.predict(
                     self._folder, page, draws=draws, seed=self._seed, advance=advance
                 ).log_probs_N_K_C
 
 
 def _shadow(parts: RoundParts, held_out: _Split, of_adapted: _Answers) -> _Answers:
-    """The shadow's answers; those of the adapted model as long as the two are one."""
+    """The shadow's answers; as long as the shadow is the adapted model, that model's."""
     if parts.round.shadow_sha256 == parts.round.adapter_sha256:
         return of_adapted
     return _Model(parts, parts.round.shadow_sha256).answers(held_out)
 
 
 def _kept(parts: RoundParts, model: str, split: _Split, answers: _Answers) -> list[HeldOutPrediction]:
-    """What the store keeps of the answers; without columns of options that an item does not have."""
-    keeps = model == "adapted" and answers.uncertainty_N is not None
+    """Answers as the store keeps them, without the padding; uncertainties of the adapted model alone."""
+    uncertainty_N = answers.uncertainty_N if model == "adapted" else None
     return [
         HeldOutPrediction(
             item.item_id,
             model,
             answers.log_probs_N_C[row, : len(parts.task.label_names(item))].copy(),
-            float(answers.uncertainty_N[row]) if keeps and answers.uncertainty_N is not None else None,
+            None if uncertainty_N is None else float(uncertainty_N[row]),
         )
         for row, item in enumerate(split.items)
     ]
 
 
 def _split(parts: RoundParts, role: Role, among: Collection[str] | None = None) -> _Split:
-    """The labelled items of a role; ``among`` these, null: all."""
+    """The labelled items of a role, all of them if ``among`` is None."""
     labels: dict[str, Label] = parts.store.labels(parts.campaign.campaign_id, role)
     labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
     items = tuple(parts.store.items(parts.campaign.campaign_id, sorted(labels)))
@@ -170,7 +182,7 @@ def _base(parts: RoundParts, split: _Split) -> FloatArray:
 
 
 def _base_evaluations(parts: RoundParts, split: _Split, role: Role, fitted: Temperature) -> list[Evaluation]:
-    """Raw, contextually calibrated if asked, and temperature-scaled as configured."""
+    """Evaluations of the base model: raw, contextually calibrated if configured, and scaled by temperature."""
     rows = _scaled("base", base_log_probs(parts, split.item_ids), split, role, fitted)
     if not parts.spec.task.contextual_calibration:
         return rows
@@ -185,7 +197,7 @@ def _base_evaluations(parts: RoundParts, split: _Split, role: Role, fitted: Temp
 def _scaled(
     model: str, log_probs_N_C: FloatArray, split: _Split, role: Role, fitted: Temperature
 ) -> list[Evaluation]:
-    """Raw, and temperature-scaled where a temperature was fitted."""
+    """Evaluations of a model: raw, and scaled by temperature if one was fitted."""
     rows = [_evaluate(model, "raw", log_probs_N_C, split, role, 1.0)]
     if fitted.n:
         scaled_N_C = apply_temperature(log_probs_N_C, fitted.value)
@@ -208,7 +220,10 @@ def _evaluate(
 
 
 def _stop_set(parts: RoundParts, adapted: _Model) -> dict[str, int]:
-    """Predicted columns on a fixed random part of the first pool, by the posterior mean."""
+    """Columns that the posterior's mean or mode predicts on a random sample of the first pool.
+
+    The sample is the same in every round.
+    """
     size = parts.spec.evaluation.stop_set
     if size == 0:
         return {}

@@ -1,4 +1,4 @@
-"""Queries for audit and calibration items: random, drawn at import, never trained on."""
+"""Queries for audit and calibration items, which are drawn at random at import and never trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from star_al.types import Query, Reason, Role
 
 
 def held_out_queries(parts: Parts, role: Role) -> tuple[Query, ...]:
-    """Queries for the first audit items, or all calibration items, that have no label yet, in a random order."""
+    """Queries for the first audit items, or for all calibration items, that have no label yet; in random order."""
     order = _held_out_order(parts, role)
     n = parts.spec.evaluation.size if role is Role.AUDIT else len(order)
     return _held_out_queries(parts, role, 0, order[:n], first_rank=1)

@@ -7,7 +7,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.parts import RoundParts
 
 SHARD_ITEMS = 2048
-"""Items a shard: small enough for memory and restarts, large enough that merging weights costs nothing."""
+"""Items in a shard: few enough for memory and restarts, so many that preparing the model once for each is cheap."""
 
 
 def candidates(parts: RoundParts) -> tuple[str, ...]:

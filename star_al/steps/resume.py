@@ -1,4 +1,4 @@
-"""Where a stored round goes on: with what it has, or from the step that makes what it has lost."""
+"""Where a stored round goes on: after its last step, or from an earlier one that must be repeated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _TRAINED = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundSt
 
 
 def resumed(parts: Parts, round_: Round) -> Round:
-    """The newest round as it may go on; a stopped one decides again when its rules have changed."""
+    """The newest round in the state from which it goes on.
+
+    It goes back to an earlier step if labels were added to the task, if an artefact was lost, or if it has
+    stopped and today's rules no longer stop it.
+    """
     round_ = _with_labels(parts, round_)
     if round_.state is RoundState.STOPPED and not stops_still(parts, round_):
         round_ = replace(round_, state=RoundState.EVALUATED, stop_reason=None)
@@ -23,23 +27,23 @@ def resumed(parts: Parts, round_: Round) -> Round:
 def refuse_another_model(parts: Parts) -> None:
     """Keep a campaign on the base model, dtype and prompt that its rounds were made with.
 
-    Labels that join the task change the prompt; then the weights alone must be the same.
+    Labels that were added to the task change the prompt; then only weights and dtype must be the same.
 
     Raises:
-        ModelError: it is another one.
+        ModelError: The model, its dtype or its prompt is another one.
     """
     versions = {"base_key": parts.learner.base_key, **parts.learner.versions()}
     for round_ in parts.store.rounds(parts.campaign.campaign_id):
         names = ("base_key", "dtype") if _same_labels(parts, round_) else ("weights", "dtype")
         if any(round_.versions.get(name, versions.get(name)) != versions.get(name) for name in names):
             raise ModelError(
-                f"{parts.spec.model.name}: the model, its dtype or its prompt is not that of round "
-                f"{round_.index}. Restore the model, or give the new campaign another name."
+                f"{parts.spec.model.name}: the model, its dtype or its prompt is not the one of round "
+                f"{round_.index}. Restore the model, or start a new campaign under another name."
             )
 
 
 def _with_artefacts(parts: Parts, round_: Round) -> Round:
-    """The round, set back to the step that makes what its artefact folder has lost."""
+    """The round, set back to the step that makes an artefact that is missing or damaged."""
     if round_.state in (RoundState.PUSHED, RoundState.COLLECTED, RoundState.STOPPED):
         return round_
     try:
@@ -58,7 +62,7 @@ def _with_artefacts(parts: Parts, round_: Round) -> Round:
 
 
 def _with_labels(parts: Parts, round_: Round) -> Round:
-    """The round, from its start when labels have joined the task since its model was trained."""
+    """The round, set back to its start if labels were added to the task after its model was trained."""
     if _same_labels(parts, round_) or round_.state not in (*_TRAINED, RoundState.STOPPED):
         return round_
     if round_.state is RoundState.STOPPED and stops_still(parts, round_):

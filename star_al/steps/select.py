@@ -1,4 +1,4 @@
-"""Choose a batch from a round's scores, and write down for each item why."""
+"""Choose a round's batch, and write down for each item why it is asked."""
 
 from __future__ import annotations
 
@@ -33,14 +33,21 @@ from star_al.types import (
 )
 
 RANKING_ROWS = 200
-"""How much of the ranking the database keeps, beside what was asked; the rest is in the score file."""
+"""Rows of the ranking that the database keeps, if the batch is smaller; all are in the score file."""
 
 HISTOGRAM_BINS = 20
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A batch in the order to ask it, the top of the ranking behind it, and histograms of the pool."""
+    """A batch in the order to ask it, with what it was chosen by.
+
+    Attributes:
+        queries: The batch, then the buffer.
+        ranking: The top of the ranking; empty if no score decided.
+        histograms: Of the pool's uncertainties; None if no score decided.
+        weight: Of the adapted model in the blend; None without a blend.
+    """
 
     queries: tuple[Query, ...]
     ranking: tuple[ScoreRow, ...] = ()
@@ -56,7 +63,7 @@ class _Scores:
     weight: BlendWeight | None
 
     def of(self, position: int) -> dict[str, Any]:
-        """One item's scores by name, null where they were not computed."""
+        """One item's scores by name; None for those that were not computed."""
         columns = self.columns._asdict().items()
         return {name: None if column is None else column[position].item() for name, column in columns}
 
@@ -68,10 +75,17 @@ def select_batch(
     size: int,
     buffer: int = 0,
 ) -> Selection:
-    """The ``size`` items to ask in a round, and ``buffer`` more; without ``score_file`` typical or random ones.
+    """Choose the items that a round asks.
 
-    ``adapter_folder`` holds the round's adapter, null: it has none. The buffer comes after the batch and does
-    not change it. Of the batch, the control arm's share comes first (``star_al.steps.control_arm``).
+    The control arm's share of the batch comes first (``star_al.steps.control_arm``). The buffer comes after
+    the batch and does not change it.
+
+    Args:
+        parts: The round.
+        score_file: Its scores; None to ask typical or random items.
+        adapter_folder: Its adapter; None if it has none.
+        size: Items in the batch.
+        buffer: Further items to ask.
     """
     if score_file is None and not _starts_typical(parts):
         return _random_batch(parts, size, buffer)
@@ -154,7 +168,7 @@ def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) ->
 
 
 def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[tuple[JsonValue, float]]:
-    """The model's label for each item, and its probability."""
+    """The predicted label of each item, and its probability."""
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     log_probs_N_K_C = read_predictions([score_file], item_ids)
     probs_N_C = np.exp(partial_mean_log(log_probs_N_K_C))
@@ -209,7 +223,7 @@ def _queries(
     *,
     control: bool = False,
 ) -> tuple[Query, ...]:
-    """Queries in order of rank, after those ``before``; what is beyond the batch is the buffer."""
+    """Queries in order of rank, which continues from ``before``; ranks beyond ``batch_size`` are the buffer."""
     return tuple(
         Query(
             query_id(parts.campaign.name, item_id, 1),

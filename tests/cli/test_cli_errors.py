@@ -90,7 +90,7 @@ def test_a_misspelt_key_is_named_with_its_neighbour(star_al: StarAl, tmp_path: P
 def test_looking_at_a_campaign_that_has_not_begun(star_al: StarAl, tmp_path: Path) -> None:
     config = write_campaign(tmp_path)
     code, _, err = star_al("status", config)
-    assert code == 3 and "has not been started; `star-al run" in err and "db upgrade" not in err
+    assert code == 3 and "has not been started; run `star-al run" in err and "db upgrade" not in err
     assert not (tmp_path / "small.db").exists()
     assert star_al("db", "upgrade", config)[0] == 0
     code, _, err = star_al("status", config)

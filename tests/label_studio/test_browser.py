@@ -98,7 +98,7 @@ def campaign(
 
 
 def numpy_learner(
-    file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress
+    file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress, **_: Any
 ) -> NumpyLearner:
     return NumpyLearner(ClosedTask(spec.task))
 

@@ -12,7 +12,8 @@ import pytest
 from star_al import rng
 from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
-from star_al.steps import score
+from star_al.steps import score, score_shards
+from star_al.steps.score_plan import score_plan
 from star_al.types import Categorical, Item
 from support import stored
 from support.world import World
@@ -30,7 +31,7 @@ ADAPTIVE = {**CHANGES, "acquisition__adaptive_samples": 4}
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "SHARD_ITEMS", 16)
+    monkeypatch.setattr(score_shards, "SHARD_ITEMS", 16)
 
 
 def scores(world: World, round_index: int) -> tuple[tuple[str, ...], score_file.Scores]:
@@ -140,7 +141,7 @@ def test_killed_at_any_pass_it_asks_the_same(
 def test_scores_do_not_depend_on_the_cuts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = set()
     for size in (5, 16, 2048):
-        monkeypatch.setattr(score, "SHARD_ITEMS", size)
+        monkeypatch.setattr(score_shards, "SHARD_ITEMS", size)
         world = World(tmp_path / str(size), **ADAPTIVE)
         world.run()
         names.add(path(world, 1).name)
@@ -152,7 +153,7 @@ def test_whole_files_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.Mo
     world.run(max_rounds=1)
     world.run(max_rounds=1)
     parts, round_ = world.parts(), world.store.rounds(world.campaign_id)[1]
-    plan = score.score_plan(parts.for_round(round_))
+    plan = score_plan(parts.for_round(round_))
     assert plan is not None and round_.adapter_sha256 is not None
     adapter = parts.artefacts.path_of(round_.adapter_sha256)
     (tmp_path / "scores").mkdir()

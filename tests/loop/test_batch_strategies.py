@@ -16,8 +16,9 @@ from star_al.acquire.ranking import rank_order
 from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
 from star_al.steps import batch as batches
-from star_al.steps import score
+from star_al.steps import score_shards
 from star_al.steps.batch import Ranking, choose_batch, known_ids
+from star_al.steps.score_plan import score_plan
 from star_al.types import Categorical, Float32Array, Item, Query
 from support import stored
 from support.campaigns import make_rows, write_jsonl
@@ -281,7 +282,7 @@ def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_pa
     world = World(tmp_path, **EPIG)
     world.run()
     parts, rounds = world.parts(), world.store.rounds(world.campaign_id)
-    plans = [score.score_plan(parts.for_round(round_)) for round_ in rounds[1:]]
+    plans = [score_plan(parts.for_round(round_)) for round_ in rounds[1:]]
     first_pool = set(world.store.pool_ids(world.campaign_id, 0))
     targets = {plan.targets for plan in plans if plan is not None}
     assert len(targets) == 1 and len(plans) == 2
@@ -308,7 +309,7 @@ def test_epig_looks_at_targets_of_the_first_pool_by_the_pools_own_samples(tmp_pa
 def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(score, "SHARD_ITEMS", 8)
+    monkeypatch.setattr(score_shards, "SHARD_ITEMS", 8)
     unbroken, broken = World(tmp_path / "unbroken", **EPIG), World(tmp_path / "broken", **EPIG)
     for world in (unbroken, broken):
         world.run(max_rounds=1)
@@ -319,7 +320,7 @@ def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
         nonlocal calls, of_targets
         predictions = predict(folder, items, **kwargs)
         round_ = broken.store.rounds(broken.campaign_id)[-1]
-        plan = score.score_plan(parts.for_round(round_)) if round_.adapter_sha256 else None
+        plan = score_plan(parts.for_round(round_)) if round_.adapter_sha256 else None
         if plan is None or kwargs["seed"] != plan.seed:
             return predictions
         calls += 1

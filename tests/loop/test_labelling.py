@@ -172,7 +172,7 @@ def test_a_deleted_task_is_made_again_and_reported(tmp_path: Path) -> None:
     people.delete(batch(world, 0)[0].query_id)
     people.script = [lambda: people.answer_all("ann")]
     assert run(world, people).kind == "paused"
-    assert any("1 deleted tasks were made again" in line for line in world.progress.said)
+    assert any("Recreated 1 deleted task" in line for line in world.progress.said)
 
 
 def test_an_answer_taken_back_between_two_runs_gives_way_to_the_next(tmp_path: Path) -> None:

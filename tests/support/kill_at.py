@@ -46,7 +46,7 @@ def use_numpy_learner() -> None:
     from star_al.task import ClosedTask
     from support.numpy_learner import NumpyLearner
 
-    def numpy_learner(file: Any, spec: Any, rounds: Any, progress: Any) -> NumpyLearner:
+    def numpy_learner(file: Any, spec: Any, rounds: Any, progress: Any, **_: Any) -> NumpyLearner:
         return NumpyLearner(ClosedTask(spec.task))
 
     compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from star_al.acquire.adaptive_sampling import BatchRule, Intervals, intervals, sample_stages, undecided
 from star_al.acquire.blend import blend
 from star_al.acquire.measures import MEASURES
-from star_al.acquire.ranking import power_noise, power_sample, top_k
+from star_al.acquire.ranking import power_noise, top_k
 from star_al.config.spec import CampaignSpec
 from star_al.types import FloatArray, IntArray
+from support.power_sampling import power_sample
 
 N, K, C = 300, 32, 4
 SIZE = 20

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from star_al.artefacts.folder import STALE_SECONDS, ArtefactFolder, content_hash
 from star_al.errors import StoreError
+from star_al.process_identity import ProcessIdentity
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +87,8 @@ def test_damage_is_recognised_and_mended_by_adopting_again(tmp_path: Path) -> No
     assert adopted(artefacts) == sha256
     assert weights.read_bytes() == b"weights"
     artefacts.path_of(sha256)
-    assert list((ArtefactFolder(tmp_path).root / ".staging").iterdir()) == []
+    artefacts.prepare()
+    assert list((tmp_path / ".staging").iterdir()) == []
 
 
 def test_missing_artefacts_are_named(tmp_path: Path) -> None:
@@ -117,16 +121,35 @@ def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path)
     assert len(list(staging.iterdir())) == 1
     (staging / "elsewhere.example.org.1.abc").mkdir()
     (staging / "elsewhere.example.org.2.abc").mkdir()
-    (tmp_path / ".work" / "forgotten").mkdir()
+    (tmp_path / ".work" / "forgotten").mkdir(parents=True)
     (tmp_path / ".work" / "recent").mkdir()
     old = time.time() - STALE_SECONDS - 60
     for forgotten in (staging / "elsewhere.example.org.2.abc", tmp_path / ".work" / "forgotten"):
         os.utime(forgotten, (old, old))
     artefacts = ArtefactFolder(tmp_path)
     with artefacts.stage() as mine:
-        ArtefactFolder(tmp_path)
+        artefacts.prepare()
         assert sorted(staging.iterdir()) == sorted([mine, staging / "elsewhere.example.org.1.abc"])
     assert [path.name for path in (tmp_path / ".work").iterdir()] == ["recent"]
+
+
+def test_a_dead_run_whose_process_id_was_given_to_another_process_is_recognised(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path)
+    me = ProcessIdentity.of()
+    dead = replace(me, started=me.started - 3600)
+    left = tmp_path / ".staging" / f"{quote(str(dead), safe='')}.abc"
+    left.mkdir(parents=True)
+    artefacts.prepare()
+    assert not left.exists()
+
+
+def test_reading_makes_no_folder(tmp_path: Path) -> None:
+    artefacts = ArtefactFolder(tmp_path / "none")
+    with pytest.raises(StoreError, match="missing"):
+        artefacts.path_of("0123")
+    with pytest.raises(StoreError, match="missing"):
+        artefacts.score_file("0123")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
@@ -134,7 +157,7 @@ def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(
         StoreError, match=r"file/artefacts: cannot be read or written \(Not a directory\)\. Check"
     ):
-        ArtefactFolder(tmp_path / "file" / "artefacts")
+        ArtefactFolder(tmp_path / "file" / "artefacts").prepare()
 
 
 def test_a_disk_that_fills_up_while_adopting_leaves_no_adapter(

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from star_al.config.spec import StoppingSpec
 from star_al.stats.confidence_sequence import confidence_sequence
 from star_al.stats.metrics import wilson_interval
-from star_al.stats.stopping import StopRules, StopView, decide
+from star_al.stats.stopping import StopView, decide
 from star_al.types import FloatArray, IntArray
 
 CAMPAIGNS, ROUNDS, POPULATION = 1000, 12, 3000
@@ -78,7 +79,7 @@ def test_the_audit_interval_covers_the_true_accuracy_of_the_last_round() -> None
 
 def test_the_sequence_covers_all_rounds_at_once_and_its_targets_are_kept() -> None:
     covered, stopped, wrongly = 0, 0, 0
-    rules = StopRules(automatic=True, target_accuracy=0.75)
+    rules = StoppingSpec(automatic=True, target_accuracy=0.75)
     for seed in range(CAMPAIGNS):
         campaign = simulated(seed)
         bounds = sequence(campaign)

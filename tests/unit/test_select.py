@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_al.acquire.ranking import power_sample, random_order, rank_order, top_k
+from star_al.acquire.ranking import random_order, rank_order, top_k
 from star_al.types import FloatArray
+from support.power_sampling import power_sample
 
 Select = Callable[[FloatArray, Sequence[str], int], tuple[str, ...]]
 

@@ -1,0 +1,106 @@
+"""What a round scores: the items, the samples, the measure, and the items that EPIG is about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from star_al import rng
+from star_al.acquire.adaptive_sampling import BatchRule, sample_stages
+from star_al.acquire.ranking import power_noise
+from star_al.parts import RoundParts
+from star_al.steps.blend_weight import planned_weight
+from star_al.steps.control_arm import control_size
+from star_al.steps.pool import all_draws, batch_sizes, candidates
+
+
+@dataclass(frozen=True)
+class AdaptivePlan:
+    """Adaptive sampling: the samples that every candidate gets, and the choice that decides who gets more."""
+
+    first: int
+    choice: BatchRule
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """All that a round's scores depend on, besides the model.
+
+    Attributes:
+        item_ids: The candidates, sorted.
+        adapter: Hash of the round's adapter; None if the base model ranks alone (a cold start).
+        seed: Of the posterior's samples.
+        draws: The samples to predict with; None for the posterior's mean or mode alone.
+        measure: The acquisition measure.
+        with_base: Whether base uncertainties are needed, for the blend or for a cold start.
+        adaptive: How samples are spread over the candidates; None if each gets all of ``draws``.
+        targets: Sorted ids of the items whose answers EPIG is about; empty for other measures.
+    """
+
+    item_ids: tuple[str, ...]
+    adapter: str | None
+    seed: int
+    draws: range | None
+    measure: str
+    with_base: bool
+    adaptive: AdaptivePlan | None = None
+    targets: tuple[str, ...] = ()
+
+    def stages(self) -> list[range | None]:
+        """The samples to draw, stage by stage."""
+        if self.adaptive is None or self.draws is None:
+            return [self.draws]
+        return list(sample_stages(self.adaptive.first, len(self.draws)))
+
+    def key(self, shard: Sequence[str], draws: range | None, base_key: str) -> str:
+        """A hash of all that a shard's scores depend on; it names the shard's file."""
+        samples = None if draws is None else [draws.start, draws.stop]
+        inputs = [base_key, self.adapter, self.seed, samples, self.measure, self.with_base, list(shard)]
+        inputs += [list(self.targets)] if self.targets else []
+        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
+
+
+def score_plan(parts: RoundParts) -> ScorePlan | None:
+    """What to score in a round; None if the batch is drawn at random or a cold start asks typical texts."""
+    acquisition, adapter = parts.spec.acquisition, parts.round.adapter_sha256
+    is_cold = adapter is None
+    if acquisition.cold_start != "base_uncertainty" if is_cold else acquisition.batch.kind == "random":
+        return None
+    item_ids = candidates(parts)
+    return ScorePlan(
+        item_ids=item_ids,
+        adapter=adapter,
+        seed=rng.derive_seed(parts.campaign.seed, parts.round.index, "posterior"),
+        draws=None if is_cold else all_draws(parts.spec),
+        measure=acquisition.measure,
+        with_base=is_cold or acquisition.blend.kind != "off",
+        adaptive=None if is_cold else _adaptive_plan(parts, len(item_ids)),
+        targets=() if is_cold else _epig_targets(parts, item_ids),
+    )
+
+
+def _epig_targets(parts: RoundParts, item_ids: Sequence[str]) -> tuple[str, ...]:
+    """A random sample of the first pool, the same in every round; of ``item_ids`` if that pool was empty."""
+    acquisition = parts.spec.acquisition
+    if acquisition.measure != "epig":
+        return ()
+    first_pool = parts.store.pool_ids(parts.campaign.campaign_id, 0)
+    seed = rng.derive_seed(parts.campaign.seed, 0, "epig targets")
+    return tuple(sorted(rng.draw(first_pool or item_ids, acquisition.epig_targets, seed)))
+
+
+def _adaptive_plan(parts: RoundParts, n: int) -> AdaptivePlan | None:
+    """Adaptive sampling of ``n`` candidates, if it is configured."""
+    acquisition = parts.spec.acquisition
+    if acquisition.adaptive_samples is None:
+        return None
+    size, buffer = batch_sizes(parts)
+    size -= control_size(size, acquisition.control_share)
+    noise_N = None
+    if acquisition.batch.kind == "power":  # the noise that the batch will be drawn with
+        random = rng.generator(parts.campaign.seed, parts.round.index, "select")
+        noise_N = power_noise(n, acquisition.batch.beta, random)
+    choice = BatchRule((size, size + buffer), planned_weight(parts), acquisition.blend.normalise, noise_N)
+    return AdaptivePlan(acquisition.adaptive_samples, choice)

@@ -1,0 +1,132 @@
+"""Score a list of items shard by shard: one call of the learner and one file for each.
+
+A shard's file is named by a hash of all that its scores depend on. So a restarted round finds the files that
+are whole, and scores the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from star_al.acquire.epig import epig
+from star_al.acquire.measures import MEASURES, entropy_split
+from star_al.artefacts import score_file
+from star_al.artefacts.score_file import Scores
+from star_al.paging import pages
+from star_al.parts import Parts
+from star_al.ports import Advance
+from star_al.steps.base_predictions import base_entropies, base_log_probs
+from star_al.steps.pool import SHARD_ITEMS
+from star_al.steps.score_plan import ScorePlan
+from star_al.types import FloatArray
+
+
+class Shard(NamedTuple):
+    """Some items in order, and the file of their scores."""
+
+    item_ids: tuple[str, ...]
+    path: Path
+
+
+@dataclass(frozen=True)
+class ShardScorer:
+    """Scores items under one plan into ``folder``; ``adapter_folder`` holds the adapter that the plan names."""
+
+    parts: Parts
+    plan: ScorePlan
+    adapter_folder: Path | None
+    folder: Path
+
+    def score(self, item_ids: Sequence[str], draws: range | None, earlier: Sequence[Shard]) -> list[Shard]:
+        """Score items, or find their scores from an interrupted run.
+
+        Args:
+            item_ids: The items, sorted.
+            draws: The samples to add.
+            earlier: Shards of the stage before, which hold these items with the samples before ``draws``.
+        """
+        what = f"More samples of {len(item_ids)} undecided items" if earlier else "Scoring the pool"
+        shards = []
+        with self.parts.progress.task(what, len(item_ids)) as advance:
+            for ids in map(tuple, pages(item_ids, SHARD_ITEMS)):
+                key = self.plan.key(ids, draws, self.parts.learner.base_key)
+                shards.append(Shard(ids, self.folder / f"{key}.parquet"))
+                if score_file.is_whole(shards[-1].path, ids):
+                    advance(len(ids))
+                else:
+                    self._write(shards[-1], draws, earlier, advance)
+        return shards
+
+    def _write(self, shard: Shard, draws: range | None, earlier: Sequence[Shard], advance: Advance) -> None:
+        base_N = base_entropies(self.parts, shard.item_ids) if self.plan.with_base else None
+        if self.adapter_folder is None:
+            log_probs_N_K_C = base_log_probs(self.parts, shard.item_ids)[:, None, :]
+            advance(len(shard.item_ids))
+            score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
+            return
+        log_probs_N_K_C = _after(earlier, shard.item_ids, self._predict(shard.item_ids, draws, advance))
+        score_file.write_shard(
+            shard.path, shard.item_ids, log_probs_N_K_C, self._scores(base_N, log_probs_N_K_C)
+        )
+
+    def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> FloatArray:
+        items = self.parts.store.items(self.parts.campaign.campaign_id, item_ids)
+        predictions = self.parts.learner.predict(
+            self.adapter_folder, items, draws=draws, seed=self.plan.seed, advance=advance
+        )
+        return predictions.log_probs_N_K_C
+
+    def _scores(self, base_N: FloatArray | None, log_probs_N_K_C: FloatArray) -> Scores:
+        n, samples, _ = log_probs_N_K_C.shape
+        per_option = self.parts.task.is_multiple_choice
+        aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C) if samples > 1 else (None, None)
+        if self.plan.targets:
+            adapted_N = epig(log_probs_N_K_C, self._targets_T_K_C, per_option=per_option)
+        else:
+            adapted_N = MEASURES[self.plan.measure](log_probs_N_K_C, per_option=per_option)
+        return Scores(
+            base_uncertainty=base_N,
+            adapted_uncertainty=adapted_N,
+            aleatoric=aleatoric_N,
+            epistemic=epistemic_N,
+            samples=np.full(n, samples),
+        )
+
+    @cached_property
+    def _targets_T_K_C(self) -> FloatArray:
+        """Predictions of EPIG's targets by the samples of the pool, in the precision of a score file.
+
+        They are kept as a file beside the shards, so that a restarted round does not predict them again.
+        """
+        ids, draws = self.plan.targets, self.plan.draws
+        path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.learner.base_key)}.parquet"
+        if not score_file.is_whole(path, ids):
+            with self.parts.progress.task("EPIG's targets", len(ids)) as advance:
+                score_file.write_shard(path, ids, self._predict(ids, draws, advance))
+        return score_file.read_predictions([path], ids)
+
+
+def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: FloatArray) -> FloatArray:
+    """The samples of these items in earlier shards, followed by new ones.
+
+    All are rounded to the precision of a score file, so that a score does not depend on which of its samples
+    have been in a file.
+    """
+    log_probs_N_K_C = log_probs_N_K_C.astype(np.float32).astype(np.float64)
+    first, last = item_ids[0], item_ids[-1]
+    paths = [path for ids, path in earlier if ids[0] <= last and first <= ids[-1]]
+    if not paths:
+        return log_probs_N_K_C
+    before_N_K_C = score_file.read_predictions(paths, item_ids)
+    width = max(before_N_K_C.shape[2], log_probs_N_K_C.shape[2])
+    both = [
+        np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-np.inf)
+        for part in (before_N_K_C, log_probs_N_K_C)
+    ]
+    return np.concatenate(both, axis=1)
