@@ -28,6 +28,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 
 from star_al.config.writing import with_values
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
+from star_al.files import replacing
 from star_al.rng import derive_seed, keyed_order
 
 Say = Callable[[str], None]
@@ -219,12 +220,8 @@ def _jsonl(rows: Sequence[dict[str, str]]) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write under a temporary name and rename, so that the file is always complete."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 # -- the package index ----------------------------------------------------------------------------------

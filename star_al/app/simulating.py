@@ -31,6 +31,7 @@ from star_al.errors import ConfigError, StarALError, StoreError
 from star_al.ports import Progress, Store
 from star_al.stats.learning_curves import Comparison, study_results
 from star_al.types import RoundState, Study, StudyRun
+from star_al.wording import count
 
 FREE_TO_CHANGE = frozenset(
     {"name", "database", "artefacts", "model.device", "model.batch_tokens", "model.trunk_cache_gb"}
@@ -188,7 +189,7 @@ class _Simulation:
         missing = [run for run in self._study.runs if not self._is_finished(run)]
         n, done = len(self._study.runs), len(self._study.runs) - len(missing)
         before = f", {done} already finished" if done else ""
-        self._progress.say(f"Study {self._study.name}: {_counted(n, 'run')}{before}")
+        self._progress.say(f"Study {self._study.name}: {count(n, 'run')}{before}")
         prepared = self._prepare(missing[0]) if missing else None
         self._store.save_study(self._study)
         if prepared is None:
@@ -197,8 +198,8 @@ class _Simulation:
         threads = _threads(
             jobs
         )  # by all runs, not the missing ones: the thread count may change the last digits
-        how = f"{jobs} at a time with {_counted(threads, 'thread')} each"
-        self._progress.say(f"{_counted(len(missing), 'run')} to do, {how}")
+        how = f"{jobs} at a time with {count(threads, 'thread')} each"
+        self._progress.say(f"{count(len(missing), 'run')} to do, {how}")
         return self._run_all(missing, prepared.dtype, jobs, threads)
 
     def _prepare(self, first: StudyRun) -> _Prepared:
@@ -258,10 +259,6 @@ class _Simulation:
         campaign = self._store.find_campaign(run.campaign)
         rounds = [] if campaign is None else self._store.history(campaign.campaign_id)
         return bool(rounds) and rounds[-1]["state"] == RoundState.STOPPED.value
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _planned_rounds(spec: CampaignSpec) -> int:

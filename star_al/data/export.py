@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,8 @@ from star_al.config.spec import DataSpec
 from star_al.data.items import user_fields
 from star_al.data.out_files import writable_target
 from star_al.errors import DataError, StoreError
+from star_al.files import aside, disk_errors, replacing
+from star_al.paging import pages
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, Label
 
@@ -169,17 +169,13 @@ def write_rows(path: Path, rows: Iterable[JsonObject]) -> int:
     """
     check_suffix(path)
     target = writable_target(path)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".star_al.", dir=target.parent) as folder:
-            spool, aside = Path(folder, "rows.jsonl"), Path(folder, "out")
-            n_rows, columns = _spool(spool, rows)
-            _WRITERS[path.suffix.lower()](spool, aside, columns)
-            _sync(aside)
-            os.replace(aside, target)
-    except OSError as exc:
-        raise StoreError(
-            f"{path}: cannot be written ({exc.strerror or exc}). Check the folder and the disk."
-        ) from exc
+    with (
+        disk_errors(StoreError, f"{path}: cannot be written", "Check the folder and the disk."),
+        aside(target.parent) as spool,
+        replacing(target) as new,
+    ):
+        n_rows, columns = _spool(spool, rows)
+        _WRITERS[path.suffix.lower()](spool, new, columns)
     return n_rows
 
 
@@ -208,12 +204,12 @@ def _spooled(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _keep_json_lines(spool: Path, aside: Path, columns: dict[str, set[str]]) -> None:
-    os.replace(spool, aside)
+def _keep_json_lines(spool: Path, new: Path, columns: dict[str, set[str]]) -> None:
+    spool.replace(new)
 
 
-def _write_csv(spool: Path, aside: Path, columns: dict[str, set[str]]) -> None:
-    with aside.open("w", encoding="utf-8", newline="") as file:
+def _write_csv(spool: Path, new: Path, columns: dict[str, set[str]]) -> None:
+    with new.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in _spooled(spool):
@@ -224,15 +220,15 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict, bool)) else value
 
 
-def _write_parquet(spool: Path, aside: Path, columns: dict[str, set[str]]) -> None:
+def _write_parquet(spool: Path, new: Path, columns: dict[str, set[str]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     types = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
     plain = {name: _single_kind(kinds) for name, kinds in columns.items()}
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in plain.items()])
-    with pq.ParquetWriter(aside, schema) as writer:
-        for page in _pages(_spooled(spool), PARQUET_ROWS):
+    with pq.ParquetWriter(new, schema) as writer:
+        for page in pages(_spooled(spool), PARQUET_ROWS):
             cells = {
                 name: [_parquet_cell(row.get(name), kind) for row in page] for name, kind in plain.items()
             }
@@ -250,22 +246,6 @@ def _single_kind(kinds: set[str]) -> str:
 
 def _parquet_cell(value: Any, kind: str) -> Any:
     return json.dumps(value, ensure_ascii=False) if kind == "json" and value is not None else value
-
-
-def _pages(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    page: list[dict[str, Any]] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == size:
-            yield page
-            page = []
-    if page:
-        yield page
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 _WRITERS: dict[str, Callable[[Path, Path, dict[str, set[str]]], None]] = {

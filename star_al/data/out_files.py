@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from star_al.errors import DataError, StoreError
+from star_al.files import disk_errors, replacing
 
 
 def check_out(out: Path, kept: Mapping[str, Path | None]) -> None:
@@ -54,7 +54,7 @@ def writable_target(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it, so that the file is always whole.
+    """Write a text file so that it is always whole.
 
     Folders are created, and a link is followed. Half a surrogate pair becomes "?".
 
@@ -62,13 +62,7 @@ def write_text(path: Path, text: str) -> None:
         StoreError: The file cannot be written; ``path`` is as it was.
     """
     target = writable_target(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with disk_errors(StoreError, f"{path}: cannot be written", "Give another --out."):
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8", errors="replace")
-        aside.replace(target)
-    except OSError as exc:
-        raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Give another --out.") from exc
-    finally:
-        with suppress(OSError):
-            aside.unlink()
+        with replacing(target) as new:
+            new.write_text(text, encoding="utf-8", errors="replace")

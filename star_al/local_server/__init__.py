@@ -4,16 +4,13 @@ from star_al.local_server.credentials import LocalServer
 from star_al.local_server.install import VERSION
 from star_al.local_server.lifecycle import credentials, running, start, stop
 from star_al.local_server.place import Place, default_place
-from star_al.local_server.state import Identity, identity
 
 __all__ = [
     "VERSION",
-    "Identity",
     "LocalServer",
     "Place",
     "credentials",
     "default_place",
-    "identity",
     "running",
     "start",
     "stop",

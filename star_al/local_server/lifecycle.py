@@ -29,8 +29,9 @@ from star_al.local_server.credentials import (
 )
 from star_al.local_server.install import VERSION, check_version, install
 from star_al.local_server.place import Place, default_place, disk_errors, make_home
-from star_al.local_server.state import Identity, State, read_state
+from star_al.local_server.state import State, read_state
 from star_al.ports import Progress
+from star_al.process_identity import ProcessIdentity
 
 FIRST_PORT = 8080
 """The port that the very first start tries."""
@@ -71,7 +72,7 @@ def start(
     *,
     port: int | None = None,
     version: str | None = None,
-    owner: Identity | None = None,
+    owner: ProcessIdentity | None = None,
 ) -> LocalServer:
     """Install, start and supervise the server, as far as that has not been done; return once it answers.
 
@@ -182,7 +183,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _start_supervisor(place: Place, owner: Identity | None) -> None:
+def _start_supervisor(place: Place, owner: ProcessIdentity | None) -> None:
     """Start a supervisor. It leaves our session, and closes standard error once it has written its state."""
     arguments = {
         "home": str(place.home),

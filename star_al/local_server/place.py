@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
+from star_al import files
 from star_al.errors import AnnotatorError
 
 HOME = "STAR_AL_LABEL_STUDIO_HOME"
@@ -69,28 +69,17 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        aside.unlink(missing_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with files.replacing(path) as new:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
-@contextmanager
-def disk_errors(place: Place) -> Iterator[None]:
+def disk_errors(place: Place) -> AbstractContextManager[None]:
     """Turn an ``OSError`` (permissions, a full disk) into a clear error.
 
     Raises:
         AnnotatorError: A file or folder cannot be read or written.
     """
-    try:
-        yield
-    except OSError as exc:
-        raise AnnotatorError(
-            f"{exc.filename or place.home}: {exc.strerror or exc}. Label Studio needs about 1.5 GB in "
-            f"{place.home}; set {HOME} to use another folder."
-        ) from exc
+    advice = f"Label Studio needs about 1.5 GB there; set {HOME} to use another folder."
+    return files.disk_errors(AnnotatorError, f"{place.home}: cannot be read or written", advice)

@@ -8,32 +8,7 @@ from dataclasses import asdict, dataclass
 import psutil
 
 from star_al.local_server.place import Place
-
-SAME_START = 10.0
-"""Seconds by which two readings of one process's start may differ; the kernel's boot time moves with the clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A process by its id and its start (seconds since the epoch)."""
-
-    pid: int
-    started: float
-
-    def find(self) -> psutil.Process | None:
-        """The process, if it is alive and no other one."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) <= SAME_START
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.Error:
-            return None
-
-
-def identity(pid: int | None = None) -> Identity:
-    """The identity of a living process; None means this one."""
-    process = psutil.Process(pid)
-    return Identity(process.pid, process.create_time())
+from star_al.process_identity import ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +16,8 @@ class State:
     """What runs: the supervisor, the server it supervises, and the port once the server listens."""
 
     version: str
-    supervisor: Identity
-    server: Identity | None = None
+    supervisor: ProcessIdentity
+    server: ProcessIdentity | None = None
     port: int | None = None
 
     @property
@@ -66,8 +41,8 @@ def read_state(place: Place) -> State | None:
         stored = json.loads(place.state.read_text(encoding="utf-8"))
         server = stored.pop("server")
         state = State(
-            supervisor=Identity(**stored.pop("supervisor")),
-            server=None if server is None else Identity(**server),
+            supervisor=ProcessIdentity(**stored.pop("supervisor")),
+            server=None if server is None else ProcessIdentity(**server),
             **stored,
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

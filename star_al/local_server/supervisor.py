@@ -20,7 +20,8 @@ from pathlib import Path
 from star_al.local_server.command import server_command, server_environment
 from star_al.local_server.credentials import Credentials, read_credentials, write_credentials
 from star_al.local_server.place import Place, write_private
-from star_al.local_server.state import Identity, State, identity, listening_port
+from star_al.local_server.state import State, listening_port
+from star_al.process_identity import ProcessIdentity
 
 CHECK_EVERY = 0.5
 """Seconds between two checks of the server."""
@@ -41,9 +42,9 @@ STOP_SECONDS = 10.0
 class Supervisor:
     """Keeps the server of one place running until it is stopped; ``owner`` is a process to end with, if any."""
 
-    def __init__(self, place: Place, credentials: Credentials, owner: Identity | None) -> None:
+    def __init__(self, place: Place, credentials: Credentials, owner: ProcessIdentity | None) -> None:
         self._place, self._credentials, self._owner = place, credentials, owner
-        self._state = State(credentials.version, supervisor=identity())
+        self._state = State(credentials.version, supervisor=ProcessIdentity.of())
         self._stopping = threading.Event()
 
     def announce(self) -> None:
@@ -80,7 +81,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
             )
-        server = identity(process.pid)
+        server = ProcessIdentity.of(process.pid)
         self._write(replace(self._state, server=server))
         seconds, listening = 0.0, False
         try:
@@ -95,7 +96,7 @@ class Supervisor:
             _stop(process)
         return seconds
 
-    def _note_port(self, server: Identity) -> bool:
+    def _note_port(self, server: ProcessIdentity) -> bool:
         """Store the port once the server listens; return whether it does.
 
         Label Studio itself moves to the next port if the given one is busy.
@@ -140,7 +141,7 @@ def main() -> None:
     """
     arguments = json.loads(sys.argv[1])
     place = Place(Path(arguments["home"]), Path(arguments["environments"]))
-    owner = None if arguments["owner"] is None else Identity(**arguments["owner"])
+    owner = None if arguments["owner"] is None else ProcessIdentity(**arguments["owner"])
     credentials = read_credentials(place)
     if credentials is None:
         sys.exit(f"{place.credentials} does not exist")

@@ -7,14 +7,13 @@ so that one drawing serves the light and the dark theme. Text stays text, in the
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from star_al.errors import StoreError
+from star_al.files import disk_errors, replacing
 
 # Okabe and Ito (2008): distinguishable with most kinds of colour blindness. Marks differ as well.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -85,21 +84,15 @@ def plain(axes: Any) -> None:
 
 
 def save_png(figure: Any, path: Path) -> Path:
-    """Write a picture under a temporary name and rename it, so that ``path`` is never half-written.
+    """Write a picture so that ``path`` is never half-written.
 
     Raises:
         StoreError: The picture cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with disk_errors(StoreError, f"{path}: cannot be written", "Name another folder."):
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(aside, format="png", dpi=DPI)
-        aside.replace(path)
-    except OSError as exc:
-        raise StoreError(f"{path}: cannot be written ({exc.strerror or exc}). Name another folder.") from exc
-    finally:
-        with suppress(OSError):
-            aside.unlink()
+        with replacing(path) as new:
+            figure.savefig(new, format="png", dpi=DPI)
     return path
 
 

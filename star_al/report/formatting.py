@@ -33,11 +33,6 @@ def sentence(text: str | None) -> str:
     return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def count(n: int, one: str, several: str | None = None) -> str:
-    """Format a number of things: "1 label", "2 labels", "12,000 labels"."""
-    return f"{n:,} {one if n == 1 else several or one + 's'}"
-
-
 def duration(seconds: float | None) -> str:
     """Format seconds as "4.2 s", "3 min 20 s" or "2 h 5 min"."""
     if seconds is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.config.writing import to_yaml
 from star_al.report.confusion import confusion
-from star_al.report.formatting import count, duration, interval, number, percent, signed
+from star_al.report.formatting import duration, interval, number, percent, signed
 from star_al.report.labels_saved import Compared, Saved, compare_with_control, labels_saved
 from star_al.report.model_charts import accuracy_by_labels, reliability, uncertainty_histograms
 from star_al.report.questions import COLUMNS, questions
@@ -24,6 +24,7 @@ from star_al.report.round_charts import (
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
 from star_al.types import JsonObject
+from star_al.wording import count
 
 
 @dataclass(frozen=True)

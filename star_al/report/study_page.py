@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from star_al.config.writing import to_yaml
-from star_al.report.formatting import count, duration, interval, number, percent, signed
+from star_al.report.formatting import duration, interval, number, percent, signed
 from star_al.report.render import Table, render
 from star_al.report.study_charts import all_curves, curves_against_random, differences
 from star_al.stats.learning_curves import (
@@ -20,6 +20,7 @@ from star_al.stats.learning_curves import (
 )
 from star_al.stats.over_seeds import Estimate, Saving
 from star_al.types import Study
+from star_al.wording import count
 
 
 @dataclass(frozen=True)

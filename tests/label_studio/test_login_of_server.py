@@ -12,6 +12,7 @@ import pytest
 from star_al import local_server
 from star_al.errors import AnnotatorError
 from star_al.local_server.credentials import read_credentials, write_credentials
+from star_al.process_identity import ProcessIdentity
 from support.label_studio_server import DATABASE, LabelStudio, fresh_place, start_server
 from support.quiet import Quiet
 
@@ -77,5 +78,5 @@ def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
     place = fresh_place(tmp_path / "home")
     (place.data / DATABASE).write_bytes(b"no database" * 1000)
     with pytest.raises(AnnotatorError, match=r"(?s)ended while it was starting.*not a database"):
-        local_server.start(place, Quiet(), owner=local_server.identity())
+        local_server.start(place, Quiet(), owner=ProcessIdentity.of())
     assert local_server.running(place) is None

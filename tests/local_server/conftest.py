@@ -8,6 +8,7 @@ import pytest
 
 from star_al import local_server
 from star_al.local_server import LocalServer, Place
+from star_al.process_identity import ProcessIdentity
 from support.label_studio_server import free_port
 from support.quiet import Quiet
 from support.stand_in_server import stand_in_place
@@ -28,7 +29,7 @@ def start(place: Place) -> Start:
     """Start a server in ``place``, on a free port when none is named."""
 
     def start(**arguments: Any) -> LocalServer:
-        defaults: dict[str, Any] = {"owner": local_server.identity(), "port": free_port()}
+        defaults: dict[str, Any] = {"owner": ProcessIdentity.of(), "port": free_port()}
         return local_server.start(place, arguments.pop("progress", Quiet()), **defaults | arguments)
 
     return start

@@ -22,6 +22,7 @@ from star_al.errors import AnnotatorError
 from star_al.local_server import LocalServer, Place
 from star_al.local_server.credentials import new_credentials, write_credentials
 from star_al.local_server.state import State, read_state
+from star_al.process_identity import ProcessIdentity
 from support.label_studio_server import free_port
 from support.quiet import Quiet
 from support.stand_in_server import stand_in_place
@@ -126,7 +127,7 @@ def test_a_busy_port_is_left_alone_and_the_next_one_told(place: Place, start: St
 
 def test_a_server_ends_with_its_owner(place: Place, start: Start) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
-        start(owner=local_server.identity(owner.pid))
+        start(owner=ProcessIdentity.of(owner.pid))
         state = state_of(place)
         owner.kill()
         owner.wait()
@@ -143,9 +144,9 @@ def test_an_older_version_is_refused(place: Place, start: Start) -> None:
 def test_a_newer_version_takes_over(tmp_path: Path) -> None:
     place = stand_in_place(tmp_path, local_server.VERSION, "1.23.2.1")
     try:
-        first = local_server.start(place, Quiet(), port=free_port(), owner=local_server.identity())
+        first = local_server.start(place, Quiet(), port=free_port(), owner=ProcessIdentity.of())
         old = state_of(place)
-        newer = local_server.start(place, Quiet(), version="1.23.2.1", owner=local_server.identity())
+        newer = local_server.start(place, Quiet(), version="1.23.2.1", owner=ProcessIdentity.of())
         assert newer == first
         assert state_of(place).version == "1.23.2.1"
         assert not old.alive()

@@ -24,6 +24,7 @@ from star_al import local_server
 from star_al.local_server.command import server_environment
 from star_al.local_server.credentials import new_credentials
 from star_al.local_server.install import install, python
+from star_al.process_identity import ProcessIdentity
 from support.quiet import Quiet
 
 DATABASE = "label_studio.sqlite3"
@@ -40,7 +41,7 @@ class LabelStudio:
         self.start()
 
     def start(self) -> None:
-        server = local_server.start(self.place, Quiet(), port=self._port, owner=local_server.identity())
+        server = local_server.start(self.place, Quiet(), port=self._port, owner=ProcessIdentity.of())
         self.url, self.user = server.url, server.user
         self.token, self.password = server.token, server.password
 
