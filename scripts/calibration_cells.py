@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import os
 import shutil
 import tempfile
 import threading
@@ -38,6 +37,7 @@ from star_al.config.spec import (
     PosteriorSpec,
     TfbSpec,
 )
+from star_al.files import replacing
 from star_al.models.backbone import load_backbone
 from star_al.models.learner import LoraLearner
 from star_al.models.posterior import Method, Posterior, Training
@@ -285,10 +285,9 @@ def _trim() -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a temporary file and rename it, so that the file is always complete."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
-    aside.replace(path)
+    """Write a JSON file that is always whole."""
+    with replacing(path) as new:
+        new.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 # -- the worker's process -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from star_al.acquire.measures import predictive_entropy
+from star_al.files import replacing
 from star_al.stats import metrics
 from star_al.stats.over_seeds import mean_interval
 from star_al.stats.temperature import apply_temperature, fit_temperature
@@ -350,9 +351,9 @@ def _plot(results: Results, name: str, folder: Path) -> Path:
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
     path = folder / f"calibration-{name}.png"
-    aside = folder / f".{path.name}"
-    figure.savefig(aside, format="png", dpi=130)
-    return aside.replace(path)
+    with replacing(path) as new:
+        figure.savefig(new, format="png", dpi=130)
+    return path
 
 
 def _panel(plot: Any, results: Results, name: str, measure: str, scaling: str) -> None:

@@ -135,5 +135,5 @@ def test_a_campaign_does_not_go_on_with_another_base_model(
 ) -> None:
     run(world, people, max_rounds=1)
     monkeypatch.setattr(type(world.learner), "base_key", "another")
-    with pytest.raises(ModelError, match="not that of round 0"):
+    with pytest.raises(ModelError, match="not the one of round 0"):
         run(world, people)

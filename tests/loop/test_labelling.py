@@ -398,5 +398,5 @@ def test_other_weights_are_refused_even_when_labels_join(
     run(world, people)
     monkeypatch.setattr(type(world.learner), "versions", lambda self: {**versions(self), "weights": "b"})
     with_labels(world, tmp_path, "sport", "business", "tech", "arts")
-    with pytest.raises(ModelError, match="not that of round 0"):
+    with pytest.raises(ModelError, match="not the one of round 0"):
         run(world, people)

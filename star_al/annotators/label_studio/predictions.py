@@ -12,6 +12,7 @@ from typing import Any
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.client import Client
 from star_al.errors import AnnotatorError
+from star_al.paging import pages
 from star_al.types import Query
 
 PREDICTIONS_PER_REQUEST = 250
@@ -59,9 +60,8 @@ def import_predictions(
         AnnotatorError: The server left some of them out.
     """
     path = f"api/projects/{project_id}/import/predictions"
-    for start in range(0, len(predictions), PREDICTIONS_PER_REQUEST):
+    for chunk in pages(predictions, PREDICTIONS_PER_REQUEST):
         yield
-        chunk = list(predictions[start : start + PREDICTIONS_PER_REQUEST])
         created = client.send("POST", path, {}, chunk).json["created"]
         if created != len(chunk):
             raise AnnotatorError(

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from star_al.annotators.label_studio.client import Client, UnclearError
+from star_al.paging import pages
 
 QUERY_KEY, CAMPAIGN_KEY = "star_uid", "star_al"
 """Where a task carries the id of its query (``data`` and ``meta``) and its campaign's key (``meta``)."""
@@ -62,7 +63,7 @@ def list_tasks(client: Client, project_id: int) -> list[ListedTask]:
     unnamed = [task.task_id for task in listed if task.query_id is None]
     query_ids = {
         raw["id"]: raw["data"].get(QUERY_KEY)
-        for ids in _chunks(unnamed, IDS_PER_REQUEST)
+        for ids in pages(unnamed, IDS_PER_REQUEST)
         for raw in _pages(client, project_id, [], "id,data", ids)
     }
     return [replace(task, query_id=task.query_id or query_ids.get(task.task_id)) for task in listed]
@@ -93,7 +94,7 @@ def tasks_without_predictions(client: Client, project_id: int, model_version: st
     return {raw["id"] for raw in _pages(client, project_id, [lacking], "id")}
 
 
-def import_chunks(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
+def importpages(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
     """Payloads in the order given, in chunks of limited number and size."""
     chunk: list[Payload] = []
     size = 0
@@ -135,12 +136,12 @@ def delete_untouched(client: Client, project_id: int, task_ids: Sequence[int]) -
         _filter("locks", "empty", "List", True),
     ]
     gone: set[int] = set()
-    for chunk in _chunks(task_ids, DELETED_PER_REQUEST):
+    for chunk in pages(task_ids, DELETED_PER_REQUEST):
         body = {**_filters(untouched), "selectedItems": {"all": False, "included": chunk}}
         client.send("POST", "api/dm/actions", {"id": "delete_tasks", "project": project_id}, body)
         left = {
             raw["id"]
-            for ids in _chunks(chunk, IDS_PER_REQUEST)
+            for ids in pages(chunk, IDS_PER_REQUEST)
             for raw in _pages(client, project_id, [], "id", ids)
         }
         gone.update(set(chunk) - left)
@@ -214,7 +215,3 @@ def _filters(conditions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _time_stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _chunks(ids: Sequence[int], size: int) -> Iterator[list[int]]:
-    return (list(ids[start : start + size]) for start in range(0, len(ids), size))
