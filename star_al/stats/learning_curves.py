@@ -1,6 +1,6 @@
 """Strategies of a study compared: learning curves, the area under them, and the labels they save.
 
-Methods, section 9. Every strategy is compared with ``random`` of its posterior, seed by seed: runs of one seed
+Every strategy is compared with ``random`` of its posterior, seed by seed (docs/methods.md, "Metrics"): runs of one seed
 share their held-out items and their first batch. ``study_results`` reads a study from the store; all else is pure.
 """
 
