@@ -18,6 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 from support.browser import chromium
 from support.doc_blocks import ROOT
 
+pytestmark = pytest.mark.browser
+
 FOREIGN = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?(?:https?:)?//"
     r"|<link\b(?![^>]*rel=\"?canonical)[^>]*\bhref=\"?(?:https?:)?//"
