@@ -14,10 +14,13 @@ from ruamel.yaml.representer import SafeRepresenter
 from star_al.types import JsonValue
 
 _READ_DIFFERENTLY = re.compile(
-    r"(?i)(y|n|yes|no|on|off|true|false|null|~|=|<<)|[-+]?\.?[0-9].*|[-+]?\.(inf|nan)|.*[\n\x85\u2028\u2029].*",
+    r"(?i)(y|n|yes|no|on|off|true|false|null|~|=|<<)"  # words and marks
+    r"|[-+]?\.?[0-9].*|[-+]?\.(inf|nan)"  # numbers, dates
+    r"|[:?].*"  # marks of keys; ruamel.yaml writes them plain and cannot read them back in braces
+    r"|.*[\n\x85\u2028\u2029].*",  # several lines
     re.DOTALL,
 )
-"""Text that YAML 1.1 or 1.2 would take for something else without quotes, and text of several lines."""
+"""Text that a reader of YAML 1.1 or 1.2 may take for something else if it has no quotes."""
 
 _ENDLESS = 10**9
 
