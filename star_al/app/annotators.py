@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from star_al.annotators.api import ApiAnnotator
 from star_al.annotators.oracle import Oracle
-from star_al.config.spec import CampaignFile, LabelStudioSpec, OracleSpec
+from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec, OracleSpec
 from star_al.errors import AnnotatorError
 from star_al.ports import Annotator, LoadItems, Store
 from star_al.task import ClosedTask
@@ -32,6 +33,8 @@ def open_annotator(file: CampaignFile, store: Store, campaign: Campaign) -> Anno
             return Oracle(oracle, ClosedTask(spec.task), campaign.seed, load_items)
         case LabelStudioSpec() as label_studio:
             return label_studio_annotator(file, label_studio, campaign, load_items)
+        case ApiSpec():
+            return ApiAnnotator()
 
 
 def label_studio_annotator(

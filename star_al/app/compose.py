@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.config.changes import refuse_removed_settings
@@ -72,6 +73,25 @@ def open_learner(
         cache=cache,
         say=progress.say,
     )
+
+
+class _DeferredLearner:
+    """Opens a learner when something of it is first used."""
+
+    def __init__(self, open_: Callable[[], Learner]) -> None:
+        self._open = open_
+
+    @cached_property
+    def _learner(self) -> Learner:
+        return self._open()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._learner, name)
+
+
+def deferred_learner(open_: Callable[[], Learner]) -> Learner:
+    """Return a learner that ``open_`` opens when it is first used, so that no model is loaded before."""
+    return cast("Learner", _DeferredLearner(open_))
 
 
 def posterior_method(spec: PosteriorSpec) -> Method:

@@ -31,7 +31,7 @@ class CampaignRequest:
         text_column: The column with the texts.
         id_column: The column with the user's own ids.
         options: Makes it multiple choice: one column of lists, or several columns.
-        annotator: ``oracle`` or ``label_studio``; by default people, unless a column has the answer to every
+        annotator: ``oracle``, ``label_studio`` or ``api``; by default people, unless a column has the answer to every
             row, so that a rehearsal costs nobody's time.
         subset: Configuration of a ``datasets`` name.
         split: Split of a ``datasets`` name or folder.
@@ -102,7 +102,7 @@ def propose_campaign(
             "model": {"name": _relative(request.model, folder)},
             "annotator": {"kind": "oracle", "gold": answers.column}
             if rehearsal
-            else {"kind": "label_studio"},
+            else {"kind": request.annotator or "label_studio"},
             "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
             "stopping": {"max_labels": max(1, min(500 + n_given, n_rows))},
         },
@@ -149,7 +149,7 @@ def _answers(request: CampaignRequest, data: Profile, labels: Sequence[str], n_r
 
 def _is_rehearsal(request: CampaignRequest, data: Profile, answers: _Answers) -> bool:
     """Whether an oracle answers, from a column that holds every answer."""
-    if request.annotator == "label_studio" or (request.annotator is None and not answers.complete):
+    if request.annotator in ("label_studio", "api") or (request.annotator is None and not answers.complete):
         return False
     if answers.complete:
         return True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from star_al.config.spec import CampaignFile
 from star_al.data import (
     ImportCounts,
     ModelAnswer,
+    Row,
+    Table,
     check_out,
     check_suffix,
     export_rows,
@@ -24,6 +27,7 @@ from star_al.data import (
     source_of,
     write_rows,
 )
+from star_al.errors import DataError
 from star_al.paging import pages
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
@@ -31,7 +35,7 @@ from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import as_log_probs
 from star_al.steps.pool import SHARD_ITEMS, all_draws
 from star_al.task import ClosedTask
-from star_al.types import Campaign, FloatArray, Item, Label, Role, Round
+from star_al.types import Campaign, FloatArray, Item, JsonObject, JsonValue, Label, Role, Round
 
 OWN_ROLES = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
 """Roles that an export contains. Test items are left out: the user has them in a labelled file."""
@@ -153,8 +157,48 @@ def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress)
         with progress.task("Predicting", None) as advance:
             rows = _answered(items, predictor, advance)
             shown = export_rows(rows, predictor.task, file.spec.data, with_predictions=True)
-            n = write_rows(out, ({k: v for k, v in row.items() if k not in LABEL_COLUMNS} for row in shown))
+            n = write_rows(out, map(without_label_columns, shown))
         return Predicted(n, counts, predictor.model)
+
+
+def predict_rows(
+    parts: Parts, values: Sequence[Mapping[str, Any]], progress: Progress
+) -> list[dict[str, JsonValue]]:
+    """Predict texts that are in memory, as rows with the campaign's columns.
+
+    Returns:
+        A row for each text, in order, with its own columns and the prediction.
+
+    Raises:
+        DataError: A text is empty or a column is missing.
+        ModelError: The model cannot predict.
+    """
+    predictor, counts = Predictor(parts), ImportCounts()
+    source = source_of(Table("the given texts", "memory"), parts.spec, gold=None)
+    rows = (Row(number, dict(row)) for number, row in enumerate(values, 1))
+    items = list(read_texts(source, predictor.task, counts, rows)) if values else []
+    if counts.empty:
+        verb = "is" if counts.empty == 1 else "are"
+        raise DataError(
+            f"{counts.empty:,} of the {counts.rows:,} given texts {verb} empty. Leave out empty texts."
+        )
+    progress.say(f"Predicting with: {predictor.model.note}")
+    with progress.task("Predicting", len(items)) as advance:
+        answered = _answered(items, predictor, advance)
+        return [
+            without_label_columns(row)
+            for row in export_rows(answered, predictor.task, parts.spec.data, with_predictions=True)
+        ]
+
+
+def label_rows(file: CampaignFile, store: Store, campaign: Campaign) -> list[JsonObject]:
+    """Return the human labels as rows with the user's own ids and columns."""
+    return list(export_rows(_labelled(store, campaign), ClosedTask(file.spec.task), file.spec.data))
+
+
+def without_label_columns(row: JsonObject) -> dict[str, JsonValue]:
+    """Return a row of predictions without the columns that describe human labels."""
+    return {name: value for name, value in row.items() if name not in LABEL_COLUMNS}
 
 
 def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predictions: bool) -> int:

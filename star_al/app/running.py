@@ -13,12 +13,12 @@ from star_al.app.label_config import check_labels
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.config.changes import added_labels, changed_fields, differing_fields
-from star_al.config.spec import CampaignFile, LabelStudioSpec
+from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.loop import Loop, Outcome
-from star_al.parts import Parts, round_spec
-from star_al.ports import Learner, Progress, Store
+from star_al.parts import LeasedParts, Parts, round_spec
+from star_al.ports import Annotator, Learner, Progress, Store
 from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.replay import Replay, find_round, replay_round
 from star_al.steps.base_predictions import base_log_probs
@@ -46,25 +46,58 @@ def run(
     Raises:
         StarALError: Any of the tree. What was done is stored, and the call may be repeated.
     """
+    with controlling(file, progress, no_wait=no_wait, webhook=webhook) as parts:
+        return run_loop(parts, max_rounds)
+
+
+def run_loop(parts: LeasedParts, max_rounds: int | None) -> Outcome:
+    """Run the rounds of a campaign whose lease is held."""
+    parts.progress.say(_where_it_runs(parts))
+    return Loop(parts).run(max_rounds)
+
+
+@contextmanager
+def controlling(
+    file: CampaignFile,
+    progress: Progress,
+    *,
+    no_wait: bool = False,
+    webhook: WebhookOptions | None = None,
+    annotator: Annotator | None = None,
+    learner: Learner | None = None,
+) -> Iterator[LeasedParts]:
+    """Start a campaign if it does not exist, and hold its lease.
+
+    Args:
+        file: The campaign file.
+        progress: Where the work is shown.
+        no_wait: Let the loop return instead of waiting for people.
+        webhook: Where Label Studio may report new annotations; None polls only.
+        annotator: Who answers, in place of the annotator that the file names.
+        learner: The model to use; None opens one.
+
+    Raises:
+        StarALError: As ``run``.
+    """
     people = _people(file, webhook)
     store = _store_to_run_in(file, people)
     try:
-        campaign, learner = _find_or_create(file, store, progress)
+        campaign, learner = _find_or_create(file, store, progress, learner)
         _refuse_changes(file, store, campaign)
         with (
-            _leased(file, store, campaign) as (lease, heartbeat),
+            leased(file, store, campaign) as (lease, heartbeat),
             _hints(people, campaign, webhook) as hints,
         ):
             guarded = GuardedProgress(progress, heartbeat)
             _adopt_config(file, store, campaign, lease, guarded)
+            no_wait = no_wait or isinstance(file.spec.annotator, ApiSpec)  # its answers need the lease, too
             parts = _parts(file, store, campaign, guarded, learner).leased(
                 lease,
-                open_annotator(file, store, campaign),
+                annotator or open_annotator(file, store, campaign),
                 Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
             )
             parts.artefacts.prepare()
-            progress.say(_where_it_runs(parts))
-            return Loop(parts).run(max_rounds)
+            yield parts
     finally:
         progress.waiting(None)
         store.close()
@@ -91,7 +124,7 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
     try:
         campaign, learner = _find_or_create(file, store, progress)
         _refuse_changes(file, store, campaign)
-        with _leased(file, store, campaign) as (lease, heartbeat):
+        with leased(file, store, campaign) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
             parts = replace(_parts(file, store, campaign, guarded, learner), lease=lease)
             for role in Role:
@@ -152,12 +185,17 @@ def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Stor
     return open_store(file, create=True)
 
 
-def _find_or_create(file: CampaignFile, store: Store, progress: Progress) -> tuple[Campaign, Learner | None]:
-    """The campaign, made if there is none; and the learner, if its model had to be checked for a new one."""
+def _find_or_create(
+    file: CampaignFile, store: Store, progress: Progress, given: Learner | None = None
+) -> tuple[Campaign, Learner | None]:
+    """The campaign, made if there is none; and the learner, if its model had to be checked for a new one.
+
+    A learner that is given is used and returned.
+    """
     campaign = store.find_campaign(file.spec.name)
     if campaign is not None:
-        return campaign, None
-    learner = open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
+        return campaign, given
+    learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
     learner.check()
     try:
         return create_campaign(file, store, progress), learner
@@ -165,7 +203,7 @@ def _find_or_create(file: CampaignFile, store: Store, progress: Progress) -> tup
         campaign = store.find_campaign(file.spec.name)  # another controller may have been quicker
         if campaign is None:
             raise
-        return campaign, None
+        return campaign, given
 
 
 def _parts(
@@ -189,7 +227,12 @@ def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> Non
 
 
 @contextmanager
-def _leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tuple[Lease, Heartbeat]]:
+def leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tuple[Lease, Heartbeat]]:
+    """Hold the lease of a campaign, renewed by a heartbeat.
+
+    Raises:
+        LeaseHeldError: Another living process holds it.
+    """
     seconds = file.spec.database.lease_seconds
     lease = store.acquire_lease(campaign.campaign_id, str(ProcessIdentity.of()), seconds, may_take=has_ended)
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from star_al.cli.console import command_line, resumable, say
 from star_al.cli.options import Config, RoundIndex, load
+
+if TYPE_CHECKING:
+    from star_al.config.spec import CampaignFile
 
 WAITING = 6
 """Exit code of a run that ends because it waits for labels."""
@@ -53,8 +56,9 @@ def run(
         from star_al.app.waiting import WebhookOptions
         from star_al.display.progress import make_progress
 
+        file = load(config)
         outcome = running.run(
-            load(config),
+            file,
             make_progress(),
             max_rounds=max_rounds,
             no_wait=no_wait,
@@ -67,8 +71,15 @@ def run(
     elif outcome.kind == "paused":
         say(f"Paused at round {outcome.round_index}, {outcome.reason}. Continue with: {again}")
     else:
-        say(f"Waiting for labels: {outcome.reason}. When people have given them, continue with: {again}")
+        say(f"Waiting for labels: {outcome.reason}. {_when_answered(file)}, continue with: {again}")
         raise typer.Exit(WAITING)
+
+
+def _when_answered(file: CampaignFile) -> str:
+    """Say who gives the missing labels, and where."""
+    if file.spec.annotator.kind != "api":
+        return "When people have given them"
+    return f"When they have been given in Python (star_al.Campaign.open({str(file.path)!r}), ask and tell)"
 
 
 def replay(config: Config, round_index: RoundIndex) -> None:

@@ -23,6 +23,7 @@ class Annotators(StrEnum):
 
     ORACLE = "oracle"
     LABEL_STUDIO = "label_studio"
+    API = "api"
 
 
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -103,7 +104,11 @@ def init(
     left_out = f"{count(written.duplicates, 'duplicate')} and {written.empty:,} empty left out"
     say(f"Wrote {out}: campaign {spec.name!r}, {count(written.texts, 'text')} ({left_out}).")
     say(f"Labels: {', '.join(spec.task.label_names) or 'the options of each text'}.")
-    _say_next(out, spec.gold_column)
+    if annotator is Annotators.API:
+        say(f"Ask and answer in Python: star_al.Campaign.open({str(out)!r}).ask()")
+        say(f"Check it first with: {command_line('star-al', 'doctor', out)}")
+    else:
+        _say_next(out, spec.gold_column)
 
 
 def _say_next(out: Path, gold: str | None) -> None:

@@ -19,12 +19,12 @@ _MAY_HOLD_SECRETS = {("annotator", "url"), ("annotator", "token_env")}
 _EXPECTED = "Input should be "
 
 
-def explain(path: Path, document: Document, error: ValidationError) -> str:
+def explain(path: Path, document: Document | None, error: ValidationError) -> str:
     """One message that names every wrong setting in the file.
 
     Args:
         path: The campaign file, as the user named it.
-        document: What was read from it; it knows the lines.
+        document: What was read from it, which knows the lines; None for values that no file has yet.
         error: Why its values do not make a ``CampaignSpec``.
 
     Returns:
@@ -39,8 +39,9 @@ def explain(path: Path, document: Document, error: ValidationError) -> str:
     return "\n".join([head, *lines])
 
 
-def _place(document: Document, location: tuple[str | int, ...]) -> str:
-    line, name = document.line(location), ".".join(map(str, location)) or "campaign"
+def _place(document: Document | None, location: tuple[str | int, ...]) -> str:
+    line = None if document is None else document.line(location)
+    name = ".".join(map(str, location)) or "campaign"
     return name if line is None else f"line {line}: {name}"
 
 

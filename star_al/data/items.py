@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -45,13 +45,16 @@ class ImportCounts:
     surrogates_replaced: int = 0
 
 
-def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[SourceItem]:
+def read_items(
+    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
+) -> Iterator[SourceItem]:
     """Read the items of a source in order, in bounded memory.
 
     Args:
         source: The rows, and which columns matter.
         task: The campaign's task; it knows the labels.
         counts: Updated with each row.
+        rows: Rows to read in place of those in the source's table.
 
     Yields:
         An item for each row with a text, repeated content included. Its ``fields`` are all columns as JSON
@@ -63,7 +66,7 @@ def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> It
     """
     reader = _ItemReader(source, task, counts)
     found = False
-    for row in read_rows(source.table):
+    for row in read_rows(source.table) if rows is None else rows:
         counts.rows += 1
         item = reader.item(row)
         if item is None:
@@ -76,14 +79,16 @@ def read_items(source: DataSource, task: ClosedTask, counts: ImportCounts) -> It
     reader.check_columns_seen()
 
 
-def read_texts(source: DataSource, task: ClosedTask, counts: ImportCounts) -> Iterator[Item]:
+def read_texts(
+    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
+) -> Iterator[Item]:
     """Read texts to predict: like ``read_items``, without labels and ids, whose columns may be missing.
 
     Raises:
         DataError: As in ``read_items``.
     """
     unlabelled = replace(source, id=None, label=None, gold=None)
-    for source_item in read_items(unlabelled, task, counts):
+    for source_item in read_items(unlabelled, task, counts, rows):
         yield source_item.item
 
 

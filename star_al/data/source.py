@@ -24,12 +24,12 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows in a file, a folder or on the hub.
+    """Rows in a file, in a folder, on the hub or in memory.
 
     Attributes:
         name: What the user wrote, for messages.
-        format: A value of ``FORMATS``, ``saved`` (a folder saved by `datasets`) or ``hub``.
-        path: The file or folder; None for a hub name.
+        format: A value of ``FORMATS``, ``saved`` (a folder saved by `datasets`), ``hub`` or ``memory``.
+        path: The file or folder; None for a hub name and for rows in memory.
         subset: The configuration of a hub name.
         split: The split of a hub name or saved folder.
     """
@@ -43,7 +43,7 @@ class Table:
     @property
     def is_sparse(self) -> bool:
         """Whether a row may lack a column that others have."""
-        return self.format == "jsonl"
+        return self.format in ("jsonl", "memory")
 
     def place(self, number: int) -> str:
         """Where row ``number`` is, in words."""

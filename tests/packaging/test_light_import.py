@@ -5,24 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = {
-    "alembic",
-    "crowdkit",
-    "datasets",
-    "filelock",
-    "httpx",
-    "label_studio_sdk",
-    "matplotlib",
-    "pandas",
-    "peft",
-    "psutil",
-    "pyarrow",
-    "scipy",
-    "sklearn",
-    "sqlalchemy",
-    "torch",
-    "transformers",
-}
+from support.packages import HEAVY
 
 
 def test_command_line_imports_no_heavy_library() -> None:

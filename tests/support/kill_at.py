@@ -5,7 +5,8 @@
 SIGNAL is SIGKILL, SIGSTOP or SIGINT. POINTS are writing methods of the store, separated by commas; or ``request`` for
 any HTTP request; or ``request:TEXT`` for requests whose URL holds TEXT; or ``-`` for never. The signal is sent before
 or after the N-th of these calls, counted from 1. With STAR_AL_TEST_LEARNER=numpy the model is the NumPy learner, so
-that a run takes a second. STAR_AL_TEST_FIRST_PAUSE sets the first pause, in seconds, of a run that waits for people.
+that a run takes a second. ARGS ``api FILE`` answers the campaign's questions from Python. STAR_AL_TEST_FIRST_PAUSE
+sets the first pause, in seconds, of a run that waits for people.
 
 SIGSTOP is never sent during a transaction of another thread, such as the renewal of the lease: a process stopped
 there would keep SQLite's write lock, and nobody could take over.
@@ -35,6 +36,11 @@ def main(arguments: list[str]) -> None:
         if sent == signal.SIGSTOP:
             _one_transaction_at_a_time()
         _signal_at(points, _Counter(sent, int(n), moment))
+    if command[0] == "api":
+        from support import api_program
+
+        api_program.main(*command[1:])
+        sys.exit(0)
     sys.argv = ["star-al", *command]
     from star_al.cli.main import main as cli
 

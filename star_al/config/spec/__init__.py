@@ -12,7 +12,7 @@ from star_al.config.spec.acquisition import (
     BlendSpec,
 )
 from star_al.config.spec.adapter import AdapterSpec
-from star_al.config.spec.annotator import AnnotatorSpec, LabelStudioSpec, OracleSpec
+from star_al.config.spec.annotator import AnnotatorSpec, ApiSpec, LabelStudioSpec, OracleSpec
 from star_al.config.spec.base import FROM_FILE, Spec, scalar_text
 from star_al.config.spec.campaign import CampaignSpec
 from star_al.config.spec.campaign_file import CampaignFile
@@ -40,6 +40,7 @@ __all__ = [
     "AcquisitionSpec",
     "AdapterSpec",
     "AnnotatorSpec",
+    "ApiSpec",
     "BatchSpec",
     "BlendSpec",
     "CLoraSpec",

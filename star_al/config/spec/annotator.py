@@ -93,4 +93,12 @@ class LabelStudioSpec(Spec):
         return url.rstrip("/")
 
 
-AnnotatorSpec: TypeAlias = Annotated[OracleSpec | LabelStudioSpec, Field(discriminator="kind")]
+class ApiSpec(Spec):
+    """A Python program, which asks and tells through ``star_al.Campaign``."""
+
+    kind: Literal["api"] = Field(
+        description="A Python program: `star_al.Campaign` asks, your own code or notebook answers."
+    )
+
+
+AnnotatorSpec: TypeAlias = Annotated[OracleSpec | LabelStudioSpec | ApiSpec, Field(discriminator="kind")]

@@ -1,0 +1,1 @@
+"""The Python interface: ``star_al.Campaign``."""

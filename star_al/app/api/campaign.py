@@ -1,0 +1,549 @@
+"""A campaign in Python: ask questions, tell answers, train, and look at the results."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from star_al.annotators.api import ApiAnnotator
+from star_al.app import compose, predicting, reporting, running
+from star_al.app.api.creating import create_file
+from star_al.app.api.input_data import Texts, rows_of
+from star_al.app.api.question import Question, make_question
+from star_al.app.api.tables import Records, as_table
+from star_al.app.status import Status
+from star_al.app.status import status as read_status
+from star_al.config.file import load_campaign
+from star_al.config.spec import ApiSpec, CampaignFile
+from star_al.display.progress import make_progress
+from star_al.errors import ConfigError, DataError, LeaseHeldError, LeaseLostError, StarALError, StoreError
+from star_al.labelling.ballots import newest_revisions
+from star_al.labelling.inbox import Inbox
+from star_al.loop import Outcome
+from star_al.parts import LeasedParts
+from star_al.ports import Learner, Progress, Store
+from star_al.task import ClosedTask
+from star_al.types import Annotation, Item, Query, RoundState
+from star_al.types import Campaign as StoredCampaign
+
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+PATIENCE = 5.0
+"""Seconds to wait for a lease that another process holds, since most hold it only for a moment."""
+
+BETWEEN_ROUNDS = (RoundState.PUSHED, RoundState.COLLECTED, RoundState.STOPPED)
+"""States in which answers may become labels. In the other states a round is being computed; an answer is stored
+and becomes a label when the round collects."""
+
+
+class Campaign:
+    """An active-learning campaign.
+
+    The campaign is the same as on the command line: everything is in the campaign file and its database, so
+    Python and ``star-al`` can take turns. Each method holds the campaign's lease only while it runs. The methods
+    may be called from several threads; ``tell`` and ``skip`` do not wait for training in another thread.
+
+    Example:
+        ```python
+        campaign = Campaign.create("tickets.csv", labels=["bug", "question"])
+        while questions := campaign.ask(10):
+            for question in questions:
+                campaign.tell(question, my_answer(question.text))
+        campaign.predict(["It crashes when I log in"])
+        ```
+    """
+
+    def __init__(self, file: CampaignFile, progress: Progress | None = None) -> None:
+        """Use ``Campaign.create`` or ``Campaign.open``."""
+        self._file = file
+        self._progress = progress or make_progress()
+        self._annotator = ApiAnnotator()
+        self._learner: Learner | None = None
+        self._opened: Store | None = None
+        self._lock = threading.RLock()  # held by whoever holds the lease
+        self._running: LeasedParts | None = None  # of a loop that runs in some thread
+
+    @classmethod
+    def create(
+        cls,
+        data: str | Path | Texts,
+        labels: Sequence[str] | None = None,
+        *,
+        model: str = DEFAULT_MODEL,
+        path: str | Path | None = None,
+        name: str | None = None,
+        text_column: str | None = None,
+        id_column: str | None = None,
+        label_column: str | None = None,
+        options: Sequence[str] = (),
+        annotator: str = "api",
+        settings: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Campaign:
+        """Write a campaign file and open it; nothing is imported or trained yet.
+
+        Calling it again with the same arguments opens the existing campaign, so a notebook cell can be rerun.
+
+        Args:
+            data: A ``.jsonl``, ``.csv`` or ``.parquet`` file, a ``datasets`` name, or the texts themselves: a list
+                of strings, a list of dictionaries or a pandas data frame, which are written beside the file.
+            labels: The labels; by default those in ``label_column``.
+            model: A causal language model: a hub name or a folder.
+            path: The campaign file; by default ``campaign.yaml`` beside the data.
+            name: The campaign's name; by default from the data.
+            text_column: The column of texts; guessed by default.
+            id_column: The column of your own ids.
+            label_column: A column with labels that some texts already have.
+            options: Multiple choice: one column with lists of options, or several columns.
+            annotator: ``api`` for ``ask`` and ``tell``, ``label_studio`` for people in Label Studio, ``oracle`` for
+                a simulation that answers from ``label_column``.
+            settings: Further settings, nested or by dotted name: ``{"acquisition.batch_size": 10}``.
+            progress: Where progress is shown; by default in the notebook or the terminal.
+
+        Raises:
+            ConfigError: The settings are not valid, or the file exists with other settings.
+            DataError: The data cannot be used.
+        """
+        file = create_file(
+            data,
+            None if path is None else Path(path),
+            settings or {},
+            labels=_as_names(labels),
+            model=model,
+            name=name,
+            text_column=text_column,
+            id_column=id_column,
+            label_column=label_column,
+            options=_as_names(options) or (),
+            annotator=annotator,
+        )
+        return cls(file, progress)
+
+    @classmethod
+    def open(cls, path: str | Path = "campaign.yaml", *, progress: Progress | None = None) -> Campaign:
+        """Open a campaign file, whoever wrote it.
+
+        Args:
+            path: The campaign file.
+            progress: Where progress is shown; by default in the notebook or the terminal.
+
+        Raises:
+            ConfigError: The file is missing or not valid.
+        """
+        return cls(load_campaign(Path(path)), progress)
+
+    def close(self) -> None:
+        """Close the database and forget the model. The campaign can be opened again at any time."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+            self._opened = self._learner = None
+
+    def __enter__(self) -> Campaign:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- ask and tell ------------------------------------------------------------------------------------
+
+    def ask(self, n: int = 1, *, annotator: str | None = None) -> list[Question]:
+        """Return up to ``n`` open questions, the most informative first.
+
+        If no question is open, the loop runs until there is one: it trains, scores the pool and selects a batch.
+        Questions that somebody else is answering come last.
+
+        Args:
+            n: How many questions.
+            annotator: Who will answer; needed if several people answer each text.
+
+        Returns:
+            The questions; none if the campaign has stopped or waits for other annotators.
+
+        Raises:
+            ConfigError: The campaign's annotator is not ``api``, or an annotator must be named.
+            LeaseHeldError: Another process runs the campaign.
+            StarALError: As ``run``.
+        """
+        self._require_api(annotator)
+        with self._lock:
+            found = self._open_queries(annotator)
+            if not found:
+                self.run()
+                found = self._open_queries(annotator)
+            chosen = found[:n]
+            for query, _ in chosen:
+                self._annotator.hand_out(query.query_id, annotator)
+        task = ClosedTask(self._file.spec.task)
+        return [make_question(query, item, task) for query, item in chosen]
+
+    def tell(
+        self,
+        question: Question | str,
+        label: str | int | bool,
+        *,
+        annotator: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Store the answer to a question.
+
+        The same answer may be told again, for example after a crash: it counts once. Another answer by the same
+        annotator replaces the earlier one, also after the question has been closed.
+
+        Args:
+            question: A question, or its id.
+            label: One of ``question.labels``.
+            annotator: Who answered.
+            seconds: How long it took.
+
+        Raises:
+            ConfigError: The campaign's annotator is not ``api``, or an annotator must be named.
+            DataError: The question or the label is unknown.
+            LeaseHeldError: Another process runs the campaign.
+        """
+        self._answer(question, label, annotator, seconds)
+
+    def skip(
+        self, question: Question | str, *, annotator: str | None = None, seconds: float | None = None
+    ) -> None:
+        """Store that an annotator cannot or will not answer a question.
+
+        What happens then is set in ``labelling.skipped``: by default the text is dropped.
+
+        Args:
+            question: A question, or its id.
+            annotator: Who skipped it.
+            seconds: How long it took.
+
+        Raises:
+            ConfigError: The campaign's annotator is not ``api``, or an annotator must be named.
+            DataError: The question is unknown.
+            LeaseHeldError: Another process runs the campaign.
+        """
+        self._answer(question, None, annotator, seconds)
+
+    # -- run -----------------------------------------------------------------------------------------------
+
+    def step(self, *, wait: bool = True) -> Outcome:
+        """Run to the end of the current round, or until labels are missing.
+
+        Args:
+            wait: Wait for people in Label Studio. With ``ask`` and ``tell`` it never waits.
+
+        Returns:
+            How it ended: ``kind`` is ``stopped``, ``paused`` (the round is complete) or ``waiting``.
+
+        Raises:
+            StarALError: As ``run``.
+        """
+        return self.run(max_rounds=1, wait=wait)
+
+    def run(self, *, max_rounds: int | None = None, wait: bool = True) -> Outcome:
+        """Run rounds until a rule stops the campaign, or until labels are missing.
+
+        It may be interrupted at any moment and called again: nothing is lost or done twice.
+
+        Args:
+            max_rounds: Complete at most this many rounds.
+            wait: Wait for people in Label Studio. With ``ask`` and ``tell`` it never waits.
+
+        Returns:
+            How it ended: ``kind`` is ``stopped``, ``paused`` (after ``max_rounds``) or ``waiting``.
+
+        Raises:
+            LeaseHeldError: Another process runs the campaign.
+            StarALError: Data, model, database or annotation tool cannot be used; the message says what to do.
+        """
+        api = isinstance(self._file.spec.annotator, ApiSpec)
+        with self._lock:
+            try:
+                with running.controlling(
+                    self._file,
+                    self._progress,
+                    no_wait=not wait,
+                    annotator=self._annotator if api else None,
+                    learner=self._model(),
+                ) as parts:
+                    self._running = parts
+                    return running.run_loop(parts, max_rounds)
+            finally:
+                self._running = None
+
+    # -- look ------------------------------------------------------------------------------------------------
+
+    def status(self) -> Status | None:
+        """Return where the campaign stands; ``None`` if it has not been started."""
+        campaign = self._stored()
+        return None if campaign is None else read_status(self._file, self._store(), campaign)
+
+    def history(self) -> Records:
+        """Return one row per round: labels, accuracy with its interval, calibration, questions, stopping."""
+        campaign = self._stored()
+        return as_table([] if campaign is None else self._store().history(campaign.campaign_id))
+
+    def labels(self) -> Records:
+        """Return one row per labelled text, with your own ids and columns."""
+        campaign = self._stored()
+        return as_table(
+            [] if campaign is None else predicting.label_rows(self._file, self._store(), campaign)
+        )
+
+    def predict(self, texts: Texts) -> Records:
+        """Predict texts with the newest evaluated model.
+
+        Args:
+            texts: Strings, or rows with the campaign's columns (needed for multiple choice).
+
+        Returns:
+            One row per text: ``predicted``, ``confidence``, ``probability_<label>`` for each label, and
+            ``total_uncertainty`` with its parts, in nats.
+
+        Raises:
+            DataError: A text is empty or a column is missing.
+            StoreError: The campaign has not been started.
+            ModelError: The model cannot predict.
+        """
+        rows = rows_of(texts, self._file.spec.data.text)
+        with self._lock:
+            campaign = self._stored()
+            if campaign is None:
+                raise StoreError(
+                    f"campaign {self._file.spec.name!r} has not been started. Call ask() or run() first."
+                )
+            parts = compose.open_parts(
+                self._file, self._store(), campaign, self._progress, learner=self._model()
+            )
+            return as_table(predicting.predict_rows(parts, rows, self._progress))
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write the campaign's page, a single HTML file that needs no network.
+
+        Raises:
+            DataError: ``path`` is a file of the campaign.
+            StoreError: The campaign has not been started, or the file cannot be written.
+        """
+        reporting.write_report(self._file, Path(path))
+        return Path(path)
+
+    def export(self, path: str | Path, *, with_predictions: bool = False) -> int:
+        """Write the labels to a ``.jsonl``, ``.csv`` or ``.parquet`` file.
+
+        Args:
+            path: The file.
+            with_predictions: Add the texts without a label, with the model's predictions.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            DataError: The suffix is unknown, or ``path`` is a file of the campaign.
+            StoreError: The campaign has not been started, or the file cannot be written.
+        """
+        return predicting.export_file(
+            self._file, Path(path), self._progress, with_predictions=with_predictions
+        )
+
+    @property
+    def path(self) -> Path:
+        """The campaign file."""
+        return self._file.path
+
+    @property
+    def name(self) -> str:
+        """The campaign's name."""
+        return self._file.spec.name
+
+    def __repr__(self) -> str:
+        return f"Campaign({str(self.path)!r}): " + ", ".join(
+            f"{what} {value}" for what, value in self._facts()
+        )
+
+    def _repr_html_(self) -> str:
+        """Show where the campaign stands in a notebook."""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(what)}</th><td>{escape(value)}</td></tr>"
+            for what, value in self._facts()
+        )
+        return f"<table><caption>Campaign {escape(self.name)}</caption>{rows}</table>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return what to show of the campaign; a representation never raises."""
+        try:
+            now = self.status()
+        except StarALError as exc:
+            return [("error", str(exc))]
+        if now is None:
+            return [("state", "not started")]
+        metrics = now.latest_metrics
+        accuracy = "not evaluated" if metrics is None else f"{float(str(metrics['accuracy'])):.3f}"
+        return [
+            ("texts", f"{sum(now.sizes.values()):,}"),
+            ("labels", f"{sum(now.labels.values()):,}"),
+            ("accuracy", accuracy),
+            ("open questions", f"{now.open_queries:,}"),
+            ("state", now.next_step),
+        ]
+
+    # -- how ---------------------------------------------------------------------------------------------------
+
+    def _require_api(self, annotator: str | None) -> None:
+        spec = self._file.spec
+        if not isinstance(spec.annotator, ApiSpec):
+            raise ConfigError(
+                f"{self.path}: ask and tell need annotator.kind: api, but it is {spec.annotator.kind}."
+            )
+        if annotator is None and (spec.labelling.overlap > 1 or spec.labelling.skipped == "ask_another"):
+            why = (
+                "labelling.overlap is above 1"
+                if spec.labelling.overlap > 1
+                else "labelling.skipped is ask_another"
+            )
+            raise ConfigError(f"{self.path}: {why}, so the annotator must be named: annotator='ann'.")
+
+    def _store(self) -> Store:
+        if self._opened is None:
+            self._opened = compose.open_store(self._file)
+        return self._opened
+
+    def _stored(self) -> StoredCampaign | None:
+        if self._opened is None and compose.find_started(self._file) is None:
+            return None
+        return self._store().find_campaign(self._file.spec.name)
+
+    def _model(self) -> Learner:
+        """Return the learner, which is opened when it is first needed and then stays in memory."""
+        if self._learner is None:
+            file, progress = self._file, self._progress
+
+            def open_() -> Learner:
+                campaign = self._stored()
+                rounds = [] if campaign is None else self._store().rounds(campaign.campaign_id)
+                return compose.open_learner(file, file.spec, rounds, progress, cache=file.trunk_folder)
+
+            self._learner = compose.deferred_learner(open_)
+        return self._learner
+
+    def _open_queries(self, annotator: str | None) -> list[tuple[Query, Item]]:
+        """Return the open queries that an annotator has not answered; those that others are answering come last."""
+        campaign = self._stored()
+        if campaign is None:
+            return []
+        store, campaign_id = self._store(), campaign.campaign_id
+        queries = store.open_queries(campaign_id)
+        answered: dict[str, set[str | None]] = {}
+        for each in newest_revisions(store.annotations(campaign_id, [query.query_id for query in queries])):
+            answered.setdefault(each.query_id, set()).add(each.annotator)
+
+        def is_taken(query: Query) -> bool:
+            people = answered.get(query.query_id, set()) | self._annotator.holders(query.query_id)
+            return len(people - {annotator}) >= query.wanted
+
+        found = [query for query in queries if annotator not in answered.get(query.query_id, set())]
+        found.sort(key=is_taken)
+        items = store.items(campaign_id, [query.item_id for query in found])
+        return list(zip(found, items, strict=True))
+
+    def _answer(
+        self,
+        question: Question | str,
+        label: str | int | bool | None,
+        annotator: str | None,
+        seconds: float | None,
+    ) -> None:
+        """Store an answer; ``label`` is ``None`` for a skip."""
+        self._require_api(annotator)
+        campaign = self._stored()
+        query_id = question if isinstance(question, str) else question.id
+        query = None if campaign is None else self._find_query(campaign, query_id)
+        if campaign is None or query is None:
+            raise DataError(
+                f"there is no question {query_id!r} in campaign {self.name!r}. It may have been withdrawn; "
+                "call ask() for open questions."
+            )
+        annotation = Annotation(
+            external_id=query_id if annotator is None else f"{query_id}:{annotator}",
+            query_id=query_id,
+            value=None if label is None else self._value(campaign, query, label),
+            skipped=label is None,
+            annotator=annotator,
+            lead_time=seconds,
+        )
+        self._record(campaign, annotation)
+
+    def _find_query(self, campaign: StoredCampaign, query_id: str) -> Query | None:
+        attempts = self._store().attempts(campaign.campaign_id, [query_id])
+        return next((each for each in attempts if each.query_id == query_id), None)
+
+    def _value(self, campaign: StoredCampaign, query: Query, label: str | int | bool) -> str:
+        (item,) = self._store().items(campaign.campaign_id, [query.item_id])
+        task = ClosedTask(self._file.spec.task)
+        try:
+            return str(task.value(item, task.column(item, label)))
+        except DataError as exc:
+            names = ", ".join(task.label_names(item))
+            raise DataError(f"{label!r} is not a label of this question. Its labels are: {names}.") from exc
+
+    def _record(self, campaign: StoredCampaign, annotation: Annotation) -> None:
+        """Store an annotation, under the lease of a loop in another thread if one is running."""
+        parts = self._running
+        if parts is not None:
+            try:
+                parts.store.mirror(parts.lease, self._annotator.name, [self._dated(campaign, annotation)])
+                self._annotator.take_back(annotation.query_id, annotation.annotator)
+                return
+            except LeaseLostError:
+                pass  # the loop has just ended
+        with self._lock, self._leased(campaign) as parts:
+            annotation = self._dated(campaign, annotation)
+            self._annotator.hand_in(annotation)
+            rounds = parts.store.rounds(campaign.campaign_id)
+            if rounds and rounds[-1].state not in BETWEEN_ROUNDS:
+                answers = self._annotator.poll(None, lambda: None).annotations
+                parts.store.mirror(parts.lease, self._annotator.name, answers)
+            else:
+                Inbox(parts).take_in()
+
+    def _dated(self, campaign: StoredCampaign, annotation: Annotation) -> Annotation:
+        """Date an annotation by its first revision, since the order in which people answer settles ties."""
+        known = self._store().annotations(campaign.campaign_id, [annotation.query_id])
+        first = [each.created_at for each in known if each.external_id == annotation.external_id]
+        return replace(annotation, created_at=first[0] if first else datetime.now(UTC))
+
+    @contextmanager
+    def _leased(self, campaign: StoredCampaign) -> Iterator[LeasedParts]:
+        """Hold the campaign's lease for a short write; wait a little for another process that holds it."""
+        store, end = self._store(), time.monotonic() + PATIENCE
+        with ExitStack() as stack:
+            while True:
+                try:
+                    lease, _ = stack.enter_context(running.leased(self._file, store, campaign))
+                    break
+                except LeaseHeldError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.1)
+            parts = compose.open_parts(
+                self._file, store, campaign, self._progress, self._file.spec, learner=self._model()
+            )
+            yield parts.leased(lease, self._annotator, lambda waiting: False)
+
+
+def _as_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return names as a tuple; a single string would otherwise count as a list of letters.
+
+    Raises:
+        ConfigError: ``names`` is a string.
+    """
+    if isinstance(names, str):
+        raise ConfigError(f"{names!r} is a single string. Give a list: [{names!r}, …].")
+    return None if names is None else tuple(names)
