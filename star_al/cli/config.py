@@ -18,7 +18,8 @@ Out = Annotated[
 def schema(out: Out = None) -> None:
     """Print the JSON schema of campaign files, with which an editor completes and checks them.
 
-    `star-al init` writes it beside the campaign file, whose first line names it.
+    `star-al init` writes it beside the campaign file, whose first line names
+    it.
     """
     from star_al.config.schema import campaign_schema, schema_text
     from star_al.data.out_files import write_text

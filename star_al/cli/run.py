@@ -47,7 +47,8 @@ def run(
 ) -> None:
     """Start a campaign, or continue it, until a stopping rule ends it.
 
-    You can stop it at any time (Ctrl-C, even a crash) and start it again: nothing is lost or done twice.
+    You can stop it at any time (Ctrl-C, even a crash) and start it again:
+    nothing is lost or done twice.
     """
     if not webhook and (webhook_bind or webhook_url):
         raise typer.BadParameter("--webhook-bind and --webhook-url need --webhook")

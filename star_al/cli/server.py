@@ -33,8 +33,8 @@ def up(
 ) -> None:
     """Install and start a local Label Studio for people to label in; if it is running, show the login.
 
-    It listens only on 127.0.0.1, sends no telemetry, is restarted when it crashes, and runs until
-    `star-al up --stop` or a reboot.
+    It listens only on 127.0.0.1, sends no telemetry, is restarted when it
+    crashes, and runs until `star-al up --stop` or a reboot.
     """
     from star_al.app import serving
     from star_al.display.progress import make_progress

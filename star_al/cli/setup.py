@@ -76,8 +76,8 @@ def init(
 ) -> None:
     """Write a short campaign file for your data, after reading all of it once.
 
-    What is not given is guessed. Beside the file goes the JSON schema, with which editors complete and check
-    it.
+    What is not given is guessed. Beside the file goes the JSON schema, with
+    which editors complete and check it.
     """
     from star_al.app.init import CampaignRequest, propose_campaign
     from star_al.app.starter_file import write_starter_file

@@ -63,15 +63,17 @@ def simulate(
 ) -> None:
     """Run labelled data through the loop with several strategies and seeds, and compare them.
 
-    Strategies: random, entropy, margin, least_confidence, bald, epig, star (blended by the schedule of STAR),
-    star_measured, power, batchbald, badge, k_centre, facility_location, and config (the file as it is).
+    Strategies: random, entropy, margin, least_confidence, bald, epig, star
+    (blended by the schedule of STAR), star_measured, power, batchbald, badge,
+    k_centre, facility_location, and config (the file as it is).
 
-    Posteriors: map, mc_dropout, ensemble, laplace, clora and tfb. By default each strategy uses the campaign's
-    posterior with its settings; other posteriors have their defaults. A strategy can name its own:
+    Posteriors: map, mc_dropout, ensemble, laplace, clora and tfb. By default
+    each strategy uses the campaign's posterior with its settings; other
+    posteriors have their defaults. A strategy can name its own:
     random,entropy@laplace.
 
-    You can stop it at any time (Ctrl-C, even a crash) and start it again, also with more strategies, posteriors
-    or seeds.
+    You can stop it at any time (Ctrl-C, even a crash) and start it again, also
+    with more strategies, posteriors or seeds.
     """
     words: list[str | Path] = [
         "star-al",
