@@ -177,7 +177,7 @@ def explain(
 
 def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) -> None:
     from star_al.cli import tables
-    from star_al.report.formatting import count
+    from star_al.wording import count
     from star_al.types import Role
 
     attempts = [each for each in explained if each.asked.query.purpose is Role.POOL]

@@ -82,7 +82,7 @@ def init(
     from star_al.app.init import CampaignRequest, propose_campaign
     from star_al.app.starter_file import write_starter_file
     from star_al.data import check_out, writable_target
-    from star_al.report.formatting import count
+    from star_al.wording import count
 
     check_out(out, {"the data": Path(data).expanduser()})
     target = writable_target(out)
