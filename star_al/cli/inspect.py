@@ -177,8 +177,8 @@ def explain(
 
 def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) -> None:
     from star_al.cli import tables
-    from star_al.wording import count
     from star_al.types import Role
+    from star_al.wording import count
 
     attempts = [each for each in explained if each.asked.query.purpose is Role.POOL]
     batch = list({each.item.item_id: each for each in attempts}.values())  # the last attempt at each
