@@ -14,10 +14,10 @@ from star_al.app.compose import find_started, open_store
 from star_al.config.file import load_campaign
 from star_al.ports import Store
 from star_al.types import Campaign, QueryState, Role
-from support import controller
 from support.campaigns import WORDS, write_campaign
 from support.label_studio_people import Person
 from support.label_studio_server import LabelStudio
+from support.zygote import Zygote
 
 TOKEN = "STAR_AL_TEST_TOKEN"
 
@@ -98,9 +98,9 @@ def open_campaign(config: Path) -> tuple[Store, Campaign]:
     return open_store(file), campaign
 
 
-def run_to_the_end(config: Path, *options: str) -> None:
-    done = controller.run("run", str(config), *options)
-    assert done.returncode == 0, done.stdout + done.stderr
+def run_to_the_end(zygote: Zygote, config: Path, *options: str) -> None:
+    done = zygote.run("run", str(config), *options)
+    assert done.returncode == 0, done.output
 
 
 def live_tasks(server: LabelStudio, store: Store, campaign: Campaign) -> list[dict[str, Any]]:
@@ -114,12 +114,15 @@ def live_tasks(server: LabelStudio, store: Store, campaign: Campaign) -> list[di
 
 @pytest.mark.parametrize("options", [(), ("--webhook",)], ids=["polled", "webhook"])
 def test_three_rounds_by_one_person(
-    options: tuple[str, ...], label_studio: LabelStudio, campaign_file: Callable[..., Path]
+    options: tuple[str, ...],
+    label_studio: LabelStudio,
+    zygote: Zygote,
+    campaign_file: Callable[..., Path],
 ) -> None:
     config = campaign_file(labelling={"buffer": 3})
     right = truth(config)
     with Desk(label_studio, config, label_studio.token, lambda text: right[text]):
-        run_to_the_end(config, *options)
+        run_to_the_end(zygote, config, *options)
     store, campaign = open_campaign(config)
     rounds = store.rounds(campaign.campaign_id)
     assert [round_.state.value for round_ in rounds] == ["collected"] * 3 + ["stopped"]
@@ -136,12 +139,12 @@ def test_three_rounds_by_one_person(
     assert sorted(keys) == sorted(query.query_id for query in queries)
     assert [round_.asked for round_ in rounds] == [3, 3, 3, 0]
     store.close()
-    again = controller.run("replay", str(config), "--round", "2")
-    assert again.returncode == 0, again.stdout + again.stderr
+    again = zygote.run("replay", str(config), "--round", "2")
+    assert again.returncode == 0, again.output
 
 
 def test_two_people_on_each_task_and_a_third_where_they_disagree(
-    label_studio: LabelStudio, campaign_file: Callable[..., Path]
+    label_studio: LabelStudio, zygote: Zygote, campaign_file: Callable[..., Path]
 ) -> None:
     config = campaign_file(labelling={"overlap": 2, "disputed": "ask_another"}, stopping={"max_rounds": 2})
     right = truth(config)
@@ -160,7 +163,7 @@ def test_two_people_on_each_task_and_a_third_where_they_disagree(
             label_studio, config, tokens[1], lambda text: right[text], lambda: len(second.done) > 2
         ) as third,
     ):
-        run_to_the_end(config)
+        run_to_the_end(zygote, config)
     assert all(len(desk.done) > 2 for desk in (first, second, third))
     store, campaign = open_campaign(config)
     queries = store.queries(campaign.campaign_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,6 @@ from support.zygote import Zygote
 
 WRITES = "add_queries,save_tasks,mirror,close_queries,start_round,commit_step"
 WAITING = 6  # what `star-al run --no-wait` ends with when tasks are open
-
-
-@pytest.fixture(scope="module")
-def zygote(label_studio: LabelStudio) -> Iterator[Zygote]:
-    with Zygote(LABEL_STUDIO_API_KEY=label_studio.token) as one:
-        yield one
 
 
 class Labelled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from support import controller
 from support.campaigns import write_campaign
 from support.label_studio_people import Person
 from support.label_studio_server import LabelStudio
+from support.zygote import Zygote
 
 TOKEN = "STAR_AL_TEST_TOKEN"
 
@@ -85,10 +87,10 @@ def labels_in_store(config: Path) -> int:
         store.close()
 
 
-def stop(run: subprocess.Popen[str], signal_: signal.Signals = signal.SIGTERM) -> tuple[int, str, float]:
+def stop(run: subprocess.Popen[str]) -> tuple[int, str, float]:
     """Its exit code, what it wrote, and the seconds that it took to end."""
     start = time.monotonic()
-    run.send_signal(signal_)
+    run.terminate()
     try:
         out, err = run.communicate(timeout=60)
     except subprocess.TimeoutExpired:
@@ -119,58 +121,64 @@ def test_a_webhook_brings_an_answer_long_before_the_next_poll_and_goes_with_the_
 
 
 def test_a_killed_run_leaves_a_webhook_that_the_next_one_removes(
-    label_studio: LabelStudio, config: Path
+    label_studio: LabelStudio, zygote: Zygote, config: Path
 ) -> None:
     server = Server(label_studio, config)
-    first = controller.start("run", str(config), "--webhook")
+    first = zygote.start("run", str(config), "--webhook")
     [left_over] = until(server.hooks)
     first.kill()
-    first.communicate()
-    second = controller.start("run", str(config), "--webhook", "--max-rounds", "1")
+    first.wait()
+    second = zygote.start("run", str(config), "--webhook", "--max-rounds", "1")
     try:
         until(lambda: [hook for hook in server.hooks() if hook["id"] != left_over["id"]])
         assert len(server.hooks()) == 1
         for task in server.tasks():
             server.label(task)
-        out, err = second.communicate(timeout=120)
+        done = second.wait(120)
     finally:
         second.kill()
-    assert second.returncode == 0, err
-    assert "Paused at round 0" in out
+    assert done.returncode == 0, done.output
+    assert "Paused at round 0" in done.output
     assert server.hooks() == []
 
 
 def test_without_webhook_answers_are_polled_for_and_ctrl_c_is_quick(
-    label_studio: LabelStudio, config: Path
+    label_studio: LabelStudio, zygote: Zygote, config: Path
 ) -> None:
     server = Server(label_studio, config)
-    run = controller.start("run", str(config))
+    run = zygote.start("run", str(config))
     try:
         tasks = until(server.tasks)
         server.label(tasks[0])
         until(lambda: labels_in_store(config) == 1)
+        start = time.monotonic()
+        os.kill(run.pid, signal.SIGINT)
+        done = run.wait(60)
+        seconds = time.monotonic() - start
     finally:
-        code, written, seconds = stop(run, signal.SIGINT)
-    assert code == 130 and seconds < STOPPED
-    assert "Stopped; nothing is lost" in written and "Traceback" not in written
+        run.kill()
+    assert done.returncode == 130 and seconds < STOPPED
+    assert "Stopped; nothing is lost" in done.output and "Traceback" not in done.output
     assert server.hooks() == []
 
 
-def test_no_wait_says_how_many_are_labelled_and_where(label_studio: LabelStudio, config: Path) -> None:
+def test_no_wait_says_how_many_are_labelled_and_where(
+    label_studio: LabelStudio, zygote: Zygote, config: Path
+) -> None:
     server = Server(label_studio, config)
-    first = controller.run("run", str(config), "--no-wait")
-    assert first.returncode == 6, first.stderr
-    assert "0 of 4" in first.stdout and f"{label_studio.url}/projects/{server.project()}" in first.stdout
+    first = zygote.run("run", str(config), "--no-wait")
+    assert first.returncode == 6, first.output
+    assert "0 of 4" in first.output and f"{label_studio.url}/projects/{server.project()}" in first.output
     server.label(server.tasks()[0])
-    second = controller.run("run", str(config), "--no-wait")
-    assert second.returncode == 6 and "1 of 4" in second.stdout
+    second = zygote.run("run", str(config), "--no-wait")
+    assert second.returncode == 6 and "1 of 4" in second.output
     for task in server.tasks()[1:]:
         server.label(task)
-    assert controller.run("run", str(config), "--no-wait", "--max-rounds", "1").returncode == 0
+    assert zygote.run("run", str(config), "--no-wait", "--max-rounds", "1").returncode == 0
 
 
 def test_looking_and_doctor_beside_a_campaign(
-    label_studio: LabelStudio, config: Path, capsys: pytest.CaptureFixture[str]
+    label_studio: LabelStudio, zygote: Zygote, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(["doctor", str(config)]) == 5  # there is no model
     before = capsys.readouterr().out
@@ -178,10 +186,10 @@ def test_looking_and_doctor_beside_a_campaign(
     assert f"✓ token        a legacy token of {label_studio.user}" in before
     assert "✓ project      new" in before
 
-    assert controller.run("run", str(config), "--no-wait").returncode == 6
+    assert zygote.run("run", str(config), "--no-wait").returncode == 6
     server = Server(label_studio, config)
     server.label(server.tasks()[0])
-    controller.run("run", str(config), "--no-wait")
+    zygote.run("run", str(config), "--no-wait")
     run_command(["status", str(config)])
     status = capsys.readouterr().out
     assert f"label at    {label_studio.url}/projects/{server.project()}/data" in status
@@ -207,9 +215,9 @@ def test_a_project_that_cannot_be_used_is_told_before_anything_is_made(
 
 
 def test_a_label_config_edited_into_nonsense_is_put_back(
-    label_studio: LabelStudio, config: Path, capsys: pytest.CaptureFixture[str]
+    label_studio: LabelStudio, zygote: Zygote, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    controller.run("run", str(config), "--no-wait")
+    zygote.run("run", str(config), "--no-wait")
     project = Server(label_studio, config).project()
     choices = '<Choices name="label" toName="text"><Choice value="sport"/></Choices>'
     nonsense = f'<View><Text name="text" value="$text"/>{choices}</View>'
