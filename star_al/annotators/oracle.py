@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from star_al.config.spec import OracleSpec
 from star_al.data.items import parse_answer
 from star_al.errors import DataError
+from star_al.paging import pages
 from star_al.ports import LoadItems, StillOurs
 from star_al.rng import derive_seed, keyed_uniform
 from star_al.task import ClosedTask
@@ -58,11 +59,7 @@ class Oracle:
         process, _, count = (cursor or "").partition(":")
         seen = int(count) if process == self._process else 0
         new = list(self._queries.values())[seen:]
-        annotations = [
-            annotation
-            for start in range(0, len(new), PAGE)
-            for annotation in self._page(new[start : start + PAGE])
-        ]
+        annotations = [annotation for page in pages(new, PAGE) for annotation in self._page(page)]
         return Poll(tuple(annotations), cursor=f"{self._process}:{len(self._queries)}")
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from star_al.errors import (
     StoreError,
 )
 from star_al.task import ClosedTask
+from star_al.wording import count
 
 PACKAGES = (
     "torch",
@@ -141,7 +142,7 @@ def _data(file: CampaignFile) -> str:
         if source is not None:
             items = read_items(source, ClosedTask(file.spec.task), ImportCounts())
             n = sum(1 for _ in islice(items, ROWS_READ))
-            read.append(f"{source.table.name}: read the first {n} texts without an error")
+            read.append(f"{source.table.name}: read the first {count(n, 'text')} without an error")
     return "; ".join(read)
 
 

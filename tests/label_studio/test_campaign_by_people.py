@@ -62,12 +62,13 @@ class Desk(threading.Thread):
         self.done: list[int] = []
 
     def run(self) -> None:
-        while not self._home.wait(0.1):
+        project: int | None = None
+        while not self._home.wait(0.2):
             if not self._comes_in():
                 continue
-            for project in self._server.call("get", "/api/projects/?page_size=1000")["results"]:
-                if project["title"] == self._title:
-                    self._label(project["id"])
+            project = project or self._server.project_of(self._title)
+            if project is not None:
+                self._label(project)
 
     def _label(self, project: int) -> None:
         try:

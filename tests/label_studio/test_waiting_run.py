@@ -55,13 +55,17 @@ class Server:
     def __init__(self, server: LabelStudio, config: Path) -> None:
         self._server = server
         self._title = load_campaign(config).spec.name
+        self._project: int | None = None
 
     def project(self) -> int | None:
-        projects = self._server.call("get", "/api/projects/?page_size=1000")["results"]
-        return next((project["id"] for project in projects if project["title"] == self._title), None)
+        if self._project is None:
+            self._project = self._server.project_of(self._title)
+        return self._project
 
     def hooks(self) -> list[dict[str, Any]]:
         project = self.project()
+        if project is None:
+            return []
         return [hook for hook in self._server.call("get", "/api/webhooks/") if hook["project"] == project]
 
     def tasks(self) -> list[dict[str, Any]]:

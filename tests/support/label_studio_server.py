@@ -88,6 +88,12 @@ class LabelStudio:
                 allowed = {**settings, "legacy_api_tokens_enabled": True}
                 visitor.post("/api/jwt/settings", json=allowed).raise_for_status()
 
+    def project_of(self, title: str) -> int | None:
+        """The project of this title; None as long as there is none."""
+        query = {"title": title, "include": "id,title", "page_size": 100}
+        found = self.call("get", "/api/projects/", params=query)["results"]
+        return next((int(project["id"]) for project in found if project["title"] == title), None)
+
     def call(self, method: str, path: str, *, token: str | None = None, **arguments: Any) -> Any:
         """Send a request with a legacy token (None: the owner's); return its JSON, or None if it has none."""
         reply = self.ask(method, path, token=token, **arguments)

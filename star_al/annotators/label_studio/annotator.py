@@ -33,9 +33,11 @@ from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.annotators.label_studio.tasks import ListedTask
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
+from star_al.paging import pages
 from star_al.ports import LoadItems, StillOurs
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Ensured, ExternalTask, Item, Poll, Query
+from star_al.wording import count
 
 TRIES, LONGEST_PAUSE = 8, 10.0
 """How often something is tried while its outcome stays unknown, and the longest pause in between (seconds)."""
@@ -171,7 +173,7 @@ class LabelStudioAnnotator:
             if project is None:
                 return f"new; `star-al run` creates it at {self._client.url}"
             replaced = needs_our_config(self._client, self._plan, project)
-        counts = f"{_count(project.n_tasks, 'task')}, {_count(project.n_annotations, 'annotation')}"
+        counts = f"{count(project.n_tasks, 'task')}, {count(project.n_annotations, 'annotation')}"
         words = f"{project.title}, {counts}, {self._url(project.project_id)}"
         return words + ("; `star-al run` replaces its label config" if replaced else "")
 
@@ -275,8 +277,7 @@ class LabelStudioAnnotator:
         self, queries: Sequence[Query], version: str | None, project: Project
     ) -> Iterator[dict[str, Any]]:
         """The tasks as they are imported; their texts are in memory for one chunk at a time."""
-        for start in range(0, len(queries), tasks.CHUNK_TASKS):
-            page = queries[start : start + tasks.CHUNK_TASKS]
+        for page in pages(queries, tasks.CHUNK_TASKS):
             items = self._load_items([query.item_id for query in page])
             for query, item in zip(page, items, strict=True):
                 yield self._payload(query, item, version, project)
@@ -381,7 +382,3 @@ class LabelStudioAnnotator:
 
     def _url(self, project_id: int) -> str:
         return f"{self._client.url}/projects/{project_id}/data"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

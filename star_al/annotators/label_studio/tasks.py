@@ -94,7 +94,7 @@ def tasks_without_predictions(client: Client, project_id: int, model_version: st
     return {raw["id"] for raw in _pages(client, project_id, [lacking], "id")}
 
 
-def importpages(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
+def import_chunks(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
     """Payloads in the order given, in chunks of limited number and size."""
     chunk: list[Payload] = []
     size = 0
