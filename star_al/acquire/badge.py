@@ -61,7 +61,8 @@ class Badge:
         hidden_M = self._hidden_M_d @ self._hidden_M_d[position]
         lengths_M = self._squares_M + self._squares_M[position]
         distances_M = lengths_M - 2.0 * errors_M * hidden_M
-        # The difference of nearly equal numbers: equal items must get 0, lest they be drawn again and again.
+        # The difference of nearly equal numbers: rounding must not leave equal items a distance,
+        # or they would be drawn.
         distances_M[distances_M <= SAME * lengths_M] = 0.0
         distances_M[position] = 0.0
         nearest_M = distances_M if self._nearest_M is None else np.minimum(self._nearest_M, distances_M)

@@ -88,6 +88,7 @@ def blend(
         ValueError: The weight is outside [0, 1], a term that is needed is missing, the terms have different
             lengths, or a score is not finite.
     """
+    # A term without weight need not have been computed, so it is not even looked at.
     if weight is None or weight == 0.0:
         return normalise(_needed(base_N, "base"), method)
     if weight == 1.0:
@@ -105,6 +106,7 @@ def _mean_ranks(scores_N: FloatArray, pool_N: FloatArray) -> FloatArray:
     sorted_N = np.sort(pool_N)
     below_N = np.searchsorted(sorted_N, scores_N, side="left")
     not_above_N = np.searchsorted(sorted_N, scores_N, side="right")
+    # Equal scores take the ranks from below_N to not_above_N − 1, whose mean they share.
     return (below_N + not_above_N - 1) / 2
 
 

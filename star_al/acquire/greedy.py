@@ -98,7 +98,7 @@ def _narrowed(left_M: BoolArray, constraints: Sequence[Constraint]) -> tuple[Boo
         preferred_M = allowed_M & constraint.prefers(allowed_M)
         if preferred_M.any():
             allowed_M = preferred_M
-        else:
+        else:  # only this constraint is ignored: what earlier ones excluded stays excluded
             notes.append(constraint.note_if_ignored)
     return allowed_M, tuple(notes)
 

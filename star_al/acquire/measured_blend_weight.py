@@ -84,8 +84,10 @@ def measured_blend_weight(
     adapted_M = normalise(held_out.adapted_M, method, pool_adapted_N)
     base_M = normalise(held_out.base_M, method, pool_base_N)
     auroc_G = np.array([auroc(w * adapted_M + (1.0 - w) * base_M, held_out.errors_M) for w in GRID])
+    # With few errors the AUROC is the same for whole ranges of λ: take the one nearest to the schedule.
     best_G = np.flatnonzero(auroc_G >= auroc_G.max() - 1e-12)
     best = int(best_G[np.abs(GRID[best_G] - schedule).argmin()])
+    # Shrink a noisy optimum: the fewer errors it rests on, the more the schedule counts.
     trust = fewer / (fewer + HALF_WAY)
     value = float(trust * GRID[best] + (1.0 - trust) * schedule)
     note = (

@@ -67,6 +67,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as exc:
         raise damaged(path, exc) from exc
+    # safetensors checks the layout of a file and not its values: a flipped bit may be a NaN.
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise damaged(path, f"{name} holds NaN or infinity")

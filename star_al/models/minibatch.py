@@ -82,8 +82,9 @@ def join(batch: Minibatch, dtype: torch.dtype) -> Minibatch:
     widths_R = torch.tensor(batch.lengths_R, device=batch.ids_R_S.device)
     columns_S = torch.arange(batch.ids_R_S.shape[1], device=batch.ids_R_S.device)
     kept_R_S = columns_S < widths_R[:, None]
+    # Positions start again with each sequence: the model must not take them for one text.
     positions = columns_S.expand(kept_R_S.shape) if batch.positions_R_S is None else batch.positions_R_S
-    starts_R = widths_R.cumsum(0) - widths_R
+    starts_R = widths_R.cumsum(0) - widths_R  # a sequence starts where those before it end
     trunk = batch.trunk
     return replace(
         batch,

@@ -25,6 +25,7 @@ def plan_minibatches(prompts: Sequence[Prompt], budget: int, *, packed: bool) ->
     sizes = [_size(prompt, packed) for prompt in prompts]
     batches: list[list[int]] = []
     rows = 0
+    # Sorted by length, so that little of a minibatch is padding.
     for position in sorted(range(len(prompts)), key=lambda p: (sizes[p][1], prompts[p].item_id)):
         more, width = sizes[position]
         if not batches or (rows + more) * width > budget:

@@ -60,7 +60,9 @@ class SequenceAttention(TorchFunctionMode):
         """Take the arguments of torch's function; leave cases that ``RecomputedAttention`` does not know to torch."""
         lengths_R = self._lengths_R
         if lengths_R is not None:
+            # The model's own mask is for one long sequence: it would let joined sequences see each other.
             attn_mask, is_causal = self._mask, self._mask is None
+        # Everything else is torch's: dropout of attention weights, a mask for each head, keys from a cache.
         square = query.ndim == 4 and query.shape[-2] == key.shape[-2]
         if dropout_p == 0.0 and square and (attn_mask is None or _is_shared_by_heads(attn_mask)):
             scale = query.shape[-1] ** -0.5 if scale is None else scale

@@ -76,6 +76,8 @@ class Laplace(PostHoc):
         )
         evidence = Evidence.of(blocks, squared_norm, found.log_likelihood)
         best, chosen = evidence.best_precision(), self._spec.prior_precision
+        # The best τ is recorded in any case: it tells how far the default is from what the paper would
+        # choose.
         precision = best if chosen == "evidence" else chosen
         return {
             "prior_precision": precision,
@@ -134,6 +136,7 @@ class GaussianAdapter:
         """Draw δ of A (r, d_in) and of B (d_out, r) of a layer, float32."""
         steps = []
         for half, block in zip("AB", self.blocks[name], strict=True):
+            # A generator for each matrix, so that a draw does not depend on which other layers are adapted.
             generator = torch.Generator().manual_seed(derive_seed(seed, sample, f"laplace/{name}.{half}"))
             noise_D_r = torch.randn(len(block.wide_D_n), len(block.narrow_r_r), generator=generator)
             steps.append(block.draw(noise_D_r, self.precision))

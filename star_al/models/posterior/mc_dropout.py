@@ -60,6 +60,7 @@ class MaskedAdapter:
             if sample is None:
                 return b, a
             kept = keep_mask(a.shape[1], self.dropout, name, seed, sample)
+            # Scaled up, so that the mean over masks is the adapter without a mask.
             return b, a * (kept / (1 - self.dropout))
 
         with merged(backbone.model, self.weights.a, factors):
