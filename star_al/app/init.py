@@ -16,6 +16,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.data.columns import Profile, profile
 from star_al.data.source import locate_here
 from star_al.errors import ConfigError
+from star_al.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,7 @@ def _given(data: Profile, answers: _Answers, say: Callable[[str], None]) -> str 
     if answers.complete:
         say(f"{where} labels every row. It is not used: people label all texts again.")
         return None
-    labels = "1 label" if answers.filled == 1 else f"{answers.filled:,} labels"
-    say(f"{where} has {labels}, which the first round trains on (data.label).")
+    say(f"{where} has {count(answers.filled, 'label')}, which the first round trains on (data.label).")
     return answers.column
 
 

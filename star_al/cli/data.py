@@ -9,6 +9,7 @@ import typer
 
 from star_al.cli.console import say
 from star_al.cli.options import Config, load
+from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.data import ImportCounts
@@ -34,7 +35,6 @@ def predict(
     """
     from star_al.app import predicting
     from star_al.display.progress import make_progress
-    from star_al.wording import count
 
     done = predicting.predict_file(load(config), texts, out, make_progress())
     say(f"Wrote {count(done.n, 'prediction')} to {out} ({done.model.note}){_left_out(done.counts)}.")
@@ -42,8 +42,6 @@ def predict(
 
 def _left_out(counts: ImportCounts) -> str:
     """What reading left out or replaced, to end a sentence with; empty if it did neither."""
-    from star_al.wording import count
-
     words = ""
     if counts.empty:
         words += f"; {count(counts.empty, 'row')} without a text left out"
@@ -64,7 +62,6 @@ def export(
     """Write the human labels to a file, with your own ids and columns."""
     from star_al.app import predicting
     from star_al.display.progress import make_progress
-    from star_al.wording import count
 
     n = predicting.export_file(load(config), out, make_progress(), with_predictions=with_predictions)
     say(f"Wrote {count(n, 'row')} to {out}.")
@@ -80,7 +77,6 @@ def add_data(
     """Add the rows of a file to a campaign's pool, from its next round on."""
     from star_al.app import starting
     from star_al.display.progress import make_progress
-    from star_al.wording import count
 
     n = starting.add_data(load(config), file, make_progress())
     say(f"Added {count(n, 'new text')} to the pool.")

@@ -15,6 +15,7 @@ import typer
 from star_al.cli.console import print_json, print_table, say, width
 from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
 from star_al.display.text import one_line
+from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.app.status import ExplainedQuery, Status
@@ -178,7 +179,6 @@ def explain(
 def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) -> None:
     from star_al.cli import tables
     from star_al.types import Role
-    from star_al.wording import count
 
     attempts = [each for each in explained if each.asked.query.purpose is Role.POOL]
     batch = list({each.item.item_id: each for each in attempts}.values())  # the last attempt at each

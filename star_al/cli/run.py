@@ -8,6 +8,7 @@ import typer
 
 from star_al.cli.console import command_line, resumable, say
 from star_al.cli.options import Config, RoundIndex, load
+from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile
@@ -87,7 +88,6 @@ def replay(config: Config, round_index: RoundIndex) -> None:
     """Repeat a stored round and compare what it asks; exit code 0 if it is the same, else 1. Writes nothing."""
     from star_al.app import running
     from star_al.display.progress import make_progress
-    from star_al.wording import count
 
     result = running.replay(load(config), round_index, make_progress())
     trained = {True: ", and trains the same adapter", False: ", but trains another adapter", None: ""}

@@ -13,6 +13,7 @@ from star_al.cli.console import command_line, complain, resumable, say
 from star_al.cli.options import load
 from star_al.display.text import clean, redacted
 from star_al.errors import ConfigError
+from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile
@@ -82,7 +83,6 @@ def init(
     from star_al.app.init import CampaignRequest, propose_campaign
     from star_al.app.starter_file import write_starter_file
     from star_al.data import check_out, writable_target
-    from star_al.wording import count
 
     check_out(out, {"the data": Path(data).expanduser()})
     target = writable_target(out)

@@ -20,6 +20,7 @@ from star_al.data.source import DataSource
 from star_al.errors import DataError
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, SourceItem
+from star_al.wording import count
 
 OPTION_KEYS = "star_al.option_keys"
 """Field of an item whose options have keys other than A, B, C… in the data: these keys, in order."""
@@ -251,7 +252,7 @@ class _ItemReader:
     def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:
         """Equal options pass: published sets hold some, and their letters still tell them apart."""
         if not 2 <= len(options) <= len(LETTERS):
-            found = "1 option" if len(options) == 1 else f"{len(options)} options"
+            found = count(len(options), "option")
             raise self._error(row, f"found {found}; multiple choice takes 2 to {len(LETTERS)}.")
         if not all(options):
             raise self._error(row, f"option {options.index('') + 1} is empty.")
