@@ -25,11 +25,10 @@ from star_al.app import compose, running
 from star_al.cli.main import app, run_command
 from star_al.config.file import load_campaign
 from star_al.config.writing import to_yaml
-from star_al.task import ClosedTask
 from support import controller
 from support.campaigns import make_rows, write_jsonl
 from support.doc_blocks import PAGES, ROOT, Block, blocks_of, name_of
-from support.numpy_learner import NumpyLearner
+from support.kill_at import use_numpy_learner
 
 LANGUAGES = {"bash", "json", "python", "sql", "text", "yaml"}
 """What a block may be; "text" is a drawing, a formula or an output, not something to type."""
@@ -130,11 +129,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for seed, name in ((2, "new.jsonl"), (3, "more.jsonl")):
         write_jsonl(tmp_path / name, make_rows(20, seed=seed))
 
-    def numpy_learner(file: Any, spec: Any, rounds: Any, progress: Any) -> NumpyLearner:
-        return NumpyLearner(ClosedTask(spec.task))
-
     for module in (compose, running):
-        monkeypatch.setattr(module, "open_learner", numpy_learner)
+        monkeypatch.setattr(module, "open_learner", module.open_learner)  # put back at the end
+    use_numpy_learner()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
