@@ -34,6 +34,8 @@ GRACE = 10.0
 
 PRELOADED = [
     "db.store",
+    "scipy.stats",
+    "sklearn.metrics",
     "star_al.app.running",
     "star_al.models.learner",
     "star_al.models.posterior.mc_dropout",

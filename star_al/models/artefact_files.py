@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from star_al.errors import ModelError, StoreError
+from star_al.files import disk_errors
 
 
 @contextmanager
@@ -26,12 +27,9 @@ def translate_write_errors(folder: Path) -> Iterator[None]:
     Raises:
         StoreError: The folder cannot be written.
     """
-    try:
+    advice = "Check the disk and the permissions of the folder, then run again."
+    with disk_errors(StoreError, f"{folder}: the adapter cannot be written", advice, also=(SafetensorError,)):
         yield
-    except (OSError, SafetensorError) as exc:
-        raise StoreError(
-            f"{folder}: the adapter cannot be written ({exc}). Make room or rights, run again."
-        ) from exc
 
 
 def damaged(path: Path, reason: object) -> ModelError:

@@ -1,7 +1,8 @@
-"""Strategies of a study compared: learning curves, the area under them, and the labels they save.
+"""Compare the strategies of a study: learning curves, the area under them, and the labels they save.
 
-Every strategy is compared with ``random`` of its posterior, seed by seed (docs/methods.md, "Metrics"): runs of one seed
-share their held-out items and their first batch. ``study_results`` reads a study from the store; all else is pure.
+Every strategy is compared with ``random`` of the same posterior, paired by seed (docs/methods.md, "Metrics"):
+runs with the same seed share their held-out items and their first batch. ``study_results`` reads a study from
+the store; all else is pure.
 """
 
 from __future__ import annotations
@@ -35,22 +36,33 @@ REFERENCE = "random"
 """The strategy that the others are compared with."""
 
 POSTERIOR_MARK = "@"
-"""Between a strategy and the posterior that it is to run with: ``entropy@laplace``."""
+"""Separates a strategy from the posterior that it runs with: ``entropy@laplace``."""
 
 SHARES = (0.90, 0.95, 0.99)
-"""Of what ``random`` gains, at which the labels are counted that reach it."""
+"""Shares of the accuracy that ``random`` gains, at which the labels needed are compared."""
 
 FEW_SEEDS, HEADLINE_SEEDS = 5, 10
-"""Intervals over fewer seeds than the first are rough; a claim needs the second."""
+"""Intervals are rough with fewer seeds than the first; a claim needs at least the second."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunCurve:
-    """One run: the accuracy of its R rounds over every label bought by then.
+    """The learning curve of one run: accuracy of its R rounds by the number of labels bought.
 
-    That is labels at the start, of audit and calibration sets, and repeated answers to one item. ``majority``
-    is the share of the most frequent label of the held-out items. ``seconds`` sum its rounds. A run that is not
-    ``finished`` may have no points yet.
+    Labels at the start, labels of audit and calibration items, and repeated answers to one item all count as
+    bought. A run that is not ``finished`` may have no points yet.
+
+    Attributes:
+        strategy: The strategy.
+        seed: The seed.
+        campaign: The campaign's name.
+        finished: Whether a rule has stopped the campaign.
+        labels_R: Labels bought.
+        accuracy_R: Accuracy of the adapted model.
+        base_accuracy: Accuracy of the base model.
+        majority: Share of the most frequent label among the held-out items.
+        seconds: Time that all rounds took.
+        stop_reason: Why the campaign stopped.
     """
 
     strategy: str
@@ -66,7 +78,7 @@ class RunCurve:
 
     @property
     def aulc(self) -> float | None:
-        """Area under the curve over its span; null without a span."""
+        """Area under the curve divided by its span; None if the span is empty."""
         return metrics.aulc(self.labels_R, self.accuracy_R)
 
 
@@ -74,9 +86,21 @@ class RunCurve:
 class StrategyCurve:
     """A strategy over its finished seeds.
 
-    ``accuracy_R`` is the seed mean at ``labels_R`` labels bought, ``low_R`` and ``high_R`` its bootstrap interval
-    (null with one seed). Differences and savings are against ``reference`` over the ``paired`` seeds that both
-    have finished; null or empty without such seeds. ``seconds``: a run's, mean.
+    Attributes:
+        strategy: The strategy.
+        seeds: Its finished seeds.
+        labels_R: Labels bought.
+        accuracy_R: Mean accuracy over seeds.
+        low_R: Lower bounds of its bootstrap interval; None for one seed.
+        high_R: Upper bounds.
+        final: Accuracy of the last round.
+        aulc: Area under the learning curve.
+        paired: Seeds that the reference has finished too.
+        final_difference: Difference of ``final`` to the reference; None without paired seeds.
+        aulc_difference: Difference of ``aulc`` to the reference; None without paired seeds.
+        savings: Labels saved compared with the reference; empty without paired seeds.
+        seconds: Mean time of a run.
+        reference: The strategy to compare with (``reference_of``).
     """
 
     strategy: str
@@ -92,24 +116,28 @@ class StrategyCurve:
     aulc_difference: Difference | None = None
     savings: tuple[Saving, ...] = ()
     seconds: float = 0.0
-    reference: str | None = None  # see ``reference_of``
+    reference: str | None = None
 
     @property
     def is_reference(self) -> bool:
-        """Whether others are compared with it, and it with none."""
+        """True if others are compared with it, and it is compared with none."""
         return self.reference is None and _is_random(self.strategy)
 
     def saving_at(self, share: float) -> Saving | None:
-        """What is saved at one of ``SHARES``."""
+        """The saving at one of ``SHARES``."""
         return next((saving for saving in self.savings if saving.share == share), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A study as it stands. ``strategies`` have a finished run each, ``random`` first, the others by name.
+    """The results of a study so far.
 
-    ``runs`` are all of the study, finished or not. ``base_accuracy`` and ``majority`` (class) are means over
-    finished runs, null without any.
+    Attributes:
+        study: The study's name.
+        strategies: Strategies with a finished run: ``random`` first, the others by name.
+        runs: All runs, finished or not.
+        base_accuracy: Mean over finished runs; None without any.
+        majority: Mean share of the majority class; None without finished runs.
     """
 
     study: str
@@ -125,17 +153,20 @@ class Comparison:
 
     @property
     def rough(self) -> bool:
-        """Whether intervals rest on too few seeds to be taken at their word."""
+        """True if there are too few seeds for intervals that can be relied on."""
         return self.seeds < FEW_SEEDS
 
     @property
     def headline(self) -> bool:
-        """Whether there are seeds enough for a claim."""
+        """True if there are enough seeds for a claim."""
         return self.seeds >= HEADLINE_SEEDS
 
     @property
     def above_majority(self) -> bool | None:
-        """Whether some model is above the majority class, base or with its whole interval; null: nobody knows."""
+        """True if the base model, or the whole interval of a strategy's accuracy, is above the majority class.
+
+        None if that is not known.
+        """
         if self.majority is None or self.base_accuracy is None:
             return None
         finals = [each.final.mean if each.final.low is None else each.final.low for each in self.strategies]
@@ -147,14 +178,20 @@ class Comparison:
 
 
 def study_results(store: Store, study: Study) -> Comparison:
-    """What the store knows of a study's runs, compared; unfinished runs count for nothing yet."""
+    """Compare the finished runs of a study, as the store has them."""
     runs = [_read_run(store, run.strategy, run.seed, run.campaign) for run in study.runs]
     posterior = study.config.get("posterior")
     return compare(study.name, runs, str(posterior["kind"]) if isinstance(posterior, Mapping) else None)
 
 
 def compare(name: str, runs: Sequence[RunCurve], posterior: str | None = None) -> Comparison:
-    """The comparison of the finished ones of ``runs``; ``posterior`` is the campaign's own."""
+    """Compare finished runs.
+
+    Args:
+        name: The study's name.
+        runs: All runs of the study; unfinished ones are listed but not compared.
+        posterior: The kind of posterior in the campaign file.
+    """
     by_strategy: dict[str, dict[int, RunCurve]] = {}
     for run in runs:
         if run.finished and run.labels_R:
@@ -176,10 +213,18 @@ def compare(name: str, runs: Sequence[RunCurve], posterior: str | None = None) -
 
 
 def reference_of(strategy: str, planned: Collection[str], posterior: str | None) -> str | None:
-    """What a strategy of a study is compared with: ``random`` of the same posterior.
+    """The strategy that another is compared with: ``random`` of the same posterior.
 
-    Where that is not ``planned``, and for a ``random`` that names its posterior, ``random`` of the campaign's own
-    ``posterior``. Null: with nothing. All of ``random`` ask for the same texts.
+    If that is not planned, and for a ``random`` that names a posterior, it is ``random`` of the campaign's own
+    posterior. Every ``random`` asks for the same texts.
+
+    Args:
+        strategy: The strategy to compare.
+        planned: All strategies of the study.
+        posterior: The kind of posterior in the campaign file.
+
+    Returns:
+        The reference; None if the strategy is compared with none.
     """
     own = (REFERENCE, f"{REFERENCE}{POSTERIOR_MARK}{posterior}")
     if strategy in own:
@@ -194,27 +239,27 @@ def _is_random(strategy: str) -> bool:
 
 
 def in_words(comparison: Comparison) -> list[str]:
-    """What the comparison shows, and what it does not: a line a strategy, then what to be careful about."""
+    """The results as sentences: one line for each strategy, then the cautions."""
     lines = [_strategy_in_words(each) for each in comparison.strategies if not each.is_reference]
     if any(_is_random(each.strategy) and each.reference for each in comparison.strategies):
-        lines.append(f"All of {REFERENCE} ask for the same texts: they differ by the posterior alone.")
+        lines.append(f"Every {REFERENCE} asks for the same texts; only the posterior differs.")
     return [*lines, *cautions(comparison)]
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Why the figures may not mean what they seem to."""
+    """Reasons to read the figures with care."""
     found = []
     if comparison.strategies and not any(_is_random(each.strategy) for each in comparison.strategies):
         found.append(f"No run of {REFERENCE} has finished, so there is nothing to compare with.")
     if comparison.strategies and comparison.rough:
         found.append(f"Fewer than {FEW_SEEDS} seeds: the intervals are rough.")
     elif comparison.strategies and not comparison.headline:
-        found.append(f"{comparison.seeds} seeds: a claim needs at least {HEADLINE_SEEDS}.")
+        found.append(f"{count(comparison.seeds, 'seed')}: a claim needs at least {HEADLINE_SEEDS}.")
     compared = sum(each.aulc_difference is not None for each in comparison.strategies)
     if compared > 1:
         found.append(f"{compared} strategies are compared; p is not corrected for that.")
     if comparison.above_majority is False:
-        found.append("No model is above the majority class: this data set tells nothing of strategies.")
+        found.append("No model is above the majority class: this data set cannot tell strategies apart.")
     return found
 
 
@@ -242,7 +287,7 @@ def _strategy_in_words(curve: StrategyCurve) -> str:
 
 
 def saving_in_words(saving: Saving, reference: str) -> str:
-    """How many labels are saved at a target against the reference, in words."""
+    """How many labels are saved compared with the reference, in words."""
     share = f"{saving.share:.0%} of {reference}'s gain"
     if saving.reference_labels is None:
         return f"{reference} gains nothing that could be reached"
@@ -284,7 +329,7 @@ def _against(
     reference: Mapping[int, RunCurve],
     paired: tuple[int, ...],
 ) -> StrategyCurve:
-    """The curve with what it is against the reference."""
+    """The curve with its differences and savings compared with the reference."""
     positions_B_S = _resamples(len(paired))
     own_S, other_S = _aulcs(runs, paired), _aulcs(reference, paired)
     return replace(
@@ -299,7 +344,7 @@ def _against(
 
 
 def _resamples(n_seeds: int) -> IntArray:
-    """The same for every strategy of as many seeds, so that another strategy changes no figure."""
+    """Resamples that depend on the number of seeds alone, so that adding a strategy changes no figure."""
     return resamples(n_seeds, rng.generator(0, 0, f"bootstrap of {n_seeds} seeds"))
 
 
@@ -349,7 +394,7 @@ def _read_run(store: Store, strategy: str, seed: int, name: str) -> RunCurve:
 
 
 def _repeats(store: Store, campaign_id: int, spec: CampaignSpec) -> Counter[int]:
-    """Answers beyond the first to one item, by the round that asked; −1: held-out items, asked before all rounds."""
+    """Repeated answers to one item, by the round that asked; −1 stands for held-out items, asked before all rounds."""
     repeats: Counter[int] = Counter()
     if spec.labelling.overlap == 1:
         return repeats

@@ -1,4 +1,4 @@
-"""How good predictions are, in the definitions that the papers' numbers use.
+"""Metrics of predictions, as the literature defines them.
 
 ``log_probs_N_C``: natural logs of the predictive mean, −inf for labels that an item does not have.
 ``targets_N``: columns of the true labels. Every mean is over items, of which there is at least one. With

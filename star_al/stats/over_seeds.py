@@ -1,7 +1,7 @@
-"""What runs over several seeds say: means, paired differences, and labels saved, each with an interval.
+"""Statistics of runs over several seeds: means, paired differences and labels saved, each with an interval.
 
-S seeds, R points of a learning curve, B bootstrap resamples of the seeds. Everything is a function of its
-arguments; resamples are drawn once by ``resamples`` and passed along, so that figures share them.
+Shapes: S seeds, R points of a learning curve, B bootstrap resamples of the seeds. Resamples are drawn once by
+``resamples`` and passed on, so that all figures use the same ones.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from scipy import optimize, stats
 from star_al.types import FloatArray, IntArray
 
 LEVEL = 0.95
-"""Of every interval here."""
+"""Level of every interval here."""
 
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over seeds and its Student t interval, which one seed does not have."""
+    """A mean over seeds with its Student t interval; without an interval for a single seed."""
 
     mean: float
     low: float | None
@@ -31,10 +31,16 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A mean of paired differences over ``seeds`` seeds.
+    """A mean of paired differences over seeds.
 
-    ``low``, ``high``: percentile bootstrap over seeds, too narrow with few of them. ``t_low``, ``t_high`` and
-    ``p`` (two-sided): paired t, null with one seed; ``p`` is null also where all differences are equal.
+    Attributes:
+        mean: The mean.
+        low: Lower bound of the percentile bootstrap over seeds, which is too narrow for few seeds.
+        high: Upper bound of the bootstrap.
+        t_low: Lower bound of the paired t interval; None for one seed.
+        t_high: Upper bound of the t interval.
+        p: Two-sided p of the paired t test; None for one seed, or if all differences are equal.
+        seeds: The number of seeds.
     """
 
     mean: float
@@ -48,13 +54,18 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Labels saved on the way to an accuracy, against a reference.
+    """Labels saved on the way to an accuracy, compared with a reference.
 
-    ``target`` is start + ``share`` · (the reference's final accuracy − start). ``labels`` and
-    ``reference_labels`` reach it first; null: not reached. ``saving`` is 1 − labels / reference_labels, negative
-    where more labels are needed, null where one of the two is. ``low`` and ``high`` are its bootstrap interval,
-    null with one seed; a resample that does not reach its target counts as worse than any number, and a bound
-    that falls among those is null too. ``reached`` is the share of resamples that reach it.
+    Attributes:
+        share: The share of the reference's gain that is the target.
+        target: start + share · (the reference's final accuracy − start).
+        labels: The smallest number of labels that reaches the target; None if it is never reached.
+        reference_labels: The same of the reference.
+        saving: 1 − labels / reference_labels, negative if more labels are needed; None if either is None.
+        low: Lower bound of the bootstrap interval of ``saving``; None for one seed. A resample that does not
+            reach its target counts as worse than any number, and a bound among those is None too.
+        high: Upper bound of the interval.
+        reached: The share of resamples that reach their target.
     """
 
     share: float
@@ -68,19 +79,19 @@ class Saving:
 
 
 def resamples(n_seeds: int, rng: np.random.Generator) -> IntArray:
-    """Bootstrap resamples of seeds as positions, (B, S)."""
+    """Draw bootstrap resamples of seeds, as positions (B, S)."""
     return rng.integers(n_seeds, size=(RESAMPLES, n_seeds))
 
 
 def mean_interval(values_S: FloatArray) -> Estimate:
-    """The mean and its t interval."""
+    """The mean over seeds with its t interval."""
     mean = float(values_S.mean())
     half = _half_width(values_S)
     return Estimate(mean, None, None) if half is None else Estimate(mean, mean - half, mean + half)
 
 
 def paired_difference(left_S: FloatArray, right_S: FloatArray, positions_B_S: IntArray) -> Difference:
-    """The difference left − right, seed by seed."""
+    """The mean of left − right, paired by seed."""
     differences_S = left_S - right_S
     exact = mean_interval(differences_S)
     low, high = _percentiles(differences_S[positions_B_S].mean(axis=1)) if len(left_S) > 1 else (None, None)
@@ -93,7 +104,10 @@ def paired_difference(left_S: FloatArray, right_S: FloatArray, positions_B_S: In
 def mean_curve(
     accuracy_S_R: FloatArray, positions_B_S: IntArray
 ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
-    """The seed mean (R,) of a learning curve, and the bounds (R,) of its bootstrap interval at each point."""
+    """The mean (R,) of a learning curve over seeds, and the bounds (R,) of its bootstrap interval at each point.
+
+    The bounds are None for one seed.
+    """
     mean_R = accuracy_S_R.mean(axis=0)
     if len(accuracy_S_R) < 2:
         return mean_R, None, None
@@ -104,10 +118,16 @@ def mean_curve(
 def on_common_points(
     curves: Sequence[tuple[Sequence[int], Sequence[float]]],
 ) -> tuple[FloatArray, FloatArray]:
-    """Curves (labels, accuracy) of S seeds at the same R label counts, and these: (R,) and (S, R).
+    """Interpolate the learning curves of S seeds at the same R numbers of labels.
 
-    The points are all counts that occur and that every curve spans; in between a curve is straight. Of several
-    accuracies at one count the last one holds.
+    The points are all numbers that occur in a curve and lie within the span of every curve. If a curve has
+    several accuracies at one number, its last one counts.
+
+    Args:
+        curves: Labels and accuracies of each seed.
+
+    Returns:
+        The numbers of labels (R,), and the accuracies (S, R).
     """
     last_of = [dict(zip(labels, accuracy, strict=True)) for labels, accuracy in curves]
     first, last = max(min(points) for points in last_of), min(max(points) for points in last_of)
@@ -117,7 +137,7 @@ def on_common_points(
 
 
 def labels_needed(labels_R: FloatArray, accuracy_R: FloatArray, target: float) -> float | None:
-    """Labels at which the isotonic fit of a curve reaches ``target``, straight between points; null: never."""
+    """Labels at which the isotonic fit of a curve reaches ``target``, by linear interpolation; None for never."""
     rising_R = optimize.isotonic_regression(accuracy_R).x
     at = int(np.searchsorted(rising_R, target - _ROUNDING))
     if at == len(rising_R):
@@ -139,9 +159,15 @@ class Curves:
 def savings(
     own: Curves, reference: Curves, shares: Sequence[float], positions_B_S: IntArray
 ) -> tuple[Saving, ...]:
-    """Labels saved against ``reference`` at each share of what it gains; seed s is the same in both.
+    """Labels saved compared with ``reference``, at each share of the reference's gain.
 
-    Seeds are resampled jointly, and the targets computed anew from each resample.
+    Seeds are resampled jointly, and each resample has its own targets.
+
+    Args:
+        own: Curves of the strategy.
+        reference: Curves of the reference, with the same seeds in the same order.
+        shares: Shares of the reference's gain.
+        positions_B_S: Bootstrap resamples of the seeds.
     """
     n_seeds = len(own.accuracy_S_R)
     observed = _needs(own, reference, shares, np.arange(n_seeds))
@@ -178,7 +204,7 @@ def _needs(own: Curves, reference: Curves, shares: Sequence[float], positions_S:
     own_R = own.accuracy_S_R[positions_S].mean(axis=0)
     reference_R = reference.accuracy_S_R[positions_S].mean(axis=0)
     start, gain = float(reference_R[0]), float(reference_R[-1] - reference_R[0])
-    if gain <= 0:  # nothing is learned, so that there is nothing to reach
+    if gain <= 0:  # the reference learns nothing, so there is nothing to reach
         return [(start + share * gain, None, None) for share in shares]
     targets = [start + share * gain for share in shares]
     return [
@@ -205,6 +231,6 @@ def _half_width(values_S: FloatArray) -> float | None:
 
 
 def _percentiles(values_B: FloatArray) -> tuple[float | None, float | None]:
-    """The bounds of the interval; null where one falls among infinite values."""
+    """The bounds of the interval; None for a bound that falls among infinite values."""
     low, high = np.quantile(values_B, _TAILS, method="inverted_cdf")
     return tuple(float(bound) if np.isfinite(bound) else None for bound in (low, high))  # type: ignore[return-value]

@@ -1,7 +1,7 @@
-"""When a campaign ends: a decision from the numbers of its rounds, with the reason in words.
+"""Decide from the figures of a campaign's rounds whether it ends, with the reason in words.
 
-Limits (budget, rounds, an empty pool) always end it. Goals (the target, stable predictions, little left to gain)
-are advice, and end it where the rules are automatic.
+Limits (budget, rounds, an empty pool) always end it. Goals (the target, stable predictions, little left to
+gain) are advice, and end it only if the rules are automatic.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ from star_al.types import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class StopView:
-    """What the rules look at. ``accuracy`` and ``sequence_low`` are None without held-out labels.
+    """What the rules look at.
 
-    ``sequence_low`` is the lower end of the confidence sequence of the accuracy. ``agreements`` are those of the
-    stop set between a round and the one before, newest last; ``curve`` is (labels trained on, accuracy) of
-    each round that was measured, this one last.
+    Attributes:
+        round_index: The round.
+        labels_bought: Human labels so far.
+        pool_size: Items that may still be asked.
+        accuracy: Of the adapted model; None without held-out labels.
+        sequence_low: Lower end of the accuracy's confidence sequence; None without held-out labels.
+        agreements: Agreement of the stop set's predictions between each round and the one before, newest last.
+        rules: The stopping rules.
+        curve: Labels trained on and accuracy of each round that was measured, this one last.
     """
 
     round_index: int
@@ -36,14 +42,14 @@ class StopView:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why to stop now, or None to go on; and why it might be time to, where that is advice."""
+    """Why to stop now, or None to go on; and advice to stop, if a goal is reached."""
 
     reason: str | None
     advice: str | None = None
 
 
 def decide(view: StopView) -> Decision:
-    """Stop for a limit, or for a goal where the rules are automatic; the first goal that is met is told."""
+    """Stop for a limit, or for a goal if the rules are automatic; of several goals the first is named."""
     goal = _target(view) or _stable(view) or _gain(view)
     if view.rules.automatic and goal:
         return Decision(goal)
@@ -77,7 +83,7 @@ def _power_law(labels_R: FloatArray, accuracy_R: FloatArray, power: float) -> tu
 
 
 def agreement(previous: Mapping[str, int], current: Mapping[str, int]) -> float | None:
-    """Share of the items in both whose predicted label is the same; None when they share no item."""
+    """Share of the common items whose predicted label is the same; None without common items."""
     shared = previous.keys() & current.keys()
     if not shared:
         return None
@@ -106,7 +112,7 @@ def _gain(view: StopView) -> str | None:
     least = view.rules.min_gain
     gain, before = (expected_gain(curve) for curve in (view.curve, view.curve[:-1]))
     if least is None or gain is None or before is None or max(gain, before) >= least:
-        return None  # two rounds in a row must say so: a curve of a hundred audit items is noisy
+        return None  # two rounds in a row must agree, as accuracy on a hundred audit items is noisy
     return (
         f"little left to gain: 100 more labels are expected to bring {100 * gain:.2f} points of accuracy, "
         f"under {100 * least:g} (a power law through {len(view.curve)} rounds)"

@@ -1,6 +1,6 @@
-"""Scaling of predictive means: one temperature (Guo et al. 2017), or the label prior (Zhao et al. 2021).
+"""Calibrate predictive means: by one temperature (Guo et al. 2017), or by the label prior (Zhao et al. 2021).
 
-Arrays are natural logs of shape (N, C); −inf, for labels that an item does not have, stays −inf.
+Arrays are natural logs of shape (N, C). −inf stands for labels that an item does not have, and stays.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from star_al.types import FloatArray, IntArray
+from star_al.wording import count
 
 PRIOR_STD = 0.5
 """Standard deviation of the prior on log T; temperatures of trained networks mostly lie in [0.4, 2.7]."""
 
 LOG_T_BOUND = 5.0
-"""|log T| stays below this in the search, a guard against overflow far outside what data ask for."""
+"""Bound of |log T| in the search. It guards against overflow and is far from any sensible temperature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
-    """A temperature, the number of labels it was fitted on, and what to know about it, in words."""
+    """A temperature, the number of labels it was fitted on, and how it came about, in words."""
 
     value: float
     n: int
@@ -30,14 +31,14 @@ class Temperature:
 
 
 def fit_temperature(log_probs_N_C: FloatArray, targets_N: IntArray) -> Temperature:
-    """T of softmax(log p̄ / T) that minimises Σ −log p_T(y) + ½ (log T / σ)², σ = ``PRIOR_STD``.
+    """Fit T of softmax(log p̄ / T): it minimises Σ −log p_T(y) + ½ (log T / σ)², with σ = ``PRIOR_STD``.
 
-    The last term is a prior log T ~ N(0, σ²): it vanishes as labels grow, and keeps T near 1 when there are
-    few, which are often all predicted right and would then ask for T = 0. The labels must be drawn at
-    random and never trained on. Without any, T = 1.
+    The last term is a prior, log T ~ N(0, σ²). It matters less the more labels there are, and keeps T near 1
+    for few labels: they are often all predicted right, and T = 0 would fit them best. The labels must be drawn
+    at random and never trained on. Without labels, T = 1.
 
     Raises:
-        ValueError: shapes that do not agree, or a target of probability 0.
+        ValueError: Shapes do not agree, or a target has probability 0.
     """
     n = len(targets_N)
     if n == 0:
@@ -55,14 +56,14 @@ def fit_temperature(log_probs_N_C: FloatArray, targets_N: IntArray) -> Temperatu
         bounds=[(-LOG_T_BOUND, LOG_T_BOUND)],
         options={"ftol": 1e-14, "gtol": 1e-9},
     )
-    return Temperature(float(np.exp(found.x[0])), n, f"fitted on {n} calibration labels")
+    return Temperature(float(np.exp(found.x[0])), n, f"fitted on {count(n, 'calibration label')}")
 
 
 def apply_temperature(log_probs_N_C: FloatArray, temperature: float) -> FloatArray:
     """Return log softmax(log p̄ / T), same shape.
 
     Raises:
-        ValueError: T is not positive and finite.
+        ValueError: T is not a positive, finite number.
     """
     if not 0.0 < temperature < np.inf:
         raise ValueError(f"temperature {temperature} is not a positive number")
@@ -71,12 +72,12 @@ def apply_temperature(log_probs_N_C: FloatArray, temperature: float) -> FloatArr
 
 
 def contextual_calibration(log_probs_N_C: FloatArray, log_prior_N_C: FloatArray) -> FloatArray:
-    """Divide out the label prior, log p with p ∝ p̄ / prior (Zhao et al. 2021, arXiv 2102.09690).
+    """Divide out the label prior: return log p with p ∝ p̄ / prior (Zhao et al. 2021, arXiv 2102.09690).
 
-    The prior is the answer to a content-free input.
+    The prior is the prediction for a content-free input.
 
     Raises:
-        ValueError: the prior gives probability 0 to a label that the item has.
+        ValueError: The prior gives probability 0 to a label that the item has.
     """
     has_N_C = np.isfinite(log_probs_N_C)
     if not np.isfinite(np.where(has_N_C, log_prior_N_C, 0.0)).all():

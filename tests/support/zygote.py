@@ -30,6 +30,8 @@ IMPORTED = (
     "db.migrate",
     "db.store",
     "httpx",
+    "scipy.stats",
+    "sklearn.metrics",
     "star_al.annotators.label_studio.annotator",
     "star_al.app.running",
     "star_al.cli.main",

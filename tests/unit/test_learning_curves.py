@@ -324,7 +324,7 @@ def test_differences_are_to_random_of_the_same_posterior_and_say_so() -> None:
     assert by_map.startswith("random@map: worse than random@mc_dropout (AULC")
     assert map_.startswith("entropy@map: better than random@map") and "of random@map's gain" in map_
     assert dropout.startswith("entropy@mc_dropout: better than random@mc_dropout")
-    assert same_texts == "All of random ask for the same texts: they differ by the posterior alone."
+    assert same_texts == "Every random asks for the same texts; only the posterior differs."
     assert cautions == ["3 strategies are compared; p is not corrected for that."]
 
 

@@ -8,5 +8,10 @@ if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
     from star_al.app import worker_processes
     from support.kill_at import use_numpy_learner
 
-    worker_processes.PRELOADED[:] = ["db.store", "star_al.app.running"]  # and no torch
+    worker_processes.PRELOADED[:] = [
+        "db.store",
+        "scipy.stats",
+        "sklearn.metrics",
+        "star_al.app.running",
+    ]  # no torch
     use_numpy_learner()
