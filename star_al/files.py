@@ -63,9 +63,10 @@ def disk_errors(
     Raises:
         StarALError: Of kind ``error``, if the body raises an ``OSError`` or one of ``also``.
     """
+    turned: tuple[type[Exception], ...] = (OSError, *also)
     try:
         yield
-    except (OSError, *also) as exc:
+    except turned as exc:
         raise error(f"{what} ({getattr(exc, 'strerror', None) or exc}). {advice}") from exc
 
 
