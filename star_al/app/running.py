@@ -47,13 +47,8 @@ def run(
         StarALError: Any of the tree. What was done is stored, and the call may be repeated.
     """
     with controlling(file, progress, no_wait=no_wait, webhook=webhook) as parts:
-        return run_loop(parts, max_rounds)
-
-
-def run_loop(parts: LeasedParts, max_rounds: int | None) -> Outcome:
-    """Run the rounds of a campaign whose lease is held."""
-    parts.progress.say(_where_it_runs(parts))
-    return Loop(parts).run(max_rounds)
+        parts.progress.say(_where_it_runs(parts))
+        return Loop(parts).run(max_rounds)
 
 
 @contextmanager

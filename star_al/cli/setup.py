@@ -11,6 +11,7 @@ import typer
 
 from star_al.cli.console import command_line, complain, resumable, say
 from star_al.cli.options import load
+from star_al.defaults import DEFAULT_MODEL
 from star_al.display.text import clean, redacted
 from star_al.errors import ConfigError
 from star_al.wording import count
@@ -25,9 +26,6 @@ class Annotators(StrEnum):
     ORACLE = "oracle"
     LABEL_STUDIO = "label_studio"
     API = "api"
-
-
-DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def init(

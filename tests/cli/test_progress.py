@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
+import types
+from typing import Any
 
+import pytest
 from rich.console import Console
 
-from star_al.display.progress import LineProgress, TerminalProgress
+from star_al.display.progress import LineProgress, NotebookProgress, TerminalProgress
 
 
 class Lines:
@@ -151,3 +155,34 @@ def test_a_task_takes_the_place_of_what_was_waited_for() -> None:
     progress.say("after")
     drawn = out.getvalue()
     assert "0 of 9" in drawn and drawn.endswith("after\n")
+
+
+# -- notebooks -------------------------------------------------------------------------------------------
+
+
+def test_a_notebook_shows_one_output_that_is_redrawn_and_lines_without_passwords(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+
+    class Output:
+        def update(self, bars: Any) -> None:
+            shown.append(f"again {len(bars.tasks)}")
+
+    def display(bars: Any, display_id: bool) -> Output:
+        shown.append(f"first {len(bars.tasks)}")
+        return Output()
+
+    module = types.ModuleType("IPython.display")
+    module.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    monkeypatch.setattr("star_al.display.progress.BAR_AFTER", 0.0)
+    monkeypatch.setattr("star_al.display.progress.REDRAW_EVERY", 0.0)
+    progress = NotebookProgress()
+    with progress.task("Training", 2) as advance:
+        advance(1)
+        advance(1)
+    progress.say("postgresql://me:secret@host/db")
+    assert shown == ["first 1", "again 1", "again 0"]
+    assert capsys.readouterr().out == "postgresql://me:***@host/db\n"

@@ -23,18 +23,17 @@ from star_al.app.status import Status
 from star_al.app.status import status as read_status
 from star_al.config.file import load_campaign
 from star_al.config.spec import ApiSpec, CampaignFile
+from star_al.defaults import DEFAULT_MODEL
 from star_al.display.progress import make_progress
 from star_al.errors import ConfigError, DataError, LeaseHeldError, LeaseLostError, StarALError, StoreError
 from star_al.labelling.ballots import newest_revisions
 from star_al.labelling.inbox import Inbox
-from star_al.loop import Outcome
+from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts
 from star_al.ports import Learner, Progress, Store
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Item, Query, RoundState
 from star_al.types import Campaign as StoredCampaign
-
-DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 PATIENCE = 5.0
 """Seconds to wait for a lease that another process holds, since most hold it only for a moment."""
@@ -275,7 +274,7 @@ class Campaign:
                     learner=self._model(),
                 ) as parts:
                     self._running = parts
-                    return running.run_loop(parts, max_rounds)
+                    return Loop(parts).run(max_rounds)
             finally:
                 self._running = None
 
