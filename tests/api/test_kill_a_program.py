@@ -12,7 +12,7 @@ from support import controller
 from support.campaigns import write_campaign
 from support.zygote import Zygote
 
-WRITES = ("mirror", "close_queries", "release_lease", "commit_step")
+WRITES = ("mirror", "close_queries", "commit_step")
 
 SETTINGS = {
     "annotator": {"kind": "api"},
