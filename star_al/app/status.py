@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from star_al.app.annotators import server_url
-from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec, OracleSpec
 from star_al.labelling.ballots import Ballot, load_ballots, newest_revisions
 from star_al.labelling.queries import without_label
 from star_al.ports import Store
@@ -55,7 +55,7 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     skipped, disputed = without_label(queries)
     n_open = sum(query.state is QueryState.OPEN for query in queries)
     annotator = file.spec.annotator
-    people = annotator if isinstance(annotator, LabelStudioSpec) else None
+    answered = () if isinstance(annotator, OracleSpec) else asked(store, campaign, queries, annotations)
     return Status(
         campaign=campaign,
         sizes={role.value: len(store.item_ids(campaign_id, role)) for role in Role},
@@ -63,8 +63,8 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
         open_queries=n_open,
         skipped=len(skipped),
         disputed=len(disputed),
-        people=people_of(asked(store, campaign, queries, annotations), annotations) if people else (),
-        place=_place(store, campaign, people) if people else None,
+        people=people_of(answered, annotations),
+        place=_place(store, campaign, annotator) if isinstance(annotator, LabelStudioSpec) else None,
         newest=rounds[-1] if rounds else None,
         latest_metrics=next((row for row in reversed(history) if row["accuracy"] is not None), None),
         next_step=_next_step(rounds, n_open),

@@ -54,7 +54,11 @@ def test_a_program_answers_until_the_campaign_stops(campaign_of: Any) -> None:
     assert [row["labels"] for row in records(campaign.history())] == [0, 4, 8]
     labelled = records(campaign.labels())
     assert len(labelled) == 8 and all(row["label"] in LABELS for row in labelled)
-    assert {each.lead_time for each in annotations(campaign)} == {2.5}
+    assert {(each.annotator, each.lead_time) for each in annotations(campaign)} == {("api", 2.5)}
+    now = campaign.status()
+    assert now is not None and [(each.name, each.answers, each.seconds) for each in now.people] == [
+        ("api", 8, 2.5)
+    ]
 
 
 def test_ask_returns_the_open_questions_before_it_trains(campaign_of: Any) -> None:

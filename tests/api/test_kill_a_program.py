@@ -12,6 +12,8 @@ from support import controller
 from support.campaigns import write_campaign
 from support.zygote import Zygote
 
+pytestmark = pytest.mark.slow
+
 WRITES = ("mirror", "close_queries", "commit_step")
 
 SETTINGS = {

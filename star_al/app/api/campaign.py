@@ -164,7 +164,7 @@ class Campaign:
 
         Args:
             n: How many questions.
-            annotator: Who will answer; needed if several people answer each text.
+            annotator: Who will answer, by default ``api``; needed if several people answer each text.
 
         Returns:
             The questions; none if the campaign has stopped or waits for other annotators.
@@ -174,7 +174,7 @@ class Campaign:
             LeaseHeldError: Another process runs the campaign.
             StarALError: As ``run``.
         """
-        self._require_api(annotator)
+        annotator = self._person(annotator)
         with self._lock:
             found = self._open_queries(annotator)
             if not found:
@@ -202,7 +202,7 @@ class Campaign:
         Args:
             question: A question, or its id.
             label: One of ``question.labels``.
-            annotator: Who answered.
+            annotator: Who answered; by default ``api``.
             seconds: How long it took.
 
         Raises:
@@ -221,7 +221,7 @@ class Campaign:
 
         Args:
             question: A question, or its id.
-            annotator: Who skipped it.
+            annotator: Who skipped it; by default ``api``.
             seconds: How long it took.
 
         Raises:
@@ -395,7 +395,8 @@ class Campaign:
 
     # -- how ---------------------------------------------------------------------------------------------------
 
-    def _require_api(self, annotator: str | None) -> None:
+    def _person(self, annotator: str | None) -> str:
+        """Return who answers, after checking that this campaign can be asked and who must be named."""
         spec = self._file.spec
         if not isinstance(spec.annotator, ApiSpec):
             raise ConfigError(
@@ -408,6 +409,7 @@ class Campaign:
                 else "labelling.skipped is ask_another"
             )
             raise ConfigError(f"{self.path}: {why}, so the annotator must be named: annotator='ann'.")
+        return annotator or self._annotator.name
 
     def _store(self) -> Store:
         if self._opened is None:
@@ -432,7 +434,7 @@ class Campaign:
             self._learner = compose.deferred_learner(open_)
         return self._learner
 
-    def _open_queries(self, annotator: str | None) -> list[tuple[Query, Item]]:
+    def _open_queries(self, annotator: str) -> list[tuple[Query, Item]]:
         """Return the open queries that an annotator has not answered; those that others are answering come last."""
         campaign = self._stored()
         if campaign is None:
@@ -460,7 +462,7 @@ class Campaign:
         seconds: float | None,
     ) -> None:
         """Store an answer; ``label`` is ``None`` for a skip."""
-        self._require_api(annotator)
+        annotator = self._person(annotator)
         campaign = self._stored()
         query_id = question if isinstance(question, str) else question.id
         query = None if campaign is None else self._find_query(campaign, query_id)
@@ -470,7 +472,7 @@ class Campaign:
                 "call ask() for open questions."
             )
         annotation = Annotation(
-            external_id=query_id if annotator is None else f"{query_id}:{annotator}",
+            external_id=f"{query_id}:{annotator}",
             query_id=query_id,
             value=None if label is None else self._value(campaign, query, label),
             skipped=label is None,
