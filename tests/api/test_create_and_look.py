@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from star_al import Campaign
+from star_al.cli.main import run_command
 from star_al.config.file import load_campaign
 from star_al.errors import ConfigError, DataError, StoreError
 from support.campaigns import WORDS, make_rows, write_jsonl
@@ -131,3 +132,14 @@ def test_importing_the_api_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) & HEAVY <= {"psutil", "scipy"}
+
+
+def test_init_writes_a_campaign_for_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "pool.jsonl", without_labels(make_rows(40)))
+    assert run_command(["init", "pool.jsonl", "--labels", ",".join(LABELS), "--annotator", "api"]) == 0
+    assert "star_al.Campaign.open('campaign.yaml').ask()" in capsys.readouterr().out
+    with Campaign.open("campaign.yaml", progress=Quiet()) as campaign:
+        assert campaign.ask(3)[0].purpose == "audit"
