@@ -185,7 +185,8 @@ class _Parts:
         return [Label(item.item_id, names[n % len(names)]) for n, item in enumerate(self._known)]
 
     def queries(self, campaign_id: int) -> list[Query]:
-        return [Query(item.item_id, item, 0, Role.POOL, n, Why("")) for n, item in enumerate(self._known)]
+        ids = [item.item_id for item in self._known]
+        return [Query(item_id, item_id, 0, Role.POOL, n, Why("")) for n, item_id in enumerate(ids)]
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         random = np.random.default_rng(len(items))

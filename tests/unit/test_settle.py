@@ -58,7 +58,7 @@ def settled(
     return settle(asked, ballots_of([*asked, *others], answers, {}, task), LabellingSpec(**rules))
 
 
-def _of(ended: Settled, asked: Query) -> Any:
+def _of(ended: Settled, asked: Query) -> JsonValue:
     labels = dict(ended.labels)
     if asked.query_id in labels:
         return labels[asked.query_id].value
