@@ -34,6 +34,7 @@ GRACE = 10.0
 
 PRELOADED = [
     "db.store",
+    "pandas",  # which pyarrow imports when it makes its first table
     "scipy.stats",
     "sklearn.metrics",
     "star_al.app.running",

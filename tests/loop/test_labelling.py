@@ -231,7 +231,7 @@ def test_a_query_that_could_not_be_asked_again_is_asked_when_the_tool_is_back(tm
 
     def skip_one() -> None:
         people.answer("ann", batch(world, 0)[0], skip=True)
-        people.ensure = away_once  # type: ignore[method-assign]
+        people.ensure = away_once  # type: ignore[method-assign, assignment]
 
     def away_once(*_: Any) -> Ensured:
         people.ensure = ensure  # type: ignore[method-assign]

@@ -68,7 +68,7 @@ def adapter(backbone: Backbone, *endings: str, seed: int = 0) -> LoraWeights:
 
 def curve(backbone: Backbone, weights: LoraWeights, examples: Any = EXAMPLES, **options: Any) -> Curvature:
     spec = AdapterSpec(batch_size=options.pop("batch_size", 8))
-    settings = {"layers": sorted(weights.a), "n_kfac": FULL, "seed": 0} | options
+    settings: dict[str, Any] = {"layers": sorted(weights.a), "n_kfac": FULL, "seed": 0} | options
     return curvature(Training(backbone, examples, spec, "tiny", 0, None, lambda _: None), weights, **settings)
 
 

@@ -1,4 +1,4 @@
-"""A process that has imported all of star_al and forks controllers, which so start in milliseconds.
+"""A process that has imported all of star_al and forks controllers, so that they start in milliseconds.
 
     with Zygote() as zygote:
         ended = zygote.run("run", "campaign.yaml", at=("SIGKILL", "request", 3, "before"))
@@ -6,8 +6,8 @@
         controller.kill()
         assert controller.wait().returncode == -signal.SIGKILL
 
-Each controller is a process of its own with the NumPy learner, as ``support.controller`` starts it; it only saves
-the two seconds that a new interpreter takes to import the libraries.
+Each controller is a process of its own with the NumPy learner, as ``support.controller`` starts it, but without the
+two seconds that a new interpreter takes to import the libraries.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from star_al.app.worker_processes import PRELOADED
 from support import controller, kill_at
 
 IMPORTED = (
@@ -35,8 +36,12 @@ IMPORTED = (
     "star_al.annotators.label_studio.annotator",
     "star_al.app.running",
     "star_al.cli.main",
+    "star_al.config.writing",
+    "star_al.display.progress",
     "support.numpy_learner",
+    *(name for name in PRELOADED if not name.startswith("star_al.models")),
 )
+"""What a controller imports, except torch, which the NumPy learner does not need."""
 SECONDS = 240
 """No controller in the tests runs longer."""
 
@@ -50,7 +55,7 @@ class Done:
 
 
 class Zygote:
-    """Starts controllers as children of one process; ``environment`` is added to theirs."""
+    """Starts controllers as children of one process; ``environment`` is added to their environment."""
 
     def __init__(self, **environment: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="star_al_zygote_")
@@ -118,7 +123,7 @@ class Controller:
 
 
 class _Children:
-    """What the zygote itself does; how each child ended is kept until somebody asks."""
+    """The children of the zygote, and how those that have ended did."""
 
     def __init__(self) -> None:
         self._codes: dict[int, int | None] = {}

@@ -8,10 +8,6 @@ if os.environ.get("STAR_AL_TEST_LEARNER") == "numpy":
     from star_al.app import worker_processes
     from support.kill_at import use_numpy_learner
 
-    worker_processes.PRELOADED[:] = [
-        "db.store",
-        "scipy.stats",
-        "sklearn.metrics",
-        "star_al.app.running",
-    ]  # no torch
+    no_torch = [name for name in worker_processes.PRELOADED if not name.startswith("star_al.models")]
+    worker_processes.PRELOADED[:] = no_torch
     use_numpy_learner()
