@@ -26,7 +26,7 @@ def gold(question: Question) -> str:
     return str(question.fields["label"])
 
 
-def annotations(campaign: Campaign) -> list[Annotation]:
+def stored_annotations(campaign: Campaign) -> list[Annotation]:
     file = load_campaign(campaign.path)
     store = open_store(file)
     try:
@@ -54,7 +54,7 @@ def test_a_program_answers_until_the_campaign_stops(campaign_of: Any) -> None:
     assert [row["labels"] for row in records(campaign.history())] == [0, 4, 8]
     labelled = records(campaign.labels())
     assert len(labelled) == 8 and all(row["label"] in LABELS for row in labelled)
-    assert {(each.annotator, each.lead_time) for each in annotations(campaign)} == {("api", 2.5)}
+    assert {(each.annotator, each.lead_time) for each in stored_annotations(campaign)} == {("api", 2.5)}
     now = campaign.status()
     assert now is not None and [(each.name, each.answers, each.seconds) for each in now.people] == [
         ("api", 8, 2.5)
@@ -75,7 +75,7 @@ def test_the_same_answer_told_again_counts_once(campaign_of: Any) -> None:
     (question,) = campaign.ask(1)
     for _ in range(3):
         campaign.tell(question.id, "tech")
-    assert [each.value for each in annotations(campaign)] == ["tech"]
+    assert [each.value for each in stored_annotations(campaign)] == ["tech"]
     assert len(records(campaign.labels())) == 1
 
 
@@ -84,7 +84,10 @@ def test_another_answer_corrects_the_first_one(campaign_of: Any) -> None:
     (question,) = campaign.ask(1)
     campaign.tell(question, "tech")
     campaign.tell(question, "sport")
-    assert [(each.value, each.revision) for each in annotations(campaign)] == [("tech", 1), ("sport", 2)]
+    assert [(each.value, each.revision) for each in stored_annotations(campaign)] == [
+        ("tech", 1),
+        ("sport", 2),
+    ]
     (row,) = records(campaign.labels())
     assert (row["label"], row["version"]) == ("sport", 2)
 
@@ -106,7 +109,7 @@ def test_an_unknown_label_or_question_is_refused(campaign_of: Any) -> None:
         campaign.tell(question, "spam")
     with pytest.raises(DataError, match="no question 'nowhere' in campaign 'small'"):
         campaign.tell("nowhere", "tech")
-    assert annotations(campaign) == []
+    assert stored_annotations(campaign) == []
 
 
 def test_several_annotators_answer_each_question(campaign_of: Any) -> None:
@@ -117,7 +120,7 @@ def test_several_annotators_answer_each_question(campaign_of: Any) -> None:
         for question in campaign.ask(10, annotator=name):
             campaign.tell(question, gold(question), annotator=name)
     assert campaign.ask(1, annotator="ann")[0].round == 1
-    assert len(annotations(campaign)) == 8
+    assert len(stored_annotations(campaign)) == 8
     assert len(records(campaign.labels())) == 4
 
 
@@ -168,7 +171,7 @@ def test_another_process_that_holds_the_lease_is_named(
     store.release_lease(lease)
     store.close()
     campaign.tell(question, "tech")
-    assert len(annotations(campaign)) == 1
+    assert len(stored_annotations(campaign)) == 1
 
 
 def test_the_campaign_goes_on_after_it_was_closed(campaign_of: Any) -> None:
@@ -201,7 +204,7 @@ def test_multiple_choice_takes_letters_and_options(tmp_path: Path, campaign_of: 
     assert (first.labels, first.options) == (("A", "B"), ("now", "then"))
     campaign.tell(first, "B")
     campaign.tell(second, "then")
-    assert [each.value for each in annotations(campaign)] == ["B", "B"]
+    assert [each.value for each in stored_annotations(campaign)] == ["B", "B"]
     assert "A. now" in first._repr_html_()
 
 

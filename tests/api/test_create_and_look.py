@@ -117,8 +117,9 @@ def test_history_labels_and_predictions_are_tables(
             campaign.predict(["goal", " "])
         monkeypatch.undo()
         pandas = pytest.importorskip("pandas")
-        assert isinstance(campaign.history(), pandas.DataFrame)
-        assert list(campaign.history()["labels"]) == [0, 5]
+        history: Any = campaign.history()
+        assert isinstance(history, pandas.DataFrame)
+        assert list(history["labels"]) == [0, 5]
         assert len(campaign.labels()) == 11
         assert campaign.export(tmp_path / "labels.csv") == 11
         page = campaign.report(tmp_path / "report.html")

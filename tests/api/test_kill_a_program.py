@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 WRITES = ("mirror", "close_queries", "commit_step")
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "annotator": {"kind": "api"},
     "evaluation": {"kind": "audit", "size": 4, "calibration": 0, "stop_set": 5},
     "stopping": {"max_rounds": 2},

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from star_al.models import backbone as backbone_module
 from star_al.models import learner as learner_module
 from support.campaigns import write_campaign, write_jsonl
 
@@ -64,7 +65,7 @@ def test_a_missing_artefact_folder_is_not_made_by_looking(star_al: StarAl, own_c
 def test_the_first_run_loads_the_model_once(
     star_al: StarAl, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, loaded = learner_module.load_backbone, []
+    load, loaded = backbone_module.load_backbone, []
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         loaded.append(args)

@@ -137,7 +137,7 @@ def test_a_killed_study_goes_on_and_gives_the_same_figures(unbroken: Path, tmp_p
     process = start(tmp_path, "--seeds", "1")
     wait_for(process, "2 left")
     children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()  # the program alone: its runs notice by themselves
+    process.kill()  # only the program: its workers notice by themselves
     process.communicate()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert children and not alive

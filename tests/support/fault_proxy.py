@@ -29,7 +29,7 @@ class Kind(StrEnum):
     """The faults that one request can suffer."""
 
     DROP_REPLY = "reply dropped"  # the server did it, the client's connection is closed
-    DROP_REQUEST = "request dropped"  # the server never hears of it, the connection is closed
+    DROP_REQUEST = "request dropped"  # the connection is closed and the server gets nothing
     HOLD = "held back"  # the server does it later, perhaps when the client has gone
     DELAY = "reply delayed"  # the server did it, the client hears after ``seconds``
     ERROR_BEFORE = "error, not done"  # ``status`` in place of the server
@@ -326,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(reply.body)))
         body = b"" if self.command == "HEAD" else reply.body
         if cut and not body:
-            self.hang_up()  # in the middle of a headline that has not gone out
+            self.hang_up()  # in the middle of a header that has not been sent
             return
         with suppress(OSError):
             self.end_headers()

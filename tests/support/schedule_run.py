@@ -46,7 +46,7 @@ from support.quiet import Quiet
 from support.schedules import IMPORT, TIME_LIMIT, Schedule, schedule
 from support.server_side import KEY, Person, ServerSide
 
-PATIENCE = 240.0  # seconds after which a schedule is said to make no progress
+PATIENCE = 240.0  # a schedule that has not ended after so many seconds makes no progress
 
 
 class Ending(StrEnum):
@@ -66,10 +66,10 @@ class Result:
     schedule: Schedule
     injected: Counter[Kind]
     endings: list[Ending]
-    repaired: int  # second tasks of a query that were made and are gone, but for those made for deleted ones
+    repaired: int  # duplicate tasks that were removed, except replacements of deleted tasks
     verdict: Verdict
     seconds: float
-    errors: list[str] = field(default_factory=list)  # what controllers that failed said
+    errors: list[str] = field(default_factory=list)  # messages of controllers that failed
 
 
 class Run:
@@ -168,7 +168,7 @@ class Run:
 
     def _campaign_file(self, folder: Path) -> CampaignFile:
         folder.mkdir(parents=True)
-        name = f"{folder.name}-{time.time_ns()}"  # nothing on a server that was used before is called so
+        name = f"{folder.name}-{time.time_ns()}"  # a name that no campaign on a reused server has
         path = write_campaign(
             folder,
             n=60,
@@ -258,7 +258,7 @@ def run_all(
     free: queue.SimpleQueue[LabelStudio] = queue.SimpleQueue()
     for server in fleet:
         free.put(server)
-    making = threading.Lock()  # databases are made in one thread at a time
+    making = threading.Lock()  # only one thread at a time can create a database
 
     def one(seed: int) -> Result:
         server = free.get()

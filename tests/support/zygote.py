@@ -29,12 +29,8 @@ from support import controller, kill_at
 
 IMPORTED = (
     "db.migrate",
-    "db.store",
     "httpx",
-    "scipy.stats",
-    "sklearn.metrics",
     "star_al.annotators.label_studio.annotator",
-    "star_al.app.running",
     "star_al.cli.main",
     "star_al.config.writing",
     "star_al.display.progress",

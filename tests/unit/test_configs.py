@@ -48,7 +48,7 @@ def test_the_reference_is_made_from_the_specification() -> None:
 def test_the_reference_shows_every_setting() -> None:
     written = {"".join(re.findall(r"^ *(?:# +)?(\w+):", line)) for line in reference().splitlines()}
     shown = {setting.name for top in all_settings() for setting in top.walk()}
-    assert shown - {"pattern", "verbaliser"} <= written  # these two stand in a list and in an example
+    assert shown - {"pattern", "verbaliser"} <= written  # these two are in a list and in an example
 
 
 def test_the_reference_shows_the_defaults() -> None:

@@ -17,7 +17,7 @@ DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 def read(text: str, version: str = "1.2") -> object:
     yaml = YAML(typ="safe", pure=True)
-    yaml.version = version  # type: ignore[assignment]
+    yaml.version = version
     return yaml.load(text)
 
 

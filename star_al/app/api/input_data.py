@@ -26,7 +26,7 @@ def rows_of(data: Texts, text_column: str) -> list[dict[str, Any]]:
     if _is_data_frame(data):
         records = json.loads(data.to_json(orient="records", date_format="iso"))  # type: ignore[union-attr]
         return [dict(record) for record in records]
-    rows = [{text_column: row} if isinstance(row, str) else row for row in data]
+    rows: list[Any] = [{text_column: row} if isinstance(row, str) else row for row in data]
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             kind = type(row).__name__
