@@ -56,7 +56,11 @@ def to_json(value: JsonValue, *, canonical: bool = False) -> str:
 
 
 def same_json(one: JsonValue, other: JsonValue) -> bool:
-    """Whether two values are the same JSON. Unlike with ``==``, 1, 1.0 and True differ."""
+    """Return whether two values have the same JSON form; unlike with ``==``, 1, 1.0 and True differ.
+
+    Raises:
+        StoreError: A value cannot be stored as JSON.
+    """
     return to_json(one, canonical=True) == to_json(other, canonical=True)
 
 

@@ -1,4 +1,4 @@
-"""Create, upgrade and compare the schema. Alembic's migrations alone define it."""
+"""Create, upgrade and check the database schema, which the Alembic migrations alone define."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class SchemaReport:
 
     @property
     def up_to_date(self) -> bool:
-        """Whether this program can work with the database."""
+        """True if this program can work with the database."""
         return self.current == self.head and not self.drift
 
 
 def is_empty(url: str) -> bool:
-    """Whether the database does not exist or has no table of star_al yet, so that its schema may be created.
+    """Return whether the database does not exist or has no table of star_al yet, so that its schema may be created.
 
     Raises:
         StoreError: The database cannot be read.

@@ -1,4 +1,4 @@
-"""The tasks in the annotation tool that hold queries; a task holds at most one query."""
+"""Which task in the annotation tool belongs to which query; a task belongs to at most one query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from star_al.types import ExternalTask
 
 
 def save(connection: Connection, campaign_id: int, tasks: Sequence[ExternalTask]) -> None:
-    """Remember which task holds which query, taking the task from any other query; the last of `tasks` wins."""
+    """Store which task belongs to which query, taking the task from any other query; the last of ``tasks`` wins."""
     by_task = {(task.annotator, task.project, task.task): task for task in tasks}
     rows = [
         {

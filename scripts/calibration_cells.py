@@ -225,7 +225,7 @@ class Refined:
 
 
 def is_post_hoc(method: Method) -> TypeGuard[PostHoc]:
-    """Whether the method starts from an ordinary adapter (``PostHoc``)."""
+    """Return whether the method starts from an ordinary adapter (``PostHoc``)."""
     return isinstance(method, PostHoc)
 
 

@@ -204,7 +204,7 @@ class Results:
         return interval([one[measure] for one in by_seed.values() if measure in one])
 
     def counts(self, name: str, labels: int) -> bool:
-        """Whether the whole interval of the plain adapter's accuracy is above the majority class."""
+        """Return whether the whole interval of the plain adapter's accuracy is above the majority class."""
         accuracy = self.of(name, labels, "map", "raw", "accuracy")
         return accuracy.mean - float(np.nan_to_num(accuracy.half)) > self.majority[name]
 

@@ -1,4 +1,4 @@
-"""star_al: active-learning campaigns for language models, after STAR (arXiv 2403.01165).
+"""star_al: active-learning campaigns for language models, based on STAR (arXiv 2403.01165).
 
 The Python interface is ``Campaign``; the command line is ``star-al``.
 """

@@ -80,7 +80,9 @@ class Loop:
                     return Outcome("stopped", round_.index, round_.stop_reason or "")
                 finished += 1
                 if finished == max_rounds:
-                    return Outcome("paused", round_.index, f"after {count(finished, 'round')}, as asked")
+                    return Outcome(
+                        "paused", round_.index, f"{count(finished, 'round')} finished, as requested"
+                    )
                 round_ = self._start_round(round_.index + 1)
         except StillOpenError as exc:
             rounds = self.store.rounds(self.campaign_id)
@@ -104,14 +106,15 @@ class Loop:
     # -- the steps, in order ---------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Ask the audit and calibration items, and wait for their labels before anything is trained."""
+        """Request labels for the audit and calibration items, and wait for them before anything is trained."""
         if self.store.rounds(self.campaign_id):
             return
         known = {query.query_id for query in self.store.queries(self.campaign_id, 0)}
         for role in (Role.AUDIT, Role.CALIBRATION):
             queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
             if queries:
-                message = f"asking {count(len(queries), f'{role.value} item')}, drawn at random"
+                items = count(len(queries), f"{role.value} item")
+                message = f"requesting labels for {items}, drawn at random"
                 self.store.add_queries(self.parts.lease, queries, Event("prepare", message))
                 self.parts.progress.say(sentence_case(message))
         push_open(self.parts)
@@ -139,7 +142,7 @@ class Loop:
             f"trained on {count(len(training), 'label')}" if training else "no labels yet, base model only"
         )
         if round_.shadow_labels:
-            message += f", the shadow on {round_.shadow_labels} random ones"
+            message += f", and the control arm on {count(round_.shadow_labels, 'random label')}"
         adapters = tuple(each for each in (adapter, shadow) if each is not None)
         return self._commit(round_, "fit", message, watch, StepResults(adapters=adapters))
 
@@ -185,7 +188,7 @@ class Loop:
             return self._commit(round_, "score", scored.in_words(plan), watch)
 
     def select(self, round_: Round) -> Round:
-        """Blend the uncertainties, choose the batch, and note for each item why it is asked."""
+        """Blend the uncertainties, choose the batch, and note for each item why it was chosen."""
         watch = _Watch()
         parts = self.parts.for_round(round_)
         size, buffer = batch_sizes(parts)
@@ -202,7 +205,9 @@ class Loop:
             histograms=selection.histograms or {},
         )
         more = len(selection.queries) - asked
-        message = f"asking {count(asked, 'item')}" + (f" and {more:,} in the buffer" if more else "")
+        message = f"requesting labels for {count(asked, 'item')}" + (
+            f" and {more:,} in the buffer" if more else ""
+        )
         audit = growing_audit(parts)
         if audit:
             message += f", and {count(len(audit), 'more audit item')}"
@@ -303,7 +308,7 @@ class Loop:
         )
 
     def _asked_at(self, step: str, round_index: int | None) -> datetime:
-        """When a step asked its queries, by the log; the present moment if it asked none."""
+        """When a step sent its queries, by the log; the present moment if it sent none."""
         moments = [
             event.created_at
             for event in self.store.events(self.campaign_id)

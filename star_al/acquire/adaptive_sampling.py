@@ -46,7 +46,7 @@ class BatchRule:
     """How the batch is chosen from adapted scores.
 
     Attributes:
-        sizes: Of the batch, and of the batch with its buffer.
+        sizes: Sizes of the batch, and of the batch with its buffer.
         weight: λ of the blend.
         normalise: How the blend maps scores to [0, 1].
         noise_N: What power sampling adds to the logarithm of blended scores; ``None`` to take the highest

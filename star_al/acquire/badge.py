@@ -17,7 +17,7 @@ SAME = 1e-12
 
 
 class Badge:
-    """The BADGE strategy; implements ``Strategy``.
+    """The BADGE rule; implements ``GreedyRule``.
 
     The first candidate is the one with the longest gradient, as in the authors' code. Each further one is
     drawn with probability ∝ its squared distance to the nearest chosen candidate; if all distances are 0, the
@@ -45,7 +45,7 @@ class Badge:
         self._rng = rng
 
     def pick(self, allowed_M: BoolArray) -> int:
-        """See ``Strategy.pick``."""
+        """See ``GreedyRule.pick``."""
         if self._nearest_M is None:
             return first_best(self._squares_M, allowed_M)
         mass_M = np.where(allowed_M, self._nearest_M, 0.0).cumsum()
@@ -56,7 +56,7 @@ class Badge:
         return min(int(np.searchsorted(mass_M, point, side="right")), last)
 
     def add(self, position: int) -> None:
-        """See ``Strategy.add``."""
+        """See ``GreedyRule.add``."""
         errors_M = self._errors_M_C @ self._errors_M_C[position]
         hidden_M = self._hidden_M_d @ self._hidden_M_d[position]
         lengths_M = self._squares_M + self._squares_M[position]

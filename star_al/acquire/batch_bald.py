@@ -30,7 +30,7 @@ TIE = 1e-6
 
 
 class BatchBald:
-    """The BatchBALD strategy; implements ``Strategy``.
+    """The BatchBALD rule; implements ``GreedyRule``.
 
     Args:
         log_probs_M_K_C: Predictions of the candidates by coherent posterior samples.
@@ -51,11 +51,11 @@ class BatchBald:
         self._drawn_by_S: IntArray | None = None
 
     def pick(self, allowed_M: BoolArray) -> int:
-        """See ``Strategy.pick``."""
+        """See ``GreedyRule.pick``."""
         return first_best(self.gains(), allowed_M, TIE)
 
     def add(self, position: int) -> None:
-        """See ``Strategy.add``."""
+        """See ``GreedyRule.add``."""
         self._chosen.append(position)
         if self._drawn_by_S is not None:
             self._draw(position)

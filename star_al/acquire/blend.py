@@ -45,7 +45,7 @@ def normalise(
     return (scores_N - low) / (high - low)
 
 
-def blend_weight(
+def scheduled_weight(
     kind: Literal["schedule", "constant", "off", "measured"], trained_round: int, constant: float
 ) -> float | None:
     """Return λ_t, the weight of the adapted model.

@@ -18,7 +18,7 @@ _BLOCK = 512  # candidates whose similarities to all others are held at once
 
 
 class FacilityLocation:
-    """The facility location strategy; implements ``Strategy``.
+    """The facility location rule; implements ``GreedyRule``.
 
     Args:
         points_M_d: Unit vectors of the candidates.
@@ -43,7 +43,7 @@ class FacilityLocation:
         self._is_fresh_M = np.ones(len(points_M_d), dtype=bool)
 
     def pick(self, allowed_M: BoolArray) -> int:
-        """See ``Strategy.pick``."""
+        """See ``GreedyRule.pick``."""
         # Lazy evaluation: a gain that was computed earlier is an upper bound, so a fresh gain in front is the
         # highest.
         while not self._is_fresh_M[best := first_best(self._gains_M, allowed_M)]:
@@ -52,7 +52,7 @@ class FacilityLocation:
         return best
 
     def add(self, position: int) -> None:
-        """See ``Strategy.add``."""
+        """See ``GreedyRule.add``."""
         near_M = self._similarity(self._points_M_d[position : position + 1])[:, 0]
         self._cover_M = np.maximum(self._cover_M, near_M)
         self._is_fresh_M[:] = False

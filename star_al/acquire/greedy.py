@@ -1,7 +1,7 @@
 """The greedy choice of a batch whose items are chosen with a view to each other.
 
 The M candidates are the top of a ranking, best first, so that position is rank and the first of equals is the
-better ranked one. A strategy says which candidate it wants next, given those chosen so far. Constraints
+better ranked one. A rule says which candidate it wants next, given those chosen so far. Constraints
 narrow what it may choose from, and are ignored where they would leave nothing. Each choice depends only on
 the choices before it, so a batch begins with every smaller one.
 """
@@ -19,8 +19,8 @@ from star_al.types import FloatArray
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 
-class Strategy(Protocol):
-    """Says which candidate is worth most next."""
+class GreedyRule(Protocol):
+    """A greedy rule for batches: says which candidate is worth most next."""
 
     def pick(self, allowed_M: BoolArray) -> int:
         """Return the position of an allowed candidate, of which there is at least one."""
@@ -51,21 +51,21 @@ class Pick(NamedTuple):
 
 
 class InOrder:
-    """Takes the best ranked first; implements ``Strategy``."""
+    """Takes the best ranked first; implements ``GreedyRule``."""
 
     def pick(self, allowed_M: BoolArray) -> int:
-        """See ``Strategy.pick``."""
+        """See ``GreedyRule.pick``."""
         return int(allowed_M.argmax())
 
     def add(self, position: int) -> None:
-        """See ``Strategy.add``."""
+        """See ``GreedyRule.add``."""
 
 
-def greedy_batch(strategy: Strategy, constraints: Sequence[Constraint], n: int, k: int) -> list[Pick]:
+def greedy_batch(rule: GreedyRule, constraints: Sequence[Constraint], n: int, k: int) -> list[Pick]:
     """Choose ``k`` of ``n`` candidates, or all of them if they are fewer.
 
     Args:
-        strategy: Picks candidates.
+        rule: Picks candidates.
         constraints: Narrow the choice; earlier ones take precedence over later ones.
         n: Number of candidates.
         k: Size of the batch.
@@ -82,10 +82,10 @@ def greedy_batch(strategy: Strategy, constraints: Sequence[Constraint], n: int, 
     picks = []
     for _ in range(min(k, n)):
         allowed_M, notes = _narrowed(left_M, constraints)
-        position = strategy.pick(allowed_M)
+        position = rule.pick(allowed_M)
         picks.append(Pick(position, notes))
         left_M[position] = False
-        strategy.add(position)
+        rule.add(position)
         for constraint in constraints:
             constraint.add(position)
     return picks

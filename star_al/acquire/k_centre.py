@@ -11,7 +11,7 @@ _BLOCK = 1024  # centres whose distances to all candidates are held at once
 
 
 class KCentre:
-    """The k-centre strategy; implements ``Strategy``. If nothing is known or chosen yet, the best ranked is first.
+    """The k-centre rule; implements ``GreedyRule``. If nothing is known or chosen yet, the best ranked is first.
 
     Args:
         points_M_d: Points of the candidates.
@@ -26,11 +26,11 @@ class KCentre:
             self._add_centres(known_L_d[start : start + _BLOCK])
 
     def pick(self, allowed_M: BoolArray) -> int:
-        """See ``Strategy.pick``."""
+        """See ``GreedyRule.pick``."""
         return first_best(self._nearest_M, allowed_M)
 
     def add(self, position: int) -> None:
-        """See ``Strategy.add``."""
+        """See ``GreedyRule.add``."""
         self._add_centres(self._points_M_d[position : position + 1])
         self._nearest_M[position] = 0.0  # exactly, which the difference of squares need not give
 

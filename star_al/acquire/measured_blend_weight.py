@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from star_al.acquire.blend import normalise
 from star_al.types import FloatArray
+from star_al.wording import count
 
 GRID = np.linspace(0.0, 1.0, 21)
 """Weights that are tried."""
@@ -79,7 +80,8 @@ def measured_blend_weight(
     if fewer < FEWEST:
         return BlendWeight(
             schedule,
-            f"by schedule: {errors} errors among {n} held-out items are too few or too many to measure it",
+            f"by schedule: measuring needs {FEWEST} errors and {FEWEST} correct answers; "
+            f"{errors} of {count(n, 'held-out item')} {'is an error' if errors == 1 else 'are errors'}",
         )
     adapted_M = normalise(held_out.adapted_M, method, pool_adapted_N)
     base_M = normalise(held_out.base_M, method, pool_base_N)
@@ -91,8 +93,8 @@ def measured_blend_weight(
     trust = fewer / (fewer + HALF_WAY)
     value = float(trust * GRID[best] + (1.0 - trust) * schedule)
     note = (
-        f"measured: {GRID[best]:.2f} ranks {errors} errors of {n} held-out items best (AUROC {auroc_G[best]:.3f}); "
-        f"the schedule says {schedule:.2f}, the measurement counts {trust:.0%}"
+        f"measured: {GRID[best]:.2f} ranks the {errors} errors among {n} held-out items best "
+        f"(AUROC {auroc_G[best]:.3f}); combined with the schedule's {schedule:.2f}, giving the measurement {trust:.0%}"
     )
     return BlendWeight(value, note, tuple(zip(GRID.tolist(), auroc_G.tolist(), strict=True)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from star_al.acquire.greedy import BoolArray
@@ -23,7 +24,7 @@ class NearDuplicates:
 
     Args:
         texts_M: Texts of the candidates.
-        known_L: Texts that were asked before.
+        known_L: Texts that were chosen or labelled before.
         threshold: Similarity from which on texts count as near-duplicates.
     """
 
@@ -48,7 +49,7 @@ class NearDuplicates:
         """See ``Constraint.add``."""
         self._mark(self._shingles_M_V[[position]])
 
-    def _mark(self, shingles_L_V: object) -> None:
-        """Mark the candidates that are near-duplicates of some texts."""
-        similarity_M_L = self._shingles_M_V @ shingles_L_V.T  # type: ignore[attr-defined]
+    def _mark(self, shingles_L_V: csr_matrix) -> None:
+        """Mark the candidates that are near-duplicates of any of the given texts."""
+        similarity_M_L = self._shingles_M_V @ shingles_L_V.T
         self._is_similar_M |= similarity_M_L.max(axis=1).toarray().ravel() >= self._threshold

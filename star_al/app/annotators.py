@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_annotator(file: CampaignFile, store: Store, campaign: Campaign) -> Annotator:
-    """The annotator that the file names; no server is asked yet.
+    """The annotator that the file names; no server is contacted yet.
 
     Raises:
         AnnotatorError: There is no token for the server, or the local server is not running.
@@ -72,10 +72,18 @@ def check_server(file: CampaignFile, spec: LabelStudioSpec) -> None:
 
 
 def examine_project(file: CampaignFile, spec: LabelStudioSpec, campaign: Campaign | None) -> str:
-    """Describe the campaign's project in words; ``campaign`` is None if it has not been started.
+    """Describe the state of the campaign's project in words.
+
+    Args:
+        file: The campaign file.
+        spec: The server and its project.
+        campaign: The campaign; None if it has not been started.
+
+    Returns:
+        A sentence that names the project, or says that it will be created.
 
     Raises:
-        ConfigError: A label cannot be part of its label config.
+        ConfigError: A label cannot be part of the project's label config.
         AnnotatorError: The project cannot be used, or the server cannot be reached.
     """
     # Without a key no project can be its own yet; one that the config names must not be another campaign's.
@@ -96,7 +104,7 @@ def connection(spec: LabelStudioSpec) -> Connection:
 
 
 def server_url(spec: LabelStudioSpec) -> str | None:
-    """The address of the server, as far as it is known without asking it."""
+    """The address of the server; None if only a running local server would know it."""
     from star_al import local_server
 
     if spec.url is not None:

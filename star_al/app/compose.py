@@ -124,7 +124,10 @@ def model_path(file: CampaignFile, name: str) -> str:
     if folder.exists():
         return str(folder)
     if name.startswith((".", "/", "~")):
-        raise ConfigError(f"{file.path}: model.name: there is no folder {folder}.")
+        raise ConfigError(
+            f"{file.path}: model.name: there is no folder {folder}. "
+            "Correct the path, or give the model's name on the Hugging Face hub."
+        )
     return name
 
 
@@ -159,7 +162,14 @@ def find_started(file: CampaignFile) -> Campaign | None:
 
 def _not_started(file: CampaignFile) -> StoreError:
     return StoreError(
-        f"campaign {file.spec.name!r} has not been started; run `star-al run {file.path.name}` to start it."
+        f"campaign {file.spec.name!r} has not been started. Run `star-al run {file.path.name}` to start it."
+    )
+
+
+def unknown_study(file: CampaignFile, name: str) -> StoreError:
+    """The error for a study that does not exist; it says how to create it."""
+    return StoreError(
+        f"there is no study {name!r}. Run `star-al simulate {file.path.name} --study {name}` to create it."
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 from star_al.app.annotators import connection, examine_project
 from star_al.app.compose import find_started, model_path, posterior_method
@@ -129,10 +130,15 @@ def _device(file: CampaignFile | None) -> str:
     asked = file.spec.model.dtype if file else "auto"
     start = time.perf_counter()
     dtype = resolve_dtype(asked, device)
-    how = f"found by a probe in {time.perf_counter() - start:.2f} s" if asked == "auto" else "as configured"
+    how = (
+        f"chosen by a speed test in {time.perf_counter() - start:.2f} s"
+        if asked == "auto"
+        else "as configured"
+    )
     found = Backbone(Path(), dtype, device).versions()
     free_gb = psutil.virtual_memory().available / 1e9
-    place = f"{found['device']}, {found['threads']} threads, {free_gb:.1f} GB of memory free"
+    threads = count(cast("int", found["threads"]), "thread")
+    place = f"{found['device']}, {threads}, {free_gb:.1f} GB of memory free"
     return f"{place}; dtype {dtype}, {how}"
 
 
@@ -159,7 +165,7 @@ def _model(file: CampaignFile) -> str:
         folder = _fetch_small_files(path, spec.model.revision)
         backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
     kind, context = backbone.config.model_type, backbone.context
-    return f"{spec.model.name}: a {kind} model with a context of {context:,} tokens"
+    return f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
 
 
 def _fetch_small_files(name: str, revision: str | None) -> Path:

@@ -40,7 +40,7 @@ def labels_in(data: Profile, name: str) -> tuple[str, ...]:
     values = data.columns[name].values
     if values is None:
         raise DataError(
-            f"{where} holds more than {MAX_LABELS} values, or values that cannot be labels. "
+            f"{where} holds more than {MAX_LABELS} different values, or values that cannot be labels. "
             "Name another column, or give --labels with the names."
         )
     spellings: dict[str, str] = {}
@@ -69,11 +69,18 @@ def refuse_other_values(data: Profile, name: str, labels: Sequence[str]) -> None
     known = {normalise_label(label) for label in labels}
     others = None if found is None else [value for value in found if normalise_label(value) not in known]
     if others is None or others:
-        what = "many values" if others is None else ", ".join(map(repr, others[:5]))
         raise DataError(
-            f"{data.table.name}: column {name!r} holds {what}, not among the labels {', '.join(labels)}. "
-            "Add them to --labels, or correct the column."
+            f"{data.table.name}: column {name!r} holds {_other_than(others)} the labels {', '.join(labels)}. "
+            "Add what is missing to --labels, or correct the column."
         )
+
+
+def _other_than(others: Sequence[str] | None) -> str:
+    if others is None:  # too many to count
+        return "values other than"
+    if len(others) == 1:
+        return f"{others[0]!r}, which is not one of"
+    return f"{', '.join(map(repr, others[:5]))}, which are not among"
 
 
 def guess_answers(data: Profile, labels: Sequence[str], n_rows: int) -> str | None:

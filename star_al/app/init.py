@@ -115,7 +115,9 @@ def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:
         return CampaignSpec.model_validate(tree)
     except ValidationError as exc:
         reasons = "; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())
-        raise ConfigError(f"{request.data}: this does not make a valid campaign: {reasons}.") from exc
+        raise ConfigError(
+            f"{request.data}: cannot make a valid campaign from these options: {reasons}."
+        ) from exc
 
 
 def _refuse_text_as_label(request: CampaignRequest, data: Profile, text: str) -> None:
@@ -131,8 +133,8 @@ def _labels(request: CampaignRequest, data: Profile) -> tuple[str, ...]:
     if request.labels is None:
         if request.label_column is None:
             raise ConfigError(
-                f"{data.table.name}: which labels are there? Give --labels with their names, or --label-column "
-                f"with a column that holds them. Columns: {data.names}."
+                f"{data.table.name}: no labels given. List them with --labels, or name their column with "
+                f"--label-column. Columns: {data.names}."
             )
         return labels_in(data, request.label_column)
     if len(request.labels) < 2:
@@ -149,15 +151,15 @@ def _answers(request: CampaignRequest, data: Profile, labels: Sequence[str], n_r
 
 
 def _is_rehearsal(request: CampaignRequest, data: Profile, answers: _Answers) -> bool:
-    """Whether an oracle answers, from a column that holds every answer."""
+    """Return whether an oracle answers, from a column that holds every answer."""
     if request.annotator in ("label_studio", "api") or (request.annotator is None and not answers.complete):
         return False
     if answers.complete:
         return True
-    state = "no column is" if answers.column is None else f"column {answers.column!r} is not"
+    found = "no column has one" if answers.column is None else f"column {answers.column!r} has gaps"
     raise ConfigError(
-        f"{data.table.name}: {state} filled with labels in every row, as a rehearsal by an oracle needs. Give "
-        "--label-column with a fully labelled file, or --annotator label_studio for people to label."
+        f"{data.table.name}: a rehearsal needs a column with a label in every row, and {found}. Name such a column "
+        "with --label-column, or use --annotator label_studio to have people label."
     )
 
 

@@ -50,5 +50,5 @@ def _label_studio_spec(file: CampaignFile) -> LabelStudioSpec:
     if isinstance(annotator, LabelStudioSpec):
         return annotator
     raise ConfigError(
-        f"{file.path}: only campaigns in Label Studio have a label config, and annotator.kind is {annotator.kind}."
+        f"{file.path}: only campaigns in Label Studio have a label config, but annotator.kind is {annotator.kind}."
     )

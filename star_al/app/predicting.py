@@ -182,7 +182,7 @@ def predict_rows(
         raise DataError(
             f"{counts.empty:,} of the {counts.rows:,} given texts {verb} empty. Leave out empty texts."
         )
-    progress.say(f"Predicting with: {predictor.model.note}")
+    progress.say(f"Predicting with the {predictor.model.note}")
     with progress.task("Predicting", len(items)) as advance:
         answered = _answered(items, predictor, advance)
         return [
@@ -226,13 +226,13 @@ def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predi
         if not with_predictions:
             return write_rows(out, export_rows(rows, task, file.spec.data))
         predictor = Predictor(open_parts(file, store, campaign, progress))
-        progress.say(f"Predictions: {predictor.model.note}")
+        progress.say(f"Predicting with the {predictor.model.note}")
         unlabelled = _unlabelled(store, campaign)
         n_unlabelled = sum(
             len(store.item_ids(campaign.campaign_id, role)) - len(store.labels(campaign.campaign_id, role))
             for role in OWN_ROLES
         )
-        with progress.task("Predicting the rest", n_unlabelled) as advance:
+        with progress.task("Predicting unlabelled texts", n_unlabelled) as advance:
             rows = chain(rows, _answered(unlabelled, predictor, advance))
             return write_rows(out, export_rows(rows, task, file.spec.data, with_predictions=True))
 

@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from star_al import __version__
-from star_al.app.compose import find_campaign, open_started
+from star_al.app.compose import find_campaign, open_started, unknown_study
 from star_al.app.predicting import own_files
 from star_al.app.status import asked, people_of
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import check_out, write_text
-from star_al.errors import StoreError
 from star_al.labelling.ballots import newest_revisions
 from star_al.ports import Store
 from star_al.report.page import campaign_page
@@ -50,9 +49,7 @@ def _page(file: CampaignFile, store: Store, name: str | None) -> str:
     if study is not None and (name is not None or store.find_campaign(file.spec.name) is None):
         return study_page(StudySnapshot(study, study_results(store, study), datetime.now(UTC), __version__))
     if name is not None:
-        raise StoreError(
-            f"there is no study {name!r}; `star-al simulate {file.path.name} --study {name}` creates it."
-        )
+        raise unknown_study(file, name)
     return campaign_page(gather(store, find_campaign(file, store)))
 
 
@@ -91,7 +88,7 @@ def _texts(store: Store, campaign: Campaign, queries: Sequence[Query]) -> dict[s
 
 
 def _lead_times(queries: Sequence[Query], annotations: Sequence[Annotation]) -> Mapping[int, list[float]]:
-    """Return the seconds of each answer, by the round that asked."""
+    """Return how long each answer took, in seconds, grouped by round."""
     round_of = {query.query_id: query.round_index for query in queries}
     seconds: dict[int, list[float]] = defaultdict(list)
     for each in newest_revisions(annotations):

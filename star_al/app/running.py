@@ -139,10 +139,10 @@ def resolved_dtype(file: CampaignFile, progress: Progress) -> str:
 
 
 def replay(file: CampaignFile, round_index: int, progress: Progress) -> Replay:
-    """Run a stored round again, and compare what it asks; the database is only read.
+    """Run a stored round again, and compare its batch; the database is only read.
 
     Raises:
-        DataError: There is no such round, or it has asked nothing.
+        DataError: There is no such round, or it has no batch.
     """
     with reading(file) as (store, campaign):
         round_ = find_round(store, campaign, round_index)
@@ -216,8 +216,8 @@ def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> Non
     changed = changed_fields(campaign.config, file.spec, trained=trained)
     if changed:
         raise ConfigError(
-            f"{file.path}: campaign {campaign.name!r} has been started with other settings; "
-            f"changed: {', '.join(changed)}. Change them back, or give the new campaign another name."
+            f"{file.path}: campaign {campaign.name!r} was started with different settings for {', '.join(changed)}. "
+            "Change them back, or give the new campaign another name."
         )
 
 

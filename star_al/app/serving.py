@@ -20,9 +20,9 @@ def up(
 
     Args:
         progress: Where to say what happens.
-        port: The port to listen on; None: that of the last start.
-        version: The version of Label Studio; None: that of the last start.
-        here: Whether the server ends with this process.
+        port: The port to listen on; None for that of the last start.
+        version: The version of Label Studio; None for that of the last start.
+        here: True to end the server with this process.
 
     Raises:
         AnnotatorError: It cannot be installed or started.

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from star_al.app import running
-from star_al.app.compose import open_started, open_store
+from star_al.app.compose import open_started, open_store, unknown_study
 from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
 from star_al.app.study_progress import StudyProgress
 from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
@@ -126,7 +126,7 @@ def results(file: CampaignFile, name: str | None = None) -> Comparison:
     with open_started(file) as store:
         study = store.study(name)
         if study is None:
-            raise StoreError(f"there is no study {name!r}; `star-al simulate {file.path.name}` makes one.")
+            raise unknown_study(file, name)
         return study_results(store, study)
 
 
@@ -134,7 +134,10 @@ def _study(file: CampaignFile, request: SimulationRequest) -> Study:
     """List the requested runs seed by seed, so that all strategies progress alike."""
     name = request.study or file.spec.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ConfigError(f"--study {name}: a name may contain only letters, digits, '_', '.' and '-'.")
+        raise ConfigError(
+            f"--study {name}: a name may contain only letters, digits, '_', '.' and '-', and must begin with a letter "
+            "or digit."
+        )
     strategies = with_posteriors(request.strategies, request.posteriors)
     runs = [run_of(name, strategy, seed) for seed in range(request.seeds) for strategy in strategies]
     return Study(name, file.spec.model_dump(mode="json"), tuple(runs))
@@ -145,8 +148,8 @@ def _refuse_changes(file: CampaignFile, store: Store, study: Study) -> None:
     changed = [] if stored is None else differing_fields(stored.config, file.spec, FREE_TO_CHANGE)
     if changed:
         raise ConfigError(
-            f"{file.path}: study {study.name!r} was started with other settings; "
-            f"changed: {', '.join(changed)}. Change them back, or choose another name with --study."
+            f"{file.path}: study {study.name!r} was started with different settings for {', '.join(changed)}. "
+            "Change them back, or choose another name with --study."
         )
 
 
@@ -162,7 +165,9 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
     except Timeout as exc:
         raise StoreError(f"study {name!r} is being run by another process. Wait until it ends.") from exc
     except OSError as exc:
-        raise StoreError(f"{folder}: cannot be written ({exc.strerror or exc}).") from exc
+        raise StoreError(
+            f"{folder}: cannot be written ({exc.strerror or exc}). Check its permissions and the disk."
+        ) from exc
     try:
         yield
     finally:

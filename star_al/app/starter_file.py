@@ -16,7 +16,7 @@ from star_al.data import ImportCounts, check_out, data_source, read_items, writa
 from star_al.task import ClosedTask
 
 SCHEMA_FILE = "star-al.schema.json"
-"""The JSON schema that is written beside the campaign file, whose first line names it."""
+"""The JSON schema that is written next to the campaign file, whose first line names it."""
 
 ALWAYS_SHOWN = frozenset(
     {
@@ -58,7 +58,7 @@ class Written:
 
 
 def write_starter_file(out: Path, spec: CampaignSpec) -> Written:
-    """Read all of a campaign's data once, then write its file, and the JSON schema beside it.
+    """Read all of a campaign's data once, then write its file, and the JSON schema next to it.
 
     Raises:
         DataError: The data cannot be used, or ``out`` is a file of the campaign.

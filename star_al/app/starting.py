@@ -25,6 +25,7 @@ from star_al.ports import Advance, Progress, Store
 from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Dataset, Role, SourceItem
+from star_al.wording import count
 
 ADVANCE_EVERY = 1000
 """Rows between two updates of the progress display."""
@@ -48,7 +49,7 @@ def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Cam
         if shared:
             verb = "is" if shared == 1 else "are"
             progress.say(
-                f"{_plural(shared, 'text')} of the data {verb} also in the test file and left out of the pool"
+                f"{count(shared, 'text')} of the data {verb} also in the test file and {verb} left out of the pool"
             )
             item_ids = [item_id for item_id in item_ids if item_id not in test_ids]
     held_out = _draw_held_out(spec, item_ids)
@@ -88,6 +89,7 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
 
     Raises:
         DataError: The file cannot be read; nothing was added.
+        StoreError: The campaign has not been started, or the database cannot be read or written.
     """
     with reading(file) as (store, campaign):
         spec = CampaignSpec.model_validate(campaign.config)
@@ -98,11 +100,13 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
             new = store.extend_campaign(campaign.campaign_id, items)
         known = counts.rows - counts.empty - new
         progress.say(
-            f"{_plural(new, 'new text')} from {path}; left out: {known:,} known, {counts.empty:,} empty"
+            f"{count(new, 'new text')} from {path}; "
+            f"skipped {known:,} already in the campaign and {counts.empty:,} without text"
         )
         if new and spec.acquisition.control_share:
             progress.say(
-                "The control arm now samples the larger pool; it shrinks until its new texts are labelled"
+                "The control arm now samples the larger pool; "
+                "its labelled part is smaller until the new texts are labelled"
             )
         return new
 
@@ -111,7 +115,7 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
     key, name = _dataset_key(source, task), source.table.name
     found = store.find_dataset(key)
     if found is not None:
-        progress.say(f"{_plural(found.n_items, what)} from {name}, already in the database")
+        progress.say(f"{count(found.n_items, what)} from {name}, already in the database")
         return found
     dataset = store.begin_dataset(key, name, str(ProcessIdentity.of()), may_replace=has_ended)
     counts = ImportCounts()
@@ -120,12 +124,12 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
     duplicates = counts.rows - counts.empty - new
     dataset = store.finish_dataset(dataset.dataset_id, n_duplicates=duplicates, n_empty=counts.empty)
     progress.say(
-        f"{_plural(new, what)} from {name}; left out: {duplicates:,} duplicate, {counts.empty:,} empty"
+        f"{count(new, what)} from {name}; skipped {count(duplicates, 'duplicate')} and {counts.empty:,} without text"
     )
     replaced = counts.nul_replaced + counts.surrogates_replaced
     if replaced:
         progress.say(
-            f"{_plural(replaced, 'character')} that a database cannot store (NUL, lone surrogates) replaced by U+FFFD"
+            f"Replaced {count(replaced, 'character')} that a database cannot store (NUL, lone surrogates) with U+FFFD"
         )
     return dataset
 
@@ -161,7 +165,3 @@ def _files(path: Path | None) -> list[Path]:
     if path is None:
         return []
     return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-
-
-def _plural(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

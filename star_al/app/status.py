@@ -1,4 +1,4 @@
-"""The status of a campaign, the work of its annotators, and why a round asked its questions."""
+"""The status of a campaign, the work of its annotators, and why a round chose its texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from star_al.ports import Store
 from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Campaign, Item, JsonObject, Query, QueryState, Role, Round
+from star_al.types import Annotation, Campaign, Item, JsonObject, Query, QueryState, Role, Round, RoundState
+from star_al.wording import count
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
 
 @dataclass(frozen=True)
 class ExplainedQuery:
-    """A query that was asked, with its item."""
+    """A query with its item."""
 
     asked: AskedQuery
     item: Item
 
 
 def explain(store: Store, campaign: Campaign, round_index: int) -> list[ExplainedQuery]:
-    """Return what a round asked, in order; an item that was asked again appears once per attempt.
+    """Return a round's queries, in order; an item appears once per attempt.
 
     Raises:
         DataError: There is no such round.
@@ -158,13 +159,17 @@ def _place(store: Store, campaign: Campaign, people: LabelStudioSpec) -> str | N
 
 def _next_step(rounds: list[Round], n_open: int) -> str:
     if not rounds:
-        return f"{_waiting(n_open, 'held-out text')}" if n_open else "the first round has not started"
+        return _waiting(n_open, "held-out text") if n_open else "the first round has not started"
     newest = rounds[-1]
     if newest.stop_reason:
         return f"stopped: {newest.stop_reason}"
-    waiting = f", {_waiting(n_open, 'text')}" if n_open else ""
-    return f"round {newest.index} is {newest.state.value}{waiting}; continue with `star-al run`"
+    progress = f"round {newest.index} is in progress"
+    if n_open:
+        progress = f"round {newest.index}: {_waiting(n_open, 'text')}"
+    elif newest.state is RoundState.COLLECTED:
+        progress = f"round {newest.index} is finished"
+    return f"{progress}; continue with `star-al run`"
 
 
 def _waiting(n: int, what: str) -> str:
-    return f"{n:,} {what} is waiting for a label" if n == 1 else f"{n:,} {what}s are waiting for labels"
+    return f"{count(n, what)} {'is waiting for a label' if n == 1 else 'are waiting for labels'}"

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from star_al.errors import StarALError
 from star_al.ports import Advance, Progress, Store
 from star_al.types import JsonObject, StudyRun
+from star_al.wording import count
 
 
 class StudyProgress:
@@ -31,7 +32,7 @@ class StudyProgress:
     def start(self, planned: dict[StudyRun, int]) -> None:
         """Show the bar of all runs, given roughly how many rounds each will have."""
         self._planned = planned
-        task = self._progress.task(f"Study {self._name}, rounds", sum(planned.values()))
+        task = self._progress.task(f"Rounds of study {self._name}", sum(planned.values()))
         self._all = self._stack.enter_context(task)
         self._shown = {run: min(self._rounds(run), planned[run]) for run in planned}  # by an earlier call
         self._all(sum(self._shown.values()))
@@ -39,7 +40,7 @@ class StudyProgress:
     def start_run(self, run: StudyRun) -> None:
         """Show a bar for a run."""
         stack = ExitStack()
-        task = self._progress.task(f"{_name(run)}, rounds", self._planned[run])
+        task = self._progress.task(f"Rounds of {_name(run)}", self._planned[run])
         self._tasks[run] = stack, stack.enter_context(task)
         if self._shown[run]:
             self._tasks[run][1](self._shown[run])
@@ -58,7 +59,7 @@ class StudyProgress:
         remaining = ""
         if left:
             expected = sum(self._seconds) / len(self._seconds) * left / self._jobs
-            remaining = f"; {left} left, about {max(1, round(expected / 60))} min"
+            remaining = f"; {count(left, 'run')} left, about {max(1, round(expected / 60))} min"
         self._progress.say(f"{_name(run)}: {result} ({seconds:.0f} s){remaining}")
 
     def _advance(self, run: StudyRun, rounds: int) -> None:
@@ -77,7 +78,9 @@ class StudyProgress:
     def _result(self, run: StudyRun) -> str:
         for row in reversed(self._history(run)):
             if isinstance(row["accuracy"], float):
-                return f"accuracy {row['accuracy']:.3f} with {row['labels_bought']} labels"
+                labels = row["labels_bought"]
+                bought = count(labels, "label") if isinstance(labels, int) else "an unknown number of labels"
+                return f"accuracy {row['accuracy']:.3f} with {bought}"
         return "no round was evaluated"
 
 

@@ -70,7 +70,14 @@ class Waiter:
         self._shown_error: str | None = None  # why there is no webhook
 
     def __call__(self, waiting: Waiting) -> bool:
-        """Pause, then return ``True`` to poll again, or return ``False`` at once if the run does not wait."""
+        """Pause until the next poll.
+
+        Returns:
+            True to poll again; False, without a pause, if the run does not wait.
+
+        Raises:
+            LeaseLostError: Another controller has taken over the campaign.
+        """
         if self._no_wait:
             return False
         left = _seconds_left(waiting)

@@ -150,10 +150,10 @@ class _Running:
 
 def _describe_exit(code: int) -> str:
     if code >= 0:
-        return f"its process ended with exit code {code} and no message."
+        return f"the worker process ended with exit code {code} and no message."
     name = signal.Signals(-code).name
     memory = " It may have run out of memory: use fewer --jobs." if name == "SIGKILL" else ""
-    return f"its process was ended by {name}.{memory}"
+    return f"the worker process was ended by {name}.{memory}"
 
 
 @contextmanager

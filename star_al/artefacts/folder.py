@@ -103,10 +103,10 @@ class ArtefactFolder:
         return Adapter(sha256=sha256, kind=kind, path=f"adapters/{sha256}", size_bytes=size)
 
     def path_of(self, sha256: str) -> Path:
-        """The folder of an adapter, after comparing its files with its hash.
+        """Return an adapter's folder after verifying its files against its hash.
 
         Raises:
-            StoreError: It is missing or damaged.
+            StoreError: The adapter is missing or damaged.
         """
         folder = self._adapters / sha256
         if not folder.is_dir():

@@ -34,8 +34,8 @@ class Scores(NamedTuple):
     """Scores of N items, named as their columns; None for those that were not computed.
 
     Attributes:
-        base_uncertainty: Of the base model: predictive entropy, in nats.
-        adapted_uncertainty: Of the adapted model, by the campaign's measure.
+        base_uncertainty: Uncertainty of the base model: predictive entropy, in nats.
+        adapted_uncertainty: Uncertainty of the adapted model, by the campaign's measure.
         aleatoric: Part of the entropy of the adapted model's predictive mean, in nats.
         epistemic: The other part.
         samples: How many posterior samples each item got.

@@ -114,7 +114,7 @@ class _Stdout:
         except OSError as exc:
             self._drop()
             raise StoreError(
-                f"standard output cannot be written ({exc.strerror or exc}). Free the disk or write elsewhere."
+                f"cannot write to standard output ({exc.strerror or exc}). Free some disk space or write elsewhere."
             ) from exc
 
     def _drop(self) -> None:

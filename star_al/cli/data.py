@@ -41,13 +41,13 @@ def predict(
 
 
 def _left_out(counts: ImportCounts) -> str:
-    """What reading left out or replaced, to end a sentence with; empty if it did neither."""
+    """What reading skipped or replaced, to end a sentence with; empty if it did neither."""
     words = ""
     if counts.empty:
-        words += f"; {count(counts.empty, 'row')} without a text left out"
+        words += f"; skipped {count(counts.empty, 'row')} without text"
     replaced = counts.nul_replaced + counts.surrogates_replaced
     if replaced:
-        words += f"; {count(replaced, 'character')} (NUL, lone surrogates) replaced by U+FFFD"
+        words += f"; replaced {count(replaced, 'character')} (NUL, lone surrogates) with U+FFFD"
     return words
 
 
@@ -56,7 +56,9 @@ def export(
     out: OutFile,
     with_predictions: Annotated[
         bool,
-        typer.Option("--with-predictions", help="Add all other texts, with the columns of `predict`."),
+        typer.Option(
+            "--with-predictions", help="Also write the unlabelled texts, with the columns of `predict`."
+        ),
     ] = False,
 ) -> None:
     """Write the human labels to a file, with your own ids and columns."""

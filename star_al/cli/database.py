@@ -48,10 +48,10 @@ def check(place: Place) -> None:
         finally:
             database.close()
     for difference in report.drift:
-        say(f"differs: {difference}")
+        say(f"Difference: {difference}")
     raise SchemaError(
         f"{_shown(url)}: its tables are not those of schema version {report.head}. "
-        "Another program has changed them. Restore a backup."
+        "Another program has probably changed them. Restore a backup."
     )
 
 

@@ -1,4 +1,4 @@
-"""Inspect a campaign: its state, its rounds, why a round asked what it asked, pictures."""
+"""Inspect a campaign: its state, its rounds, why a round chose its texts, pictures."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
         "campaign": now.campaign.name,
         "data": _amounts(now.sizes),
         "labels": _amounts(now.labels),
-        "round": "none yet" if newest is None else f"{newest.index}, {newest.state.value}",
+        "round": "none yet" if newest is None else str(newest.index),
         "accuracy": accuracy,
         "posterior": _posterior(file),
         "open": _open(now),
@@ -95,13 +95,13 @@ def _posterior(file: CampaignFile) -> str:
 
 
 def _open(now: Status) -> str:
-    """How many queries are open, and how many were closed without a label."""
-    text = f"{now.open_queries:,} {'query' if now.open_queries == 1 else 'queries'}"
+    """How many texts wait for a label, and how many were closed without one."""
+    words = count(now.open_queries, "text")
     if now.skipped:
-        text += f"; without a label: {now.skipped:,}"
+        words += f"; {now.skipped:,} closed without a label"
     if now.disputed:
-        text += f", {now.disputed:,} of them disputed"
-    return text
+        words += f" ({now.disputed:,} disputed)"
+    return words
 
 
 def _amounts(amounts: Mapping[str, int]) -> str:
@@ -120,7 +120,7 @@ def history(
     config: Config,
     shape: Annotated[Shape, typer.Option("--format", help="Output format.")] = Shape.TABLE,
 ) -> None:
-    """Show one line per round: labels, accuracy, calibration, what was asked, why it stopped."""
+    """Show one line per round: labels, accuracy, calibration, size of the batch, why it stopped."""
     from star_al.app import compose
 
     with compose.reading(load(config)) as (store, campaign):
@@ -164,7 +164,7 @@ def explain(
     round_index: RoundIndex,
     shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
 ) -> None:
-    """Show what a round asked, and why: the uncertainty of both models, their blend, and the rank."""
+    """Show the texts of a round's batch, and why: the uncertainty of both models, their blend, and the rank."""
     from star_al.app import compose
     from star_al.app import status as campaign_status
 
@@ -186,10 +186,10 @@ def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) ->
         say(f"Round {round_index} asked for no training labels.")
     else:
         first = batch[0].asked.query.reason
-        say(f"Round {round_index} asked {count(len(batch), 'text')}{_how(first)}.")
+        say(f"Round {round_index} asked for labels of {count(len(batch), 'text')}{_how(first)}.")
         print_table(tables.explain_table(batch, width()))
         if width() < tables.WIDE:
-            say(f"Why the first one: {one_line(first.text)}")
+            say(f"Reason for the first text: {one_line(first.text)}")
         for line in tables.answer_lines([each.asked for each in attempts]):
             say(line)
     for role in (Role.AUDIT, Role.CALIBRATION):
@@ -197,16 +197,17 @@ def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) ->
         held_out = {each.query.item_id: each for each in asked}
         if held_out:
             labelled = sum(each.label is not None for each in held_out.values())
-            what = one_line(next(iter(held_out.values())).query.reason.text)
-            say(f"Also {len(held_out)} for the {what}; {labelled} labelled.")
+            labels = count(len(held_out), f"{role.value} label")
+            given = f"{labelled:,} {'has' if labelled == 1 else 'have'} been given"
+            say(f"It also asked for {labels} (drawn at random at import, never trained on); {given}.")
 
 
 def _how(reason: Reason) -> str:
     if reason.measure is None:
         return ""
     if reason.blend_weight is None:
-        return f" by {reason.measure}, not blended"
-    return f" by {reason.measure}; weight of the adapted model λ = {reason.blend_weight:.2f}"
+        return f", chosen by {reason.measure} (not blended)"
+    return f", chosen by {reason.measure} (λ = {reason.blend_weight:.2f})"
 
 
 def _explained_json(explained: ExplainedQuery) -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Campaign file (YAML).", show_default=False)]
 RoundIndex = Annotated[
-    int, typer.Option("--round", min=0, help="Number of the round, from 0.", show_default=False)
+    int, typer.Option("--round", min=0, help="Round number, starting at 0.", show_default=False)
 ]
 
 

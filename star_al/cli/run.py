@@ -24,16 +24,19 @@ def run(
         typer.Option(min=1, help="Rounds to run in this call, round 0 included.", show_default=False),
     ] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help=f"Do not wait for labels: end with exit code {WAITING}.")
+        bool, typer.Option("--no-wait", help=f"Do not wait for labels: exit with code {WAITING}.")
     ] = False,
     webhook: Annotated[
-        bool, typer.Option("--webhook", help="Let Label Studio report each answer, and react at once.")
+        bool,
+        typer.Option(
+            "--webhook", help="Let Label Studio report each answer, so that the run reacts at once."
+        ),
     ] = False,
     webhook_bind: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where to listen for it; by default any free port of 127.0.0.1.",
+            help="Address to listen on for webhooks; by default a free port on 127.0.0.1.",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +44,7 @@ def run(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Address at which Label Studio reaches it, if it runs elsewhere.",
+            help="URL at which Label Studio reaches this machine, if it runs elsewhere.",
             show_default=False,
         ),
     ] = None,
@@ -68,10 +71,10 @@ def run(
         )
     again = command_line("star-al", "run", config)
     if outcome.kind == "stopped":
-        say(f"Finished at round {outcome.round_index}: {outcome.reason}.")
+        say(f"Stopped after round {outcome.round_index}: {outcome.reason}.")
         say(f"See its rounds with: {command_line('star-al', 'history', config)}")
     elif outcome.kind == "paused":
-        say(f"Paused at round {outcome.round_index}, {outcome.reason}. Continue with: {again}")
+        say(f"Paused after round {outcome.round_index}: {outcome.reason}. Continue with: {again}")
     else:
         say(f"Waiting for labels: {outcome.reason}. {_when_answered(file)}, continue with: {again}")
         raise typer.Exit(WAITING)
@@ -85,22 +88,23 @@ def _when_answered(file: CampaignFile) -> str:
 
 
 def replay(config: Config, round_index: RoundIndex) -> None:
-    """Repeat a stored round and compare what it asks; exit code 0 if it is the same, else 1. Writes nothing."""
+    """Repeat a stored round and compare its batch; exit code 0 if it is the same, else 1. Writes nothing."""
     from star_al.app import running
     from star_al.display.progress import make_progress
 
     result = running.replay(load(config), round_index, make_progress())
-    trained = {True: ", and trains the same adapter", False: ", but trains another adapter", None: ""}
+    trained = {True: " and trained the same adapter", False: " and trained a different adapter", None: ""}
     adapters = trained[result.same_adapter]
+    stored = count(len(result.stored), "item")
     if result.same_batch:
-        items = count(len(result.stored), "item")
-        say(f"Round {round_index} asks the same {items} in the same order{adapters}.")
+        say(f"Replaying round {round_index} chose the same {stored} in the same order{adapters}.")
         return
     common = len(set(result.stored) & set(result.replayed))
-    order = " in another order" if common == len(result.stored) == len(result.replayed) else ""
-    stored = count(len(result.stored), "item")
+    chosen = f"{common:,} of its {stored}"
+    if common == len(result.stored) == len(result.replayed):
+        chosen = f"the same {stored} in a different order"
     say(
-        f"Round {round_index} differs: {common} of the {stored} asked again{order}{adapters}. "
+        f"Replaying round {round_index} chose {chosen}{adapters}. "
         "The cause may be another machine, dtype or library version."
     )
     raise typer.Exit(1)

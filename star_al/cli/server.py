@@ -16,14 +16,14 @@ def up(
         typer.Option(
             min=1,
             max=65535,
-            help="Port to listen on; by default that of the last start, at first 8080.",
+            help="Port to listen on; by default the port used last, or 8080 the first time.",
             show_default=False,
         ),
     ] = None,
     version: Annotated[
         str | None,
         typer.Option(
-            help="Version to install; by default that of the last start, at first the one star_al is tested with.",
+            help="Version to install; by default the version used last, or the tested one the first time.",
             show_default=False,
         ),
     ] = None,

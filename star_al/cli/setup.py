@@ -33,7 +33,8 @@ def init(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A .jsonl, .csv or .parquet file, a saved datasets folder or a datasets name.",
+            help="A .jsonl, .csv or .parquet file, a folder saved by `datasets`, or the name of a data set on the "
+            "Hugging Face hub.",
             show_default=False,
         ),
     ],
@@ -75,17 +76,17 @@ def init(
 ) -> None:
     """Write a short campaign file for your data, after reading all of it once.
 
-    What is not given is guessed. Beside the file goes the JSON schema, with
-    which editors complete and check it.
+    Options you leave out are guessed. The JSON schema is written next to the
+    file, so that editors can check it.
     """
     from star_al.app.init import CampaignRequest, propose_campaign
-    from star_al.app.starter_file import write_starter_file
+    from star_al.app.starter_file import SCHEMA_FILE, write_starter_file
     from star_al.data import check_out, writable_target
 
     check_out(out, {"the data": Path(data).expanduser()})
     target = writable_target(out)
     if target.exists() and not force:
-        raise ConfigError(f"{out}: already exists. Give --force to overwrite it, or another --out.")
+        raise ConfigError(f"{out} already exists. Use --force to overwrite it, or another --out.")
     request = CampaignRequest(
         data=data,
         model=model,
@@ -99,8 +100,11 @@ def init(
     )
     written = write_starter_file(out, propose_campaign(request, target.parent, complain))
     spec = written.file.spec
-    left_out = f"{count(written.duplicates, 'duplicate')} and {written.empty:,} empty left out"
-    say(f"Wrote {out}: campaign {spec.name!r}, {count(written.texts, 'text')} ({left_out}).")
+    skipped = (
+        f"skipped {count(written.duplicates, 'duplicate')} and {count(written.empty, 'row')} without text"
+    )
+    say(f"Wrote {out}: campaign {spec.name!r}, {count(written.texts, 'text')} ({skipped}).")
+    say(f"Wrote {SCHEMA_FILE} next to it, the JSON schema with which editors check the file.")
     say(f"Labels: {', '.join(spec.task.label_names) or 'the options of each text'}.")
     if annotator is Annotators.API:
         say(f"Ask and answer in Python: star_al.Campaign.open({str(out)!r}).ask()")
@@ -116,7 +120,10 @@ def _say_next(out: Path, gold: str | None) -> None:
         say("People label in Label Studio: on this machine, or on the server that annotator.url names.")
         commands.insert(0, "star-al up")
     else:
-        say(f"This is a rehearsal: column {gold!r} answers. For people, give --annotator label_studio.")
+        say(
+            f"This is a rehearsal: answers come from column {gold!r}. "
+            "To have people label, use --annotator label_studio."
+        )
     say(f"Read the file, change what you like, then: {commands[0]}")
     for command in commands[1:]:
         say(f"                                      and: {command}")
@@ -160,7 +167,8 @@ def demo(
         file = load(prepare_demo(folder, progress.say))
         running.run(file, progress)
         _show_demo(file, folder)
-    say(f"The demo took {time.monotonic() - start:.0f} seconds and {_peak_gigabytes():.1f} GB at its peak.")
+    took = count(round(time.monotonic() - start), "second")
+    say(f"The demo took {took} and at most {_peak_gigabytes():.1f} GB of memory.")
     say("")
     say("With your own data, say data.csv with a column of texts and a column of labels:")
     say("  star-al init data.csv --label-column label   # writes campaign.yaml, for you to read and change")

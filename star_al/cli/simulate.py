@@ -12,6 +12,7 @@ import typer
 from star_al.cli.console import command_line, complain, print_table, resumable, say
 from star_al.cli.options import Config, load
 from star_al.display.text import one_line
+from star_al.wording import count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +52,7 @@ def simulate(
         int | None,
         typer.Option(
             min=1,
-            help="Runs at a time; by default as cores and memory allow.",
+            help="Runs at a time; by default as many as cores and memory allow.",
             show_default=False,
         ),
     ] = None,
@@ -115,13 +116,12 @@ def simulate(
         write_json(done.comparison, target)
         say(f"Wrote {out}.")
     for each in done.failed:
-        complain(f"{each.run.strategy}, seed {each.run.seed} failed: {each.error}")
+        complain(f"{each.run.strategy}, seed {each.run.seed}, failed: {each.error}")
     if done.failed:
-        runs = "1 run" if len(done.failed) == 1 else f"{len(done.failed)} runs"
-        complain(f"{runs} failed; try again with: {command_line(*words)}")
+        complain(f"{count(len(done.failed), 'run')} failed; try again with: {command_line(*words)}")
         raise typer.Exit(done.failed[0].error.exit_code)
     page = command_line("star-al", "report", config, "--study", done.comparison.study)
-    say(f"Write a page with curves: {page}")
+    say(f"To write a page with curves, run: {page}")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from star_al.display.text import one_line
 from star_al.types import JsonObject, JsonValue
+from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.app.status import ExplainedQuery
@@ -64,10 +65,11 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> l
             why = "the round is not evaluated yet"
         notes.append(f"{NOTHING} accuracy, NLL, ECE: {why}")
     if any(row["blend_weight"] is None for row in rows):
-        notes.append(f"{NOTHING} λ (weight of the adapted model): the round ranked nothing with it")
+        notes.append(f"{NOTHING} λ (weight of the adapted model): no blend was used in this round")
     if any(row["agreement"] is not None for row in rows):
         notes.append(
-            "α: agreement between annotators (Krippendorff), from 0, chance, to 1, full; disp: disputed and dropped"
+            "α: agreement between annotators (Krippendorff; 0 chance, 1 full agreement); "
+            "disp: items dropped as disputed"
         )
     if temperature_note:
         notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")
@@ -80,14 +82,17 @@ def _proof(row: JsonObject) -> Iterator[str]:
     """What is known about the newest round beyond the table."""
     low, high = row["sequence_low"], row["sequence_high"]
     if low is not None and high is not None:
-        yield f"Accuracy of round {row['round']}: {percent(low)} to {percent(high)} %, by bounds for all rounds at once"
-    if row["shadow_accuracy"] is not None:
         yield (
-            f"Control arm: trained only on {row['shadow_labels']} random labels, "
+            f"Accuracy of round {row['round']}: {percent(low)} to {percent(high)} % "
+            "(confidence sequence, valid for all rounds)"
+        )
+    if isinstance(row["shadow_labels"], int) and row["shadow_accuracy"] is not None:
+        yield (
+            f"Control arm: trained only on {count(row['shadow_labels'], 'random label')}, "
             f"accuracy {percent(row['shadow_accuracy'])} %"
         )
     if row["stop_advice"]:
-        yield f"Advice: stop, {row['stop_advice']} (stopping.automatic: true does so)"
+        yield f"Advice: stop, {row['stop_advice']} (set stopping.automatic: true to stop automatically)"
 
 
 def explain_table(explained: Sequence[ExplainedQuery], width: int) -> Table:
@@ -127,7 +132,7 @@ def people_table(people: Sequence[Person]) -> Table:
     """Make a table with one line per annotator."""
     table = _table()
     table.add_column("annotator", no_wrap=True)
-    for header in ("answers", "skips", "seconds\neach", "as the\nlabel %"):
+    for header in ("answers", "skips", "seconds\neach", "agrees\n%"):
         table.add_column(header, justify="right", no_wrap=True)
     for person in people:
         table.add_row(

@@ -64,10 +64,10 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
         stored: The specification in the database. A setting that the version which wrote it did not know has
             its default.
         current: The specification of the campaign file.
-        trained: Whether an adapter has been trained.
+        trained: True if an adapter has been trained.
 
     Returns:
-        Dotted names. Of a section of another kind, only the kind is named.
+        Dotted names; for a section whose kind differs, only that of its kind.
     """
     free = FREE_TO_CHANGE | (FREE_BETWEEN_ROUNDS if trained else FREE_BEFORE_TRAINING)
     if added_labels(stored, current):

@@ -89,7 +89,7 @@ def _value_with_advice(detail: Any, location: tuple[str | int, ...]) -> str:
 
 
 def _is_union_tag(part: object) -> bool:
-    """Whether pydantic put this into a location to say which member of a union it tried."""
+    """Return whether pydantic put this into a location to say which member of a union it tried."""
     return isinstance(part, str) and bool(
         re.search(r"[\[(]|^OptionsPattern$|^str$|^tuple|^float$|^constrained-", part)
     )

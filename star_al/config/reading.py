@@ -1,4 +1,4 @@
-"""YAML 1.2 → plain values, safely: texts stay as they are written, and the line of each value is known."""
+"""Read YAML 1.2 safely into plain values, keeping texts as written and the line of each value."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from star_al.config.spec import Spec
 
 
 def sections_in(annotation: Any) -> list[type[Spec]]:
-    """The sections that a value with this annotation may be, or hold in a list."""
+    """Section types that occur in an annotation, alone or as list items."""
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         return [annotation]
     return [found for part in get_args(annotation) for found in sections_in(part)]

@@ -18,7 +18,7 @@ class Setting:
         path: Its dotted name.
         description: What it means; the first sentence says it in short.
         schema: The JSON schema of its values.
-        required: Whether it has no default.
+        required: True if it has no default.
         default: Its default; None if it is required.
         examples: Values that show how it is written.
         choices: The meaning of each value, where the values are a closed set.
@@ -43,12 +43,12 @@ class Setting:
 
     @property
     def is_section(self) -> bool:
-        """Whether it is a section, rather than a value."""
+        """True if it is a section, rather than a value."""
         return bool(self.kinds) or self.schema.get("type") == "object"
 
     @property
     def needs_a_value(self) -> bool:
-        """Whether the user must choose its value: it has no default, and is not the name of a kind."""
+        """True if the user must choose its value: it has no default, and is not the name of a kind."""
         return self.required and not self.is_section and "const" not in self.schema
 
     @property

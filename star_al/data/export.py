@@ -61,7 +61,7 @@ def export_rows(
         rows: Items, each with its human label and its prediction, where there are any.
         task: The campaign's task.
         data: Which columns hold the text and the options.
-        with_predictions: Whether to add the columns of predictions.
+        with_predictions: True to add the columns of predictions.
 
     Yields:
         Rows with ``label`` (in multiple choice also ``label_text``, the option's text), ``source``, ``round``

@@ -172,6 +172,14 @@ class _ItemReader:
             raise self._error(row, f"column {column!r} is empty, but every row needs its label there.")
 
     def _answer(self, row: Row, item: Item, column: str | None, raw: JsonValue) -> JsonValue:
+        """Read a cell as a label of the item.
+
+        Returns:
+            The label's value; None for an empty cell.
+
+        Raises:
+            DataError: The cell holds something else.
+        """
         try:
             return parse_answer(self._task, item, raw)
         except DataError as exc:

@@ -42,7 +42,7 @@ class Table:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether a row may lack a column that others have."""
+        """True if a row may lack a column that others have."""
         return self.format in ("jsonl", "memory")
 
     def place(self, number: int) -> str:

@@ -92,7 +92,7 @@ class TerminalProgress:
             self._remove(bar)
 
     def waiting(self, message: str | None) -> None:
-        """A line with a spinner, until null or a task ends it."""
+        """Show a line with a spinner, until None or a task ends it."""
         with self._lock:
             if message is None:
                 self._stop_waiting()
@@ -133,7 +133,7 @@ class _Count(ProgressColumn):
 
 
 class LineProgress:
-    """Lines for logs and pipes: what is said, and for long tasks how far they are."""
+    """A progress display for logs and pipes: prints messages, and the progress of long tasks, line by line."""
 
     def __init__(
         self, write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic

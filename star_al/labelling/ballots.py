@@ -64,9 +64,9 @@ def ballots_of(
     """The ballot of each query, by query id.
 
     Args:
-        queries: What was asked.
+        queries: The queries.
         annotations: The answers, in any order, with all their revisions.
-        options: Of the items, by item id, for multiple choice.
+        options: Options of the items, by item id, for multiple choice.
         task: The labels.
     """
     answers = _in_force(annotations)

@@ -37,8 +37,8 @@ def wait_for_answers(
     Args:
         parts: The campaign under its lease.
         round_index: The round whose queries are waited for.
-        purposes: What they were asked for.
-        asked_at: When they were asked.
+        purposes: The purposes of these queries.
+        asked_at: When they were sent to the annotation tool.
 
     Raises:
         StillOpenError: Queries are open and ``parts.wait`` gave up.
@@ -58,14 +58,15 @@ def wait_for_answers(
         if waiting.closed >= math.ceil(share * waiting.asked - 1e-9):
             return
         if until is not None and datetime.now(UTC) >= until:
-            record(parts, "collect", f"time is over: {_done(waiting)}")
+            record(parts, "collect", f"the labelling period is over: {_done(waiting)}")
             return
         if not parts.wait(waiting):
             raise away or StillOpenError(waiting)
 
 
 def _done(waiting: Waiting) -> str:
-    without = f", {waiting.unlabelled} of them without a label" if waiting.unlabelled else ""
+    without = f" ({waiting.unlabelled:,} without a label)" if waiting.unlabelled else ""
+    verb = "is" if waiting.closed == 1 else "are"
     answers = sum(waiting.answers.values())
-    so_far = f" ({count(answers, 'answer')} so far)" if answers > waiting.closed else ""
-    return f"{waiting.closed} of {waiting.asked} are done{without}{so_far}"
+    so_far = f", with {count(answers, 'answer')} so far" if answers > waiting.closed else ""
+    return f"{waiting.closed:,} of {waiting.asked:,} {verb} done{without}{so_far}"

@@ -35,7 +35,7 @@ class Inbox:
             self.take_in()
         except AwayError as exc:
             if not self._is_away:
-                self.parts.progress.say(f"{exc} Waiting for it.")
+                self.parts.progress.say(f"{exc} Waiting until it is back.")
             self._is_away = True
             return exc
         self._is_away = False
@@ -129,7 +129,7 @@ class Inbox:
         items = self.parts.store.items(self.campaign_id, [each.item_id for each in refused])
         for each, item in zip(refused, items, strict=True):
             complaint = self.parts.task.complaint(item, each.value)
-            message = f"counts as a skip: annotation {each.annotation} by {each.person}: {complaint}"
+            message = f"annotation {each.annotation} by {each.person} counts as a skip ({complaint})"
             if message not in self._logged:
                 self._logged.add(message)
                 record(self.parts, "collect", message)

@@ -18,7 +18,7 @@ def push_open(parts: LeasedParts) -> int:
         record(parts, "push", f"recreated {count(len(ensured.restored), 'deleted task')}")
     if ensured.dropped:
         parts.store.close_queries(parts.lease, [], ensured.dropped)
-        record(parts, "push", f"dropped {count(len(ensured.dropped), 'item')} whose task was deleted")
+        record(parts, "push", f"dropped {_with_deleted_tasks(len(ensured.dropped))}")
     return len(queries) - len(ensured.dropped)
 
 
@@ -34,7 +34,7 @@ def withdraw_buffer(parts: LeasedParts, next_round: int | None) -> None:
         return
     gone = parts.annotator.withdraw(stale, still_ours(parts))
     if gone:
-        message = f"withdrew {count(len(gone), 'untouched task')} of the buffer"
+        message = f"withdrew {count(len(gone), 'untouched task')} from the buffer"
         parts.store.withdraw_queries(parts.lease, gone, Event("push", message, next_round))
     if next_round is not None:
         rest = {query.query_id for query in parts.store.open_queries(campaign_id)}
@@ -52,6 +52,10 @@ def record(parts: LeasedParts, step: str, message: str) -> None:
     """Log a message and print it."""
     parts.store.add_event(parts.lease, Event(step, message))
     parts.progress.say(sentence_case(message))
+
+
+def _with_deleted_tasks(n: int) -> str:
+    return f"{count(n, 'item')} whose {'task was' if n == 1 else 'tasks were'} deleted"
 
 
 def _buffered(parts: Parts, next_round: int | None) -> list[Query]:

@@ -1,4 +1,4 @@
-"""Count what became of a round's batch: labels, items without one, and the agreement of annotators."""
+"""The summary of a round's batch: how many items got a label, how many did not, and how far annotators agreed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from star_al.wording import count
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts of a batch's items.
+    """Summary of a round's batch.
 
     Attributes:
         labelled: Items with a label.
         still_open: Items that still wait for one.
         dropped: Items that were closed without a label.
         disputed: Dropped items whose annotators disagreed.
-        agreement: Krippendorff's alpha over all that the round asked; None if it is not defined.
+        agreement: Krippendorff's alpha over all queries of the round; None if it is not defined.
     """
 
     labelled: int
@@ -32,15 +32,16 @@ class Tally:
 
     def in_words(self) -> str:
         """The line of the collect step."""
-        words = [f"{count(self.labelled, 'label')}, {self.dropped} skipped"]
-        words += [f"{self.disputed} of them disputed"] if self.disputed else []
-        words += [f"{self.still_open} still open"] if self.still_open else []
+        disputed = f" ({self.disputed:,} disputed)" if self.disputed else ""
+        words = [count(self.labelled, "label")]
+        words += [f"{self.dropped:,} closed without a label{disputed}"] if self.dropped else []
+        words += [f"{self.still_open:,} still open"] if self.still_open else []
         words += [] if self.agreement is None else [f"agreement (alpha) {self.agreement:.2f}"]
         return ", ".join(words)
 
 
 def tally_round(parts: Parts, round_index: int) -> Tally:
-    """Count a round's batch as it stands; several attempts at an item count as one, the buffer does not count."""
+    """Summarise a round's batch as it stands; several attempts at an item count as one, the buffer does not count."""
     campaign_id = parts.campaign.campaign_id
     queries = parts.store.queries(campaign_id, round_index)
     batch = [query for query in queries if query.purpose is Role.POOL and not query.buffer]

@@ -34,12 +34,12 @@ class Credentials:
 
     @property
     def server(self) -> LocalServer:
-        """The part that others need."""
+        """The address and the login, without what only the server itself needs."""
         return LocalServer(f"http://127.0.0.1:{self.port}", self.user, self.token, self.password)
 
 
 def new_credentials(place: Place, port: int, version: str) -> Credentials:
-    """Credentials with random secrets, for a user that the server has not had before.
+    """Credentials with random secrets, for a new user of the server.
 
     Label Studio sets a user's token and password only when it creates the user. So if there is a database, which
     may have the usual user, the name gets a random suffix.

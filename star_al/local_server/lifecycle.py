@@ -207,7 +207,7 @@ def _start_supervisor(place: Place, owner: ProcessIdentity | None) -> None:
 
 
 def _wait_until_ready(place: Place, progress: Progress) -> LocalServer:
-    """Wait until the server listens and answers; after a crash it soon does so again."""
+    """Wait until the server listens and answers. The supervisor restarts it if it crashes."""
     deadline = time.monotonic() + START_SECONDS
     try:
         while (server := running(place)) is None or not _accepts_token(place, server):
@@ -225,10 +225,10 @@ def _wait_until_ready(place: Place, progress: Progress) -> LocalServer:
 
 
 def _accepts_token(place: Place, server: LocalServer) -> bool:
-    """Whether the server accepts our token; False while it does not answer at all.
+    """Return whether the server accepts our token; False while it does not answer at all.
 
     Raises:
-        AnnotatorError: It answers, but refuses the token.
+        AnnotatorError: The server answers, but refuses the token.
     """
     request = urllib.request.Request(
         f"{server.url}/api/current-user/whoami", headers={"Authorization": f"Token {server.token}"}

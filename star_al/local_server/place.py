@@ -18,7 +18,7 @@ HOME = "STAR_AL_LABEL_STUDIO_HOME"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folders and files of one local server; ``environments`` has a virtual environment for each version."""
+    """The folders and files of one local server; ``environments`` holds one virtual environment per version."""
 
     home: Path
     environments: Path

@@ -22,7 +22,7 @@ class State:
 
     @property
     def supervised(self) -> bool:
-        """Whether the supervisor is alive."""
+        """True if the supervisor is alive."""
         return self.supervisor.find() is not None
 
     def alive(self) -> list[psutil.Process]:

@@ -41,7 +41,7 @@ def record_number(folder: Path, record: JsonObject, key: str, valid: Callable[[f
         folder: Where the record was read, for the message.
         record: The record.
         key: The number's key.
-        valid: Whether a number is allowed.
+        valid: Returns whether a number is allowed.
 
     Raises:
         ModelError: There is no number, or it is infinite, NaN or not ``valid``. Names file and key.

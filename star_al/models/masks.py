@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a mask of 0 where a token sees another and the lowest finite number elsewhere, in the same shape."""
+    """Return a mask of 0 where a token sees another and the lowest finite number elsewhere, of the same shape."""
     # Not −inf: a row in which nothing is visible would become NaN in the softmax.
     lowest = torch.finfo(dtype).min
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, lowest)

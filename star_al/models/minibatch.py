@@ -35,14 +35,14 @@ class Minibatch:
         lengths_R: Tokens of each sequence, without padding.
         node_rows_P: Sequence of each of the P nodes.
         node_columns_P: Token of each node in its sequence.
-        inner_P: Whether a node lies inside a label, rather than at the end of a prompt.
+        inner_P: True for a node inside a label, False for one at the end of a prompt.
         edge_nodes_E: Node of each of the E edges.
         edge_tokens_E: Token that each edge predicts.
         edge_labels_E: Label that each edge adds to, counted row-major over (B, C).
-        exists_B_C: Whether a prompt has a label in this column.
+        exists_B_C: True where a prompt has a label in this column.
         prefix: Tokens that begin every sequence and are left out of all tensors but the mask.
         trunk: What the frozen blocks make of the sequences; ``None`` if the whole model runs.
-        joined: Whether the sequences lie one after another in a single row, see ``join``.
+        joined: True if the sequences lie one after another in a single row, see ``join``.
     """
 
     ids_R_S: Tensor

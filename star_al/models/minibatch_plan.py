@@ -1,4 +1,4 @@
-"""Which prompts go through the model together."""
+"""Group prompts into minibatches of bounded size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def plan_minibatches(prompts: Sequence[Prompt], budget: int, *, packed: bool) ->
     Args:
         prompts: Prompts with distinct item ids.
         budget: Padded tokens of a minibatch, at most. A prompt that is longer goes alone.
-        packed: Whether all labels of a prompt follow it in one sequence.
+        packed: True if all labels of a prompt follow it in one sequence.
 
     Returns:
         Positions in ``prompts``, one list for each minibatch, ascending by length and then by item id.

@@ -37,7 +37,7 @@ class Prompt:
         item_id: The item.
         tokens: The prompt, without any label.
         labels: The labels, in the order of the task's columns.
-        truncated: Whether the text or an option was cut.
+        truncated: True if the text or an option was cut.
     """
 
     item_id: str
@@ -80,7 +80,7 @@ class PromptFormat:
         context: The model's limit, for the prompt with the text and a label.
 
     Attributes:
-        is_chat: Whether prompts are made by the tokenizer's chat template.
+        is_chat: True if prompts are made by the tokenizer's chat template.
 
     Raises:
         ConfigError: The template lacks a field that it needs.

@@ -43,12 +43,12 @@ class Readout:
     ``readout_checks.open_readout`` makes one whose attributes have been checked against the model.
 
     Attributes:
-        supports_packing: Whether the model takes several continuations of a prompt in one sequence, by a 4-D
+        supports_packing: True if the model takes several continuations of a prompt in one sequence, by a 4-D
             mask and explicit position ids.
-        supports_prefix: Whether it continues from a ``PrefixCache``.
-        supports_joining: Whether it takes several sequences in one row within ``SequenceAttention``. Only on
+        supports_prefix: True if it continues from a ``PrefixCache``.
+        supports_joining: True if it takes several sequences in one row within ``SequenceAttention``. Only on
             a CPU.
-        takes_positions: Whether it takes position ids at all.
+        takes_positions: True if it takes position ids at all.
         window: Longest sequence that its attention sees as a whole.
         tolerance: By how much two computations of the same activations may differ, see
             ``readout_checks.is_close``.

@@ -103,7 +103,7 @@ class WatchedAttention(SequenceAttention):
 
     @property
     def replaced(self) -> bool:
-        """Whether the model used torch's attention function, with masks that only hide.
+        """True if the model used torch's attention function, with masks that only hide.
 
         A mask with other values, such as ALiBi's bias by distance, would be lost when ours takes its place.
         """

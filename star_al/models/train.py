@@ -30,7 +30,7 @@ class TrainingExtension(Protocol):
     """What a posterior adds to the ordinary training of an adapter."""
 
     reads_sequences: bool
-    """Whether it needs the inputs of layers as (sequences, tokens, features), so that they may not be joined."""
+    """True if it needs the inputs of layers as (sequences, tokens, features), so that they may not be joined."""
 
     def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
         """Prepare for training; called once, when the adapter is in the layers of ``model``.

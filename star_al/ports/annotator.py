@@ -15,7 +15,7 @@ LoadItems = Callable[[Sequence[str]], list[Item]]
 
 
 class Annotator(Protocol):
-    """People, or an oracle, who answer queries."""
+    """Answers queries: people, or an oracle."""
 
     @property
     def place(self) -> str | None:

@@ -74,7 +74,7 @@ class Learner(Protocol):
         """Predict with samples of the posterior, in the order of ``items``.
 
         Args:
-            folder: Of the adapter; ``None`` for the base model (K = 1).
+            folder: Folder of the adapter; ``None`` for the base model (K = 1).
             items: What to predict.
             draws: The numbers k of the samples; ``None`` for the posterior's mean or mode (K = 1).
             seed: With k alone it decides sample k, so calls with other items or other draws share their
@@ -89,7 +89,7 @@ class Learner(Protocol):
         """Embed items by the model's last hidden state at the end of the prompt, from which it answers.
 
         Args:
-            folder: Of the adapter, used at the mean or mode of its posterior; ``None`` for the base model.
+            folder: Folder of the adapter, used at the mean or mode of its posterior; ``None`` for the base model.
             items: What to embed.
             advance: Counts items.
 

@@ -43,8 +43,8 @@ class Datasets(Protocol):
         First deletes unfinished imports of this key by this importer or by dead importers.
 
         Args:
-            key: Of the data set.
-            name: Of the data set.
+            key: Key of the data set.
+            name: Name of the data set.
             importer: The process that imports.
             may_replace: Tells whether an importer is dead.
         """
@@ -108,7 +108,7 @@ class Campaigns(Protocol):
         """Sorted ids of the items of a role."""
 
     def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
-        """Sorted ids of the items that round ``round_index`` may ask.
+        """Sorted ids of the items that round ``round_index`` may choose from.
 
         A function of history alone, the same before and after the round's own queries: pool items that
         joined by this round, without a label imported by this round (``None`` is from the start), and not
@@ -207,7 +207,7 @@ class Rounds(Protocol):
 
 
 class Queries(Protocol):
-    """What was asked, and in which tasks of the annotation tool."""
+    """Queries, and their tasks in the annotation tool."""
 
     def add_queries(self, lease: Lease, /, queries: Sequence[Query], event: Event) -> None:
         """Add queries outside a round's selection (audit and calibration items); existing ones stay."""
@@ -222,7 +222,7 @@ class Queries(Protocol):
         """These queries and all other attempts at their items, in the order of ``queries``."""
 
     def waiting(self, campaign_id: int, round_index: int, purposes: Collection[Role]) -> Waiting:
-        """Count how far a round is with what it asked for ``purposes``, without its buffer.
+        """Count how far a round is with its queries for ``purposes``, without its buffer.
 
         All attempts at an item count as the item. Answers are counted by annotator, one a query, without
         skips, the busiest annotator first. Place and time are not set.
@@ -235,7 +235,7 @@ class Queries(Protocol):
         """The tasks that hold queries, by query id."""
 
     def withdraw_queries(self, lease: Lease, /, query_ids: Sequence[str], event: Event) -> None:
-        """Delete open queries and their tasks, as if never asked; queries with an annotation stay."""
+        """Delete open queries and their tasks, as if they had never been made; queries with an annotation stay."""
 
     def carry_over(self, lease: Lease, /, query_ids: Sequence[str], round_index: int) -> None:
         """Move open buffer queries to another round, behind its last ranks."""
@@ -255,14 +255,14 @@ class Queries(Protocol):
         differs appends a version of the label, a skip changes nothing.
 
         Args:
-            lease: Of the campaign.
+            lease: The campaign's lease.
             labels: (query id, label) pairs; the labels are appended, unless they repeat the one in force.
             skipped: Ids of queries to close without a label.
             disputed: Ids of queries to close without a label because their annotators disagree.
-            follow_up: New queries that ask closed ones again.
+            follow_up: New queries for the items of closed ones.
 
         Raises:
-            StoreError: A query was never asked, or a label has no value; nothing was written.
+            StoreError: A query does not exist, or a label has no value; nothing was written.
         """
 
 

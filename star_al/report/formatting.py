@@ -34,7 +34,7 @@ def sentence(text: str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Format seconds as "4.2 s", "3 min 20 s" or "2 h 5 min"."""
+    """Format seconds as "4.2 s", "3 min 20 s" or "2 h 5 min"; None gives the sign for a missing value."""
     if seconds is None:
         return MISSING
     if seconds < 100:

@@ -47,10 +47,10 @@ def _not_evaluated(snapshot: CampaignSnapshot) -> str:
     if not snapshot.rounds:
         held_out = [each for each in snapshot.asked if each.query.purpose is not Role.POOL]
         if not held_out:
-            return "The campaign has been created; nothing has been asked yet."
+            return "The campaign has been created; it has not asked for any labels yet."
         done = sum(each.query.state is not QueryState.OPEN for each in held_out)
         answered = f"{done:,} {'has' if done == 1 else 'have'} been answered"
-        return f"The campaign has asked {count(len(held_out), 'held-out text')}; {answered}."
+        return f"The campaign has asked for labels of {count(len(held_out), 'held-out text')}; {answered}."
     labels = count(snapshot.rounds[-1].labels, "training label")
     return f"The campaign has {labels}; the accuracy of its model is not known."
 
@@ -91,7 +91,8 @@ def _state(snapshot: CampaignSnapshot) -> str:
     newest = snapshot.rounds[-1]
     if newest.stop_reason or newest.state is RoundState.STOPPED:
         return sentence(f"The campaign stopped at round {newest.index}: {newest.stop_reason}")
-    return f"The campaign is running: round {newest.index} is {newest.state.value}{waiting}."
+    progress = "finished" if newest.state is RoundState.COLLECTED else "in progress"
+    return f"The campaign is running: round {newest.index} is {progress}{waiting}."
 
 
 # -- what the page cannot tell --------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class RunCurve:
         strategy: The strategy.
         seed: The seed.
         campaign: The campaign's name.
-        finished: Whether a rule has stopped the campaign.
+        finished: True if a rule has stopped the campaign.
         labels_R: Labels bought.
         accuracy_R: Accuracy of the adapted model.
         base_accuracy: Accuracy of the base model.

@@ -22,8 +22,8 @@ class StopView:
     Attributes:
         round_index: The round.
         labels_bought: Human labels so far.
-        pool_size: Items that may still be asked.
-        accuracy: Of the adapted model; None without held-out labels.
+        pool_size: Items that may still be labelled.
+        accuracy: Accuracy of the adapted model; None without held-out labels.
         sequence_low: Lower end of the accuracy's confidence sequence; None without held-out labels.
         agreements: Agreement of the stop set's predictions between each round and the one before, newest last.
         rules: The stopping rules.

@@ -22,13 +22,17 @@ def base_entropies(parts: Parts, item_ids: Sequence[str]) -> FloatArray:
 
 
 def base_log_probs(parts: Parts, item_ids: Sequence[str], *, contextual: bool | None = None) -> FloatArray:
-    """Log-probabilities (N, C) of the base model, padded with −inf; only those not stored yet are computed.
+    """Log-probabilities (N, C) of the base model, padded with −inf; computes only those not yet stored.
 
     Args:
         parts: The campaign. With a lease, new predictions are stored.
         item_ids: The items.
-        contextual: Whether to divide by the prior of a content-free text; None follows
+        contextual: True to divide by the prior of a content-free text; None follows
             ``task.contextual_calibration``.
+
+    Raises:
+        ModelError: The base model cannot predict.
+        LeaseLostError: Another controller has taken over the campaign.
     """
     stored = parts.store.base_predictions(parts.learner.base_key, item_ids)
     missing = [item_id for item_id in item_ids if item_id not in stored]
@@ -49,7 +53,7 @@ def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> 
 
 def _predict_base(parts: Parts, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
-    with parts.progress.task("Base model", len(items)) as advance:
+    with parts.progress.task("Predicting with the base model", len(items)) as advance:
         predictions = parts.learner.base_predict(items, advance)
     if parts.lease is not None:  # read them back, as another campaign may have stored its own first
         parts.store.save_base_predictions(parts.lease, parts.learner.base_key, predictions)

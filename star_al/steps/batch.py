@@ -19,7 +19,7 @@ from star_al.acquire.balance import Balance
 from star_al.acquire.batch_bald import BatchBald
 from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.facility_location import FacilityLocation
-from star_al.acquire.greedy import Constraint, InOrder, Pick, Strategy, greedy_batch
+from star_al.acquire.greedy import Constraint, GreedyRule, InOrder, Pick, greedy_batch
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import power_order, rank_order, top_k
@@ -28,6 +28,7 @@ from star_al.paging import pages
 from star_al.parts import Parts, RoundParts
 from star_al.steps.pool import SHARD_ITEMS, candidates
 from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role
+from star_al.wording import count
 
 TYPICAL_ITEMS = 10_000
 """A typical-text start embeds at most this many random candidates."""
@@ -59,10 +60,10 @@ def choose_batch(
     *,
     without: Collection[str] = (),
 ) -> list[Chosen]:
-    """Choose a batch by the round's strategy and constraints.
+    """Choose a batch by the round's rule and constraints.
 
     A longer batch starts with the shorter one, except with power sampling, whose batch and whose buffer are
-    each asked in order of score.
+    each in order of score.
 
     Args:
         parts: The round.
@@ -72,7 +73,7 @@ def choose_batch(
         without: Ids of candidates to leave out.
 
     Returns:
-        The batch in the order to ask it, then the buffer; fewer items if there are fewer candidates.
+        The batch in the order in which to label it, then the buffer; fewer items if there are fewer candidates.
     """
     batch = parts.spec.acquisition.batch
     order = _order(parts, ranking)
@@ -111,7 +112,7 @@ def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = (
     typical = typical_order(points_N_d, acquisition.batch_size, seed % 2**32)
     top = [item_ids[position] for position in typical.order_N[: acquisition.batch.top]]
     picks = greedy_batch(InOrder(), _near_duplicates(parts, top), len(top), size)
-    how = [f"typical of {n} texts that are alike" for n in typical.cluster_sizes_N[typical.order_N]]
+    how = [f"typical of {count(int(n), 'similar text')}" for n in typical.cluster_sizes_N[typical.order_N]]
     chosen = [Chosen(top[place], _notes(notes) + how[place]) for place, notes in picks]
     rest = typical.order_N[len(top) :][: size - len(chosen)]
     return chosen + [Chosen(item_ids[position], how[len(top) + n]) for n, position in enumerate(rest)]
@@ -127,7 +128,7 @@ _DIVERSIFIED: Mapping[str, str] = {
 
 
 def _order(parts: RoundParts, ranking: Ranking) -> IntArray:
-    """Positions of the candidates in the order in which their scores alone would ask them."""
+    """Positions of the candidates, ordered by score alone."""
     batch = parts.spec.acquisition.batch
     if batch.kind == "power":
         random = rng.generator(parts.campaign.seed, parts.round.index, "select")
@@ -143,7 +144,7 @@ def _by_score(chosen: Sequence[Chosen], ranking: Ranking) -> list[Chosen]:
 
 
 class _Top:
-    """The top of a ranking: M items in order, with what strategies and constraints need to know about them."""
+    """The top of a ranking: M items in order, with what rules and constraints need to know about them."""
 
     def __init__(self, parts: RoundParts, ranking: Ranking, order_M: IntArray) -> None:
         self.parts, self.batch, self._ranking = parts, parts.spec.acquisition.batch, ranking
@@ -189,11 +190,11 @@ class _Top:
 
 
 def _from_top(top: _Top, k: int) -> list[Chosen]:
-    """Choose ``k`` items of the top by the batch's strategy under its constraints."""
+    """Choose ``k`` items of the top by the batch's rule under its constraints."""
     constraints = _near_duplicates(top.parts, top.item_ids)
     if top.batch.balance:
         constraints.append(Balance(top.predicted_M, _label_counts(top)))
-    picks = greedy_batch(_STRATEGIES[top.batch.kind](top), constraints, len(top.item_ids), k)
+    picks = greedy_batch(_RULES[top.batch.kind](top), constraints, len(top.item_ids), k)
     return [Chosen(top.item_ids[pick.position], _how(top, pick)) for pick in picks]
 
 
@@ -201,7 +202,7 @@ def _how(top: _Top, pick: Pick) -> str:
     kind, turn = top.batch.kind, ""
     if top.batch.balance:
         label = top.parts.task.value(top.items[pick.position], int(top.predicted_M[pick.position]))
-        turn = f"the turn of {label}, "
+        turn = f"to balance labels: {label}, "
     if top.batch.diversifies:
         return f"{_DIVERSIFIED[kind]} within the top {top.batch.top}, {turn}{_notes(pick.notes)}"
     return _BY_RANK.get(kind, "") + turn + _notes(pick.notes)
@@ -211,26 +212,26 @@ def _notes(notes: Sequence[str]) -> str:
     return "".join(f"{note}, " for note in notes)
 
 
-def _batch_bald(top: _Top) -> Strategy:
+def _batch_bald(top: _Top) -> GreedyRule:
     return BatchBald(top.log_probs_M_K_C, top.random())
 
 
-def _badge(top: _Top) -> Strategy:
+def _badge(top: _Top) -> GreedyRule:
     return Badge(top.probs_M_C, top.embeddings_M_d, top.random())
 
 
-def _k_centre(top: _Top) -> Strategy:
+def _k_centre(top: _Top) -> GreedyRule:
     return KCentre(*top.points())
 
 
-def _facility_location(top: _Top) -> Strategy:
+def _facility_location(top: _Top) -> GreedyRule:
     """Weigh texts by their scores; if all scores are 0, weigh them equally."""
     points_M_d, known_L_d = top.points()
     weights_M = top.scores_M if top.scores_M.any() else np.ones_like(top.scores_M)
     return FacilityLocation(points_M_d, weights_M, known_L_d)
 
 
-_STRATEGIES: Mapping[str, Callable[[_Top], Strategy]] = {
+_RULES: Mapping[str, Callable[[_Top], GreedyRule]] = {
     "top_k": lambda top: InOrder(),
     "power": lambda top: InOrder(),
     "batchbald": _batch_bald,
@@ -268,7 +269,7 @@ def _label_counts(top: _Top) -> IntArray:
 
 
 def known_ids(parts: RoundParts) -> list[str]:
-    """Sorted ids of the items that the round was trained on or that earlier rounds asked.
+    """Sorted ids of the items that the round was trained on or that earlier rounds chose.
 
     Open buffer queries do not count: they may still be withdrawn, and a replay must give the same ids.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from star_al.acquire.blend import blend_weight
+from star_al.acquire.blend import scheduled_weight
 from star_al.acquire.measured_blend_weight import BlendWeight, HeldOut, measured_blend_weight
 from star_al.artefacts.score_file import Scores
 from star_al.parts import RoundParts
@@ -26,7 +26,7 @@ def planned_weight(parts: RoundParts) -> float | None:
     if parts.round.adapter_sha256 is not None:
         earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
         trained = 1 + sum(each.adapter_sha256 is not None for each in earlier)
-    return blend_weight(settings.kind, trained, settings.weight)
+    return scheduled_weight(settings.kind, trained, settings.weight)
 
 
 def final_weight(parts: RoundParts, pool: Scores) -> BlendWeight | None:

@@ -26,8 +26,8 @@ class RoundEvaluation:
 
     Attributes:
         evaluations: Metrics by model and scaling; none without a held-out split.
-        temperature: Of the adapted model.
-        base_temperature: Of the base model.
+        temperature: Temperature of the adapted model.
+        base_temperature: Temperature of the base model.
         stop_set: The predicted column of each item of the stop set.
         held_out: Predictions of the audit and calibration items. Those of a test file are not kept, as it may
             be large.

@@ -1,4 +1,4 @@
-"""The candidates of a round, and how many of them it may ask."""
+"""The candidates of a round, and how many of them it may choose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHARD_ITEMS = 2048
 
 
 def candidates(parts: RoundParts) -> tuple[str, ...]:
-    """Sorted ids that a round may ask: its pool, or a random part of it (``acquisition.candidates``)."""
+    """Sorted ids that a round may choose from: its pool, or a random part of it (``acquisition.candidates``)."""
     pool = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index)
     limit = parts.spec.acquisition.candidates
     if limit is None or limit >= len(pool):

@@ -30,14 +30,14 @@ def refuse_another_model(parts: Parts) -> None:
     Labels that were added to the task change the prompt; then only weights and dtype must be the same.
 
     Raises:
-        ModelError: The model, its dtype or its prompt is another one.
+        ModelError: The model, its dtype or its prompt differs.
     """
     versions = {"base_key": parts.learner.base_key, **parts.learner.versions()}
     for round_ in parts.store.rounds(parts.campaign.campaign_id):
         names = ("base_key", "dtype") if _same_labels(parts, round_) else ("weights", "dtype")
         if any(round_.versions.get(name, versions.get(name)) != versions.get(name) for name in names):
             raise ModelError(
-                f"{parts.spec.model.name}: the model, its dtype or its prompt is not the one of round "
+                f"{parts.spec.model.name}: the model, its dtype or its prompt differs from that of round "
                 f"{round_.index}. Restore the model, or start a new campaign under another name."
             )
 
@@ -50,13 +50,13 @@ def _with_artefacts(parts: Parts, round_: Round) -> Round:
         for sha256 in (round_.adapter_sha256, round_.shadow_sha256):
             if sha256:
                 parts.artefacts.path_of(sha256)
-    except StoreError as exc:
-        return _trained_again(parts, round_, str(exc))
+    except StoreError:
+        return _trained_again(parts, round_, "its adapter is missing or damaged")
     try:
         if round_.scores_sha256:
             parts.artefacts.score_file(round_.scores_sha256)
-    except StoreError as exc:
-        parts.progress.say(f"Scoring round {round_.index} again: {exc}")
+    except StoreError:
+        parts.progress.say(f"Scoring round {round_.index} again because its scores are missing or damaged")
         return replace(round_, state=RoundState.DECIDED, scores_sha256=None)
     return round_
 
@@ -71,7 +71,7 @@ def _with_labels(parts: Parts, round_: Round) -> Round:
 
 
 def _trained_again(parts: Parts, round_: Round, why: str) -> Round:
-    parts.progress.say(f"Training round {round_.index} again: {why}")
+    parts.progress.say(f"Training round {round_.index} again because {why}")
     return replace(
         round_,
         state=RoundState.STARTED,

@@ -31,10 +31,10 @@ class ScorePlan:
     Attributes:
         item_ids: The candidates, sorted.
         adapter: Hash of the round's adapter; None if the base model ranks alone (a cold start).
-        seed: Of the posterior's samples.
+        seed: Seed of the posterior's samples.
         draws: The samples to predict with; None for the posterior's mean or mode alone.
         measure: The acquisition measure.
-        with_base: Whether base uncertainties are needed, for the blend or for a cold start.
+        with_base: True if base uncertainties are needed, for the blend or for a cold start.
         adaptive: How samples are spread over the candidates; None if each gets all of ``draws``.
         targets: Sorted ids of the items whose answers EPIG is about; empty for other measures.
     """

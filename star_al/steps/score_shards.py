@@ -25,6 +25,7 @@ from star_al.steps.base_predictions import base_entropies, base_log_probs
 from star_al.steps.pool import SHARD_ITEMS
 from star_al.steps.score_plan import ScorePlan
 from star_al.types import FloatArray
+from star_al.wording import count
 
 
 class Shard(NamedTuple):
@@ -36,7 +37,14 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardScorer:
-    """Scores items under one plan into ``folder``; ``adapter_folder`` holds the adapter that the plan names."""
+    """Scores items under one plan into ``folder``.
+
+    Attributes:
+        parts: The campaign.
+        plan: What to compute.
+        adapter_folder: Folder of the adapter that the plan names; None for the base model.
+        folder: Where the shards go.
+    """
 
     parts: Parts
     plan: ScorePlan
@@ -51,7 +59,9 @@ class ShardScorer:
             draws: The samples to add.
             earlier: Shards of the stage before, which hold these items with the samples before ``draws``.
         """
-        what = f"More samples of {len(item_ids)} undecided items" if earlier else "Scoring the pool"
+        what = "Scoring the pool"
+        if earlier:
+            what = f"Drawing more samples for {count(len(item_ids), 'undecided item')}"
         shards = []
         with self.parts.progress.task(what, len(item_ids)) as advance:
             for ids in map(tuple, pages(item_ids, SHARD_ITEMS)):
@@ -107,7 +117,7 @@ class ShardScorer:
         ids, draws = self.plan.targets, self.plan.draws
         path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.learner.base_key)}.parquet"
         if not score_file.is_whole(path, ids):
-            with self.parts.progress.task("EPIG's targets", len(ids)) as advance:
+            with self.parts.progress.task("Predicting EPIG's target texts", len(ids)) as advance:
                 score_file.write_shard(path, ids, self._predict(ids, draws, advance))
         return score_file.read_predictions([path], ids)
 

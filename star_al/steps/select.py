@@ -1,4 +1,4 @@
-"""Choose a round's batch, and write down for each item why it is asked."""
+"""Choose a round's batch, and write down for each item why it was chosen."""
 
 from __future__ import annotations
 
@@ -37,16 +37,19 @@ RANKING_ROWS = 200
 
 HISTOGRAM_BINS = 20
 
+COLD_START = "cold start (no labels to train on): "
+"""How the reasons of a round without an adapter begin."""
+
 
 @dataclass(frozen=True)
 class Selection:
-    """A batch in the order to ask it, with what it was chosen by.
+    """A batch in the order in which to label it, with what it was chosen by.
 
     Attributes:
         queries: The batch, then the buffer.
         ranking: The top of the ranking; empty if no score decided.
-        histograms: Of the pool's uncertainties; None if no score decided.
-        weight: Of the adapted model in the blend; None without a blend.
+        histograms: Histograms of the pool's uncertainties; None if no score decided.
+        weight: Weight of the adapted model in the blend; None without a blend.
     """
 
     queries: tuple[Query, ...]
@@ -75,17 +78,17 @@ def select_batch(
     size: int,
     buffer: int = 0,
 ) -> Selection:
-    """Choose the items that a round asks.
+    """Choose the items that a round asks labels for.
 
     The control arm's share of the batch comes first (``star_al.steps.control_arm``). The buffer comes after
     the batch and does not change it.
 
     Args:
         parts: The round.
-        score_file: Its scores; None to ask typical or random items.
+        score_file: Its scores; None to choose typical or random items.
         adapter_folder: Its adapter; None if it has none.
         size: Items in the batch.
-        buffer: Further items to ask.
+        buffer: Further items to choose.
     """
     if score_file is None and not _starts_typical(parts):
         return _random_batch(parts, size, buffer)
@@ -126,7 +129,7 @@ def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
     else:
         pool = candidates(parts)
         order = random_order(pool, rng.generator(parts.campaign.seed, parts.round.index, "select"))
-    start = "" if parts.round.adapter_sha256 else "cold start, there was no label to train on: "
+    start = "" if parts.round.adapter_sha256 else COLD_START
     item_ids = order[: size + buffer]
     reasons = [Reason(f"{start}drawn at random")] * len(item_ids)
     return Selection(queries=_queries(parts, item_ids, reasons, size, control=control))
@@ -146,7 +149,7 @@ def _typical_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buf
     without = [query.item_id for query in control]
     chosen = choose_typical(parts, size - len(control) + buffer, without=without)
     item_ids = [each.item_id for each in chosen]
-    reasons = [Reason(f"cold start, there was no label to train on: {each.how}") for each in chosen]
+    reasons = [Reason(f"{COLD_START}{each.how}") for each in chosen]
     return Selection(queries=control + _queries(parts, item_ids, reasons, size, len(control)))
 
 
@@ -211,7 +214,7 @@ def _split_in_words(aleatoric: float | None, epistemic: float | None, samples: i
     if aleatoric is None or epistemic is None:
         return ""
     total = aleatoric + epistemic
-    return f"; {samples} samples differ by {epistemic:.3f} of an entropy of {total:.3f}"
+    return f"; epistemic part {epistemic:.3f} of a total entropy of {total:.3f} ({samples} samples)"
 
 
 def _queries(

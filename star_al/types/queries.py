@@ -10,7 +10,7 @@ from star_al.types.json_values import JsonValue
 
 
 class QueryState(StrEnum):
-    """Whether a query still waits for its annotations, and how it ended.
+    """State of a query: waiting for its annotations, or how it ended.
 
     A query without a label is ``SKIPPED``: its annotators skipped it, they did not agree
     (``Query.disputed``), or its task was deleted in the annotation tool.

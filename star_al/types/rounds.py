@@ -39,39 +39,39 @@ class Round:
     """One round of a campaign, as stored. Fields have their defaults until the step that fills them.
 
     Attributes:
-        index: Counts from 0.
+        index: Number of the round, from 0.
         state: The last step that the round has completed.
-        seed: Of the training.
+        seed: Seed of the training.
         config: The settings that the round runs under.
         seconds: How long each step took, by its name.
         labels: How many labels the round trains on.
         labels_bought: How many human labels there were when its model was measured (those of the start, the
             audit and the calibration included): what that model cost.
         versions: Libraries, device and dtype, and the key of the base model.
-        input_hash: Of the settings, the seed and the snapshot of labels that the adapter follows from.
+        input_hash: Hash of all that determines the adapter: settings, seed and the snapshot of labels.
         adapter_sha256: The adapter; ``None`` if there was no label to train on.
         samples: Posterior samples of the adapter.
         shadow_labels: How many random labels the shadow trained on; ``None`` without a control arm.
         shadow_sha256: The shadow's adapter.
-        temperature: Of the round's model.
-        base_temperature: Of the base model.
+        temperature: Temperature of the round's model.
+        base_temperature: Temperature of the base model.
         temperature_note: How the temperature came about.
         stop_set: Predicted column of each item of the stop set, by item id.
         stop_agreement: Agreement on the stop set with the round before.
-        pool_size: How many items the round may ask.
+        pool_size: How many items the round may choose from.
         sequence_low: Lower bound of the adapted accuracy, valid in all rounds at once.
-        sequence_high: Upper bound of it.
+        sequence_high: Upper bound of the same.
         stop_reason: Why the campaign stopped.
         stop_advice: Why it might be time to stop, if the rules only advise.
         scores_sha256: The score file; ``None`` if no scores were needed.
         asked: How many items the batch has.
-        blend_weight: Weight of the adapted model.
+        blend_weight: Weight of the adapted model in the blend; ``None`` without a blend.
         blend_note: How the weight came about.
         blend_curve: (weight, AUROC for held-out errors) pairs, if the weight was measured.
-        histograms: Of the pool's scores, by name: base, adapted, blended.
+        histograms: Histograms of the pool's scores, by name: base, adapted, blended.
         skipped: Items closed without a label, including the disputed ones.
         disputed: Items closed because their annotators did not agree.
-        agreement: Krippendorff's alpha of the answers to what the round asked.
+        agreement: Krippendorff's alpha of the answers to the round's queries.
     """
 
     index: int

@@ -56,7 +56,7 @@ def test_creating_it_again_opens_it_and_another_one_is_refused(create: Create) -
     texts = [row["text"] for row in make_rows(30)]
     before = create(texts).path.read_bytes()
     assert create(texts).path.read_bytes() == before
-    with pytest.raises(ConfigError, match=r"exists with other settings \(acquisition.batch_size\)"):
+    with pytest.raises(ConfigError, match=r"exists with different settings for acquisition.batch_size\."):
         create(texts, settings={"acquisition.batch_size": 7})
     with pytest.raises(DataError, match=r"campaign\.jsonl: exists with other texts"):
         create([*texts, "one more"])

@@ -90,7 +90,7 @@ def test_a_misspelt_key_is_named_with_its_neighbour(star_al: StarAl, tmp_path: P
 def test_looking_at_a_campaign_that_has_not_begun(star_al: StarAl, tmp_path: Path) -> None:
     config = write_campaign(tmp_path)
     code, _, err = star_al("status", config)
-    assert code == 3 and "has not been started; run `star-al run" in err and "db upgrade" not in err
+    assert code == 3 and "has not been started. Run `star-al run" in err and "db upgrade" not in err
     assert not (tmp_path / "small.db").exists()
     assert star_al("db", "upgrade", config)[0] == 0
     code, _, err = star_al("status", config)
@@ -171,7 +171,7 @@ def test_db_check_lists_what_differs_at_the_same_version(star_al: StarAl, tmp_pa
     with sqlite3.connect(tmp_path / "small.db") as database:
         database.execute("DROP VIEW round_history")
     code, out, err = star_al("db", "check", url)
-    assert code == 3 and "the view round_history is missing" in out and "restore a backup" in err
+    assert code == 3 and "the view round_history is missing" in out and "Restore a backup" in err
 
 
 def test_no_password_in_a_message(star_al: StarAl) -> None:
@@ -234,7 +234,7 @@ def test_a_full_disk_behind_stdout_is_one_message(command: list[str], unbuffered
     with open("/dev/full", "wb") as full:
         done = written_to(full.fileno(), *command, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 3
-    assert done.stderr.startswith(b"star-al: standard output cannot be written (No space left on device)")
+    assert done.stderr.startswith(b"star-al: cannot write to standard output (No space left on device)")
     assert done.stderr.count(b"\n") == 1
 
 

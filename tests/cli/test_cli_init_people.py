@@ -22,7 +22,10 @@ def test_people_need_a_server_first(star_al: StarAl, data: Path) -> None:
     data.write_text("text\n" + "".join(f"t{n}\n" for n in range(20)))
     code, out, err = star_al("init", data.name, "--labels", "a,b")
     assert (code, err) == (0, "")
-    assert out.splitlines()[2:] == [
+    assert out.splitlines()[1] == (
+        "Wrote star-al.schema.json next to it, the JSON schema with which editors check the file."
+    )
+    assert out.splitlines()[3:] == [
         "People label in Label Studio: on this machine, or on the server that annotator.url names.",
         "Read the file, change what you like, then: star-al up",
         "                                      and: star-al doctor campaign.yaml",
@@ -32,7 +35,7 @@ def test_people_need_a_server_first(star_al: StarAl, data: Path) -> None:
 
 def test_a_rehearsal_says_how_to_switch(star_al: StarAl, data: Path) -> None:
     _, out, _ = star_al("init", data.name, "--label-column", "y")
-    assert "This is a rehearsal: column 'y' answers. For people, give --annotator label_studio.\n" in out
+    assert "This is a rehearsal: answers come from column 'y'. To have people label, use --annotator" in out
     assert "star-al up" not in out
     code, out, err = star_al(
         "init", data.name, "--label-column", "y", "--force", "--annotator", "label_studio"
@@ -46,4 +49,4 @@ def test_an_oracle_needs_every_answer(star_al: StarAl, data: Path) -> None:
     data.write_text("text,y\nt,a\nu,b\nv,\n")
     code, _, err = star_al("init", data.name, "--label-column", "y", "--annotator", "oracle")
     assert code == 2
-    assert "column 'y' is not filled with labels in every row, as a rehearsal by an oracle needs" in err
+    assert "a rehearsal needs a column with a label in every row, and column 'y' has gaps" in err

@@ -80,7 +80,7 @@ def test_status_says_who_labelled_and_where(star_al: StarAl, labelled: Path) -> 
     code, out, err = star_al("status", labelled)
     assert code == 0, err
     assert f"label at    {NOWHERE}/projects/1/data" in out
-    assert "open        0 queries; without a label: 1, 1 of them disputed" in out
+    assert "open        0 texts; 1 closed without a label (1 disputed)" in out
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if "@" in line}
     assert rows == {
         "ann@example.org": ["4", "0", "4.0", "100.0"],
@@ -117,7 +117,7 @@ def test_history_has_disputes_and_agreement(star_al: StarAl, labelled: Path) -> 
 
 def test_explain_lists_answers_where_people_disagreed(star_al: StarAl, labelled: Path) -> None:
     code, out, _ = star_al("explain", labelled, "--round", 0)
-    assert code == 0 and "Round 0 asked 4 texts" in out
+    assert code == 0 and "Round 0 asked for labels of 4 texts" in out
     lines = [line for line in out.splitlines() if line.startswith("Rank ")]
     assert len(lines) == 6
     assert sum("(disputed)" in line for line in lines) >= 2

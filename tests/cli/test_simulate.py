@@ -200,7 +200,7 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(star_al: StarAl, tmp_
     assert run.returncode == 0, run.stderr  # a campaign of that name, with other settings
     code, out, err = simulate(tmp_path, "--seeds", "1")
     assert code == 2
-    assert "star, seed 0 failed" in err and "has been started with other settings" in err
+    assert "star, seed 0, failed" in err and "was started with different settings for" in err
     assert "entropy" in out and "1 run failed" in err
 
 

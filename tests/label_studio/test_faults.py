@@ -43,7 +43,7 @@ def test_twenty_schedules_of_faults(label_studio: LabelStudio, tmp_path: Path) -
 
 
 def _lost_within_the_server(result: Result) -> bool:
-    """Whether all that is wrong is one answer that the server confirmed and does not have."""
+    """Return whether all that is wrong is one answer that the server confirmed and does not have."""
     complaints = result.verdict.complaints
     return len(complaints) == 1 and complaints[0].startswith("lost: annotation")
 

@@ -142,7 +142,7 @@ def test_a_killed_run_leaves_a_webhook_that_the_next_one_removes(
     finally:
         second.kill()
     assert done.returncode == 0, done.output
-    assert "Paused at round 0" in done.output
+    assert "Paused after round 0" in done.output
     assert server.hooks() == []
 
 

@@ -84,7 +84,7 @@ def test_the_split_and_the_samples_are_stored_and_say_why(tmp_path: Path) -> Non
         assert row.epistemic > 0  # type: ignore[operator]
     for query in world.store.queries(world.campaign_id, 1):
         assert query.reason.samples in (4, 8, 16, 32)
-        assert f"{query.reason.samples} samples differ by" in query.reason.text
+        assert f"({query.reason.samples} samples)" in query.reason.text
     for query in world.store.queries(world.campaign_id, 0):
         assert query.reason.samples is query.reason.epistemic is None
 

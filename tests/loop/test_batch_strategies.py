@@ -169,7 +169,7 @@ def test_a_random_campaign_scores_nothing(tmp_path: Path) -> None:
     assert rounds[1].adapter_sha256 is not None
     assert all(one.scores_sha256 is None and one.blend_weight is None for one in rounds)
     assert not stored.ranking(world.store, world.campaign_id, 1)
-    assert batch_of(world, 0)[0].reason.text == "cold start, there was no label to train on: drawn at random"
+    assert batch_of(world, 0)[0].reason.text == "cold start (no labels to train on): drawn at random"
     assert {query.reason.text for query in batch_of(world, 1)} == {"drawn at random"}
     other = World(tmp_path / "other", **CHANGES, acquisition__batch={"kind": "random"}, seed=8)
     other.run()
@@ -193,7 +193,7 @@ def test_the_labels_with_the_fewest_labels_have_their_turn(tmp_path: Path) -> No
     for query in batch_of(world, 1):
         predicted = str(query.reason.predicted)
         assert given[predicted] == min(given[name] for name in left if left[name])
-        assert query.reason.text.startswith(f"the turn of {predicted}, rank ")
+        assert query.reason.text.startswith(f"to balance labels: {predicted}, rank ")
         given[predicted] += 1
         left[predicted] -= 1
 
@@ -246,7 +246,7 @@ def test_a_typical_start_asks_texts_of_different_groups_and_scores_nothing(tmp_p
     round_ = world.store.rounds(world.campaign_id)[0]
     assert round_.scores_sha256 is None and round_.asked == 8
     queries = batch_of(world, 0)
-    start = "cold start, there was no label to train on: typical of "
+    start = "cold start (no labels to train on): typical of "
     sizes = [int(q.reason.text.removeprefix(start).split()[0]) for q in queries]
     assert all(query.reason.text.startswith(start) for query in queries)
     assert sizes[:8] == sorted(sizes[:8], reverse=True)

@@ -106,7 +106,7 @@ def test_an_answer_outside_the_label_set_is_reported_once_counts_as_a_skip_and_m
     people.instead[asked[0].item_id] = "cricket"
     run(world, people, max_rounds=1)
     told = [event.message for event in world.store.events(world.campaign_id) if "cricket" in event.message]
-    assert len(told) == len(asked) and all(message.startswith("counts as a skip") for message in told)
+    assert len(told) == len(asked) and all("counts as a skip" in message for message in told)
     assert sorted(query.state for query in world.store.queries(world.campaign_id, 1)) == [
         *[QueryState.LABELLED] * (len(asked) - 1),
         QueryState.SKIPPED,
@@ -135,5 +135,5 @@ def test_a_campaign_does_not_go_on_with_another_base_model(
 ) -> None:
     run(world, people, max_rounds=1)
     monkeypatch.setattr(type(world.learner), "base_key", "another")
-    with pytest.raises(ModelError, match="not the one of round 0"):
+    with pytest.raises(ModelError, match="differs from that of round 0"):
         run(world, people)

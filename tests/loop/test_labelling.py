@@ -163,7 +163,7 @@ def test_a_round_closes_when_its_time_is_over(tmp_path: Path) -> None:
     world, people = make(tmp_path, labelling={"close_after_hours": 1e-9})
     assert run(world, people).kind == "paused"
     assert states(batch(world, 0)) == ["open"] * 4
-    assert any("Time is over: 0 of 4" in line for line in world.progress.said)
+    assert any("The labelling period is over: 0 of 4" in line for line in world.progress.said)
 
 
 def test_a_deleted_task_is_made_again_and_reported(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_an_unreachable_tool_is_waited_for_and_reported_once(tmp_path: Path) -> 
     people.poll = sometimes  # type: ignore[method-assign]
     people.script = [lambda: None, lambda: None, lambda: None, lambda: people.answer_all("ann")]
     assert run(world, people).kind == "paused"
-    assert sum("cannot be reached. Waiting for it." in line for line in world.progress.said) == 1
+    assert sum("cannot be reached. Waiting until it is back." in line for line in world.progress.said) == 1
     people.poll = lambda *_: (_ for _ in ()).throw(AwayError("away"))  # type: ignore[method-assign]
     with pytest.raises(AwayError):
         run(world, people)
@@ -398,5 +398,5 @@ def test_other_weights_are_refused_even_when_labels_join(
     run(world, people)
     monkeypatch.setattr(type(world.learner), "versions", lambda self: {**versions(self), "weights": "b"})
     with_labels(world, tmp_path, "sport", "business", "tech", "arts")
-    with pytest.raises(ModelError, match="not the one of round 0"):
+    with pytest.raises(ModelError, match="differs from that of round 0"):
         run(world, people)

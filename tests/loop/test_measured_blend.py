@@ -59,7 +59,9 @@ def test_with_nothing_held_out_the_schedule_stands(tmp_path: Path) -> None:
     world.run()
     rounds = world.store.rounds(world.campaign_id)[1:3]
     assert [round_.blend_weight for round_ in rounds] == [0.1, 0.2]
-    assert all((round_.blend_note or "").startswith("by schedule: 0 errors") for round_ in rounds)
+    assert all(
+        (round_.blend_note or "").startswith("by schedule: measuring needs 10 errors") for round_ in rounds
+    )
 
 
 def test_a_scheduled_weight_says_that_it_is(tmp_path: Path) -> None:

@@ -36,15 +36,15 @@ def test_a_campaign_that_has_only_asked_its_audit_items(tmp_path: Path) -> None:
     world = World(tmp_path)
     lease = world.lease()
     queries = held_out_queries(world.parts(), Role.AUDIT)
-    world.store.add_queries(lease, queries, Event("prepare", "asking 8 audit items"))
+    world.store.add_queries(lease, queries, Event("prepare", "requesting labels for 8 audit items"))
     words = words_of(page_of(world))
-    assert "The campaign has asked 8 held-out texts; 0 have been answered." in words
+    assert "The campaign has asked for labels of 8 held-out texts; 0 have been answered." in words
     assert "No round has started; 8 questions are waiting for an answer." in words
     assert "How accurate the model is: no round has been evaluated on held-out labels yet." in words
 
 
 def test_a_campaign_that_has_asked_nothing(tmp_path: Path) -> None:
-    assert "nothing has been asked yet" in words_of(page_of(World(tmp_path)))
+    assert "it has not asked for any labels yet" in words_of(page_of(World(tmp_path)))
 
 
 def test_a_running_campaign_says_where_it_stands(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_running_campaign_says_where_it_stands(tmp_path: Path) -> None:
     world.run(max_rounds=1)
     words = words_of(page_of(world))
     assert "Without training labels, the base model classifies" in words
-    assert "The campaign is running: round 0 is collected." in words
+    assert "The campaign is running: round 0 is finished." in words
 
 
 def test_a_campaign_that_has_ended_says_what_it_reached(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class LabellingPage:
         self._until_the_next(self.page.get_by_test_id("bottombar-skip-button").click)
 
     def in_sight(self, place: Locator) -> bool:
-        """Whether the whole element can be seen without scrolling the page."""
+        """Return whether the whole element can be seen without scrolling the page."""
         box, size = place.bounding_box(), self.page.viewport_size
         assert box is not None and size is not None
         right, bottom = box["x"] + box["width"], box["y"] + box["height"]

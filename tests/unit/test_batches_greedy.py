@@ -1,4 +1,4 @@
-"""The greedy choice under constraints, near duplicates, class balance, and the invariants of every strategy."""
+"""The greedy choice under constraints, near duplicates, class balance, and the invariants of every rule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from star_al.acquire.balance import Balance
 from star_al.acquire.batch_bald import BatchBald
 from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.facility_location import FacilityLocation
-from star_al.acquire.greedy import BoolArray, InOrder, Strategy, first_best, greedy_batch
+from star_al.acquire.greedy import BoolArray, GreedyRule, InOrder, first_best, greedy_batch
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.near_duplicates import NearDuplicates
 from star_al.types import FloatArray
@@ -23,8 +23,8 @@ STRATEGIES = ("in_order", "batchbald", "badge", "k_centre", "facility_location")
 RANDOM, CONSTANT, COPIES = "random", "constant", "copies"
 
 
-def strategy(kind: str, n: int, data: str, seed: int = 0) -> Strategy:
-    """Make a strategy on n candidates that differ, are all equal, or are partly equal."""
+def rule(kind: str, n: int, data: str, seed: int = 0) -> GreedyRule:
+    """Make a rule on n candidates that differ, are all equal, or are partly equal."""
     random = np.random.default_rng(5)
     logits_N_K_C, hidden_N_d = random.normal(0, 2, (n, 16, 3)), random.standard_normal((n, 6))
     if data != RANDOM:
@@ -34,7 +34,7 @@ def strategy(kind: str, n: int, data: str, seed: int = 0) -> Strategy:
     hidden32_N_d = hidden_N_d.astype(np.float32)
     points_N_d = centred_directions(hidden32_N_d, np.zeros(6))
     probs_N_C = np.exp(log_probs_N_K_C).mean(axis=1)
-    makes: dict[str, Callable[[], Strategy]] = {
+    makes: dict[str, Callable[[], GreedyRule]] = {
         "in_order": InOrder,
         "batchbald": lambda: BatchBald(log_probs_N_K_C, np.random.default_rng(seed), 64),
         "badge": lambda: Badge(probs_N_C, hidden32_N_d, np.random.default_rng(seed)),
@@ -45,7 +45,7 @@ def strategy(kind: str, n: int, data: str, seed: int = 0) -> Strategy:
 
 
 def positions(kind: str, n: int, k: int, data: str = RANDOM, seed: int = 0) -> list[int]:
-    return [pick.position for pick in greedy_batch(strategy(kind, n, data, seed), [], n, k)]
+    return [pick.position for pick in greedy_batch(rule(kind, n, data, seed), [], n, k)]
 
 
 @pytest.mark.parametrize("data", [RANDOM, CONSTANT, COPIES])
@@ -72,7 +72,7 @@ def test_one_of_each_kind_of_copy_comes_first(kind: str) -> None:
 @pytest.mark.parametrize("kind", STRATEGIES)
 def test_only_what_is_allowed_is_picked(kind: str) -> None:
     for data in (RANDOM, CONSTANT, COPIES):
-        one = strategy(kind, 20, data)
+        one = rule(kind, 20, data)
         for position in (3, 11, 4):
             allowed = np.zeros(20, dtype=bool)
             allowed[position] = True

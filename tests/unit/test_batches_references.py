@@ -1,4 +1,4 @@
-"""Each batch strategy agrees with brute force, enumeration, or a naive implementation of its paper."""
+"""Each batch rule agrees with brute force, enumeration, or a naive implementation of its paper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from star_al.acquire.batch_bald import BatchBald
 from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.epig import epig
 from star_al.acquire.facility_location import FacilityLocation
-from star_al.acquire.greedy import Strategy, greedy_batch
+from star_al.acquire.greedy import GreedyRule, greedy_batch
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import bald
 from star_al.acquire.typiclust import typical_order
@@ -34,8 +34,8 @@ def embeddings(n: int, d: int, seed: int) -> Float32Array:
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
-def chosen(strategy: Strategy, n: int, k: int) -> list[int]:
-    return [pick.position for pick in greedy_batch(strategy, [], n, k)]
+def chosen(rule: GreedyRule, n: int, k: int) -> list[int]:
+    return [pick.position for pick in greedy_batch(rule, [], n, k)]
 
 
 # -- BatchBALD -----------------------------------------------------------------------------------------
@@ -57,21 +57,21 @@ def joint_information(log_probs_B_K_C: FloatArray) -> float:
 @pytest.mark.parametrize(("k", "c"), [(16, 3), (20, 2)])
 def test_batch_bald_gains_are_those_of_the_exact_joint_information(k: int, c: int, seed: int) -> None:
     log_probs = samples(7, k, c, seed)
-    strategy, before = BatchBald(log_probs, np.random.default_rng(0)), 0.0
+    rule, before = BatchBald(log_probs, np.random.default_rng(0)), 0.0
     batch: list[int] = []
     for _ in range(4):
         expected = [joint_information(log_probs[[*batch, i]]) - before for i in range(7)]
-        np.testing.assert_allclose(strategy.gains(), expected, atol=1e-9)
+        np.testing.assert_allclose(rule.gains(), expected, atol=1e-9)
         batch.append(int(np.argmax([-1.0 if i in batch else gain for i, gain in enumerate(expected)])))
         before += expected[batch[-1]]
-        strategy.add(batch[-1])
+        rule.add(batch[-1])
     assert chosen(BatchBald(log_probs, np.random.default_rng(0)), 7, 4) == batch
 
 
 def test_batch_bald_begins_with_the_item_of_highest_bald() -> None:
     log_probs = samples(30, 16, 4, 5)
-    strategy = BatchBald(log_probs, np.random.default_rng(0))
-    np.testing.assert_allclose(strategy.gains(), bald(log_probs), atol=1e-12)
+    rule = BatchBald(log_probs, np.random.default_rng(0))
+    np.testing.assert_allclose(rule.gains(), bald(log_probs), atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,8 +81,8 @@ def test_drawn_configurations_estimate_the_exact_gains(seed: int) -> None:
     drawn = BatchBald(log_probs, np.random.default_rng(seed), configurations=512)
     few = BatchBald(log_probs, np.random.default_rng(seed), configurations=64)
     for position in range(6):
-        for strategy in (exact, drawn, few):
-            strategy.add(position)
+        for rule in (exact, drawn, few):
+            rule.add(position)
     left = slice(6, None)
     error = np.abs(drawn.gains() - exact.gains())[left]
     assert 0 < error.max() < 0.012, "of about 0.2 nats"
@@ -102,15 +102,15 @@ def test_batch_bald_does_not_ask_what_an_answer_already_says() -> None:
 
 def test_batch_bald_is_bounded_by_the_samples_and_then_goes_by_rank() -> None:
     log_probs = samples(60, 16, 4, 1, spread=8.0)
-    strategy, total = BatchBald(log_probs, np.random.default_rng(0)), 0.0
+    rule, total = BatchBald(log_probs, np.random.default_rng(0)), 0.0
     order = []
     left = np.ones(60, dtype=bool)
     for _ in range(60):
-        position = strategy.pick(left)
-        total += strategy.gains()[position]
+        position = rule.pick(left)
+        total += rule.gains()[position]
         order.append(position)
         left[position] = False
-        strategy.add(position)
+        rule.add(position)
     assert total == pytest.approx(math.log(16), abs=0.05)
     assert order[40:] == sorted(order[40:])
     same = np.repeat(samples(5, 1, 4, 0), 16, axis=1)
@@ -121,13 +121,13 @@ def test_batch_bald_takes_items_with_different_numbers_of_options() -> None:
     wide, narrow = samples(4, 16, 4, 0), samples(4, 16, 2, 1)
     padded = np.pad(narrow, ((0, 0), (0, 0), (0, 2)), constant_values=-np.inf)
     for configurations in (4, 512):
-        strategy = BatchBald(np.concatenate([wide, padded]), np.random.default_rng(0), configurations)
+        rule = BatchBald(np.concatenate([wide, padded]), np.random.default_rng(0), configurations)
         alone = BatchBald(narrow, np.random.default_rng(0), configurations)
         for position in range(2):
-            strategy.add(4 + position)
+            rule.add(4 + position)
             alone.add(position)
-        np.testing.assert_allclose(strategy.gains()[4:], alone.gains(), atol=1e-12)
-        assert np.isfinite(strategy.gains()).all()
+        np.testing.assert_allclose(rule.gains()[4:], alone.gains(), atol=1e-12)
+        assert np.isfinite(rule.gains()).all()
 
 
 # -- EPIG ----------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_lazy_facility_location_equals_naive_greedy_and_is_near_the_best(seed: i
 
 def test_facility_location_looks_at_few_gains_again(monkeypatch: pytest.MonkeyPatch) -> None:
     points, calls = centred_directions(embeddings(300, 8, 0), np.zeros(8)), 0
-    strategy = FacilityLocation(points, np.ones(300), NOBODY)
+    rule = FacilityLocation(points, np.ones(300), NOBODY)
     gains = FacilityLocation._gains
 
     def counted(self: FacilityLocation, points_B_d: FloatArray) -> FloatArray:
@@ -317,7 +317,7 @@ def test_facility_location_looks_at_few_gains_again(monkeypatch: pytest.MonkeyPa
         return gains(self, points_B_d)
 
     monkeypatch.setattr(FacilityLocation, "_gains", counted)
-    chosen(strategy, 300, 30)
+    chosen(rule, 300, 30)
     assert 29 <= calls < 300 * 30 / 3
 
 

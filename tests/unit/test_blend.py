@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from star_al.acquire.blend import blend, blend_weight, normalise
+from star_al.acquire.blend import blend, normalise, scheduled_weight
 
 Method = Literal["minmax", "rank"]
 METHODS: tuple[Method, ...] = ("minmax", "rank")
@@ -56,14 +56,14 @@ def test_scores_that_are_not_finite_are_refused(method: Method, bad: float) -> N
 
 
 def test_the_schedule_is_the_papers() -> None:
-    weights = [blend_weight("schedule", t, 0.5) for t in range(13)]
+    weights = [scheduled_weight("schedule", t, 0.5) for t in range(13)]
     assert weights[0] is None
     assert weights[1:] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.9, 0.9, 0.9])
 
 
 def test_constant_and_off_weights_hold_from_the_first_trained_round_on() -> None:
-    assert [blend_weight("constant", t, 0.35) for t in range(3)] == [None, 0.35, 0.35]
-    assert [blend_weight("off", t, 0.35) for t in range(3)] == [None, 1.0, 1.0]
+    assert [scheduled_weight("constant", t, 0.35) for t in range(3)] == [None, 0.35, 0.35]
+    assert [scheduled_weight("off", t, 0.35) for t in range(3)] == [None, 1.0, 1.0]
 
 
 def test_the_blend_weighs_normalised_terms_so_that_large_raw_values_do_not_drown_the_base() -> None:

@@ -175,14 +175,18 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
     [
         ({"label_column": "none"}, DataError, "there is no column 'none'. Columns: title, body, topic, part"),
         ({"text_column": "none", "label_column": "topic"}, DataError, "there is no column 'none'"),
-        ({}, ConfigError, "which labels are there? Give --labels"),
+        ({}, ConfigError, "no labels given. List them with --labels"),
         (
             {"label_column": "part", "annotator": "oracle"},
             ConfigError,
-            "column 'part' is not filled with labels in every row",
+            "a rehearsal needs a column with a label in every row, and column 'part' has gaps",
         ),
-        ({"labels": ["p", "q"], "annotator": "oracle"}, ConfigError, "no column is filled"),
-        ({"labels": ["x", "y"], "label_column": "topic"}, DataError, "holds 'z', not among the labels x, y"),
+        ({"labels": ["p", "q"], "annotator": "oracle"}, ConfigError, "every row, and no column has one"),
+        (
+            {"labels": ["x", "y"], "label_column": "topic"},
+            DataError,
+            "holds 'z', which is not one of the labels x, y",
+        ),
         ({"labels": ["x", "X", "y", "z"]}, ConfigError, "'x' and 'X' are equal"),
         ({"labels": ["x"]}, ConfigError, "--labels gives only one label, but a campaign needs at least two"),
         ({"labels": []}, ConfigError, "--labels gives no label, but a campaign needs at least two"),
@@ -192,8 +196,12 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
             "cannot hold both the texts and the labels",
         ),
         ({"label_column": "one"}, DataError, "column 'one' holds only one label"),
-        ({"label_column": "many"}, DataError, "more than 100 values, or values that cannot be labels"),
-        ({"options": ["many"], "annotator": "oracle"}, ConfigError, "no column is filled"),
+        (
+            {"label_column": "many"},
+            DataError,
+            "more than 100 different values, or values that cannot be labels",
+        ),
+        ({"options": ["many"], "annotator": "oracle"}, ConfigError, "every row, and no column has one"),
     ],
 )
 def test_what_cannot_work_is_refused(
@@ -210,7 +218,7 @@ def test_what_cannot_work_is_refused(
 
 def test_more_than_a_hundred_labels_are_none(here: Path) -> None:
     name = data(here / "d.jsonl", [{"text": "t", "y": f"label {n}"} for n in range(101)])
-    with pytest.raises(DataError, match="more than 100 values"):
+    with pytest.raises(DataError, match="more than 100 different values"):
         propose_campaign(CampaignRequest(name, "m", label_column="y"), here)
 
 

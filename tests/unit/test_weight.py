@@ -52,7 +52,7 @@ def test_few_errors_leave_the_schedule_and_more_move_it_by_what_they_are_worth()
     few = held_out(100, adapted=0.3, base=0.0, errors=0.09)
     weight = measured_blend_weight(few, POOL, POOL, "minmax", 0.2)
     assert (weight.value, weight.curve) == (0.2, ())
-    assert "9 errors among 100" in weight.note
+    assert "9 of 100 held-out items are errors" in weight.note
     assert (
         measured_blend_weight(
             held_out(100, adapted=0.3, base=0.0, errors=0.95), POOL, POOL, "minmax", 0.2

@@ -74,7 +74,7 @@ def write(spec: LabelStudioSpec, task: ClosedTask, campaign_key: str) -> str:
 
 
 def is_unedited(config: str) -> bool:
-    """Whether ``write`` made it, perhaps for earlier labels or another question, and nobody has edited it."""
+    """Return whether nobody has edited it since ``write`` made it, perhaps for earlier labels or another question."""
     config = config.replace("\r\n", "\n")
     found = _COMMENT.search(config)
     return found is not None and found[2] == _digest(_COMMENT.sub("", config, count=1))

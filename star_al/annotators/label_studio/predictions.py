@@ -32,7 +32,7 @@ def prediction(query: Query, version: str | None, config: str, *, show: bool) ->
         query: The query. The score sent is 1 − its blended uncertainty.
         version: The model version, as by ``model_version``.
         config: The project's label config.
-        show: Whether to include the model's answer, if the label config can hold it.
+        show: True to include the model's answer, if the label config can hold it.
     """
     if query.reason.blended is None or version is None:
         return None

@@ -121,7 +121,7 @@ def find_project(client: Client, plan: Plan, known_ids: Sequence[int], *, expect
         client: The server.
         plan: What the campaign needs. A project that its config names comes first.
         known_ids: Projects that the campaign's tasks were in; tried next, before a search for the key.
-        expected: Whether the campaign has had tasks, so that a missing project was deleted.
+        expected: True if the campaign has had tasks, so that a missing project was deleted.
 
     Raises:
         AnnotatorError: The project that the config names cannot be used.
@@ -183,7 +183,7 @@ def update_project(
 
 
 def needs_our_config(client: Client, plan: Plan, project: Project) -> bool:
-    """Whether our label config has to replace the present one.
+    """Return whether our label config has to replace the present one.
 
     The present one can stay if it is ours, or if people edited it and it still holds our labels.
 
@@ -288,7 +288,7 @@ def _brought_up_to_date(client: Client, plan: Plan, project: Project, still_ours
 
 
 def _config_is_unused(project: Project) -> bool:
-    """Whether the label config is empty, or nobody has labelled with it."""
+    """Return whether the label config is empty, or nobody has labelled with it."""
     return project.config.strip() in ("", "<View></View>", "<View/>") or (
         not project.campaign_keys and not project.n_annotations
     )

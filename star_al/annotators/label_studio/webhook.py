@@ -49,13 +49,13 @@ RETRY_AFTER = 10
 
 
 class Receiver:
-    """Listens for webhooks, as a context manager; each one that has the ``secret`` sets the event ``woken``.
+    """Context manager that listens for webhooks; one that carries ``secret`` sets ``woken``.
 
     Args:
         bind: HOST:PORT to listen on; port 0 means any free port.
 
     Raises:
-        ConfigError: ``bind`` is not HOST:PORT, or it is impossible to listen there.
+        ConfigError: ``bind`` is not HOST:PORT, or the address cannot be bound.
     """
 
     def __init__(self, bind: str = "127.0.0.1:0") -> None:

@@ -108,7 +108,7 @@ class Campaign:
             progress: Where progress is shown; by default in the notebook or the terminal.
 
         Raises:
-            ConfigError: The settings are not valid, or the file exists with other settings.
+            ConfigError: The settings are not valid, or the file exists with different settings.
             DataError: The data cannot be used.
         """
         file = create_file(

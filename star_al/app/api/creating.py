@@ -34,7 +34,7 @@ def create_file(
         The new file, or the existing one if it holds the same settings.
 
     Raises:
-        ConfigError: The settings are not valid, or the file exists with other settings.
+        ConfigError: The settings are not valid, or the file exists with different settings.
         DataError: The data cannot be used.
         StoreError: A file cannot be written.
     """
@@ -97,6 +97,6 @@ def _refuse_different(path: Path, existing: CampaignSpec, wanted: CampaignSpec) 
     changed = differing_fields(existing.model_dump(mode="json"), wanted, ())
     if changed:
         raise ConfigError(
-            f"{path}: exists with other settings ({', '.join(changed)}). Use it with Campaign.open({str(path)!r}), "
-            "or choose another path and name."
+            f"{path}: exists with different settings for {', '.join(changed)}. "
+            f"Use it with Campaign.open({str(path)!r}), or choose another path and name."
         )

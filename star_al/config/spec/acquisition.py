@@ -1,4 +1,4 @@
-"""``acquisition``: which texts are asked next."""
+"""``acquisition``: which texts are labelled next."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class BatchSpec(Spec):
     near_duplicates: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
         description=(
-            "Do not ask texts that are this similar to each other or to one already asked, from 0 to 1. "
+            "Skip texts that are this similar to each other or to one already chosen, from 0 to 1. "
             "At 0.8, about four words in five are the same."
         ),
         examples=[0.8],
@@ -87,12 +87,12 @@ class BatchSpec(Spec):
 
     @property
     def diversifies(self) -> bool:
-        """Whether the items of a batch are chosen with a view to each other."""
+        """True if the items of a batch are chosen with a view to each other."""
         return self.kind in ("batchbald", "badge", "k_centre", "facility_location")
 
 
 class AcquisitionSpec(Spec):
-    """Which texts are asked next."""
+    """Which texts are labelled next."""
 
     measure: Literal["entropy", "margin", "least_confidence", "bald", "epig"] = Field(
         default="entropy",
@@ -116,7 +116,7 @@ class AcquisitionSpec(Spec):
         default=BlendSpec(), description="How base and adapted uncertainty are combined (STAR)."
     )
     batch: BatchSpec = Field(default=BatchSpec(), description="How the batch is taken from the ranking.")
-    batch_size: Positive = Field(default=25, description="Texts to ask each round.")
+    batch_size: Positive = Field(default=25, description="Texts to label each round.")
     cold_start: Literal["random", "base_uncertainty", "typical"] = Field(
         default="random",
         description="How the first batch is chosen while there is no label to train on.",

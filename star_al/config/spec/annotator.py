@@ -70,11 +70,11 @@ class LabelStudioSpec(Spec):
     show_prediction: bool = Field(
         default=False, description="Show annotators the model's answer. It biases them."
     )
-    show_reason: bool = Field(default=False, description="Show annotators why a text was asked.")
+    show_reason: bool = Field(default=False, description="Show annotators why a text was chosen.")
     deleted: Literal["restore", "drop"] = Field(
         default="restore",
         description="What happens to an open task that somebody deletes in Label Studio.",
-        json_schema_extra=choices(restore="it is created again", drop="its text is not asked again"),
+        json_schema_extra=choices(restore="it is created again", drop="its text is dropped without a label"),
     )
     timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=30.0, description="Seconds that one request to the server may take."

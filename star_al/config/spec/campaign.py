@@ -43,7 +43,9 @@ class CampaignSpec(Spec):
     posterior: PosteriorSpec = Field(
         default=McDropoutSpec(), description="How the model's uncertainty is sampled."
     )
-    acquisition: AcquisitionSpec = Field(default=AcquisitionSpec(), description="Which texts are asked next.")
+    acquisition: AcquisitionSpec = Field(
+        default=AcquisitionSpec(), description="Which texts are labelled next."
+    )
     annotator: AnnotatorSpec = Field(description="Who answers.")
     labelling: LabellingSpec = Field(
         default=LabellingSpec(),

@@ -56,7 +56,7 @@ class DataSpec(Spec):
         default=None,
         description=(
             "Column with labels that people have already given; may be empty in some rows. "
-            "The first round trains on them, and these texts are not asked again."
+            "The first round trains on them, and nobody has to label these texts again."
         ),
         examples=["label"],
     )

@@ -17,7 +17,7 @@ class EvaluationSpec(Spec):
         description="Which labelled texts the model is measured on.",
         json_schema_extra=choices(
             test="those of a file with labels, `path`",
-            audit="random texts of the data, which are asked first and never trained on",
+            audit="random texts of the data, which are labelled first and never trained on",
             none="nothing is measured; accuracy and calibration stay unknown",
         ),
     )
@@ -35,9 +35,9 @@ class EvaluationSpec(Spec):
         ),
         examples=["label"],
     )
-    size: Positive = Field(default=100, description="Audit texts that are asked in the first round.")
+    size: Positive = Field(default=100, description="Audit texts to label in the first round.")
     grow: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Further audit texts to ask each round, until there are `max_size`."
+        default=0, description="Further audit texts to label each round, until there are `max_size`."
     )
     max_size: Positive | None = Field(
         default=None,
@@ -47,8 +47,8 @@ class EvaluationSpec(Spec):
     calibration: Annotated[int, Field(ge=0)] = Field(
         default=30,
         description=(
-            "Random texts to fit the temperature on; they are asked first and never trained on. "
-            "They are asked with every `kind`. With 0, the temperature is 1."
+            "Random texts to fit the temperature on; they are labelled first and never trained on. "
+            "They are drawn with every `kind`. With 0, the temperature is 1."
         ),
     )
     stop_set: Annotated[int, Field(ge=0)] = Field(
@@ -78,5 +78,5 @@ class EvaluationSpec(Spec):
 
     @property
     def reserved(self) -> int:
-        """Audit items that are drawn at import."""
+        """Number of audit items drawn at import."""
         return (self.max_size or self.size) if self.kind == "audit" else 0

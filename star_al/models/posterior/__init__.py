@@ -57,7 +57,7 @@ class Posterior(Protocol):
 
     @property
     def shares_prefix(self) -> bool:
-        """Whether tokens that begin all prompts may be read once for all of them."""
+        """True if tokens that begin all prompts may be read once for all of them."""
 
     def draw(
         self, backbone: Backbone, score: Score, seed: int, sample: int | None

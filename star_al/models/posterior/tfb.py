@@ -86,7 +86,11 @@ def column_space(b: Tensor) -> Tensor:
 
 
 def largest_within(loss: Callable[[float], float], limit: float) -> float:
-    """Find the largest σ_q whose loss is at most ``limit``, by bisection of its logarithm; 0 if none is found."""
+    """Find the largest σ_q whose loss is at most ``limit``, by bisection of its logarithm.
+
+    Returns:
+        σ_q; 0 if the loss exceeds the limit for every one that was tried.
+    """
     found, low, high = 0.0, math.log(SMALLEST), math.log(LARGEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
