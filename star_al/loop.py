@@ -2,10 +2,10 @@
 
     prepare → (fit → evaluate → decide → score → select → push → collect) → next round
 
-``prepare`` asks the audit and calibration items, once. Each step computes outside any transaction. It ends in
-one short transaction, which stores its results and the round's new state. So the program may be killed at any
-moment: started again, the loop goes on after the last stored step, and repeats at most one step, with the same
-result.
+``prepare`` requests labels for the audit and calibration items, once. Each step computes outside any transaction.
+It ends in one short transaction, which stores its results and the round's new state. So the program may be killed
+at any moment: started again, the loop goes on after the last stored step, and repeats at most one step, with the
+same result.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Oracle:
         return Poll(tuple(annotations), cursor=f"{self._process}:{len(self._queries)}")
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
-        """Withdraw nothing: every query is answered as soon as it is asked."""
+        """Withdraw nothing: every query is answered as soon as it is made."""
         return ()
 
     def _page(self, queries: Sequence[Query]) -> list[Annotation]:

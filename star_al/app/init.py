@@ -79,7 +79,7 @@ def propose_campaign(
 
     Raises:
         DataError: The data cannot be read, or lacks a named column or usable labels.
-        ConfigError: The labels do not go together, or an oracle is asked for and lacks answers.
+        ConfigError: The labels do not go together, or an oracle is requested and lacks answers.
     """
     data = profile(locate_here(request.data, subset=request.subset, split=request.split))
     named = [request.label_column, request.text_column, request.id_column, *request.options]

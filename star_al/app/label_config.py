@@ -1,4 +1,4 @@
-"""The label config of a campaign's Label Studio project: check, show and restore it."""
+"""Check, show and restore the label config of a campaign's project; ``annotators.label_studio`` writes its XML."""
 
 from __future__ import annotations
 

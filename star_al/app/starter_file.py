@@ -9,7 +9,7 @@ from typing import Any
 
 from star_al.app.predicting import own_files
 from star_al.config.schema import schema_text
-from star_al.config.settings import Setting, all_settings
+from star_al.config.setting_tree import Setting, all_settings
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.config.writing import to_one_line
 from star_al.data import ImportCounts, check_out, data_source, read_items, writable_target, write_text

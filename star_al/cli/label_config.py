@@ -1,4 +1,4 @@
-"""The label config of a campaign: show it, or restore it after somebody has edited it."""
+"""`star-al label-config`: show the label config of a campaign, or restore it after somebody has edited it."""
 
 from __future__ import annotations
 

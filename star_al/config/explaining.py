@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from star_al.config.reading import Document
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, Spec
+from star_al.wording import count
 
 _MAY_HOLD_SECRETS = {("annotator", "url"), ("annotator", "token_env")}
 """Settings whose wrong values are not printed: somebody may have put a token there."""
@@ -34,7 +35,7 @@ def explain(path: Path, document: Document | None, error: ValidationError) -> st
     for detail in error.errors():
         location, reason = _explain_one(detail)
         found.setdefault(location, []).append(reason)
-    head = f"{path}: " + ("one setting is wrong" if len(found) == 1 else f"{len(found)} settings are wrong")
+    head = f"{path}: {count(len(found), 'setting is wrong', 'settings are wrong')}"
     lines = [f"  {_place(document, location)}: {_either(reasons)}" for location, reasons in found.items()]
     return "\n".join([head, *lines])
 

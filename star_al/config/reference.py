@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from star_al.config.settings import Setting, all_settings
+from star_al.config.setting_tree import Setting, all_settings
 from star_al.config.writing import to_one_line
 from star_al.types import JsonValue
 

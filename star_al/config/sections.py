@@ -1,4 +1,4 @@
-"""How the sections of a specification nest: which sections an annotation allows, and which kind each one is."""
+"""Types of sections: which ones an annotation of the specification allows, and which kind each one is."""
 
 from __future__ import annotations
 

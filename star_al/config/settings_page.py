@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from star_al.config.changes import when_changeable
-from star_al.config.settings import Setting, all_settings
+from star_al.config.setting_tree import Setting, all_settings
 from star_al.config.value_words import value_words
 from star_al.config.writing import to_one_line
 

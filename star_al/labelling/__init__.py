@@ -1,1 +1,1 @@
-"""From questions to settled labels: what is asked, what people answered, and what that amounts to."""
+"""From queries to settled labels: send queries to the annotation tool, take in answers, derive labels."""

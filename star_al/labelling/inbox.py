@@ -1,4 +1,4 @@
-"""Take answers of the annotation tool into the store: mirror them, settle labels, ask again."""
+"""Take answers of the annotation tool into the store: mirror them, settle labels, request further answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Inbox:
         return None
 
     def take_in(self) -> None:
-        """Poll once: mirror the annotations, settle what they answer, and ask again what the rules demand.
+        """Poll once: mirror the annotations, settle what they answer, and make the further queries that rules demand.
 
         Raises:
             AwayError: The annotation tool is away; the next call goes on.

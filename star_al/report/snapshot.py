@@ -40,8 +40,8 @@ class CampaignSnapshot:
         labels: Number of labels by role.
         evaluations: Evaluations by round index.
         history: Rows of ``Store.history``.
-        texts: The texts of the asked items, cut to what the page shows, by item id.
-        lead_times: Seconds of each answer, by the round that asked.
+        texts: The texts of the queries' items, cut to what the page shows, by item id.
+        lead_times: Seconds that each answer took, by round.
         program: Version of star_al that makes the page.
     """
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from star_al.config.spec import StoppingSpec
 from star_al.types import FloatArray
+from star_al.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ def _stable(view: StopView) -> str | None:
     latest = view.agreements[-rounds:]
     if least is None or len(latest) < rounds or min(latest) < least:
         return None
-    return f"predictions are stable: at least {least:g} of the stop set unchanged in each of {rounds} rounds"
+    return (
+        f"predictions are stable: at least {least:g} of the stop set unchanged for {count(rounds, 'round')}"
+    )
 
 
 def _gain(view: StopView) -> str | None:

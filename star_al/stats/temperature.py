@@ -1,4 +1,7 @@
-"""Calibrate predictive means: by one temperature (Guo et al. 2017), or by the label prior (Zhao et al. 2021).
+"""Calibrate predictive means: temperature scaling (Guo et al. 2017) and contextual calibration (Zhao et al. 2021).
+
+Temperature scaling divides by one number that is fitted on labels; contextual calibration divides by the label
+prior and needs no labels.
 
 Arrays are natural logs of shape (N, C). −inf stands for labels that an item does not have, and stays.
 """

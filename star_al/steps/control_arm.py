@@ -1,9 +1,9 @@
 """The control arm: how good the model would be with randomly drawn labels alone, inside a live campaign.
 
 The campaign's seed puts all items of the pool in one random order. A share of each batch is taken from that
-order: its next items that were not asked yet. The control set is the prefix of the order up to the first item
-without a label. It is a random sample of the whole pool, whatever the active part asks: an item that the
-active part asked early has its label when its turn comes, at no extra cost. The shadow is an adapter that is
+order: its next items that were not chosen yet. The control set is the prefix of the order up to the first item
+without a label. It is a random sample of the whole pool, whatever the active part chooses: an item that the
+active part chose early has its label when its turn comes, at no extra cost. The shadow is an adapter that is
 trained on the control set alone.
 """
 
@@ -23,7 +23,7 @@ def control_size(size: int, share: float) -> int:
 
 
 def next_control_items(parts: Parts, free: Collection[str], n: int) -> tuple[str, ...]:
-    """The first ``n`` of ``free``, the items that a round may ask, in control order."""
+    """The first ``n`` of ``free``, the items that a round may choose, in control order."""
     return rng.draw(free, n, _seed(parts))
 
 

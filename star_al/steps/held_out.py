@@ -29,7 +29,7 @@ def growing_audit(parts: RoundParts) -> tuple[Query, ...]:
 
 
 def audit_so_far(parts: RoundParts) -> frozenset[str]:
-    """Ids of the audit items that were asked before the round.
+    """Ids of the audit items whose labels were requested before the round.
 
     Later ones may have a label from the data. They are left out, as the texts that came with a label are the
     user's choice and no random sample.

@@ -63,7 +63,7 @@ class ScorePlan:
 
 
 def score_plan(parts: RoundParts) -> ScorePlan | None:
-    """What to score in a round; None if the batch is drawn at random or a cold start asks typical texts."""
+    """What to score in a round; None if the batch is drawn at random or a cold start takes typical texts."""
     acquisition, adapter = parts.spec.acquisition, parts.round.adapter_sha256
     is_cold = adapter is None
     if acquisition.cold_start != "base_uncertainty" if is_cold else acquisition.batch.kind == "random":

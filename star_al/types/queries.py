@@ -23,7 +23,7 @@ class QueryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an item was asked. Uncertainties are in nats (in [0, 1] for margin and least confidence).
+    """Why an item was chosen. Uncertainties are in nats (in [0, 1] for margin and least confidence).
 
     ``aleatoric``, ``epistemic`` and ``samples`` are as in ``ScoreRow``.
     """
@@ -46,10 +46,10 @@ class Query:
     """A request to label one item. ``query_id`` is a function of campaign, item and attempt.
 
     Attributes:
-        rank: Counts from 1 within the round and purpose, in the order to ask; in a batch chosen by score,
+        rank: Counts from 1 within the round and purpose, in the order of labelling; in a batch chosen by score,
             the most uncertain item comes first.
         wanted: How many people should answer.
-        buffer: Asked beyond the batch, so that annotators have work while the model trains. The round does
+        buffer: Chosen beyond the batch, so that annotators have work while the model trains. The round does
             not wait for it, and it may be withdrawn while nobody has touched it.
         disputed: Closed because its annotators did not agree.
         control: Drawn at random for the control arm.
@@ -58,7 +58,7 @@ class Query:
     query_id: str
     item_id: str
     round_index: int
-    purpose: Role  # POOL: asked to learn from; AUDIT, CALIBRATION: held out
+    purpose: Role  # POOL: to learn from; AUDIT, CALIBRATION: held out
     rank: int
     reason: Reason
     attempt: int = 1

@@ -109,7 +109,7 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
         ),
         (MINIMAL.replace("rows.jsonl", "rows.jsonl, options: o"), "data.options belongs to task.kind"),
         (MINIMAL + "posterior: laplace\n", "posterior: must be a section; write posterior: {kind: …}"),
-        (MINIMAL + "posterior: {kind: clora, kl_weight: -1}\n", "one setting is wrong"),
+        (MINIMAL + "posterior: {kind: clora, kl_weight: -1}\n", "1 setting is wrong"),
         (
             MINIMAL + "posterior: {kind: clora, kl_weight: -1}\n",
             "posterior.kl_weight: Input should be 'auto'",

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from star_al.config.file import load_campaign
 from star_al.config.reference import reference
 from star_al.config.schema import campaign_schema
-from star_al.config.settings import all_settings
+from star_al.config.setting_tree import all_settings
 from star_al.config.spec import CampaignSpec
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.task import ClosedTask

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from star_al.app.init import CampaignRequest, propose_campaign
 from star_al.app.starter_file import ALWAYS_SHOWN, SCHEMA_FILE, starter_file
 from star_al.config.file import load_campaign
-from star_al.config.settings import all_settings
+from star_al.config.setting_tree import all_settings
 from star_al.config.spec import CampaignSpec, CLoraSpec, OracleSpec, TaskSpec, normalise_label
 from star_al.data.source import data_source
 from star_al.errors import ConfigError, DataError

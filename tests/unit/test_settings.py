@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from star_al.config.schema import DIALECT, campaign_schema
 from star_al.config.sections import sections_in
-from star_al.config.settings import all_settings
+from star_al.config.setting_tree import all_settings
 from star_al.config.settings_page import settings_page
 from star_al.config.spec import CampaignSpec, Spec
 from star_al.config.spec.base import choices

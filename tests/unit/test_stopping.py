@@ -43,7 +43,7 @@ def test_without_rules_a_campaign_goes_on_until_the_pool_is_empty() -> None:
         (
             StoppingSpec(stable_agreement=0.95, stable_rounds=3),
             StoppingSpec(stable_agreement=0.951, stable_rounds=3),
-            "predictions are stable: at least 0.95 of the stop set unchanged in each of 3 rounds",
+            "predictions are stable: at least 0.95 of the stop set unchanged for 3 rounds",
         ),
         (
             StoppingSpec(min_gain=0.0799),

@@ -1,4 +1,4 @@
-"""The label config of a project: the XML that defines the labelling page, and checks of an existing one.
+"""The XML of a label config, which defines the labelling page: write it, and check the one that a project has.
 
 Names in it are fixed: the object ``text`` shows ``data.text``, the control ``label`` holds the answer. A
 comment carries the campaign's key and a hash of the rest, which shows whether somebody edited it by hand.

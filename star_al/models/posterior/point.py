@@ -1,4 +1,4 @@
-"""The adapter as trained: a posterior of a single function, and the start of the methods that refine it."""
+"""The adapter as trained (``kind: map``): a posterior of a single function, from which other methods start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""All settings as a tree, read from the JSON schema: what the settings page and commented YAML are made from."""
+"""All settings as a tree, read from the JSON schema; the settings page and the commented YAML are made from it.
+
+The descriptions are in ``star_al.config.spec``.
+"""
 
 from __future__ import annotations
 
