@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import cast
 
 from star_al.errors import StarALError
 from star_al.ports import Advance, Progress, Store
@@ -78,9 +79,8 @@ class StudyProgress:
     def _result(self, run: StudyRun) -> str:
         for row in reversed(self._history(run)):
             if isinstance(row["accuracy"], float):
-                labels = row["labels_bought"]
-                bought = count(labels, "label") if isinstance(labels, int) else "an unknown number of labels"
-                return f"accuracy {row['accuracy']:.3f} with {bought}"
+                labels = count(cast("int", row["labels_bought"]), "label")
+                return f"accuracy {row['accuracy']:.3f} with {labels}"
         return "no round was evaluated"
 
 
