@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -30,6 +30,11 @@ from star_al.types import (
     Label,
     Role,
     Round,
+    RoundCollection,
+    RoundDecision,
+    RoundEvaluation,
+    RoundFit,
+    RoundSelection,
     RoundState,
     ScoreRow,
     StepResults,
@@ -42,6 +47,19 @@ _BIN_COLUMNS = (
     CalibrationBinRow.confidence,
     CalibrationBinRow.accuracy,
 )
+
+_BLANK: dict[str, Any] = {
+    "versions": {},
+    "stop_set": {},
+    "blend_curve": (),
+    "histograms": {},
+    "asked": 0,
+    "skipped": 0,
+    "disputed": 0,
+}
+"""Columns that are not NULL before their step has run."""
+
+_HAS_ASKED = (RoundState.SELECTED, RoundState.PUSHED, RoundState.COLLECTED)
 
 
 def load(connection: Connection, campaign_id: int) -> list[Round]:
@@ -195,22 +213,61 @@ def held_out(connection: Connection, campaign_id: int, round_index: int) -> list
 
 
 def _values(round_: Round) -> dict[str, Any]:
-    values = asdict(round_)
-    del values["index"]
-    return {**values, "state": round_.state.value, "seconds_total": sum(round_.seconds.values())}
+    """The row of a round; its groups, one for each step, are columns named like their fields."""
+    return {
+        "state": round_.state.value,
+        "seed": round_.seed,
+        "config": round_.config,
+        "seconds": round_.seconds,
+        "seconds_total": sum(round_.seconds.values()),
+        "labels": round_.labels,
+        "labels_bought": round_.labels_bought,
+        **(asdict(round_.fit) if round_.fit else _blank(RoundFit)),
+        **(asdict(round_.evaluation) if round_.evaluation else _blank(RoundEvaluation)),
+        **(asdict(round_.decision) if round_.decision else _blank(RoundDecision)),
+        "scores_sha256": round_.scores_sha256,
+        **(asdict(round_.selection) if round_.selection else _blank(RoundSelection)),
+        **(asdict(round_.collection) if round_.collection else _blank(RoundCollection)),
+    }
+
+
+def _blank(group: type[Any]) -> dict[str, Any]:
+    """The columns of a step that has not run."""
+    return {each.name: _BLANK.get(each.name) for each in fields(group)}
 
 
 def _round(row: Row[Any]) -> Round:
-    values = row._asdict()
-    for name in ("campaign_id", "seconds_total", "created_at"):
-        del values[name]
-    histograms = {
+    state = RoundState(row.state)
+    is_collected = state is RoundState.COLLECTED
+    return Round(
+        index=row.round_index,
+        state=state,
+        seed=row.seed,
+        config=row.config,
+        seconds=row.seconds,
+        labels=row.labels,
+        labels_bought=row.labels_bought,
+        fit=None if row.input_hash is None else RoundFit(**_fields(RoundFit, row)),
+        evaluation=None if row.temperature is None else RoundEvaluation(**_fields(RoundEvaluation, row)),
+        decision=None if row.pool_size is None else RoundDecision(**_fields(RoundDecision, row)),
+        scores_sha256=row.scores_sha256,
+        selection=_selection(row) if state in _HAS_ASKED else None,
+        collection=RoundCollection(**_fields(RoundCollection, row)) if is_collected else None,
+    )
+
+
+def _fields(group: type[Any], row: Row[Any]) -> dict[str, Any]:
+    return {each.name: getattr(row, each.name) for each in fields(group)}
+
+
+def _selection(row: Row[Any]) -> RoundSelection:
+    values = _fields(RoundSelection, row)
+    values["blend_curve"] = tuple((weight, auroc) for weight, auroc in row.blend_curve)
+    values["histograms"] = {
         name: Histogram(tuple(stored["edges"]), tuple(stored["counts"]))
-        for name, stored in values.pop("histograms").items()
+        for name, stored in row.histograms.items()
     }
-    values["blend_curve"] = tuple((weight, auroc) for weight, auroc in values["blend_curve"])
-    index, state = values.pop("round_index"), RoundState(values.pop("state"))
-    return Round(index=index, state=state, histograms=histograms, **values)
+    return RoundSelection(**values)
 
 
 def _evaluation_values(one: Evaluation) -> dict[str, Any]:

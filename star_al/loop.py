@@ -43,6 +43,10 @@ from star_al.types import (
     Label,
     Role,
     Round,
+    RoundCollection,
+    RoundEvaluation,
+    RoundFit,
+    RoundSelection,
     RoundState,
     StepResults,
 )
@@ -125,24 +129,24 @@ class Loop:
         """Train the adapter on the round's snapshot of labels; without labels the base model takes its place."""
         watch = _Watch()
         training = self.store.training_labels(self.campaign_id, round_.index)
-        round_ = replace(round_, config=self._config(), input_hash=self._input_hash(round_, training))
+        round_ = replace(round_, config=self._config())
         parts = self.parts.for_round(round_)
         adapter = _train(parts, training) if training else None
         shadow, shadow_labels = _fit_shadow(parts, training, adapter)
-        round_ = replace(
-            round_,
-            state=RoundState.FITTED,
-            adapter_sha256=adapter.sha256 if adapter else None,
-            shadow_sha256=shadow.sha256 if shadow else None,
-            shadow_labels=shadow_labels,
-            samples=parts.spec.posterior.samples if adapter else None,
+        fit = RoundFit(
+            input_hash=self._input_hash(round_, training),
             versions={**parts.learner.versions(), "base_key": parts.learner.base_key},
+            adapter_sha256=adapter.sha256 if adapter else None,
+            samples=parts.spec.posterior.samples if adapter else None,
+            shadow_labels=shadow_labels,
+            shadow_sha256=shadow.sha256 if shadow else None,
         )
+        round_ = replace(round_, state=RoundState.FITTED, fit=fit)
         message = (
             f"trained on {count(len(training), 'label')}" if training else "no labels yet, base model only"
         )
-        if round_.shadow_labels:
-            message += f", and the control arm on {count(round_.shadow_labels, 'random label')}"
+        if shadow_labels:
+            message += f", and the control arm on {count(shadow_labels, 'random label')}"
         adapters = tuple(each for each in (adapter, shadow) if each is not None)
         return self._commit(round_, "fit", message, watch, StepResults(adapters=adapters))
 
@@ -151,15 +155,14 @@ class Loop:
         watch = _Watch()
         parts = self.parts.for_round(round_)
         found = evaluate_round(parts)
-        round_ = replace(
-            round_,
-            state=RoundState.EVALUATED,
+        evaluation = RoundEvaluation(
             temperature=found.temperature.value,
             base_temperature=found.base_temperature.value,
             temperature_note=found.temperature.note,
             stop_set=found.stop_set,
             stop_agreement=stop_agreement(parts, found.stop_set),
         )
+        round_ = replace(round_, state=RoundState.EVALUATED, evaluation=evaluation)
         results = StepResults(evaluations=found.evaluations, held_out=found.held_out)
         return self._commit(round_, "evaluate", _describe(found.evaluations), watch, results)
 
@@ -168,12 +171,12 @@ class Loop:
         watch = _Watch()
         round_ = as_of_now(self.parts, round_)
         decision = decide_round(self.parts.for_round(round_))
-        if decision.reason:
+        if decision.stop_reason:
             withdraw_buffer(self.parts, None)
-        state = RoundState.STOPPED if decision.reason else RoundState.DECIDED
-        round_ = replace(round_, state=state, stop_reason=decision.reason, stop_advice=decision.advice)
-        advice = f"; advice: stop, {decision.advice}" if decision.advice else ""
-        return self._commit(round_, "decide", (decision.reason or "go on") + advice, watch)
+        state = RoundState.STOPPED if decision.stop_reason else RoundState.DECIDED
+        round_ = replace(round_, state=state, decision=decision)
+        advice = f"; advice: stop, {decision.stop_advice}" if decision.stop_advice else ""
+        return self._commit(round_, "decide", (decision.stop_reason or "go on") + advice, watch)
 
     def score(self, round_: Round) -> Round:
         """Compute base and adapted uncertainty of every candidate in the pool."""
@@ -193,25 +196,24 @@ class Loop:
         parts = self.parts.for_round(round_)
         size, buffer = batch_sizes(parts)
         files = self._score_file(round_), self._adapter_folder(round_)
-        selection = select_batch(parts, *files, size, buffer)
-        asked = sum(not query.buffer for query in selection.queries)
-        round_ = replace(
-            round_,
-            state=RoundState.SELECTED,
+        batch = select_batch(parts, *files, size, buffer)
+        asked = sum(not query.buffer for query in batch.queries)
+        selection = RoundSelection(
             asked=asked,
-            blend_weight=selection.weight.value if selection.weight else None,
-            blend_note=selection.weight.note if selection.weight else None,
-            blend_curve=selection.weight.curve if selection.weight else (),
-            histograms=selection.histograms or {},
+            blend_weight=batch.weight.value if batch.weight else None,
+            blend_note=batch.weight.note if batch.weight else None,
+            blend_curve=batch.weight.curve if batch.weight else (),
+            histograms=batch.histograms or {},
         )
-        more = len(selection.queries) - asked
+        round_ = replace(round_, state=RoundState.SELECTED, selection=selection)
+        more = len(batch.queries) - asked
         message = f"requesting labels for {count(asked, 'item')}" + (
             f" and {more:,} in the buffer" if more else ""
         )
         audit = growing_audit(parts)
         if audit:
             message += f", and {count(len(audit), 'more audit item')}"
-        results = StepResults(queries=(*selection.queries, *audit), ranking=selection.ranking)
+        results = StepResults(queries=(*batch.queries, *audit), ranking=batch.ranking)
         return self._commit(round_, "select", message, watch, results)
 
     def push(self, round_: Round) -> Round:
@@ -231,13 +233,10 @@ class Loop:
         for purpose in (Role.POOL, Role.AUDIT):
             wait_for_answers(self.parts, round_.index, (purpose,), asked_at)
         tally = tally_round(self.parts, round_.index)
-        round_ = replace(
-            round_,
-            state=RoundState.COLLECTED,
-            skipped=tally.dropped,
-            disputed=tally.disputed,
-            agreement=tally.agreement,
+        collection = RoundCollection(
+            skipped=tally.dropped, disputed=tally.disputed, agreement=tally.agreement
         )
+        round_ = replace(round_, state=RoundState.COLLECTED, collection=collection)
         return self._commit(round_, "collect", tally.in_words(), watch)
 
     # -- what the steps share --------------------------------------------------------------------------

@@ -60,7 +60,8 @@ def open_learner(
     from star_al.models.learner import LoraLearner
 
     here = file.spec.model.model_dump(include={"device", "batch_tokens", "trunk_cache_gb"})
-    dtypes = [round_.versions["dtype"] for round_ in rounds if "dtype" in round_.versions]
+    fits = [round_.fit for round_ in rounds if round_.fit]
+    dtypes = [fit.versions["dtype"] for fit in fits if "dtype" in fit.versions]
     if dtypes and spec.model.dtype == "auto":
         here["dtype"] = str(dtypes[0])
     spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})

@@ -35,7 +35,17 @@ from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import as_log_probs
 from star_al.steps.pool import SHARD_ITEMS, all_draws
 from star_al.task import ClosedTask
-from star_al.types import Campaign, FloatArray, Item, JsonObject, JsonValue, Label, Role, Round
+from star_al.types import (
+    Campaign,
+    FloatArray,
+    Item,
+    JsonObject,
+    JsonValue,
+    Label,
+    Role,
+    Round,
+    RoundEvaluation,
+)
 
 OWN_ROLES = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
 """Roles that an export contains. Test items are left out: the user has them in a labelled file."""
@@ -70,11 +80,11 @@ class Predictor:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         rounds = parts.store.rounds(parts.campaign.campaign_id)
-        # A round that was interrupted after training has an adapter, but no temperature yet.
-        evaluated = [r for r in rounds if r.adapter_sha256 is not None and r.temperature is not None]
-        self._adapter = evaluated[-1].adapter_sha256 if evaluated else None
+        # A round that was interrupted after training has an adapter, but no evaluation yet.
+        evaluated = [(r, r.evaluation) for r in rounds if r.adapter_sha256 is not None and r.evaluation]
+        self._adapter = evaluated[-1][0].adapter_sha256 if evaluated else None
         self.model = (
-            _adapted(evaluated[-1]) if evaluated else _base(rounds, parts.spec.task.contextual_calibration)
+            _adapted(*evaluated[-1]) if evaluated else _base(rounds, parts.spec.task.contextual_calibration)
         )
 
     @property
@@ -118,15 +128,15 @@ class Predictor:
         return predictions.log_probs_N_K_C
 
 
-def _adapted(round_: Round) -> LatestModel:
-    temperature = 1.0 if round_.temperature is None else round_.temperature
+def _adapted(round_: Round, evaluation: RoundEvaluation) -> LatestModel:
+    temperature = evaluation.temperature
     return LatestModel(
         round_.index, temperature, f"adapter of round {round_.index}, temperature {temperature:.2f}"
     )
 
 
 def _base(rounds: Sequence[Round], contextual: bool) -> LatestModel:
-    found = rounds[0].base_temperature if rounds else None
+    found = rounds[0].evaluation.base_temperature if rounds and rounds[0].evaluation else None
     scaling = ["contextual calibration"] if contextual else []
     scaling += ["no temperature yet" if found is None else f"temperature {found:.2f} of round 0"]
     note = f"base model, {', '.join(scaling)}; no adapter has been trained and evaluated yet"

@@ -143,7 +143,9 @@ def print_history(store: Store, campaign: Campaign) -> None:
         say(f"Campaign {campaign.name} has no rounds yet.")
         return
     notes = [
-        round_.temperature_note for round_ in store.rounds(campaign.campaign_id) if round_.temperature_note
+        round_.evaluation.temperature_note
+        for round_ in store.rounds(campaign.campaign_id)
+        if round_.evaluation
     ]
     print_table(tables.history_table(rows))
     for note in tables.history_notes(rows, notes[-1] if notes else None):

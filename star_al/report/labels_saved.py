@@ -46,7 +46,7 @@ def compare_with_control(evaluated: Sequence[EvaluatedRound]) -> tuple[Compared,
     accuracy_R = [each.adapted.accuracy for each in evaluated]
     rows = []
     for each in evaluated:
-        labels = each.round.shadow_labels
+        labels = each.shadow_labels
         if each.shadow is None or labels is None:
             continue
         inside = labels_R[0] <= labels <= labels_R[-1]

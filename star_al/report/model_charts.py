@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from star_al.report.canvas import BLUE, INK, SMALL, draw_svg, new_figure
@@ -27,7 +27,7 @@ def accuracy_by_labels(snapshot: CampaignSnapshot) -> Picture:
     """Draw the learning curve; the campaign needs at least one evaluated round."""
     evaluated = snapshot.evaluated
     rows = [row for row in snapshot.history if row["accuracy"] is not None]
-    with_sequence = any(each.round.sequence_low is not None for each in evaluated)
+    with_sequence = any(each.sequence[0] is not None for each in evaluated)
     with_control = any(each.shadow for each in evaluated)
     header = ["round", "labels", "all labels", "accuracy", "95 % interval"]
     header += ["confidence sequence"] * with_sequence + ["random labels", "control"] * with_control + ["base"]
@@ -63,9 +63,9 @@ def _curve_row(each: EvaluatedRound, with_sequence: bool, with_control: bool) ->
     cells = [str(round_.index), f"{round_.labels:,}", f"{round_.labels_bought:,}", percent(adapted.accuracy)]
     cells.append(interval(adapted.accuracy_low, adapted.accuracy_high))
     if with_sequence:
-        cells.append(interval(round_.sequence_low, round_.sequence_high))
+        cells.append(interval(*each.sequence))
     if with_control:
-        cells.append(number(round_.shadow_labels, 0))
+        cells.append(number(each.shadow_labels, 0))
         cells.append(percent(each.shadow.accuracy if each.shadow else None))
     return (*cells, percent(each.base.accuracy if each.base else None))
 
@@ -102,17 +102,29 @@ def reliability(newest: EvaluatedRound) -> Picture:
 
 def uncertainty_histograms(rounds: Sequence[Round]) -> list[Picture]:
     """Draw a histogram of each score of the pool, for the first and the newest round that scored it."""
-    scored = [each for each in rounds if each.histograms]
+    scored = {
+        each.index: each.selection.histograms
+        for each in rounds
+        if each.selection and each.selection.histograms
+    }
     pictures = []
     for kind, label in KINDS:
-        found = [each for each in scored if kind in each.histograms]
-        if found and found[-1] is scored[-1]:
-            pictures.append(_uncertainty(kind, label, [found[-1], *found[:1]][: len(found)]))
+        found = [index for index, histograms in scored.items() if kind in histograms]
+        if found and found[-1] == max(scored):
+            newest_and_first = [found[-1], *found[:1]][: len(found)]
+            drawn = {index: scored[index][kind] for index in newest_and_first}
+            pictures.append(_uncertainty(kind, label, drawn))
     return pictures
 
 
-def _uncertainty(kind: str, label: str, rounds: Sequence[Round]) -> Picture:
-    """Draw the newest round filled and the first, if it is a different one, as an outline."""
+def _uncertainty(kind: str, label: str, histograms: Mapping[int, Histogram]) -> Picture:
+    """Draw the newest round filled and the first, if it is a different one, as an outline.
+
+    Args:
+        kind: Of the score.
+        label: The picture's title.
+        histograms: By round, the newest first.
+    """
 
     def draw() -> Any:
         figure, axes = new_figure(*SMALL)
@@ -120,9 +132,8 @@ def _uncertainty(kind: str, label: str, rounds: Sequence[Round]) -> Picture:
             {"fill": True, "color": BLUE, "alpha": 0.4},
             {"color": INK, "linewidth": 1.2, "linestyle": "--"},
         )
-        for round_, style in zip(rounds, styles, strict=False):
-            histogram = round_.histograms[kind]
-            axes.stairs(_density(histogram), histogram.edges, label=f"round {round_.index}", **style)
+        for (index, histogram), style in zip(histograms.items(), styles, strict=False):
+            axes.stairs(_density(histogram), histogram.edges, label=f"round {index}", **style)
         axes.set_xlabel("score, from 0 to 1" if kind == "blended" else "uncertainty")
         axes.set_ylabel("density of the pool")
         axes.set_ylim(bottom=0)
@@ -130,11 +141,11 @@ def _uncertainty(kind: str, label: str, rounds: Sequence[Round]) -> Picture:
         return figure
 
     rows = tuple(
-        (str(each.index), f"{low:.3f} to {high:.3f}", f"{n:,}")
-        for each in rounds
-        for low, high, n in _bins(each.histograms[kind])
+        (str(index), f"{low:.3f} to {high:.3f}", f"{n:,}")
+        for index, histogram in histograms.items()
+        for low, high, n in _bins(histogram)
     )
-    caption = f"Distribution over the pool at round {' and round '.join(str(each.index) for each in rounds)}."
+    caption = f"Distribution over the pool at round {' and round '.join(map(str, histograms))}."
     svg = draw_svg(f"histogram-{kind}", draw)
     return Picture(label, svg, caption, Table(("round", "range", "texts"), rows))
 

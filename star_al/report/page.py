@@ -23,7 +23,7 @@ from star_al.report.round_charts import (
 )
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
-from star_al.types import JsonObject
+from star_al.types import JsonObject, Round, RoundCollection
 from star_al.wording import count
 
 
@@ -180,21 +180,6 @@ def _rounds(snapshot: CampaignSnapshot) -> Table | None:
     """Return a row per round: its state, its labels, and the stopping rules' verdict."""
     if not snapshot.rounds:
         return None
-    rows = tuple(
-        (
-            str(each.index),
-            each.state.value,
-            f"{each.labels:,}",
-            f"{each.labels_bought:,}",
-            f"{each.asked:,}",
-            f"{each.skipped:,}",
-            f"{each.disputed:,}",
-            number(each.agreement, 2),
-            number(each.stop_agreement),
-            each.stop_reason or each.stop_advice or "",
-        )
-        for each in snapshot.rounds
-    )
     header = (
         "round",
         "state",
@@ -207,11 +192,26 @@ def _rounds(snapshot: CampaignSnapshot) -> Table | None:
         "stability",
         "stopping rules",
     )
-    return Table(header, rows)
+    return Table(header, tuple(map(_round_row, snapshot.rounds)))
+
+
+def _round_row(round_: Round) -> tuple[str, ...]:
+    collection, decision = round_.collection or RoundCollection(), round_.decision
+    return (
+        str(round_.index),
+        round_.state.value,
+        f"{round_.labels:,}",
+        f"{round_.labels_bought:,}",
+        f"{round_.selection.asked if round_.selection else 0:,}",
+        f"{collection.skipped:,}",
+        f"{collection.disputed:,}",
+        number(collection.agreement, 2),
+        number(round_.evaluation.stop_agreement if round_.evaluation else None),
+        (decision.stop_reason or decision.stop_advice or "") if decision else "",
+    )
 
 
 def _versions(snapshot: CampaignSnapshot) -> list[tuple[str, str]]:
-    newest: JsonObject = snapshot.rounds[-1].versions if snapshot.rounds else {}
-    found = next((each.versions for each in reversed(snapshot.rounds) if each.versions), newest)
+    found: JsonObject = next((each.fit.versions for each in reversed(snapshot.rounds) if each.fit), {})
     own = [("star_al (this page)", snapshot.program), ("campaign seed", str(snapshot.campaign.seed))]
     return [*own, *((name, str(value)) for name, value in found.items())]

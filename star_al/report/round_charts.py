@@ -59,7 +59,11 @@ def calibration_over_rounds(
 
 def blend_weights(rounds: Sequence[Round]) -> Picture | None:
     """Draw the weight of the adapted model's uncertainty by round; ``None`` if no round blended."""
-    found = [(each.index, each.blend_weight, each.blend_note) for each in rounds]
+    found = [
+        (each.index, each.selection.blend_weight, each.selection.blend_note)
+        for each in rounds
+        if each.selection
+    ]
     points = [(index, weight) for index, weight, _ in found if weight is not None]
     if not points:
         return None
@@ -77,19 +81,19 @@ def blend_curve(rounds: Sequence[Round]) -> Picture | None:
     Returns:
         The chart, or ``None`` if no round measured the weight.
     """
-    measured = [each for each in rounds if each.blend_curve]
+    measured = {
+        each.index: each.selection for each in rounds if each.selection and each.selection.blend_curve
+    }
     if not measured:
         return None
-    newest = measured[-1]
+    *earlier, (index, newest) = measured.items()
 
     def draw() -> Any:
         figure, axes = new_figure(*SMALL)
-        for older in measured[:-1]:
+        for _, older in earlier:
             axes.plot(*zip(*older.blend_curve, strict=True), color=GREY, alpha=0.35, linewidth=0.9)
-        axes.plot(
-            *zip(*newest.blend_curve, strict=True), color=BLUE, linewidth=1.8, label=f"round {newest.index}"
-        )
-        if measured[:-1]:
+        axes.plot(*zip(*newest.blend_curve, strict=True), color=BLUE, linewidth=1.8, label=f"round {index}")
+        if earlier:
             axes.plot([], [], color=GREY, alpha=0.5, linewidth=0.9, label="earlier rounds")
         axes.axhline(0.5, color=GREY, linestyle=":", linewidth=1.0, label="no better than chance")
         if newest.blend_weight is not None:
@@ -103,15 +107,16 @@ def blend_curve(rounds: Sequence[Round]) -> Picture | None:
 
     weight, best = max(newest.blend_curve, key=lambda point: point[1])
     rows = tuple((number(w, 2), number(auroc)) for w, auroc in newest.blend_curve)
-    caption = f"At round {newest.index}, λ = {weight:.2f} ranks the held-out errors best (AUROC {best:.3f})."
-    title = f"How well each weight ranks errors, round {newest.index}"
+    caption = f"At round {index}, λ = {weight:.2f} ranks the held-out errors best (AUROC {best:.3f})."
+    title = f"How well each weight ranks errors, round {index}"
     table = Table(("λ", "AUROC"), rows)
     return Picture(title, draw_svg("blend-curve", draw), caption, table, sentence(newest.blend_note))
 
 
 def agreement_by_round(snapshot: CampaignSnapshot) -> Picture | None:
     """Draw Krippendorff's alpha by round; ``None`` if no text was answered by several people."""
-    points = [(each.index, each.agreement) for each in snapshot.rounds if each.agreement is not None]
+    found = [(each.index, each.collection.agreement) for each in snapshot.rounds if each.collection]
+    points = [(index, alpha) for index, alpha in found if alpha is not None]
     if not points:
         return None
     rows = tuple((str(index), number(alpha, 2)) for index, alpha in points)

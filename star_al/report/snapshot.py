@@ -89,6 +89,17 @@ class EvaluatedRound:
         return find_evaluation(self.evaluations, "base", "contextual", "raw")
 
     @property
+    def sequence(self) -> tuple[float | None, float | None]:
+        """The confidence sequence of the accuracy at this round; None and None until the round is decided."""
+        decision = self.round.decision
+        return (decision.sequence_low, decision.sequence_high) if decision else (None, None)
+
+    @property
+    def shadow_labels(self) -> int | None:
+        """How many labels the control arm's model was trained on; ``None`` without a control arm."""
+        return self.round.fit.shadow_labels if self.round.fit else None
+
+    @property
     def shadow(self) -> Evaluation | None:
         """The control arm's model, trained on the labels of random texts only."""
         return find_evaluation(self.evaluations, "shadow", "raw")

@@ -29,8 +29,9 @@ def summarise(snapshot: CampaignSnapshot) -> Summary:
     evaluated = snapshot.evaluated
     result = _accuracy(evaluated[-1]) if evaluated else _not_evaluated(snapshot)
     sentences = [*_gain_over_base(evaluated), _labels(snapshot), _state(snapshot)]
-    if snapshot.rounds and snapshot.rounds[-1].stop_advice:
-        sentences.append(sentence(f"The stopping rules advise to stop: {snapshot.rounds[-1].stop_advice}"))
+    decision = snapshot.rounds[-1].decision if snapshot.rounds else None
+    if decision and decision.stop_advice:
+        sentences.append(sentence(f"The stopping rules advise to stop: {decision.stop_advice}"))
     return Summary(result, tuple(filter(None, sentences)), tuple(_unknown(snapshot)))
 
 
@@ -132,7 +133,7 @@ def _precision(newest: EvaluatedRound) -> str:
 
 
 def _repeated_looks(evaluated: Sequence[EvaluatedRound]) -> str:
-    low, high = evaluated[-1].round.sequence_low, evaluated[-1].round.sequence_high
+    low, high = evaluated[-1].sequence
     if low is not None and high is not None:
         return (
             "The 95 % interval holds for a single look at a single round. If you look after every round and stop "
@@ -159,7 +160,7 @@ def _no_control(snapshot: CampaignSnapshot) -> str:
 
 def _no_temperature(round_: Round) -> str:
     """Say why confidences are not calibrated; empty where a temperature was fitted."""
-    note = round_.temperature_note or ""
+    note = round_.evaluation.temperature_note if round_.evaluation else ""
     return f"How far the model's confidence can be trusted: {note}." if note.startswith("T = 1") else ""
 
 

@@ -7,27 +7,18 @@ from dataclasses import replace
 
 from star_al.parts import Parts, RoundParts
 from star_al.stats.confidence_sequence import confidence_sequence
-from star_al.stats.stopping import Decision, StopView, agreement, decide
-from star_al.types import Evaluation, JsonObject, Role, Round
+from star_al.stats.stopping import StopView, agreement, decide
+from star_al.types import Evaluation, JsonObject, Role, Round, RoundDecision
 
 
 def as_of_now(parts: Parts, round_: Round) -> Round:
-    """The round with what its decision looks at: today's settings, labels, pool and confidence sequence.
+    """The round with today's settings and number of labels, which its decision follows from.
 
     ``adapter`` and ``posterior`` stay, as they say how its model was trained.
     """
     fitted = {name: round_.config[name] for name in ("adapter", "posterior")}
     config: JsonObject = parts.spec.model_dump(mode="json") | fitted
-    pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
-    low, high = _confidence_sequence(parts, round_)
-    return replace(
-        round_,
-        config=config,
-        labels_bought=labels_bought(parts),
-        pool_size=len(pool),
-        sequence_low=low,
-        sequence_high=high,
-    )
+    return replace(round_, config=config, labels_bought=labels_bought(parts))
 
 
 def labels_bought(parts: Parts) -> int:
@@ -36,44 +27,58 @@ def labels_bought(parts: Parts) -> int:
     return sum(len(parts.store.labels(parts.campaign.campaign_id, role)) for role in roles)
 
 
-def decide_round(parts: RoundParts) -> Decision:
-    """What the stopping rules say of a round ``as_of_now``."""
+def decide_round(parts: RoundParts) -> RoundDecision:
+    """Apply the stopping rules to a round ``as_of_now``, with today's pool and confidence sequence."""
     rules, round_ = parts.spec.stopping, parts.round
     rounds = (*parts.store.rounds(parts.campaign.campaign_id)[: round_.index], round_)
+    pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
     raw = _raw_evaluation(parts, round_)
+    low, high = _confidence_sequence(parts, raw)
     view = StopView(
         round_index=round_.index,
         labels_bought=round_.labels_bought,
-        pool_size=round_.pool_size or 0,
+        pool_size=len(pool),
         accuracy=raw.accuracy if raw else None,
-        sequence_low=round_.sequence_low,
-        agreements=tuple(each.stop_agreement for each in rounds if each.stop_agreement is not None),
+        sequence_low=low,
+        agreements=_agreements(rounds),
         rules=rules,
         curve=tuple(_learning_curve(parts, rounds)) if rules.min_gain is not None else (),
     )
-    return decide(view)
+    decision = decide(view)
+    return RoundDecision(
+        pool_size=len(pool),
+        sequence_low=low,
+        sequence_high=high,
+        stop_reason=decision.reason,
+        stop_advice=decision.advice,
+    )
 
 
 def stops_still(parts: Parts, round_: Round) -> bool:
     """True if today's rules would stop a stopped round for the same reason."""
-    return decide_round(parts.for_round(as_of_now(parts, round_))).reason == round_.stop_reason
+    return decide_round(parts.for_round(as_of_now(parts, round_))).stop_reason == round_.stop_reason
 
 
 def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | None:
     """Agreement of the stop set's predictions with the round before; None if that one trained no adapter."""
     earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
-    if not earlier or earlier[-1].adapter_sha256 is None:
+    if not earlier or earlier[-1].adapter_sha256 is None or earlier[-1].evaluation is None:
         return None
-    return agreement(earlier[-1].stop_set, stop_set)
+    return agreement(earlier[-1].evaluation.stop_set, stop_set)
 
 
-def _confidence_sequence(parts: Parts, round_: Round) -> tuple[float | None, float | None]:
-    """The confidence sequence of the accuracy at this round, at today's level; None if nothing was measured."""
-    raw = _raw_evaluation(parts, round_)
+def _agreements(rounds: Sequence[Round]) -> tuple[float, ...]:
+    """Agreement on the stop set with the round before, of each round that has one."""
+    found = (each.evaluation.stop_agreement for each in rounds if each.evaluation)
+    return tuple(share for share in found if share is not None)
+
+
+def _confidence_sequence(parts: RoundParts, raw: Evaluation | None) -> tuple[float | None, float | None]:
+    """The confidence sequence of the accuracy at this round; None and None if nothing was measured."""
     if raw is None:
         return None, None
     level = parts.spec.stopping.confidence
-    return confidence_sequence(round(raw.accuracy * raw.n), raw.n, round_.index + 1, level)
+    return confidence_sequence(round(raw.accuracy * raw.n), raw.n, parts.round.index + 1, level)
 
 
 def _learning_curve(parts: Parts, rounds: Sequence[Round]) -> Iterator[tuple[int, float]]:

@@ -21,7 +21,7 @@ from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, I
 
 
 @dataclass(frozen=True)
-class RoundEvaluation:
+class EvaluationResults:
     """What the evaluate step found out.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Split:
 _EMPTY = _Split((), np.zeros(0, dtype=np.int64), ())
 
 
-def evaluate_round(parts: RoundParts) -> RoundEvaluation:
+def evaluate_round(parts: RoundParts) -> EvaluationResults:
     """Measure the round's models on the held-out split that ``evaluation`` names.
 
     The base and the adapted model are measured raw and scaled by temperature, the control arm's shadow raw.
@@ -81,7 +81,7 @@ def evaluate_round(parts: RoundParts) -> RoundEvaluation:
             shadow = _shadow(parts, held_out, on_held_out)
             evaluations.append(_evaluate("shadow", "raw", shadow.log_probs_N_C, held_out, role, 1.0))
             kept += _kept(parts, "shadow", held_out, shadow) if role is Role.AUDIT else []
-    return RoundEvaluation(
+    return EvaluationResults(
         evaluations=tuple(evaluations),
         temperature=temperature,
         base_temperature=base_temperature,

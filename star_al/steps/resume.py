@@ -20,7 +20,7 @@ def resumed(parts: Parts, round_: Round) -> Round:
     """
     round_ = _with_labels(parts, round_)
     if round_.state is RoundState.STOPPED and not stops_still(parts, round_):
-        round_ = replace(round_, state=RoundState.EVALUATED, stop_reason=None)
+        round_ = replace(round_, state=RoundState.EVALUATED, decision=None)
     return _with_artefacts(parts, round_)
 
 
@@ -34,8 +34,9 @@ def refuse_another_model(parts: Parts) -> None:
     """
     versions = {"base_key": parts.learner.base_key, **parts.learner.versions()}
     for round_ in parts.store.rounds(parts.campaign.campaign_id):
+        made_with = round_.fit.versions if round_.fit else {}
         names = ("base_key", "dtype") if _same_labels(parts, round_) else ("weights", "dtype")
-        if any(round_.versions.get(name, versions.get(name)) != versions.get(name) for name in names):
+        if any(made_with.get(name, versions.get(name)) != versions.get(name) for name in names):
             raise ModelError(
                 f"{parts.spec.model.name}: the model, its dtype or its prompt differs from that of round "
                 f"{round_.index}. Restore the model, or start a new campaign under another name."
@@ -57,7 +58,7 @@ def _with_artefacts(parts: Parts, round_: Round) -> Round:
             parts.artefacts.score_file(round_.scores_sha256)
     except StoreError:
         parts.progress.say(f"Scoring round {round_.index} again because its scores are missing or damaged")
-        return replace(round_, state=RoundState.DECIDED, scores_sha256=None)
+        return replace(round_, state=RoundState.DECIDED, scores_sha256=None, selection=None)
     return round_
 
 
@@ -75,10 +76,11 @@ def _trained_again(parts: Parts, round_: Round, why: str) -> Round:
     return replace(
         round_,
         state=RoundState.STARTED,
-        adapter_sha256=None,
-        shadow_sha256=None,
+        fit=None,
+        evaluation=None,
+        decision=None,
         scores_sha256=None,
-        stop_reason=None,
+        selection=None,
     )
 
 

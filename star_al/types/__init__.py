@@ -14,7 +14,16 @@ from star_al.types.json_values import JsonObject, JsonValue
 from star_al.types.labels import Label
 from star_al.types.predictions import BasePrediction, Categorical, HeldOutPrediction, Predictions
 from star_al.types.queries import Query, QueryState, Reason
-from star_al.types.rounds import Adapter, Round, RoundState
+from star_al.types.rounds import (
+    Adapter,
+    Round,
+    RoundCollection,
+    RoundDecision,
+    RoundEvaluation,
+    RoundFit,
+    RoundSelection,
+    RoundState,
+)
 from star_al.types.scores import Histogram, ScoreRow
 from star_al.types.step_results import NO_RESULTS, StepResults
 from star_al.types.studies import Study, StudyRun
@@ -50,6 +59,11 @@ __all__ = [
     "Reason",
     "Role",
     "Round",
+    "RoundCollection",
+    "RoundDecision",
+    "RoundEvaluation",
+    "RoundFit",
+    "RoundSelection",
     "RoundState",
     "ScoreRow",
     "SourceItem",

@@ -35,8 +35,101 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundFit:
+    """What a round trained.
+
+    Attributes:
+        input_hash: Hash of all that determines the adapter: settings, seed and the snapshot of labels.
+        versions: Libraries, device and dtype, and the key of the base model.
+        adapter_sha256: The adapter; ``None`` if there was no label to train on.
+        samples: Posterior samples of the adapter.
+        shadow_labels: How many random labels the shadow trained on; ``None`` without a control arm.
+        shadow_sha256: The shadow's adapter.
+    """
+
+    input_hash: str
+    versions: JsonObject = field(default_factory=dict)
+    adapter_sha256: str | None = None
+    samples: int | None = None
+    shadow_labels: int | None = None
+    shadow_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEvaluation:
+    """Temperatures of a round's model and its predictions on the stop set; the metrics are ``Evaluation`` records.
+
+    Attributes:
+        temperature: Temperature of the round's model.
+        base_temperature: Temperature of the base model.
+        temperature_note: How the temperature came about.
+        stop_set: Predicted column of each item of the stop set, by item id.
+        stop_agreement: Agreement on the stop set with the round before.
+    """
+
+    temperature: float
+    base_temperature: float
+    temperature_note: str
+    stop_set: Mapping[str, int] = field(default_factory=dict)
+    stop_agreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundDecision:
+    """Whether the campaign stops at a round, and the figures that decided it.
+
+    Attributes:
+        pool_size: How many items the round may choose from.
+        sequence_low: Lower bound of the adapted accuracy, valid in all rounds at once.
+        sequence_high: Upper bound of the same.
+        stop_reason: Why the campaign stopped; ``None`` if it goes on.
+        stop_advice: Why it might be time to stop, if the rules only advise.
+    """
+
+    pool_size: int
+    sequence_low: float | None = None
+    sequence_high: float | None = None
+    stop_reason: str | None = None
+    stop_advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSelection:
+    """The batch of a round, and how the pool was ranked.
+
+    Attributes:
+        asked: How many items the batch has.
+        blend_weight: Weight of the adapted model in the blend; ``None`` without a blend.
+        blend_note: How the weight came about.
+        blend_curve: (weight, AUROC for held-out errors) pairs, if the weight was measured.
+        histograms: Histograms of the pool's scores, by name: base, adapted, blended.
+    """
+
+    asked: int
+    blend_weight: float | None = None
+    blend_note: str | None = None
+    blend_curve: Sequence[tuple[float, float]] = ()
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundCollection:
+    """How labelling the batch of a round ended.
+
+    Attributes:
+        skipped: Items closed without a label, including the disputed ones.
+        disputed: Items closed because their annotators did not agree.
+        agreement: Krippendorff's alpha of the answers to the round's queries.
+    """
+
+    skipped: int = 0
+    disputed: int = 0
+    agreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """One round of a campaign, as stored. Fields have their defaults until the step that fills them.
+    """One round of a campaign, as stored. The record of a step is ``None`` until the step has run.
 
     Attributes:
         index: Number of the round, from 0.
@@ -47,31 +140,12 @@ class Round:
         labels: How many labels the round trains on.
         labels_bought: How many human labels there were when its model was measured (those of the start, the
             audit and the calibration included): what that model cost.
-        versions: Libraries, device and dtype, and the key of the base model.
-        input_hash: Hash of all that determines the adapter: settings, seed and the snapshot of labels.
-        adapter_sha256: The adapter; ``None`` if there was no label to train on.
-        samples: Posterior samples of the adapter.
-        shadow_labels: How many random labels the shadow trained on; ``None`` without a control arm.
-        shadow_sha256: The shadow's adapter.
-        temperature: Temperature of the round's model.
-        base_temperature: Temperature of the base model.
-        temperature_note: How the temperature came about.
-        stop_set: Predicted column of each item of the stop set, by item id.
-        stop_agreement: Agreement on the stop set with the round before.
-        pool_size: How many items the round may choose from.
-        sequence_low: Lower bound of the adapted accuracy, valid in all rounds at once.
-        sequence_high: Upper bound of the same.
-        stop_reason: Why the campaign stopped.
-        stop_advice: Why it might be time to stop, if the rules only advise.
-        scores_sha256: The score file; ``None`` if no scores were needed.
-        asked: How many items the batch has.
-        blend_weight: Weight of the adapted model in the blend; ``None`` without a blend.
-        blend_note: How the weight came about.
-        blend_curve: (weight, AUROC for held-out errors) pairs, if the weight was measured.
-        histograms: Histograms of the pool's scores, by name: base, adapted, blended.
-        skipped: Items closed without a label, including the disputed ones.
-        disputed: Items closed because their annotators did not agree.
-        agreement: Krippendorff's alpha of the answers to the round's queries.
+        fit: What the round trained.
+        evaluation: Temperatures of its model, and its predictions on the stop set.
+        decision: Whether the campaign stopped.
+        scores_sha256: The score file; ``None`` also if no scores were needed.
+        selection: The batch, and how the pool was ranked.
+        collection: How labelling the batch ended.
     """
 
     index: int
@@ -81,34 +155,24 @@ class Round:
     seconds: Mapping[str, float] = field(default_factory=dict)
     labels: int = 0
     labels_bought: int = 0
-    # fit
-    versions: JsonObject = field(default_factory=dict)
-    input_hash: str | None = None
-    adapter_sha256: str | None = None
-    samples: int | None = None
-    shadow_labels: int | None = None
-    shadow_sha256: str | None = None
-    # evaluate
-    temperature: float | None = None
-    base_temperature: float | None = None
-    temperature_note: str | None = None
-    stop_set: Mapping[str, int] = field(default_factory=dict)
-    stop_agreement: float | None = None
-    # decide
-    pool_size: int | None = None
-    sequence_low: float | None = None
-    sequence_high: float | None = None
-    stop_reason: str | None = None
-    stop_advice: str | None = None
-    # score
+    fit: RoundFit | None = None
+    evaluation: RoundEvaluation | None = None
+    decision: RoundDecision | None = None
     scores_sha256: str | None = None
-    # select
-    asked: int = 0
-    blend_weight: float | None = None
-    blend_note: str | None = None
-    blend_curve: Sequence[tuple[float, float]] = ()
-    histograms: Mapping[str, Histogram] = field(default_factory=dict)
-    # collect
-    skipped: int = 0
-    disputed: int = 0
-    agreement: float | None = None
+    selection: RoundSelection | None = None
+    collection: RoundCollection | None = None
+
+    @property
+    def adapter_sha256(self) -> str | None:
+        """The adapter; None if there was no label to train on, or nothing has been trained yet."""
+        return self.fit.adapter_sha256 if self.fit else None
+
+    @property
+    def shadow_sha256(self) -> str | None:
+        """The shadow's adapter; None if there is none."""
+        return self.fit.shadow_sha256 if self.fit else None
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the campaign stopped; None if it did not."""
+        return self.decision.stop_reason if self.decision else None

@@ -258,12 +258,12 @@ def test_a_round_killed_after_training_does_not_predict(
     assert "adapter of round 1, temperature" in star_al(*arguments)[1]
 
     with sqlite3.connect(own_copy / "small.db") as database:
-        database.execute("UPDATE rounds SET temperature = NULL")
+        database.execute("UPDATE rounds SET temperature = NULL WHERE round_index > 0")
         database.execute("UPDATE rounds SET base_temperature = 4 WHERE round_index = 0")
     assert "base model, temperature 4.00 of round 0" in star_al(*arguments)[1]
     [warm] = rows_of(tmp_path / "out.jsonl")
     with sqlite3.connect(own_copy / "small.db") as database:
-        database.execute("UPDATE rounds SET base_temperature = NULL")
+        database.execute("UPDATE rounds SET temperature = NULL")
     assert "base model, no temperature yet" in star_al(*arguments)[1]
     [plain] = rows_of(tmp_path / "out.jsonl")
     assert warm["predicted"] == plain["predicted"]
@@ -283,10 +283,10 @@ def test_without_an_adapter_the_base_model_predicts_as_it_was_measured(
     file = load_campaign(config)
     with reading(file) as (store, campaign):
         parts = open_parts(file, store, campaign, Quiet())
-        temperature = store.rounds(campaign.campaign_id)[0].base_temperature
-        assert temperature is not None
+        evaluation = store.rounds(campaign.campaign_id)[0].evaluation
+        assert evaluation is not None
         log_probs_N_C = base_log_probs(parts, [str(row["item_id"]) for row in rows], contextual=True)
-    expected_N = np.exp(apply_temperature(log_probs_N_C, temperature)).max(axis=1)
+    expected_N = np.exp(apply_temperature(log_probs_N_C, evaluation.base_temperature)).max(axis=1)
     np.testing.assert_allclose(column(rows, "confidence"), expected_N, rtol=1e-4)
     entropy_N = -(np.exp(log_probs_N_C) * log_probs_N_C).sum(axis=1)
     np.testing.assert_allclose(column(rows, "total_uncertainty"), entropy_N, rtol=1e-4)

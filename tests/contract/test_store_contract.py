@@ -27,6 +27,11 @@ from star_al.types import (
     QueryState,
     Reason,
     Role,
+    RoundCollection,
+    RoundDecision,
+    RoundEvaluation,
+    RoundFit,
+    RoundSelection,
     RoundState,
     ScoreRow,
     SourceItem,
@@ -207,7 +212,7 @@ def test_two_campaigns_over_the_same_data_know_nothing_of_each_other(store: Stor
     first, second = held(store, one, "me"), held(store, two, "you")
     for lease, value in ((first, "neg"), (second, "pos")):
         store.start_round(lease, a_round(), [])
-        store.commit_step(lease, a_round(asked=1), EVENT, StepResults(queries=[query("a")]))
+        store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("a")]))
         store.close_queries(lease, [("q-a-1", Label("a", value))], [])
     assert store.labels(one.campaign_id)["a"].value == "neg"
     assert store.labels(two.campaign_id)["a"].value == "pos"
@@ -236,7 +241,8 @@ def test_rows_join_a_running_campaign_once_each(store: Store) -> None:
 def test_rows_join_the_round_that_stopped_the_campaign_so_that_it_may_go_on(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(0), [])
-    stopped = a_round(0, state=RoundState.STOPPED, stop_reason="the pool is empty")
+    decision = RoundDecision(0, stop_reason="the pool is empty")
+    stopped = a_round(0, state=RoundState.STOPPED, decision=decision)
     store.commit_step(lease, stopped, Event("decide", "stop", 0))
     store.extend_campaign(campaign_id, [source("d")])
     assert store.pool_ids(campaign_id, 0) == ["a", "b", "c", "d"]
@@ -273,9 +279,7 @@ def test_an_added_row_labels_an_item_of_the_pool_that_nobody_was_asked(store: St
     campaign_id, lease = made.campaign_id, held(store, made)
     label(store, lease, Label("b", "neg"))
     store.start_round(lease, a_round(), [])
-    store.commit_step(
-        lease, a_round(state=RoundState.PUSHED, asked=1), EVENT, StepResults(queries=[query("c")])
-    )
+    store.commit_step(lease, a_round(state=RoundState.PUSHED), EVENT, StepResults(queries=[query("c")]))
     before = store.labels(campaign_id)
     first_pool = store.pool_ids(campaign_id, 0)
     rows = [source(name, "neg" if name == "e" else "pos") for name in "bcdetvw"]
@@ -400,7 +404,10 @@ LEASE_WRITES: dict[str, Callable[[Store, Lease], object]] = {
     "mirror": lambda store, lease: store.mirror(lease, "oracle", [Annotation("late", "q-a-1", "late")]),
     "start_round": lambda store, lease: store.start_round(lease, a_round(1), []),
     "commit_step": lambda store, lease: store.commit_step(
-        lease, a_round(asked=9), EVENT, StepResults(adapters=[ADAPTER])
+        lease,
+        a_round(state=RoundState.SELECTED, selection=RoundSelection(9)),
+        EVENT,
+        StepResults(adapters=[ADAPTER]),
     ),
     "add_queries": lambda store, lease: store.add_queries(lease, [query("b")], EVENT),
     "save_tasks": lambda store, lease: store.save_tasks(lease, [ExternalTask("q-a-1", "late", "1", "1")]),
@@ -592,29 +599,19 @@ def test_a_round_comes_back_as_it_was_committed(store: Store) -> None:
     assert store.rounds(campaign_id) == [started]
     full = dataclasses.replace(
         started,
-        state=RoundState.SELECTED,
+        state=RoundState.COLLECTED,
         seed=2**63 - 1,
-        versions={"torch": "2.13", "device": None},
-        input_hash="abc",
+        seconds={"fit": 1.25, "score": 0.5},
         labels=3,
         labels_bought=5,
-        adapter_sha256=ADAPTER.sha256,
-        samples=3,
-        temperature=1.7,
-        base_temperature=0.3,
-        temperature_note=FUNNY,
-        pool_size=3,
-        blend_weight=1 / 3,
+        fit=RoundFit("abc", {"torch": "2.13", "device": None}, ADAPTER.sha256, 3, 4, "ab"),
+        evaluation=RoundEvaluation(1.7, 0.3, FUNNY, {"a": 1, "b": 0}, 0.99),
+        decision=RoundDecision(3, 0.5, 0.9, "the budget is spent", "stable"),
         scores_sha256="def",
-        histograms={"blended": Histogram((0.0, 0.5, 1.0), (3, 4))},
-        stop_set={"a": 1, "b": 0},
-        stop_agreement=0.99,
-        stop_reason="the budget is spent",
-        asked=4,
-        skipped=2,
-        disputed=1,
-        agreement=-1 / 3,
-        seconds={"fit": 1.25, "score": 0.5},
+        selection=RoundSelection(
+            4, 1 / 3, "measured", ((0.0, 0.5), (0.5, 0.75)), {"blended": Histogram((0.0, 0.5, 1.0), (3, 4))}
+        ),
+        collection=RoundCollection(2, 1, -1 / 3),
     )
     store.commit_step(lease, full, EVENT, StepResults(adapters=[ADAPTER]))
     assert store.rounds(campaign_id) == [full]
@@ -667,7 +664,7 @@ def test_a_step_is_all_or_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match="'z'"):
         store.commit_step(
             lease,
-            a_round(asked=1),
+            a_round(state=RoundState.SELECTED, selection=RoundSelection(1)),
             EVENT,
             StepResults(adapters=[ADAPTER], evaluations=[evaluation()], queries=[query("z")]),
         )
@@ -888,15 +885,23 @@ def test_history_shows_the_scaled_adapted_and_the_calibrated_base(store: Store) 
     )
     scaled = [evaluation(scaling="temperature", nll=0.5), evaluation("base", "contextual", nll=1.5)]
     unseen = evaluation("base", "temperature", nll=9.0)
-    values = {"temperature": 1.8, "state": RoundState.STOPPED, "stop_reason": "done", "pool_size": 3}
-    values |= {"skipped": 2, "disputed": 1, "agreement": 0.25}
-    store.commit_step(lease, a_round(1, **values), EVENT, StepResults(evaluations=[*raw, *scaled, unseen]))
+    full = a_round(
+        1,
+        state=RoundState.COLLECTED,
+        evaluation=RoundEvaluation(1.8, 1.1, "fitted"),
+        decision=RoundDecision(3, stop_reason="done"),
+        selection=RoundSelection(4, 0.5),
+        collection=RoundCollection(2, 1, 0.25),
+    )
+    store.commit_step(lease, full, EVENT, StepResults(evaluations=[*raw, *scaled, unseen]))
     first, second = store.history(campaign_id)
     assert list(first) == HISTORY
     assert (first["nll"], first["base_nll"], first["seconds"], first["labels"]) == (0.9, 1.9, 3.5, 4)
     assert (second["nll"], second["base_nll"], second["seconds"]) == (0.5, 1.5, 0.0)
-    assert (second["round"], second["state"], second["temperature"]) == (1, "stopped", 1.8)
+    assert (second["round"], second["state"], second["temperature"]) == (1, "collected", 1.8)
     assert (second["stop_reason"], second["pool_size"]) == ("done", 3)
+    assert (second["asked"], second["blend_weight"]) == (4, 0.5)
+    assert (first["asked"], first["blend_weight"], first["pool_size"]) == (0, None, None)
     assert (second["skipped"], second["disputed"], second["agreement"]) == (2, 1, 0.25)
     assert (first["skipped"], first["disputed"], first["agreement"]) == (0, 0, None)
     assert (second["accuracy"], second["accuracy_low"], second["accuracy_high"]) == (0.7, 0.4, 0.9)
@@ -913,12 +918,11 @@ def test_history_of_a_round_without_evaluation_has_no_metrics(store: Store) -> N
 def test_a_round_keeps_what_proves_its_worth(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(0), [])
-    values = {"shadow_labels": 4, "shadow_sha256": "ab", "sequence_low": 0.5, "sequence_high": 0.9}
-    values |= {"blend_note": "measured", "blend_curve": ((0.0, 0.5), (0.5, 0.75)), "stop_advice": "stable"}
+    fit = RoundFit("abc", shadow_labels=4, shadow_sha256="ab")
+    decided = a_round(0, fit=fit, decision=RoundDecision(3, 0.5, 0.9, stop_advice="stable"))
     shadow = evaluation("shadow", nll=0.7)
-    store.commit_step(lease, a_round(0, **values), EVENT, StepResults(evaluations=[evaluation(), shadow]))
-    [stored] = store.rounds(campaign_id)
-    assert stored == a_round(0, **values)
+    store.commit_step(lease, decided, EVENT, StepResults(evaluations=[evaluation(), shadow]))
+    assert store.rounds(campaign_id) == [decided]
     assert store.evaluations(campaign_id, 0)[-1] == shadow
     [row] = store.history(campaign_id)
     assert row["shadow_accuracy"] == shadow.accuracy

@@ -20,7 +20,7 @@ from db.engine import Database
 from db.store import SqlStore
 from db.tables import Base
 from star_al.errors import SchemaError
-from star_al.types import Annotation, Campaign, Label, QueryState, Role, RoundState
+from star_al.types import Annotation, Campaign, Label, QueryState, Role, RoundCollection, RoundState
 from support.databases import KINDS, empty_url
 from support.records import held
 from support.stored import ranking
@@ -148,11 +148,9 @@ def test_an_upgraded_campaign_reads_as_it_was(archived: str) -> None:
     assert stopped.key != waiting.key
     rounds = store.rounds(stopped.campaign_id)
     assert [one.state for one in rounds] == [RoundState.COLLECTED, RoundState.COLLECTED, RoundState.STOPPED]
-    assert [(one.asked, one.skipped, one.disputed, one.agreement) for one in rounds] == [
-        (4, 1, 0, None),
-        (4, 2, 0, None),
-        (0, 0, 0, None),
-    ]
+    assert [one.selection and one.selection.asked for one in rounds] == [4, 4, None]
+    assert [one.collection for one in rounds] == [RoundCollection(1), RoundCollection(2), None]
+    assert all(one.fit and one.evaluation and one.decision for one in rounds)
     history = store.history(stopped.campaign_id)
     assert [(row["labels"], row["labels_bought"], row["disputed"]) for row in history] == [
         (0, 5, 0),

@@ -33,7 +33,8 @@ def test_an_audit_set_grows_until_it_is_as_large_as_it_may_be(tmp_path: Path) ->
         for index in range(4)
     ]
     assert sizes == [5, 8, 11, 12]
-    assert [round_.asked for round_ in world.store.rounds(world.campaign_id)[:4]] == [4] * 4
+    rounds = world.store.rounds(world.campaign_id)[:4]
+    assert [each.selection and each.selection.asked for each in rounds] == [4] * 4
     ranks = sorted(query.rank for query in world.asked(Role.AUDIT))
     assert ranks == list(range(1, 13))
 
@@ -97,7 +98,8 @@ def test_each_round_keeps_its_interval_and_the_sequence_of_its_look(tmp_path: Pa
         ]
         right = round(one.accuracy * one.n)
         assert (one.accuracy_low, one.accuracy_high) == pytest.approx(wilson_interval(right, one.n))
-        found = (round_.sequence_low, round_.sequence_high)
+        assert round_.decision is not None
+        found = (round_.decision.sequence_low, round_.decision.sequence_high)
         assert found == pytest.approx(confidence_sequence(right, one.n, look))
         kept = world.store.held_out(world.campaign_id, round_.index)
         assert len(kept) == 12 + 4 and {each.model for each in kept} == {"adapted"}
@@ -130,7 +132,8 @@ def test_a_decision_made_again_holds_the_target_against_the_sequence_of_its_own_
     ]
     again = world.store.rounds(world.campaign_id)[stopped.index]
     wider = confidence_sequence(round(raw.accuracy * raw.n), raw.n, stopped.index + 1, 0.999999)
-    assert (again.sequence_low, again.sequence_high) == wider
+    assert again.decision is not None
+    assert (again.decision.sequence_low, again.decision.sequence_high) == wider
     assert again.stop_reason is None, "a wider interval reached the target"
 
 
@@ -139,8 +142,14 @@ def test_a_goal_advises_and_ends_the_campaign_only_if_asked(tmp_path: Path) -> N
     advised = World(tmp_path / "advised", **goal)
     assert advised.run().reason == "round limit reached: round 3 of 3"
     rounds = advised.store.rounds(advised.campaign_id)
-    assert [bool(round_.stop_advice) for round_ in rounds] == [False, False, True, True]
+    assert [bool(each.decision and each.decision.stop_advice) for each in rounds] == [
+        False,
+        False,
+        True,
+        True,
+    ]
     automatic = World(tmp_path / "automatic", **{"stopping": {**goal["stopping"], "automatic": True}})
     assert automatic.run().reason.startswith("predictions are stable")
     last = automatic.store.rounds(automatic.campaign_id)[-1]
-    assert (last.index, last.state, last.stop_advice) == (2, RoundState.STOPPED, None)
+    assert (last.index, last.state) == (2, RoundState.STOPPED)
+    assert last.decision is not None and last.decision.stop_advice is None

@@ -52,7 +52,8 @@ def test_a_diversified_batch_comes_from_the_top_of_the_ranking_and_says_so(
 ) -> None:
     world = world_of(tmp_path, kind=kind)
     world.run()
-    assert [one.asked for one in world.store.rounds(world.campaign_id)] == [8, 8, 0]
+    rounds = world.store.rounds(world.campaign_id)
+    assert [one.selection and one.selection.asked for one in rounds] == [8, 8, None]
     rank_of = {row.item_id: row.rank for row in stored.ranking(world.store, world.campaign_id, 1)}
     asked = batch_of(world, 1)
     ranks = [rank_of[query.item_id] for query in asked]
@@ -167,7 +168,8 @@ def test_a_random_campaign_scores_nothing(tmp_path: Path) -> None:
     world.run()
     rounds = world.store.rounds(world.campaign_id)
     assert rounds[1].adapter_sha256 is not None
-    assert all(one.scores_sha256 is None and one.blend_weight is None for one in rounds)
+    assert all(one.scores_sha256 is None for one in rounds)
+    assert all(one.selection.blend_weight is None for one in rounds if one.selection)
     assert not stored.ranking(world.store, world.campaign_id, 1)
     assert batch_of(world, 0)[0].reason.text == "cold start (no labels to train on): drawn at random"
     assert {query.reason.text for query in batch_of(world, 1)} == {"drawn at random"}
@@ -244,13 +246,14 @@ def test_a_typical_start_asks_texts_of_different_groups_and_scores_nothing(tmp_p
     world = World(tmp_path, **changes)
     world.run(max_rounds=1)
     round_ = world.store.rounds(world.campaign_id)[0]
-    assert round_.scores_sha256 is None and round_.asked == 8
+    assert round_.decision is not None and round_.selection is not None
+    assert round_.scores_sha256 is None and round_.selection.asked == 8
     queries = batch_of(world, 0)
     start = "cold start (no labels to train on): typical of "
     sizes = [int(q.reason.text.removeprefix(start).split()[0]) for q in queries]
     assert all(query.reason.text.startswith(start) for query in queries)
     assert sizes[:8] == sorted(sizes[:8], reverse=True)
-    assert sum(sizes[:8]) == round_.pool_size
+    assert sum(sizes[:8]) == round_.decision.pool_size
     replayed = replay_round(world.parts().for_round(find_round(world.store, world.campaign, 0)))
     assert replayed.same_batch
 

@@ -66,7 +66,7 @@ def test_the_shadow_learns_from_the_front_of_that_order_alone(tmp_path: Path) ->
         training = world.store.training_labels(world.campaign_id, round_.index)
         labelled = {label.item_id for label in training}
         front = next((n for n, item_id in enumerate(order) if item_id not in labelled), len(order))
-        assert round_.shadow_labels == front <= len(training)
+        assert round_.fit is not None and round_.fit.shadow_labels == front <= len(training)
         evaluations = by_model(world, round_.index)
         folder = world.parts().artefacts.path_of(round_.shadow_sha256 or "")
         audit = world.store.labels(world.campaign_id, Role.AUDIT)
@@ -90,7 +90,8 @@ def test_what_the_active_part_asked_before_its_turn_counts_for_the_control(tmp_p
     world = World(tmp_path, **ARM, stopping__max_rounds=6)
     world.run()
     ours = sum(query.control for query in world.asked() if query.round_index < rounds(world)[-1].index)
-    assert (rounds(world)[-1].shadow_labels or 0) > ours
+    fit = rounds(world)[-1].fit
+    assert fit is not None and (fit.shadow_labels or 0) > ours
 
 
 def test_the_control_set_is_a_uniform_sample_whatever_is_asked(tmp_path: Path) -> None:
@@ -119,7 +120,8 @@ def test_items_that_were_given_up_do_not_end_the_control_set(tmp_path: Path) -> 
     assert skipped, "nobody skipped"
     chosen = control_labels(world.parts(), training)
     first_skipped = min(control_order(world).index(item_id) for item_id in skipped)
-    assert len(chosen) == last.shadow_labels and len(chosen) > first_skipped
+    assert last.fit is not None and len(chosen) == last.fit.shadow_labels
+    assert len(chosen) > first_skipped
 
 
 def test_a_killed_round_goes_on_with_the_same_shadow_and_batch(tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_a_killed_round_goes_on_with_the_same_shadow_and_batch(tmp_path: Path) -
     while halting.run(max_rounds=1).kind != "stopped":
         pass
     for one, other in zip(rounds(whole), rounds(halting), strict=True):
-        assert (one.shadow_sha256, one.shadow_labels) == (other.shadow_sha256, other.shadow_labels)
+        assert one.fit == other.fit
     assert [q.item_id for q in whole.asked()] == [q.item_id for q in halting.asked()]
     again = replay_round(whole.parts().for_round(rounds(whole)[2]))
     assert again.same_batch and again.same_adapter
@@ -139,7 +141,7 @@ def test_a_last_batch_that_the_pool_cannot_fill_is_replayed(tmp_path: Path) -> N
     world = World(tmp_path, **ARM, n=14 + 10 + 6, acquisition__batch_size=10)
     world.run()
     last = rounds(world)[1]
-    assert last.asked == 6
+    assert last.selection is not None and last.selection.asked == 6
     assert replay_round(world.parts().for_round(last)).same_batch
 
 
@@ -167,6 +169,7 @@ def test_random_batches_belong_to_the_arm_whole(tmp_path: Path) -> None:
 def test_without_an_arm_there_is_no_shadow(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
-    assert {(one.shadow_labels, one.shadow_sha256) for one in rounds(world)} == {(None, None)}
+    fits = [one.fit for one in rounds(world) if one.fit]
+    assert {(fit.shadow_labels, fit.shadow_sha256) for fit in fits} == {(None, None)}
     assert "shadow" not in by_model(world, 3)
     assert next_control_items(world.parts(), ["a"], 0) == ()

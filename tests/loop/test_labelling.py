@@ -66,8 +66,9 @@ def test_overlap_asks_several_people_and_stores_how_far_they_agree(tmp_path: Pat
     assert [query.wanted for query in batch(world, 0)] == [2] * 4
     assert people.waits[1].closed == 0  # one answer each is not enough
     (round_,) = world.store.rounds(world.campaign_id)
-    assert round_.agreement == pytest.approx(1.0)
-    assert (round_.skipped, round_.disputed) == (0, 0)
+    found = round_.collection
+    assert found is not None and found.agreement == pytest.approx(1.0)
+    assert (found.skipped, found.disputed) == (0, 0)
 
 
 def disagree(people: People, query: Query) -> None:
@@ -92,8 +93,10 @@ def test_a_disputed_item_is_shown_to_another_person(tmp_path: Path) -> None:
     label = world.store.labels(world.campaign_id)[first.item_id]
     assert label.value == people.gold(first)
     (round_,) = world.store.rounds(world.campaign_id)
-    assert (round_.skipped, round_.disputed) == (0, 0)  # it got its label in the end
-    assert round_.agreement is not None and 0 < round_.agreement < 1
+    found = round_.collection
+    assert found is not None
+    assert (found.skipped, found.disputed) == (0, 0)  # it got its label in the end
+    assert found.agreement is not None and 0 < found.agreement < 1
 
 
 def batch_with_attempt(world: World, attempt: int) -> Query:
@@ -111,7 +114,8 @@ def test_a_dispute_that_is_dropped_is_counted(tmp_path: Path) -> None:
     people.script = [both]
     run(world, people)
     (round_,) = world.store.rounds(world.campaign_id)
-    assert (round_.skipped, round_.disputed) == (1, 1)
+    assert round_.collection is not None
+    assert (round_.collection.skipped, round_.collection.disputed) == (1, 1)
     assert len(world.store.labels(world.campaign_id, Role.POOL)) == 3
 
 
@@ -126,7 +130,8 @@ def test_attempts_end(tmp_path: Path) -> None:
     assert run(world, people).kind == "paused"
     assert max(query.attempt for query in world.asked()) == 2
     (round_,) = world.store.rounds(world.campaign_id)
-    assert (round_.asked, round_.skipped, round_.disputed) == (4, 1, 0)
+    assert round_.selection is not None and round_.collection is not None
+    assert (round_.selection.asked, round_.collection.skipped, round_.collection.disputed) == (4, 1, 0)
 
 
 def test_a_skip_may_leave_the_task_to_another_person(tmp_path: Path) -> None:
@@ -273,7 +278,8 @@ def test_the_buffer_does_not_change_the_batch_and_no_round_waits_for_it(tmp_path
     run(plain, others, max_rounds=2)
     first, second = ([q.item_id for q in batch(each, 0)] for each in (world, plain))
     assert first == second
-    assert world.store.rounds(world.campaign_id)[0].asked == 4
+    selection = world.store.rounds(world.campaign_id)[0].selection
+    assert selection is not None and selection.asked == 4
     assert [q.rank for q in batch(world, 1)] == [1, 2, 3, 4]
 
 

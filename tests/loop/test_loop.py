@@ -103,8 +103,8 @@ def test_base_predictions_of_the_pool_are_not_computed_when_the_blend_is_off(tmp
 def test_the_blend_weight_follows_the_papers_schedule(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
-    weights = [round_.blend_weight for round_ in world.store.rounds(world.campaign_id)[:3]]
-    assert weights == [None, 0.1, 0.2]
+    selections = [each.selection for each in world.store.rounds(world.campaign_id)[:3] if each.selection]
+    assert [each.blend_weight for each in selections] == [None, 0.1, 0.2]
 
 
 def test_every_query_says_why_it_was_asked(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_skipped_items_are_counted_and_not_trained_on(tmp_path: Path) -> None:
     world.run()
     rounds = world.store.rounds(world.campaign_id)
     skipped = [query for query in world.asked() if query.state is QueryState.SKIPPED]
-    assert sum(round_.skipped for round_ in rounds) == len(skipped) > 0
+    assert sum(each.collection.skipped for each in rounds if each.collection) == len(skipped) > 0
     assert not {query.item_id for query in skipped} & world.store.labels(world.campaign_id).keys()
 
 
@@ -185,7 +185,8 @@ def test_existing_labels_train_round_0(tmp_path: Path) -> None:
     world = World(folder, data__label="given", annotator__gold="gold")
     world.run(max_rounds=1)
     first = world.store.rounds(world.campaign_id)[0]
-    assert 0 < first.labels < 30 and first.adapter_sha256 is not None and first.blend_weight == 0.1
+    assert 0 < first.labels < 30 and first.adapter_sha256 is not None
+    assert first.selection is not None and first.selection.blend_weight == 0.1
     asked = {query.item_id for query in world.store.queries(world.campaign_id)}
     imported = {
         label.item_id for label in world.store.labels(world.campaign_id).values() if label.source == "import"
@@ -198,7 +199,8 @@ def test_without_held_out_labels_there_are_no_metrics_and_t_is_1(tmp_path: Path)
     world.run()
     last = world.store.rounds(world.campaign_id)[-1]
     assert world.store.evaluations(world.campaign_id, last.index) == []
-    assert last.temperature == 1.0 and "no calibration labels" in (last.temperature_note or "")
+    assert last.evaluation is not None and last.evaluation.temperature == 1.0
+    assert "no calibration labels" in last.evaluation.temperature_note
 
 
 def test_a_stopped_campaign_goes_on_when_its_rules_are_relaxed(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_the_weight_is_that_of_the_rounds_own_held_out_items(tmp_path: Path) -> 
     parts, store = world.parts(), world.store
     labels = store.labels(world.campaign_id, Role.AUDIT) | store.labels(world.campaign_id, Role.CALIBRATION)
     rounds = store.rounds(world.campaign_id)
-    assert rounds[0].blend_weight is None
+    assert rounds[0].selection is not None and rounds[0].selection.blend_weight is None
     measured = 0
     for round_ in rounds[1:3]:
         kept = store.held_out(world.campaign_id, round_.index)
@@ -43,8 +43,10 @@ def test_the_weight_is_that_of_the_rounds_own_held_out_items(tmp_path: Path) -> 
         expected = measured_blend_weight(
             held_out, pool.adapted_uncertainty, pool.base_uncertainty, "minmax", 0.1 * round_.index
         )
-        assert (round_.blend_weight, round_.blend_note) == (expected.value, expected.note)
-        assert tuple(round_.blend_curve) == expected.curve
+        selection = round_.selection
+        assert selection is not None
+        assert (selection.blend_weight, selection.blend_note) == (expected.value, expected.note)
+        assert tuple(selection.blend_curve) == expected.curve
         measured += bool(expected.curve)
     assert measured, "no round had errors enough"
     assert replay_round(parts.for_round(rounds[2])).same_batch
@@ -57,16 +59,15 @@ def test_with_nothing_held_out_the_schedule_stands(tmp_path: Path) -> None:
         evaluation={"kind": "none", "calibration": 0, "stop_set": 0},
     )
     world.run()
-    rounds = world.store.rounds(world.campaign_id)[1:3]
-    assert [round_.blend_weight for round_ in rounds] == [0.1, 0.2]
+    selections = [each.selection for each in world.store.rounds(world.campaign_id)[1:3] if each.selection]
+    assert [each.blend_weight for each in selections] == [0.1, 0.2]
     assert all(
-        (round_.blend_note or "").startswith("by schedule: measuring needs 10 errors") for round_ in rounds
+        (each.blend_note or "").startswith("by schedule: measuring needs 10 errors") for each in selections
     )
 
 
 def test_a_scheduled_weight_says_that_it_is(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
-    assert {round_.blend_note for round_ in world.store.rounds(world.campaign_id)[1:3]} == {
-        "by the paper's schedule"
-    }
+    rounds = world.store.rounds(world.campaign_id)[1:3]
+    assert {each.selection and each.selection.blend_note for each in rounds} == {"by the paper's schedule"}

@@ -20,7 +20,7 @@ from star_al.report.render import json_for_page
 from star_al.report.snapshot import EvaluatedRound
 from star_al.report.study_page import study_page
 from star_al.report.summary import summarise
-from star_al.types import Item, Round, RoundState
+from star_al.types import Item, Round, RoundFit, RoundState
 from support import records
 from support.report_snapshot import a_snapshot, an_asked_query
 from support.report_study import a_study
@@ -29,7 +29,8 @@ from support.report_study import a_study
 def evaluated(
     index: int, labels: int, accuracy: float, shadow: tuple[int, float] | None = None
 ) -> EvaluatedRound:
-    round_ = Round(index, RoundState.COLLECTED, 0, {}, labels=labels, shadow_labels=shadow and shadow[0])
+    fit = RoundFit("inputs", shadow_labels=shadow and shadow[0])
+    round_ = Round(index, RoundState.COLLECTED, 0, {}, labels=labels, fit=fit)
     evaluations = [records.evaluation("adapted", "raw", accuracy=accuracy)]
     if shadow is not None:
         evaluations.append(records.evaluation("shadow", "raw", accuracy=shadow[1]))
@@ -98,7 +99,7 @@ def test_the_page_says_when_a_difference_may_be_chance(active: float, words: str
     shadow = records.evaluation("shadow", "raw", accuracy=0.45, accuracy_low=0.35, accuracy_high=0.56)
     adapted = records.evaluation("adapted", "raw", accuracy=active)
     evaluations = {**snapshot.evaluations, 1: [adapted], last: [adapted, shadow]}
-    rounds = (*snapshot.rounds[:2], replace(snapshot.rounds[2], shadow_labels=30))
+    rounds = (*snapshot.rounds[:2], replace(snapshot.rounds[2], fit=RoundFit("inputs", shadow_labels=30)))
     assert words in campaign_page(replace(snapshot, rounds=rounds, evaluations=evaluations))
 
 
@@ -150,7 +151,7 @@ def test_the_summary_says_that_overlapping_intervals_may_be_chance() -> None:
 def test_the_confidence_sequence_is_offered_where_there_is_one() -> None:
     snapshot = a_snapshot()
     assert any("confidence sequence instead: 75.0" in text for text in summarise(snapshot).unknown)
-    plain = tuple(replace(one, sequence_low=None, sequence_high=None) for one in snapshot.rounds)
+    plain = tuple(replace(one, decision=None) for one in snapshot.rounds)
     assert any(
         "best of several rounds" in text for text in summarise(replace(snapshot, rounds=plain)).unknown
     )

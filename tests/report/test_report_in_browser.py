@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -189,8 +188,15 @@ def hostile_snapshot() -> CampaignSnapshot:
     """A record with hostile text wherever a page shows text: texts, labels, people, reasons, versions."""
     snapshot = a_snapshot(HOSTILE, queries=0)
     asked = tuple(hostile_question(n) for n in range(len(HOSTILE)))
-    words: dict[str, Any] = {"blend_note": HOSTILE[0], "stop_reason": HOSTILE[1], "stop_advice": HOSTILE[2]}
-    rounds = tuple(replace(one, versions={HOSTILE[0]: HOSTILE[1]}, **words) for one in snapshot.rounds)
+    rounds = tuple(
+        replace(
+            one,
+            fit=one.fit and replace(one.fit, versions={HOSTILE[0]: HOSTILE[1]}),
+            decision=one.decision and replace(one.decision, stop_reason=HOSTILE[1], stop_advice=HOSTILE[2]),
+            selection=one.selection and replace(one.selection, blend_note=HOSTILE[0]),
+        )
+        for one in snapshot.rounds
+    )
     people = (Person(HOSTILE[2], 3, 1, 2.0, 3, 2),)
     texts = {f"item-{n}": shown_text(Item(f"item-{n}", text)) for n, text in enumerate(HOSTILE)}
     return replace(snapshot, asked=asked, texts=texts, rounds=rounds, people=people)

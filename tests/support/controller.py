@@ -88,7 +88,7 @@ def record(path: Path) -> dict[str, Any]:
                     r.scores_sha256,
                     r.labels,
                     r.labels_bought,
-                    r.asked,
+                    r.selection and r.selection.asked,
                 )
                 for r in store.rounds(campaign.campaign_id)
             ],

@@ -43,6 +43,7 @@ from star_al.types import (
     QueryState,
     Role,
     Round,
+    RoundCollection,
     RoundState,
     ScoreRow,
     SourceItem,
@@ -668,10 +669,15 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "nll", "brier", "ece"):
         row[name] = getattr(adapted, name, None)
     row |= {f"base_{name}": getattr(base, name, None) for name in ("accuracy", "nll", "ece")}
-    for name in ("temperature", "base_temperature", "blend_weight", "pool_size", "asked", "skipped"):
-        row[name] = getattr(one, name)
-    row |= {name: getattr(one, name) for name in ("disputed", "agreement", "stop_agreement")}
-    row |= {name: getattr(one, name) for name in ("sequence_low", "sequence_high", "shadow_labels")}
+    row |= {name: getattr(one.evaluation, name, None) for name in ("temperature", "base_temperature")}
+    row |= {"blend_weight": one.selection.blend_weight if one.selection else None}
+    row |= {"pool_size": one.decision.pool_size if one.decision else None}
+    row |= {"asked": one.selection.asked if one.selection else 0}
+    collection = one.collection or RoundCollection()
+    row |= {name: getattr(collection, name) for name in ("skipped", "disputed", "agreement")}
+    row |= {"stop_agreement": one.evaluation.stop_agreement if one.evaluation else None}
+    row |= {name: getattr(one.decision, name, None) for name in ("sequence_low", "sequence_high")}
+    row |= {"shadow_labels": one.fit.shadow_labels if one.fit else None}
     row |= {"shadow_accuracy": getattr(by_key.get(("shadow", "raw")), "accuracy", None)}
-    row |= {"stop_advice": one.stop_advice}
+    row |= {"stop_advice": one.decision.stop_advice if one.decision else None}
     return row | {"seconds": sum(one.seconds.values()), "stop_reason": one.stop_reason}

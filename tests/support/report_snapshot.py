@@ -22,6 +22,11 @@ from star_al.types import (
     Reason,
     Role,
     Round,
+    RoundCollection,
+    RoundDecision,
+    RoundEvaluation,
+    RoundFit,
+    RoundSelection,
     RoundState,
 )
 
@@ -121,28 +126,35 @@ def _round(index: int, rounds: int) -> Round:
         state=RoundState.COLLECTED if scored else RoundState.STOPPED,
         seed=index,
         config={},
-        versions={"torch": "2.13.0", "device": "cpu"},
+        seconds={name: seconds * (1 + 0.1 * index) for name, seconds in STEPS.items()},
         labels=25 * index,
         labels_bought=180 + 25 * index,
-        shadow_labels=10 * index if index else None,
-        sequence_low=0.55 + 0.04 * index,
-        sequence_high=0.85 + 0.03 * index,
-        adapter_sha256="abc" if index else None,
-        temperature=1.1,
-        temperature_note="fitted on 30 calibration labels",
-        blend_weight=min(0.9, 0.1 * index) if index and scored else None,
-        blend_note="measured on 41 errors, half way to the schedule" if index and scored else None,
-        blend_curve=_blend_curve(index) if index and scored else (),
-        histograms=_histograms(index) if scored else {},
-        stop_agreement=0.9 if index else None,
-        stop_reason=None if scored else "label budget used: 300 of 300",
-        stop_advice=None if scored else "100 more labels bring 0.4 points",
-        asked=25 if scored else 0,
-        skipped=1,
-        disputed=index % 2,
-        agreement=0.7 + 0.03 * index,
-        seconds={name: seconds * (1 + 0.1 * index) for name, seconds in STEPS.items()},
+        fit=RoundFit(
+            "inputs",
+            {"torch": "2.13.0", "device": "cpu"},
+            adapter_sha256="abc" if index else None,
+            shadow_labels=10 * index if index else None,
+        ),
+        evaluation=RoundEvaluation(
+            1.1, 1.0, "fitted on 30 calibration labels", stop_agreement=0.9 if index else None
+        ),
+        decision=RoundDecision(
+            5000 - 25 * index,
+            0.55 + 0.04 * index,
+            0.85 + 0.03 * index,
+            stop_reason=None if scored else "label budget used: 300 of 300",
+            stop_advice=None if scored else "100 more labels bring 0.4 points",
+        ),
+        selection=_selection(index) if scored else None,
+        collection=RoundCollection(1, index % 2, 0.7 + 0.03 * index),
     )
+
+
+def _selection(index: int) -> RoundSelection:
+    if not index:
+        return RoundSelection(25, histograms=_histograms(index))
+    note = "measured on 41 errors, half way to the schedule"
+    return RoundSelection(25, min(0.9, 0.1 * index), note, _blend_curve(index), _histograms(index))
 
 
 def _blend_curve(index: int) -> tuple[tuple[float, float], ...]:
@@ -192,8 +204,8 @@ def _history_row(one: Round, evaluations: list[Evaluation]) -> JsonObject:
         "accuracy_low": adapted.accuracy_low,
         "accuracy_high": adapted.accuracy_high,
         "base_accuracy": base.accuracy,
-        "sequence_low": one.sequence_low,
-        "sequence_high": one.sequence_high,
-        "shadow_labels": one.shadow_labels,
+        "sequence_low": one.decision.sequence_low if one.decision else None,
+        "sequence_high": one.decision.sequence_high if one.decision else None,
+        "shadow_labels": one.fit.shadow_labels if one.fit else None,
         "shadow_accuracy": shadow.accuracy if shadow.model == "shadow" else None,
     }
