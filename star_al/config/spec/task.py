@@ -26,7 +26,7 @@ class TaskSpec(Spec):
     """What is asked about each text."""
 
     kind: Literal["classification", "multiple_choice"] = Field(
-        description="Whether every text has the same labels to choose from.",
+        description="Which labels a text can get.",
         examples=["classification"],
         json_schema_extra=choices(
             classification="every text gets one of `task.labels`",
