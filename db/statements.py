@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Insert, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.tables import Base
-from star_al import paging
+from star_al.common import paging
 
 T = TypeVar("T")
 Row = Mapping[str, Any]

@@ -28,6 +28,7 @@ from filelock import FileLock
 from star_al import rng
 from star_al.acquire.measures import bald, predictive_mean_log
 from star_al.app.compose import posterior_method
+from star_al.common.files import replacing
 from star_al.config.spec import (
     CLoraSpec,
     EnsembleSpec,
@@ -37,7 +38,6 @@ from star_al.config.spec import (
     PosteriorSpec,
     TfbSpec,
 )
-from star_al.files import replacing
 from star_al.models.backbone import load_backbone
 from star_al.models.learner import LoraLearner
 from star_al.models.posterior import Method, Posterior, Training

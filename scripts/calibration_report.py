@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from star_al.acquire.measures import predictive_entropy
-from star_al.files import replacing
+from star_al.common.files import replacing
 from star_al.stats import metrics
 from star_al.stats.over_seeds import mean_interval
 from star_al.stats.temperature import apply_temperature, fit_temperature

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from star_al import rng
 from star_al.artefacts import score_file
+from star_al.common.wording import count, sentence_case
 from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_answers
 from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
@@ -50,7 +51,6 @@ from star_al.types import (
     RoundState,
     StepResults,
 )
-from star_al.wording import count, sentence_case
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from star_al.artefacts import score_file
 from star_al.artefacts.folder import content_hash
+from star_al.common.wording import count
 from star_al.errors import DataError
 from star_al.parts import RoundParts
 from star_al.ports import Store
@@ -16,7 +17,6 @@ from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
 from star_al.types import Campaign, Role, Round
-from star_al.wording import count
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_al.acquire.blend import normalise
+from star_al.common.wording import count
 from star_al.types import FloatArray
-from star_al.wording import count
 
 GRID = np.linspace(0.0, 1.0, 21)
 """Weights that are tried."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from star_al.common.paging import pages
 from star_al.config.spec import OracleSpec
 from star_al.data.items import parse_answer
 from star_al.errors import DataError
-from star_al.paging import pages
 from star_al.ports import LoadItems, StillOurs
 from star_al.rng import derive_seed, keyed_uniform
 from star_al.task import ClosedTask

@@ -26,9 +26,9 @@ from typing import Any
 import platformdirs
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from star_al.common.files import replacing
 from star_al.config.writing import with_values
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
-from star_al.files import replacing
 from star_al.rng import derive_seed, keyed_order
 
 Say = Callable[[str], None]

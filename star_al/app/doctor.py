@@ -16,6 +16,7 @@ from typing import cast
 
 from star_al.app.annotators import connection, examine_project
 from star_al.app.compose import find_started, model_path, posterior_method
+from star_al.common.wording import count
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.data import ImportCounts, data_source, read_items, test_source
@@ -29,7 +30,6 @@ from star_al.errors import (
     StoreError,
 )
 from star_al.task import ClosedTask
-from star_al.wording import count
 
 PACKAGES = (
     "torch",

@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from star_al.app.guessing import doubts, guess_answers, guess_text, labels_in, refuse_other_values
+from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
 from star_al.data.columns import Profile, profile
 from star_al.data.source import locate_here
 from star_al.errors import ConfigError
-from star_al.wording import count
 
 
 @dataclass(frozen=True, slots=True)

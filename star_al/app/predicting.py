@@ -13,6 +13,7 @@ import numpy as np
 from star_al import rng
 from star_al.acquire.measures import entropy_split, predictive_mean_log
 from star_al.app.compose import open_parts, reading
+from star_al.common.paging import pages
 from star_al.config.spec import CampaignFile
 from star_al.data import (
     ImportCounts,
@@ -28,7 +29,6 @@ from star_al.data import (
     write_rows,
 )
 from star_al.errors import DataError
-from star_al.paging import pages
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress, Store
 from star_al.stats.temperature import apply_temperature

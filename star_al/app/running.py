@@ -12,6 +12,8 @@ from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
+from star_al.common.process_identity import ProcessIdentity, has_ended
+from star_al.common.wording import sentence_case
 from star_al.config.changes import added_labels, changed_fields, differing_fields
 from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec
 from star_al.data import data_source, test_source
@@ -19,11 +21,9 @@ from star_al.errors import ConfigError, StoreError
 from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts, Parts, round_spec
 from star_al.ports import Annotator, Learner, Progress, Store
-from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.replay import Replay, find_round, replay_round
 from star_al.steps.base_predictions import base_log_probs
 from star_al.types import Campaign, Event, JsonObject, Lease, Role
-from star_al.wording import sentence_case
 
 
 def run(

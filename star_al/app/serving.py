@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from star_al import local_server
+from star_al.common.process_identity import ProcessIdentity
 from star_al.local_server import LocalServer
 from star_al.ports import Progress
-from star_al.process_identity import ProcessIdentity
 
 CHECK_EVERY = 1.0
 """Seconds between two checks whether the server still runs."""

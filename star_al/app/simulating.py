@@ -24,6 +24,7 @@ from star_al.app.compose import open_started, open_store, unknown_study
 from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
 from star_al.app.study_progress import StudyProgress
 from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
+from star_al.common.wording import count
 from star_al.config.changes import differing_fields
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import data_source, test_source
@@ -31,7 +32,6 @@ from star_al.errors import ConfigError, StarALError, StoreError
 from star_al.ports import Progress, Store
 from star_al.stats.learning_curves import Comparison, study_results
 from star_al.types import RoundState, Study, StudyRun
-from star_al.wording import count
 
 FREE_TO_CHANGE = frozenset(
     {"name", "database", "artefacts", "model.device", "model.batch_tokens", "model.trunk_cache_gb"}

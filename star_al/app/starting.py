@@ -9,6 +9,9 @@ from pathlib import Path
 
 from star_al import rng
 from star_al.app.compose import reading
+from star_al.common.files import disk_errors
+from star_al.common.process_identity import ProcessIdentity, has_ended
+from star_al.common.wording import count
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import (
     DataSource,
@@ -20,12 +23,9 @@ from star_al.data import (
     test_source,
 )
 from star_al.errors import DataError
-from star_al.files import disk_errors
 from star_al.ports import Advance, Progress, Store
-from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Dataset, Role, SourceItem
-from star_al.wording import count
 
 ADVANCE_EVERY = 1000
 """Rows between two updates of the progress display."""

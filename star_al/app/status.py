@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from star_al.app.annotators import server_url
+from star_al.common.wording import count
 from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec, OracleSpec
 from star_al.labelling.ballots import Ballot, load_ballots, newest_revisions
 from star_al.labelling.queries import without_label
@@ -16,7 +17,6 @@ from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Campaign, Item, JsonObject, Query, QueryState, Role, Round, RoundState
-from star_al.wording import count
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import cast
 
+from star_al.common.wording import count
 from star_al.errors import StarALError
 from star_al.ports import Advance, Progress, Store
 from star_al.types import JsonObject, StudyRun
-from star_al.wording import count
 
 
 class StudyProgress:

@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from star_al.common.files import disk_errors, publish
+from star_al.common.process_identity import ProcessIdentity, has_ended
 from star_al.errors import StoreError
-from star_al.files import disk_errors, publish
-from star_al.process_identity import ProcessIdentity, has_ended
 from star_al.types import Adapter
 
 STALE_SECONDS = 7 * 86_400.0

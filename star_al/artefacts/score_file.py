@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from star_al.common.files import aside, disk_errors, publish, replacing
 from star_al.errors import StoreError
-from star_al.files import aside, disk_errors, publish, replacing
 from star_al.types import FloatArray, IntArray
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from star_al.cli.console import say
 from star_al.cli.options import Config, load
-from star_al.wording import count
+from star_al.common.wording import count
 
 if TYPE_CHECKING:
     from star_al.data import ImportCounts

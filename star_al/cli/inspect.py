@@ -14,8 +14,8 @@ import typer
 
 from star_al.cli.console import print_json, print_table, say, width
 from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
+from star_al.common.wording import count
 from star_al.display.text import one_line
-from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.app.status import ExplainedQuery, Status

@@ -8,7 +8,7 @@ import typer
 
 from star_al.cli.console import command_line, resumable, say
 from star_al.cli.options import Config, RoundIndex, load
-from star_al.wording import count
+from star_al.common.wording import count
 
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile

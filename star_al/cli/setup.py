@@ -11,10 +11,10 @@ import typer
 
 from star_al.cli.console import command_line, complain, resumable, say
 from star_al.cli.options import load
-from star_al.defaults import DEFAULT_MODEL
+from star_al.common.wording import count
+from star_al.config.spec.model import DEFAULT_MODEL
 from star_al.display.text import clean, redacted
 from star_al.errors import ConfigError
-from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile

@@ -11,8 +11,8 @@ import typer
 
 from star_al.cli.console import command_line, complain, print_table, resumable, say
 from star_al.cli.options import Config, load
+from star_al.common.wording import count
 from star_al.display.text import one_line
-from star_al.wording import count
 
 if TYPE_CHECKING:
     from rich.table import Table

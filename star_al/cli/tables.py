@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from star_al.common.wording import count
 from star_al.display.text import one_line
 from star_al.types import JsonObject, JsonValue
-from star_al.wording import count
 
 if TYPE_CHECKING:
     from star_al.app.status import ExplainedQuery

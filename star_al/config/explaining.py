@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from star_al.common.wording import count
 from star_al.config.reading import Document
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, Spec
-from star_al.wording import count
 
 _MAY_HOLD_SECRETS = {("annotator", "url"), ("annotator", "token_env")}
 """Settings whose wrong values are not printed: somebody may have put a token there."""

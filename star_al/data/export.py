@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from star_al.common.files import aside, disk_errors, replacing
+from star_al.common.paging import pages
 from star_al.config.spec import DataSpec
 from star_al.data.items import user_fields
 from star_al.data.out_files import writable_target
 from star_al.errors import DataError, StoreError
-from star_al.files import aside, disk_errors, replacing
-from star_al.paging import pages
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, Label
 

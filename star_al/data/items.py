@@ -14,13 +14,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from star_al.common.wording import count
 from star_al.config.spec import OptionsPattern
 from star_al.data.readers import Row, read_rows
 from star_al.data.source import DataSource
 from star_al.errors import DataError
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, SourceItem
-from star_al.wording import count
 
 OPTION_KEYS = "star_al.option_keys"
 """Field of an item whose options have keys other than A, B, C… in the data: these keys, in order."""

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from star_al.common.files import disk_errors, replacing
 from star_al.errors import DataError, StoreError
-from star_al.files import disk_errors, replacing
 
 
 def check_out(out: Path, kept: Mapping[str, Path | None]) -> None:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from star_al.common.files import disk_errors
 from star_al.data.source import Table
 from star_al.errors import DataError
-from star_al.files import disk_errors
 
 BATCH_ROWS = 512
 """Rows decoded at once from columnar files."""

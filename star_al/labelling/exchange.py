@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from star_al.common.wording import count
 from star_al.labelling.inbox import Inbox
 from star_al.labelling.outbox import push_open, record
 from star_al.parts import LeasedParts
 from star_al.types import Role, Waiting
-from star_al.wording import count
 
 
 class StillOpenError(Exception):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from star_al.common.wording import count, sentence_case
 from star_al.parts import LeasedParts, Parts
 from star_al.ports import StillOurs
 from star_al.types import Event, Query
-from star_al.wording import count, sentence_case
 
 
 def push_open(parts: LeasedParts) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from star_al.common.wording import count
 from star_al.labelling.ballots import load_ballots, votes_by_item
 from star_al.labelling.crowd import krippendorff_alpha
 from star_al.labelling.queries import items_in, without_label
 from star_al.parts import Parts
 from star_al.types import QueryState, Role
-from star_al.wording import count
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from star_al.common.process_identity import ProcessIdentity
 from star_al.errors import AnnotatorError
 from star_al.local_server.credentials import (
     Credentials,
@@ -31,7 +32,6 @@ from star_al.local_server.install import VERSION, check_version, install
 from star_al.local_server.place import Place, default_place, disk_errors, make_home
 from star_al.local_server.state import State, read_state
 from star_al.ports import Progress
-from star_al.process_identity import ProcessIdentity
 
 FIRST_PORT = 8080
 """The port that the very first start tries."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from star_al import files
+from star_al.common import files
 from star_al.errors import AnnotatorError
 
 HOME = "STAR_AL_LABEL_STUDIO_HOME"

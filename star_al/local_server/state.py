@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
+from star_al.common.process_identity import ProcessIdentity
 from star_al.local_server.place import Place
-from star_al.process_identity import ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)

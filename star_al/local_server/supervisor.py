@@ -17,11 +17,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from star_al.common.process_identity import ProcessIdentity
 from star_al.local_server.command import server_command, server_environment
 from star_al.local_server.credentials import Credentials, read_credentials, write_credentials
 from star_al.local_server.place import Place, write_private
 from star_al.local_server.state import State, listening_port
-from star_al.process_identity import ProcessIdentity
 
 CHECK_EVERY = 0.5
 """Seconds between two checks of the server."""

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from star_al.common.files import disk_errors
 from star_al.errors import ModelError, StoreError
-from star_al.files import disk_errors
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from star_al.common.files import disk_errors, replacing
 from star_al.errors import StoreError
-from star_al.files import disk_errors, replacing
 
 # Okabe and Ito (2008): distinguishable with most kinds of colour blindness. Marks differ as well.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"

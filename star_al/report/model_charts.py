@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from star_al.common.wording import count
 from star_al.report.canvas import BLUE, INK, SMALL, draw_svg, new_figure
 from star_al.report.formatting import interval, number, percent
 from star_al.report.pictures import learning_curve, reliability_diagram
@@ -12,7 +13,6 @@ from star_al.report.render import Picture, Table
 from star_al.report.round_charts import MODELS
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.types import Histogram, Round
-from star_al.wording import count
 
 TALL = (4.7, 4.6)
 

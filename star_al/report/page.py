@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.config.writing import to_yaml
 from star_al.report.confusion import confusion
@@ -24,7 +25,6 @@ from star_al.report.round_charts import (
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
 from star_al.types import JsonObject, Round, RoundCollection
-from star_al.wording import count
 
 
 @dataclass(frozen=True)

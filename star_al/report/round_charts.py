@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from star_al.common.wording import count
 from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, SERIES, SMALL, draw_svg, new_figure
 from star_al.report.formatting import duration, number, sentence
 from star_al.report.render import Picture, Table
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.types import Round
-from star_al.wording import count
 
 MODELS = (
     ("base", ("contextual", "raw"), "base model", GREEN, "^"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from star_al.common.wording import count
 from star_al.report.canvas import BLUE, DASHES, GREY, INK, MARKS, SERIES, SMALL, draw_svg, new_figure
 from star_al.report.formatting import interval, number, percent, signed
 from star_al.report.render import Picture, Table
 from star_al.stats.learning_curves import POSTERIOR_MARK, REFERENCE, Comparison, StrategyCurve
-from star_al.wording import count
 
 OVERVIEW = (4.7, 4.4)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from star_al.common.wording import count
 from star_al.config.writing import to_yaml
 from star_al.report.formatting import duration, interval, number, percent, signed
 from star_al.report.render import Table, render
@@ -20,7 +21,6 @@ from star_al.stats.learning_curves import (
 )
 from star_al.stats.over_seeds import Estimate, Saving
 from star_al.types import Study
-from star_al.wording import count
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.report.formatting import interval, percent, sentence
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.types import Evaluation, QueryState, Role, Round, RoundState
-from star_al.wording import count
 
 WIDE = 0.03
 """Half-width of a 95 % interval above which the page says that the accuracy is known only roughly."""

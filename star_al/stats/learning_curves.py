@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from star_al import rng
+from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
 from star_al.ports import Store
 from star_al.stats import metrics
@@ -30,7 +31,6 @@ from star_al.stats.over_seeds import (
     savings,
 )
 from star_al.types import FloatArray, IntArray, JsonObject, RoundState, Study
-from star_al.wording import count
 
 REFERENCE = "random"
 """The strategy that the others are compared with."""

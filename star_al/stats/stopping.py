@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from star_al.common.wording import count
 from star_al.config.spec import StoppingSpec
 from star_al.types import FloatArray
-from star_al.wording import count
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from star_al.common.wording import count
 from star_al.types import FloatArray, IntArray
-from star_al.wording import count
 
 PRIOR_STD = 0.5
 """Standard deviation of the prior on log T; temperatures of trained networks mostly lie in [0.4, 2.7]."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from star_al.acquire.measures import predictive_entropy
-from star_al.paging import pages
+from star_al.common.paging import pages
 from star_al.parts import Parts
 from star_al.stats.temperature import contextual_calibration
 from star_al.steps.pool import SHARD_ITEMS

@@ -24,11 +24,11 @@ from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import power_order, rank_order, top_k
 from star_al.artefacts import score_file
-from star_al.paging import pages
+from star_al.common.paging import pages
+from star_al.common.wording import count
 from star_al.parts import Parts, RoundParts
 from star_al.steps.pool import SHARD_ITEMS, candidates
 from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role
-from star_al.wording import count
 
 TYPICAL_ITEMS = 10_000
 """A typical-text start embeds at most this many random candidates."""

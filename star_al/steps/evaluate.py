@@ -10,7 +10,7 @@ import numpy as np
 
 from star_al import rng
 from star_al.acquire.measures import MEASURES, predictive_mean_log
-from star_al.paging import pages
+from star_al.common.paging import pages
 from star_al.parts import RoundParts
 from star_al.stats import metrics
 from star_al.stats.temperature import Temperature, apply_temperature, fit_temperature

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from star_al.common.wording import count
 from star_al.parts import Parts
 from star_al.steps.score_plan import ScorePlan
 from star_al.steps.score_shards import ShardScorer
 from star_al.steps.undecided import UndecidedItems
-from star_al.wording import count
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from star_al.acquire.epig import epig
 from star_al.acquire.measures import MEASURES, entropy_split
 from star_al.artefacts import score_file
 from star_al.artefacts.score_file import Scores
-from star_al.paging import pages
+from star_al.common.paging import pages
+from star_al.common.wording import count
 from star_al.parts import Parts
 from star_al.ports import Advance
 from star_al.steps.base_predictions import base_entropies, base_log_probs
 from star_al.steps.pool import SHARD_ITEMS
 from star_al.steps.score_plan import ScorePlan
 from star_al.types import FloatArray
-from star_al.wording import count
 
 
 class Shard(NamedTuple):

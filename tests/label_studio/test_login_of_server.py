@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from star_al import local_server
+from star_al.common.process_identity import ProcessIdentity
 from star_al.errors import AnnotatorError
 from star_al.local_server.credentials import read_credentials, write_credentials
-from star_al.process_identity import ProcessIdentity
 from support.label_studio_server import DATABASE, LabelStudio, fresh_place, start_server
 from support.quiet import Quiet
 

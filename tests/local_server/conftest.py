@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from star_al import local_server
+from star_al.common.process_identity import ProcessIdentity
 from star_al.local_server import LocalServer, Place
-from star_al.process_identity import ProcessIdentity
 from support.label_studio_server import free_port
 from support.quiet import Quiet
 from support.stand_in_server import stand_in_place

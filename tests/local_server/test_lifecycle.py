@@ -18,11 +18,11 @@ import psutil
 import pytest
 
 from star_al import local_server
+from star_al.common.process_identity import ProcessIdentity
 from star_al.errors import AnnotatorError
 from star_al.local_server import LocalServer, Place
 from star_al.local_server.credentials import new_credentials, write_credentials
 from star_al.local_server.state import State, read_state
-from star_al.process_identity import ProcessIdentity
 from support.label_studio_server import free_port
 from support.quiet import Quiet
 from support.stand_in_server import stand_in_place

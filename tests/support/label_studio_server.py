@@ -21,10 +21,10 @@ import platformdirs
 from filelock import FileLock
 
 from star_al import local_server
+from star_al.common.process_identity import ProcessIdentity
 from star_al.local_server.command import server_environment
 from star_al.local_server.credentials import new_credentials
 from star_al.local_server.install import install, python
-from star_al.process_identity import ProcessIdentity
 from support.quiet import Quiet
 
 DATABASE = "label_studio.sqlite3"

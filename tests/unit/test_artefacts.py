@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from star_al.artefacts.folder import STALE_SECONDS, ArtefactFolder, content_hash
+from star_al.common.process_identity import ProcessIdentity
 from star_al.errors import StoreError
-from star_al.process_identity import ProcessIdentity
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from star_al.process_identity import START_TOLERANCE, ProcessIdentity, has_ended
+from star_al.common.process_identity import START_TOLERANCE, ProcessIdentity, has_ended
 
 
 def test_this_process_lives_even_if_the_clock_was_set() -> None:
@@ -25,7 +25,7 @@ def test_a_reused_process_id_is_another_process() -> None:
 
 
 def test_an_ended_process_is_known_and_one_elsewhere_cannot_be_judged() -> None:
-    code = "from star_al.process_identity import ProcessIdentity; print(ProcessIdentity.of())"
+    code = "from star_al.common.process_identity import ProcessIdentity; print(ProcessIdentity.of())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ended = done.stdout.strip()
     assert has_ended(ended)

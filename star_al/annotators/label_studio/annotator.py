@@ -31,13 +31,13 @@ from star_al.annotators.label_studio.project import (
 )
 from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.annotators.label_studio.tasks import ListedTask
+from star_al.common.paging import pages
+from star_al.common.wording import count
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
-from star_al.paging import pages
 from star_al.ports import LoadItems, StillOurs
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Ensured, ExternalTask, Item, Poll, Query
-from star_al.wording import count
 
 TRIES, LONGEST_PAUSE = 8, 10.0
 """How often something is tried while its outcome stays unknown, and the longest pause in between (seconds)."""

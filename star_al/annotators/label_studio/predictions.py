@@ -11,8 +11,8 @@ from typing import Any
 
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.client import Client
+from star_al.common.paging import pages
 from star_al.errors import AnnotatorError
-from star_al.paging import pages
 from star_al.types import Query
 
 PREDICTIONS_PER_REQUEST = 250

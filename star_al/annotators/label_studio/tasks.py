@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from star_al.annotators.label_studio.client import Client, UnclearError
-from star_al.paging import pages
+from star_al.common.paging import pages
 
 QUERY_KEY, CAMPAIGN_KEY = "star_uid", "star_al"
 """Where a task carries the id of its query (``data`` and ``meta``) and its campaign's key (``meta``)."""

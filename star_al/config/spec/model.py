@@ -8,6 +8,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from star_al.config.spec.base import FROM_FILE, Spec, choices
 
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What a new campaign uses unless another is named: a small instruction-tuned model that runs on a CPU."""
+
 
 class ModelSpec(Spec):
     """A causal language model of transformers."""
@@ -17,7 +20,7 @@ class ModelSpec(Spec):
             "A causal language model: its name on the Hugging Face hub, or a folder. "
             "The folder holds safetensors; a relative one starts at the campaign file's folder."
         ),
-        examples=["HuggingFaceTB/SmolLM2-135M-Instruct"],
+        examples=[DEFAULT_MODEL],
     )
     revision: str | None = Field(
         default=None, description="Branch, tag or commit of a hub name.", examples=["main"]

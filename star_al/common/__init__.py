@@ -1,0 +1,1 @@
+"""Small helpers for every layer: safely written files, pages, process identity, plural forms."""
