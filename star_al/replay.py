@@ -57,9 +57,9 @@ def replay_round(parts: RoundParts) -> Replay:
         )
     with parts.artefacts.stage() as scratch:
         adapter_folder = _fit(parts, scratch)
-        score_file = _score(parts, adapter_folder, scratch)
+        scores = _score(parts, adapter_folder, scratch)
         size, _ = batch_sizes(parts)
-        selection = select_batch(parts, score_file, adapter_folder, size)
+        selection = select_batch(parts, scores, adapter_folder, size)
         same_adapter = (
             None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
         )

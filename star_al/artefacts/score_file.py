@@ -7,7 +7,6 @@ file's metadata. The pages of a file carry checksums.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from star_al.common.files import aside, disk_errors, publish, replacing
+from star_al.common.files import aside, disk_errors, publish, replacing, sha256_of
 from star_al.errors import StoreError
 from star_al.types import FloatArray, IntArray
 
@@ -110,7 +109,7 @@ def concatenate(stages: Sequence[Sequence[Path]], folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with aside(folder) as merged:
             _write(merged, _regroup(pages, folder, samples, labels), samples, labels)
-            sha256 = _file_hash(merged)
+            sha256 = sha256_of(merged)
             publish(merged, folder / f"{sha256}.parquet")
     return sha256
 
@@ -324,8 +323,3 @@ def _cut(page: _Page, rows: slice) -> _Page:
 
 def _disk_errors(path: Path) -> AbstractContextManager[None]:
     return disk_errors(StoreError, f"{path}: scores cannot be written", "Check the folder and the disk.")
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,6 +5,7 @@ A crash at any moment, of the program or of the machine, leaves the old content 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,6 +69,12 @@ def disk_errors(
         yield
     except turned as exc:
         raise error(f"{what} ({getattr(exc, 'strerror', None) or exc}). {advice}") from exc
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

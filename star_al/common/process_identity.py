@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass, field
+from functools import cache
 
 import psutil
 
@@ -12,6 +13,7 @@ START_TOLERANCE = 10.0
 """Seconds by which two readings of one process's start may differ: the kernel's boot time moves with the clock."""
 
 
+@cache  # a laptop's host name changes with its network; a process stays where it is
 def _place() -> str:
     """Host and process-id namespace: containers may share a host name, and do not see each other's processes."""
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import psutil
 
@@ -41,13 +43,18 @@ def read_state(place: Place) -> State | None:
         stored = json.loads(place.state.read_text(encoding="utf-8"))
         server = stored.pop("server")
         state = State(
-            supervisor=ProcessIdentity(**stored.pop("supervisor")),
-            server=None if server is None else ProcessIdentity(**server),
+            supervisor=_of_this_machine(stored.pop("supervisor")),
+            server=None if server is None else _of_this_machine(server),
             **stored,
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return state if state.alive() else None
+
+
+def _of_this_machine(stored: Mapping[str, Any]) -> ProcessIdentity:
+    """A stored process, wherever it says it was: the file is of this machine, whose host name may have changed."""
+    return ProcessIdentity(stored["pid"], stored["started"])
 
 
 def listening_port(process: psutil.Process) -> int | None:

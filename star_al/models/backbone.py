@@ -8,7 +8,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers.utils import logging as hf_logging
 
+from star_al.common.files import sha256_of
 from star_al.errors import ModelError
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
 from star_al.models.quantised import cast_unquantised, keep_differentiable
@@ -128,7 +129,7 @@ def locate_model(path: str, revision: str | None) -> Path:
     if not folder.is_dir():
         if folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise ModelError(f"{path}: not a model folder. Give a folder with config.json and *.safetensors.")
-        folder = _download(path, revision)
+        folder = download_model(path, revision)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{folder}: not a model folder, config.json is missing. Give a saved transformers model."
@@ -140,10 +141,23 @@ def locate_model(path: str, revision: str | None) -> Path:
     return folder
 
 
-def _download(name: str, revision: str | None) -> Path:
+def download_model(name: str, revision: str | None, files: Sequence[str] = _FILES_OF_A_MODEL) -> Path:
+    """Download a hub model, or find it in the cache.
+
+    Args:
+        name: Its name on the hub.
+        revision: Branch, tag or commit; None for the newest.
+        files: Patterns of the files to get.
+
+    Returns:
+        The folder of its files.
+
+    Raises:
+        ModelError: The hub does not provide it.
+    """
     try:
         with quiet():
-            return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES_OF_A_MODEL)))
+            return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
         reason = " ".join(str(exc).split())[:200]
         raise ModelError(
@@ -154,11 +168,6 @@ def _download(name: str, revision: str | None) -> Path:
 
 def _weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -226,7 +235,7 @@ class Backbone:
         ]
         names += ["special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"]
         files = [self.folder / name for name in names if (self.folder / name).is_file()]
-        parts = {path.name: _file_hash(path) for path in [*files, *_weight_files(self.folder)]}
+        parts = {path.name: sha256_of(path) for path in [*files, *_weight_files(self.folder)]}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @cached_property

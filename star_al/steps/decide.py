@@ -56,7 +56,13 @@ def decide_round(parts: RoundParts) -> RoundDecision:
 
 def stops_still(parts: Parts, round_: Round) -> bool:
     """True if today's rules would stop a stopped round for the same reason."""
-    return decide_round(parts.for_round(as_of_now(parts, round_))).stop_reason == round_.stop_reason
+    now = decide_round(parts.for_round(as_of_now(parts, round_))).stop_reason
+    return _rule(now) == _rule(round_.stop_reason)
+
+
+def _rule(reason: str | None) -> str | None:
+    """The rule that a reason names. What follows the colon is explained in other words by other versions."""
+    return reason and reason.partition(":")[0]
 
 
 def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | None:

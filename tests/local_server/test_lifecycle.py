@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -58,6 +59,16 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
     while not true():
         assert time.monotonic() < late
         time.sleep(0.05)
+
+
+def test_a_server_is_found_after_the_machine_got_another_host_name(place: Place) -> None:
+    here = ProcessIdentity.of()
+    place.state.parent.mkdir(parents=True, exist_ok=True)
+    place.state.write_text(
+        State("1", replace(here, place="another-name/1"), here).to_json(), encoding="utf-8"
+    )
+    state = read_state(place)
+    assert state is not None and state.supervised and len(state.alive()) == 2
 
 
 def test_two_starts_at_once_make_one_server_and_stop_ends_it(place: Place, start: Start) -> None:

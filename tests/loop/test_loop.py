@@ -15,7 +15,7 @@ from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.errors import DataError
 from star_al.replay import find_round, replay_round
 from star_al.task import ClosedTask
-from star_al.types import Label, QueryState, Role, RoundState
+from star_al.types import NO_RESULTS, Event, Label, QueryState, Role, RoundState
 from support import stored
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.world import World
@@ -217,6 +217,20 @@ def test_a_stopped_campaign_goes_on_when_its_rules_are_relaxed(tmp_path: Path) -
     ]
 
 
+def test_a_campaign_that_an_earlier_version_stopped_in_other_words_stays_stopped(tmp_path: Path) -> None:
+    world = World(tmp_path, stopping__max_rounds=1)
+    world.run()
+    last = world.round(1)
+    assert last.decision is not None and last.decision.stop_reason is not None
+    rule = last.decision.stop_reason.partition(":")[0]
+    worded = replace(last, decision=replace(last.decision, stop_reason=f"{rule}: as 0.1 put it"))
+    world.store.commit_step(world.lease(), worded, Event("decide", ""), NO_RESULTS)
+    events = len(world.store.events(world.campaign_id))
+    outcome = world.run()
+    assert (outcome.kind, outcome.reason) == ("stopped", f"{rule}: as 0.1 put it")
+    assert len(world.store.events(world.campaign_id)) == events
+
+
 def test_a_stopped_campaign_whose_files_are_gone_trains_again_before_it_goes_on(tmp_path: Path) -> None:
     world, unbroken = World(tmp_path / "gone", stopping__max_rounds=1), World(tmp_path / "there")
     world.run()
@@ -297,5 +311,5 @@ def test_a_damaged_adapter_is_trained_again(tmp_path: Path, monkeypatch: pytest.
     folder = ArtefactFolder(world.file.artefact_folder).path_of(damaged.adapter_sha256)
     (folder / "model.json").write_text("{}", encoding="utf-8")
     world.run()
-    assert any("is damaged" in note for note in world.progress.said)
+    assert any("missing or damaged" in note for note in world.progress.said)
     assert [q.item_id for q in world.asked()] == [q.item_id for q in whole.asked()]

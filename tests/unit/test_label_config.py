@@ -82,7 +82,7 @@ def test_ours_has_no_faults_of_any_kind() -> None:
 def test_faults_name_what_is_missing() -> None:
     config = label_config.write(_spec(), TWO, "key")
     more = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos", "new"]}))
-    assert label_config.faults(config, more) == ["it lacks the label 'new'"]
+    assert label_config.faults(config, more) == ["it lacks 1 label: 'new'"]
     names = [f"label {number}" for number in range(100)]
     hundred = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": names}))
     (fault,) = label_config.faults(config, hundred)

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from star_al.annotators.label_studio.style import PAGE, ROWS, STYLE, TEXT_BOX, UNSURE, WHY_LINE
+from star_al.common.wording import count
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import ConfigError
 from star_al.task import LETTERS, ClosedTask
@@ -100,8 +101,9 @@ def faults(config: str, task: ClosedTask) -> list[str]:
     missing = [name for name in task.spec.label_names if name not in there]
     if missing:
         more = f" and {len(missing) - NAMED_LABELS:,} more" if len(missing) > NAMED_LABELS else ""
-        labels = "label" if len(missing) == 1 else "labels"
-        found.append(f"it lacks the {labels} {', '.join(map(repr, missing[:NAMED_LABELS]))}{more}")
+        found.append(
+            f"it lacks {count(len(missing), 'label')}: {', '.join(map(repr, missing[:NAMED_LABELS]))}{more}"
+        )
     return found
 
 
