@@ -117,8 +117,8 @@ class Loop:
         for role in (Role.AUDIT, Role.CALIBRATION):
             queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
             if queries:
-                items = count(len(queries), f"{role.value} item")
-                message = f"requesting labels for {items}, drawn at random"
+                texts = count(len(queries), f"{role.value} text")
+                message = f"requesting labels for {texts}, drawn at random"
                 self.store.add_queries(self.parts.lease, queries, Event("prepare", message))
                 self.parts.progress.say(sentence_case(message))
         push_open(self.parts)
@@ -207,12 +207,12 @@ class Loop:
         )
         round_ = replace(round_, state=RoundState.SELECTED, selection=selection)
         more = len(batch.queries) - asked
-        message = f"requesting labels for {count(asked, 'item')}" + (
+        message = f"requesting labels for {count(asked, 'text')}" + (
             f" and {more:,} in the buffer" if more else ""
         )
         audit = growing_audit(parts)
         if audit:
-            message += f", and {count(len(audit), 'more audit item')}"
+            message += f", and {count(len(audit), 'more audit text')}"
         results = StepResults(queries=(*batch.queries, *audit), ranking=batch.ranking)
         return self._commit(round_, "select", message, watch, results)
 
@@ -369,5 +369,5 @@ def _describe(evaluations: Sequence[Evaluation]) -> str:
         return "no held-out labels, so no metrics"
     return (
         f"accuracy {adapted[-1].accuracy:.3f} (base {base[-1].accuracy:.3f}), "
-        f"ECE {adapted[-1].ece:.3f}, NLL {adapted[-1].nll:.3f} on {count(adapted[-1].n, 'item')}"
+        f"ECE {adapted[-1].ece:.3f}, NLL {adapted[-1].nll:.3f} on {count(adapted[-1].n, 'text')}"
     )

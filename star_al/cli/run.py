@@ -95,7 +95,7 @@ def replay(config: Config, round_index: RoundIndex) -> None:
     result = running.replay(load(config), round_index, make_progress())
     trained = {True: " and trained the same adapter", False: " and trained a different adapter", None: ""}
     adapters = trained[result.same_adapter]
-    stored = count(len(result.stored), "item")
+    stored = count(len(result.stored), "text")
     if result.same_batch:
         say(f"Replaying round {round_index} chose the same {stored} in the same order{adapters}.")
         return

@@ -55,7 +55,7 @@ def record(parts: LeasedParts, step: str, message: str) -> None:
 
 
 def _with_deleted_tasks(n: int) -> str:
-    return f"{count(n, 'item')} whose {'task was' if n == 1 else 'tasks were'} deleted"
+    return f"{count(n, 'text')} whose {'task was' if n == 1 else 'tasks were'} deleted"
 
 
 def _buffered(parts: Parts, next_round: int | None) -> list[Query]:

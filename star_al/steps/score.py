@@ -26,7 +26,7 @@ class ScoredPool:
 
     def in_words(self, plan: ScorePlan) -> str:
         """How much was scored, and the share of the passes that adaptive sampling needed."""
-        text = f"scored {count(len(plan.item_ids), 'item')}"
+        text = f"scored {count(len(plan.item_ids), 'text')}"
         if plan.adaptive is None or plan.draws is None or not plan.item_ids:
             return text
         return f"{text} with {self.passes / (len(plan.item_ids) * len(plan.draws)):.0%} of the passes"

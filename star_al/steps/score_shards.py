@@ -61,7 +61,7 @@ class ShardScorer:
         """
         what = "Scoring the pool"
         if earlier:
-            what = f"Drawing more samples for {count(len(item_ids), 'undecided item')}"
+            what = f"Drawing more samples for {count(len(item_ids), 'undecided text')}"
         shards = []
         with self.parts.progress.task(what, len(item_ids)) as advance:
             for ids in map(tuple, pages(item_ids, SHARD_ITEMS)):

@@ -149,7 +149,7 @@ def test_status_says_where_the_campaign_stands(star_al: StarAl, finished: Path) 
 def test_replay_of_an_unchanged_round_is_the_same(star_al: StarAl, finished: Path) -> None:
     code, out, err = star_al("replay", finished / "campaign.yaml", "--round", 1)
     assert code == 0, err
-    assert "Replaying round 1 chose the same 4 items in the same order and trained the same adapter." in out
+    assert "Replaying round 1 chose the same 4 texts in the same order and trained the same adapter." in out
 
 
 def test_a_training_that_diverges_is_repeated_with_another_rate(star_al: StarAl, own_copy: Path) -> None:
@@ -184,7 +184,7 @@ def test_replay_notices_another_order(star_al: StarAl, own_copy: Path) -> None:
         database.execute("UPDATE queries SET rank = 5 - rank WHERE round_index = 1")
     code, out, _ = star_al("replay", own_copy / "campaign.yaml", "--round", 1)
     assert code == 1
-    assert "Replaying round 1 chose the same 4 items in a different order" in out
+    assert "Replaying round 1 chose the same 4 texts in a different order" in out
 
 
 def test_predict_answers_every_text_and_keeps_columns(

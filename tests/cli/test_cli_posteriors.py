@@ -44,7 +44,7 @@ def test_a_campaign_with_each_posterior(
     assert [row["rank"] for row in json.loads(explained)] == [1, 2, 3]
     code, replayed, err = star_al("replay", config, "--round", 1)
     assert code == 0, err
-    assert "the same 3 items in the same order and trained the same adapter" in replayed
+    assert "the same 3 texts in the same order and trained the same adapter" in replayed
 
     texts = tmp_path / "pool.jsonl"
     code, predicted, err = star_al("predict", config, "--in", texts, "--out", tmp_path / "p.jsonl")

@@ -36,7 +36,7 @@ def test_a_campaign_that_has_only_asked_its_audit_items(tmp_path: Path) -> None:
     world = World(tmp_path)
     lease = world.lease()
     queries = held_out_queries(world.parts(), Role.AUDIT)
-    world.store.add_queries(lease, queries, Event("prepare", "requesting labels for 8 audit items"))
+    world.store.add_queries(lease, queries, Event("prepare", "requesting labels for 8 audit texts"))
     words = words_of(page_of(world))
     assert "The campaign has asked for labels of 8 held-out texts; 0 have been answered." in words
     assert "No round has started; 8 questions are waiting for an answer." in words
