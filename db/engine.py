@@ -86,6 +86,7 @@ class Database:
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda exc: _passes(exc, repeatable=repeatable)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
+            # Random, so that two controllers that collided do not collide again.
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),
             reraise=True,
         )
@@ -145,6 +146,7 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
+        # A ping before use: a server that restarted or timed out has closed the connections in the pool.
         engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json)
     except ImportError as exc:
         raise StoreError('Postgres needs the driver psycopg; run `pip install "psycopg[binary]"`.') from exc
@@ -155,10 +157,10 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # sqlite3 begins its transactions too late; _begin_sqlite does it
     for pragma in (
-        "journal_mode = WAL",
-        "foreign_keys = ON",
-        "cache_size = -65536",
-        "journal_size_limit = 67108864",
+        "journal_mode = WAL",  # readers and the writer do not wait for each other
+        "foreign_keys = ON",  # SQLite does not check them otherwise
+        "cache_size = -65536",  # negative means KiB: 64 MiB
+        "journal_size_limit = 67108864",  # bytes; otherwise the log keeps its largest size for ever
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -204,6 +206,7 @@ def translated(exc: SQLAlchemyError, where: str) -> StarALError:
     return StoreError(f"{where}: the database refused a statement; nothing was written ({reason}).")
 
 
+# By text: the drivers raise the same class for most of these, and only some carry a code.
 _ADVICE = {
     "file is not a database": "not a SQLite database. Name another file in database.url.",
     "disk image is malformed": "the database file is damaged. Restore it from a backup.",

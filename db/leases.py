@@ -39,6 +39,8 @@ def take(
     This is one guarded UPDATE, so that exactly one of several controllers that try at once succeeds.
     """
     moment = now(connection)
+    # The owner is compared within the UPDATE: if another controller took over from ``dead`` meanwhile, it stays.
+    # Without ``dead`` the last condition becomes IS NULL and repeats the first.
     guard = or_(
         CampaignRow.lease_owner.is_(None),
         CampaignRow.lease_expires <= moment,
@@ -68,11 +70,14 @@ def acquire(
     """
     present, _ = database.read(lambda connection: holder(connection, campaign_id))
     dead = present if present is not None and may_take(present) else None
+    # Not repeated after a lost connection: if the first try was committed, the second would find the campaign
+    # held by this very controller and report it as taken.
     lease = database.write(
         lambda connection: take(connection, campaign_id, owner, seconds, dead), repeatable=False
     )
     if lease is not None:
         return lease
+    # Read again, as the holder may be another one than before the try.
     present, left = database.read(lambda connection: holder(connection, campaign_id))
     raise LeaseHeldError(
         f"{database.location}: the campaign is run by {present or 'another controller'}, whose lease lasts "
@@ -106,6 +111,8 @@ def fence(connection: Connection, lease: Lease) -> None:
     Raises:
         LeaseLostError: Another controller has taken over, or the campaign was given back.
     """
+    # FOR NO KEY UPDATE: a plain FOR UPDATE would also block inserts of rows that refer to the campaign, such as
+    # those of ``extend_campaign``, which needs no lease.
     row = connection.execute(
         select(CampaignRow.name, CampaignRow.lease_owner, CampaignRow.lease_epoch)
         .where(CampaignRow.campaign_id == lease.campaign_id)

@@ -24,7 +24,7 @@ from star_al.types import Lease, SourceItem
 
 
 class SqlStore(OnDatabase, Store):
-    """Campaigns in a database. ``star_al.ports.store`` says what each method does."""
+    """Campaigns in a database. ``star_al.ports.store`` says what each method does and what its arguments are."""
 
     @classmethod
     def open(cls, url: str) -> SqlStore:

@@ -113,6 +113,7 @@ class Loop:
         """Request labels for the audit and calibration items, and wait for them before anything is trained."""
         if self.store.rounds(self.campaign_id):
             return
+        # An interrupted run may have stored the queries of one role only; the others must not be announced again.
         known = {query.query_id for query in self.store.queries(self.campaign_id, 0)}
         for role in (Role.AUDIT, Role.CALIBRATION):
             queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
@@ -129,6 +130,7 @@ class Loop:
         """Train the adapter on the round's snapshot of labels; without labels the base model takes its place."""
         watch = _Watch()
         training = self.store.training_labels(self.campaign_id, round_.index)
+        # Settings may have changed since the round was started; it records those that it is trained with.
         round_ = replace(round_, config=self._config())
         parts = self.parts.for_round(round_)
         adapter = _train(parts, training) if training else None
@@ -171,6 +173,7 @@ class Loop:
         watch = _Watch()
         round_ = as_of_now(self.parts, round_)
         decision = decide_round(self.parts.for_round(round_))
+        # Before the commit: if the process died after it, nobody would withdraw the tasks of the buffer.
         if decision.stop_reason:
             withdraw_buffer(self.parts, None)
         state = RoundState.STOPPED if decision.stop_reason else RoundState.DECIDED
@@ -188,6 +191,7 @@ class Loop:
             scored = score_pool(self.parts, plan, self._adapter_folder(round_), folder)
             sha256 = score_file.concatenate(scored.stages, self.parts.artefacts.scores)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
+            # Committed inside the block, whose end removes the shards: a crash before it keeps them.
             return self._commit(round_, "score", scored.in_words(plan), watch)
 
     def select(self, round_: Round) -> Round:
@@ -228,8 +232,9 @@ class Loop:
     def collect(self, round_: Round) -> Round:
         """Mirror annotations and settle labels until enough of the round's queries are closed."""
         watch = _Watch()
-        push_open(self.parts)
+        push_open(self.parts)  # in a new process the annotator does not know the tasks yet
         asked_at = self._asked_at("push", round_.index)
+        # One after the other: a share of the pool's queries may be enough, but the audit's are all needed.
         for purpose in (Role.POOL, Role.AUDIT):
             wait_for_answers(self.parts, round_.index, (purpose,), asked_at)
         tally = tally_round(self.parts, round_.index)

@@ -106,6 +106,11 @@ def _narrowed(left_M: BoolArray, constraints: Sequence[Constraint]) -> tuple[Boo
 def first_best(gains_M: FloatArray, allowed_M: BoolArray, tolerance: float = 0.0) -> int:
     """Return the best ranked of the allowed candidates whose gain is within ``tolerance`` of the highest.
 
+    Args:
+        gains_M: What each candidate would add, best ranked first.
+        allowed_M: Which candidates may be chosen; at least one.
+        tolerance: Gains that differ by no more than this count as equal.
+
     Raises:
         ValueError: A gain is NaN.
     """

@@ -29,6 +29,11 @@ def rank_order(scores_N: FloatArray, item_ids: Sequence[str]) -> IntArray:
 def top_k(scores_N: FloatArray, item_ids: Sequence[str], k: int) -> tuple[str, ...]:
     """Return the ``k`` most uncertain ids.
 
+    Args:
+        scores_N: Uncertainties.
+        item_ids: The N ids.
+        k: How many to return; all if there are fewer.
+
     Raises:
         ValueError: As ``rank_order``, or ``k`` is negative.
     """
@@ -42,6 +47,12 @@ def power_order(
 
     The order of log score + Gumbel noise of scale 1/β. Items that score 0 come after all others, at random
     among themselves. Source: Kirsch et al. 2023, "Stochastic Batch Acquisition", arXiv 2106.12059.
+
+    Args:
+        scores_N: Uncertainties of at least 0.
+        item_ids: The N ids.
+        beta: β; the larger, the closer the order is to that of the scores.
+        rng: Source of the noise.
 
     Raises:
         ValueError: As ``rank_order``, a negative score, or β not above 0.
@@ -60,7 +71,13 @@ def power_order(
 
 
 def power_noise(n: int, beta: float, rng: np.random.Generator) -> FloatArray:
-    """Return what power sampling adds to log scores, (n,); in the order of ids, so that it belongs to the item."""
+    """Return what power sampling adds to log scores, (n,); in the order of ids, so that it belongs to the item.
+
+    Args:
+        n: The number of items.
+        beta: β; the noise has the scale 1/β.
+        rng: Source of the noise.
+    """
     return rng.gumbel(scale=1.0 / beta, size=n)
 
 

@@ -162,7 +162,7 @@ def read_predictions(paths: Sequence[Path], item_ids: Sequence[str]) -> FloatArr
 
 
 def iter_predictions(path: Path) -> Iterator[tuple[tuple[str, ...], FloatArray]]:
-    """Item ids and log-probabilities of all items in the file's order, a row group at a time.
+    """Item ids and log-probabilities of all items in the file's order, one row group at a time.
 
     Raises:
         StoreError: The file cannot be read.

@@ -51,7 +51,7 @@ def _dump(value: Any, *, flow: bool, width: int) -> str:
 
 
 def to_yaml(tree: Mapping[str, JsonValue], *, width: int = 100) -> str:
-    """A tree of plain values as YAML, a setting a line; ``load_campaign`` reads it back."""
+    """A tree of plain values as YAML, one setting per line; ``load_campaign`` reads it back."""
     return _dump(dict(tree), flow=False, width=width)
 
 

@@ -48,7 +48,18 @@ def load_ballots(
     queries: Sequence[Query],
     annotations: Sequence[Annotation],
 ) -> dict[str, Ballot]:
-    """``ballots_of`` with the options that the answered items have in the store; texts are not loaded."""
+    """``ballots_of`` with the options that the answered items have in the store; texts are not loaded.
+
+    Args:
+        store: The store to read options from.
+        campaign_id: The campaign.
+        task: The labels.
+        queries: The queries to count answers of.
+        annotations: Their annotations, with all revisions.
+
+    Returns:
+        Ballots by query id.
+    """
     answered = {annotation.query_id for annotation in annotations}
     item_ids = {query.item_id for query in queries if query.query_id in answered}
     options = store.options(campaign_id, sorted(item_ids)) if task.is_multiple_choice else {}

@@ -25,7 +25,7 @@ class StillOpenError(Exception):
 
 def take_in_late(parts: LeasedParts) -> None:
     """Take in answers and corrections that came after the last round was closed."""
-    push_open(parts)
+    push_open(parts)  # a new process must tell the annotator which tasks exist before it can poll
     Inbox(parts).take_in()
 
 
@@ -49,12 +49,14 @@ def wait_for_answers(
     share = rules.close_share if Role.POOL in purposes else 1.0  # a part of a random set is not random
     until = asked_at + timedelta(hours=rules.close_after_hours) if rules.close_after_hours else None
     while True:
+        # Polled before the clock is read: a run that starts after the deadline still takes what came before it.
         away = inbox.try_to_take_in()
         waiting = replace(
             parts.store.waiting(parts.campaign.campaign_id, round_index, purposes),
             place=parts.annotator.place,
             until=until,
         )
+        # 0.07 · 100 is 7.000000000000001 in floating point: without the margin, an eighth would be waited for.
         if waiting.closed >= math.ceil(share * waiting.asked - 1e-9):
             return
         if until is not None and datetime.now(UTC) >= until:

@@ -50,11 +50,13 @@ class Inbox:
         parts = self.parts
         poll = parts.annotator.poll(self._cursor, still_ours(parts))
         news = [*poll.annotations, *self._taken_back(poll)]
+        # Mirrored before they are settled: an answer that was seen is kept, even if this process dies here.
         parts.store.mirror(parts.lease, parts.spec.annotator.kind, news)
         again = self._close_answered(news) if news or self._first else []
         self._must_push = self._must_push or bool(again or poll.gone)
         if self._must_push:
             push_open(parts)
+        # Only when all else has worked: if the tool goes away on the way, the next poll repeats everything.
         self._cursor, self._first, self._must_push = poll.cursor, False, False
 
     def _taken_back(self, poll: Poll) -> list[Annotation]:
@@ -101,6 +103,7 @@ class Inbox:
             answered |= {query.query_id for query in store.open_queries(self.campaign_id)}
         attempts = store.attempts(self.campaign_id, sorted(answered))
         concerned = [query for query in attempts if query.query_id in answered]
+        # Dawid-Skene estimates how reliable people are from all that they answered, not from the news alone.
         judged = store.queries(self.campaign_id) if rules.settle == "dawid_skene" else attempts
         known = store.annotations(self.campaign_id, [query.query_id for query in judged])
         ballots = load_ballots(store, self.campaign_id, self.parts.task, judged, known)

@@ -49,7 +49,13 @@ def still_ours(parts: LeasedParts) -> StillOurs:
 
 
 def record(parts: LeasedParts, step: str, message: str) -> None:
-    """Log a message and print it."""
+    """Log a message and print it.
+
+    Args:
+        parts: The campaign under its lease.
+        step: The step that the message belongs to.
+        message: One sentence without a capital or a full stop; it is printed with a capital.
+    """
     parts.store.add_event(parts.lease, Event(step, message))
     parts.progress.say(sentence_case(message))
 

@@ -10,7 +10,13 @@ from star_al.types import Query, QueryState
 
 
 def query_id(campaign_name: str, item_id: str, attempt: int) -> str:
-    """The key of a query: the same after every restart, and unique among campaigns in one annotation tool."""
+    """The key of a query: the same after every restart, and unique among campaigns in one annotation tool.
+
+    Args:
+        campaign_name: The campaign's name.
+        item_id: The item to label.
+        attempt: 1 for the first query about the item, then counted up.
+    """
     return hashlib.sha256(f"{campaign_name}\n{item_id}\n{attempt}".encode()).hexdigest()[:32]
 
 

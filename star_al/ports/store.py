@@ -59,6 +59,11 @@ class Datasets(Protocol):
         """Count the items and mark the data set ready.
 
         If another importer finished first, this data set is deleted and the other one returned.
+
+        Args:
+            dataset_id: The data set.
+            n_duplicates: Rows that were left out because of an equal id; recorded.
+            n_empty: Rows that were left out because they have no text; recorded.
         """
 
     def dataset_item_ids(self, dataset_id: int) -> list[str]:
@@ -83,6 +88,14 @@ class Campaigns(Protocol):
         All items of the data set join: those in ``held_out`` with that role, the others as pool, except
         items that are also in the test data set, which join as test. Given labels of all items that joined
         become labels of version 1 with source ``import``.
+
+        Args:
+            name: The campaign's name, unique in the database.
+            dataset_id: The data set to label.
+            config: The campaign's settings, as plain values.
+            seed: The seed that all random choices derive from.
+            held_out: Roles of the items that are never trained on, by item id.
+            test_dataset_id: The data set of a test file; ``None`` without one.
 
         Raises:
             StoreError: The name is taken, a data set is not ready, or a held-out item does not exist.
@@ -127,7 +140,7 @@ class Campaigns(Protocol):
 
 
 class Leases(Protocol):
-    """One controller a campaign."""
+    """One controller per campaign."""
 
     def acquire_lease(
         self, campaign_id: int, owner: str, seconds: float, *, may_take: Callable[[str], bool]
@@ -163,6 +176,11 @@ class Labels(Protocol):
         An annotation whose value, ``skipped`` or ``withdrawn`` differs from the newest revision of its
         external id becomes the next revision; ``revision`` is assigned here. All others are left out, and
         so are annotations of queries that are not in this campaign.
+
+        Args:
+            lease: The campaign's lease.
+            annotator: The kind or name of the annotator that they come from.
+            annotations: The annotations as the annotator has them.
         """
 
     def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
@@ -176,7 +194,13 @@ class Rounds(Protocol):
         """All rounds in order."""
 
     def start_round(self, lease: Lease, /, round_: Round, training: Sequence[Label]) -> None:
-        """Make a round with a snapshot of the labels it trains on. A round that exists stays as it is."""
+        """Make a round with a snapshot of the labels it trains on. A round that exists stays as it is.
+
+        Args:
+            lease: The campaign's lease.
+            round_: The round, in state ``started``.
+            training: The labels in force, one per item.
+        """
 
     def training_labels(self, campaign_id: int, round_index: int) -> list[Label]:
         """The snapshot of labels that a round trains on, in order of item id."""
@@ -189,6 +213,12 @@ class Rounds(Protocol):
         Evaluations, ranking and held-out predictions replace those of the same round; empty ones leave them.
         Queries are added; one that exists (unique on campaign, item, attempt) keeps its state, and an open
         buffer query takes round, rank, reason, ``buffer`` and ``control`` of the one that is added.
+
+        Args:
+            lease: The campaign's lease.
+            round_: The round as the step leaves it.
+            event: What to log.
+            results: What else the step made.
         """
 
     def evaluations(self, campaign_id: int, round_index: int) -> list[Evaluation]:
@@ -203,14 +233,26 @@ class Rounds(Protocol):
     def save_base_predictions(
         self, lease: Lease, /, base_key: str, predictions: Sequence[BasePrediction]
     ) -> None:
-        """Store a page of predictions; existing ones stay."""
+        """Store a page of predictions; existing ones stay.
+
+        Args:
+            lease: The lease of the campaign that needs them.
+            base_key: The learner's hash of all that they depend on.
+            predictions: One per item.
+        """
 
 
 class Queries(Protocol):
     """Queries, and their tasks in the annotation tool."""
 
     def add_queries(self, lease: Lease, /, queries: Sequence[Query], event: Event) -> None:
-        """Add queries outside a round's selection (audit and calibration items); existing ones stay."""
+        """Add queries outside a round's selection (audit and calibration items); existing ones stay.
+
+        Args:
+            lease: The campaign's lease.
+            queries: The queries to add.
+            event: What to log.
+        """
 
     def queries(self, campaign_id: int, round_index: int | None = None) -> list[Query]:
         """Queries of one round or all, ordered by round, purpose and rank."""
@@ -224,8 +266,13 @@ class Queries(Protocol):
     def waiting(self, campaign_id: int, round_index: int, purposes: Collection[Role]) -> Waiting:
         """Count how far a round is with its queries for ``purposes``, without its buffer.
 
-        All attempts at an item count as the item. Answers are counted by annotator, one a query, without
+        All attempts at an item count as the item. Answers are counted by annotator, one per query, without
         skips, the busiest annotator first. Place and time are not set.
+
+        Args:
+            campaign_id: The campaign.
+            round_index: The round.
+            purposes: The roles whose queries count.
         """
 
     def save_tasks(self, lease: Lease, /, tasks: Sequence[ExternalTask]) -> None:
@@ -235,10 +282,22 @@ class Queries(Protocol):
         """The tasks that hold queries, by query id."""
 
     def withdraw_queries(self, lease: Lease, /, query_ids: Sequence[str], event: Event) -> None:
-        """Delete open queries and their tasks, as if they had never been made; queries with an annotation stay."""
+        """Delete open queries and their tasks, as if they had never been made; queries with an annotation stay.
+
+        Args:
+            lease: The campaign's lease.
+            query_ids: The queries to delete.
+            event: What to log.
+        """
 
     def carry_over(self, lease: Lease, /, query_ids: Sequence[str], round_index: int) -> None:
-        """Move open buffer queries to another round, behind its last ranks."""
+        """Move open buffer queries to another round, behind its last ranks.
+
+        Args:
+            lease: The campaign's lease.
+            query_ids: The queries to move.
+            round_index: The round that gets them.
+        """
 
     def close_queries(
         self,

@@ -395,6 +395,7 @@ def _read_run(store: Store, strategy: str, seed: int, name: str) -> RunCurve:
 
 def _repeats(store: Store, campaign_id: int, spec: CampaignSpec) -> Counter[int]:
     """Repeated answers to one item, by the round that asked; −1 stands for held-out items, asked before all rounds."""
+    # A campaign counts a label per item, but each further person who answers costs as much as the first.
     repeats: Counter[int] = Counter()
     if spec.labelling.overlap == 1:
         return repeats
@@ -404,7 +405,7 @@ def _repeats(store: Store, campaign_id: int, spec: CampaignSpec) -> Counter[int]
     }
     seen: set[str] = set()
     for answer in store.annotations(campaign_id):
-        if answer.skipped or answer.revision > 1:
+        if answer.skipped or answer.revision > 1:  # a correction is no further answer
             continue
         item_id, round_index = asked_in[answer.query_id]
         repeats[round_index] += item_id in seen
@@ -414,6 +415,7 @@ def _repeats(store: Store, campaign_id: int, spec: CampaignSpec) -> Counter[int]
 
 def _majority(store: Store, campaign_id: int, round_index: int) -> float | None:
     for evaluation in store.evaluations(campaign_id, round_index):
+        # Rows are true labels, so the matrix of any model gives the same counts.
         counts = [sum(row) for row in evaluation.confusion_C_C]
         return max(counts) / sum(counts)
     return None

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from star_al.types import CalibrationBin, Evaluation, FloatArray, IntArray, Role
 
+# scikit-learn and SciPy are imported by the functions that use them: both are slow to import, and not every command
+# that loads this module computes a metric.
+
 BINS = 15
 LOWEST_LOG_PROB = float(np.log(1e-12))
 """Floor of a log-probability in ``nll``, so that a label given probability 0 leaves the mean finite."""
@@ -25,7 +28,16 @@ def accuracy(predicted_N: IntArray, targets_N: IntArray) -> float:
 
 
 def confusion_matrix(predicted_N: IntArray, targets_N: IntArray, n_labels: int) -> IntArray:
-    """Counts of shape (C, C), rows = true label, columns = predicted label."""
+    """Count the items by true and predicted label.
+
+    Args:
+        predicted_N: Columns of the predicted labels.
+        targets_N: Columns of the true labels.
+        n_labels: C, the number of labels.
+
+    Returns:
+        Counts (C, C): rows are true labels, columns predicted ones.
+    """
     from sklearn import metrics
 
     counts_C_C: IntArray = metrics.confusion_matrix(targets_N, predicted_N, labels=range(n_labels))
@@ -33,7 +45,16 @@ def confusion_matrix(predicted_N: IntArray, targets_N: IntArray, n_labels: int) 
 
 
 def per_class_recall(predicted_N: IntArray, targets_N: IntArray, n_labels: int) -> tuple[float | None, ...]:
-    """Share of each label's items that were predicted right; None for a label that no item has."""
+    """Share of each label's items that were predicted right.
+
+    Args:
+        predicted_N: Columns of the predicted labels.
+        targets_N: Columns of the true labels.
+        n_labels: C, the number of labels.
+
+    Returns:
+        C shares in [0, 1]; None for a label that no item has.
+    """
     from sklearn import metrics
 
     recall_C = metrics.recall_score(
@@ -64,6 +85,7 @@ def brier(log_probs_N_C: FloatArray, targets_N: IntArray) -> float:
 def reliability_bins(confidence_N: FloatArray, correct_N: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
     """15 equal-width bins (low, high] of the top-1 confidence; a confidence of 0 is in the first."""
     edges = np.arange(BINS + 1) / BINS
+    # Rounding can lift the exponential of a log-probability just above 1, beyond the last edge.
     bin_N = np.minimum(np.searchsorted(edges[1:], confidence_N, side="left"), BINS - 1)
     return tuple(
         _bin(float(edges[b]), float(edges[b + 1]), confidence_N[bin_N == b], correct_N[bin_N == b])
@@ -93,9 +115,19 @@ def ece_equal_mass(confidence_N: FloatArray, correct_N: NDArray[np.bool_]) -> fl
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
+    """Score interval of a proportion (Wilson 1927).
+
+    Args:
+        successes: How many of the trials succeeded.
+        n: The number of trials.
+        level: Confidence level of the two-sided interval, in (0, 1).
+
+    Returns:
+        Lower and upper bound, in [0, 1]; (0, 1) for n = 0.
+    """
     from scipy.stats import binomtest
 
+    # The normal approximation has no width if all or none succeed, as can happen in a small audit set.
     if n == 0:
         return 0.0, 1.0
     interval = binomtest(successes, n).proportion_ci(level, method="wilson")
@@ -128,10 +160,17 @@ def evaluate(
 ) -> Evaluation:
     """All metrics of one model on one split.
 
-    ``log_probs_N_C`` are scaled already; ``model``, ``scaling``, ``split`` and ``temperature`` are recorded.
+    Args:
+        log_probs_N_C: Predictions in nats, already scaled.
+        targets_N: Columns of the true labels.
+        label_names: The C labels in the order of the columns.
+        model: Which model predicted; recorded.
+        scaling: How its predictions were scaled; recorded.
+        split: The role of the items; recorded.
+        temperature: The temperature that the predictions were scaled with; recorded.
 
     Raises:
-        ValueError: no items, shapes that do not agree, or a target that is no column.
+        ValueError: No items, shapes that do not agree, NaN, or a target that is no column.
     """
     _check(log_probs_N_C, targets_N, len(label_names))
     predicted_N = log_probs_N_C.argmax(axis=1)

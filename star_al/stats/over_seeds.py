@@ -91,11 +91,17 @@ def mean_interval(values_S: FloatArray) -> Estimate:
 
 
 def paired_difference(left_S: FloatArray, right_S: FloatArray, positions_B_S: IntArray) -> Difference:
-    """The mean of left − right, paired by seed."""
+    """The mean of left − right, paired by seed.
+
+    Args:
+        left_S: A figure of each seed.
+        right_S: The same figure of what it is compared with, in the same order of seeds.
+        positions_B_S: Bootstrap resamples of the seeds.
+    """
     differences_S = left_S - right_S
     exact = mean_interval(differences_S)
     low, high = _percentiles(differences_S[positions_B_S].mean(axis=1)) if len(left_S) > 1 else (None, None)
-    p = None
+    p = None  # equal differences have no variance, so t would be a division by zero
     if len(left_S) > 1 and np.ptp(differences_S) > 0:
         p = float(stats.ttest_1samp(differences_S, 0.0).pvalue)
     return Difference(exact.mean, low, high, exact.low, exact.high, p, len(left_S))
@@ -130,6 +136,7 @@ def on_common_points(
         The numbers of labels (R,), and the accuracies (S, R).
     """
     last_of = [dict(zip(labels, accuracy, strict=True)) for labels, accuracy in curves]
+    # Outside its own span np.interp would continue a curve as a constant, which nobody measured.
     first, last = max(min(points) for points in last_of), min(max(points) for points in last_of)
     labels_R = np.array(sorted({n for points in last_of for n in points if first <= n <= last}), dtype=float)
     rows = [np.interp(labels_R, sorted(points), [points[n] for n in sorted(points)]) for points in last_of]
@@ -137,13 +144,24 @@ def on_common_points(
 
 
 def labels_needed(labels_R: FloatArray, accuracy_R: FloatArray, target: float) -> float | None:
-    """Labels at which the isotonic fit of a curve reaches ``target``, by linear interpolation; None for never."""
+    """Labels at which the isotonic fit of a learning curve reaches an accuracy, by linear interpolation.
+
+    Args:
+        labels_R: The numbers of labels, ascending.
+        accuracy_R: The accuracies there.
+        target: The accuracy to reach.
+
+    Returns:
+        The smallest number of labels, not rounded; None if the curve never reaches the target.
+    """
+    # The raw curve goes up and down: its first crossing would count a lucky round as labels saved.
     rising_R = optimize.isotonic_regression(accuracy_R).x
     at = int(np.searchsorted(rising_R, target - _ROUNDING))
     if at == len(rising_R):
         return None
     if at == 0:
         return float(labels_R[0])
+    # A target that is above its point by less than _ROUNDING would give a part above 1.
     part = min(1.0, (target - rising_R[at - 1]) / (rising_R[at] - rising_R[at - 1]))
     return float(labels_R[at - 1] + part * (labels_R[at] - labels_R[at - 1]))
 
@@ -219,7 +237,7 @@ def _needs(own: Curves, reference: Curves, shares: Sequence[float], positions_S:
 
 def _saved(labels: float | None, reference_labels: float | None) -> float:
     if labels is None or not reference_labels:
-        return -np.inf
+        return -np.inf  # kept, not dropped: without the resamples that fail, the interval would look too good
     return 1 - labels / reference_labels
 
 
@@ -232,5 +250,6 @@ def _half_width(values_S: FloatArray) -> float | None:
 
 def _percentiles(values_B: FloatArray) -> tuple[float | None, float | None]:
     """The bounds of the interval; None for a bound that falls among infinite values."""
+    # This method returns one of the values. The default interpolates, which gives NaN next to an infinite one.
     low, high = np.quantile(values_B, _TAILS, method="inverted_cdf")
     return tuple(float(bound) if np.isfinite(bound) else None for bound in (low, high))  # type: ignore[return-value]

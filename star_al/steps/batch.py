@@ -77,6 +77,7 @@ def choose_batch(
     """
     batch = parts.spec.acquisition.batch
     order = _order(parts, ranking)
+    # Left out only now: the noise of power sampling is drawn for all candidates, as adaptive sampling has assumed.
     if without:
         left_out = frozenset(without)
         order = order[[ranking.item_ids[position] not in left_out for position in order]]
@@ -88,6 +89,7 @@ def choose_batch(
     how = f"below the top {within}, " if within else _BY_RANK.get(batch.kind, "")
     rest = order[within:][: size + buffer - len(chosen)]
     chosen += [Chosen(ranking.item_ids[position], how) for position in rest]
+    # Sorted apart: in one list, a high score would lift an item from the buffer into the batch.
     if batch.kind == "power":
         return [*_by_score(chosen[:size], ranking), *_by_score(chosen[size:], ranking)]
     return chosen
@@ -96,9 +98,17 @@ def choose_batch(
 def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = ()) -> list[Chosen]:
     """Choose ``size`` typical texts of the pool, one from each cluster of the base model's embeddings.
 
-    Excludes ``without``. Further texts of the clusters follow if there are more to choose than clusters.
+    Further texts of the clusters follow if there are more to choose than clusters.
+
+    Args:
+        parts: The round.
+        size: How many texts to choose; fewer if there are fewer candidates.
+        without: Ids of candidates to leave out.
+
+    Returns:
+        The texts in the order in which to label them.
     """
-    from star_al.acquire.typiclust import typical_order
+    from star_al.acquire.typiclust import typical_order  # brings scikit-learn, which is slow to import
 
     acquisition, left_out = parts.spec.acquisition, frozenset(without)
     pool = [item_id for item_id in candidates(parts) if item_id not in left_out]
@@ -109,6 +119,8 @@ def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = (
         return []
     embeddings_N_d = _embed(parts, None, item_ids)
     points_N_d = centred_directions(embeddings_N_d, embeddings_N_d.mean(axis=0, dtype=np.float64))
+    # As many clusters as the configured batch, not ``size``: that includes the buffer, which must not change the
+    # batch. scikit-learn takes seeds of 32 bits.
     typical = typical_order(points_N_d, acquisition.batch_size, seed % 2**32)
     top = [item_ids[position] for position in typical.order_N[: acquisition.batch.top]]
     picks = greedy_batch(InOrder(), _near_duplicates(parts, top), len(top), size)
@@ -182,6 +194,7 @@ class _Top:
         known = known_ids(self.parts)
         if not known:
             return points_M_d, np.zeros((0, len(centre_d)))
+        # Known items share the centre of the top; around a centre of their own, directions could not be compared.
         known_L_d = _embed(self.parts, self._ranking.adapter_folder, known)
         return points_M_d, centred_directions(known_L_d, centre_d)
 
@@ -246,7 +259,7 @@ def _near_duplicates(parts: RoundParts, item_ids: Sequence[str]) -> list[Constra
     threshold = parts.spec.acquisition.batch.near_duplicates
     if threshold is None or not item_ids:
         return []
-    from star_al.acquire.near_duplicates import NearDuplicates
+    from star_al.acquire.near_duplicates import NearDuplicates  # brings scikit-learn, which is slow to import
 
     texts, known = (
         [_text(item) for item in parts.store.items(parts.campaign.campaign_id, ids)]
@@ -256,6 +269,7 @@ def _near_duplicates(parts: RoundParts, item_ids: Sequence[str]) -> list[Constra
 
 
 def _text(item: Item) -> str:
+    # In multiple choice, one question with other options is another item to label.
     return "\n".join((item.text, *item.options))
 
 

@@ -23,7 +23,13 @@ def control_size(size: int, share: float) -> int:
 
 
 def next_control_items(parts: Parts, free: Collection[str], n: int) -> tuple[str, ...]:
-    """The first ``n`` of ``free``, the items that a round may choose, in control order."""
+    """The first items of the control order that a round may choose.
+
+    Args:
+        parts: The campaign.
+        free: Ids of the items that the round may choose.
+        n: How many to return; fewer if ``free`` has fewer.
+    """
     return rng.draw(free, n, _seed(parts))
 
 

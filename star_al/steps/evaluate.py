@@ -135,7 +135,7 @@ class _Model:
 
     def _pages(self, items: Sequence[Item], draws: range | None) -> Iterator[FloatArray]:
         """Log-probabilities (N, K, C) of all items, page by page."""
-        if self._folder is None:
+        if self._folder is None:  # the store has base predictions for all rounds, so the model need not run
             if items:
                 yield base_log_probs(self._parts, [item.item_id for item in items])[:, None, :]
             return
@@ -155,6 +155,7 @@ def _shadow(parts: RoundParts, held_out: _Split, of_adapted: _Answers) -> _Answe
 
 def _kept(parts: RoundParts, model: str, split: _Split, answers: _Answers) -> list[HeldOutPrediction]:
     """Answers as the store keeps them, without the padding; uncertainties of the adapted model alone."""
+    # The measured blend weight reads them, and it weighs the adapted model against the base model alone.
     uncertainty_N = answers.uncertainty_N if model == "adapted" else None
     return [
         HeldOutPrediction(
@@ -170,6 +171,7 @@ def _kept(parts: RoundParts, model: str, split: _Split, answers: _Answers) -> li
 def _split(parts: RoundParts, role: Role, among: Collection[str] | None = None) -> _Split:
     """The labelled items of a role, all of them if ``among`` is None."""
     labels: dict[str, Label] = parts.store.labels(parts.campaign.campaign_id, role)
+    # Labels that came with the data do not make an audit item part of the sample before its turn.
     labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
     items = tuple(parts.store.items(parts.campaign.campaign_id, sorted(labels)))
     columns = [parts.task.column(item, labels[item.item_id].value) for item in items]
@@ -186,6 +188,8 @@ def _base_evaluations(parts: RoundParts, split: _Split, role: Role, fitted: Temp
     rows = _scaled("base", base_log_probs(parts, split.item_ids), split, role, fitted)
     if not parts.spec.task.contextual_calibration:
         return rows
+    # The first of ``rows`` is called raw but is calibrated: the store's predictions come calibrated by default,
+    # and the temperature is fitted on top of that.
     raw = base_log_probs(parts, split.item_ids, contextual=False)
     return [
         _evaluate("base", "raw", raw, split, role, 1.0),

@@ -55,7 +55,13 @@ class ScorePlan:
         return list(sample_stages(self.adaptive.first, len(self.draws)))
 
     def key(self, shard: Sequence[str], draws: range | None, base_key: str) -> str:
-        """A hash of all that a shard's scores depend on; it names the shard's file."""
+        """A hash of all that a shard's scores depend on; it names the shard's file.
+
+        Args:
+            shard: Ids of the shard's items, in order.
+            draws: The samples that the stage adds; None for the posterior's mean or mode.
+            base_key: The learner's hash of all that base predictions depend on.
+        """
         samples = None if draws is None else [draws.start, draws.stop]
         inputs = [base_key, self.adapter, self.seed, samples, self.measure, self.with_base, list(shard)]
         inputs += [list(self.targets)] if self.targets else []

@@ -67,7 +67,7 @@ class ShardScorer:
             for ids in map(tuple, pages(item_ids, SHARD_ITEMS)):
                 key = self.plan.key(ids, draws, self.parts.learner.base_key)
                 shards.append(Shard(ids, self.folder / f"{key}.parquet"))
-                if score_file.is_whole(shards[-1].path, ids):
+                if score_file.is_whole(shards[-1].path, ids):  # a file that exists may be damaged
                     advance(len(ids))
                 else:
                     self._write(shards[-1], draws, earlier, advance)
@@ -130,11 +130,13 @@ def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: F
     """
     log_probs_N_K_C = log_probs_N_K_C.astype(np.float32).astype(np.float64)
     first, last = item_ids[0], item_ids[-1]
+    # Ids are sorted, so a shard with another span holds none of these; reading all each time would be quadratic.
     paths = [path for ids, path in earlier if ids[0] <= last and first <= ids[-1]]
     if not paths:
         return log_probs_N_K_C
     before_N_K_C = score_file.read_predictions(paths, item_ids)
     width = max(before_N_K_C.shape[2], log_probs_N_K_C.shape[2])
+    # In multiple choice each file is as wide as its item with most options.
     both = [
         np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-np.inf)
         for part in (before_N_K_C, log_probs_N_K_C)

@@ -97,6 +97,7 @@ def select_batch(
     if score_file is None:
         return _typical_batch(parts, control, size, buffer)
     scores = _read_scores(parts, score_file)
+    # Ranks are by score even where the batch is drawn or diversified: they say how uncertain the model is.
     order = rank_order(scores.blended_N, scores.item_ids)
     ranking = Ranking(scores.item_ids, scores.blended_N, score_file, adapter_folder)
     chosen = choose_batch(parts, ranking, size - len(control), buffer, without=without)
@@ -123,7 +124,7 @@ def _starts_typical(parts: RoundParts) -> bool:
 def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
     """Draw at random; with a control arm, in its order, marked as control."""
     control = parts.spec.acquisition.control_share > 0.0
-    if control:
+    if control:  # the whole batch is random, so all of it can extend the control set
         free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index)
         order = next_control_items(parts, free, size + buffer)
     else:
@@ -138,6 +139,8 @@ def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
 def _control_queries(parts: RoundParts, size: int) -> tuple[Query, ...]:
     """The control arm's share of a batch."""
     n = control_size(size, parts.spec.acquisition.control_share)
+    # The whole pool, not candidates(): if acquisition.candidates left out the next item in control order, the
+    # control set would end there.
     free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index) if n else ()
     item_ids = next_control_items(parts, free, n)
     reasons = [Reason("control arm: drawn at random, whatever the model says")] * len(item_ids)
@@ -163,6 +166,7 @@ def _read_scores(parts: RoundParts, score_file: Path) -> _Scores:
 
 def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) -> dict[str, tuple[int, int]]:
     """Position and rank (from 1) of the chosen items."""
+    # One pass over the order: a search for each chosen item would take a pass each.
     return {
         item_ids[position]: (int(position), rank)
         for rank, position in enumerate(order, 1)
@@ -174,6 +178,7 @@ def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[tu
     """The predicted label of each item, and its probability."""
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     log_probs_N_K_C = read_predictions([score_file], item_ids)
+    # With adaptive sampling items have different numbers of samples, so a plain mean would be NaN for some.
     probs_N_C = np.exp(partial_mean_log(log_probs_N_K_C))
     return [
         (parts.task.value(item, int(probs_C.argmax())), float(probs_C.max()))

@@ -15,7 +15,7 @@ from star_al.types import IntArray
 
 
 class UndecidedItems:
-    """The candidates of a plan; four numbers an item are kept, whatever the number of its samples."""
+    """The candidates of a plan; four numbers per item are kept, whatever the number of its samples."""
 
     def __init__(self, plan: ScorePlan, *, per_option: bool) -> None:
         self._plan, self._measure, self._per_option = plan, MEASURES[plan.measure], per_option
@@ -30,6 +30,7 @@ class UndecidedItems:
         for shard in stage:
             rows = self._undecided_M[start : start + len(shard.item_ids)]
             start += len(rows)
+            # From the file, not from memory: a restarted round must decide by the same rounded numbers.
             log_probs_N_K_C = score_file.read_predictions([shard.path], shard.item_ids)
             total = len(self._plan.draws or ())
             bounds = intervals(log_probs_N_K_C, self._measure, total, per_option=self._per_option)
@@ -43,6 +44,7 @@ class UndecidedItems:
 
     def narrow(self, choice: BatchRule) -> list[str]:
         """Drop the items whose place in the batch is decided; ids of the others, in order."""
+        # Decided items count too: the border of the batch and the blend's normalisation go by all scores.
         bounds = Intervals(self._low_N, self._score_N, self._high_N)
         self._undecided_M = undecided(bounds, self._base_N, choice, self._undecided_M)
         return [self._plan.item_ids[position] for position in self._undecided_M]

@@ -140,6 +140,12 @@ class Client:
     def ask(self, method: str, path: str, params: Params, body: object = None) -> Reply:
         """Send a request that may be repeated because it changes nothing on the server.
 
+        Args:
+            method: The HTTP method.
+            path: The path below the server's URL, without a leading slash.
+            params: The query parameters.
+            body: The JSON body; None for no body.
+
         Raises:
             NotFoundError, AwayError, AnnotatorError: As for ``get``.
         """
@@ -157,6 +163,12 @@ class Client:
 
     def send(self, method: str, path: str, params: Params, body: object = None) -> Reply:
         """Send a request once.
+
+        Args:
+            method: The HTTP method.
+            path: The path below the server's URL, without a leading slash.
+            params: The query parameters.
+            body: The JSON body; None for no body.
 
         Raises:
             UnclearError: The request may have taken effect.

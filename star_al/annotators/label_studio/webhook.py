@@ -45,7 +45,7 @@ ATTACH_SECONDS, DETACH_SECONDS = 5.0, 2.0
 """Time limits of one request; at the end of a run somebody who has pressed Ctrl-C may be waiting."""
 
 RETRY_AFTER = 10
-"""Calls of ``attach`` (one a poll) before the next attempt when Label Studio gave no clear answer."""
+"""Calls of ``attach`` (one per poll) before the next attempt when Label Studio gave no clear answer."""
 
 
 class Receiver:

@@ -121,7 +121,7 @@ def _accumulate(
 def _attention(device: torch.device) -> AbstractContextManager[object]:
     """Return the attention to differentiate on a device: a fast one on a CPU, elsewhere a deterministic one.
 
-    The gradients of torch's fused CUDA kernels add up in any order. Curvature is computed once a round, so
+    The gradients of torch's fused CUDA kernels add up in any order. Curvature is computed once per round, so
     the speed of the plain kernel does not matter.
     """
     return SequenceAttention() if device.type == "cpu" else sdpa_kernel([SDPBackend.MATH])
