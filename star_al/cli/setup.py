@@ -33,8 +33,8 @@ def init(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A .jsonl, .csv or .parquet file, a folder saved by `datasets`, or the name of a data set on the "
-            "Hugging Face hub.",
+            help="A .jsonl, .csv, .tsv or .parquet file, a folder saved by `datasets`, or the name of a data set on "
+            "the Hugging Face hub.",
             show_default=False,
         ),
     ],
@@ -173,7 +173,7 @@ def demo(
     say("With your own data, say data.csv with a column of texts and a column of labels:")
     say("  star-al init data.csv --label-column label   # writes campaign.yaml, for you to read and change")
     say(
-        "  star-al run campaign.yaml                    # runs it; stop with Ctrl-C, go on with the same command"
+        "  star-al run campaign.yaml                    # runs it; stop with Ctrl-C, continue with the same command"
     )
 
 

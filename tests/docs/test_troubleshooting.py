@@ -33,8 +33,11 @@ def _messages() -> tuple[str, ...]:
 
 
 def _strings(tree: ast.Module) -> Iterator[str]:
-    """String literals, with "…" for what an f-string fills in."""
+    """String literals except docstrings, with "…" for what an f-string fills in."""
+    bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
+        if id(node) in bare:
+            continue
         if isinstance(node, ast.JoinedStr):
             parts = [str(value.value) if isinstance(value, ast.Constant) else "…" for value in node.values]
             yield " ".join("".join(parts).split())

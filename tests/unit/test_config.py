@@ -340,9 +340,9 @@ def test_a_password_may_hold_any_character_and_never_reaches_the_host(
         "postgresql://host/db?sslpassword=secret",
     ],
 )
-def test_a_password_in_clear_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
+def test_a_plaintext_password_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
     message = refusal(tmp_path, MINIMAL + f"database: {{url: '{url}'}}\n")
-    assert "password in clear" in message
+    assert "plaintext password" in message
     assert "secret" not in message
     assert DatabaseSpec(url="postgresql://user@host/db").url
 

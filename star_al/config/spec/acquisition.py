@@ -130,7 +130,8 @@ class AcquisitionSpec(Spec):
         default=0.0,
         description=(
             "Share of each batch that is drawn at random, as a control arm. "
-            "A shadow adapter is trained on these labels only, so that you see what active learning brings. "
+            "A second adapter, the shadow adapter, is trained on these labels only, so that you see what "
+            "active learning gains. "
             "It needs a second training each round."
         ),
         examples=[0.2],

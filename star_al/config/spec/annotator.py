@@ -1,4 +1,4 @@
-"""``annotator``: who answers; one section a kind."""
+"""``annotator``: who answers; one section per kind."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ class DatabaseSpec(Spec):
         default=None,
         description=(
             "Address of the database; by default SQLite, in `<name>.db` beside the campaign file. "
-            "Write a password as `${NAME}`: it is read from that environment variable, and one in clear "
-            "text is refused."
+            "Write a password as `${NAME}`: it is read from that environment variable. "
+            "A plaintext password is refused."
         ),
         examples=["postgresql+psycopg://me:${STAR_AL_DB_PASSWORD}@db.example.org/labels"],
     )
@@ -29,8 +29,8 @@ class DatabaseSpec(Spec):
 
     @field_validator("url")
     @classmethod
-    def _no_password_in_clear(cls, url: str | None) -> str | None:
+    def _no_plaintext_password(cls, url: str | None) -> str | None:
         secrets = re.findall(r"(?i)^[^:/]+://[^:/@]*:([^@]+)@|[?&][^=&]*passw(?:or)?d=([^&]+)", url or "")
         if any(not re.fullmatch(r"\$\{\w+\}", user or query) for user, query in secrets):
-            raise ValueError("has a password in clear; write ${NAME} and set NAME in the environment")
+            raise ValueError("has a plaintext password; write ${NAME} and set NAME in the environment")
         return url

@@ -1,4 +1,4 @@
-"""``posterior``: how the model's uncertainty is sampled; one section a method."""
+"""``posterior``: how the model's uncertainty is sampled; one section per method."""
 
 from __future__ import annotations
 

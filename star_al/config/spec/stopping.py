@@ -25,8 +25,8 @@ class StoppingSpec(Spec):
     max_labels: Positive | None = Field(
         default=None,
         description=(
-            "Label budget: the campaign ends when people have given this many labels. "
-            "Labels for the start, for audit and for calibration count too."
+            "Label budget: the campaign ends when this many texts have a label. Labels for the start, for "
+            "audit and for calibration count too; several answers to one text count once."
         ),
         examples=[500],
     )
