@@ -19,9 +19,26 @@ from db.columns import Floats
 from db.engine import Database
 from db.store import SqlStore
 from db.tables import Base
+from star_al.app.running import controlling
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile
+from star_al.config.writing import to_yaml
 from star_al.errors import SchemaError
-from star_al.types import Annotation, Campaign, Label, QueryState, Role, RoundCollection, RoundState
+from star_al.loop import Loop, Outcome
+from star_al.task import ClosedTask
+from star_al.types import (
+    Annotation,
+    Campaign,
+    JsonObject,
+    Label,
+    QueryState,
+    Role,
+    RoundCollection,
+    RoundState,
+)
 from support.databases import KINDS, empty_url
+from support.numpy_learner import NumpyLearner
+from support.quiet import Quiet
 from support.records import held
 from support.stored import ranking
 
@@ -30,11 +47,21 @@ ROWS = {
     "0001": {"rounds": 3, "queries": 22, "items": 30},
     "0002": {"rounds": 3, "queries": 19, "items": 30},
     "0003": {"rounds": 3, "queries": 19, "items": 30},
+    "0004": {"rounds": 4, "queries": 24, "items": 30},
 }
+
+ASKED_BY_0_1 = {
+    (1, Role.AUDIT): [4],
+    (1, Role.POOL): [29, 24, 6, 7],
+    (2, Role.POOL): [20, 8, 3, 15],
+    (3, Role.POOL): [17, 26, 23, 0],
+}
+"""What version 0.1 itself asked in "midway" of 0004 after the kill: numbers of rows by rank, by round and purpose."""
 
 Contents = dict[str, list[dict[str, Any]]]
 
 every_version = pytest.mark.parametrize("version", sorted(ROWS))
+every_earlier_version = pytest.mark.parametrize("version", sorted(ROWS.keys() - {migrate.head()}))
 
 
 @pytest.fixture
@@ -79,7 +106,8 @@ def _create(connection: Connection, version: str) -> None:
 
 def _insert(connection: Connection, contents: Contents, version: str) -> None:
     for table in _tables(version):
-        connection.execute(table.insert(), contents[table.name])
+        if rows := contents[table.name]:
+            connection.execute(table.insert(), rows)
 
 
 def _contents(connection: Connection, version: str) -> Contents:
@@ -109,10 +137,16 @@ def _type(column: Column[Any]) -> TypeEngine[Any]:
     return LargeBinary() if isinstance(column.type, Floats) else column.type  # bytes compare, arrays do not
 
 
-@every_version
-def test_an_archived_database_is_upgraded_without_drift(archived: str, version: str) -> None:
+@every_earlier_version
+def test_an_archived_database_is_opened_only_after_its_upgrade(archived: str, version: str) -> None:
     with pytest.raises(SchemaError, match=rf"at version {version}.*star-al db upgrade"):
         SqlStore.open(archived)
+    migrate.upgrade(archived)
+    SqlStore.open(archived).close()
+
+
+@every_version
+def test_an_archived_database_is_upgraded_without_drift(archived: str, version: str) -> None:
     before = _run(archived, lambda connection: _contents(connection, version))
     assert migrate.upgrade(archived) == migrate.head()
     assert migrate.check(archived).drift == ()
@@ -121,7 +155,7 @@ def test_an_archived_database_is_upgraded_without_drift(archived: str, version: 
     assert {name: len(after[name]) for name in ROWS[version]} == ROWS[version]
 
 
-@every_version
+@every_earlier_version
 def test_an_upgrade_that_fails_leaves_the_archived_version(
     archived: str, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,4 +239,67 @@ def test_an_upgraded_campaign_goes_on(archived: str) -> None:
     assert len(store.open_queries(waiting.campaign_id)) == 5
     (corrected,) = [one for one in store.annotations(stopped.campaign_id) if one.revision == 2]
     assert store.mirror(held(store, stopped), "oracle", [corrected]) == 0
+    store.close()
+
+
+class LearnerOf01(NumpyLearner):
+    """The NumPy learner as the tests of version 0.1 had it; only the dtype that it reports differs."""
+
+    def versions(self) -> JsonObject:
+        return {**super().versions(), "dtype": "float64"}
+
+
+@pytest.fixture
+def campaigns_of_0_1(tmp_path: Path) -> Callable[[str], CampaignFile]:
+    """Opens the file of a campaign of 0004 whose artefact folder was lost; its database is upgraded."""
+    _load("0004", tmp_path / "archive.db")
+    url = f"sqlite:///{tmp_path / 'archive.db'}"
+    migrate.upgrade(url)
+
+    def file(name: str) -> CampaignFile:
+        store = SqlStore.open(url)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(to_yaml(_campaign(store, name).config), encoding="utf-8")
+        store.close()
+        return load_campaign(path)
+
+    return file
+
+
+def _go_on(file: CampaignFile) -> Outcome:
+    with controlling(file, Quiet(), learner=LearnerOf01(ClosedTask(file.spec.task))) as parts:
+        return Loop(parts).run(None)
+
+
+def test_a_campaign_that_version_0_1_left_in_mid_round_goes_on_to_the_same_selections(
+    campaigns_of_0_1: Callable[[str], CampaignFile],
+) -> None:
+    file = campaigns_of_0_1("midway")
+    store = SqlStore.open(file.database_url)
+    campaign_id = _campaign(store, "midway").campaign_id
+    assert [one.state for one in store.rounds(campaign_id)] == [RoundState.COLLECTED, RoundState.SCORED]
+    assert _go_on(file) == Outcome("stopped", 4, "round limit reached: round 4 of 4")
+    assert _rows_asked_after_the_kill(store, campaign_id) == ASKED_BY_0_1
+    store.close()
+
+
+def _rows_asked_after_the_kill(store: SqlStore, campaign_id: int) -> dict[tuple[int, Role], list[int]]:
+    asked: dict[tuple[int, Role], list[int]] = {}
+    for query in store.queries(campaign_id):
+        if query.round_index >= 1 and query.attempt == 1:
+            (item,) = store.items(campaign_id, [query.item_id])
+            row = int(str(item.external_id).removeprefix("row-0-"))
+            asked.setdefault((query.round_index, query.purpose), []).append(row)
+    return asked
+
+
+def test_a_campaign_that_version_0_1_stopped_stays_stopped(
+    campaigns_of_0_1: Callable[[str], CampaignFile],
+) -> None:
+    file = campaigns_of_0_1("archived")
+    store = SqlStore.open(file.database_url)
+    campaign_id = _campaign(store, "archived").campaign_id
+    before = store.queries(campaign_id)
+    assert _go_on(file) == Outcome("stopped", 1, "round limit reached: round 1 of 1")
+    assert store.queries(campaign_id) == before
     store.close()
