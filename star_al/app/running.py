@@ -14,7 +14,7 @@ from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.common.process_identity import ProcessIdentity, has_ended
 from star_al.common.wording import sentence_case
-from star_al.config.changes import added_labels, changed_fields, differing_fields
+from star_al.config.changes import added_labels, changed_fields, differing_fields, list_differences
 from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
@@ -217,7 +217,8 @@ def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> Non
     if changed:
         raise ConfigError(
             f"{file.path}: campaign {campaign.name!r} was started with different settings for {', '.join(changed)}. "
-            "Change them back, or give the new campaign another name."
+            "Change them back, or give the new campaign another name.\n"
+            + list_differences(campaign.config, file.spec, changed)
         )
 
 

@@ -25,7 +25,7 @@ from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
 from star_al.app.study_progress import StudyProgress
 from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
 from star_al.common.wording import count
-from star_al.config.changes import differing_fields
+from star_al.config.changes import differing_fields, list_differences
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
@@ -145,11 +145,14 @@ def _study(file: CampaignFile, request: SimulationRequest) -> Study:
 
 def _refuse_changes(file: CampaignFile, store: Store, study: Study) -> None:
     stored = store.study(study.name)
-    changed = [] if stored is None else differing_fields(stored.config, file.spec, FREE_TO_CHANGE)
+    if stored is None:
+        return
+    changed = differing_fields(stored.config, file.spec, FREE_TO_CHANGE)
     if changed:
         raise ConfigError(
             f"{file.path}: study {study.name!r} was started with different settings for {', '.join(changed)}. "
-            "Change them back, or choose another name with --study."
+            "Change them back, or choose another name with --study.\n"
+            + list_differences(stored.config, file.spec, changed)
         )
 
 

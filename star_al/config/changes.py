@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
+from operator import eq
 
-from star_al.config.spec import CampaignSpec, LabelStudioSpec
+from star_al.config.secret_settings import may_hold_secret
+from star_al.config.spec import CampaignSpec, LabelSpec, LabelStudioSpec
 from star_al.config.spec.posterior import LINEARISED
+from star_al.config.writing import to_one_line
 from star_al.errors import ConfigError
 from star_al.types import JsonObject, Round
 
@@ -43,6 +47,12 @@ So a training that diverges or runs out of memory does not end the campaign."""
 FREE_BEFORE_TRAINING = frozenset({"adapter", "posterior"})
 """What may change as well until the first adapter is trained."""
 
+_LONGEST = 160
+"""Characters of a value that a message shows."""
+
+_CONTEXT = 30
+"""Characters that a value cut to ``_LONGEST`` shows before the first difference."""
+
 
 def when_changeable(name: str) -> str:
     """When a running campaign accepts a change to the setting with this dotted name, in words."""
@@ -77,8 +87,7 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
 
 def differing_fields(stored: JsonObject, current: CampaignSpec, free: Collection[str]) -> list[str]:
     """The settings that differ, except those within ``free``; see ``changed_fields``."""
-    flat_stored = _flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
-    flat_current = _flatten(current.model_dump(mode="json"))
+    flat_stored, flat_current = _flat_settings(stored), _flatten(current.model_dump(mode="json"))
     missing = object()
     changed = [
         name
@@ -89,6 +98,61 @@ def differing_fields(stored: JsonObject, current: CampaignSpec, free: Collection
     return [name for name in changed if name.endswith(".kind") or not name.startswith(tuple(kinds))]
 
 
+def list_differences(stored: JsonObject, current: CampaignSpec, names: Sequence[str]) -> str:
+    """Show settings with their stored and their present value, a line each.
+
+    Args:
+        stored: The specification in the database.
+        current: The specification of the campaign file.
+        names: Dotted names of settings that differ.
+
+    Returns:
+        Indented lines. Values that may hold a secret are left out, long ones cut around their difference.
+    """
+    flat_stored, flat_current = _flat_settings(stored), _flatten(current.model_dump(mode="json"))
+    return "\n".join(
+        f"  {name}: {_difference(name, flat_stored.get(name), flat_current.get(name))}" for name in names
+    )
+
+
+def _difference(name: str, before: object, now: object) -> str:
+    if may_hold_secret(tuple(name.split("."))):
+        return "the values are not shown, because they may hold a secret"
+    before_words, now_words = _words(before), _words(now)
+    start = max(0, _common_length(before_words, now_words) - _CONTEXT)
+    return f"started with {_cut(before_words, start)}; the file says {_cut(now_words, start)}"
+
+
+def _common_length(one: str, other: str) -> int:
+    """How many characters two texts share from their beginning."""
+    return sum(takewhile(bool, map(eq, one, other)))
+
+
+def _words(value: object) -> str:
+    """A value as it can be written in a campaign file; a list without its brackets."""
+    if value is None or value == []:
+        return "no value"
+    if isinstance(value, list):
+        return ", ".join(to_one_line(_as_written(part)) for part in value)
+    return to_one_line(value)
+
+
+def _as_written(part: object) -> object:
+    """A label that has no wording of its own as its plain name."""
+    if not isinstance(part, Mapping):
+        return part
+    chosen = {key: value for key, value in part.items() if value is not None}
+    return chosen[LabelSpec.plain_form] if chosen.keys() == {LabelSpec.plain_form} else chosen
+
+
+def _cut(text: str, start: int) -> str:
+    """``text`` if it is short, otherwise a part of it from ``start``."""
+    if len(text) <= _LONGEST:
+        return text
+    end = start + _LONGEST
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+
+
 def added_labels(stored: JsonObject, current: CampaignSpec) -> tuple[str, ...]:
     """Names of the labels that ``current`` adds after those of ``stored``; none if it changes those."""
     before, now = CampaignSpec.model_validate(stored).task.labels, current.task.labels
@@ -97,6 +161,10 @@ def added_labels(stored: JsonObject, current: CampaignSpec) -> tuple[str, ...]:
 
 def _is_in(name: str, prefixes: Collection[str]) -> bool:
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def _flat_settings(stored: JsonObject) -> dict[str, object]:
+    return _flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
 
 
 def _flatten(tree: JsonObject, prefix: str = "") -> dict[str, object]:

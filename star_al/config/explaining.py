@@ -11,11 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from star_al.common.wording import count
 from star_al.config.reading import Document
+from star_al.config.secret_settings import may_hold_secret
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, Spec
-
-_MAY_HOLD_SECRETS = {("annotator", "url"), ("annotator", "token_env")}
-"""Settings whose wrong values are not printed: somebody may have put a token there."""
 
 _EXPECTED = "Input should be "
 
@@ -80,8 +78,7 @@ def _explain_one(detail: Any) -> tuple[tuple[str | int, ...], _Reason]:
 
 def _value_with_advice(detail: Any, location: tuple[str | int, ...]) -> str:
     value = detail["input"]
-    secret = location[:1] == ("database",) or location in _MAY_HOLD_SECRETS
-    hidden = secret or isinstance(value, (dict, list, tuple, BaseModel))
+    hidden = may_hold_secret(location) or isinstance(value, (dict, list, tuple, BaseModel))
     words = "" if hidden else f" (given: {value!r})"
     if detail["type"] == "literal_error":
         advice = _did_you_mean(value, re.findall("'(.+?)'", detail["ctx"]["expected"]))

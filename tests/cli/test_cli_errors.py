@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from star_al.app.compose import open_store
+from star_al.app.starting import create_campaign
+from star_al.config.file import load_campaign
 from star_al.loop import Outcome
 from support.campaigns import make_rows, write_campaign, write_jsonl
+from support.quiet import Quiet
 
 StarAl = Callable[..., tuple[int, str, str]]
 
@@ -95,6 +99,21 @@ def test_looking_at_a_campaign_that_has_not_begun(star_al: StarAl, tmp_path: Pat
     assert star_al("db", "upgrade", config)[0] == 0
     code, _, err = star_al("status", config)
     assert code == 3 and "star-al run" in err
+
+
+def test_a_refused_change_is_shown_with_the_stored_and_the_present_value(
+    star_al: StarAl, tmp_path: Path
+) -> None:
+    file = load_campaign(write_campaign(tmp_path, task__labels=["sport", "business", "tech", "true"]))
+    store = open_store(file, create=True)
+    create_campaign(file, store, Quiet())
+    store.close()
+    path = write_campaign(tmp_path, task__labels=["sport", "business", "tech", "True"])
+    code, _, err = star_al("run", path)
+    assert code == 2
+    assert "was started with different settings for task.labels. Change them back" in err
+    shown = 'started with sport, business, tech, "true"; the file says sport, business, tech, "True"'
+    assert err.endswith(f"\n  task.labels: {shown}\n")
 
 
 def test_init_leaves_a_file_that_is_there(star_al: StarAl, tmp_path: Path) -> None:

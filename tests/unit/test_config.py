@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
-from star_al.config.changes import changed_fields
+from star_al.config.changes import changed_fields, list_differences
 from star_al.config.file import load_campaign
 from star_al.config.spec import (
     CampaignSpec,
@@ -410,6 +411,62 @@ def test_of_another_kind_only_the_kind_is_named(tmp_path: Path) -> None:
     other = load(tmp_path, MINIMAL + "seed: 3\nposterior: {kind: tfb}\n")
     assert changed_fields(stored, other, trained=True) == ["posterior.kind", "seed"]
     assert changed_fields(stored, other, trained=False) == ["seed"]
+
+
+def test_labels_that_version_0_1_read_as_yaml_1_1_are_shown_as_stored_and_as_written(tmp_path: Path) -> None:
+    written = "[True, False, 007, 0x10, 1_000]"
+    stored = {"labels": ["true", "false", "7", "16", "1000"]}  # what version 0.1 made of them
+    config = load(tmp_path, MINIMAL).model_dump(mode="json")
+    config["task"] |= stored
+    spec = load(tmp_path, MINIMAL.replace("[sport, business]", written))
+    changed = changed_fields(config, spec, trained=False)
+    assert list_differences(config, spec, changed) == (
+        '  task.labels: started with "true", "false", "7", "16", "1000"; '
+        'the file says "True", "False", "007", "0x10", "1_000"'
+    )
+    quoted = load(tmp_path, MINIMAL.replace("[sport, business]", '["true", "false", "7", "16", "1000"]'))
+    assert changed_fields(config, quoted, trained=False) == []
+
+
+def test_differences_of_settings_show_both_values(tmp_path: Path) -> None:
+    stored = load(tmp_path, MINIMAL + "posterior: {kind: laplace}\n").model_dump(mode="json")
+    text = MINIMAL.replace("[sport", "[{name: sport, verbaliser: sports}").replace(
+        "jsonl", "jsonl, subset: a"
+    )
+    other = load(tmp_path, text + "seed: 3\nposterior: {kind: tfb}\n")
+    assert list_differences(stored, other, changed_fields(stored, other, trained=True)).splitlines() == [
+        "  data.subset: started with no value; the file says a",
+        "  posterior.kind: started with laplace; the file says tfb",
+        "  seed: started with 0; the file says 3",
+        "  task.labels: started with sport, business; the file says {name: sport, verbaliser: sports}, business",
+    ]
+
+
+def test_differences_of_long_settings_are_cut_around_what_differs(tmp_path: Path) -> None:
+    names = [f"label-{number}" for number in range(300)]
+    stored, now = (
+        load(tmp_path, MINIMAL.replace("sport, business", ", ".join(labels)))
+        for labels in (names, [*names[:200], "new", *names[200:]])
+    )
+    shown = list_differences(stored.model_dump(mode="json"), now, ["task.labels"])
+    assert len(shown) < 420
+    assert "label-199, label-200, label-201" in shown and "label-199, new, label-200" in shown
+    assert shown.count("…") == 4
+
+
+def test_differences_never_show_what_may_be_a_secret(tmp_path: Path) -> None:
+    people = "annotator: {kind: label_studio, url: 'http://SECRET', token_env: SECRET}\n"
+    stored, now = (
+        load(tmp_path, re.sub("annotator: .*\n", "", MINIMAL) + settings)
+        for settings in (
+            people + "database: {url: 'sqlite:///SECRET.db'}\n",
+            people.replace("SECRET", "SECRET2") + "database: {url: 'sqlite:///SECRET2.db'}\n",
+        )
+    )
+    secret = ["annotator.token_env", "annotator.url", "database.url"]
+    shown = list_differences(stored.model_dump(mode="json"), now, secret)
+    assert "SECRET" not in shown
+    assert [line.split(":")[0].strip() for line in shown.splitlines()] == secret
 
 
 def test_laplace_of_version_0_1_is_readable_and_its_linearised_predictions_are_refused(
