@@ -12,7 +12,7 @@ import typer
 from star_al.cli.console import command_line, complain, resumable, say
 from star_al.cli.options import load
 from star_al.common.wording import count
-from star_al.config.spec.model import DEFAULT_MODEL
+from star_al.config.defaults import DEFAULT_MODEL
 from star_al.display.text import clean, redacted
 from star_al.errors import ConfigError
 

@@ -135,7 +135,7 @@ def test_nothing_but_the_database_is_left(unbroken: Path) -> None:
 def test_a_killed_study_goes_on_and_gives_the_same_figures(unbroken: Path, tmp_path: Path) -> None:
     write_campaign(tmp_path, stopping__max_rounds=2)
     process = start(tmp_path, "--seeds", "1")
-    wait_for(process, "2 left")
+    wait_for(process, "2 runs left")
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()  # only the program: its workers notice by themselves
     process.communicate()
@@ -349,7 +349,7 @@ def test_a_study_with_other_settings_is_refused(star_al: StarAl, unbroken: Path,
     config = write_campaign(own, stopping__max_rounds=2, adapter__rank=4, acquisition__batch_size=5)
     code, _, err = star_al("simulate", config)
     assert code == 2
-    assert "changed: acquisition.batch_size, adapter.rank" in err and "--study" in err
+    assert "different settings for acquisition.batch_size, adapter.rank" in err and "--study" in err
 
 
 def test_a_study_that_is_being_run_is_left_alone(star_al: StarAl, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from star_al.app.api.question import Question, make_question
 from star_al.app.api.tables import Records, as_table
 from star_al.app.status import Status
 from star_al.app.status import status as read_status
+from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.file import load_campaign
 from star_al.config.spec import ApiSpec, CampaignFile
-from star_al.config.spec.model import DEFAULT_MODEL
 from star_al.display.progress import make_progress
 from star_al.errors import ConfigError, DataError, LeaseHeldError, LeaseLostError, StarALError, StoreError
 from star_al.labelling.ballots import newest_revisions

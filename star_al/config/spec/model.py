@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.spec.base import FROM_FILE, Spec, choices
-
-DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""What a new campaign uses unless another is named: a small instruction-tuned model that runs on a CPU."""
 
 
 class ModelSpec(Spec):
