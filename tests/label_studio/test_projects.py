@@ -158,7 +158,7 @@ def test_an_edit_by_hand_stays_as_long_as_it_fits(label_studio: LabelStudio) -> 
     assert 'size="2"' in _project(world)["label_config"]
     world.task = THREE
     world.restart()
-    with pytest.raises(AnnotatorError, match=r"lacks the label 'mixed'.*label-config CONFIG --apply"):
+    with pytest.raises(AnnotatorError, match=r"lacks 1 label: 'mixed'.*label-config CONFIG --apply"):
         world.ensure(queries(1))
 
 
