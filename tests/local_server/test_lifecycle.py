@@ -62,13 +62,19 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def test_a_server_is_found_after_the_machine_got_another_host_name(place: Place) -> None:
-    here = ProcessIdentity.of()
-    place.state.parent.mkdir(parents=True, exist_ok=True)
-    place.state.write_text(
-        State("1", replace(here, place="another-name/1"), here).to_json(), encoding="utf-8"
-    )
-    state = read_state(place)
-    assert state is not None and state.supervised and len(state.alive()) == 2
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        there = replace(ProcessIdentity.of(sleeper.pid), place="another-name/1")
+        place.state.parent.mkdir(parents=True, exist_ok=True)
+        place.state.write_text(State("1", there, there).to_json(), encoding="utf-8")
+        state = read_state(place)
+        assert state is not None and state.supervised and len(state.alive()) == 2
+    finally:
+        place.state.unlink(
+            missing_ok=True
+        )  # what ends a server at the test's end would end what stands there
+        sleeper.kill()
+        sleeper.wait()
 
 
 def test_two_starts_at_once_make_one_server_and_stop_ends_it(place: Place, start: Start) -> None:
