@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from star_al.common.wording import sentence_case
 from star_al.config.changes import when_changeable
 from star_al.config.setting_tree import Setting, all_settings
 from star_al.config.value_words import value_words
@@ -76,13 +77,9 @@ def _heading(text: str, level: int) -> str:
 
 def _facts(setting: Setting) -> str:
     """The values it takes, its default, examples, and when it may change."""
-    facts = [] if setting.choices else [_capital(value_words(setting.schema))]
+    facts = [] if setting.choices else [sentence_case(value_words(setting.schema))]
     facts.append("Required" if setting.required else f"Default: `{to_one_line(setting.default)}`")
     if setting.examples:
         word = "Example" if len(setting.examples) == 1 else "Examples"
         facts.append(f"{word}: " + ", ".join(f"`{to_one_line(example)}`" for example in setting.examples))
     return ". ".join((*facts, when_changeable(setting.path))) + "."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

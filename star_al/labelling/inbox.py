@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from star_al.errors import AwayError
 from star_al.labelling.ballots import Refused, load_ballots, newest_revisions
@@ -13,8 +12,6 @@ from star_al.labelling.queries import next_attempt
 from star_al.labelling.settle import Settled, settle
 from star_al.parts import LeasedParts
 from star_al.types import Annotation, Poll, Query, QueryState
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Inbox:
@@ -74,7 +71,7 @@ class Inbox:
             if annotation.external_id not in there
             and not annotation.withdrawn
             and annotation.created_at is not None
-            and poll.complete.get(annotation.query_id, _NEVER) <= annotation.created_at
+            and poll.complete[annotation.query_id] <= annotation.created_at
         ]
 
     def _close_answered(self, new: Collection[Annotation]) -> list[Query]:

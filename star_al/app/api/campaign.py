@@ -32,7 +32,7 @@ from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts
 from star_al.ports import Learner, Progress, Store
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Item, Query, RoundState
+from star_al.types import Annotation, Query, RoundState
 from star_al.types import Campaign as StoredCampaign
 
 PATIENCE = 5.0
@@ -181,10 +181,9 @@ class Campaign:
                 self.run()
                 found = self._open_queries(annotator)
             chosen = found[:n]
-            for query, _ in chosen:
+            for query in chosen:
                 self._annotator.hand_out(query.query_id, annotator)
-        task = ClosedTask(self._file.spec.task)
-        return [make_question(query, item, task) for query, item in chosen]
+        return self._questions(chosen)
 
     def tell(
         self,
@@ -434,7 +433,15 @@ class Campaign:
             self._learner = compose.deferred_learner(open_)
         return self._learner
 
-    def _open_queries(self, annotator: str) -> list[tuple[Query, Item]]:
+    def _questions(self, queries: Sequence[Query]) -> list[Question]:
+        campaign = self._stored()
+        if campaign is None:
+            return []
+        items = self._store().items(campaign.campaign_id, [query.item_id for query in queries])
+        task = ClosedTask(self._file.spec.task)
+        return [make_question(query, item, task) for query, item in zip(queries, items, strict=True)]
+
+    def _open_queries(self, annotator: str) -> list[Query]:
         """Return the open queries that an annotator has not answered; those that others are answering come last."""
         campaign = self._stored()
         if campaign is None:
@@ -450,9 +457,7 @@ class Campaign:
             return len(people - {annotator}) >= query.wanted
 
         found = [query for query in queries if annotator not in answered.get(query.query_id, set())]
-        found.sort(key=is_taken)
-        items = store.items(campaign_id, [query.item_id for query in found])
-        return list(zip(found, items, strict=True))
+        return sorted(found, key=is_taken)
 
     def _answer(
         self,
