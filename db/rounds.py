@@ -222,18 +222,18 @@ def _values(round_: Round) -> dict[str, Any]:
         "seconds_total": sum(round_.seconds.values()),
         "labels": round_.labels,
         "labels_bought": round_.labels_bought,
-        **(asdict(round_.fit) if round_.fit else _blank(RoundFit)),
-        **(asdict(round_.evaluation) if round_.evaluation else _blank(RoundEvaluation)),
-        **(asdict(round_.decision) if round_.decision else _blank(RoundDecision)),
+        **_columns(RoundFit, round_.fit),
+        **_columns(RoundEvaluation, round_.evaluation),
+        **_columns(RoundDecision, round_.decision),
         "scores_sha256": round_.scores_sha256,
-        **(asdict(round_.selection) if round_.selection else _blank(RoundSelection)),
-        **(asdict(round_.collection) if round_.collection else _blank(RoundCollection)),
+        **_columns(RoundSelection, round_.selection),
+        **_columns(RoundCollection, round_.collection),
     }
 
 
-def _blank(group: type[Any]) -> dict[str, Any]:
-    """The columns of a step that has not run."""
-    return {each.name: _BLANK.get(each.name) for each in fields(group)}
+def _columns(group: type[Any], values: Any) -> dict[str, Any]:
+    """The columns of a step; blank ones if it has not run and ``values`` is None."""
+    return asdict(values) if values else {each.name: _BLANK.get(each.name) for each in fields(group)}
 
 
 def _round(row: Row[Any]) -> Round:

@@ -11,7 +11,7 @@ from star_al.app.predicting import own_files
 from star_al.config.schema import schema_text
 from star_al.config.setting_tree import Setting, all_settings
 from star_al.config.spec import CampaignFile, CampaignSpec
-from star_al.config.writing import to_one_line
+from star_al.config.writing import plain_label, to_one_line
 from star_al.data import ImportCounts, check_out, data_source, read_items, writable_target, write_text
 from star_al.task import ClosedTask
 
@@ -115,7 +115,7 @@ def _filled(start: str, values: Sequence[Any], indent: str) -> list[str]:
     """A list in brackets, as many values on a line as fit."""
     lines = [start + "["]
     for position, value in enumerate(values, 1):
-        piece = to_one_line(_plain(value)) + ("]" if position == len(values) else ",")
+        piece = to_one_line(plain_label(value)) + ("]" if position == len(values) else ",")
         if lines[-1].endswith("["):
             lines[-1] += piece
         elif len(lines[-1]) + 1 + len(piece) <= WIDTH:
@@ -123,10 +123,3 @@ def _filled(start: str, values: Sequence[Any], indent: str) -> list[str]:
         else:
             lines.append(f"{indent}  {piece}")
     return lines
-
-
-def _plain(value: Any) -> Any:
-    """A label without a verbaliser as its name alone."""
-    if isinstance(value, dict) and value.get("verbaliser", "") is None:
-        return value["name"]
-    return value

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from operator import eq
 
+from star_al.config.dotted_names import flatten
 from star_al.config.secret_settings import may_hold_secret
-from star_al.config.spec import CampaignSpec, LabelSpec, LabelStudioSpec
+from star_al.config.spec import CampaignSpec, LabelStudioSpec
 from star_al.config.spec.posterior import LINEARISED
-from star_al.config.writing import to_one_line
+from star_al.config.writing import plain_label, to_one_line
 from star_al.errors import ConfigError
 from star_al.types import JsonObject, Round
 
@@ -87,7 +88,7 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
 
 def differing_fields(stored: JsonObject, current: CampaignSpec, free: Collection[str]) -> list[str]:
     """The settings that differ, except those within ``free``; see ``changed_fields``."""
-    flat_stored, flat_current = _flat_settings(stored), _flatten(current.model_dump(mode="json"))
+    flat_stored, flat_current = _flat_settings(stored), flatten(current.model_dump(mode="json"))
     missing = object()
     changed = [
         name
@@ -109,7 +110,7 @@ def list_differences(stored: JsonObject, current: CampaignSpec, names: Sequence[
     Returns:
         Indented lines. Values that may hold a secret are left out, long ones cut around their difference.
     """
-    flat_stored, flat_current = _flat_settings(stored), _flatten(current.model_dump(mode="json"))
+    flat_stored, flat_current = _flat_settings(stored), flatten(current.model_dump(mode="json"))
     return "\n".join(
         f"  {name}: {_difference(name, flat_stored.get(name), flat_current.get(name))}" for name in names
     )
@@ -133,16 +134,8 @@ def _words(value: object) -> str:
     if value is None or value == []:
         return "no value"
     if isinstance(value, list):
-        return ", ".join(to_one_line(_as_written(part)) for part in value)
+        return ", ".join(to_one_line(plain_label(part)) for part in value)
     return to_one_line(value)
-
-
-def _as_written(part: object) -> object:
-    """A label that has no wording of its own as its plain name."""
-    if not isinstance(part, Mapping):
-        return part
-    chosen = {key: value for key, value in part.items() if value is not None}
-    return chosen[LabelSpec.plain_form] if chosen.keys() == {LabelSpec.plain_form} else chosen
 
 
 def _cut(text: str, start: int) -> str:
@@ -164,17 +157,7 @@ def _is_in(name: str, prefixes: Collection[str]) -> bool:
 
 
 def _flat_settings(stored: JsonObject) -> dict[str, object]:
-    return _flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
-
-
-def _flatten(tree: JsonObject, prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
+    return flatten(CampaignSpec.model_validate(stored).model_dump(mode="json"))
 
 
 def refuse_removed_settings(rounds: Sequence[Round]) -> None:

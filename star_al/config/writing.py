@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
+from star_al.config.dotted_names import set_value
+from star_al.config.spec import LabelSpec
 from star_al.types import JsonValue
 
 _READ_DIFFERENTLY = re.compile(
@@ -60,6 +62,14 @@ def to_one_line(value: Any) -> str:
     return _dump([value], flow=True, width=_ENDLESS).strip()[1:-1]
 
 
+def plain_label(value: object) -> object:
+    """A label that has no wording of its own as its plain name, other values as they are."""
+    if not isinstance(value, Mapping):
+        return value
+    chosen = {key: part for key, part in value.items() if part is not None}
+    return chosen[LabelSpec.plain_form] if chosen.keys() == {LabelSpec.plain_form} else chosen
+
+
 def with_values(text: str, values: Mapping[str, JsonValue]) -> str:
     """A YAML text with other values for some settings, by dotted name. Comments and layout stay."""
     yaml = YAML()
@@ -68,11 +78,7 @@ def with_values(text: str, values: Mapping[str, JsonValue]) -> str:
     yaml.indent(mapping=2, sequence=4, offset=2)
     tree = yaml.load(text)
     for name, value in values.items():
-        *sections, key = name.split(".")
-        section = tree
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[key] = value
+        set_value(tree, name, value)
     out = StringIO()
     yaml.dump(tree, out)
     return out.getvalue()

@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from star_al.config.dotted_names import set_value
 from star_al.config.writing import to_yaml
 
 WORDS = {
@@ -61,11 +62,7 @@ def write_campaign(folder: Path, *, n: int = 60, **changes: Any) -> Path:
         write_jsonl(folder / "pool.jsonl", make_rows(n))
     config = copy.deepcopy(CONFIG)
     for name, value in changes.items():
-        *sections, field = name.split("__")
-        section = config
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[field] = value
+        set_value(config, name.replace("__", "."), value)
     path = folder / "campaign.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
     return path

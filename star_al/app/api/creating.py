@@ -12,6 +12,7 @@ from star_al.app.api.input_data import Texts, rows_of, write_rows_beside
 from star_al.app.init import CampaignRequest, propose_campaign
 from star_al.app.starter_file import write_starter_file
 from star_al.config.changes import differing_fields
+from star_al.config.dotted_names import flatten, set_value
 from star_al.config.explaining import explain
 from star_al.config.file import load_campaign
 from star_al.config.spec import FROM_FILE, CampaignFile, CampaignSpec
@@ -71,26 +72,12 @@ def _write_data(path: Path, texts: Texts, text_column: str) -> Path:
 
 def _with_settings(path: Path, proposed: CampaignSpec, settings: Mapping[str, Any]) -> CampaignSpec:
     tree = proposed.model_dump(mode="json", exclude_unset=True)
-    for name, value in _by_dotted_name(settings).items():
-        *sections, key = name.split(".")
-        section = tree
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[key] = value
+    for name, value in flatten(settings).items():
+        set_value(tree, name, value)
     try:
         return CampaignSpec.model_validate(tree, context=FROM_FILE)
     except ValidationError as exc:
         raise ConfigError(explain(path, None, exc)) from exc
-
-
-def _by_dotted_name(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _by_dotted_name(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
 
 
 def _refuse_different(path: Path, existing: CampaignSpec, wanted: CampaignSpec) -> None:
