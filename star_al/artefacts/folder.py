@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from star_al.common.files import disk_errors, publish
+from star_al.common.files import disk_errors, publish, sha256_of
 from star_al.common.process_identity import ProcessIdentity, has_ended
 from star_al.errors import StoreError
 from star_al.types import Adapter
@@ -56,6 +56,7 @@ class ArtefactFolder:
     def prepare(self) -> None:
         """Make the folder if it is missing, and remove what dead runs left half-written."""
         with _disk_errors(self.root):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what people wrote
             for folder in (self._adapters, self.scores, self._staging, self._work):
                 folder.mkdir(parents=True, exist_ok=True)
             for folder in self._staging.iterdir():
@@ -122,15 +123,21 @@ class ArtefactFolder:
         return folder
 
     def score_file(self, sha256: str) -> Path:
-        """The score file of a round.
+        """Return the score file of a round after verifying its content against its hash.
 
         Raises:
-            StoreError: It is missing.
+            StoreError: It is missing or damaged.
         """
         path = self.scores / f"{sha256}.parquet"
         if not path.is_file():
             raise StoreError(
                 f"{path}: the scores are missing. Restore the folder, or set artefacts to where it is."
+            )
+        with _disk_errors(path):
+            found = sha256_of(path)
+        if found != sha256:
+            raise StoreError(
+                f"{path}: the score file is damaged (its content has the hash {found[:12]}…). Restore it."
             )
         return path
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from star_al.errors import StoreError
 from star_al.parts import RoundParts, round_spec
+from star_al.steps.control_arm import control_labels
 from star_al.types import Label
 
 
@@ -41,4 +43,33 @@ def _parent(parts: RoundParts, *, shadow: bool) -> Path | None:
     if not same_labels:
         return None
     sha256 = earlier[-1].shadow_sha256 if shadow else earlier[-1].adapter_sha256
-    return parts.artefacts.path_of(sha256) if sha256 else None
+    if not sha256:
+        return None
+    try:
+        return parts.artefacts.path_of(sha256)
+    except StoreError:
+        return _trained_again(parts.for_round(earlier[-1]), sha256)
+
+
+def _trained_again(parts: RoundParts, sha256: str) -> Path:
+    """An earlier round's adapter, which is missing or damaged, made anew from its snapshot of labels.
+
+    Raises:
+        StoreError: Training gives another adapter, such as with another device or version of a library.
+    """
+    index = parts.round.index
+    parts.progress.say(f"Training round {index} again because its adapter is missing or damaged")
+    training: Sequence[Label] = parts.store.training_labels(parts.campaign.campaign_id, index)
+    shadow = sha256 != parts.round.adapter_sha256  # they are the same while the control set is all labels
+    if shadow:
+        training = control_labels(parts, training)
+    with parts.artefacts.stage() as folder:
+        kind = fit_adapter(parts, training, folder, shadow=shadow)
+        found = parts.artefacts.adopt(folder, kind).sha256
+    if found != sha256:
+        raise StoreError(
+            f"{parts.artefacts.root}: the adapter {sha256[:12]}… of round {index}, from which the next round's "
+            "training starts, is missing or damaged, and training it again gives another one. "
+            "Restore the folder, or set adapter.warm_start: false."
+        )
+    return parts.artefacts.path_of(sha256)

@@ -12,10 +12,10 @@ import pytest
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.config.spec import CampaignFile
 from star_al.data import ImportCounts, data_source, locate, read_items
-from star_al.errors import DataError
+from star_al.errors import DataError, StoreError
 from star_al.replay import find_round, replay_round
 from star_al.task import ClosedTask
-from star_al.types import NO_RESULTS, Event, Label, QueryState, Role, RoundState
+from star_al.types import NO_RESULTS, Adapter, Event, Label, QueryState, Role, RoundState, StepResults
 from support import stored
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.world import World
@@ -292,6 +292,63 @@ def test_a_warm_start_trains_from_the_last_adapter(tmp_path: Path) -> None:
         if round_.adapter_sha256
     ]
     assert f'"parent": "{folders[0].name}"' in (folders[1] / "model.json").read_text()
+
+
+def test_a_lost_parent_of_a_warm_start_is_trained_again(tmp_path: Path) -> None:
+    """Also the parent's parent, if that is gone too."""
+    whole, world = (
+        World(tmp_path / name, adapter__warm_start=True, acquisition__control_share=0.5)
+        for name in ("whole", "broken")
+    )
+    whole.run()
+    world.run(max_rounds=3)
+    shutil.rmtree(world.file.artefact_folder)
+    world.run()
+    again = [note for note in world.progress.said if "again because its adapter is missing" in note]
+    assert len(again) >= 2
+    assert adapters(world) == adapters(whole)
+    assert [query.item_id for query in world.asked()] == [query.item_id for query in whole.asked()]
+
+
+def adapters(world: World) -> list[tuple[str | None, str | None]]:
+    rounds = world.store.rounds(world.campaign_id)
+    return [(round_.adapter_sha256, round_.shadow_sha256) for round_ in rounds]
+
+
+def test_a_parent_that_cannot_be_made_again_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path, adapter__warm_start=True)
+    world.run(max_rounds=2)
+    shutil.rmtree(world.file.artefact_folder)
+    newest = world.store.rounds(world.campaign_id)[-1]
+    assert newest.fit is not None
+    other = replace(newest, fit=replace(newest.fit, adapter_sha256="0" * 64))
+    lost = StepResults(adapters=(Adapter(sha256="0" * 64, kind="lora", path="", size_bytes=0),))
+    world.store.commit_step(world.lease(), other, Event("fit", ""), lost)
+    with pytest.raises(StoreError, match=r"000… of round 1, .* gives another one\. .*warm_start: false"):
+        world.run()
+
+
+def test_scores_that_another_file_has_replaced_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round was killed after scoring; then the file of the round before was copied over its scores."""
+    world, whole = World(tmp_path / "damaged"), World(tmp_path / "whole")
+    whole.run()
+    world.run(max_rounds=2)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("star_al.loop.Loop.select", killed)
+        world.run()
+    before, newest = (round_.scores_sha256 for round_ in world.store.rounds(world.campaign_id)[-2:])
+    artefacts = ArtefactFolder(world.file.artefact_folder)
+    assert before and newest and before != newest
+    shutil.copy(artefacts.score_file(before), artefacts.score_file(newest))
+    world.run()
+    assert any("scores are missing or damaged" in note for note in world.progress.said)
+    assert [q.item_id for q in world.asked()] == [q.item_id for q in whole.asked()]
 
 
 def test_a_damaged_adapter_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -10,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 
+from star_al.artefacts import score_file
 from star_al.artefacts.folder import STALE_SECONDS, ArtefactFolder, content_hash
 from star_al.common.process_identity import ProcessIdentity
 from star_al.errors import StoreError
@@ -97,6 +101,33 @@ def test_missing_artefacts_are_named(tmp_path: Path) -> None:
         artefacts.path_of("0123")
     with pytest.raises(StoreError, match=r"scores/0123\.parquet: the scores are missing"):
         artefacts.score_file("0123")
+
+
+def test_another_score_file_under_a_hash_is_not_believed(tmp_path: Path) -> None:
+    """Both files are whole; one was copied over the other."""
+    artefacts = ArtefactFolder(tmp_path)
+    one, other = (
+        score_file.concatenate([[shard(tmp_path / f"{name}.parquet", name)]], artefacts.scores)
+        for name in ("a", "b")
+    )
+    assert artefacts.score_file(one) != artefacts.score_file(other)
+    shutil.copy(artefacts.score_file(other), artefacts.score_file(one))
+    with pytest.raises(StoreError, match=rf"{one}\.parquet: the score file is damaged"):
+        artefacts.score_file(one)
+    artefacts.score_file(other)
+
+
+def shard(path: Path, item_id: str) -> Path:
+    score_file.write_shard(path, [item_id], np.log(np.full((1, 2, 4), 0.25)))
+    return path
+
+
+def test_a_new_folder_is_for_its_user_alone(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir(mode=0o755)
+    for root in (old, new):
+        ArtefactFolder(root).prepare()
+    assert [stat.S_IMODE(root.stat().st_mode) for root in (old, new)] == [0o755, 0o700]
 
 
 def test_work_is_kept_over_an_error_and_gone_on_success(tmp_path: Path) -> None:
