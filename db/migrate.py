@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,8 @@ def upgrade(url: str) -> str:
     """
     database = Database(url)
     try:
+        if _no_file(database):
+            _make_private(Path(str(database.url.database)))
         return database.write(lambda connection: _upgrade(connection, database.location))
     except CommandError as exc:
         raise SchemaError(f"{database.location}: cannot be upgraded ({exc}).") from exc
@@ -126,6 +130,15 @@ def _scripts() -> ScriptDirectory:
 def _no_file(database: Database) -> bool:
     file = sqlite_file(database.url)
     return file is not None and not file.exists()  # connecting would create it
+
+
+def _make_private(file: Path) -> None:
+    """Create an empty file that its user alone can read; SQLite gives the files beside it the same rights.
+
+    If that fails, SQLite fails too, with an error that says more.
+    """
+    with suppress(OSError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _upgrade(connection: Connection, where: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from star_al.annotators.api import ApiAnnotator
 from star_al.annotators.oracle import Oracle
 from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec, OracleSpec
+from star_al.config.spec.environment_variables import NamedVariable, token_variable
 from star_al.errors import AnnotatorError
 from star_al.ports import Annotator, LoadItems, Store
 from star_al.task import ClosedTask
@@ -99,8 +99,18 @@ def connection(spec: LabelStudioSpec) -> Connection:
     """
     from star_al.annotators.label_studio.client import Connection
 
-    url, token = _local_server() if spec.url is None else (spec.url, _token(spec.url, spec.token_env))
+    url, token = _local_server() if spec.url is None else (spec.url, _token(spec.url, token_variable(spec)))
     return Connection(url, token, spec.timeout)
+
+
+def unencrypted(spec: LabelStudioSpec) -> str | None:
+    """A warning if the token crosses the network as plain text."""
+    from star_al.annotators.label_studio.client import is_here
+
+    url = spec.url
+    if url is None or not url.startswith("http://") or is_here(url):
+        return None
+    return f"{url}: the token and all texts cross the network unencrypted; use https:// or an SSH tunnel"
 
 
 def server_url(spec: LabelStudioSpec) -> str | None:
@@ -129,11 +139,11 @@ def _not_running() -> AnnotatorError:
     )
 
 
-def _token(url: str, variable: str) -> str:
+def _token(url: str, variable: NamedVariable) -> str:
     """The token from the environment; for the local server, also the one that `star-al up` has stored."""
     from star_al import local_server
 
-    token = os.environ.get(variable, "").strip()
+    token = (variable.value() or "").strip()
     if token:
         return token
     local = local_server.running()  # if it is not running, another program may listen at its address
@@ -143,6 +153,6 @@ def _token(url: str, variable: str) -> str:
     if local is None and stopped is not None and stopped.url == url:
         raise _not_running()
     raise AnnotatorError(
-        f"{url}: there is no token, because {variable} is not set. Copy a token from Account & Settings in Label "
-        f"Studio, then run: export {variable}=…"
+        f"{url}: there is no token, because {variable.name} is not set. Copy a token from Account & Settings in Label "
+        f"Studio, then run: export {variable.name}=…"
     )

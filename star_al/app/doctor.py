@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from star_al.app.annotators import connection, examine_project
+from star_al.app.annotators import connection, examine_project, unencrypted
 from star_al.app.compose import find_started, model_path, posterior_method
 from star_al.common.wording import count
 from star_al.config.file import load_campaign
@@ -201,7 +201,8 @@ def _label_studio(file: CampaignFile, spec: LabelStudioSpec) -> Iterator[Finding
 
     def server() -> str:
         reports.append(examine(connection(spec)))
-        return f"{reports[0].url}: Label Studio {reports[0].version}"
+        warning = unencrypted(spec)
+        return f"{reports[0].url}: Label Studio {reports[0].version}" + (f" ({warning})" if warning else "")
 
     yield _look("server", server, AnnotatorError)
     for report in reports:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from star_al.app.annotators import check_server, connection, open_annotator
+from star_al.app.annotators import check_server, connection, open_annotator, unencrypted
 from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
@@ -79,6 +79,8 @@ def controlling(
     try:
         campaign, learner = _find_or_create(file, store, progress, learner)
         _refuse_changes(file, store, campaign)
+        if people is not None and (warning := unencrypted(people)):
+            progress.say(warning)
         with (
             leased(file, store, campaign) as (lease, heartbeat),
             _hints(people, campaign, webhook) as hints,

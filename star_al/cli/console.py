@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from star_al.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_CONTROL = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters that are allowed in JSON: delete, C1, and those that turn the direction of writing."""
 
 LEAST_WIDTH = 80
 """Columns that tables are laid out for at least, also in a pipe or a narrow window."""
@@ -57,10 +61,11 @@ def width() -> int:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document to stdout, escaping what the stream's encoding cannot represent."""
+    """Print one JSON document to stdout, escaping control characters and what the stream cannot represent."""
     unicode_stream = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     text = json.dumps(value, ensure_ascii=not unicode_stream, indent=2, default=_json_default)
-    typer.echo(text)
+    # JSON itself escapes those below U+0020 only; a terminal obeys the others as well.
+    typer.echo(_CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def _json_default(value: object) -> object:

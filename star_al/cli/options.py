@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from star_al.display.text import clean
 
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile
@@ -35,9 +38,18 @@ class ShortShape(StrEnum):
 def load(config: Path) -> CampaignFile:
     """Load the campaign of a file; pydantic and YAML are imported only now.
 
+    On a terminal it asks before a file may read an environment variable that may be somebody's secret.
+
     Raises:
         ConfigError: The file cannot be read or is not a valid campaign.
     """
     from star_al.config.file import load_campaign
+    from star_al.config.spec.environment_variables import named_variables
 
-    return load_campaign(config)
+    file = load_campaign(config)
+    for variable in named_variables(file.spec):
+        if not variable.is_trusted and sys.stdin.isatty() and sys.stderr.isatty():
+            question = f"{config}: {variable.setting} names the environment variable {variable.name}, "
+            if typer.confirm(clean(f"{question}{variable.in_words()}. Do you trust this file?"), err=True):
+                variable.confirm()
+    return file

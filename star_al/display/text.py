@@ -8,7 +8,8 @@ _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
     r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # window titles, links
     r"|\x1b.?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]",
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    r"|[\u202a-\u202e\u2066-\u2069]",  # the direction of writing, which would reach into the next column
     re.DOTALL,
 )
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*@")

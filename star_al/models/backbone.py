@@ -21,7 +21,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers.utils import logging as hf_logging
 
-from star_al.common.files import sha256_of
+from star_al.common.remembered_hashes import remembered_sha256
 from star_al.errors import ModelError
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
 from star_al.models.quantised import cast_unquantised, keep_differentiable
@@ -235,7 +235,7 @@ class Backbone:
         ]
         names += ["special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"]
         files = [self.folder / name for name in names if (self.folder / name).is_file()]
-        parts = {path.name: sha256_of(path) for path in [*files, *_weight_files(self.folder)]}
+        parts = {path.name: remembered_sha256(path) for path in [*files, *_weight_files(self.folder)]}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -280,3 +281,27 @@ def test_hostile_text_cannot_control_the_terminal(star_al: StarAl, model: Path, 
     code, _, err = star_al("run", tmp_path / "campaign.yaml")
     assert code == 2
     assert "\x1b" not in err and "\x07" not in err and "[/red]" in err
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 3), ("n\n", 2)])
+def test_another_variable_is_asked_for_on_a_terminal(
+    star_al: StarAl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    """A yes lets the command go on, here to the lack of a database server; it is asked once."""
+    monkeypatch.setattr("platformdirs.user_config_path", lambda name: tmp_path / "settings")
+    monkeypatch.setenv("MY_PASSWORD", "a-secret")
+    config = write_campaign(tmp_path, database__url="postgresql://me:${MY_PASSWORD}@127.0.0.1:9/x")
+    for times in (1, 2):
+        monkeypatch.setattr("sys.stdin", Terminal(answer))
+        stderr = Terminal()
+        monkeypatch.setattr("sys.stderr", stderr)
+        found, out, _ = star_al("status", config)
+        shown = out + stderr.getvalue()
+        assert found == code
+        assert ("MY_PASSWORD, whose value is sent to 127.0.0.1:9/x" in shown) == (times == 1 or code == 2)
+        assert "a-secret" not in shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True

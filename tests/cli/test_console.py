@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from star_al.cli.console import print_json
 from star_al.cli.tables import number, percent
 from star_al.display.text import clean, one_line, redacted
 
@@ -17,10 +20,21 @@ from star_al.display.text import clean, one_line, redacted
         ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
         ("a\rb\x00c\x7fd\x9b2Je", "abcd2Je"),
         ("cut \x1b", "cut "),
+        ("C1 \x9b2J\x85\x90x\x9c", "C1 2Jx"),
+        ("\u202ereversed\u202c \u05e9\u05dc\u05d5\u05dd", "reversed \u05e9\u05dc\u05d5\u05dd"),
     ],
 )
 def test_escapes_and_control_characters_go(raw: str, shown: str) -> None:
     assert clean(raw) == shown
+
+
+def test_json_has_no_character_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON itself escapes those below U+0020; reading it back gives the text as it was."""
+    text = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x202E, 0x2066])) + "é 体"
+    print_json({"text": text})
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"text": text}
+    assert clean(shown) == shown and "é 体" in shown
 
 
 def test_one_line_folds_white_space() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -169,3 +170,18 @@ def _then(first: Callable[..., None], second: Callable[..., None]) -> Callable[.
         second(*args)
 
     return both
+
+
+def test_a_new_file_is_for_its_user_alone_and_an_old_one_keeps_its_rights(tmp_path: Path) -> None:
+    """What people wrote is in it, and in SQLite's files beside it."""
+    new, shared = tmp_path / "new.db", tmp_path / "shared.db"
+    shared.touch(mode=0o664)
+    shared.chmod(0o664)
+    for file in (new, shared):
+        migrate.upgrade(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{new}")
+    database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (x)"))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    database.close()
+    assert modes.pop("shared.db") == 0o664
+    assert modes.keys() >= {"new.db", "new.db-wal"} and set(modes.values()) == {0o600}

@@ -110,6 +110,11 @@ def replies_as_expected(client: Client) -> Iterator[None]:
         ) from exc
 
 
+def is_here(url: str) -> bool:
+    """True if an address is one of this machine's own."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
 class Client:
     """Sends requests to one server; nothing is sent before the first call.
 
@@ -185,8 +190,7 @@ class Client:
     @cached_property
     def _http(self) -> httpx.Client:
         # A redirect would turn a POST into a GET; a proxy named in the environment rarely reaches this machine.
-        here = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
-        return httpx.Client(timeout=self._timeout, follow_redirects=False, trust_env=not here)
+        return httpx.Client(timeout=self._timeout, follow_redirects=False, trust_env=not is_here(self.url))
 
     def _check_server(self) -> None:
         """Make sure that this is a Label Studio before it sees a token."""

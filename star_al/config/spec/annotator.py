@@ -41,7 +41,8 @@ class LabelStudioSpec(Spec):
         default="LABEL_STUDIO_API_KEY",
         description=(
             "Environment variable that holds your access token for `url`. "
-            "A personal access token or a legacy token."
+            "A personal access token or a legacy token. Its name begins with `LABEL_STUDIO`, `STAR_AL`, "
+            "`DATABASE` or `PG`; another name is confirmed once on a terminal."
         ),
     )
     project: Positive | None = Field(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
 from star_al.config.spec.campaign import CampaignSpec
+from star_al.config.spec.environment_variables import NamedVariable, variables_of
 from star_al.errors import ConfigError
 
 
@@ -31,15 +30,15 @@ class CampaignFile(BaseModel):
         """The URL to connect to, with ``${NAME}`` read from the environment.
 
         Raises:
-            ConfigError: A variable is not set.
+            ConfigError: A variable is not set, or the file may not read it.
         """
         url = self.spec.database.url
         if url is None:
             return f"sqlite:///{self.resolve(self.spec.name + '.db')}"
-        if whole := re.fullmatch(r"\$\{(\w+)\}", url):
-            url = self._environment(whole)
-        else:  # quoted, so that a password may contain any character without changing the host
-            url = re.sub(r"\$\{(\w+)\}", lambda match: quote(self._environment(match), safe=""), url)
+        for variable in variables_of(self.spec.database):
+            written, value = f"${{{variable.name}}}", self._value(variable)
+            # Quoted, so that a password may contain any character without changing the host.
+            url = value if url == written else url.replace(written, quote(value, safe=""))
         if url.startswith("sqlite:///"):
             return f"sqlite:///{self.resolve(url.removeprefix('sqlite:///'))}"
         return url
@@ -54,10 +53,11 @@ class CampaignFile(BaseModel):
         """The folder of cached activations of frozen blocks."""
         return self.shared_trunk or self.artefact_folder / "trunk"
 
-    def _environment(self, match: re.Match[str]) -> str:
-        value = os.environ.get(match[1])
+    def _value(self, variable: NamedVariable) -> str:
+        value = variable.value()
         if value is None:
             raise ConfigError(
-                f"{self.path}: database.url names ${{{match[1]}}}, which is not set. Export {match[1]} and try again."
+                f"{self.path}: database.url names ${{{variable.name}}}, which is not set. "
+                f"Export {variable.name} and try again."
             )
         return value

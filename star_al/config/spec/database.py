@@ -17,7 +17,8 @@ class DatabaseSpec(Spec):
         default=None,
         description=(
             "Address of the database; by default SQLite, in `<name>.db` beside the campaign file. "
-            "Write a password as `${NAME}`: it is read from that environment variable. "
+            "Write a password as `${NAME}`: it is read from that environment variable, "
+            "whose name begins as for `annotator.token_env`. "
             "A plaintext password is refused."
         ),
         examples=["postgresql+psycopg://me:${STAR_AL_DB_PASSWORD}@db.example.org/labels"],
