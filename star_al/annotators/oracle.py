@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from star_al.common.paging import pages
 from star_al.config.spec import OracleSpec
@@ -82,6 +83,7 @@ class Oracle:
             value=None if skipped else self._answer(item, person),
             skipped=skipped,
             annotator=self.name + person,
+            created_at=datetime.now(UTC),
         )
 
     def _answer(self, item: Item, person: str) -> JsonValue:

@@ -1,10 +1,9 @@
-"""Predict new texts with a campaign's model, and export its labels and predictions."""
+"""Predict texts with a campaign's model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +13,32 @@ from star_al import rng
 from star_al.acquire.measures import entropy_split, predictive_mean_log
 from star_al.app.compose import open_parts, reading
 from star_al.common.paging import pages
-from star_al.config.spec import CampaignFile
+from star_al.config.spec import CampaignFile, DataSpec
 from star_al.data import (
+    ExportColumns,
     ImportCounts,
     ModelAnswer,
+    OutOptions,
     Row,
+    SourceRow,
     Table,
+    check_format,
     check_out,
-    check_suffix,
-    export_rows,
     locate_here,
-    read_texts,
+    options_found,
+    read_source_rows,
     source_of,
+    without_labels,
     write_rows,
 )
 from star_al.errors import DataError
 from star_al.parts import Parts
-from star_al.ports import Advance, Progress, Store
+from star_al.ports import Advance, Progress
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import as_log_probs
 from star_al.steps.pool import SHARD_ITEMS, all_draws
 from star_al.task import ClosedTask
-from star_al.types import (
-    Campaign,
-    FloatArray,
-    Item,
-    JsonObject,
-    JsonValue,
-    Label,
-    Role,
-    Round,
-    RoundEvaluation,
-)
-
-OWN_ROLES = (Role.POOL, Role.AUDIT, Role.CALIBRATION)
-"""Roles that an export contains. Test items are left out: the user has them in a labelled file."""
-
-LABEL_COLUMNS = frozenset({"item_id", "label", "label_text", "source", "round", "version", "kind"})
-"""Columns of an export that are empty for a text without a human label."""
-
-ExportInput = tuple[Item, Label | None, ModelAnswer | None]
+from star_al.types import FloatArray, Item, JsonObject, Round, RoundEvaluation
 
 
 @dataclass(frozen=True)
@@ -114,6 +99,14 @@ class Predictor:
             for n, item in enumerate(items)
         ]
 
+    def answers_by_id(self, items: Sequence[Item], advance: Advance) -> dict[str, ModelAnswer]:
+        """Predict items, repeated ones once; returns the answers by item id."""
+        different = list({item.item_id: item for item in items}.values())
+        if not different:
+            return {}
+        answers = self.answers(different, advance)
+        return {item.item_id: answer for item, answer in zip(different, answers, strict=True)}
+
     def _log_probs(self, items: Sequence[Item], advance: Advance) -> FloatArray:
         """Return the log-probabilities of every sample, (N, K, C), padded with −inf, before the temperature."""
         parts = self._parts
@@ -143,37 +136,36 @@ def _base(rounds: Sequence[Round], contextual: bool) -> LatestModel:
     return LatestModel(None, 1.0 if found is None else found, note)
 
 
-def predict_file(file: CampaignFile, texts: Path, out: Path, progress: Progress) -> Predicted:
-    """Predict the texts of a file and write them together with the file's own columns.
+def predict_file(
+    file: CampaignFile, texts: Path, out: Path, progress: Progress, options: OutOptions | None = None
+) -> Predicted:
+    """Predict the texts of a file and write all its rows, in order, with the predictions.
 
     Args:
         file: The campaign.
         texts: A file of texts with the campaign's columns.
         out: The file to write, ``.jsonl``, ``.csv`` or ``.parquet``.
         progress: Where progress is shown.
+        options: How CSV is written.
 
     Raises:
         DataError: The file cannot be read, or ``out`` is a file of the campaign.
         StoreError: ``out`` cannot be written, or the campaign has not been started.
         ModelError: The model cannot predict.
     """
-    check_suffix(out)
+    check_format(out, options)
     check_out(out, {"the file of texts": texts} | own_files(file))
-    table = locate_here(str(texts))
+    source = without_labels(source_of(locate_here(str(texts)), file.spec, gold=None))
     with reading(file) as (store, campaign):
         predictor = Predictor(open_parts(file, store, campaign, progress))
         counts = ImportCounts()
-        items = read_texts(source_of(table, file.spec, gold=None), predictor.task, counts)
+        rows = read_source_rows(source, predictor.task, counts)
         with progress.task("Predicting", None) as advance:
-            rows = _answered(items, predictor, advance)
-            shown = export_rows(rows, predictor.task, file.spec.data, with_predictions=True)
-            n = write_rows(out, map(without_label_columns, shown))
-        return Predicted(n, counts, predictor.model)
+            n = write_rows(out, _predicted(rows, predictor, file.spec.data, advance), options=options)
+        return Predicted(n - counts.empty, counts, predictor.model)
 
 
-def predict_rows(
-    parts: Parts, values: Sequence[Mapping[str, Any]], progress: Progress
-) -> list[dict[str, JsonValue]]:
+def predict_rows(parts: Parts, values: Sequence[Mapping[str, Any]], progress: Progress) -> list[JsonObject]:
     """Predict texts that are in memory, as rows with the campaign's columns.
 
     Returns:
@@ -183,68 +175,20 @@ def predict_rows(
         DataError: A text is empty or a column is missing.
         ModelError: The model cannot predict.
     """
+    if not values:
+        return []
     predictor, counts = Predictor(parts), ImportCounts()
-    source = source_of(Table("the given texts", "memory"), parts.spec, gold=None)
-    rows = (Row(number, dict(row)) for number, row in enumerate(values, 1))
-    items = list(read_texts(source, predictor.task, counts, rows)) if values else []
+    source = without_labels(source_of(Table("the given texts", "memory"), parts.spec, gold=None))
+    given = (Row(number, dict(row)) for number, row in enumerate(values, 1))
+    rows = list(read_source_rows(source, predictor.task, counts, given))
     if counts.empty:
         verb = "is" if counts.empty == 1 else "are"
         raise DataError(
             f"{counts.empty:,} of the {counts.rows:,} given texts {verb} empty. Leave out empty texts."
         )
     progress.say(f"Predicting with the {predictor.model.note}")
-    with progress.task("Predicting", len(items)) as advance:
-        answered = _answered(items, predictor, advance)
-        return [
-            without_label_columns(row)
-            for row in export_rows(answered, predictor.task, parts.spec.data, with_predictions=True)
-        ]
-
-
-def label_rows(file: CampaignFile, store: Store, campaign: Campaign) -> list[JsonObject]:
-    """Return the human labels as rows with the user's own ids and columns."""
-    return list(export_rows(_labelled(store, campaign), ClosedTask(file.spec.task), file.spec.data))
-
-
-def without_label_columns(row: JsonObject) -> dict[str, JsonValue]:
-    """Return a row of predictions without the columns that describe human labels."""
-    return {name: value for name, value in row.items() if name not in LABEL_COLUMNS}
-
-
-def export_file(file: CampaignFile, out: Path, progress: Progress, *, with_predictions: bool) -> int:
-    """Write the human labels, and optionally the predictions for all other texts.
-
-    Args:
-        file: The campaign.
-        out: The file to write, ``.jsonl``, ``.csv`` or ``.parquet``.
-        progress: Where progress is shown.
-        with_predictions: Add the texts without a human label, with the model's predictions.
-
-    Returns:
-        The number of rows.
-
-    Raises:
-        DataError: The suffix is unknown, or ``out`` is a file of the campaign.
-        StoreError: ``out`` cannot be written, or the campaign has not been started.
-        ModelError: The model cannot predict.
-    """
-    check_suffix(out)
-    check_out(out, own_files(file))
-    with reading(file) as (store, campaign):
-        task = ClosedTask(file.spec.task)
-        rows: Iterable[ExportInput] = _labelled(store, campaign)
-        if not with_predictions:
-            return write_rows(out, export_rows(rows, task, file.spec.data))
-        predictor = Predictor(open_parts(file, store, campaign, progress))
-        progress.say(f"Predicting with the {predictor.model.note}")
-        unlabelled = _unlabelled(store, campaign)
-        n_unlabelled = sum(
-            len(store.item_ids(campaign.campaign_id, role)) - len(store.labels(campaign.campaign_id, role))
-            for role in OWN_ROLES
-        )
-        with progress.task("Predicting unlabelled texts", n_unlabelled) as advance:
-            rows = chain(rows, _answered(unlabelled, predictor, advance))
-            return write_rows(out, export_rows(rows, task, file.spec.data, with_predictions=True))
+    with progress.task("Predicting", len(rows)) as advance:
+        return list(_predicted(rows, predictor, parts.spec.data, advance))
 
 
 def own_files(file: CampaignFile) -> dict[str, Path | None]:
@@ -260,24 +204,16 @@ def own_files(file: CampaignFile) -> dict[str, Path | None]:
     }
 
 
-def _labelled(store: Store, campaign: Campaign) -> Iterator[ExportInput]:
-    for role in OWN_ROLES:
-        labels = store.labels(campaign.campaign_id, role)
-        for page in pages(sorted(labels), SHARD_ITEMS):
-            for item in store.items(campaign.campaign_id, page):
-                yield item, labels[item.item_id], None
-
-
-def _unlabelled(store: Store, campaign: Campaign) -> Iterator[Item]:
-    for role in OWN_ROLES:
-        labels = store.labels(campaign.campaign_id, role)
-        item_ids = store.item_ids(campaign.campaign_id, role)
-        unlabelled = (item_id for item_id in item_ids if item_id not in labels)
-        for page in pages(unlabelled, SHARD_ITEMS):
-            yield from store.items(campaign.campaign_id, page)
-
-
-def _answered(items: Iterable[Item], predictor: Predictor, advance: Advance) -> Iterator[ExportInput]:
-    for page in pages(items, SHARD_ITEMS):
-        for item, answer in zip(page, predictor.answers(page, advance), strict=True):
-            yield item, None, answer
+def _predicted(
+    rows: Iterable[SourceRow], predictor: Predictor, data: DataSpec, advance: Advance
+) -> Iterator[JsonObject]:
+    """Every row with its prediction; those without a text have none."""
+    columns = ExportColumns(predictor.task, data)
+    for page in pages(rows, SHARD_ITEMS):
+        answers = predictor.answers_by_id([row.found.item for row in page if row.found], advance)
+        for values, found in page:
+            if found is None:
+                yield columns.predicted(values, None, None)
+            else:
+                own = options_found(found.item, data) | values
+                yield columns.predicted(own, found.item, answers[found.item.item_id])

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,11 @@ class TerminatedError(BaseException):
 def say(text: str) -> None:
     """Print a line of the result to stdout."""
     typer.echo(clean(text))
+
+
+def say_file(path: Path) -> None:
+    """Write the bytes of a file to stdout."""
+    cast("_Stdout", sys.stdout).write_file(path)
 
 
 def complain(text: str) -> None:
@@ -108,6 +114,13 @@ class _Stdout:
     def flush(self) -> None:
         with self._reporting():
             self._stream.flush()
+
+    def write_file(self, path: Path) -> None:
+        """Write the bytes of a file, whatever the stream's encoding is."""
+        with path.open("rb") as file, self._reporting():
+            self._stream.flush()
+            shutil.copyfileobj(file, self._stream.buffer)
+            self._stream.buffer.flush()
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

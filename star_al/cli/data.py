@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from star_al.cli.console import say
+from star_al.cli.console import complain, say, say_file
 from star_al.cli.options import Config, load
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
-    from star_al.data import ImportCounts
+    from star_al.data import ImportCounts, OutOptions
+
+STANDARD_OUTPUT = "-"
+"""The value of ``--out`` for standard output."""
 
 OutFile = Annotated[
-    Path, typer.Option("--out", help="File to write: .jsonl, .csv or .parquet.", show_default=False)
+    Path,
+    typer.Option(
+        "--out",
+        help="File to write: .jsonl, .csv or .parquet; - for standard output.",
+        show_default=False,
+        allow_dash=True,
+    ),
+]
+
+
+class Format(StrEnum):
+    """Formats of rows on standard output."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="Format on standard output.")]
+Bom = Annotated[
+    bool, typer.Option("--bom", help="CSV: begin with a byte order mark, so that Excel reads it as UTF-8.")
+]
+SpreadsheetSafe = Annotated[
+    bool,
+    typer.Option(
+        "--spreadsheet-safe",
+        help="CSV: put ' before cells that begin with =, +, -, @, tab or CR, which a spreadsheet would run.",
+    ),
 ]
 
 
@@ -25,9 +59,13 @@ def predict(
         Path, typer.Option("--in", help="File of texts, with the campaign's columns.", show_default=False)
     ],
     out: OutFile,
+    format_: FormatOption = Format.CSV,
+    bom: Bom = False,
+    spreadsheet_safe: SpreadsheetSafe = False,
 ) -> None:
     """Predict the labels of the texts in a file with the newest adapter.
 
+    Every row comes back, in order; rows without a text have no prediction.
     Adds the columns predicted, confidence and probability_<label>, all
     temperature-scaled, and total_uncertainty = aleatoric + epistemic in nats,
     before the temperature, as in the database. The two parts are empty if the
@@ -36,15 +74,19 @@ def predict(
     from star_al.app import predicting
     from star_al.display.progress import make_progress
 
-    done = predicting.predict_file(load(config), texts, out, make_progress())
-    say(f"Wrote {count(done.n, 'prediction')} to {out} ({done.model.note}){_left_out(done.counts)}.")
+    options = _options(bom, spreadsheet_safe)
+    with _target(out, format_) as path:
+        done = predicting.predict_file(load(config), texts, path, make_progress(), options)
+    message = f"Wrote {count(done.n, 'prediction')} to {_name(out)} ({done.model.note})"
+    _tell(out, f"{message}{_left_out(done.counts)}.")
 
 
 def _left_out(counts: ImportCounts) -> str:
     """What reading skipped or replaced, to end a sentence with; empty if it did neither."""
     words = ""
     if counts.empty:
-        words += f"; skipped {count(counts.empty, 'row')} without text"
+        has = "has" if counts.empty == 1 else "have"
+        words += f"; {count(counts.empty, 'row')} without text {has} none"
     replaced = counts.nul_replaced + counts.surrogates_replaced
     if replaced:
         words += f"; replaced {count(replaced, 'character')} (NUL, lone surrogates) with U+FFFD"
@@ -57,16 +99,69 @@ def export(
     with_predictions: Annotated[
         bool,
         typer.Option(
-            "--with-predictions", help="Also write the unlabelled texts, with the columns of `predict`."
+            "--with-predictions", help="Add the columns of `predict` for texts without a human label."
         ),
     ] = False,
+    labelled: Annotated[bool, typer.Option("--labelled", help="Only rows with a human label.")] = False,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="One row for each answer: annotator, label, time.")
+    ] = False,
+    format_: FormatOption = Format.CSV,
+    bom: Bom = False,
+    spreadsheet_safe: SpreadsheetSafe = False,
 ) -> None:
-    """Write the human labels to a file, with your own ids and columns."""
-    from star_al.app import predicting
+    """Write every row of your data to a file, with the human labels.
+
+    Rows come in the order of your file, with all its columns, repeated texts and
+    rows without a text included. Added are item_id, role (pool, control, audit,
+    calibration), status (labelled, asked, skipped, disputed, not asked), label,
+    source, round, version, annotators and labelled_at.
+    """
+    from star_al.app import exporting
     from star_al.display.progress import make_progress
 
-    n = predicting.export_file(load(config), out, make_progress(), with_predictions=with_predictions)
-    say(f"Wrote {count(n, 'row')} to {out}.")
+    if labelled and answers:
+        raise typer.BadParameter("leave out one of --labelled and --answers", param_hint="--answers")
+    rows = exporting.Rows.ANSWERS if answers else exporting.Rows.LABELLED if labelled else exporting.Rows.ALL
+    with _target(out, format_) as path:
+        done = exporting.export_file(
+            load(config),
+            path,
+            make_progress(),
+            rows=rows,
+            with_predictions=with_predictions,
+            options=_options(bom, spreadsheet_safe),
+        )
+    _tell(out, f"Wrote {count(done.n, 'row')} to {_name(out)}.")
+    for note in done.notes:
+        _tell(out, note)
+
+
+def _options(bom: bool, spreadsheet_safe: bool) -> OutOptions:
+    from star_al.data import OutOptions
+
+    return OutOptions(bom=bom, spreadsheet_safe=spreadsheet_safe)
+
+
+@contextmanager
+def _target(out: Path, format_: Format) -> Iterator[Path]:
+    """The file to write; for ``-`` a temporary one, which is then copied to standard output."""
+    if str(out) != STANDARD_OUTPUT:
+        yield out
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"rows.{format_.value}"
+        yield path
+        say_file(path)
+
+
+def _tell(out: Path, text: str) -> None:
+    """Print a line that must not be mixed with the rows."""
+    (complain if str(out) == STANDARD_OUTPUT else say)(text)
+
+
+def _name(out: Path) -> str:
+    return "standard output" if str(out) == STANDARD_OUTPUT else str(out)
 
 
 def add_data(

@@ -1,12 +1,14 @@
 """Files that are whole or not there: written aside, flushed to disk, then renamed.
 
-A crash at any moment, of the program or of the machine, leaves the old content or the new one under a name.
+A crash at any moment, of the program or of the machine, leaves the old content or the new one under a name. A
+file that replaces another keeps its permissions: what only its owner could read stays private.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +18,15 @@ from star_al.errors import StarALError
 
 
 @contextmanager
-def aside(folder: Path) -> Iterator[Path]:
-    """The path of a file to be written in ``folder`` and then published; removed on leaving if it was not."""
+def aside(folder: Path, *, private: bool = False) -> Iterator[Path]:
+    """The path of a file to be written in ``folder`` and then published; removed on leaving if it was not.
+
+    With ``private`` the file exists, empty, and only its owner can read it.
+    """
     path = folder / f".{uuid4().hex}.tmp"
     try:
+        if private:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield path
     finally:
         with suppress(OSError):
@@ -27,13 +34,21 @@ def aside(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, mode: int | None = None) -> Iterator[Path]:
     """The path of a file to be written, which is published as ``target`` on leaving.
 
-    If the body fails, ``target`` stays as it was and nothing is left beside it.
+    If the body fails, ``target`` stays as it was and nothing is left beside it. While the file is written, only
+    its owner can read it, unless it will be a new file with the usual permissions.
+
+    Args:
+        target: The file to write or replace.
+        mode: Its permissions; None keeps those of a file that is replaced, and gives a new one the usual ones.
     """
-    with aside(target.parent) as path:
+    mode = _mode_of(target) if mode is None else mode
+    with aside(target.parent, private=mode is not None) as path:
         yield path
+        if mode is not None:
+            path.chmod(mode)
         publish(path, target)
 
 
@@ -75,6 +90,15 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mode_of(path: Path) -> int | None:
+    """The permissions of a regular file; None if there is none."""
+    try:
+        found = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    return stat.S_IMODE(found) if stat.S_ISREG(found) else None
 
 
 def _flush(path: Path) -> None:

@@ -1,29 +1,51 @@
 """Data in and out: files and `datasets` → items with content-hash ids; items with labels → files."""
 
-from star_al.data.export import ModelAnswer, check_suffix, export_rows, write_rows
-from star_al.data.items import ImportCounts, parse_answer, read_items, read_texts
+from star_al.data.export import (
+    UNKNOWN,
+    ExportColumns,
+    GivenAnswer,
+    Known,
+    ModelAnswer,
+    options_found,
+)
+from star_al.data.items import (
+    ImportCounts,
+    SourceRow,
+    parse_answer,
+    read_items,
+    read_source_rows,
+    without_labels,
+)
 from star_al.data.out_files import check_out, writable_target, write_text
+from star_al.data.out_formats import OutOptions, check_format, write_rows
 from star_al.data.readers import Row, read_rows
 from star_al.data.source import DataSource, Table, data_source, locate, locate_here, source_of, test_source
 
 __all__ = [
+    "UNKNOWN",
     "DataSource",
+    "ExportColumns",
+    "GivenAnswer",
     "ImportCounts",
+    "Known",
     "ModelAnswer",
+    "OutOptions",
     "Row",
+    "SourceRow",
     "Table",
+    "check_format",
     "check_out",
-    "check_suffix",
     "data_source",
-    "export_rows",
     "locate",
     "locate_here",
+    "options_found",
     "parse_answer",
     "read_items",
     "read_rows",
-    "read_texts",
+    "read_source_rows",
     "source_of",
     "test_source",
+    "without_labels",
     "writable_target",
     "write_rows",
     "write_text",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from star_al.common.wording import count
@@ -46,6 +46,13 @@ class ImportCounts:
     surrogates_replaced: int = 0
 
 
+class SourceRow(NamedTuple):
+    """A row of a source: all its columns as JSON values, and its item; None for a row without a text."""
+
+    values: dict[str, JsonValue]
+    found: SourceItem | None
+
+
 def read_items(
     source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
 ) -> Iterator[SourceItem]:
@@ -65,32 +72,34 @@ def read_items(
         DataError: The source cannot be read, a column is missing, a text, its options or its label cannot be
             used, or no row has a text. The message names file and line.
     """
+    for row in read_source_rows(source, task, counts, rows):
+        if row.found is not None:
+            yield row.found
+
+
+def read_source_rows(
+    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
+) -> Iterator[SourceRow]:
+    """Read every row of a source in order, in bounded memory, those without a text included.
+
+    Arguments and errors are those of ``read_items``.
+    """
     reader = _ItemReader(source, task, counts)
-    found = False
+    any_text = False
     for row in read_rows(source.table) if rows is None else rows:
         counts.rows += 1
-        item = reader.item(row)
-        if item is None:
-            counts.empty += 1
-            continue
-        found = True
-        yield item
-    if not found:
+        found = reader.read(row)
+        any_text = any_text or found.found is not None
+        counts.empty += found.found is None
+        yield found
+    if not any_text:
         raise DataError(f"{source.table.name}: column {source.text!r} is empty in every row.")
     reader.check_columns_seen()
 
 
-def read_texts(
-    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
-) -> Iterator[Item]:
-    """Read texts to predict: like ``read_items``, without labels and ids, whose columns may be missing.
-
-    Raises:
-        DataError: As in ``read_items``.
-    """
-    unlabelled = replace(source, id=None, label=None, gold=None)
-    for source_item in read_items(unlabelled, task, counts, rows):
-        yield source_item.item
+def without_labels(source: DataSource) -> DataSource:
+    """The source without labels and ids, whose columns may then be missing, as in a file of texts to predict."""
+    return replace(source, id=None, label=None, gold=None)
 
 
 def content_id(text: str, options: Sequence[str] = ()) -> str:
@@ -122,9 +131,13 @@ class _ItemReader:
         self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None
         self._unseen = {source.id, source.label} - {None}
 
-    def item(self, row: Row) -> SourceItem | None:
-        """The row's item, or None if its text is empty."""
+    def read(self, row: Row) -> SourceRow:
+        """The row's columns and its item."""
         values = self._json_object(row)
+        return SourceRow(values, self._item(row, values))
+
+    def _item(self, row: Row, values: dict[str, JsonValue]) -> SourceItem | None:
+        """The row's item, or None if its text is empty."""
         text = self._text(row, values)
         options: tuple[str, ...] = ()
         keys: tuple[str, ...] = ()

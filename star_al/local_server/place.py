@@ -69,10 +69,8 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    with files.replacing(path) as new:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+    with files.replacing(path, mode=0o600) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def disk_errors(place: Place) -> AbstractContextManager[None]:

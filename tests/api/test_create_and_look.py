@@ -121,7 +121,11 @@ def test_history_labels_and_predictions_are_tables(
         assert isinstance(history, pandas.DataFrame)
         assert list(history["labels"]) == [0, 5]
         assert len(campaign.labels()) == 11
-        assert campaign.export(tmp_path / "labels.csv") == 11
+        assert campaign.export(tmp_path / "all.csv") == 40
+        assert campaign.export(tmp_path / "labels.csv", rows="labelled") == 11
+        assert campaign.export(tmp_path / "answers.csv", rows="answers") == 11
+        with pytest.raises(DataError, match=r"rows is 'labeled'\. Give one of all, labelled, answers"):
+            campaign.export(tmp_path / "labels.csv", rows="labeled")
         page = campaign.report(tmp_path / "report.html")
         assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
         assert "<td>11</td>" in campaign._repr_html_() and "labels 11" in repr(campaign)

@@ -112,7 +112,11 @@ def test_a_campaign_with_linearised_adapters_says_how_its_labels_go_on(
     out = tmp_path / "labelled.jsonl"
     code, _, err = star_al("export", config, "--out", out)
     assert code == 0, err
-    changes: JsonObject = {"name": "next", "data": {"path": out.name, "label": "label"}}
+    changes: JsonObject = {
+        "name": "next",
+        "data": {"path": out.name, "label": "label"},
+        "annotator.gold": "data_label",  # where the export puts the user's own column of this name
+    }
     config.write_text(with_values(config.read_text(), changes))
     code, _, err = star_al("run", config, "--max-rounds", 1)
     assert code == 0, err

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from star_al.config.file import load_campaign
 from star_al.config.spec import OptionsPattern, TaskSpec
 from star_al.data import source as sources
-from star_al.data.items import OPTION_KEYS, ImportCounts, content_id, parse_answer, read_items, read_texts
+from star_al.data.items import OPTION_KEYS, ImportCounts, content_id, parse_answer, read_items, without_labels
 from star_al.data.source import DataSource, data_source, locate
 from star_al.errors import DataError
 from star_al.task import ClosedTask
@@ -177,7 +177,8 @@ def test_a_label_column_that_no_row_has_is_refused(tmp_path: Path) -> None:
 
 def test_texts_to_predict_need_neither_labels_nor_ids(tmp_path: Path) -> None:
     rows = [{"text": "a", "y": "unheard of"}, {"text": "b"}]
-    items = read_texts(source(tmp_path, rows, label="y", gold="y", id="key"), NEWS, ImportCounts())
+    unlabelled = without_labels(source(tmp_path, rows, label="y", gold="y", id="key"))
+    items = [each.item for each in read_items(unlabelled, NEWS, ImportCounts())]
     assert [(item.text, item.external_id, dict(item.fields)) for item in items] == [
         ("a", None, {"y": "unheard of"}),
         ("b", None, {}),

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from star_al.annotators.api import ApiAnnotator
-from star_al.app import compose, predicting, reporting, running
+from star_al.app import compose, exporting, predicting, reporting, running
 from star_al.app.api.creating import create_file
 from star_al.app.api.input_data import Texts, rows_of
 from star_al.app.api.question import Question, make_question
@@ -24,6 +24,7 @@ from star_al.app.status import status as read_status
 from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.file import load_campaign
 from star_al.config.spec import ApiSpec, CampaignFile
+from star_al.data import OutOptions
 from star_al.display.progress import make_progress
 from star_al.errors import ConfigError, DataError, LeaseHeldError, LeaseLostError, StarALError, StoreError
 from star_al.labelling.ballots import newest_revisions
@@ -292,9 +293,7 @@ class Campaign:
     def labels(self) -> Records:
         """Return one row per labelled text, with your own ids and columns."""
         campaign = self._stored()
-        return as_table(
-            [] if campaign is None else predicting.label_rows(self._file, self._store(), campaign)
-        )
+        return as_table([] if campaign is None else exporting.label_rows(self._file, self._store(), campaign))
 
     def predict(self, texts: Texts) -> Records:
         """Predict texts with the newest evaluated model.
@@ -333,23 +332,46 @@ class Campaign:
         reporting.write_report(self._file, Path(path))
         return Path(path)
 
-    def export(self, path: str | Path, *, with_predictions: bool = False) -> int:
-        """Write the labels to a ``.jsonl``, ``.csv`` or ``.parquet`` file.
+    def export(
+        self,
+        path: str | Path,
+        *,
+        rows: str = "all",
+        with_predictions: bool = False,
+        bom: bool = False,
+        spreadsheet_safe: bool = False,
+    ) -> int:
+        """Write the rows of your data, with what is known of them, to a ``.jsonl``, ``.csv`` or ``.parquet`` file.
 
         Args:
             path: The file.
-            with_predictions: Add the texts without a label, with the model's predictions.
+            rows: ``all`` rows of the data in their order, the ``labelled`` ones, or ``answers``: one row for each
+                answer.
+            with_predictions: Add the model's predictions for texts without a label.
+            bom: CSV: begin with a byte order mark, so that Excel reads it as UTF-8.
+            spreadsheet_safe: CSV: put ``'`` before cells that a spreadsheet would take for a formula.
 
         Returns:
             The number of rows.
 
         Raises:
-            DataError: The suffix is unknown, or ``path`` is a file of the campaign.
+            DataError: The suffix or ``rows`` is unknown, or ``path`` is a file of the campaign.
             StoreError: The campaign has not been started, or the file cannot be written.
         """
-        return predicting.export_file(
-            self._file, Path(path), self._progress, with_predictions=with_predictions
+        kinds = [each.value for each in exporting.Rows]
+        if rows not in kinds:
+            raise DataError(f"rows is {rows!r}. Give one of {', '.join(kinds)}.")
+        done = exporting.export_file(
+            self._file,
+            Path(path),
+            self._progress,
+            rows=exporting.Rows(rows),
+            with_predictions=with_predictions,
+            options=OutOptions(bom=bom, spreadsheet_safe=spreadsheet_safe),
         )
+        for note in done.notes:
+            self._progress.say(note)
+        return done.n
 
     @property
     def path(self) -> Path:
