@@ -15,10 +15,11 @@ from star_al.models.adapter_record import save_record
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
 from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
 from star_al.models.inference import Inference
-from star_al.models.lora import lora_config, transformer_blocks
+from star_al.models.lora import left_out, lora_config
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.prompts import Prompt, PromptFormat
+from star_al.models.target_layers import transformer_blocks
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.task import ClosedTask
@@ -126,8 +127,10 @@ class LoraLearner:
     def check(self) -> None:
         """See ``Learner.check``."""
         _ = self.base_key  # files, prompt and labels: this takes seconds, so it comes before the weights
-        lora_config(self.backbone.model, self._spec.adapter)
         self._load()
+        lora_config(self.backbone.model, self._spec.adapter)
+        if missing := left_out(self.backbone.model, self._spec.adapter):
+            self._say(missing)
 
     def versions(self) -> JsonObject:
         """See ``Learner.versions``: libraries, device, dtype, and a hash of the weights."""

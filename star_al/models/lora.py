@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import peft
 import torch
 from peft.tuners.lora import LoraLayer
-from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from peft.tuners.tuners_utils import check_target_module_exists
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -20,6 +19,14 @@ from star_al.errors import ModelError
 from star_al.models.backbone import first_line, quiet
 from star_al.models.minibatch import Minibatch
 from star_al.models.quantised import has_float_weight
+from star_al.models.target_layers import (
+    choose_layers,
+    chooses_all,
+    language_layers,
+    last_names,
+    share_in_experts,
+    transformer_blocks,
+)
 
 ADAPTER = "default"  # peft's name of a model's first adapter
 
@@ -72,94 +79,104 @@ class SequenceDropout(nn.Module):
         return kept / (1 - self.p)
 
 
-def adaptable_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the dense layers by name, without the output head, which may share its weight with the embedding."""
-    head = model.get_output_embeddings()  # type: ignore[operator]
-    dense = {
-        name: module for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))
-    }
-    return {name: module for name, module in dense.items() if module is not head}
-
-
-def target_names(model: Any, spec: AdapterSpec) -> list[str]:
-    """Return the last parts of the names of the layers to adapt, sorted.
-
-    Raises:
-        ModelError: The model has no dense layers, or the spec names a layer that is not one of them.
-    """
-    modules = adaptable_modules(model)
-    if not modules:
-        raise ModelError(
-            f"{type(model).__name__} has no dense layers that star_al can adapt. "
-            "If it is quantised, give it quantised by bitsandbytes, or not at all."
-        )
-    known = sorted({name.rpartition(".")[2] for name in modules})
-    if spec.target_modules == "auto":
-        # peft knows the usual layers of each architecture, as names or as one pattern of full names.
-        usual = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
-        if isinstance(usual, str):
-            return sorted({name.rpartition(".")[2] for name in modules if re.fullmatch(usual, name)}) or known
-        return sorted(set(usual or ()) & set(known)) or known
-    if spec.target_modules == "all-linear":
-        return known
-    for target in spec.target_modules:
-        if not any(name == target or name.endswith("." + target) for name in modules):
-            close = difflib.get_close_matches(target, known, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            raise ModelError(
-                f"adapter.target_modules: {target!r} is no layer that can be adapted. "
-                f"{hint}There are: {', '.join(known)}."
-            )
-    return sorted(spec.target_modules)
-
-
-def transformer_blocks(model: Any) -> tuple[str, nn.ModuleList]:
-    """Return the name of the model's list of transformer blocks, and the list, first to last.
-
-    Raises:
-        ModelError: No list has as many modules as the configuration says.
-    """
-    count = model.config.get_text_config().num_hidden_layers
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return name, module
-    raise ModelError(
-        f"{type(model).__name__} has no list of {count} blocks that star_al finds. Set adapter.layers: null."
-    )
-
-
-def _in_last_blocks(model: Any, k: int) -> tuple[list[int], str]:
-    """Return the numbers of the last k blocks, and what peft calls their list.
-
-    Raises:
-        ModelError: The model has fewer blocks.
-    """
-    name, blocks = transformer_blocks(model)
-    if k > len(blocks):
-        raise ModelError(f"adapter.layers: {k}, but the model has {len(blocks)} blocks. Lower it.")
-    return list(range(len(blocks) - k, len(blocks))), name.rpartition(".")[2]
-
-
 def lora_config(model: Any, spec: AdapterSpec) -> peft.LoraConfig:
-    """Translate the spec into peft's configuration; dropout is left to ``SequenceDropout``.
+    """Return the configuration under which peft adapts the chosen layers and no others.
+
+    ``auto`` and ``all-linear`` leave out what peft does not take; dropout is left to ``SequenceDropout``.
 
     Raises:
-        ModelError: The model has no layers or blocks as the spec names them.
+        ModelError: The model has no layers or blocks as the spec names them, or peft does not take them.
     """
-    targets = target_names(model, spec)
-    modules = adaptable_modules(model)
-    adapted = [modules[name] for name in modules if any(name == t or name.endswith("." + t) for t in targets)]
-    numbers, pattern = (None, None) if spec.layers is None else _in_last_blocks(model, spec.layers)
-    return peft.LoraConfig(
-        r=spec.rank,
-        lora_alpha=spec.alpha,  # type: ignore[arg-type]  # peft computes with any number
-        lora_dropout=0.0,
-        target_modules=targets,
-        layers_to_transform=numbers,
-        layers_pattern=pattern,
-        fan_in_fan_out=all(isinstance(module, Conv1D) for module in adapted),
-        task_type=peft.TaskType.CAUSAL_LM,
-    )
+    names = choose_layers(model, spec)
+    refused = _refused_layers(model, spec, names)
+    taken = [name for name in names if name not in refused]
+    if refused and (not taken or not isinstance(spec.target_modules, str)):
+        every = list(language_layers(model))
+        known = last_names(set(every) - _refused_layers(model, spec, every))
+        raise ModelError(
+            f"adapter.target_modules: peft cannot adapt {', '.join(last_names(refused))} of "
+            f"{type(model).__name__}. There are: {', '.join(known) or 'no others'}."
+        )
+    config = _config_for(model, spec, taken)
+    if _layers_taken(model, config) != set(taken):
+        raise ModelError(
+            f"peft does not adapt the layers of {type(model).__name__} that adapter.target_modules means. "
+            f"Name some of them: {', '.join(last_names(taken))}."
+        )
+    return config
+
+
+def left_out(model: Any, spec: AdapterSpec) -> str:
+    """Return a sentence on what ``auto`` or ``all-linear`` leaves out of all layers; empty if that is nothing."""
+    if not chooses_all(model, spec):
+        return ""
+    refused = last_names(_refused_layers(model, spec, choose_layers(model, spec)))
+    share = share_in_experts(model)
+    parts = [f"the layers {', '.join(refused)}, which peft cannot adapt in this model"] if refused else []
+    if share:
+        parts.append(f"the experts, whose weights are one tensor ({share:.0%} of the weights of the blocks)")
+    return f"The adapter leaves out {'; and '.join(parts)}" if parts else ""
+
+
+def _config_for(model: Any, spec: AdapterSpec, names: Sequence[str]) -> peft.LoraConfig:
+    """Return a configuration that names the layers by their last parts if that means no others, else in full."""
+    modules = dict(model.named_modules())
+
+    def config(targets: Sequence[str], numbers: list[int] | None, pattern: str | None) -> peft.LoraConfig:
+        return peft.LoraConfig(
+            r=spec.rank,
+            lora_alpha=spec.alpha,  # type: ignore[arg-type]  # peft computes with any number
+            lora_dropout=0.0,
+            target_modules=list(targets),
+            layers_to_transform=numbers,
+            layers_pattern=pattern,
+            fan_in_fan_out=all(isinstance(modules[name], Conv1D) for name in names),
+            task_type=peft.TaskType.CAUSAL_LM,
+        )
+
+    targets = last_names(names) if isinstance(spec.target_modules, str) else sorted(spec.target_modules)
+    numbers = pattern = None
+    if spec.layers is not None:
+        start, blocks = transformer_blocks(model)
+        numbers, pattern = (
+            list(range(len(blocks) - spec.layers, len(blocks))),
+            start.rpartition(".")[2],
+        )
+    short = config(targets, numbers, pattern)
+    meant = {name for name in modules if check_target_module_exists(short, name) is True}
+    return short if meant == set(names) else config(sorted(names), None, None)
+
+
+def _refused_layers(model: Any, spec: AdapterSpec, names: Sequence[str]) -> set[str]:
+    """Return those of ``names`` that peft does not adapt, or in whose place it adapts something else."""
+    if _layers_taken(model, _config_for(model, spec, names)) == set(names):
+        return set()
+    modules = dict(model.named_modules())
+    kinds: dict[object, list[str]] = {}
+    for name in names:
+        kinds.setdefault((name.rpartition(".")[2], type(modules[name])), []).append(name)
+    whole = spec.model_copy(update={"layers": None})
+    return {
+        name
+        for alike in kinds.values()
+        if _layers_taken(model, _config_for(model, whole, alike[:1])) != {alike[0]}
+        for name in alike
+    }
+
+
+def _layers_taken(model: Any, config: peft.LoraConfig) -> set[str] | None:
+    """Return the layers that peft adapts under a configuration, without memory for weights; None if it refuses it.
+
+    peft rewrites the configuration of some architectures, so that only trying shows what it makes of it.
+    """
+    try:
+        with (
+            torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+            _adapted(model, copy.deepcopy(config), low_cpu_mem_usage=True) as wrapped,
+        ):
+            return set(lora_layers(wrapped))
+    except ModelError:
+        return None
 
 
 @contextmanager
@@ -173,20 +190,34 @@ def attached(model: Any, spec: AdapterSpec) -> Iterator[peft.PeftModel]:
             quantised in this way.
     """
     config = lora_config(model, spec)
-    try:
-        with quiet():
-            wrapped = peft.get_peft_model(model, config)
-    except (TypeError, ValueError, ImportError) as exc:
-        raise ModelError(f"{type(model).__name__} cannot be adapted: {first_line(exc)}") from exc
-    try:
+    with _adapted(model, config) as wrapped:
         for layer in lora_layers(wrapped).values():
             layer.lora_dropout[ADAPTER] = SequenceDropout(spec.dropout)
             # peft would cast x up to float32; autocast casts A and B down, which are far smaller.
             layer.cast_input_dtype_enabled = False
         yield wrapped
+
+
+@contextmanager
+def _adapted(model: Any, config: peft.LoraConfig, **options: bool) -> Iterator[peft.PeftModel]:
+    """Within, ``model`` has peft's layers under a configuration; afterwards its modules are what they were.
+
+    Raises:
+        ModelError: peft refuses the configuration or the model.
+    """
+    places = [(module, dict(module._modules)) for module in model.modules()]
+    try:
+        try:
+            with quiet():
+                wrapped = peft.get_peft_model(model, config, **options)
+        except (TypeError, ValueError, ImportError, AttributeError, NotImplementedError) as exc:
+            raise ModelError(f"{type(model).__name__} cannot be adapted: {first_line(exc)}") from exc
+        yield wrapped
     finally:
-        with quiet():
-            wrapped.unload()
+        # Not by peft's own unloading: it does not know a model that it failed to adapt half-way.
+        for module, children in places:
+            for name, child in children.items():
+                module._modules[name] = child
         model.__dict__.pop("peft_config", None)
         model.requires_grad_(False).eval()
 

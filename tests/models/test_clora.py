@@ -20,7 +20,6 @@ from star_al.models.adapter_file import LoraWeights
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_likelihoods
-from star_al.models.lora import adaptable_modules
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Training
 from star_al.models.posterior.clora import (
@@ -41,6 +40,7 @@ from star_al.models.posterior.context_network import (
     load_networks,
 )
 from star_al.models.prompts import Prompt
+from star_al.models.target_layers import dense_layers
 from star_al.types import JsonObject
 from support.tiny_model import build_tiny_model
 
@@ -245,7 +245,7 @@ def test_a_sample_is_the_formula(
 ) -> None:
     """In the first adapted layer it is W0 x + s·B·E·A x, checked for each item and token."""
     posterior, name = posteriors[context], "model.layers.0.self_attn.v_proj"
-    layer: Any = adaptable_modules(backbone.model)[name]
+    layer: Any = dense_layers(backbone.model)[name]
     batch = collate(prompts(4), backbone.readout)
     got: list[tuple[Tensor, Tensor]] = []
 

@@ -20,9 +20,10 @@ from star_al.models.backbone import Backbone
 from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_likelihoods
-from star_al.models.lora import adaptable_modules, attached, lora_layers
+from star_al.models.lora import attached, lora_layers
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior.ensemble import FunctionDecay, Members
+from star_al.models.target_layers import dense_layers
 from star_al.rng import derive_seed
 from support.posteriors import examples, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
@@ -109,7 +110,7 @@ def test_a_merged_member_is_the_unmerged_one_within_the_noise_of_bfloat16(
 def test_the_mean_is_that_of_the_members_weights(trained: tuple[LoraLearner, Path]) -> None:
     one, folder = trained
     posterior = members_of(folder)
-    modules: dict[str, Any] = dict(adaptable_modules(one.backbone.model))
+    modules: dict[str, Any] = dict(dense_layers(one.backbone.model))
     pristine = {name: modules[name].weight.clone() for name in posterior.members[0].a}
     with posterior.draw(one.backbone, lambda batch: batch.ids_R_S, 0, None):
         for name, weight in pristine.items():

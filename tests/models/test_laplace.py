@@ -16,7 +16,6 @@ from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_likelihoods, label_log_probs
-from star_al.models.lora import adaptable_modules
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Training
 from star_al.models.posterior.curvature import Curvature, _Layer, _Tokens, curvature
@@ -24,6 +23,7 @@ from star_al.models.posterior.kfac import Block
 from star_al.models.posterior.laplace import FILE, GaussianAdapter, Laplace, last_block
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
+from star_al.models.target_layers import dense_layers
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -56,7 +56,7 @@ def adapter(backbone: Backbone, *endings: str, seed: int = 0) -> LoraWeights:
     """Return random A and B for the layers whose names end like this, by default for all layers."""
     generator = torch.Generator().manual_seed(seed)
     a, b = {}, {}
-    for name, module in adaptable_modules(backbone.model).items():
+    for name, module in dense_layers(backbone.model).items():
         if not endings or name.endswith(endings):
             weight: Any = module.weight
             d_out, d_in = weight.shape
@@ -106,7 +106,7 @@ def test_one_item_of_one_token_has_the_true_ggn(backbone: Backbone) -> None:
     batch = collate([one], backbone.readout)
     blocks = curve(backbone, weights, [(one, 1)]).blocks
     for name, pair in blocks.items():
-        module: Any = adaptable_modules(backbone.model)[name]
+        module: Any = dense_layers(backbone.model)[name]
         pristine = module.weight
 
         def log_probs(a: Tensor, b: Tensor, module: Any = module, pristine: Tensor = pristine) -> Tensor:
@@ -137,7 +137,7 @@ def test_blocks_are_means_of_inputs_times_sums_of_gradients(architecture: str, t
     backbone = load_backbone(str(path), revision=None, dtype="float32", device="cpu")
     weights = adapter(backbone)
     found = curve(backbone, weights)
-    modules = adaptable_modules(backbone.model)
+    modules = dense_layers(backbone.model)
     inputs: dict[str, list[Tensor]] = {name: [] for name in weights.a}
     gradients: dict[str, list[Tensor]] = {name: [] for name in weights.a}
     seen: dict[str, tuple[Tensor, Tensor]] = {}

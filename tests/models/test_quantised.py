@@ -20,8 +20,9 @@ from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
 from star_al.models.fused_lora import fused_lora_layers
-from star_al.models.lora import adaptable_modules, attached, lora_layers, target_names
+from star_al.models.lora import attached, lora_layers
 from star_al.models.quantised import has_float_weight
+from star_al.models.target_layers import choose_layers, dense_layers
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
@@ -42,7 +43,7 @@ def quantise(folder: Path, into: Path, dtype: str = "float32", **settings: Any) 
             folder, quantization_config=config, dtype=getattr(torch, dtype), device_map={"": "cpu"}
         )
         plain = auto.from_pretrained(folder, dtype=torch.float32)
-        for name, layer in adaptable_modules(packed).items():
+        for name, layer in dense_layers(packed).items():
             own = plain.get_submodule(name)
             weight = dequantize_module_weight(layer)
             own.weight.copy_(weight.T if isinstance(own, Conv1D) else weight)
@@ -151,7 +152,7 @@ def give_biases(folder: Path) -> None:
 def test_gradients_pass_a_layer_that_has_inferred(nf4: Path) -> None:
     """On some CPUs bitsandbytes repacks weights for inference and then lacks the gradient of the input."""
     model = backbone(nf4).model
-    modules: dict[str, Any] = dict(adaptable_modules(model))
+    modules: dict[str, Any] = dict(dense_layers(model))
     name, layer = next(iter(modules.items()))
     x = torch.ones(3, layer.in_features)
     with torch.inference_mode():
@@ -171,7 +172,7 @@ def test_what_is_not_quantised_runs_in_the_dtype_of_the_campaign(
     model = quantise(base, tmp_path / "other", dtype=saved, **NF4)
     one = backbone(model, dtype)
     assert one.readout.hidden(torch.arange(4)[None]).dtype == DTYPES[dtype]
-    assert not any(has_float_weight(layer) for layer in adaptable_modules(one.model).values())
+    assert not any(has_float_weight(layer) for layer in dense_layers(one.model).values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -179,7 +180,7 @@ def test_gradients_too_small_for_float16_pass_a_layer_that_was_saved_to_compute_
     base: Path, tmp_path: Path, dtype: str
 ) -> None:
     model = quantise(base, tmp_path / "half", dtype="float16", **{**NF4, "bnb_4bit_compute_dtype": "float16"})
-    layer: Any = next(iter(adaptable_modules(backbone(model, dtype).model).values()))
+    layer: Any = next(iter(dense_layers(backbone(model, dtype).model).values()))
     x = torch.ones(1, 3, layer.in_features, dtype=DTYPES[dtype], requires_grad=True)
     (1e-9 * layer(x)).sum().backward()
     assert x.grad is not None and x.grad.dtype == DTYPES[dtype] and (x.grad != 0).all()
@@ -214,8 +215,11 @@ def test_layers_of_another_kind_are_refused() -> None:
         def get_output_embeddings(self) -> None:
             return None
 
+        def get_decoder(self) -> nn.Module:
+            return nn.Embedding(2, 2)
+
     with pytest.raises(ModelError, match="Foreign has no dense layers"):
-        target_names(Foreign(), AdapterSpec())
+        choose_layers(Foreign(), AdapterSpec())
 
 
 class Codes(Tensor):

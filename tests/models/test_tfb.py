@@ -15,8 +15,8 @@ from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.backbone import Backbone
 from star_al.models.learner import LoraLearner
-from star_al.models.lora import adaptable_modules
 from star_al.models.posterior.tfb import LARGEST, SMALLEST, NoisyAdapter, column_space, largest_within
+from star_al.models.target_layers import dense_layers
 from star_al.rng import derive_seed
 from star_al.types import JsonValue
 from support.posteriors import examples, fit, ignore, learner, predict
@@ -55,7 +55,7 @@ def adapter(b: torch.Tensor, sigma: float) -> NoisyAdapter:
 
 
 def weight_of(backbone: Backbone) -> torch.Tensor:
-    weight = adaptable_modules(backbone.model)[LAYER].weight
+    weight = dense_layers(backbone.model)[LAYER].weight
     assert isinstance(weight, torch.Tensor)
     return weight.detach().clone()
 

@@ -23,8 +23,8 @@ from star_al.models.backbone import load_backbone
 from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_probs
-from star_al.models.lora import transformer_blocks
 from star_al.models.prompts import Prompt
+from star_al.models.target_layers import transformer_blocks
 from star_al.models.trunk import Trunk
 from star_al.task import ClosedTask
 from star_al.types import FloatArray, Item

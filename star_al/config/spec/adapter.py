@@ -26,8 +26,9 @@ class AdapterSpec(Spec):
     target_modules: Literal["auto", "all-linear"] | tuple[str, ...] = Field(
         default="auto",
         description=(
-            "Linear layers to adapt: `auto`, `all-linear`, or a list of names. "
-            "`auto` is peft's choice for the model's architecture, usually the query and value projections."
+            "Linear layers of the language model to adapt: `auto`, `all-linear`, or a list of names. "
+            "`auto` is peft's choice for the model's architecture, usually the query and value projections. "
+            "Both leave out what peft cannot adapt, such as experts that are kept in one tensor."
         ),
         examples=["auto", "all-linear", ["q_proj", "v_proj"]],
     )

@@ -23,7 +23,7 @@ from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.adapter_record import record_choice
 from star_al.models.backbone import DTYPES, Backbone
-from star_al.models.lora import adaptable_modules, layer_named, require_fit
+from star_al.models.lora import layer_named, require_fit
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Score, Training
 from star_al.models.posterior.clora_training import ContextualTraining
@@ -37,6 +37,7 @@ from star_al.models.posterior.context_network import (
 )
 from star_al.models.posterior.point import fit_point
 from star_al.models.posterior.predictive import loss_steps, predictive_loss
+from star_al.models.target_layers import dense_layers
 from star_al.models.train import step_count
 from star_al.rng import derive_seed, keyed_order
 from star_al.types import JsonObject
@@ -165,7 +166,7 @@ class ContextualAdapter:
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
         """See ``Posterior.draw``; the mean is E = μ, the paper's M = 0."""
-        modules = adaptable_modules(backbone.model)
+        modules = dense_layers(backbone.model)
         branches = [
             _SampledBranch(self, name, layer_named(name, modules), backbone, seed, sample)
             for name in self.networks

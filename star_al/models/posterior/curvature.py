@@ -26,7 +26,6 @@ from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_probs
-from star_al.models.lora import adaptable_modules
 from star_al.models.minibatch import Minibatch
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Training
@@ -34,6 +33,7 @@ from star_al.models.posterior.kfac import Block, LowRankFactor
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
 from star_al.models.sequence_attention import SequenceAttention
+from star_al.models.target_layers import dense_layers
 
 PASSES = 16
 """Backward passes of a minibatch, at most; with more labels, random mixtures of the cotangents are sent back."""
@@ -102,7 +102,7 @@ def _accumulate(
     """Add a minibatch of examples to the factors, and return the log-likelihood of their labels."""
     backbone = training.backbone
     batch = collate([prompt for prompt, _ in examples], backbone.readout, training.trunk)
-    modules, tokens = adaptable_modules(backbone.model), _Tokens.of(batch)
+    modules, tokens = dense_layers(backbone.model), _Tokens.of(batch)
     with torch.enable_grad(), _attention(backbone.device), ExitStack() as watching:
         for name, layer in layers.items():
             watching.enter_context(layer.watching(modules[name], tokens))

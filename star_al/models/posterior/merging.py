@@ -15,9 +15,10 @@ from torch.utils.hooks import RemovableHandle
 from transformers.pytorch_utils import Conv1D
 
 from star_al.errors import ModelError
-from star_al.models.lora import adaptable_modules, layer_named, require_fit
+from star_al.models.lora import layer_named, require_fit
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.quantised import has_float_weight
+from star_al.models.target_layers import dense_layers
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
 """Gives the (B, A) of a layer, (d_out, r) and (r, d_in) float32, with all scales in them."""
@@ -40,7 +41,7 @@ def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterat
         ModelError: A layer is not in the model or has another size, or a sum or factor is not finite.
         OutOfMemoryError: The sums do not fit into memory.
     """
-    modules: dict[str, Any] = dict(adaptable_modules(model))
+    modules: dict[str, Any] = dict(dense_layers(model))
     originals: dict[str, nn.Parameter] = {}
     hooks: list[RemovableHandle] = []
     try:
