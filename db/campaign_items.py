@@ -93,13 +93,18 @@ def require(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -
     Raises:
         StoreError: One of them is not.
     """
-    known: set[str] = set()
+    _require_all(known(connection, campaign_id, item_ids), item_ids)
+
+
+def known(connection: Connection, campaign_id: int, item_ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are items of the campaign."""
+    found: set[str] = set()
     for page in pages(item_ids):
         chosen = select(CampaignItemRow.item_id).where(
             CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id.in_(page)
         )
-        known.update(connection.scalars(chosen))
-    _require_all(known, item_ids)
+        found.update(connection.scalars(chosen))
+    return found
 
 
 def _require_all(known: Iterable[str], item_ids: Iterable[str]) -> None:
@@ -122,12 +127,12 @@ def same_item() -> ColumnElement[bool]:
 
 def join(connection: Connection, campaign_id: int, dataset_id: int, role: Role, from_round: int) -> int:
     """Let the items of a data set that are new to a campaign join it; return how many were new."""
-    known = exists().where(
+    joined = exists().where(
         CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == ItemRow.item_id
     )
     joining = select(
         literal(campaign_id), ItemRow.item_id, ItemRow.dataset_id, literal(role.value), literal(from_round)
-    ).where(ItemRow.dataset_id == dataset_id, ~known)
+    ).where(ItemRow.dataset_id == dataset_id, ~joined)
     names = ["campaign_id", "item_id", "dataset_id", "role", "from_round"]
     return count(connection, insert(CampaignItemRow).from_select(names, joining))
 

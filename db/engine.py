@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import tenacity
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -21,6 +22,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.columns import to_json
+from star_al.common.sqlite_address import split_sqlite_address
 from star_al.errors import StarALError, StoreError
 
 T = TypeVar("T")
@@ -111,7 +113,7 @@ def parse_url(url: str) -> URL:
         StoreError: Not the URL of a SQLite file or a Postgres database.
     """
     try:
-        parsed = make_url(url)
+        parsed = _sqlite_url(url) or make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError, ValueError) as exc:
         raise StoreError(
@@ -124,6 +126,15 @@ def parse_url(url: str) -> URL:
     raise StoreError(
         f"{location(parsed)}: campaigns are kept in a file (sqlite:///FILE) or in Postgres (postgresql://…)."
     )
+
+
+def _sqlite_url(url: str) -> URL | None:
+    """The parsed URL of a SQLite file; None for another URL."""
+    parts = split_sqlite_address(url)
+    if parts is None:
+        return None
+    path, query = parts
+    return URL.create("sqlite", database=path, query=dict(parse_qsl(query[1:])))
 
 
 def location(url: URL) -> str:

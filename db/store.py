@@ -67,6 +67,7 @@ class SqlStore(OnDatabase, Store):
     item_ids = reads(campaign_items.ids)
     pool_ids = reads(campaign_items.pool_ids)
     items = reads(campaign_items.load)
+    known_items = reads(campaign_items.known)
     options = reads(campaign_items.load_options)
 
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:

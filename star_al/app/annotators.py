@@ -99,7 +99,8 @@ def connection(spec: LabelStudioSpec) -> Connection:
     """
     from star_al.annotators.label_studio.client import Connection
 
-    url, token = _local_server() if spec.url is None else (spec.url, _token(spec.url, token_variable(spec)))
+    named = spec.server_url
+    url, token = _local_server() if named is None else (named, _token(named, token_variable(spec)))
     return Connection(url, token, spec.timeout)
 
 
@@ -117,8 +118,8 @@ def server_url(spec: LabelStudioSpec) -> str | None:
     """The address of the server; None if only a running local server would know it."""
     from star_al import local_server
 
-    if spec.url is not None:
-        return spec.url
+    if spec.server_url is not None:
+        return spec.server_url
     local = local_server.credentials()
     return None if local is None else local.url
 

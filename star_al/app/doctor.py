@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -65,13 +65,18 @@ class Finding:
     exit_code: int = 0
 
 
-def examine(config: Path | None) -> Iterator[Finding]:
-    """Check the installation and, with a campaign file, what that campaign needs; raises nothing."""
+def examine(config: Path | None, settings: Sequence[str] = ()) -> Iterator[Finding]:
+    """Check the installation and, with a campaign file, what that campaign needs; raises nothing.
+
+    Args:
+        config: The campaign file.
+        settings: ``NAME=VALUE`` each, in place of what the file says.
+    """
     yield _look("python", lambda: f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield _look("packages", _packages)
     files: list[CampaignFile] = []
     if config is not None:
-        yield _look("config", lambda: _config(config, files), ConfigError)
+        yield _look("config", lambda: _config(config, settings, files), ConfigError)
     file = files[0] if files else None
     yield _look("device", lambda: _device(file))
     if file is None:
@@ -116,8 +121,8 @@ def _packages() -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _config(path: Path, files: list[CampaignFile]) -> str:
-    files.append(load_campaign(path))
+def _config(path: Path, settings: Sequence[str], files: list[CampaignFile]) -> str:
+    files.append(load_campaign(path, settings))
     return f"{path}: campaign {files[0].spec.name!r}, {files[0].spec.task.kind}"
 
 

@@ -10,6 +10,7 @@ from star_al.app.annotators import check_server, connection, open_annotator, une
 from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
+from star_al.app.same_data import refuse_other_data
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.common.process_identity import ProcessIdentity, has_ended
@@ -78,6 +79,7 @@ def controlling(
     store = _store_to_run_in(file, people)
     try:
         campaign, learner = _find_or_create(file, store, progress, learner)
+        refuse_other_data(file, store, campaign)
         _refuse_changes(file, store, campaign)
         if people is not None and (warning := unencrypted(people)):
             progress.say(warning)
@@ -120,6 +122,7 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
     store = _store_to_run_in(file, None)
     try:
         campaign, learner = _find_or_create(file, store, progress)
+        refuse_other_data(file, store, campaign)
         _refuse_changes(file, store, campaign)
         with leased(file, store, campaign) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from star_al.common.sqlite_address import split_sqlite_address
 from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError
 from star_al.stats.learning_curves import POSTERIOR_MARK
@@ -126,7 +127,7 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     tree = file.spec.model_dump()
     tree["name"] = run.campaign
     tree["seed"] = (file.spec.seed + run.seed) % 2**63
-    tree["database"]["url"] = file.spec.database.url or file.database_url  # the default depends on the name
+    tree["database"]["url"] = file.spec.database.url or _own_file(file)
     tree["artefacts"] = str(folder / run.campaign)
     strategy, _, posterior = run.strategy.partition(POSTERIOR_MARK)
     if strategy != AS_CONFIGURED:
@@ -135,6 +136,15 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
         tree["posterior"] = {"kind": posterior}
     spec = _validated(tree, f"{file.path}: strategy {run.strategy}")
     return CampaignFile(path=file.path, spec=spec, shared_trunk=folder / "trunk")
+
+
+def _own_file(file: CampaignFile) -> str | None:
+    """The campaign's own SQLite file, whose name depends on the campaign's; None if the environment names another.
+
+    That one is left to the environment: its URL may hold a password, and settings are stored.
+    """
+    url = file.database_url
+    return url if split_sqlite_address(url) else None
 
 
 def run_of(study: str, strategy: str, seed: int) -> StudyRun:

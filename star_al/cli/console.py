@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -16,11 +17,14 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
+from star_al.cli.everywhere import everywhere
 from star_al.display.text import clean, redacted
 from star_al.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from star_al.ports import Progress
 
 _CONTROL = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters that are allowed in JSON: delete, C1, and those that turn the direction of writing."""
@@ -81,8 +85,38 @@ def _json_default(value: object) -> object:
 
 
 def command_line(*words: str | Path) -> str:
-    """Return a command as one types it in a shell."""
-    return shlex.join(map(str, words))
+    """Return a command as one types it in a shell, with the settings that were given to this one."""
+    given = (word for setting in everywhere().settings for word in ("--set", setting))
+    return shlex.join([*map(str, words), *given])
+
+
+def make_progress() -> Progress:
+    """Return the display of progress that suits the terminal; one that shows nothing for ``--quiet``."""
+    from star_al.display.progress import SilentProgress, make_progress
+
+    return SilentProgress() if everywhere().quiet else make_progress()
+
+
+@contextmanager
+def log_on_stderr() -> Iterator[None]:
+    """Print what libraries log, line by line and without secrets, until the body ends."""
+    root = logging.getLogger()
+    before, handler = root.level, logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacting("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(before)
+        root.removeHandler(handler)
+
+
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(clean(super().format(record)))
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from star_al.cli.console import complain, say, say_file
-from star_al.cli.options import Config, load
+from star_al.cli.console import complain, make_progress, say, say_file
+from star_al.cli.options import DEFAULT_CONFIG, Config, load
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ SpreadsheetSafe = Annotated[
 
 
 def predict(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
+    *,
     texts: Annotated[
         Path, typer.Option("--in", help="File of texts, with the campaign's columns.", show_default=False)
     ],
@@ -72,7 +73,6 @@ def predict(
     posterior has one sample.
     """
     from star_al.app import predicting
-    from star_al.display.progress import make_progress
 
     options = _options(bom, spreadsheet_safe)
     with _target(out, format_) as path:
@@ -94,7 +94,8 @@ def _left_out(counts: ImportCounts) -> str:
 
 
 def export(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
+    *,
     out: OutFile,
     with_predictions: Annotated[
         bool,
@@ -118,7 +119,6 @@ def export(
     source, round, version, annotators and labelled_at.
     """
     from star_al.app import exporting
-    from star_al.display.progress import make_progress
 
     if labelled and answers:
         raise typer.BadParameter("leave out one of --labelled and --answers", param_hint="--answers")
@@ -165,15 +165,20 @@ def _name(out: Path) -> str:
 
 
 def add_data(
-    config: Config,
-    file: Annotated[
-        str,
-        typer.Argument(metavar="FILE", help="File of rows with the campaign's columns.", show_default=False),
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[CONFIG] FILE",
+            help=f"Campaign file, by default {DEFAULT_CONFIG}; and a file of rows with the campaign's columns.",
+            show_default=False,
+        ),
     ],
 ) -> None:
     """Add the rows of a file to a campaign's pool, from its next round on."""
     from star_al.app import starting
-    from star_al.display.progress import make_progress
 
-    n = starting.add_data(load(config), file, make_progress())
+    if len(words) > 2:
+        raise typer.BadParameter(f"expected a campaign file and one file of rows, found {len(words)} names")
+    *config, file = words
+    n = starting.add_data(load(Path(*config) if config else DEFAULT_CONFIG), file, make_progress())
     say(f"Added {count(n, 'new text')} to the pool.")

@@ -8,20 +8,21 @@ from typing import Annotated
 
 import typer
 
+from star_al.cli.completion import campaign_files
 from star_al.cli.console import say
-from star_al.cli.options import load
+from star_al.cli.options import DEFAULT_CONFIG, load
 
 Place = Annotated[
     str,
     typer.Argument(
-        metavar="CONFIG_OR_URL",
+        metavar="[CONFIG_OR_URL]",
         help="Campaign file, or sqlite:///FILE or postgresql://…",
-        show_default=False,
+        autocompletion=campaign_files,
     ),
 ]
 
 
-def upgrade(place: Place) -> None:
+def upgrade(place: Place = str(DEFAULT_CONFIG)) -> None:
     """Create the tables, or upgrade them to this version of star_al; harmless to repeat."""
     from db import migrate
 
@@ -30,7 +31,7 @@ def upgrade(place: Place) -> None:
     say(f"{_shown(url)} is at schema version {version}.")
 
 
-def check(place: Place) -> None:
+def check(place: Place = str(DEFAULT_CONFIG)) -> None:
     """Check that the tables are those of this version of star_al; exit code 3 if they are not."""
     from db import migrate
     from db.engine import Database

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star_al.cli.console import print_json, print_table, say, width
-from star_al.cli.options import Config, RoundIndex, Shape, ShortShape, load
+from star_al.cli.options import DEFAULT_CONFIG, Config, RoundIndex, Shape, ShortShape, load
 from star_al.common.wording import count
 from star_al.display.text import one_line
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def status(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
     shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
 ) -> None:
     """Show the state of a campaign, who has labelled how much, and what comes next."""
@@ -117,7 +117,7 @@ def _megabytes(folder: Path) -> str:
 
 
 def history(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
     shape: Annotated[Shape, typer.Option("--format", help="Output format.")] = Shape.TABLE,
 ) -> None:
     """Show one line per round: labels, accuracy, calibration, size of the batch, why it stopped."""
@@ -162,7 +162,8 @@ def _csv(rows: Sequence[JsonObject]) -> str:
 
 
 def explain(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
+    *,
     round_index: RoundIndex,
     shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
 ) -> None:
@@ -236,7 +237,7 @@ def _explained_json(explained: ExplainedQuery) -> dict[str, Any]:
 
 
 def pictures(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
     out: Annotated[
         Path, typer.Option("--out", file_okay=False, help="Folder for the pictures; created if missing.")
     ] = Path(),

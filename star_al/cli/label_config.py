@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from star_al.cli.console import say
-from star_al.cli.options import Config, load
+from star_al.cli.options import DEFAULT_CONFIG, Config, load
 
 
 def label_config(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
     apply: Annotated[
         bool,
         typer.Option("--apply", help="Put it into the campaign's project, replacing the one that is there."),

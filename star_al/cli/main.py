@@ -8,7 +8,6 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -16,7 +15,9 @@ import typer
 
 from star_al import __version__
 from star_al.cli import config, data, database, inspect, label_config, report, run, server, setup, simulate
-from star_al.cli.console import TerminatedError, complain, stdout_errors_reported
+from star_al.cli.console import TerminatedError, complain, log_on_stderr, stdout_errors_reported
+from star_al.cli.everywhere import EPILOG as OPTIONS_OF_ALL
+from star_al.cli.everywhere import Everywhere, everywhere, fresh_options, moved_to_front
 from star_al.errors import StarALError
 
 PROGRAM = "star-al"
@@ -32,13 +33,6 @@ EPILOG = (
 )
 
 
-@dataclass
-class _Settings:
-    """Global options, for the code that handles errors."""
-
-    debug: bool = False
-
-
 app = typer.Typer(
     name="star-al",
     help="Active-learning campaigns for language models: label less text, and know how sure the model is.",
@@ -51,22 +45,22 @@ databases = typer.Typer(help="Create, upgrade and check the database.", no_args_
 configs = typer.Typer(help="Show all settings, or their JSON schema.", no_args_is_help=True)
 
 START, LOOK, USE, KEEP = "Start and run", "Inspect", "Data in and out", "Maintenance"
-app.command("demo", rich_help_panel=START)(setup.demo)
-app.command("init", rich_help_panel=START)(setup.init)
-app.command("up", rich_help_panel=START)(server.up)
-app.command("run", rich_help_panel=START)(run.run)
-app.command("simulate", rich_help_panel=START)(simulate.simulate)
-app.command("status", rich_help_panel=LOOK)(inspect.status)
-app.command("history", rich_help_panel=LOOK)(inspect.history)
-app.command("explain", rich_help_panel=LOOK)(inspect.explain)
-app.command("pictures", rich_help_panel=LOOK)(inspect.pictures)
-app.command("report", rich_help_panel=LOOK)(report.report)
-app.command("replay", rich_help_panel=LOOK)(run.replay)
-app.command("predict", rich_help_panel=USE)(data.predict)
-app.command("export", rich_help_panel=USE)(data.export)
-app.command("add-data", rich_help_panel=USE)(data.add_data)
-app.command("doctor", rich_help_panel=KEEP)(setup.doctor)
-app.command("label-config", rich_help_panel=KEEP)(label_config.label_config)
+app.command("demo", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(setup.demo)
+app.command("init", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(setup.init)
+app.command("up", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(server.up)
+app.command("run", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(run.run)
+app.command("simulate", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(simulate.simulate)
+app.command("status", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.status)
+app.command("history", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.history)
+app.command("explain", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.explain)
+app.command("pictures", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.pictures)
+app.command("report", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(report.report)
+app.command("replay", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(run.replay)
+app.command("predict", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.predict)
+app.command("export", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.export)
+app.command("add-data", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.add_data)
+app.command("doctor", rich_help_panel=KEEP, epilog=OPTIONS_OF_ALL)(setup.doctor)
+app.command("label-config", rich_help_panel=KEEP, epilog=OPTIONS_OF_ALL)(label_config.label_config)
 databases.command("upgrade")(database.upgrade)
 databases.command("check")(database.check)
 app.add_typer(databases, name="db", rich_help_panel=KEEP)
@@ -84,16 +78,37 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _global_options(
     context: typer.Context,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Use this value in place of the campaign file's, for this command; may be repeated. "
+            "Example: --set acquisition.batch_size=10",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Also show what libraries log, such as requests, and warnings."),
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="STAR_AL_DEBUG", help="Show the traceback of an error.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    if isinstance(context.obj, _Settings):
-        context.obj.debug = debug
-    if not debug and not sys.warnoptions:
+    options = everywhere()
+    options.debug, options.quiet, options.verbose = debug, quiet, verbose
+    options.settings = tuple(settings or ())
+    if verbose:
+        context.with_resource(log_on_stderr())
+    elif not debug and not sys.warnoptions:
         warnings.simplefilter("ignore")  # those of libraries; ours go through the progress display
 
 
@@ -109,14 +124,14 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; None for those of this process.
     """
     _never_fail_on_characters()
-    settings = _Settings()
+    with fresh_options() as options:
+        return _run(moved_to_front(sys.argv[1:] if arguments is None else arguments), options)
+
+
+def _run(arguments: Sequence[str], options: Everywhere) -> int:
     try:
         with _sigterm_raises(), stdout_errors_reported():
-            app(
-                _debug_first(sys.argv[1:] if arguments is None else arguments),
-                prog_name=PROGRAM,
-                obj=settings,
-            )
+            app(arguments, prog_name=PROGRAM)
         return 0
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
@@ -125,28 +140,21 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except TerminatedError:
         return TERMINATED
     except StarALError as exc:
-        _print_traceback(settings)
+        _print_traceback(options)
         complain(f"star-al: {exc}")
         return exc.exit_code
     except Exception as exc:
-        _print_traceback(settings)
+        _print_traceback(options)
         what = " ".join(f"{type(exc).__name__}: {exc}".split())
         complain(f"star-al: internal error: {what[:500]}; run with --debug for the traceback")
         return 1
 
 
-def _print_traceback(settings: _Settings) -> None:
-    if settings.debug:
+def _print_traceback(options: Everywhere) -> None:
+    if options.debug:
         import traceback
 
         complain(traceback.format_exc())
-
-
-def _debug_first(arguments: Sequence[str]) -> list[str]:
-    """Move ``--debug``, which may stand anywhere before ``--``, to the front of the arguments."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    rest = [word for word in arguments[:end] if word != "--debug"]
-    return ["--debug"] * (len(rest) < end) + rest + list(arguments[end:])
 
 
 def _never_fail_on_characters() -> None:

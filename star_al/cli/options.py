@@ -9,14 +9,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from star_al.cli.completion import campaign_files, round_numbers
+from star_al.cli.everywhere import everywhere
 from star_al.display.text import clean
 
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile
 
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Campaign file (YAML).", show_default=False)]
+DEFAULT_CONFIG = Path("campaign.yaml")
+"""The campaign file of a command that names none."""
+
+Config = Annotated[
+    Path,
+    typer.Argument(metavar="[CONFIG]", help="Campaign file (YAML).", autocompletion=campaign_files),
+]
 RoundIndex = Annotated[
-    int, typer.Option("--round", min=0, help="Round number, starting at 0.", show_default=False)
+    int,
+    typer.Option(
+        "--round",
+        min=0,
+        help="Round number, starting at 0.",
+        show_default=False,
+        autocompletion=round_numbers,
+    ),
 ]
 
 
@@ -36,7 +51,7 @@ class ShortShape(StrEnum):
 
 
 def load(config: Path) -> CampaignFile:
-    """Load the campaign of a file; pydantic and YAML are imported only now.
+    """Load the campaign of a file, with the settings of ``--set``; pydantic and YAML are imported only now.
 
     On a terminal it asks before a file may read an environment variable that may be somebody's secret.
 
@@ -46,7 +61,7 @@ def load(config: Path) -> CampaignFile:
     from star_al.config.file import load_campaign
     from star_al.config.spec.environment_variables import named_variables
 
-    file = load_campaign(config)
+    file = load_campaign(config, everywhere().settings)
     for variable in named_variables(file.spec):
         if not variable.is_trusted and sys.stdin.isatty() and sys.stderr.isatty():
             question = f"{config}: {variable.setting} names the environment variable {variable.name}, "

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from star_al.cli.console import say
-from star_al.cli.options import Config, load
+from star_al.cli.options import DEFAULT_CONFIG, Config, load
 
 
 def report(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
     out: Annotated[Path, typer.Option("--out", dir_okay=False, help="File to write.")] = Path("report.html"),
     study: Annotated[
         str | None,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from star_al.cli.console import command_line, resumable, say
-from star_al.cli.options import Config, RoundIndex, load
+from star_al.cli.console import command_line, make_progress, resumable, say
+from star_al.cli.options import DEFAULT_CONFIG, Config, RoundIndex, load
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ WAITING = 6
 
 
 def run(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
     max_rounds: Annotated[
         int | None,
         typer.Option(min=1, help="Rounds to run in this call, round 0 included.", show_default=False),
@@ -59,7 +59,6 @@ def run(
     with resumable("star-al", "run", config):
         from star_al.app import running
         from star_al.app.waiting import WebhookOptions
-        from star_al.display.progress import make_progress
 
         file = load(config)
         outcome = running.run(
@@ -87,10 +86,9 @@ def _when_answered(file: CampaignFile) -> str:
     return f"When they have been given in Python (star_al.Campaign.open({str(file.path)!r}), ask and tell)"
 
 
-def replay(config: Config, round_index: RoundIndex) -> None:
+def replay(config: Config = DEFAULT_CONFIG, *, round_index: RoundIndex) -> None:
     """Repeat a stored round and compare its batch; exit code 0 if it is the same, else 1. Writes nothing."""
     from star_al.app import running
-    from star_al.display.progress import make_progress
 
     result = running.replay(load(config), round_index, make_progress())
     trained = {True: " and trained the same adapter", False: " and trained a different adapter", None: ""}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from star_al.cli.console import say
+from star_al.cli.console import make_progress, say
 
 
 def up(
@@ -37,7 +37,6 @@ def up(
     crashes, and runs until `star-al up --stop` or a reboot.
     """
     from star_al.app import serving
-    from star_al.display.progress import make_progress
 
     progress = make_progress()
     if stop:

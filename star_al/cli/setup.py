@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from star_al.cli.console import command_line, complain, resumable, say
-from star_al.cli.options import load
+from star_al.cli.completion import campaign_files
+from star_al.cli.console import command_line, complain, make_progress, resumable, say
+from star_al.cli.everywhere import everywhere
+from star_al.cli.options import DEFAULT_CONFIG, load
 from star_al.common.wording import count
 from star_al.config.defaults import DEFAULT_MODEL
 from star_al.display.text import clean, redacted
@@ -136,14 +138,21 @@ def _names(listed: str | None) -> tuple[str, ...]:
 def doctor(
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="[CONFIG]", help="Also check what this campaign needs.", show_default=False),
+        typer.Argument(
+            metavar="[CONFIG]",
+            help=f"Also check what this campaign needs; by default {DEFAULT_CONFIG}, if there is one.",
+            show_default=False,
+            autocompletion=campaign_files,
+        ),
     ] = None,
 ) -> None:
     """Check the installation, the device, and whether model, data, database and folders can be used."""
     from star_al.app.doctor import examine
 
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
     first_failure = 0
-    for finding in examine(config):
+    for finding in examine(config, everywhere().settings):
         mark = typer.style("✓", fg="green") if finding.ok else typer.style("✗", fg="red")
         detail = redacted(clean(finding.detail)).replace("\n", "\n" + " " * 15)
         typer.echo(f"{mark} {finding.name:<12} {detail}")
@@ -161,7 +170,6 @@ def demo(
     with resumable("star-al", "demo", "--folder", folder):
         from star_al.app import running
         from star_al.app.demo import prepare_demo
-        from star_al.display.progress import make_progress
 
         progress = make_progress()
         file = load(prepare_demo(folder, progress.say))

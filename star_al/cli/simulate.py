@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from star_al.cli.console import command_line, complain, print_table, resumable, say
-from star_al.cli.options import Config, load
+from star_al.cli import completion
+from star_al.cli.console import command_line, complain, make_progress, print_table, resumable, say
+from star_al.cli.options import DEFAULT_CONFIG, Config, load
 from star_al.common.wording import count
 from star_al.display.text import one_line
 
@@ -25,13 +26,18 @@ TARGET = 0.95
 
 
 def simulate(
-    config: Config,
+    config: Config = DEFAULT_CONFIG,
     strategies: Annotated[
-        str, typer.Option(help="Strategies to compare, comma-separated.")
+        str,
+        typer.Option(help="Strategies to compare, comma-separated.", autocompletion=completion.strategies),
     ] = "random,entropy,star",
     posteriors: Annotated[
         str | None,
-        typer.Option(help="Posteriors to combine with each strategy, comma-separated.", show_default=False),
+        typer.Option(
+            help="Posteriors to combine with each strategy, comma-separated.",
+            show_default=False,
+            autocompletion=completion.posteriors,
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy, each with its own seed.")] = 5,
     gold: Annotated[
@@ -100,7 +106,6 @@ def simulate(
         from star_al.app.predicting import own_files
         from star_al.app.simulating import SimulationRequest, simulate
         from star_al.data import check_out, writable_target
-        from star_al.display.progress import make_progress
 
         file = load(config)
         if out is not None:

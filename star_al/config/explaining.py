@@ -39,8 +39,10 @@ def explain(path: Path, document: Document | None, error: ValidationError) -> st
 
 
 def _place(document: Document | None, location: tuple[str | int, ...]) -> str:
-    line = None if document is None else document.line(location)
     name = ".".join(map(str, location)) or "campaign"
+    if document is not None and document.is_given(location):
+        return f"--set {name}"
+    line = None if document is None else document.line(location)
     return name if line is None else f"line {line}: {name}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,13 +13,17 @@ from star_al.config.spec import FROM_FILE, CampaignFile, CampaignSpec
 from star_al.errors import ConfigError
 
 
-def load_campaign(path: Path) -> CampaignFile:
+def load_campaign(path: Path, settings: Sequence[str] = ()) -> CampaignFile:
     """Read and validate a campaign file.
+
+    Args:
+        path: The file.
+        settings: ``NAME=VALUE`` each, with a dotted name; they replace what the file says.
 
     Raises:
         ConfigError: The file is missing, is not YAML, or is not a valid campaign.
     """
-    document = read_document(path, CampaignSpec)
+    document = read_document(path, CampaignSpec, settings)
     try:
         spec = CampaignSpec.model_validate(document.tree, context=FROM_FILE)
     except ValidationError as exc:

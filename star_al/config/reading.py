@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from star_al.config.given_settings import put_settings
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import Spec
 from star_al.errors import ConfigError
@@ -36,6 +37,11 @@ class Document:
 
     tree: dict[str, Any]
     _root: Node
+    _given: frozenset[tuple[str, ...]] = frozenset()
+
+    def is_given(self, location: Sequence[str | int]) -> bool:
+        """True if the value at ``location`` is not from the file, but was given beside it."""
+        return any(tuple(location[: len(given)]) == given for given in self._given)
 
     def line(self, location: Sequence[str | int]) -> int | None:
         """The line, from 1, of the value at ``location``, or of the innermost section around it.
@@ -53,10 +59,10 @@ class Document:
 
 
 def _child(node: Node, part: str | int) -> tuple[Node, int] | None:
-    """The value under a key or at a position, with the line where its entry begins."""
+    """The value under a key or at a position, with the line where its entry begins; None also if no file has it."""
     if isinstance(node, MappingNode):
         for key, value in node.value:
-            if key.value == part:
+            if key.value == part and key.start_mark is not None:
                 return value, key.start_mark.line + 1
     if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
         value = node.value[part]
@@ -64,29 +70,40 @@ def _child(node: Node, part: str | int) -> tuple[Node, int] | None:
     return None
 
 
-def read_document(path: Path, shape: type[Spec]) -> Document:
+def read_document(path: Path, shape: type[Spec], settings: Sequence[str] = ()) -> Document:
     """Read a YAML file whose content is to become a ``shape``.
 
     A setting that takes text gets it as it is written, without quotes too: ``007``, ``1e3``, ``no`` and
     ``2026-01-31`` are fine labels and names.
+
+    Args:
+        path: The file.
+        shape: What it is to become.
+        settings: ``NAME=VALUE`` each, with a dotted name; they replace what the file says.
 
     Raises:
         ConfigError: The file cannot be read, is not valid YAML, names a key twice, or holds no mapping.
     """
     text = _read_text(path)
     try:
-        _refuse_slow(text)
         yaml = YAML(typ="safe", pure=True)
-        root = yaml.compose(text)
+        root = _compose(yaml, text)
         if not isinstance(root, MappingNode):
             raise ConfigError(
                 f"{path}: expected a campaign (keys like name, data, task), found {_what(root)}."
             )
+        given = put_settings(root, settings, lambda text: _compose(yaml, text))
         _Check().visit(root)
         _keep_text(root, shape)
-        return Document(yaml.constructor.construct_document(root), root)
+        return Document(yaml.constructor.construct_document(root), root, given)
     except (YAMLError, ValueError, RecursionError) as exc:
         raise ConfigError(f"{path}: not valid YAML: {_reason(exc)}") from exc
+
+
+def _compose(yaml: YAML, text: str) -> Node | None:
+    _refuse_slow(text)
+    node: Node | None = yaml.compose(text)
+    return node
 
 
 def _read_text(path: Path) -> str:

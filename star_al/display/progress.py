@@ -49,6 +49,21 @@ def make_progress() -> Progress:
     return LineProgress()
 
 
+class SilentProgress:
+    """Shows nothing."""
+
+    def say(self, message: str) -> None:
+        """Print nothing."""
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """Show no bar."""
+        yield lambda n: None
+
+    def waiting(self, message: str | None) -> None:
+        """Print nothing."""
+
+
 def _make_bars(console: Console | None = None, *, auto_refresh: bool = True) -> Bars:
     return Bars(
         TextColumn("{task.description}", markup=False),

@@ -135,6 +135,9 @@ class Campaigns(Protocol):
             StoreError: An id is not in the campaign.
         """
 
+    def known_items(self, campaign_id: int, item_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are items of the campaign."""
+
     def options(self, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The options of those items that have options of their own (multiple choice), by item id."""
 

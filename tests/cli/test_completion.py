@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,48 @@ def test_the_package_runs_as_a_module() -> None:
         [sys.executable, "-m", "star_al", "--help"], capture_output=True, text=True, check=True
     )
     assert "star-al [OPTIONS] COMMAND" in done.stdout
+
+
+# -- values --------------------------------------------------------------------------------------------
+
+
+def proposals(folder: Path, words: str) -> list[str]:
+    """What bash is told to propose for the last of the words, in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "star_al"],
+        env=os.environ
+        | {
+            "_STAR_AL_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_campaign_files_are_proposed(tmp_path: Path) -> None:
+    for name in ("news.yaml", "other.yml", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "more.yaml").touch()
+    assert proposals(tmp_path, "star-al run n") == ["news.yaml"]
+    assert proposals(tmp_path, "star-al status ") == ["news.yaml", "other.yml"]
+    assert proposals(tmp_path, "star-al status deep/") == ["deep/more.yaml"]
+
+
+def test_rounds_of_the_campaign_on_the_line_are_proposed(finished: Path) -> None:
+    assert proposals(finished, "star-al explain --round ") == ["0", "1", "2"]
+    assert proposals(finished, "star-al replay campaign.yaml --round ") == ["0", "1", "2"]
+    assert proposals(finished, "star-al replay no.yaml --round ") == []
+
+
+def test_the_last_strategy_of_a_list_is_completed(tmp_path: Path) -> None:
+    assert proposals(tmp_path, "star-al simulate --strategies random,ran") == []
+    assert proposals(tmp_path, "star-al simulate --strategies random,mar") == ["random,margin"]
+    assert proposals(tmp_path, "star-al simulate --posteriors lap") == ["laplace"]

@@ -187,6 +187,12 @@ def test_a_held_out_item_must_exist(store: Store) -> None:
     assert store.find_campaign("one") is None
 
 
+def test_known_items_are_those_of_the_campaign_in_any_role(store: Store) -> None:
+    made = campaign(store, [source("a"), source("b"), source("c")], held_out={"a": Role.AUDIT})
+    assert store.known_items(made.campaign_id, ["a", "b", "zzz", "b"]) == {"a", "b"}
+    assert store.known_items(made.campaign_id, []) == set()
+
+
 def test_items_come_back_whole_in_the_order_asked_from_both_data_sets(store: Store) -> None:
     rich = item(
         "a", text=FUNNY, options=("yes", "no 😀"), external_id="7", fields={"n": [1, None, {"x": 1.5}]}

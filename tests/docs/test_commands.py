@@ -22,6 +22,7 @@ import typer
 from ruamel.yaml import YAML
 
 from star_al.app import compose, running
+from star_al.cli.everywhere import moved_to_front
 from star_al.cli.main import app, run_command
 from star_al.config.file import load_campaign
 from star_al.config.writing import to_yaml
@@ -90,6 +91,7 @@ def _check(words: Sequence[str]) -> None:
 
 def _parse_as_the_program_does(words: Sequence[str]) -> None:
     """Raises a usage error where a command or an option does not exist, or a value cannot be."""
+    words = moved_to_front(words)
     group = typer.main.get_command(app)
     context = group.make_context("star-al", [*words], resilient_parsing=not words)
     while hasattr(group, "resolve_command"):

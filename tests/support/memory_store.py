@@ -284,6 +284,10 @@ class MemoryStore(Store):
         return [state.members[item_id].source.item for item_id in item_ids]
 
     @_locked
+    def known_items(self, campaign_id: int, item_ids: Sequence[str]) -> set[str]:
+        return set(item_ids) & self.state(campaign_id).members.keys()
+
+    @_locked
     def options(self, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         members = self.state(campaign_id).members
         found = {key: members[key].source.item.options for key in item_ids if key in members}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from star_al.config.spec.base import Fraction, Positive, Spec, choices
+from star_al.errors import ConfigError
 
 
 class OracleSpec(Spec):
@@ -28,13 +30,20 @@ class OracleSpec(Spec):
     skips: Fraction = Field(default=0.0, description="Share of texts that are skipped.")
 
 
+LABEL_STUDIO_URL = "LABEL_STUDIO_URL"
+"""The environment variable with the server's address, for campaigns whose file names none."""
+
+
 class LabelStudioSpec(Spec):
     """People, who label in Label Studio. Its token comes from the environment, or from `star-al up`."""
 
     kind: Literal["label_studio"] = Field(description="People, who label in Label Studio.")
     url: str | None = Field(
         default=None,
-        description="Address of the Label Studio server; by default the local one of `star-al up`.",
+        description=(
+            "Address of the Label Studio server; by default the local one of `star-al up`. "
+            "If the environment variable `LABEL_STUDIO_URL` is set, its address is the default."
+        ),
         examples=["https://label-studio.example.org"],
     )
     token_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] = Field(
@@ -84,14 +93,36 @@ class LabelStudioSpec(Spec):
     @field_validator("url")
     @classmethod
     def _is_an_address_without_secrets(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is not an address like http://127.0.0.1:8080")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("holds more than an address; the token comes from the environment (token_env)")
-        return url.rstrip("/")
+        return None if url is None else checked_address(url)
+
+    @property
+    def server_url(self) -> str | None:
+        """The address of the server: ``url``, else the variable ``LABEL_STUDIO_URL``; None for the local server.
+
+        Raises:
+            ConfigError: The variable holds no address.
+        """
+        named = os.environ.get(LABEL_STUDIO_URL, "").strip()
+        if self.url is not None or not named:
+            return self.url
+        try:
+            return checked_address(named)
+        except ValueError as exc:
+            raise ConfigError(f"{LABEL_STUDIO_URL} {exc}. Correct it, or unset it.") from exc
+
+
+def checked_address(url: str) -> str:
+    """The address of a server without the last slash.
+
+    Raises:
+        ValueError: It is no address, or holds more than an address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an address like http://127.0.0.1:8080")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("holds more than an address; the token comes from the environment (token_env)")
+    return url.rstrip("/")
 
 
 class ApiSpec(Spec):

@@ -17,6 +17,7 @@ class DatabaseSpec(Spec):
         default=None,
         description=(
             "Address of the database; by default SQLite, in `<name>.db` beside the campaign file. "
+            "If that file does not exist, the environment variable `DATABASE_URL` may name another database. "
             "Write a password as `${NAME}`: it is read from that environment variable, "
             "whose name begins as for `annotator.token_env`. "
             "A plaintext password is refused."
