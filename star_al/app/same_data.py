@@ -6,7 +6,7 @@ from itertools import islice
 
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile
-from star_al.data import ImportCounts, data_source, read_texts
+from star_al.data import ImportCounts, data_source, read_items, without_labels
 from star_al.errors import ConfigError, DataError
 from star_al.ports import Store
 from star_al.task import ClosedTask
@@ -44,7 +44,7 @@ def _first_texts(file: CampaignFile) -> list[str]:
         source = data_source(file)
         if source.table.path is None:  # a data set of the hub, which its name identifies
             return []
-        texts = read_texts(source, ClosedTask(file.spec.task), ImportCounts())
-        return [item.item_id for item in islice(texts, TEXTS_COMPARED)]
+        read = read_items(without_labels(source), ClosedTask(file.spec.task), ImportCounts())
+        return [each.item.item_id for each in islice(read, TEXTS_COMPARED)]
     except DataError:  # moved or deleted since the start: a campaign has its own copy of its texts
         return []
