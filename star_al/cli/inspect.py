@@ -242,7 +242,7 @@ def pictures(
         Path, typer.Option("--out", file_okay=False, help="Folder for the pictures; created if missing.")
     ] = Path(),
 ) -> None:
-    """Draw learning_curve.png and reliability.png from the database."""
+    """Draw learning_curve.png and, with 50 held-out texts or more, reliability.png from the database."""
     from star_al.app import compose
 
     with compose.reading(load(config)) as (store, campaign):

@@ -1,14 +1,15 @@
-"""Charts of the model: its learning curve, its reliability, and the uncertainty of the pool."""
+"""Charts of the model: its learning curve, its reliability, and the scores of the pool."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from star_al.common.wording import count
 from star_al.report.canvas import BLUE, INK, SMALL, draw_svg, new_figure
 from star_al.report.formatting import interval, number, percent
 from star_al.report.pictures import learning_curve, reliability_diagram
+from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
 from star_al.report.render import Picture, Table
 from star_al.report.round_charts import MODELS
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
@@ -17,10 +18,11 @@ from star_al.types import Histogram, Round
 TALL = (4.7, 4.6)
 
 KINDS = (
-    ("base", "Uncertainty of the base model"),
+    ("blended", "Scores of the pool"),
     ("adapted", "Uncertainty of the adapted model"),
-    ("blended", "Blended score"),
+    ("base", "Uncertainty of the base model"),
 )
+"""What the pool may be ranked by, and the title of its histogram; the first that there is counts."""
 
 
 def accuracy_by_labels(snapshot: CampaignSnapshot) -> Picture:
@@ -70,8 +72,14 @@ def _curve_row(each: EvaluatedRound, with_sequence: bool, with_control: bool) ->
     return (*cells, percent(each.base.accuracy if each.base else None))
 
 
-def reliability(newest: EvaluatedRound) -> Picture:
-    """Draw the reliability diagrams of a round: base, adapted, temperature-scaled."""
+def reliability(newest: EvaluatedRound) -> Picture | None:
+    """Draw the reliability diagrams of a round: base, adapted, temperature-scaled.
+
+    Returns:
+        The chart; None with fewer than ``LEAST_TEXTS`` held-out texts.
+    """
+    if newest.adapted.n < LEAST_TEXTS:
+        return None
     found = {
         label: evaluation
         for model, scalings, label, _, _ in MODELS
@@ -80,14 +88,14 @@ def reliability(newest: EvaluatedRound) -> Picture:
     rows = tuple(
         (
             label,
-            f"{each.bins[b].low:.2f} to {each.bins[b].high:.2f}",
-            str(each.bins[b].count),
-            number(each.bins[b].confidence),
-            number(each.bins[b].accuracy),
+            f"{each.low:.2f} to {each.high:.2f}",
+            str(each.count),
+            number(each.confidence),
+            number(each.accuracy),
+            interval(each.accuracy_low, each.accuracy_high),
         )
-        for label, each in found.items()
-        for b in range(len(each.bins))
-        if each.bins[b].count
+        for label, evaluation in found.items()
+        for each in drawn_bins(evaluation.bins)
     )
     index = newest.round.index
     errors = "; ".join(f"{label} {each.ece:.3f}" for label, each in found.items())
@@ -95,36 +103,28 @@ def reliability(newest: EvaluatedRound) -> Picture:
         f"Reliability, round {index}",
         draw_svg("reliability", lambda: reliability_diagram(newest.evaluations, None, index, (4.7, 5.4))),
         f"Accuracy by confidence at round {index}. Expected calibration error: {errors}.",
-        Table(("model", "confidence", "texts", "mean confidence", "accuracy"), rows),
-        "Below the diagonal the model is overconfident. Larger marks stand for more texts.",
+        Table(("model", "confidence", "texts", "mean confidence", "accuracy", "95 % interval"), rows),
+        "Below the diagonal the model is overconfident. Bars are 95 % intervals; where they cross the diagonal, the "
+        "difference may be chance.",
     )
 
 
-def uncertainty_histograms(rounds: Sequence[Round]) -> list[Picture]:
-    """Draw a histogram of each score of the pool, for the first and the newest round that scored it."""
+def score_histogram(rounds: Sequence[Round]) -> Picture | None:
+    """Draw the score that the newest round ranked the pool by, with that of the first round as an outline.
+
+    Returns:
+        The chart; None if no round has scored the pool.
+    """
     scored = {
         each.index: each.selection.histograms
         for each in rounds
         if each.selection and each.selection.histograms
     }
-    pictures = []
-    for kind, label in KINDS:
-        found = [index for index, histograms in scored.items() if kind in histograms]
-        if found and found[-1] == max(scored):
-            newest_and_first = [found[-1], *found[:1]][: len(found)]
-            drawn = {index: scored[index][kind] for index in newest_and_first}
-            pictures.append(_uncertainty(kind, label, drawn))
-    return pictures
-
-
-def _uncertainty(kind: str, label: str, histograms: Mapping[int, Histogram]) -> Picture:
-    """Draw the newest round filled and the first, if it is a different one, as an outline.
-
-    Args:
-        kind: Of the score.
-        label: The picture's title.
-        histograms: By round, the newest first.
-    """
+    if not scored:
+        return None
+    kind, label = next((kind, label) for kind, label in KINDS if kind in scored[max(scored)])
+    newest_and_first = dict.fromkeys((max(scored), min(scored)))
+    histograms = {index: scored[index][kind] for index in newest_and_first if kind in scored[index]}
 
     def draw() -> Any:
         figure, axes = new_figure(*SMALL)
@@ -135,7 +135,7 @@ def _uncertainty(kind: str, label: str, histograms: Mapping[int, Histogram]) -> 
         for (index, histogram), style in zip(histograms.items(), styles, strict=False):
             axes.stairs(_density(histogram), histogram.edges, label=f"round {index}", **style)
         axes.set_xlabel("score, from 0 to 1" if kind == "blended" else "uncertainty")
-        axes.set_ylabel("density of the pool")
+        axes.set_ylabel("density")
         axes.set_ylim(bottom=0)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
@@ -145,9 +145,10 @@ def _uncertainty(kind: str, label: str, histograms: Mapping[int, Histogram]) -> 
         for index, histogram in histograms.items()
         for low, high, n in _bins(histogram)
     )
-    caption = f"Distribution over the pool at round {' and round '.join(map(str, histograms))}."
+    caption = f"Distribution over the unlabelled texts at round {' and round '.join(map(str, histograms))}."
+    note = "A higher score means more to learn from a label. Each area is 1."
     svg = draw_svg(f"histogram-{kind}", draw)
-    return Picture(label, svg, caption, Table(("round", "range", "texts"), rows))
+    return Picture(label, svg, caption, Table(("round", "range", "texts"), rows), note)
 
 
 def _bins(histogram: Histogram) -> list[tuple[float, float, int]]:

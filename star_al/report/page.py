@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,20 +12,21 @@ from star_al.config.writing import to_yaml
 from star_al.report.confusion import confusion
 from star_al.report.formatting import duration, interval, number, percent, signed
 from star_al.report.labels_saved import Compared, Saved, compare_with_control, labels_saved
-from star_al.report.model_charts import accuracy_by_labels, reliability, uncertainty_histograms
+from star_al.report.model_charts import accuracy_by_labels, reliability, score_histogram
 from star_al.report.questions import COLUMNS, questions
+from star_al.report.reliability_bins import LEAST_TEXTS
 from star_al.report.render import Picture, Table, render
 from star_al.report.round_charts import (
     agreement_by_round,
     blend_curve,
-    blend_weights,
+    blend_in_words,
     calibration_over_rounds,
     lead_times,
     seconds_by_step,
 )
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
-from star_al.types import JsonObject, Round, RoundCollection
+from star_al.types import JsonObject, Role, Round, RoundCollection
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         curve=accuracy_by_labels(snapshot) if evaluated else None,
         control=_control(evaluated),
         calibration=_calibration(evaluated),
-        confusion=confusion(newest.adapted) if newest else None,
+        few_texts=_few_texts(evaluated),
+        confusion=confusion(newest.adapted, _trained_on(snapshot)) if newest else None,
+        macro_f1=percent(newest.adapted.macro_f1) if newest else "",
         newest=newest,
-        blend=_existing(blend_weights(snapshot.rounds), blend_curve(snapshot.rounds)),
-        histograms=uncertainty_histograms(snapshot.rounds),
+        blend=blend_in_words(snapshot.rounds),
+        selection=_existing(score_histogram(snapshot.rounds), blend_curve(snapshot.rounds)),
         questions=questions(snapshot.asked, snapshot.texts),
         columns=COLUMNS,
         simulated=isinstance(snapshot.spec.annotator, OracleSpec),
@@ -151,13 +155,28 @@ def _describe_saving(saved: Saved | None, labels: int) -> str:
 def _calibration(evaluated: Sequence[EvaluatedRound]) -> list[Picture]:
     if not evaluated:
         return []
-    return [
+    return _existing(
         reliability(evaluated[-1]),
         calibration_over_rounds(evaluated, "ece", "Calibration error over rounds", "ECE, 15 bins"),
         calibration_over_rounds(
             evaluated, "nll", "Negative log-likelihood over rounds", "NLL, nats per text"
         ),
-    ]
+    )
+
+
+def _trained_on(snapshot: CampaignSnapshot) -> Counter[str]:
+    """How many labels of each kind people have given for training."""
+    return Counter(
+        str(each.label.value) for each in snapshot.asked if each.label and each.query.purpose is Role.POOL
+    )
+
+
+def _few_texts(evaluated: Sequence[EvaluatedRound]) -> str:
+    """Why there is no reliability diagram; empty if there is one."""
+    n = evaluated[-1].adapted.n if evaluated else LEAST_TEXTS
+    if n >= LEAST_TEXTS:
+        return ""
+    return f"A reliability diagram needs {LEAST_TEXTS} held-out texts; there {'is' if n == 1 else 'are'} {n}."
 
 
 def _people(snapshot: CampaignSnapshot) -> Table | None:
@@ -188,6 +207,7 @@ def _rounds(snapshot: CampaignSnapshot) -> Table | None:
         "asked",
         "without label",
         "disputed",
+        "λ",
         "α",
         "stability",
         "stopping rules",
@@ -205,6 +225,7 @@ def _round_row(round_: Round) -> tuple[str, ...]:
         f"{round_.selection.asked if round_.selection else 0:,}",
         f"{collection.skipped:,}",
         f"{collection.disputed:,}",
+        number(round_.selection.blend_weight if round_.selection else None, 2),
         number(collection.agreement, 2),
         number(round_.evaluation.stop_agreement if round_.evaluation else None),
         (decision.stop_reason or decision.stop_advice or "") if decision else "",

@@ -8,6 +8,7 @@ from typing import Any
 
 from star_al.ports import Store
 from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, new_figure, new_figure_with_counts, save_png
+from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
 from star_al.types import Campaign, Evaluation, JsonObject
 
 MANY_ROUNDS = 12
@@ -18,7 +19,7 @@ def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
     """Draw ``learning_curve.png`` and ``reliability.png`` into a folder.
 
     Returns:
-        The paths; none if no round has been evaluated.
+        The paths: none if no round has been evaluated, no diagram with fewer than ``LEAST_TEXTS`` held-out texts.
 
     Raises:
         StoreError: The folder cannot be written.
@@ -28,10 +29,11 @@ def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
         return []
     newest = int(str(rows[-1]["round"]))
     evaluations = store.evaluations(campaign.campaign_id, newest)
-    return [
-        save_png(learning_curve(rows, campaign.name), folder / "learning_curve.png"),
-        save_png(reliability_diagram(evaluations, campaign.name, newest), folder / "reliability.png"),
-    ]
+    paths = [save_png(learning_curve(rows, campaign.name), folder / "learning_curve.png")]
+    if evaluations[0].n >= LEAST_TEXTS:
+        diagram = reliability_diagram(evaluations, campaign.name, newest)
+        paths.append(save_png(diagram, folder / "reliability.png"))
+    return paths
 
 
 def learning_curve(
@@ -117,6 +119,8 @@ def reliability_diagram(
 ) -> Any:
     """Draw accuracy by confidence for the base and the adapted model, raw and scaled, with counts below.
 
+    The bins are few and hold about equally many texts; bars are 95 % Wilson intervals.
+
     Args:
         evaluations: The evaluations of one round.
         name: The campaign's name for the title; ``None`` leaves the title out.
@@ -153,18 +157,27 @@ def reliability_diagram(
 
 
 def _curve(axes: Any, evaluation: Evaluation, label: str, marker: str, **style: Any) -> None:
-    """Draw a model's non-empty bins, joined by a line; the area of a mark is the bin's share of the texts."""
-    bins = [each for each in evaluation.bins if each.count]
-    x, y = [each.confidence for each in bins], [each.accuracy for each in bins]
-    axes.plot(x, y, label=label, marker=marker, markersize=3.5, **style)
-    areas = [12 + 600 * each.count / evaluation.n for each in bins]
-    axes.scatter(x, y, s=areas, color=style["color"], marker=marker, alpha=0.5, linewidths=0, zorder=3)
+    """Draw a model's bins with their intervals, joined by a line."""
+    bins = drawn_bins(evaluation.bins)
+    below = [each.accuracy - each.accuracy_low for each in bins]
+    above = [each.accuracy_high - each.accuracy for each in bins]
+    axes.errorbar(
+        [each.confidence for each in bins],
+        [each.accuracy for each in bins],
+        yerr=[below, above],
+        label=label,
+        marker=marker,
+        markersize=5,
+        elinewidth=0.8,
+        capsize=2,
+        **style,
+    )
 
 
 def _bars(axes: Any, evaluation: Evaluation, side: int, color: str) -> None:
     """Draw the bins' counts as half-width bars on the left (-1) or right (+1) of each bin."""
-    for each in evaluation.bins:
-        width = 0.42 * (each.high - each.low)
+    for each in drawn_bins(evaluation.bins):
+        width = 0.46 * (each.high - each.low)
         middle = (each.low + each.high) / 2 + side * width / 2
         axes.bar(middle, each.count, width=width, color=color, linewidth=0)
 

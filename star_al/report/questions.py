@@ -12,12 +12,13 @@ from star_al.types import Item, JsonValue, Query, QueryState, Role
 TEXT_CUT, WHY_CUT, ANSWERS_CUT = 300, 240, 200
 """Characters of a text, a reason and the answers that a cell shows."""
 
-COLUMNS = ("Round", "Rank", "Text", "Prediction", "Confidence", "Label", "Score", "Notes", "Answers", "Why")
+COLUMNS = ("Round", "Rank", "Text", "Prediction", "Confidence", "Label", "Score", "Notes", "Answers")
+"""Headings of the table. The reason, which a row has after its last column, is shown below the text."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """The table: the choices of its filters, and its rows as JSON lists in the order of ``COLUMNS``."""
+    """The table: the choices of its filters, and its rows as JSON lists: ``COLUMNS``, then the reason."""
 
     n: int
     rounds: tuple[int, ...]
@@ -26,8 +27,11 @@ class Questions:
 
 
 def questions(asked: Sequence[AskedQuery], texts: Mapping[str, str]) -> Questions:
-    """Build the table with one row per query, in the order of asking; ``texts`` are by item id."""
-    rows = [_row(each, texts[each.query.item_id]) for each in asked]
+    """Build the table with one row per query, the newest round first; ``texts`` are by item id."""
+    newest_first = sorted(
+        asked, key=lambda each: -each.query.round_index
+    )  # within a round in the order of asking
+    rows = [_row(each, texts[each.query.item_id]) for each in newest_first]
     notes = sorted({note for each in asked for note in _notes(each)})
     rounds = tuple(sorted({each.query.round_index for each in asked}))
     return Questions(len(rows), rounds, tuple(notes), json_for_page({"columns": COLUMNS, "rows": rows}))

@@ -1,4 +1,4 @@
-"""Charts over rounds: calibration, blend weight, agreement, time to answer, seconds per step."""
+"""Charts over rounds: calibration, blend weight, agreement, time to answer, time per step."""
 
 from __future__ import annotations
 
@@ -57,22 +57,17 @@ def calibration_over_rounds(
     return Picture(title, draw_svg(measure, draw), caption, Table(("round", *by_label), rows))
 
 
-def blend_weights(rounds: Sequence[Round]) -> Picture | None:
-    """Draw the weight of the adapted model's uncertainty by round; ``None`` if no round blended."""
-    found = [
-        (each.index, each.selection.blend_weight, each.selection.blend_note)
-        for each in rounds
-        if each.selection
-    ]
-    points = [(index, weight) for index, weight, _ in found if weight is not None]
-    if not points:
-        return None
-    rows = tuple((str(i), number(weight, 2), note or "") for i, weight, note in found if weight is not None)
-    note = next((note for _, _, note in reversed(found) if note), "")
-    caption = f"Weight of the adapted model by round, from {points[0][1]:.2f} to {points[-1][1]:.2f}."
-    table = Table(("round", "λ", "how it was set"), rows)
-    svg = draw_svg("blend", lambda: _by_round(points, "weight of the adapted model λ", 0.0))
-    return Picture("Blend weight over rounds", svg, caption, table, sentence(note))
+def blend_in_words(rounds: Sequence[Round]) -> str:
+    """Say how the weight of the adapted model's uncertainty went; empty if no round blended."""
+    found = [(each.index, each.selection) for each in rounds if each.selection]
+    weights = [(index, made.blend_weight) for index, made in found if made.blend_weight is not None]
+    if not weights:
+        return ""
+    (first, start), (last, end) = weights[0], weights[-1]
+    way = f" (it was {start:.2f} in round {first})" if first != last else ""
+    note = next((made.blend_note for _, made in reversed(found) if made.blend_note), "")
+    text = f"The adapted model's uncertainty has the weight λ = {end:.2f} in the score of round {last}{way}"
+    return f"{text}: {note}." if note else f"{text}."
 
 
 def blend_curve(rounds: Sequence[Round]) -> Picture | None:
@@ -195,7 +190,7 @@ def seconds_by_step(rounds: Sequence[Round]) -> Picture | None:
     total = sum(map(_computing, rounds))
     caption = f"Computing time {duration(total)} in total; waiting for answers ({WAITING}) is not drawn."
     table = Table(("round", *steps, f"total without {WAITING}"), rows)
-    return Picture("Computing time by step", draw_svg("seconds", draw), caption, table)
+    return Picture("Time per step", draw_svg("seconds", draw), caption, table)
 
 
 def _share(rounds: Sequence[Round], step: str) -> float:

@@ -17,10 +17,11 @@ WIDE = 0.03
 
 @dataclass(frozen=True)
 class Summary:
-    """The result in one sentence, further sentences, and a sentence for each thing that is unknown."""
+    """The result in one sentence, further sentences, what to do next, and a sentence for each thing unknown."""
 
     result: str
     sentences: tuple[str, ...]
+    next_step: str
     unknown: tuple[str, ...]
 
 
@@ -32,7 +33,7 @@ def summarise(snapshot: CampaignSnapshot) -> Summary:
     decision = snapshot.rounds[-1].decision if snapshot.rounds else None
     if decision and decision.stop_advice:
         sentences.append(sentence(f"The stopping rules advise to stop: {decision.stop_advice}"))
-    return Summary(result, tuple(filter(None, sentences)), tuple(_unknown(snapshot)))
+    return Summary(result, tuple(filter(None, sentences)), _next_step(snapshot), tuple(_unknown(snapshot)))
 
 
 def _accuracy(newest: EvaluatedRound) -> str:
@@ -96,6 +97,22 @@ def _state(snapshot: CampaignSnapshot) -> str:
     return f"The campaign is running: round {newest.index} is {progress}{waiting}."
 
 
+def _next_step(snapshot: CampaignSnapshot) -> str:
+    """What somebody who reads the page would do."""
+    n_open = sum(each.query.state is QueryState.OPEN for each in snapshot.asked)
+    newest = snapshot.rounds[-1] if snapshot.rounds else None
+    if newest and newest.state is RoundState.STOPPED:
+        return (
+            "take the labels with star-al export and label other texts with star-al predict; or raise the limit "
+            "in the campaign file and continue with star-al run."
+        )
+    if n_open and not isinstance(snapshot.spec.annotator, OracleSpec):
+        return f"answer the {count(n_open, 'open question')}; star-al run then goes on by itself."
+    if newest and newest.decision and newest.decision.stop_advice:
+        return "stop, as the rules advise, and take the labels with star-al export; or continue with star-al run."
+    return "continue with star-al run."
+
+
 # -- what the page cannot tell --------------------------------------------------------------------------
 
 
@@ -125,11 +142,14 @@ def _why_no_accuracy(snapshot: CampaignSnapshot) -> str:
 
 def _precision(newest: EvaluatedRound) -> str:
     adapted = newest.adapted
-    half = (adapted.accuracy_high - adapted.accuracy_low) / 2
-    if half < WIDE:
+    if (adapted.accuracy_high - adapted.accuracy_low) / 2 < WIDE:
         return ""
-    texts = f"{count(adapted.n, 'held-out text')} {'gives' if adapted.n == 1 else 'give'} no more"
-    return f"The accuracy to better than about ± {100 * half:.0f} points: {texts}."
+    band = interval(adapted.accuracy_low, adapted.accuracy_high)
+    return f"The accuracy more exactly than {band}: there {_texts_in_words(adapted.n)}."
+
+
+def _texts_in_words(n: int) -> str:
+    return f"{'is' if n == 1 else 'are'} only {count(n, 'held-out text')}"
 
 
 def _repeated_looks(evaluated: Sequence[EvaluatedRound]) -> str:

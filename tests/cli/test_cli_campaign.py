@@ -325,9 +325,9 @@ def test_added_rows_join_the_pool_once(star_al: StarAl, own_copy: Path, tmp_path
 def test_pictures_are_drawn_from_the_store(star_al: StarAl, finished: Path, tmp_path: Path) -> None:
     code, out, err = star_al("pictures", finished / "campaign.yaml", "--out", tmp_path / "new")
     assert code == 0, err
-    for name in ("learning_curve.png", "reliability.png"):
-        assert name in out
-        assert (tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG")
+    assert "learning_curve.png" in out and "reliability.png" not in out  # it has too few held-out texts
+    (drawn,) = (tmp_path / "new").iterdir()
+    assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
 def test_doctor_finds_a_healthy_campaign(star_al: StarAl, finished: Path) -> None:
@@ -378,5 +378,5 @@ def test_the_demo_shows_rounds_pictures_and_what_to_do_next(
     code, out, err = star_al("demo", "--folder", own_copy)
     assert code == 0, err
     assert "Stopped at round 2: round limit" in out
-    assert (own_copy / "learning_curve.png").is_file() and (own_copy / "reliability.png").is_file()
+    assert (own_copy / "learning_curve.png").is_file()
     assert "seconds and at most" in out and "star-al init data.csv --label-column label" in out

@@ -10,6 +10,7 @@ import pytest
 
 from star_al.errors import StoreError
 from star_al.report.pictures import draw_pictures, learning_curve, reliability_diagram
+from star_al.report.reliability_bins import drawn_bins
 from star_al.stats import metrics
 from star_al.types import Campaign, Evaluation, FloatArray, Role
 
@@ -68,13 +69,16 @@ def test_the_curve_shows_the_rounds_that_were_measured() -> None:
     assert list(start.get_xdata()) == [0]
 
 
-def test_the_diagram_shows_only_bins_that_hold_texts() -> None:
+def test_the_diagram_shows_few_bins_with_intervals() -> None:
     raw = evaluation("adapted", "raw", 3.0)
     figure = reliability_diagram([evaluation("base", "raw", 1.0), raw], "x", 4)
-    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
-    curve = lines[f"adapted, raw (ECE {raw.ece:.3f})"]
-    filled = [each for each in raw.bins if each.count]
-    assert list(curve.get_xdata()) == [each.confidence for each in filled]
+    curves = {each.get_label(): each for each in figure.axes[0].containers}
+    curve, _, (bars,) = curves[f"adapted, raw (ECE {raw.ece:.3f})"]
+    drawn = drawn_bins(raw.bins)
+    assert list(curve.get_xdata()) == [each.confidence for each in drawn]
+    intervals = [(low, high) for (_, low), (_, high) in bars.get_segments()]
+    expected = [(each.accuracy_low, each.accuracy_high) for each in drawn]
+    assert np.ravel(intervals) == pytest.approx(np.ravel(expected))
     assert sum(bar.get_height() for bar in figure.axes[1].patches) == 200
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from star_al.report.formatting import duration, interval, percent
 from star_al.report.labels_saved import compare_with_control, labels_saved
 from star_al.report.page import campaign_page
 from star_al.report.questions import cut, questions, shown_text
+from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
 from star_al.report.render import json_for_page
 from star_al.report.snapshot import EvaluatedRound
 from star_al.report.study_page import study_page
 from star_al.report.summary import summarise
-from star_al.types import Item, Round, RoundFit, RoundState
+from star_al.stats.metrics import wilson_interval
+from star_al.types import CalibrationBin, Item, QueryState, Round, RoundFit, RoundState
 from support import records
 from support.report_snapshot import a_snapshot, an_asked_query
 from support.report_study import a_study
@@ -110,13 +113,14 @@ def test_confusions_are_listed_from_the_most_frequent_and_recalls_from_the_lowes
     evaluation = records.evaluation(
         recall={"a": 0.5, "b": None, "c": 0.9}, confusion_C_C=((5, 2, 3), (0, 0, 0), (0, 1, 9))
     )
-    found = confusion(evaluation)
+    found = confusion(evaluation, {"a": 7, "c": 1})
     assert found.pairs == (("a", "c", 3), ("a", "b", 2), ("c", "b", 1))
-    assert [(each.label, each.texts, each.share) for each in found.recalls] == [
-        ("a", 10, 0.5),
-        ("c", 10, 0.9),
-        ("b", 0, None),
+    assert [(each.label, each.trained_on, each.texts, each.share) for each in found.figures] == [
+        ("a", 7, 10, 0.5),
+        ("c", 1, 10, 0.9),
+        ("b", 0, 0, None),
     ]
+    assert [each.precision for each in found.figures] == ["100.0\u00a0%", "75.0\u00a0%", "0.0\u00a0%"]
     assert found.cells[0][2].description == "a → c: 3 of 10"
     assert [cell.correct for cell in found.cells[0]] == [True, False, False]
 
@@ -125,6 +129,48 @@ def test_seventy_seven_labels_have_a_cell_each() -> None:
     page = campaign_page(a_snapshot(tuple(f"label{n}" for n in range(77)), queries=1))
     matrix = page.partition('<table class="confusion dense">')[2].partition("</table>")[0]
     assert matrix.count("<td") == 77 * 77
+
+
+# -- reliability ----------------------------------------------------------------------------------------
+
+
+def a_bin(place: int, n: int, right: int, confidence: float) -> CalibrationBin:
+    accuracy = right / n if n else None
+    return CalibrationBin(place / 15, (place + 1) / 15, n, confidence if n else None, accuracy)
+
+
+@pytest.mark.parametrize(
+    ("counts", "drawn"),
+    [
+        ([0] * 10 + [3, 7, 10, 20, 60], [20, 20, 60]),
+        ([10] * 15, [30] * 5),
+        ([2] + [0] * 13 + [48], [50]),
+        ([1] * 14 + [986], [14, 986]),
+        ([0] * 14 + [50], [50]),
+        ([1000] * 15, [2000] * 7 + [1000]),
+    ],
+)
+def test_neighbouring_bins_are_joined_to_few_of_similar_size(counts: list[int], drawn: list[int]) -> None:
+    bins = [a_bin(place, n, n // 2, (place + 0.5) / 15) for place, n in enumerate(counts)]
+    found = drawn_bins(bins)
+    assert [each.count for each in found] == drawn
+    assert sum(each.count for each in found) == sum(counts)
+    for one, other in itertools.pairwise(found):
+        assert one.high <= other.low and one.confidence < other.confidence
+
+
+def test_a_joined_bin_weighs_by_texts_and_has_wilsons_interval() -> None:
+    (joined,) = drawn_bins([a_bin(9, 30, 15, 0.62), a_bin(10, 10, 9, 0.7)])
+    assert (joined.count, joined.accuracy) == (40, 24 / 40)
+    assert joined.confidence == pytest.approx(0.64)
+    assert (joined.accuracy_low, joined.accuracy_high) == pytest.approx(wilson_interval(24, 40))
+
+
+def test_with_few_texts_there_is_a_sentence_in_place_of_a_diagram() -> None:
+    few, many = (campaign_page(a_snapshot(rounds=2, held_out=n)) for n in (LEAST_TEXTS - 1, LEAST_TEXTS))
+    sentence = "A reliability diagram needs 50 held-out texts; there are 49."
+    assert sentence in few and "Reliability, round" not in few
+    assert "A reliability diagram needs" not in many and "Reliability, round 1" in many
 
 
 # -- words ----------------------------------------------------------------------------------------------
@@ -146,6 +192,23 @@ def test_the_summary_says_that_overlapping_intervals_may_be_chance() -> None:
     snapshot = a_snapshot(rounds=2)
     assert any("overlap" in text for text in summarise(snapshot).sentences)
     assert not any("overlap" in text for text in summarise(a_snapshot(rounds=8, held_out=2000)).sentences)
+
+
+def test_the_summary_says_what_to_do_next() -> None:
+    stopped = a_snapshot(rounds=3)
+    assert "star-al export" in summarise(stopped).next_step
+    running = replace(stopped, rounds=stopped.rounds[:2])
+    n_open = sum(each.query.state is QueryState.OPEN for each in running.asked)
+    assert n_open and f"answer the {n_open} open questions" in summarise(running).next_step
+    assert summarise(replace(running, asked=())).next_step == "continue with star-al run."
+
+
+def test_the_newest_questions_come_first() -> None:
+    snapshot = a_snapshot(queries=60)
+    rows = json.loads(questions(snapshot.asked, snapshot.texts).json)["rows"]
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), reverse=True)
+    first = [row[1] for row in rows if row[0] == rows[0][0]]
+    assert first == sorted(first)
 
 
 def test_the_confidence_sequence_is_offered_where_there_is_one() -> None:

@@ -111,6 +111,26 @@ def test_a_phone_shows_all_without_scrolling_sideways(
     assert opened.too_wide <= 0
 
 
+def test_the_table_is_as_wide_as_the_window_and_its_reasons_are_shown(browser: Browser, folder: Path) -> None:
+    """With annotators known by their e-mail addresses, at the width of a small laptop and on paper."""
+    asked = tuple(
+        replace(
+            one,
+            answers={
+                f"{name}.long.name@department.example.org": answer for name, answer in one.answers.items()
+            },
+        )
+        for one in a_snapshot(queries=60).asked
+    )
+    path = written(a_snapshot(queries=60, asked=asked), folder / "addresses.html")
+    for width in (1280, 720):
+        opened = open_page(browser, path, width=width)
+        opened.page.emulate_media(media="screen" if width == 1280 else "print")
+        table, box = (opened.page.locator(name) for name in ("#asked-table", "#asked .scroll"))
+        assert table.evaluate("it => it.scrollWidth") <= box.evaluate("it => it.clientWidth")
+        expect(opened.page.locator("#asked-table .why").first).to_contain_text("blended")
+
+
 # -- the table ------------------------------------------------------------------------------------------
 
 
@@ -210,9 +230,9 @@ def hostile_question(n: int) -> AskedQuery:
 
 def test_foreign_texts_are_shown_and_do_nothing(browser: Browser, folder: Path) -> None:
     opened = open_page(browser, written(hostile_snapshot(), folder / "hostile.html"))
-    shown = opened.column(column("Text"))
+    shown = opened.page.locator("#asked-table td[data-name=Text] > bdi").all_inner_texts()
     assert shown[: len(HOSTILE) - 1] == [" ".join(text.split()) for text in HOSTILE[:-1]]
-    assert opened.column(column("Why"))[0] == HOSTILE[0]
+    assert opened.page.locator("#asked-table .why").first.inner_text() == HOSTILE[0]
     assert opened.page.locator(".confusion tbody th").first.inner_text() == HOSTILE[0]
     assert opened.page.evaluate("window.hacked") is None
     assert opened.page.locator("img").count() == 0

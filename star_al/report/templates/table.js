@@ -5,8 +5,7 @@
   if (!source) return;
   const { columns, rows } = JSON.parse(source.textContent);
   source.textContent = "";
-  const PAGE = 25, ROUND = 0, NOTES = columns.indexOf("Notes");
-  const LONG = new Set(["Text", "Why"]), NUMBER = new Set(["Round", "Rank", "Confidence", "Score"]);
+  const PAGE = 25, ROUND = 0, TEXT = columns.indexOf("Text"), NOTES = columns.indexOf("Notes"), WHY = columns.length;
   const TRAINING = "training", HELD_OUT = ["audit", "calibration"];
   const $ = (id) => document.getElementById(id);
   const table = $("asked-table"), body = table.tBodies[0], headings = [...table.tHead.rows[0].cells];
@@ -54,8 +53,6 @@
   function cellOf(name, value) {
     const cell = document.createElement("td");
     cell.dataset.name = name;
-    if (LONG.has(name)) cell.className = "long";
-    if (NUMBER.has(name)) cell.className = "number";
     if (Array.isArray(value)) {
       for (const note of value) {
         const mark = document.createElement("span");
@@ -71,12 +68,20 @@
     return cell;
   }
 
+  function whyOf(reason) {
+    const why = document.createElement("span");
+    why.className = "why";
+    why.textContent = reason;
+    return why;
+  }
+
   function draw() {
     const pages = Math.max(1, Math.ceil(shown.length / PAGE));
     page = Math.min(Math.max(page, 0), pages - 1);
     const drawn = shown.slice(page * PAGE, (page + 1) * PAGE).map((place) => {
       const line = document.createElement("tr");
-      line.append(...rows[place].map((value, column) => cellOf(columns[column], value)));
+      line.append(...columns.map((name, column) => cellOf(name, rows[place][column])));
+      line.cells[TEXT].append(whyOf(rows[place][WHY]));
       return line;
     });
     body.replaceChildren(...drawn);
