@@ -137,6 +137,7 @@ def _ballot(query: Query, answers: Sequence[Annotation], options: Sequence[str],
     for answer in answers:
         person = answer.annotator or answer.external_id
         if answer.skipped:
+            values.pop(person, None)  # the newest answer of a person counts
             skips.add(person)
             continue
         label = task.find(options, answer.value)

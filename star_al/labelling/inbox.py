@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from star_al.errors import AwayError
@@ -49,6 +49,7 @@ class Inbox:
         news = [*poll.annotations, *self._taken_back(poll)]
         # Mirrored before they are settled: an answer that was seen is kept, even if this process dies here.
         parts.store.mirror(parts.lease, parts.spec.annotator.kind, news)
+        self._tell(poll.notes)
         again = self._close_answered(news) if news or self._first else []
         self._must_push = self._must_push or bool(again or poll.gone)
         if self._must_push:
@@ -123,13 +124,19 @@ class Inbox:
         return again
 
     def _log_refused(self, refused: Collection[Refused]) -> None:
-        """Log and show each answer that is not a label, once in the life of the campaign."""
+        """Tell of each answer that is not a label."""
         if not refused:
             return
         items = self.parts.store.items(self.campaign_id, [each.item_id for each in refused])
-        for each, item in zip(refused, items, strict=True):
-            complaint = self.parts.task.complaint(item, each.value)
-            message = f"annotation {each.annotation} by {each.person} counts as a skip ({complaint})"
+        self._tell(
+            f"annotation {each.annotation} by {each.person} counts as a skip "
+            f"({self.parts.task.complaint(item, each.value)})"
+            for each, item in zip(refused, items, strict=True)
+        )
+
+    def _tell(self, messages: Iterable[str]) -> None:
+        """Log and show each message, once in the life of the campaign."""
+        for message in messages:
             if message not in self._logged:
                 self._logged.add(message)
                 record(self.parts, "collect", message)

@@ -40,12 +40,15 @@ class Poll:
         gone: Queries that this process had ensured and whose tasks somebody else has deleted since.
         complete: Queries whose current annotations are all in ``annotations``, with the creation time of
             the oldest task of each.
+        notes: What the campaign's owner should know, each in one sentence without a capital or a full stop.
+            The same note may come with every poll.
     """
 
     annotations: tuple[Annotation, ...]
     cursor: str | None = None
     gone: tuple[str, ...] = ()
     complete: Mapping[str, datetime] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,14 @@ def test_skips_empty_answers_and_unsure_count_as_skips(label_studio: LabelStudio
     assert _polled(world) == [("q-000", "pos", False, False)]
 
 
-def test_a_draft_is_no_answer_and_an_unknown_label_stays_as_it_is(label_studio: LabelStudio) -> None:
+def test_a_draft_is_no_answer_and_an_unknown_label_is_refused(label_studio: LabelStudio) -> None:
     world, asked = World(label_studio), queries(2)
     world.ensure(asked)
     world.owner.draft(world.task_of(asked[0]), "pos")
     world.owner.answer(world.task_of(asked[1]), "neither")
-    assert _polled(world) == [("q-001", "neither", False, False)]
+    poll = world.poll()
+    assert poll.annotations == ()
+    assert "'neither' is not a label of the campaign" in poll.notes[0]
 
 
 def test_several_people_answer_one_task(label_studio: LabelStudio) -> None:

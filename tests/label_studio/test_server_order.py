@@ -31,6 +31,32 @@ def test_most_uncertain_first(label_studio: LabelStudio, show: bool) -> None:
     assert _served(world) == [query.query_id for query in asked]
 
 
+def test_two_people_in_turn_get_the_most_uncertain_of_the_rest(label_studio: LabelStudio) -> None:
+    world, asked = World(label_studio), queries(8)
+    world.ensure(asked)
+    other = Person(label_studio.url, label_studio.new_user("in-turn@example.org"))
+    served = []
+    for person in (world.owner, other, other, world.owner, other, world.owner, other, world.owner):
+        task = person.next_task(world.project)
+        assert task is not None
+        served.append(task["data"]["star_uid"])
+        person.answer(task["id"], "pos")
+    assert served == [query.query_id for query in asked]
+
+
+def test_with_overlap_a_person_first_gets_what_somebody_has_answered(label_studio: LabelStudio) -> None:
+    world, asked = World(label_studio, overlap=2), queries(6, wanted=2)
+    world.ensure(asked)
+    other = Person(label_studio.url, label_studio.new_user("overlap@example.org"))
+    for _ in range(3):
+        task = world.owner.next_task(world.project)
+        assert task is not None
+        world.owner.answer(task["id"], "pos")
+    served = _served(world, other)
+    assert set(served[:3]) == {query.query_id for query in asked[:3]}
+    assert served[3:] == [query.query_id for query in asked[3:]]
+
+
 def test_what_was_left_open_is_ordered_with_the_new_round(label_studio: LabelStudio) -> None:
     world = World(label_studio)
     old, new = queries(4, 1), queries(4, 2, start=10)

@@ -93,6 +93,73 @@ def test_faults_name_what_is_missing() -> None:
     assert "do not come from the task" in label_config.faults(config, OPTIONS)[0]
 
 
+PLAIN = (
+    '<View><Text name="text" value="$text"/><Choices name="label" toName="text">'
+    '<Choice value="pos"/><Choice value="neg"/></Choices></View>'
+)
+SEVERAL = 'its Choices let people choose several labels (choice="single")'
+
+
+def _written(old: str, new: str) -> str:
+    assert old in PLAIN
+    return PLAIN.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("config", "fault"),
+    [
+        (_written('toName="text"', 'toName="text" choice="multiple"'), SEVERAL),
+        (_written('toName="text"', 'toname="text" CHOICE="Multiple"'), SEVERAL),
+        (
+            _written('toName="text"', 'toName="text" perRegion="true"'),
+            'its Choices ask once for each region, not once for each text (perRegion="false")',
+        ),
+        (
+            _written('toName="text"', 'toName="text" peritem="1"'),
+            'its Choices ask once for each item, not once for each text (perItem="false")',
+        ),
+        (
+            _written('toName="text"', 'toName="text" allowNested="true"'),
+            'its Choices are nested (allowNested="false")',
+        ),
+        (_written("Choices", "Taxonomy"), 'its "label" is a Taxonomy, not a Choices'),
+        (
+            _written('<View><Text', '<View><Image name="img" value="$image"/><Text').replace(
+                'toName="text"', 'toName="img"'
+            ),
+            'its Choices belong to "img", not to the text (toName="text")',
+        ),
+    ],
+)  # fmt: skip
+def test_a_project_that_does_not_collect_one_label_a_text_is_refused(config: str, fault: str) -> None:
+    assert label_config.faults(config, TWO) == [fault]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PLAIN,
+        _written('toName="text"', 'toName="text" choice="single" required="true" perRegion="false"'),
+        _written('toName="text"', 'toName="text" choice="single-radio"'),
+        _written('name="text"', 'name="body"').replace('toName="text"', 'toName="body"'),
+        _written('"pos"', '"Positive" alias="pos"'),
+        _written('"pos"', '"POS"'),  # compared as in the data
+        _written('"pos"/>', '"pos"/><Choice value="third"/>'),
+    ],
+)
+def test_a_project_that_collects_one_label_a_text_is_taken(config: str) -> None:
+    assert label_config.faults(config, TWO) == []
+
+
+def test_choices_that_are_no_labels_are_named() -> None:
+    config = _written('"pos"/>', '"pos"/><Choice value="third"/><Choice value="?"/>')
+    assert label_config.other_choices(config, TWO, None) == ["third", "?"]
+    assert label_config.other_choices(config, TWO, "?") == ["third"]
+    for task in (TWO, OPTIONS):
+        ours = label_config.write(_spec(unsure="?"), task, "key")
+        assert label_config.other_choices(ours, task, "?") == []
+
+
 def test_the_reason_stands_there_only_if_wanted() -> None:
     assert "$why" not in label_config.write(_spec(), TWO, "key")
     assert "$why" in label_config.write(_spec(show_reason=True), TWO, "key")

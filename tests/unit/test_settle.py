@@ -154,6 +154,10 @@ def test_asking_again_counts_the_new_answers_alone() -> None:
     assert result(second, answers, first, disputed="ask_again", overlap=2) == "green"
 
 
+def test_a_person_who_answered_and_then_skipped_has_skipped() -> None:
+    assert result(query(), [answer("ann", "red", 1), answer("ann", None, 2)]) == "skipped"
+
+
 def test_an_answer_that_is_no_label_is_told_and_counts_as_a_skip() -> None:
     ended = settled([query()], [answer("ann", "mauve", 1)])
     assert ended.skipped == (query(),) and not (ended.labels or ended.disputed)

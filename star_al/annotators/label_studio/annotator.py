@@ -17,6 +17,7 @@ from star_al.annotators.label_studio import label_config, tasks
 from star_al.annotators.label_studio.client import Client, Connection, UnclearError, replies_as_expected
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.annotators.label_studio.known_tasks import KnownTasks
+from star_al.annotators.label_studio.notes import notes
 from star_al.annotators.label_studio.predictions import import_predictions, model_version, prediction
 from star_al.annotators.label_studio.project import (
     Plan,
@@ -74,7 +75,8 @@ class LabelStudioAnnotator:
         self._tasks: KnownTasks | None = None
         self._stored_tasks: dict[str, int] = {}  # query id → task id, as last reported
         self._our_queries: set[str] = set()  # queries that may have tasks
-        self._ensured: set[str] = set()  # open queries that had a task at the end of the last ``ensure``
+        self._ensured: dict[str, Query] = {}  # open queries that had a task at the end of the last ``ensure``
+        self._item_ids: dict[str, str] = {}  # query id → item id, of queries that were open in this process
         self._ordered_by: str | None = None  # the model version that all open tasks are known to have
 
     @property
@@ -98,6 +100,7 @@ class LabelStudioAnnotator:
         before = {where.query_id: where for where in known if where.annotator == self.name}
         if not queries and not before and self._tasks is None:
             return Ensured(())  # without tasks there is no need for a project
+        self._item_ids.update({query.query_id: query.item_id for query in queries})
         deleted: set[str] | None = None  # known queries that had no task when the server was first asked
 
         def once() -> KnownTasks:
@@ -126,12 +129,16 @@ class LabelStudioAnnotator:
             AnnotatorError: The server cannot be reached or refuses.
         """
 
-        def once() -> None:
-            known_tasks = self._look()
-            if known_tasks is not None:
-                self._delete_surplus(known_tasks, still_ours)
+        def once() -> tuple[str, ...]:
+            project = self._find()
+            if project is None:
+                return ()
+            known_tasks = self._refreshed(project)
+            self._delete_surplus(known_tasks, still_ours)
+            self._set_overlaps(known_tasks, list(self._ensured.values()), still_ours)
+            return notes(self._plan, project, known_tasks, self._url(project.project_id))
 
-        self._until_clear(once)
+        told = self._until_clear(once)
         known_tasks = self._tasks
         complete = known_tasks.creation_times() if known_tasks is not None and cursor is None else {}
         return Poll(
@@ -139,6 +146,7 @@ class LabelStudioAnnotator:
             self._annotations.cursor,
             tuple(sorted(self._without_task(self._ensured))),
             complete,
+            told,
         )
 
     def withdraw(self, queries: Sequence[Query], still_ours: StillOurs) -> tuple[str, ...]:
@@ -158,7 +166,8 @@ class LabelStudioAnnotator:
         self._until_clear(once)
         gone = self._without_task(query_ids)
         self._our_queries -= set(gone)
-        self._ensured -= set(gone)
+        for query_id in gone:
+            self._ensured.pop(query_id, None)
         return gone
 
     def examine_project(self) -> str:
@@ -211,7 +220,12 @@ class LabelStudioAnnotator:
         return project, self._refreshed(project)
 
     def _look(self) -> KnownTasks | None:
-        """What is in the project now; None if it was deleted or the server lost its database. Changes nothing."""
+        """What is in the project now; None if there is none. Changes nothing."""
+        project = self._find()
+        return None if project is None else self._refreshed(project)
+
+    def _find(self) -> Project | None:
+        """The project as it is now; None if it was deleted or the server lost its database."""
         if self._tasks is None:
             project = find_project(self._client, self._plan, (), expected=True)
         else:
@@ -219,7 +233,7 @@ class LabelStudioAnnotator:
         if project is None or self._plan.campaign.key not in project.campaign_keys:
             self._tasks = None
             return None
-        return self._refreshed(project)
+        return project
 
     def _refreshed(self, project: Project) -> KnownTasks:
         if self._tasks is None or self._tasks.project_id != project.project_id:
@@ -229,9 +243,16 @@ class LabelStudioAnnotator:
                 self._plan.campaign.key,
                 self._annotations,
                 self._spec.unsure,
+                self._plan.task,
+                self._sent_text,
             )
         self._tasks.refresh(project)
         return self._tasks
+
+    def _sent_text(self, query_id: str) -> str | None:
+        """The text that the task of a query was created with; None if the query was never open in this process."""
+        item_id = self._item_ids.get(query_id)
+        return None if item_id is None else label_config.clean(self._load_items([item_id])[0].text)
 
     def _live_task(self, known_tasks: KnownTasks, query: Query) -> ListedTask | None:
         return known_tasks.live_task(query.query_id, self._stored_tasks)
@@ -289,7 +310,11 @@ class LabelStudioAnnotator:
         if self._spec.show_reason:
             data[label_config.WHY] = label_config.clean(query.reason.text)
         data[tasks.QUERY_KEY] = query.query_id
-        meta = {tasks.QUERY_KEY: query.query_id, tasks.CAMPAIGN_KEY: self._plan.campaign.key}
+        meta = {
+            tasks.QUERY_KEY: query.query_id,
+            tasks.CAMPAIGN_KEY: self._plan.campaign.key,
+            tasks.SENT_KEY: tasks.content_hash(data),
+        }
         payload = {"data": data, "meta": meta}
         predicted = prediction(query, version, project.config, show=self._spec.show_prediction)
         return payload if predicted is None else {**payload, "predictions": [predicted]}
@@ -318,13 +343,21 @@ class LabelStudioAnnotator:
             self._ordered_by = version
 
     def _set_overlaps(self, known_tasks: KnownTasks, queries: Sequence[Query], still_ours: StillOurs) -> None:
-        """Tell the server which queries more or fewer people than usual are to answer."""
+        """Have the server give each task to as many people as still have to answer it.
+
+        It gives a task to nobody once the task has as many annotations as its overlap, among them second ones of a
+        person and refused ones. Such a task gets a larger overlap until enough people have answered it.
+        """
         for query in queries:
             task = self._live_task(known_tasks, query)
-            if task is not None and task.overlap != query.wanted:
+            if task is None:
+                continue
+            done = task.n_answers >= query.wanted
+            overlap = query.wanted + (0 if done else task.n_labels - task.n_answers)
+            if task.overlap != overlap:
                 still_ours()
-                tasks.set_overlap(self._client, task, query.wanted)
-                known_tasks.record_changed(replace(task, overlap=query.wanted))
+                tasks.set_overlap(self._client, task.task_id, overlap, done=done)
+                known_tasks.record_changed(replace(task, overlap=overlap))
 
     # -- results ---------------------------------------------------------------------------------------
 
@@ -344,7 +377,7 @@ class LabelStudioAnnotator:
             if task is not None
         }
         self._stored_tasks.update({key: int(where.task) for key, where in live.items()})
-        self._ensured = asked & live.keys()
+        self._ensured = {query.query_id: query for query in queries if query.query_id in live}
         ordered = [query.query_id for query in queries]
         moved = [key for key in before if key not in asked and live.get(key, before[key]) != before[key]]
         return Ensured(

@@ -263,7 +263,7 @@ class Client:
             raise self._redirected(response)
         try:
             body = response.json() if response.content else None
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             if response.is_success:
                 raise UnclearError(f"{request}: the answer is cut off or not JSON", time.monotonic()) from exc
             body = None

@@ -27,12 +27,17 @@ class KnownAnnotations:
         start = int(count) if process == self._process else 0
         return tuple(annotation for number, annotation in self._latest.values() if number > start)
 
+    def has(self, annotation: Annotation) -> bool:
+        """Return whether this is the state that was recorded last."""
+        return self._latest.get(annotation.external_id, (0, None))[1] == annotation
+
     def record(self, annotation: Annotation) -> None:
         """Keep the newest state of an annotation."""
-        if self._latest.get(annotation.external_id, (0, None))[1] != annotation:
+        if not self.has(annotation):
             self._count += 1
             self._latest[annotation.external_id] = (self._count, annotation)
 
     def record_deletion(self, external_id: str) -> None:
-        """Mark an annotation as withdrawn: its annotator deleted it."""
-        self.record(replace(self._latest[external_id][1], withdrawn=True))
+        """Mark an annotation as withdrawn: its annotator deleted it. One that was always refused is not known."""
+        if external_id in self._latest:
+            self.record(replace(self._latest[external_id][1], withdrawn=True))

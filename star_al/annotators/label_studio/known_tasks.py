@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from star_al.annotators.label_studio import tasks
-from star_al.annotators.label_studio.annotations import parse_annotation
+from star_al.annotators.label_studio.annotations import Refused, parse_annotation, user_number
 from star_al.annotators.label_studio.client import Client
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.annotators.label_studio.project import Project
 from star_al.annotators.label_studio.tasks import ListedTask
 from star_al.errors import AnnotatorError, AwayError
+from star_al.task import ClosedTask
+from star_al.types import Annotation
 
 FULL_LISTING_EVERY = 300.0
 """Seconds after which all tasks are listed again, in case a change went unnoticed."""
@@ -33,6 +35,8 @@ class KnownTasks:
         campaign_key: The key of our campaign.
         annotations: Where annotations that are met in the tasks are recorded.
         unsure: The choice that counts as a skip, if there is one.
+        task: The labels.
+        sent_text: The text that the task of a query was created with; None if it is not known.
     """
 
     def __init__(
@@ -42,13 +46,18 @@ class KnownTasks:
         campaign_key: str,
         annotations: KnownAnnotations,
         unsure: str | None,
+        task: ClosedTask,
+        sent_text: Callable[[str], str | None],
     ) -> None:
         self.project_id = project_id
         self._client, self._campaign_key = client, campaign_key
-        self._annotations, self._unsure = annotations, unsure
+        self._annotations, self._unsure, self._task = annotations, unsure, task
+        self._sent_text = sent_text
         self._tasks: dict[int, ListedTask] = {}
         self._by_query: dict[str, set[int]] = defaultdict(set)
         self._read: dict[int, tuple[str, set[str]]] = {}  # task → its creation time, ids of its annotations
+        self._refused: dict[int, list[Refused]] = {}  # task → those of its annotations that cannot be used
+        self._edited: set[int] = set()  # tasks whose content somebody changed, and that got answers since
         self._user_names: dict[int, str] = {}
         self._listed_at: float | None = None  # on the clock of time.monotonic
         self._changes_from: datetime | None = None  # on the server's clock
@@ -93,40 +102,75 @@ class KnownTasks:
             if task.query_id is not None:
                 self._by_query[task.query_id].add(task.task_id)
 
-    def _take_annotated(self, annotated: Iterable[tuple[ListedTask, Sequence[Any]]]) -> None:
-        for task, raws in annotated:
-            known = self._tasks.get(task.task_id)
-            if task.query_id is None and known is not None:  # without ``meta``, only its data names the query
-                task = replace(task, query_id=known.query_id)
-            self._take([task])
-            self._read_annotations(task, raws)
+    def _take_annotated(self, annotated: Iterable[tuple[ListedTask, Sequence[object]]]) -> None:
+        named = [(self._named(task), raws) for task, raws in annotated]
+        self._take(task for task, _ in named if task.query_id is None)
+        ours = [(task, raws) for task, raws in named if task.query_id is not None]
+        numbers = (user_number(raw) for _, raws in ours for raw in raws)
+        self._learn_names({number for number in numbers if number is not None})
+        parsed = [(task, [self._parsed(raw, task) for raw in raws]) for task, raws in ours]
+        unread = [
+            task.task_id for task, each in parsed if task.content is None and any(map(self._is_new, each))
+        ]
+        contents = tasks.read_contents(self._client, self.project_id, unread)
+        for task, each in parsed:
+            self._read_annotations(replace(task, content=task.content or contents.get(task.task_id)), each)
+
+    def _named(self, task: ListedTask) -> ListedTask:
+        """The task with its query, which without ``meta`` only its data names."""
+        known = self._tasks.get(task.task_id)
+        return replace(task, query_id=known.query_id) if task.query_id is None and known is not None else task
+
+    def _parsed(self, raw: object, task: ListedTask) -> Annotation | Refused:
+        return parse_annotation(raw, task.query_id or "", self._user_names, self._unsure, self._task)
+
+    def _is_new(self, found: Annotation | Refused) -> bool:
+        return isinstance(found, Annotation) and not self._annotations.has(found)
 
     def _not_accounted_for(self, project: Project) -> tuple[int, int]:
         n_annotations = sum(task.n_annotations for task in self._tasks.values())
         return project.n_tasks - len(self._tasks), project.n_annotations - n_annotations
 
-    def _read_annotations(self, task: ListedTask, raws: Sequence[Any]) -> None:
+    def _read_annotations(self, task: ListedTask, found: Sequence[Annotation | Refused]) -> None:
         """Record a task's annotations, and notice which of the earlier ones were deleted."""
-        if task.query_id is None:
-            return
-        self._learn_names({raw.get("completed_by") for raw in raws})
-        found = [parse_annotation(raw, task.query_id, self._user_names, self._unsure) for raw in raws]
-        for annotation in found:
-            self._annotations.record(annotation)
-        ids = {annotation.external_id for annotation in found}
+        usable = [each for each in found if isinstance(each, Annotation)]
+        answers = {each.annotator or each.external_id for each in usable if not each.skipped}
+        self._take([replace(task, n_answers=len(answers))])
+        self._refused[task.task_id] = [each for each in found if isinstance(each, Refused)]
+        if any(map(self._is_new, usable)):
+            self._record_new(task, usable)
+        ids = {each.external_id for each in found if each.external_id is not None}
         created_at, ids_before = self._read.get(task.task_id, ("", set()))
         if created_at == task.created_at:  # otherwise that was another task of the same number
             for deleted in ids_before - ids:
                 self._annotations.record_deletion(deleted)
         self._read[task.task_id] = (task.created_at, ids)
 
-    def _learn_names(self, users: Collection[object]) -> None:
+    def _record_new(self, task: ListedTask, usable: Iterable[Annotation]) -> None:
+        """Record answers, unless they are to another text than was sent; earlier ones were to the right text."""
+        if self._was_edited(task):
+            self._edited.add(task.task_id)
+            return
+        self._edited.discard(task.task_id)
+        for annotation in usable:
+            self._annotations.record(annotation)
+
+    def _was_edited(self, task: ListedTask) -> bool:
+        """Return whether the task's content is not what it was created with, as far as that is known."""
+        if task.content is None or task.query_id is None:
+            return False
+        if task.sent is not None:
+            return task.content != task.sent
+        text = self._sent_text(task.query_id)  # an earlier version of star_al created it
+        return text is not None and not tasks.shows_text(task.content, text)
+
+    def _learn_names(self, users: AbstractSet[int]) -> None:
         """Look up the names of the organisation's members; a user who has left it keeps the number.
 
         Raises:
             AwayError: The names cannot be read now; a number instead would make two people of one.
         """
-        unknown = {user for user in users if isinstance(user, int)} - self._user_names.keys()
+        unknown = users - self._user_names.keys()
         if not unknown:
             return
         try:
@@ -173,12 +217,29 @@ class KnownTasks:
                 found += (task for task in here if self._tasks[task].campaign_key == self._campaign_key)
         return sorted(task for task in found if not self._tasks[task].n_annotations)
 
+    def refused(self) -> list[tuple[int, Refused]]:
+        """The annotations that cannot be used, with the ids of their tasks."""
+        return [
+            (task, each)
+            for task in sorted(self._refused)
+            if task in self._tasks
+            for each in self._refused[task]
+        ]
+
+    def edited(self) -> list[int]:
+        """Ids of the tasks whose content somebody has changed, and whose newer answers are left out for that."""
+        return sorted(self._edited & self._tasks.keys())
+
     def creation_times(self) -> dict[str, datetime]:
-        """When the oldest task of each query was created; without those that this process has just created."""
+        """When the oldest task of each query was created.
+
+        Left out are tasks that this process has just created, and queries with answers that are not recorded.
+        """
+        withheld = {task for task, _ in self.refused()} | self._edited
         times = {
             query_id: [self._tasks[task].created_at for task in here]
             for query_id, here in self._by_query.items()
-            if here
+            if here and not here & withheld
         }
         return {query_id: datetime.fromisoformat(min(each)) for query_id, each in times.items() if all(each)}
 

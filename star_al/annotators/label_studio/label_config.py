@@ -10,6 +10,7 @@ import hashlib
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from star_al.annotators.label_studio.style import PAGE, ROWS, STYLE, TEXT_BOX, UNSURE, WHY_LINE
 from star_al.common.wording import count
@@ -30,7 +31,10 @@ VERTICAL_UP_TO = 10
 """Choices that fit on a screen one below the other; more than these are laid out in lines."""
 
 NAMED_LABELS = 10
-"""Missing labels that an error message lists."""
+"""Labels that a message lists."""
+
+UNUSABLE_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
+"""What XML cannot hold, and so no label in a label config."""
 
 _MARK = re.compile(r"star_al:([A-Za-z0-9_-]+)")
 _COMMENT = re.compile(r"<!-- star_al:([A-Za-z0-9_-]+) ([0-9a-f]{16}) -->\n?")
@@ -82,29 +86,87 @@ def is_unedited(config: str) -> bool:
 
 
 def faults(config: str, task: ClosedTask) -> list[str]:
-    """Why a config edited by hand cannot hold our labels, one phrase for each reason."""
+    """Why a config that is not ours cannot collect our labels, one phrase for each reason."""
     try:
         tree = ElementTree.fromstring(config)
     except ElementTree.ParseError as exc:
         return [f"it is not valid XML ({exc})"]
-    found = []
-    if not any(element.get("value") == f"${TEXT}" and element.get("name") for element in tree.iter()):
-        found.append(f'it does not show the text (a Text with value="${TEXT}")')
-    control = next((element for element in tree.iter("Choices") if element.get("name") == CONTROL), None)
+    shown = {_get(element, "name") for element in tree.iter() if _get(element, "value") == f"${TEXT}"} - {
+        None
+    }
+    found = [] if shown else [f'it does not show the text (a Text with value="${TEXT}")']
+    control = next((element for element in tree.iter() if _is_control(element)), None)
     if control is None:
         return [*found, f'it has no Choices with name="{CONTROL}"']
-    if task.is_multiple_choice:
-        if control.get("value") != f"${OPTIONS}":
-            found.append(f'its Choices do not come from the task (value="${OPTIONS}")')
-        return found
-    there = {choice.get("alias") or choice.get("value") for choice in control.iter("Choice")}
-    missing = [name for name in task.spec.label_names if name not in there]
-    if missing:
-        more = f" and {len(missing) - NAMED_LABELS:,} more" if len(missing) > NAMED_LABELS else ""
-        found.append(
-            f"it lacks {count(len(missing), 'label')}: {', '.join(map(repr, missing[:NAMED_LABELS]))}{more}"
-        )
+    if control.tag.lower() != "choices":
+        return [*found, f'its "{CONTROL}" is a {control.tag}, not a Choices']
+    found += _wrong_target(control, shown) if shown else []
+    return found + _several_choices(control) + _missing(control, task)
+
+
+def other_choices(config: str, task: ClosedTask, unsure: str | None) -> list[str]:
+    """The choices of a config without faults that are neither our labels nor the unsure one."""
+    control = next(filter(_is_control, ElementTree.fromstring(config).iter()), None)
+    if control is None or task.is_multiple_choice:
+        return []
+    return [name for name in _offered(control) if name != unsure and task.find((), name) is None]
+
+
+def _is_control(element: ElementTree.Element) -> bool:
+    return _get(element, "name") == CONTROL and _get(element, "toname") is not None
+
+
+def _get(element: ElementTree.Element, attribute: str) -> str | None:
+    """An attribute by its name in lower case: Label Studio does not distinguish the case."""
+    return next((value for name, value in element.attrib.items() if name.lower() == attribute), None)
+
+
+def _wrong_target(control: ElementTree.Element, shown: AbstractSet[str | None]) -> list[str]:
+    targets = (_get(control, "toname") or "").split(",")
+    if shown & {target.strip() for target in targets}:
+        return []
+    return [f'its Choices belong to "{targets[0]}", not to the text (toName="{min(map(str, shown))}")']
+
+
+def _several_choices(control: ElementTree.Element) -> list[str]:
+    """What lets people give more than one label, or something else than a label."""
+    found = []
+    if (_get(control, "choice") or "single").lower() not in ("single", "single-radio"):
+        found.append('its Choices let people choose several labels (choice="single")')
+    for attribute, what in (("perRegion", "region"), ("perItem", "item")):
+        if _is_on(control, attribute.lower()):
+            found.append(
+                f'its Choices ask once for each {what}, not once for each text ({attribute}="false")'
+            )
+    if _is_on(control, "allownested"):
+        found.append('its Choices are nested (allowNested="false")')
     return found
+
+
+def _is_on(control: ElementTree.Element, attribute: str) -> bool:
+    return (_get(control, attribute) or "").lower() in ("true", "1")
+
+
+def _missing(control: ElementTree.Element, task: ClosedTask) -> list[str]:
+    if task.is_multiple_choice:
+        if _get(control, "value") == f"${OPTIONS}":
+            return []
+        return [f'its Choices do not come from the task (value="${OPTIONS}")']
+    there = {task.find((), name) for name in _offered(control)}
+    missing = [name for name in task.spec.label_names if name not in there]
+    return [f"it lacks {count(len(missing), 'label')}: {listed(missing)}"] if missing else []
+
+
+def _offered(control: ElementTree.Element) -> list[str]:
+    """What an annotation holds for each choice."""
+    choices = (element for element in control.iter() if element.tag.lower() == "choice")
+    return [_get(choice, "alias") or _get(choice, "value") or "" for choice in choices]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of the names in quotes, and how many more there are."""
+    more = f" and {len(names) - NAMED_LABELS:,} more" if len(names) > NAMED_LABELS else ""
+    return ", ".join(map(repr, names[:NAMED_LABELS])) + more
 
 
 def options(item: Item, unsure: str | None) -> list[dict[str, str]]:
@@ -142,7 +204,7 @@ def _refuse_unusable(spec: LabelStudioSpec, task: ClosedTask) -> None:
             "Use another text."
         )
     for name in [*names, spec.unsure or "", _question(spec, task)]:
-        if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", name):
+        if re.search(UNUSABLE_CHARACTERS, name):
             raise ConfigError(
                 f"{name!r} contains a control character, which a label config cannot contain. "
                 "Remove it from task.labels, annotator.question or annotator.unsure."

@@ -6,6 +6,7 @@ the texts. ``meta`` also names the campaign.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ from datetime import datetime
 from typing import Any
 
 from star_al.annotators.label_studio.client import Client, UnclearError
+from star_al.annotators.label_studio.label_config import OPTIONS, TEXT
 from star_al.common.paging import pages
 
-QUERY_KEY, CAMPAIGN_KEY = "star_uid", "star_al"
-"""Where a task carries the id of its query (``data`` and ``meta``) and its campaign's key (``meta``)."""
+QUERY_KEY, CAMPAIGN_KEY, SENT_KEY = "star_uid", "star_al", "star_sent"
+"""Where a task carries the id of its query (``data`` and ``meta``), its campaign's key and a hash of what was sent
+(both ``meta``)."""
 
 PAGE = 1000
 """Tasks in one page of a listing; 1,000 without texts take 0.2 s."""
@@ -44,8 +47,11 @@ class ListedTask:
         created_at: Tells it from an earlier task of the same number: SQLite reuses numbers.
         n_annotations: Its annotations, including skips.
         n_labels: Its annotations without the skips.
-        overlap: How many people it is for.
+        n_answers: The people whose annotations can be used; second ones of a person and refused ones are not counted.
+        overlap: How many annotations it may have.
         campaign_key: The campaign that made it; None if it does not say.
+        sent: A hash of the content it was created with; None if it does not say.
+        content: A hash of its content now; None if that was not listed.
     """
 
     task_id: int
@@ -53,8 +59,11 @@ class ListedTask:
     created_at: str
     n_annotations: int = 0
     n_labels: int = 0
+    n_answers: int = 0
     overlap: int = 1
     campaign_key: str | None = None
+    sent: str | None = None
+    content: str | None = None
 
 
 def list_tasks(client: Client, project_id: int) -> list[ListedTask]:
@@ -62,7 +71,7 @@ def list_tasks(client: Client, project_id: int) -> list[ListedTask]:
     listed = [_listed_task(raw) for raw in _pages(client, project_id, [], _TASK_FIELDS)]
     unnamed = [task.task_id for task in listed if task.query_id is None]
     query_ids = {
-        raw["id"]: raw["data"].get(QUERY_KEY)
+        raw["id"]: _text(raw.get("data"), QUERY_KEY)
         for ids in pages(unnamed, IDS_PER_REQUEST)
         for raw in _pages(client, project_id, [], "id,data", ids)
     }
@@ -71,21 +80,44 @@ def list_tasks(client: Client, project_id: int) -> list[ListedTask]:
 
 def list_annotated(
     client: Client, project_id: int, since: datetime | None = None
-) -> list[tuple[ListedTask, list[Any]]]:
+) -> list[tuple[ListedTask, Sequence[object]]]:
     """Tasks that have annotations, with these as raw JSON.
 
     Args:
         client: The server.
         project_id: The project.
-        since: Only tasks that changed at or after this time on the server's clock; None: all.
+        since: Only tasks that changed at or after this time on the server's clock, with their content; None: all,
+            without it.
     """
     # The filter is on the annotations themselves: a task's own counts and time stamp are written after them,
     # and never if the server is stopped in between.
     conditions = [_filter("annotations_ids", "empty", "List", False)]
     if since is not None:
         conditions.append(_filter("updated_at", "greater_or_equal", "Datetime", _time_stamp(since)))
-    pages = _pages(client, project_id, conditions, _ANNOTATED_FIELDS, fields="all")
-    return [(_listed_task(raw), raw["annotations"]) for raw in pages]
+    include = _ANNOTATED_FIELDS if since is None else f"{_ANNOTATED_FIELDS},data"
+    listed = _pages(client, project_id, conditions, include, fields="all")
+    return [(_listed_task(raw), _annotations(raw)) for raw in listed]
+
+
+def read_contents(client: Client, project_id: int, task_ids: Sequence[int]) -> dict[int, str]:
+    """Hashes of the content that tasks have now, by task id."""
+    return {
+        raw["id"]: content_hash(raw.get("data"))
+        for ids in pages(task_ids, IDS_PER_REQUEST)
+        for raw in _pages(client, project_id, [], "id,data", ids)
+    }
+
+
+def content_hash(data: object) -> str:
+    """A hash of what people see of a task's data: its text and, after a dot, its options."""
+    data = data if isinstance(data, Mapping) else {}
+    options = data.get(OPTIONS)
+    return _hash(data.get(TEXT)) + ("" if options is None else f".{_hash(options)}")
+
+
+def shows_text(content: str, text: str) -> bool:
+    """Return whether content of this hash has this text, whatever its options are."""
+    return content.partition(".")[0] == _hash(text)
 
 
 def tasks_without_predictions(client: Client, project_id: int, model_version: str) -> set[int]:
@@ -148,10 +180,9 @@ def delete_untouched(client: Client, project_id: int, task_ids: Sequence[int]) -
     return gone
 
 
-def set_overlap(client: Client, task: ListedTask, wanted: int) -> None:
-    """Set how many people one task is for."""
-    body = {"overlap": wanted, "is_labeled": task.n_labels >= wanted}
-    client.send("PATCH", f"api/tasks/{task.task_id}/", {}, body)
+def set_overlap(client: Client, task_id: int, overlap: int, *, done: bool) -> None:
+    """Set how many annotations one task may have, and whether it is labelled."""
+    client.send("PATCH", f"api/tasks/{task_id}/", {}, {"overlap": overlap, "is_labeled": done})
 
 
 _TASK_FIELDS = "id,meta,created_at,overlap"
@@ -160,18 +191,33 @@ _ANNOTATED_FIELDS = f"{_TASK_FIELDS},annotations,result,was_cancelled,completed_
 
 
 def _listed_task(raw: Mapping[str, Any]) -> ListedTask:
-    meta = raw.get("meta")
-    meta = meta if isinstance(meta, Mapping) else {}
-    annotations = raw.get("annotations") or ()
+    meta, annotations = raw.get("meta"), _annotations(raw)
     return ListedTask(
         task_id=raw["id"],
-        query_id=meta.get(QUERY_KEY),
+        query_id=_text(meta, QUERY_KEY),
         created_at=raw["created_at"],
         n_annotations=len(annotations),
-        n_labels=sum(not each["was_cancelled"] for each in annotations),
+        n_labels=sum(not (isinstance(each, Mapping) and each.get("was_cancelled")) for each in annotations),
         overlap=raw.get("overlap") or 1,
-        campaign_key=meta.get(CAMPAIGN_KEY),
+        campaign_key=_text(meta, CAMPAIGN_KEY),
+        sent=_text(meta, SENT_KEY),
+        content=content_hash(raw["data"]) if "data" in raw else None,
     )
+
+
+def _annotations(raw: Mapping[str, Any]) -> Sequence[object]:
+    annotations = raw.get("annotations")
+    return annotations if isinstance(annotations, list) else ()
+
+
+def _text(fields: object, key: str) -> str | None:
+    """A text of a task's ``data`` or ``meta``, which any user of the server can fill with anything."""
+    value = fields.get(key) if isinstance(fields, Mapping) else None
+    return value if isinstance(value, str) else None
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _pages(

@@ -12,7 +12,7 @@ from star_al.config.spec.base import Positive, Spec, choices
 class LabellingSpec(Spec):
     """How answers become labels, and when a round has enough of them.
 
-    An answer that is no label of the task counts as a skip. Audit and calibration sets do not close at a
+    An answer that is no label of the task is told and not used. Audit and calibration sets do not close at a
     share of their answers, since the texts answered first are not a random sample.
     """
 
