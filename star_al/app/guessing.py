@@ -9,8 +9,16 @@ from star_al.config.spec import normalise_label
 from star_al.data.columns import MAX_LABELS, Column, Profile
 from star_al.errors import DataError
 
+_SEVERAL = "holds several labels in a row, but a text gets one. Leave one label in each row."
+
 FEW_LABELS = 10
 """More labels than this must each occur twice on average; otherwise they are probably names or ids."""
+
+LONG_CELL = 20
+"""Characters that cells of a column have on average if it may hold the texts."""
+
+SENTENCE_WORDS = 4
+"""Words from which on a column's name looks like a text."""
 
 TEXT_NAMES = ("text", "content", "body", "message", "question", "sentence", "review", "comment", "document")
 """Usual names of text columns, the most likely first."""
@@ -25,9 +33,58 @@ def guess_text(data: Profile, taken: Collection[str]) -> str:
     texts = {name: column for name, column in data.columns.items() if column.characters and name not in taken}
     if not texts:
         raise DataError(f"{data.table.name}: no column holds text. Columns: {data.names}.")
-    by_name = {name.casefold(): name for name in reversed(texts)}
+    by_name = {name.strip().casefold(): name for name in reversed(texts)}
     usual = next((by_name[name] for name in TEXT_NAMES if name in by_name), None)
     return usual or max(texts, key=lambda name: texts[name].characters)
+
+
+def text_columns(data: Profile, taken: Collection[str]) -> list[str]:
+    """The columns that may hold the texts: those with a usual name, and those with long cells."""
+    return [
+        name
+        for name, column in data.columns.items()
+        if name not in taken
+        and column.characters
+        and (name.strip().casefold() in TEXT_NAMES or column.characters >= LONG_CELL * column.filled)
+    ]
+
+
+def label_columns(data: Profile, taken: Collection[str]) -> list[str]:
+    """The columns that may hold labels: a few values, each of which occurs several times on average."""
+    return [
+        name
+        for name, column in data.columns.items()
+        if name not in taken
+        and column.values is not None
+        and 2 <= len(column.values) <= MAX_LABELS
+        and 2 * len(column.values) <= column.filled
+    ]
+
+
+def header_doubt(data: Profile) -> str:
+    """What makes a table's header look like data, as a sentence; empty if nothing does."""
+    table = data.table
+    if table.format not in ("csv", "tsv", "xlsx") or not table.dialect.header:
+        return ""
+    telling = [name for name, column in data.columns.items() if _looks_like_data(name, column)]
+    if not telling:
+        return ""
+    shown = ", ".join(repr(name[:40]) for name in list(data.columns)[:4])
+    return f"{table.name}: the first row ({shown}) looks like data, not like the names of columns."
+
+
+def _looks_like_data(name: str, column: Column) -> bool:
+    if _is_number(name) or len(name.split()) >= SENTENCE_WORDS:
+        return True
+    return column.values is not None and column.values[" ".join(name.split())] > 0
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def labels_in(data: Profile, name: str) -> tuple[str, ...]:
@@ -38,6 +95,8 @@ def labels_in(data: Profile, name: str) -> tuple[str, ...]:
     """
     where = f"{data.table.name}: column {name!r}"
     values = data.columns[name].values
+    if data.columns[name].in_lists:
+        raise DataError(f"{where} {_SEVERAL}")
     if values is None:
         raise DataError(
             f"{where} holds more than {MAX_LABELS} different values, or values that cannot be labels. "
@@ -65,6 +124,8 @@ def refuse_other_values(data: Profile, name: str, labels: Sequence[str]) -> None
     Raises:
         DataError: It holds something else.
     """
+    if data.columns[name].in_lists:
+        raise DataError(f"{data.table.name}: column {name!r} {_SEVERAL}")
     found = data.columns[name].values
     known = {normalise_label(label) for label in labels}
     others = None if found is None else [value for value in found if normalise_label(value) not in known]

@@ -11,44 +11,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from star_al.app.guessing import doubts, guess_answers, guess_text, labels_in, refuse_other_values
+from star_al.app.guessing import (
+    doubts,
+    guess_answers,
+    guess_text,
+    labels_in,
+    refuse_other_values,
+)
+from star_al.app.init_questions import Ask, with_answers
+from star_al.app.init_reading import form_settings, read_data
+from star_al.app.init_request import CampaignRequest
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
-from star_al.data.columns import Profile, profile
-from star_al.data.source import locate_here
+from star_al.data.columns import Profile
 from star_al.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignRequest:
-    """What the user says about the campaign to propose. What is None is guessed.
-
-    Attributes:
-        data: A file or data set; a path is relative to the current folder.
-        model: A hub name or a folder, relative to the current folder.
-        name: The campaign's name; by default from ``data``.
-        labels: All the labels; by default those in ``label_column``.
-        label_column: A column with labels, in all rows or some.
-        text_column: The column with the texts.
-        id_column: The column with the user's own ids.
-        options: Makes it multiple choice: one column of lists, or several columns.
-        annotator: ``oracle``, ``label_studio`` or ``api``; by default people, unless a column has the answer to every
-            row, so that a rehearsal costs nobody's time.
-        subset: Configuration of a ``datasets`` name.
-        split: Split of a ``datasets`` name or folder.
-    """
-
-    data: str
-    model: str
-    name: str | None = None
-    labels: Sequence[str] | None = None
-    label_column: str | None = None
-    text_column: str | None = None
-    id_column: str | None = None
-    options: Sequence[str] = ()
-    annotator: str | None = None
-    subset: str | None = None
-    split: str = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +41,10 @@ class _Answers:
 
 
 def propose_campaign(
-    request: CampaignRequest, folder: Path, say: Callable[[str], None] = lambda note: None
+    request: CampaignRequest,
+    folder: Path,
+    say: Callable[[str], None] = lambda note: None,
+    ask: Ask | None = None,
 ) -> CampaignSpec:
     """Propose a campaign; reads all of the data once.
 
@@ -73,6 +52,7 @@ def propose_campaign(
         request: What the user says about it.
         folder: Where the campaign file will be; its paths are relative to it.
         say: Called with each sentence that the user should read.
+        ask: Asks the user what cannot be told from the data; without it, guesses stand.
 
     Returns:
         A valid specification.
@@ -81,9 +61,10 @@ def propose_campaign(
         DataError: The data cannot be read, or lacks a named column or usable labels.
         ConfigError: The labels do not go together, or an oracle is requested and lacks answers.
     """
-    data = profile(locate_here(request.data, subset=request.subset, split=request.split))
+    request, form, data = read_data(request, say, ask)
+    if ask is not None:
+        request = with_answers(request, data, ask)
     named = [request.label_column, request.text_column, request.id_column, *request.options]
-    data.require(*(name for name in named if name is not None))
     text = request.text_column or guess_text(data, {name for name in named if name is not None})
     _refuse_text_as_label(request, data, text)
     labels = () if request.options else _labels(request, data)
@@ -98,7 +79,7 @@ def propose_campaign(
         request,
         {
             "name": request.name or _slug(request.data),
-            "data": _data(request, folder, text, given),
+            "data": _data(request, folder, text, given) | form_settings(request, data.table, form),
             "task": {"kind": "multiple_choice" if request.options else "classification", "labels": labels},
             "model": {"name": _relative(request.model, folder)},
             "annotator": {"kind": "oracle", "gold": answers.column}

@@ -27,6 +27,8 @@ from star_al.data import (
     locate_here,
     options_found,
     read_source_rows,
+    reading_note,
+    similar_dialect,
     source_of,
     without_labels,
     write_rows,
@@ -155,8 +157,12 @@ def predict_file(
     """
     check_format(out, options)
     check_out(out, {"the file of texts": texts} | own_files(file))
-    source = without_labels(source_of(locate_here(str(texts)), file.spec, gold=None))
+    table = locate_here(str(texts), dialect=similar_dialect(file.spec.data))
+    source = without_labels(source_of(table, file.spec, gold=None))
     with reading(file) as (store, campaign):
+        note = reading_note(table)
+        if note is not None:
+            progress.say(note)
         predictor = Predictor(open_parts(file, store, campaign, progress))
         counts = ImportCounts()
         rows = read_source_rows(source, predictor.task, counts)

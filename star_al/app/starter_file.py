@@ -13,6 +13,7 @@ from star_al.config.setting_tree import Setting, all_settings
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.config.writing import plain_label, to_one_line
 from star_al.data import ImportCounts, check_out, data_source, read_items, writable_target, write_text
+from star_al.data.items import user_fields
 from star_al.task import ClosedTask
 
 SCHEMA_FILE = "star-al.schema.json"
@@ -52,6 +53,7 @@ class Written:
     """A campaign file that was written, and what its data holds."""
 
     file: CampaignFile
+    columns: tuple[str, ...]
     texts: int
     duplicates: int
     empty: int
@@ -68,12 +70,13 @@ def write_starter_file(out: Path, spec: CampaignSpec) -> Written:
     file = CampaignFile(path=target, spec=spec)
     schema = target.with_name(SCHEMA_FILE)
     check_out(out, own_files(file) | {"the campaign file": None, "the schema of campaign files": schema})
-    counts, ids = ImportCounts(), set()
+    counts, ids, columns = ImportCounts(), set(), dict.fromkeys([spec.data.text])
     for each in read_items(data_source(file), ClosedTask(spec.task), counts):
         ids.add(each.item.item_id)
+        columns |= dict.fromkeys(user_fields(each.item.fields))
     write_text(schema, schema_text())
     write_text(out, starter_file(spec))
-    return Written(file, len(ids), counts.rows - counts.empty - len(ids), counts.empty)
+    return Written(file, tuple(columns), len(ids), counts.rows - counts.empty - len(ids), counts.empty)
 
 
 def starter_file(spec: CampaignSpec) -> str:

@@ -16,9 +16,12 @@ from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import (
     DataSource,
     ImportCounts,
+    Table,
     data_source,
     locate_here,
     read_items,
+    reading_note,
+    similar_dialect,
     source_of,
     test_source,
 )
@@ -93,7 +96,9 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
     """
     with reading(file) as (store, campaign):
         spec = CampaignSpec.model_validate(campaign.config)
-        source = source_of(locate_here(path), spec, gold=spec.gold_column)
+        table = locate_here(path, dialect=similar_dialect(spec.data))
+        _say_form(table, progress)
+        source = source_of(table, spec, gold=spec.gold_column)
         counts = ImportCounts()
         with progress.task(f"Reading {path}", None) as advance:
             items = _with_progress(read_items(source, ClosedTask(spec.task), counts), advance)
@@ -117,6 +122,7 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
     if found is not None:
         progress.say(f"{count(found.n_items, what)} from {name}, already in the database")
         return found
+    _say_form(source.table, progress)
     dataset = store.begin_dataset(key, name, str(ProcessIdentity.of()), may_replace=has_ended)
     counts = ImportCounts()
     with progress.task(f"Importing {name}", None) as advance:
@@ -132,6 +138,13 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
             f"Replaced {count(replaced, 'character')} that a database cannot store (NUL, lone surrogates) with U+FFFD"
         )
     return dataset
+
+
+def _say_form(table: Table, progress: Progress) -> None:
+    """Say how a file is written, unless it is as its suffix promises."""
+    note = reading_note(table)
+    if note is not None:
+        progress.say(note)
 
 
 def _with_progress(items: Iterable[SourceItem], advance: Advance) -> Iterator[SourceItem]:

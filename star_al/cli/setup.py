@@ -12,6 +12,7 @@ import typer
 from star_al.cli.completion import campaign_files
 from star_al.cli.console import command_line, complain, make_progress, resumable, say
 from star_al.cli.everywhere import everywhere
+from star_al.cli.init_terminal import given_labels, terminal
 from star_al.cli.options import DEFAULT_CONFIG, load
 from star_al.common.wording import count
 from star_al.config.defaults import DEFAULT_MODEL
@@ -35,13 +36,18 @@ def init(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A .jsonl, .csv, .tsv or .parquet file, a folder saved by `datasets`, or the name of a data set on "
-            "the Hugging Face hub.",
+            help="A .jsonl, .json, .csv, .tsv, .xlsx or .parquet file, a folder saved by `datasets`, or the name of "
+            "a data set on the Hugging Face hub.",
             show_default=False,
         ),
     ],
     labels: Annotated[
-        str | None, typer.Option(help="All labels, comma-separated.", show_default=False)
+        str | None,
+        typer.Option(
+            help="All labels, comma-separated (one that holds a comma in quotation marks), or a file with one a "
+            "line, as @FILE.",
+            show_default=False,
+        ),
     ] = None,
     label_column: Annotated[
         str | None, typer.Option(help="Column with labels, in all rows or some.", show_default=False)
@@ -73,15 +79,48 @@ def init(
         str | None,
         typer.Option(help="Name of the campaign; by default that of the data file.", show_default=False),
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            help="Character between the cells of a table, or `tab`; by default it is found.",
+            show_default=False,
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoding of a text file, such as cp1252; by default it is found.", show_default=False
+        ),
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether a table's first row names the columns. Without, they are called column_1 and so on; "
+            "options may give their number.",
+            show_default=False,
+        ),
+    ] = None,
+    quotes: Annotated[
+        bool | None,
+        typer.Option(
+            "--quotes/--no-quotes",
+            help="Whether a cell of a table in quotation marks may hold delimiters and line breaks; by default it "
+            "is found.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(dir_okay=False, help="File to write.")] = Path("campaign.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a short campaign file for your data, after reading all of it once.
 
-    Options you leave out are guessed. The JSON schema is written next to the
-    file, so that editors can check it.
+    Options you leave out are guessed, or asked at a terminal. The JSON schema
+    is written next to the file, so that editors can check it.
     """
-    from star_al.app.init import CampaignRequest, propose_campaign
+    from star_al.app.init import propose_campaign
+    from star_al.app.init_findings import findings
+    from star_al.app.init_request import CampaignRequest
     from star_al.app.starter_file import SCHEMA_FILE, write_starter_file
     from star_al.data import check_out, writable_target
 
@@ -93,21 +132,26 @@ def init(
         data=data,
         model=model,
         name=name,
-        labels=None if labels is None else _names(labels),
+        labels=None if labels is None else given_labels(labels),
         label_column=label_column,
         text_column=text_column,
         id_column=id_column,
         options=_names(options_column),
         annotator=annotator,
+        delimiter=delimiter,
+        encoding=encoding,
+        header=header,
+        quotes=quotes,
     )
-    written = write_starter_file(out, propose_campaign(request, target.parent, complain))
+    written = write_starter_file(out, propose_campaign(request, target.parent, complain, terminal()))
     spec = written.file.spec
     skipped = (
         f"skipped {count(written.duplicates, 'duplicate')} and {count(written.empty, 'row')} without text"
     )
     say(f"Wrote {out}: campaign {spec.name!r}, {count(written.texts, 'text')} ({skipped}).")
     say(f"Wrote {SCHEMA_FILE} next to it, the JSON schema with which editors check the file.")
-    say(f"Labels: {', '.join(spec.task.label_names) or 'the options of each text'}.")
+    for finding in findings(written):
+        say(finding)
     if annotator is Annotators.API:
         say(f"Ask and answer in Python: star_al.Campaign.open({str(out)!r}).ask()")
         say(f"Check it first with: {command_line('star-al', 'doctor', out)}")

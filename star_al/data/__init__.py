@@ -1,5 +1,6 @@
 """Data in and out: files and `datasets` → items with content-hash ids; items with labels → files."""
 
+from star_al.data.dialects import reading_note
 from star_al.data.export import (
     UNKNOWN,
     ExportColumns,
@@ -18,12 +19,24 @@ from star_al.data.items import (
 )
 from star_al.data.out_files import check_out, writable_target, write_text
 from star_al.data.out_formats import OutOptions, check_format, write_rows
-from star_al.data.readers import Row, read_rows
-from star_al.data.source import DataSource, Table, data_source, locate, locate_here, source_of, test_source
+from star_al.data.readers import read_rows
+from star_al.data.rows import Row
+from star_al.data.source import (
+    DataSource,
+    Dialect,
+    Table,
+    data_source,
+    locate,
+    locate_here,
+    similar_dialect,
+    source_of,
+    test_source,
+)
 
 __all__ = [
     "UNKNOWN",
     "DataSource",
+    "Dialect",
     "ExportColumns",
     "GivenAnswer",
     "ImportCounts",
@@ -43,6 +56,8 @@ __all__ = [
     "read_items",
     "read_rows",
     "read_source_rows",
+    "reading_note",
+    "similar_dialect",
     "source_of",
     "test_source",
     "without_labels",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from star_al.config.spec import scalar_text
+from star_al.data.annotation_exports import plain_label
 from star_al.data.readers import read_rows
 from star_al.data.source import Table
 from star_al.errors import DataError
@@ -23,11 +26,13 @@ class Column:
         filled: Rows that have a value.
         characters: Length of all values that are text.
         values: How often each value occurs, as label text; None if they are too many, or cannot be labels.
+        in_lists: Rows that hold several labels, after which no more values were counted.
     """
 
     filled: int = 0
     characters: int = 0
     values: Counter[str] | None = field(default_factory=Counter)
+    in_lists: int = 0
 
     def add(self, value: Any) -> None:
         """Count a row's value; None, NaN and blank text do not count."""
@@ -37,6 +42,13 @@ class Column:
         if isinstance(value, str):
             self.characters += len(value)
         if self.values is None:
+            return
+        try:
+            value = plain_label(value)
+        except DataError:
+            self.in_lists += 1
+        if value is None:
+            self.filled -= 1
             return
         label = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value)
         if isinstance(label, str):
@@ -65,7 +77,16 @@ class Profile:
         """
         for name in names:
             if name not in self.columns:
-                raise DataError(f"{self.table.name}: there is no column {name!r}. Columns: {self.names}.")
+                raise DataError(no_column(self.table.name, name, self.columns))
+
+
+def no_column(where: str, name: str, columns: Iterable[str]) -> str:
+    """What to say of a column that is missing: what was probably meant, and what there is."""
+    names = list(columns)
+    folded = {each.strip().casefold(): each for each in reversed(names)}
+    close = folded.get(name.strip().casefold()) or next(iter(get_close_matches(name, names, n=1)), None)
+    hint = f" Did you mean {close!r}?" if close else ""
+    return f"{where}: there is no column {name!r}.{hint} Columns: {', '.join(names[:20])}."
 
 
 def profile(table: Table) -> Profile:

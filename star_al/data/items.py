@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -16,7 +15,10 @@ from uuid import UUID
 
 from star_al.common.wording import count
 from star_al.config.spec import OptionsPattern
-from star_al.data.readers import Row, read_rows
+from star_al.data.annotation_exports import plain_label
+from star_al.data.columns import no_column
+from star_al.data.readers import read_rows
+from star_al.data.rows import Row
 from star_al.data.source import DataSource
 from star_al.errors import DataError
 from star_al.task import LETTERS, ClosedTask
@@ -116,6 +118,7 @@ def parse_answer(task: ClosedTask, item: Item, raw: JsonValue) -> JsonValue:
     Raises:
         DataError: The item has no such label.
     """
+    raw = plain_label(raw)
     keys = item.fields.get(OPTION_KEYS)
     if isinstance(keys, (list, tuple)) and raw is not None and (key := _option(raw)) in keys:
         return LETTERS[keys.index(key)]
@@ -208,9 +211,7 @@ class _ItemReader:
     def _column(self, row: Row, values: dict[str, JsonValue], name: str) -> JsonValue:
         if name in values:
             return values[name]
-        close = difflib.get_close_matches(name, values, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise self._error(row, f"there is no column {name!r}.{hint} Columns: {', '.join(list(values)[:20])}.")
+        raise DataError(no_column(self._source.table.place(row.number), name, values))
 
     def _restorable(self, name: str, value: JsonValue) -> bool:
         """Whether export can write this column from the item's text and options alone."""

@@ -6,20 +6,43 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_al.config.spec import CampaignFile, CampaignSpec, OptionsPattern
+from star_al.config.spec import CampaignFile, CampaignSpec, DataSpec, OptionsPattern
 from star_al.errors import DataError
 
 FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
-    ".json": "jsonl",
+    ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
+    ".xlsx": "xlsx",
     ".parquet": "parquet",
 }
-"""Kind of file by suffix. All but Parquet may be gzipped (``.jsonl.gz``)."""
+"""Kind of file by suffix."""
+
+TEXT_FORMATS = ("jsonl", "json", "csv", "tsv")
+"""Kinds of text file, which may be gzipped (``.jsonl.gz``)."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What is known about how a text file is written. What is None is found in the file.
+
+    Attributes:
+        delimiter: What separates cells.
+        encoding: The file's encoding.
+        header: False if the first row is data; also for Excel files.
+        quotes: False if quotation marks are part of the texts.
+        fallback_encoding: The encoding of a file that is not UTF-8, in place of a guess.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    header: bool = True
+    quotes: bool | None = None
+    fallback_encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +55,7 @@ class Table:
         path: The file or folder; None for a hub name and for rows in memory.
         subset: The configuration of a hub name.
         split: The split of a hub name or saved folder.
+        dialect: What is known about how a text file is written.
     """
 
     name: str
@@ -39,11 +63,12 @@ class Table:
     path: Path | None = None
     subset: str | None = None
     split: str = "train"
+    dialect: Dialect = Dialect()
 
     @property
     def is_sparse(self) -> bool:
         """True if a row may lack a column that others have."""
-        return self.format in ("jsonl", "memory")
+        return self.format in ("jsonl", "json", "memory")
 
     def place(self, number: int) -> str:
         """Where row ``number`` is, in words."""
@@ -79,8 +104,20 @@ def data_source(file: CampaignFile) -> DataSource:
         DataError: The file is missing or of an unknown kind.
     """
     data = file.spec.data
-    table = locate(data.path, file.path.parent, subset=data.subset, split=data.split)
+    table = locate(
+        data.path, file.path.parent, subset=data.subset, split=data.split, dialect=own_dialect(data)
+    )
     return source_of(table, file.spec, gold=file.spec.gold_column)
+
+
+def own_dialect(data: DataSpec) -> Dialect:
+    """What a campaign says about how its data file is written."""
+    return Dialect(data.delimiter, data.encoding, data.header, data.quotes)
+
+
+def similar_dialect(data: DataSpec) -> Dialect:
+    """What the campaign's data file lets expect of its other files, such as those to predict."""
+    return Dialect(header=data.header, fallback_encoding=data.encoding)
 
 
 def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSource:
@@ -100,9 +137,16 @@ def test_source(file: CampaignFile) -> DataSource | None:
     data, evaluation = file.spec.data, file.spec.evaluation
     if evaluation.kind != "test" or evaluation.path is None:
         return None
-    subset = data.subset if evaluation.path == data.path else None
+    same_file = evaluation.path == data.path
+    table = locate(
+        evaluation.path,
+        file.path.parent,
+        subset=data.subset if same_file else None,
+        split=evaluation.split,
+        dialect=own_dialect(data) if same_file else similar_dialect(data),
+    )
     return DataSource(
-        table=locate(evaluation.path, file.path.parent, subset=subset, split=evaluation.split),
+        table=table,
         text=data.text,
         id=data.id,
         label=file.spec.test_label_column,
@@ -111,13 +155,14 @@ def test_source(file: CampaignFile) -> DataSource | None:
     )
 
 
-def locate_here(name: str, *, subset: str | None = None, split: str = "train") -> Table:
+def locate_here(
+    name: str, *, subset: str | None = None, split: str = "train", dialect: Dialect = Dialect()
+) -> Table:
     """Find the table for a name on the command line, relative to the current folder.
 
-    Raises:
-        DataError: As in ``locate``.
+    Arguments and errors are those of ``locate``.
     """
-    return locate(name, Path.cwd(), subset=subset, split=split, base="the current folder")
+    return locate(name, Path.cwd(), subset=subset, split=split, base="the current folder", dialect=dialect)
 
 
 def locate(
@@ -127,6 +172,7 @@ def locate(
     subset: str | None = None,
     split: str = "train",
     base: str = "the campaign file",
+    dialect: Dialect = Dialect(),
 ) -> Table:
     """Find a table: the file or folder of that name if there is one, else a hub name.
 
@@ -136,6 +182,7 @@ def locate(
         subset: The configuration of a hub name.
         split: The split of a hub name or saved folder.
         base: What messages call ``folder``.
+        dialect: What is known about how a text file is written.
 
     Returns:
         The table; nothing of it is read yet.
@@ -152,7 +199,7 @@ def locate(
         reason = getattr(exc, "strerror", None) or exc
         raise DataError(f"{name}: cannot be looked up ({reason}). Check the path.") from exc
     if exists:
-        return Table(name, _format(name, path), path)
+        return Table(name, _format(name, path), path, dialect=dialect)
     if _is_path(name):
         raise DataError(f"{name}: no such file ({path}). Paths are relative to {base}.")
     return Table(name, "hub", subset=subset, split=split)
@@ -168,7 +215,7 @@ def _saved_folder(name: str, path: Path, split: str) -> Table:
 
 def _format(name: str, path: Path) -> str:
     found = FORMATS.get(_data_suffix(path.name))
-    if found is None or (found == "parquet" and path.suffix.lower() == ".gz"):
+    if found is None or (found not in TEXT_FORMATS and path.suffix.lower() == ".gz"):
         raise DataError(f"{name}: unknown kind of file. Known suffixes: {', '.join(FORMATS)}.")
     return found
 

@@ -25,7 +25,12 @@ def test_people_need_a_server_first(star_al: StarAl, data: Path) -> None:
     assert out.splitlines()[1] == (
         "Wrote star-al.schema.json next to it, the JSON schema with which editors check the file."
     )
-    assert out.splitlines()[3:] == [
+    assert out.splitlines()[2:] == [
+        "Read d.csv: cells separated by commas, encoding UTF-8.",
+        "Texts: column 'text'.",
+        "Labels: a, b.",
+        "Questions: 6 texts to measure the model, then batches of 25. The budget of 20 labels "
+        "(stopping.max_labels) covers every text.",
         "People label in Label Studio: on this machine, or on the server that annotator.url names.",
         "Read the file, change what you like, then: star-al up",
         "                                      and: star-al doctor campaign.yaml",

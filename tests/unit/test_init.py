@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_al.app.init import CampaignRequest, propose_campaign
+from star_al.app.init import propose_campaign
+from star_al.app.init_request import CampaignRequest
 from star_al.app.starter_file import ALWAYS_SHOWN, SCHEMA_FILE, starter_file
 from star_al.config.file import load_campaign
 from star_al.config.setting_tree import all_settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from pydantic import Field, field_validator
@@ -37,8 +38,8 @@ class DataSpec(Spec):
 
     path: str = Field(
         description=(
-            "A .jsonl, .csv, .tsv or .parquet file, a folder saved by `datasets`, or a `datasets` name. "
-            "Text files may be gzipped. A relative path starts at the campaign file's folder."
+            "A text, Excel or Parquet file, a folder saved by `datasets`, or a `datasets` name. Text files are "
+            ".jsonl, .json, .csv or .tsv and may be gzipped. A relative path starts at the campaign file's folder."
         ),
         examples=["tickets.jsonl"],
     )
@@ -46,6 +47,37 @@ class DataSpec(Spec):
         default=None, description="Configuration of a `datasets` name, where it has several."
     )
     split: str = Field(default="train", description="Split of a `datasets` name or saved folder.")
+    delimiter: str | None = Field(
+        default=None,
+        description=(
+            "Character between the cells of a .csv or .tsv file, or `tab`. By default it is found in the file: "
+            "comma, semicolon, tab or `|`."
+        ),
+        examples=[";"],
+    )
+    encoding: str | None = Field(
+        default=None,
+        description=(
+            "Encoding of a text file, by a name that Python knows. By default it is UTF-8, or else UTF-16, or "
+            "the likeliest one."
+        ),
+        examples=["cp1252"],
+    )
+    header: bool = Field(
+        default=True,
+        description=(
+            "Whether the first row of a .csv, .tsv or .xlsx file names the columns. Without, they are "
+            "`column_1`, `column_2` and so on."
+        ),
+    )
+    quotes: bool | None = Field(
+        default=None,
+        description=(
+            'Whether a cell in `"` may hold delimiters and line breaks, as in CSV. With false, a quotation mark '
+            "is part of the text. By default true, except for files that can only be read without, and for "
+            "tab-separated files that show no sign of such cells."
+        ),
+    )
     text: str = Field(default="text", description="Column with the text that the model reads.")
     id: str | None = Field(
         default=None,
@@ -69,3 +101,22 @@ class DataSpec(Spec):
         ),
         examples=["options", ["a", "b", "c", "d"], {"pattern": r"^(?P<key>[A-D])\) (?P<option>.*)$"}],
     )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _is_one_character(cls, delimiter: str | None) -> str | None:
+        if delimiter == "tab":
+            return "\t"
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+            raise ValueError("the delimiter is one character, or tab")
+        return delimiter
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_a_text_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None:
+            try:
+                "".encode(codecs.lookup(encoding).name)
+            except (LookupError, ValueError) as exc:
+                raise ValueError(f"{encoding!r} is no encoding that Python knows, such as cp1252") from exc
+        return encoding

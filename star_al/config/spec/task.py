@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -105,5 +106,5 @@ def _refuse_equal(names: list[str], what: str) -> None:
 
 
 def normalise_label(name: str) -> str:
-    """The form in which labels are compared: white space collapsed, case folded."""
-    return " ".join(name.split()).casefold()
+    """The form in which labels are compared: white space collapsed, case folded, Unicode composed (NFC)."""
+    return unicodedata.normalize("NFC", " ".join(name.split()).casefold())

@@ -1,0 +1,55 @@
+"""What `init` took for what, and what the campaign it wrote will do, in sentences."""
+
+from __future__ import annotations
+
+from star_al.app.starter_file import Written
+from star_al.common.wording import count
+from star_al.config.spec import CampaignSpec
+from star_al.data import data_source
+from star_al.data.dialects import describe, text_form
+from star_al.data.source import TEXT_FORMATS
+
+SHOWN = 8
+"""Names of columns or labels that a sentence lists."""
+
+
+def findings(written: Written) -> list[str]:
+    """How the file was read, which column holds the texts, the labels, and how many questions come when."""
+    spec, table = written.file.spec, data_source(written.file).table
+    sentences = [f"Read {describe(table, text_form(table))}"] if table.format in TEXT_FORMATS else []
+    labelled = spec.gold_column or spec.data.label
+    others = [name for name in written.columns if name not in (spec.data.text, spec.data.id, labelled)]
+    sentences.append(f"Texts: column {spec.data.text!r}.{_other_columns(others)}")
+    column = f" (column {labelled!r})" if labelled else ""
+    sentences.append(f"Labels: {', '.join(spec.task.label_names) or 'the options of each text'}{column}.")
+    sentences.append(questions(spec, written.texts))
+    return sentences
+
+
+def _other_columns(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {count(len(names) - SHOWN, 'more', 'more')}" if len(names) > SHOWN else ""
+    return f" Other columns: {', '.join(names[:SHOWN])}{more}. To take another one, use --text-column."
+
+
+def questions(spec: CampaignSpec, n_texts: int) -> str:
+    """How many questions come before the first training, and how far the label budget goes."""
+    audit = min(spec.evaluation.size, n_texts) if spec.evaluation.kind == "audit" else 0
+    first = audit + spec.evaluation.calibration
+    batch, budget = spec.acquisition.batch_size, spec.stopping.max_labels
+    start = (
+        f"{count(first, 'text')} to measure the model, then batches of {batch:,}"
+        if first
+        else f"batches of {batch:,}"
+    )
+    sentence = f"Questions: {start}."
+    if budget is None:
+        return sentence
+    if budget >= n_texts:
+        return f"{sentence} The budget of {count(budget, 'label')} (stopping.max_labels) covers every text."
+    left = (budget - first) // batch
+    return (
+        f"{sentence} The budget of {count(budget, 'label')} (stopping.max_labels) is reached after "
+        f"{count(max(1, left), 'batch', 'batches')}."
+    )

@@ -1,0 +1,50 @@
+"""What is asked at a terminal where the data leave several possibilities. Each question has an option too."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from star_al.app.guessing import guess_text, label_columns, text_columns
+from star_al.app.init_request import CampaignRequest
+from star_al.data.columns import Profile
+
+
+class Ask(Protocol):
+    """Asks the user to choose; only where somebody sits at a terminal."""
+
+    def choose(self, question: str, choices: Sequence[str], default: str) -> str:
+        """Return one of the choices."""
+
+    def confirm(self, question: str, *, default: bool) -> bool:
+        """Return the answer to a question that is answered with yes or no."""
+
+    def text(self, question: str) -> str:
+        """Return a line of text."""
+
+
+def with_answers(request: CampaignRequest, data: Profile, ask: Ask) -> CampaignRequest:
+    """Ask for the columns of texts and labels where several would do."""
+    taken = {request.label_column, request.id_column, *request.options} - {None}
+    if request.text_column is None:
+        guess = guess_text(data, {name for name in taken if name is not None})
+        fit = [guess, *(name for name in text_columns(data, {str(name) for name in taken}) if name != guess)]
+        if len(fit) > 1:
+            request = replace(request, text_column=ask.choose("Which column holds the texts?", fit, guess))
+    if request.labels is None and request.label_column is None and not request.options:
+        taken |= {request.text_column}
+        fit = label_columns(data, {str(name) for name in taken})
+        none = "none of them"
+        chosen = ask.choose("Which column holds labels?", [*fit, none], fit[0]) if fit else none
+        if chosen != none:
+            return replace(request, label_column=chosen)
+        return replace(request, labels=split_labels(ask.text("The labels, separated by commas")))
+    return request
+
+
+def split_labels(listed: str) -> tuple[str, ...]:
+    """Labels in one line, separated by commas; one that holds a comma stands in quotation marks."""
+    cells = next(csv.reader([listed], skipinitialspace=True), [])
+    return tuple(cell.strip() for cell in cells if cell.strip())

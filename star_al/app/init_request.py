@@ -1,0 +1,46 @@
+"""What a user says about the campaign to propose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRequest:
+    """What the user says about the campaign to propose. What is None is guessed.
+
+    Attributes:
+        data: A file or data set; a path is relative to the current folder.
+        model: A hub name or a folder, relative to the current folder.
+        name: The campaign's name; by default from ``data``.
+        labels: All the labels; by default those in ``label_column``.
+        label_column: A column with labels, in all rows or some.
+        text_column: The column with the texts.
+        id_column: The column with the user's own ids.
+        options: Makes it multiple choice: one column of lists, or several columns.
+        annotator: ``oracle``, ``label_studio`` or ``api``; by default people, unless a column has the answer to every
+            row, so that a rehearsal costs nobody's time.
+        subset: Configuration of a ``datasets`` name.
+        split: Split of a ``datasets`` name or folder.
+        delimiter: What separates the cells of a table; ``tab`` is a tab.
+        encoding: The encoding of a text file.
+        header: False if the first row of a table is data; ``None`` if that may be asked.
+        quotes: False if quotation marks in a table are part of the texts.
+    """
+
+    data: str
+    model: str
+    name: str | None = None
+    labels: Sequence[str] | None = None
+    label_column: str | None = None
+    text_column: str | None = None
+    id_column: str | None = None
+    options: Sequence[str] = ()
+    annotator: str | None = None
+    subset: str | None = None
+    split: str = "train"
+    delimiter: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    quotes: bool | None = None
