@@ -9,7 +9,7 @@ from star_al.common.wording import count
 from star_al.errors import DataError
 
 if TYPE_CHECKING:
-    from star_al.data.readers import Row
+    from star_al.data.rows import Row
     from star_al.data.source import Table
 
 MAX_ROW = 2**24

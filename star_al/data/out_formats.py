@@ -14,12 +14,14 @@ from typing import Any
 from star_al.common.files import aside, disk_errors, replacing
 from star_al.common.paging import pages
 from star_al.data.out_files import writable_target
-from star_al.data.readers import MAX_FIELD
 from star_al.errors import DataError, StoreError
 from star_al.types import JsonObject, JsonValue
 
 PARQUET_ROWS = 5_000
 """Rows per row group of a Parquet file."""
+
+LONGEST_CELL = 2**31 - 1
+"""Characters of a cell in a file that we wrote."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula (OWASP, "CSV injection")."""
@@ -124,7 +126,7 @@ def _write_csv(new: Path, rows: Iterable[JsonObject], header: Sequence[str], opt
 
 def _complete(path: Path, header: list[str], options: OutOptions) -> None:
     """Give a CSV file its final header; rows that were written before a column appeared get an empty cell."""
-    csv.field_size_limit(MAX_FIELD)
+    csv.field_size_limit(LONGEST_CELL)
     encoding = "utf-8-sig" if options.bom else "utf-8"
     with aside(path.parent, private=True) as before:
         shutil.copyfile(path, before)

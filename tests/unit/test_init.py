@@ -174,7 +174,11 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "error", "message"),
     [
-        ({"label_column": "none"}, DataError, "there is no column 'none'. Columns: title, body, topic, part"),
+        (
+            {"label_column": "none"},
+            DataError,
+            "no column 'none'. Did you mean 'one'? Columns: title, body, topic, part",
+        ),
         ({"text_column": "none", "label_column": "topic"}, DataError, "there is no column 'none'"),
         ({}, ConfigError, "no labels given. List them with --labels"),
         (
@@ -200,6 +204,11 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
         (
             {"label_column": "many"},
             DataError,
+            "column 'many' holds several labels in a row, but a text gets one",
+        ),
+        (
+            {"label_column": "nested"},
+            DataError,
             "more than 100 different values, or values that cannot be labels",
         ),
         ({"options": ["many"], "annotator": "oracle"}, ConfigError, "every row, and no column has one"),
@@ -209,7 +218,14 @@ def test_what_cannot_work_is_refused(
     here: Path, wish: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     rows = [
-        row | {"part": None if row["topic"] == "z" else row["topic"], "one": 1, "many": ["x"]} for row in NEWS
+        row
+        | {
+            "part": "" if row["topic"] == "z" else row["topic"],
+            "one": 1,
+            "many": ["x", "y"],
+            "nested": {"x": 1},
+        }
+        for row in NEWS
     ]
     name = data(here / "d.jsonl", rows)
     with pytest.raises(error) as caught:
