@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select, update
 from db.engine import Database
 from db.statements import now
 from db.tables import CampaignRow
+from star_al.common.process_identity import in_words
 from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
 from star_al.types import Lease
 
@@ -80,8 +81,8 @@ def acquire(
     # Read again, as the holder may be another one than before the try.
     present, left = database.read(lambda connection: holder(connection, campaign_id))
     raise LeaseHeldError(
-        f"{database.location}: the campaign is run by {present or 'another controller'}, whose lease lasts "
-        f"another {left:.0f} s. Stop that controller or wait for it to end, then run again."
+        f"{database.location}: another star-al run ({in_words(present) if present else 'which has just begun'}) has "
+        f"the campaign; its lease lasts another {left:.0f} s. Stop that run or wait for it to end, then run again."
     )
 
 
@@ -121,9 +122,9 @@ def fence(connection: Connection, lease: Lease) -> None:
     if row is None:
         raise StoreError(f"there is no campaign number {lease.campaign_id}.")
     if (row.lease_owner, row.lease_epoch) != (lease.owner, lease.epoch):
-        now_with = f"now {row.lease_owner} runs it" if row.lease_owner else "it was given back"
+        now_with = f"now {in_words(row.lease_owner)} runs it" if row.lease_owner else "it was given back"
         raise LeaseLostError(
-            f"campaign {row.name!r}: {lease.owner} no longer holds it ({now_with}). Nothing was "
+            f"campaign {row.name!r}: {in_words(lease.owner)} no longer holds it ({now_with}). Nothing was "
             "written; follow it with `star-al status`, or run again once it is free."
         )
 

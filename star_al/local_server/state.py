@@ -53,8 +53,9 @@ def read_state(place: Place) -> State | None:
 
 
 def _of_this_machine(stored: Mapping[str, Any]) -> ProcessIdentity:
-    """A stored process, wherever it says it was: the file is of this machine, whose host name may have changed."""
-    return ProcessIdentity(stored["pid"], stored["started"])
+    """A stored process. A place without a boot, as version 0.1 wrote, is this one: the file is of this machine."""
+    identity = ProcessIdentity(**stored)
+    return identity if identity.place.count("/") == 2 else ProcessIdentity(identity.pid, identity.started)
 
 
 def listening_port(process: psutil.Process) -> int | None:

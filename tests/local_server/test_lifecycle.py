@@ -61,18 +61,26 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_a_server_is_found_after_the_machine_got_another_host_name(place: Place) -> None:
+@pytest.mark.parametrize("by_version_0_1", [False, True])
+def test_a_server_is_found_after_the_machine_got_another_host_name(
+    place: Place, by_version_0_1: bool
+) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     try:
-        there = replace(ProcessIdentity.of(sleeper.pid), place="another-name/1")
+        there = ProcessIdentity.of(sleeper.pid)
+        if by_version_0_1:
+            there = replace(there, place="another-name/1", uptime=None)
+        else:
+            there = replace(there, place="another-name/" + there.place.partition("/")[2])
         place.state.parent.mkdir(parents=True, exist_ok=True)
         place.state.write_text(State("1", there, there).to_json(), encoding="utf-8")
         state = read_state(place)
         assert state is not None and state.supervised and len(state.alive()) == 2
+        place.state.write_text(State("1", replace(there, place="vm/another-boot/1"), None).to_json())
+        assert read_state(place) is None
     finally:
-        place.state.unlink(
-            missing_ok=True
-        )  # what ends a server at the test's end would end what stands there
+        # What ends a server at the test's end would end what stands there.
+        place.state.unlink(missing_ok=True)
         sleeper.kill()
         sleeper.wait()
 

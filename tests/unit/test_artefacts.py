@@ -167,7 +167,7 @@ def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path)
 def test_a_dead_run_whose_process_id_was_given_to_another_process_is_recognised(tmp_path: Path) -> None:
     artefacts = ArtefactFolder(tmp_path)
     me = ProcessIdentity.of()
-    dead = replace(me, started=me.started - 3600)
+    dead = replace(me, started=me.started - 3600, uptime=None)
     left = tmp_path / ".staging" / f"{quote(str(dead), safe='')}.abc"
     left.mkdir(parents=True)
     artefacts.prepare()
