@@ -7,7 +7,6 @@ from pathlib import Path
 
 from star_al.artefacts import score_file
 from star_al.artefacts.folder import content_hash
-from star_al.common.wording import count
 from star_al.errors import DataError
 from star_al.parts import RoundParts
 from star_al.ports import Store
@@ -74,9 +73,8 @@ def find_round(store: Store, campaign: Campaign, round_index: int) -> Round:
     """
     rounds = store.rounds(campaign.campaign_id)
     if not 0 <= round_index < len(rounds):
-        raise DataError(
-            f"there is no round {round_index}; the campaign has {count(len(rounds), 'round')}, from 0."
-        )
+        last = f"the newest is round {len(rounds) - 1}" if rounds else "the campaign has no rounds yet"
+        raise DataError(f"there is no round {round_index}; {last}.")
     return rounds[round_index]
 
 

@@ -71,7 +71,10 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
     accuracy = "not measured yet"
     if metrics is not None:
         base = tables.percent(metrics["base_accuracy"])
-        accuracy = f"{tables.accuracy(metrics)} % (base {base} %) at round {metrics['round']}"
+        accuracy = (
+            f"{tables.percent(metrics['accuracy'])} % (95 % interval {tables.interval(metrics)} %), "
+            f"base model {base} %, at round {metrics['round']}"
+        )
     return {
         "campaign": now.campaign.name,
         "data": _amounts(now.sizes),

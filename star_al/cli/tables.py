@@ -21,7 +21,7 @@ CUT = 1000
 """Characters of a text that one line can use at most."""
 
 WIDE = 110
-"""At this width or more, the reason for each query has its own column."""
+"""At this width or more there are columns for both uncertainties and for the reason."""
 
 
 def history_table(rows: Sequence[JsonObject]) -> Table:
@@ -33,8 +33,9 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
     table = _table()
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    counts, measures = ("labels", "bought"), ("accuracy\n%", "base\n%", "NLL", "ECE", "base\nECE", "T", "λ")
-    last = ("asked\n/disp", "α") if shared else ("asked", "sec.")
+    counts = ("labels", "total\nlabels")
+    measures = ("acc.\n%", "95 %\nint.", "base\nacc.", "NLL", "ECE", "base\nECE", "T", "λ")
+    last = ("asked\n/disp", "α") if shared else ("asked", "sec-\nonds")
     for header in (*counts, *measures, *last):
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
@@ -44,7 +45,8 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
             str(row["state"]),
             str(row["labels"]),
             str(row["labels_bought"]),
-            accuracy(row),
+            percent(row["accuracy"]),
+            interval(row, "–", digits=0),
             percent(row["base_accuracy"]),
             number(row["nll"], 2),
             number(row["ece"], 3),
@@ -69,7 +71,7 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> l
     if any(row["agreement"] is not None for row in rows):
         notes.append(
             "α: agreement between annotators (Krippendorff; 0 chance, 1 full agreement); "
-            "disp: items dropped as disputed"
+            "disp: texts dropped as disputed"
         )
     if temperature_note:
         notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")
@@ -103,7 +105,7 @@ def explain_table(explained: Sequence[ExplainedQuery], width: int) -> Table:
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("id", max_width=20 if wide else 12, no_wrap=True)
     table.add_column("text", ratio=3, no_wrap=True)
-    for header in ("base", "adapted", "blended"):
+    for header in ("base", "adapted", "blended") if wide else ("blended",):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("model's guess", max_width=18, no_wrap=True)
     table.add_column("human", max_width=14, no_wrap=True)
@@ -151,25 +153,24 @@ def _query_cells(explained: ExplainedQuery, wide: bool) -> list[str]:
     guess = NOTHING
     if reason.confidence is not None:
         guess = f"{reason.confidence:.0%} {value(reason.predicted)}"
+    parts = [reason.base_uncertainty, reason.adapted_uncertainty] if wide else []
     cells = [
         str(query.rank),
         one_line(item.external_id or item.item_id[:8]),
         one_line(item.text[:CUT]),
-        number(reason.base_uncertainty, 3),
-        number(reason.adapted_uncertainty, 3),
-        number(reason.blended, 3),
+        *(number(amount, 3) for amount in (*parts, reason.blended)),
         guess,
         query.state.value if asked.label is None else value(asked.label.value),
     ]
     return [*cells, one_line(reason.text)] if wide else cells
 
 
-def accuracy(row: JsonObject) -> str:
-    """Format the accuracy in percent, and half the width of its 95 % interval."""
+def interval(row: JsonObject, between: str = " to ", *, digits: int = 1) -> str:
+    """Format the 95 % interval of the accuracy in percent, without the sign."""
     low, high = row["accuracy_low"], row["accuracy_high"]
     if not (isinstance(low, float) and isinstance(high, float)):
-        return percent(row["accuracy"])
-    return f"{percent(row['accuracy'])} ±{(high - low) * 50:.1f}"
+        return NOTHING
+    return f"{100 * low:.{digits}f}{between}{100 * high:.{digits}f}"
 
 
 def percent(share: JsonValue) -> str:

@@ -14,8 +14,16 @@ from star_al.config.reading import Document
 from star_al.config.secret_settings import may_hold_secret
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, Spec
+from star_al.config.spec.annotator import VARIABLE
+from star_al.config.spec.campaign import NAME
 
 _EXPECTED = "Input should be "
+
+_FORMS = {
+    NAME: "may have letters, digits, '_', '.' and '-' only, at most 64, and begins with a letter or digit",
+    VARIABLE: "is not the name of an environment variable (capital letters, digits, '_')",
+}
+"""Patterns of settings in words."""
 
 
 def explain(path: Path, document: Document | None, error: ValidationError) -> str:
@@ -73,6 +81,8 @@ def _explain_one(detail: Any) -> tuple[tuple[str | int, ...], _Reason]:
             given, known = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
             advice = _did_you_mean(given, known.split(", "))
             return (*location, "kind"), (f"there is no {given!r}; choose from {known}.", advice)
+        case "string_pattern_mismatch":
+            return location, (_FORMS[detail["ctx"]["pattern"]], _value_with_advice(detail, location))
         case "model_attributes_type":
             return location, (f"must be a section; write {'.'.join(map(str, location))}: {{kind: …}}.", "")
     return location, (detail["msg"].removeprefix("Value error, "), _value_with_advice(detail, location))

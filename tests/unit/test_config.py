@@ -483,3 +483,20 @@ def test_laplace_of_version_0_1_is_readable_and_its_linearised_predictions_are_r
         stored["posterior"]["predictive"] = predictive
         assert CampaignSpec.model_validate(stored) == spec
         assert changed_fields(stored, spec, trained=True) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("name: my campaign\n", "name: may have letters, digits, '_', '.' and '-' only"),
+        ("name: -x\n", "begins with a letter or digit"),
+        (
+            "annotator: {kind: label_studio, token_env: my token}\n",
+            "token_env: is not the name of an environment variable",
+        ),
+    ],
+)
+def test_what_a_name_may_hold_is_said_in_words(tmp_path: Path, settings: str, words: str) -> None:
+    (key, _, _) = settings.partition(":")
+    message = refusal(tmp_path, re.sub(rf"(?m)^{key}: .*\n", "", MINIMAL) + settings)
+    assert words in message and "pattern" not in message

@@ -11,6 +11,8 @@ from pydantic import Field, field_validator
 from star_al.config.spec.base import Fraction, Positive, Spec, choices
 from star_al.errors import ConfigError
 
+VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
+
 
 class OracleSpec(Spec):
     """A simulated annotator that answers from a column of the data."""
@@ -46,7 +48,7 @@ class LabelStudioSpec(Spec):
         ),
         examples=["https://label-studio.example.org"],
     )
-    token_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] = Field(
+    token_env: Annotated[str, Field(pattern=VARIABLE)] = Field(
         default="LABEL_STUDIO_API_KEY",
         description=(
             "Environment variable that holds your access token for `url`. "

@@ -19,11 +19,13 @@ from star_al.config.spec.posterior import McDropoutSpec, PosteriorSpec
 from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import TaskSpec, normalise_label
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
 
 class CampaignSpec(Spec):
     """A whole campaign."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+    name: Annotated[str, Field(pattern=NAME)] = Field(
         description=(
             "Name of the campaign, unique in its database: letters, digits, `_`, `.` and `-`. "
             "At most 64 characters, the first one a letter or digit."
