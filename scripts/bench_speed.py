@@ -204,7 +204,9 @@ def _score(
     start = items[0].tokens[:PREFIX] if shared else ()
     drawn = nullcontext(score) if posterior is None else posterior.draw(backbone, score, 0, sample)
     with drawn as own:
-        for positions in plan_minibatches(items, BATCH_TOKENS, packed=readout.supports_packing):
+        for positions in plan_minibatches(
+            items, BATCH_TOKENS, packed_up_to=2**31 if readout.supports_packing else 0
+        ):
             batch = collate([items[position] for position in positions], readout, prefix=start)
             with torch.inference_mode():
                 own(batch).cpu()

@@ -48,7 +48,7 @@ def collate(
         The minibatch, on the model's device.
     """
     longest = max(len(prompt) for prompt in prompts)
-    packed = readout.supports_packing and longest <= readout.window
+    packed = readout.supports_packing and readout.lengths.is_whole(longest)
     if trunk is not None or not _pays_to_share(prefix, prompts, readout, longest):
         prefix = ()
     trees = [label_tree(prompt.labels) for prompt in prompts]
@@ -90,8 +90,7 @@ def _pays_to_share(
 ) -> bool:
     """Return whether ``prefix`` can and should be read once for all prompts."""
     size = len(prefix)
-    possible = readout.supports_prefix and longest <= readout.window
-    if not possible or size < PREFIX_SHARE * longest:
+    if not readout.supports_prefix or size < PREFIX_SHARE * longest or not readout.lengths.is_whole(longest):
         return False
     # A prompt must go on after the prefix: its last token's hidden state is needed.
     return all(len(prompt.tokens) > size and prompt.tokens[:size] == prefix for prompt in prompts)

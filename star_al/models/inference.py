@@ -73,6 +73,7 @@ class Inference:
         log_probs_N_K_C = np.full((len(prompts), len(draws), columns), -np.inf)
         if not prompts:
             return Categorical((), log_probs_N_K_C)
+        self._probe_lengths(prompts)
         progress = _PromptProgress(len(draws), advance)
         for k, sample in enumerate(draws):
             scorer = label_scorer(
@@ -90,12 +91,20 @@ class Inference:
         """Return the hidden states after the final norm at the ends of prompts, (N, d), of the mean or mode."""
         readout = self._backbone.readout
         embeddings_N_d = np.zeros((len(prompts), readout.head.weight.shape[1]), dtype=np.float32)
+        self._probe_lengths(prompts)
         embedder = prompt_embedder(readout)
         with quiet(), self._sampled(posterior, embedder, 0, None) as embed:
             for positions, rows in self._read(prompts, posterior, embed):
                 embeddings_N_d[positions] = rows
                 advance(len(positions))
         return embeddings_N_d
+
+    def _probe_lengths(self, prompts: Sequence[Prompt]) -> int:
+        """Return up to which length labels are packed. The first call probes the bare model, so no sample is in it."""
+        readout = self._backbone.readout
+        with quiet():
+            longest = readout.lengths.longest(max(map(len, prompts), default=0))
+        return longest if readout.supports_packing else 0
 
     @contextmanager
     def _sampled(
@@ -124,18 +133,18 @@ class Inference:
         A minibatch that does not fit into memory is split, and so are all that follow.
         """
         prefix = self._prefix if posterior is None or posterior.shares_prefix else ()
-        packed = self._backbone.readout.supports_packing
-        left = deque(plan_minibatches(prompts, self._minibatch_tokens, packed=packed))
+        packed_up_to = self._probe_lengths(prompts)
+        left = deque(plan_minibatches(prompts, self._minibatch_tokens, packed_up_to=packed_up_to))
         while left:
             batch = [prompts[position] for position in left[0]]
             rows = self._read_minibatch(batch, read, prefix)
             if rows is not None:
                 yield left.popleft(), rows
                 continue
-            self._minibatch_tokens = padded_tokens(batch[len(batch) // 2 :], packed=packed)
+            self._minibatch_tokens = padded_tokens(batch[len(batch) // 2 :], packed_up_to=packed_up_to)
             rest = list(itertools.chain.from_iterable(left))
             plan = plan_minibatches(
-                [prompts[position] for position in rest], self._minibatch_tokens, packed=packed
+                [prompts[position] for position in rest], self._minibatch_tokens, packed_up_to=packed_up_to
             )
             left = deque([rest[index] for index in part] for part in plan)
 

@@ -19,9 +19,13 @@ from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
 from star_al.errors import ModelError
+from star_al.models.length_probe import LengthProbe
 from star_al.models.quantised import has_float_weight, is_quantised
 
 _CHUNK_ELEMENTS = 2**24  # float32 logits held at once for a normaliser: 64 MiB
+
+_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+"""Names that configurations give to the bound of the logits."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,18 @@ class PrefixCache:
         return cache
 
 
+def body_of(model: Any) -> Any:
+    """Return the part of a causal language model that makes hidden states; the model itself if there is none."""
+    body = model.get_decoder()
+    if body is model:
+        body = model.base_model
+    if body is model:  # its prefix names a part of a larger model, as that of Llama 4 does
+        embedding = model.get_input_embeddings()
+        holders = [part for part in model.children() if embedding in list(part.modules())[1:]]
+        body = holders[0] if len(holders) == 1 else model
+    return body
+
+
 class Readout:
     """The body and the head of a causal language model.
 
@@ -49,7 +65,7 @@ class Readout:
         supports_joining: True if it takes several sequences in one row within ``SequenceAttention``. Only on
             a CPU.
         takes_positions: True if it takes position ids at all.
-        window: Longest sequence that its attention sees as a whole.
+        lengths: Up to which length a token sees all that come before it, see ``LengthProbe``.
         tolerance: By how much two computations of the same activations may differ, see
             ``readout_checks.is_close``.
         logit_scale: Factor between hidden state times head and the model's logits.
@@ -59,8 +75,7 @@ class Readout:
     """
 
     def __init__(self, model: Any) -> None:
-        body = model.get_decoder()
-        self.body = model.base_model if body is model else body
+        self.body = body_of(model)
         self.head = model.get_output_embeddings()
         if self.head is None or self.body is model:
             raise ModelError(f"{type(model).__name__} has no language-model head that star_al can read.")
@@ -73,10 +88,13 @@ class Readout:
         self.tolerance = 1e-4 if self.dtype == torch.float32 and not is_quantised(model) else 5e-2
         self.takes_positions = "position_ids" in inspect.signature(self.body.forward).parameters
         text_config = model.config.get_text_config()
-        windows = [getattr(text_config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-        self.window = min((size for size in windows if size), default=2**31)
+        context = getattr(text_config, "max_position_embeddings", None) or 2**31
+        self.lengths = LengthProbe(
+            self.body, lambda ids: self.hidden(ids.to(self.device)), self.head.weight.shape[0], context
+        )
         self.logit_scale = 1.0
-        self._logit_cap: float | None = getattr(text_config, "final_logit_softcapping", None)
+        caps = (getattr(text_config, name, None) for name in _CAPS)
+        self._logit_cap: float | None = next((cap for cap in caps if cap), None)
         self.supports_packing = self.supports_prefix = self.supports_joining = False
 
     @property

@@ -2,7 +2,9 @@
 
 transformers has hundreds of architectures, and none says whether its attention takes a custom mask, explicit
 positions, or a cache that was made separately. A model that cannot fails in its own way, so that each check
-also takes an exception for a "no".
+also takes an exception for a "no". Shortcuts are checked in float32, whatever the model's dtype: an error of one
+layer would hide in the roundings of bfloat16. They are checked on a few tokens; up to which length they hold is
+found out when it is known which lengths are used (``LengthProbe``).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import torch
 from torch import Tensor
 
 from star_al.errors import ModelError
+from star_al.models.float32_probe import computing_in_float32, widened
 from star_al.models.masks import additive_mask, no_mask
+from star_al.models.quantised import is_quantised
 from star_al.models.readout import Readout
 from star_al.models.sequence_attention import WatchedAttention
 
@@ -36,20 +40,22 @@ def open_readout(model: Any) -> Readout:
         _require_finite(readout, model)
         _require_causal(readout, model)
         readout.logit_scale = _logit_scale(readout, model)
-        readout.supports_packing = not stateful and readout.takes_positions and _packing_works(readout)
-        readout.supports_prefix = not stateful and readout.takes_positions and _prefix_works(readout)
-        readout.supports_joining = (
-            not stateful
-            and readout.takes_positions
-            and readout.device.type == "cpu"
-            and _joining_works(readout)
-        )
+        if not stateful and readout.takes_positions:
+            with computing_in_float32(readout.body):
+                readout.supports_packing = _packing_works(readout)
+                readout.supports_prefix = _prefix_works(readout)
+                readout.supports_joining = readout.device.type == "cpu" and _joining_works(readout)
     return readout
 
 
 def is_close(left: Tensor, right: Tensor, tolerance: float) -> bool:
     """Return whether two tensors differ by at most ``tolerance`` of the largest absolute value of ``right``."""
     return bool((left.float() - right.float()).abs().max() <= tolerance * right.float().abs().max())
+
+
+def _exact(readout: Readout) -> float:
+    """Return by how much two computations in float32 may differ; layers that are quantised round all the same."""
+    return 5e-2 if is_quantised(readout.body) else 1e-4
 
 
 def _probe(readout: Readout, length: int) -> Tensor:
@@ -85,14 +91,20 @@ def _logit_scale(readout: Readout, model: Any) -> float:
     Some models multiply their logits by a number of their configuration, others divide by it: both are tried.
     """
     ids = _probe(readout, 12)[None]
-    expected = model(input_ids=ids, use_cache=False).logits[0].float()
-    hidden = readout.hidden(ids)[0]
+    try:
+        # The head is wide throughout: some models cast the hidden states to its dtype before they call it.
+        with widened(readout.head), computing_in_float32(model):
+            expected, hidden = model(input_ids=ids, use_cache=False).logits[0], readout.hidden(ids)[0]
+        tolerance = _exact(readout)
+    except RuntimeError:  # a layer that insists on its dtype
+        expected, hidden = model(input_ids=ids, use_cache=False).logits[0], readout.hidden(ids)[0]
+        tolerance = readout.tolerance
     config = model.config.get_text_config()
     values = [float(value) for name in _SCALES if (value := getattr(config, name, None))]
     vocabulary = torch.arange(expected.shape[-1], device=readout.device)
     for scale in [1.0, *values, *(1 / value for value in values)]:
         readout.logit_scale = scale
-        if is_close(readout.logits(hidden, vocabulary), expected, readout.tolerance):
+        if is_close(readout.logits(hidden, vocabulary), expected, tolerance):
             return scale
     raise ModelError(f"{type(model).__name__} changes its logits in a way that star_al does not know.")
 
@@ -105,12 +117,12 @@ def _packing_works(readout: Readout) -> bool:
     visible = torch.ones(11, 11, dtype=torch.bool, device=readout.device).tril()
     visible[10, 8:10] = False
     try:
-        packed = readout.hidden(ids, positions, additive_mask(visible[None, None], readout.dtype))[0]
+        packed = readout.hidden(ids, positions, additive_mask(visible[None, None], torch.float32))[0]
     except (TypeError, ValueError, RuntimeError, IndexError):
         return False
     first = readout.hidden(ids[:, :10])[0, 8:]
     second = readout.hidden(torch.cat([prompt, c[None]])[None])[0, 8:]
-    return is_close(packed[8:], torch.cat([first, second]), readout.tolerance)
+    return is_close(packed[8:], torch.cat([first, second]), _exact(readout))
 
 
 def _prefix_works(readout: Readout) -> bool:
@@ -122,14 +134,13 @@ def _prefix_works(readout: Readout) -> bool:
         after = readout.hidden(ids[:, 5:], positions, prefix=readout.read_prefix(ids[0, :5].tolist()))
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
         return False
-    return is_close(after, readout.hidden(ids)[:, 5:], readout.tolerance)
+    return is_close(after, readout.hidden(ids)[:, 5:], _exact(readout))
 
 
 def _joining_works(readout: Readout) -> bool:
     """Check that joined sequences give what separate ones give, whatever comes before them in the row.
 
-    Independence of the predecessor gets a tighter tolerance: both computations have the same roundings, and a
-    layer that mixes a little of the predecessor in would hide in those of bfloat16.
+    Independence of the predecessor gets a tighter tolerance: both computations have the same roundings.
     """
     ids = _probe(readout, 12)[None]
     other = torch.cat([ids[:, 1:8], ids[:, 7:]], dim=1)
@@ -137,10 +148,10 @@ def _joining_works(readout: Readout) -> bool:
     attention = WatchedAttention((7, 5))
     try:
         with attention:
-            mask = no_mask(12, readout.dtype)
+            mask = no_mask(12, torch.float32)
             joined, after_other = (readout.hidden(row, positions, mask) for row in (ids, other))
     except (TypeError, ValueError, RuntimeError, IndexError):
         return False
     separate = torch.cat([readout.hidden(ids[:, :7]), readout.hidden(ids[:, 7:])], dim=1)
-    independent = is_close(after_other[:, 7:], joined[:, 7:], 1e-3 * readout.tolerance)
-    return attention.replaced and independent and is_close(joined, separate, 0.2 * readout.tolerance)
+    independent = is_close(after_other[:, 7:], joined[:, 7:], 1e-3 * _exact(readout))
+    return attention.replaced and independent and is_close(joined, separate, 0.2 * _exact(readout))

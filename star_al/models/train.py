@@ -78,7 +78,8 @@ def train(
     """
     if not examples:
         raise ModelError("there is no labelled example to train on. Label some items first.")
-    _ = backbone.readout  # its checks are about the bare model, so they must run before the adapter is in
+    # Checks are about the bare model, so they must run before the adapter is in.
+    backbone.readout.lengths.longest(max(len(prompt) for prompt, _ in examples))
     with reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)
@@ -158,7 +159,7 @@ def training_loss(
     if extension is not None:
         extension.before_forward(batch)
     keep_rows = extension is not None and extension.reads_sequences
-    batch, attention = _for_device(batch, backbone, keep_rows=keep_rows)
+    batch, attention = for_device(batch, backbone, keep_rows=keep_rows)
     set_dropout_sequences(model, batch)
     columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
     half = backbone.dtype != "float32"
@@ -171,7 +172,7 @@ def training_loss(
     return loss if extension is None else loss + extension.penalty()
 
 
-def _for_device(
+def for_device(
     batch: Minibatch, backbone: Backbone, *, keep_rows: bool
 ) -> tuple[Minibatch, AbstractContextManager[object]]:
     """Return the minibatch in the form that the device trains on fastest, and the attention that it needs.
@@ -182,7 +183,7 @@ def _for_device(
     readout = backbone.readout
     if backbone.device.type != "cpu":
         return batch, nullcontext()
-    if keep_rows or not readout.supports_joining or max(batch.lengths_R) > readout.window:
+    if keep_rows or not readout.supports_joining or not readout.lengths.is_whole(max(batch.lengths_R)):
         return batch, SequenceAttention()
     return join(batch, readout.dtype), SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T)
 

@@ -208,6 +208,7 @@ def test_training_takes_the_layout_that_the_extension_can_read(
     backbone = backbone_of(tmp_path / "m", "llama")
     examples = [(prompt, index) for index, prompt in enumerate(prompts())]
     shapes: list[tuple[int, ...]] = []
+    backbone.readout.lengths.longest(2 * max(LENGTHS))
     hidden = backbone.readout.hidden
 
     def watched(ids: torch.Tensor, *rest: Any) -> torch.Tensor:
@@ -219,10 +220,9 @@ def test_training_takes_the_layout_that_the_extension_can_read(
     with attached(backbone.model, SPEC) as model:
         for reads in (False, True):
             losses.append(training_loss(backbone, model, examples, extension=_Reading(reads)).item())
-        window = backbone.readout.window
-        backbone.readout.window = max(LENGTHS)  # too short for a prompt and its labels
+        # Now a window that is too short for a prompt and its labels.
+        monkeypatch.setattr(backbone.readout.lengths, "is_whole", lambda length: length <= max(LENGTHS))
         losses.append(training_loss(backbone, model, examples).item())
-        backbone.readout.window = window
     assert shapes[0][0] == 1 and shapes[1][0] == len(LENGTHS) and shapes[2][0] > 1
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
