@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, insert, select, update
 
-from db import campaign_items, datasets
+from db import campaign_items, datasets, event_log, labels, queries
 from db.statements import now
 from db.tables import CampaignRow
 from star_al.errors import StoreError
-from star_al.types import Campaign, JsonObject, Role
+from star_al.types import Campaign, Event, JsonObject, Label, Role
 
 _COLUMNS = (
     CampaignRow.campaign_id,
@@ -39,13 +39,27 @@ def create(
     Raises:
         StoreError: The name is taken, a data set is not ready, or a held-out item does not exist.
     """
+    made = insert_one(connection, name, dataset_id, config, seed, test_dataset_id=test_dataset_id)
+    fill(connection, made.campaign_id, dataset_id, held_out=held_out, test_dataset_id=test_dataset_id)
+    return made
+
+
+def insert_one(
+    connection: Connection,
+    name: str,
+    dataset_id: int,
+    config: JsonObject,
+    seed: int,
+    *,
+    test_dataset_id: int | None,
+) -> Campaign:
+    """Store a campaign without items.
+
+    Raises:
+        StoreError: The name is taken.
+    """
     if find(connection, name) is not None:
         raise StoreError(f"a campaign named {name!r} already exists; choose another name.")
-    joining = [(dataset_id, Role.POOL)]
-    if test_dataset_id is not None:  # first, so that an item of both data sets is a test item
-        joining.insert(0, (test_dataset_id, Role.TEST))
-    for each, _ in joining:
-        datasets.require_ready(connection, each)
     created = insert(CampaignRow).values(
         name=name,
         key=uuid.uuid4().hex,
@@ -56,13 +70,32 @@ def create(
         lease_epoch=0,
         created_at=now(connection),
     )
-    campaign = Campaign(*connection.execute(created.returning(*_COLUMNS)).one())
-    for each, role in joining:
-        campaign_items.join(connection, campaign.campaign_id, each, role, from_round=0)
-    campaign_items.hold_out(connection, campaign.campaign_id, held_out)
+    return Campaign(*connection.execute(created.returning(*_COLUMNS)).one())
+
+
+def fill(
+    connection: Connection,
+    campaign_id: int,
+    dataset_id: int,
+    *,
+    held_out: Mapping[str, Role],
+    test_dataset_id: int | None,
+) -> None:
+    """Let the items of data sets join a campaign without items, and import their given labels.
+
+    Raises:
+        StoreError: A data set is not ready, or a held-out item does not exist.
+    """
+    joining = [(dataset_id, Role.POOL)]
+    if test_dataset_id is not None:  # first, so that an item of both data sets is a test item
+        joining.insert(0, (test_dataset_id, Role.TEST))
     for each, _ in joining:
-        campaign_items.import_labels(connection, campaign.campaign_id, each, which=campaign_items.same_item())
-    return campaign
+        datasets.require_ready(connection, each)
+    for each, role in joining:
+        campaign_items.join(connection, campaign_id, each, role, from_round=0)
+    campaign_items.hold_out(connection, campaign_id, held_out)
+    for each, _ in joining:
+        campaign_items.import_labels(connection, campaign_id, each, which=campaign_items.same_item())
 
 
 def find(connection: Connection, name: str) -> Campaign | None:
@@ -71,8 +104,20 @@ def find(connection: Connection, name: str) -> Campaign | None:
     return None if row is None else Campaign(*row)
 
 
-def update_config(connection: Connection, campaign_id: int, config: JsonObject) -> None:
-    """Replace the config."""
+def update_config(
+    connection: Connection,
+    campaign_id: int,
+    config: JsonObject,
+    *,
+    relabelled: Sequence[Label] = (),
+    settled: Sequence[tuple[str, Label]] = (),
+    events: Sequence[Event] = (),
+) -> None:
+    """Replace the config, with the labels that follow from it, and log it."""
     connection.execute(
         update(CampaignRow).where(CampaignRow.campaign_id == campaign_id).values(config=config)
     )
+    labels.append(connection, campaign_id, relabelled)
+    queries.close(connection, campaign_id, settled, [])
+    for event in events:
+        event_log.append(connection, campaign_id, event)

@@ -8,8 +8,20 @@ from contextlib import suppress
 
 from db import annotations as annotations_
 from db import base_predictions as base_predictions_
-from db import campaign_items, campaigns, datasets, event_log, extensions, leases, migrate, steps
+from db import (
+    campaign_items,
+    campaign_list,
+    campaigns,
+    datasets,
+    event_log,
+    extensions,
+    leases,
+    lifecycle,
+    migrate,
+    steps,
+)
 from db import labels as labels_
+from db import marks as marks_
 from db import queries as queries_
 from db import rounds as rounds_
 from db import studies as studies_
@@ -63,6 +75,11 @@ class SqlStore(OnDatabase, Store):
 
     create_campaign = writes(campaigns.create, repeatable=False)
     find_campaign = reads(campaigns.find)
+    summaries = reads(campaign_list.summaries)
+    clone_campaign = writes(lifecycle.clone, repeatable=False)
+    restart_campaign = fenced(lifecycle.restart)
+    own_artefacts = reads(lifecycle.own_artefacts)
+    delete_campaign = fenced(lifecycle.remove)
     update_config = fenced(campaigns.update_config)
     item_ids = reads(campaign_items.ids)
     pool_ids = reads(campaign_items.pool_ids)
@@ -83,6 +100,13 @@ class SqlStore(OnDatabase, Store):
 
     _begin_extension = writes(extensions.begin)
     _finish_extension = writes(extensions.finish, repeatable=False)
+
+    # -- marks -----------------------------------------------------------------------------------------
+
+    marks = reads(marks_.load)
+    archive = writes(marks_.archive)
+    pause = writes(marks_.pause)
+    close_round = writes(marks_.close_round)
 
     # -- lease -----------------------------------------------------------------------------------------
 

@@ -118,6 +118,9 @@ class CampaignRow(Base):
     lease_owner: Mapped[str | None]
     lease_epoch: Mapped[int] = mapped_column(BigInteger, default=0)
     lease_expires: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    close_round: Mapped[int | None]  # the last round closed by hand; -1: the labels before round 0
     created_at: Mapped[datetime]
 
     __table_args__ = (Index("uq_campaigns_key", "key", unique=True),)

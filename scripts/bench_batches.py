@@ -45,7 +45,8 @@ TARGETS = 200
 LIMITS = {"top_k": (2.0, 2e9)}  # seconds, bytes
 LIMIT = (60.0, 2e9)
 KINDS: dict[str, dict[str, Any]] = {
-    "top_k": {"kind": "top_k"},
+    "top_k": {"kind": "top_k", "near_duplicates": None},
+    "top_k, default": {"kind": "top_k"},
     "power": {"kind": "power"},
     "top_k, constraints": {"kind": "top_k", "balance": True, "near_duplicates": 0.8},
     "batchbald": {"kind": "batchbald"},

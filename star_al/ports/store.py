@@ -8,8 +8,10 @@ from typing import Protocol
 from star_al.types import (
     NO_RESULTS,
     Annotation,
+    Artefacts,
     BasePrediction,
     Campaign,
+    CampaignSummary,
     Dataset,
     Evaluation,
     Event,
@@ -19,6 +21,7 @@ from star_al.types import (
     JsonObject,
     Label,
     Lease,
+    Marks,
     Query,
     Role,
     Round,
@@ -104,8 +107,78 @@ class Campaigns(Protocol):
     def find_campaign(self, name: str) -> Campaign | None:
         """The campaign of this name."""
 
-    def update_config(self, lease: Lease, /, config: JsonObject) -> None:
-        """Replace the config by one that differs only in what a running campaign may change."""
+    def summaries(self) -> list[CampaignSummary]:
+        """A line about each campaign, by name."""
+
+    def clone_campaign(self, campaign_id: int, name: str, config: JsonObject) -> Campaign:
+        """Make a campaign with the items of another, in the same roles and with the same seed.
+
+        The labels in force become labels of version 1 with source ``import``.
+
+        Args:
+            campaign_id: The campaign to copy.
+            name: The new campaign's name.
+            config: Its settings.
+
+        Raises:
+            StoreError: The name is taken, or there is no such campaign.
+        """
+
+    def restart_campaign(
+        self,
+        lease: Lease,
+        /,
+        dataset_id: int,
+        config: JsonObject,
+        seed: int,
+        event: Event,
+        *,
+        held_out: Mapping[str, Role],
+        test_dataset_id: int | None,
+    ) -> None:
+        """Begin a campaign again, as if ``create_campaign`` had just made it with these arguments.
+
+        Its name, key, log and lease stay. Rounds, queries, answers and labels are deleted, and data sets that
+        no campaign uses any more.
+
+        Args:
+            lease: The campaign's lease.
+            dataset_id: As for ``create_campaign``.
+            config: As for ``create_campaign``.
+            seed: As for ``create_campaign``.
+            event: What to log.
+            held_out: As for ``create_campaign``.
+            test_dataset_id: As for ``create_campaign``.
+
+        Raises:
+            StoreError: A data set is not ready, or a held-out item does not exist.
+        """
+
+    def own_artefacts(self, campaign_id: int) -> Artefacts:
+        """Adapters and score files of a campaign's rounds that no other campaign's rounds have."""
+
+    def delete_campaign(self, lease: Lease, /) -> None:
+        """Delete a campaign with its log, and the data sets and adapters that no other campaign has."""
+
+    def update_config(
+        self,
+        lease: Lease,
+        /,
+        config: JsonObject,
+        *,
+        relabelled: Sequence[Label] = (),
+        settled: Sequence[tuple[str, Label]] = (),
+        events: Sequence[Event] = (),
+    ) -> None:
+        """Replace the config by one that differs only in what a running campaign may change.
+
+        Args:
+            lease: The campaign's lease.
+            config: The settings.
+            relabelled: Labels that are called differently under it; appended.
+            settled: (query id, label) pairs of queries that its labels decide, as in ``close_queries``.
+            events: What to log.
+        """
 
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
         """Add rows to the pool from the first round that has not used its pool; return how many were new.
@@ -140,6 +213,29 @@ class Campaigns(Protocol):
 
     def options(self, campaign_id: int, item_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The options of those items that have options of their own (multiple choice), by item id."""
+
+
+class MarksOfPeople(Protocol):
+    """What people ask of a campaign, also while a controller runs it; needs no lease. Repeating it changes nothing."""
+
+    def marks(self, campaign_id: int) -> Marks:
+        """What has been asked.
+
+        Raises:
+            StoreError: The campaign has been deleted.
+        """
+
+    def archive(self, campaign_id: int, archived: bool, event: Event) -> None:
+        """Put a campaign away, or take it back; the event is logged if that changes anything."""
+
+    def pause(self, campaign_id: int, paused: bool, event: Event) -> None:
+        """Pause a campaign, or let it go on; the event is logged if that changes anything."""
+
+    def close_round(self, campaign_id: int, round_index: int, event: Event) -> None:
+        """Let a round go on with the answers it has; ``HELD_OUT`` for the labels requested before round 0.
+
+        An earlier round than the last closed one changes nothing.
+        """
 
 
 class Leases(Protocol):
@@ -351,7 +447,7 @@ class Log(Protocol):
         """Rows of the view ``round_history`` (without the campaign's name), by round."""
 
 
-class Store(Datasets, Campaigns, Leases, Labels, Rounds, Queries, Studies, Log, Protocol):
+class Store(Datasets, Campaigns, MarksOfPeople, Leases, Labels, Rounds, Queries, Studies, Log, Protocol):
     """Campaigns in a database.
 
     Frozen records go in and come out, and transactions stay inside. Methods that take a lease check, within

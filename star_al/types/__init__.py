@@ -6,7 +6,7 @@ seconds.
 
 from star_al.types.annotations import Annotation, Poll, Waiting
 from star_al.types.arrays import Float32Array, FloatArray, IntArray
-from star_al.types.campaigns import Campaign, Lease
+from star_al.types.campaigns import HELD_OUT, Artefacts, Campaign, CampaignSummary, Lease, Marks
 from star_al.types.evaluations import CalibrationBin, Evaluation
 from star_al.types.events import Event
 from star_al.types.items import Dataset, Item, Role, SourceItem
@@ -30,12 +30,15 @@ from star_al.types.studies import Study, StudyRun
 from star_al.types.tasks import Ensured, ExternalTask
 
 __all__ = [
+    "HELD_OUT",
     "NO_RESULTS",
     "Adapter",
     "Annotation",
+    "Artefacts",
     "BasePrediction",
     "CalibrationBin",
     "Campaign",
+    "CampaignSummary",
     "Categorical",
     "Dataset",
     "Ensured",
@@ -52,6 +55,7 @@ __all__ = [
     "JsonValue",
     "Label",
     "Lease",
+    "Marks",
     "Poll",
     "Predictions",
     "Query",

@@ -27,8 +27,10 @@ from star_al.types import (
     NO_RESULTS,
     Adapter,
     Annotation,
+    Artefacts,
     BasePrediction,
     Campaign,
+    CampaignSummary,
     Dataset,
     Evaluation,
     Event,
@@ -39,6 +41,7 @@ from star_al.types import (
     JsonValue,
     Label,
     Lease,
+    Marks,
     Query,
     QueryState,
     Role,
@@ -90,6 +93,10 @@ class _State:
     queries: dict[str, Query] = field(default_factory=dict)
     tasks: dict[tuple[str, str], ExternalTask] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    marks: Marks = field(default_factory=Marks)
+    datasets: set[int] = field(default_factory=set)
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    answered_at: list[datetime] = field(default_factory=list)  # when answers were mirrored
 
 
 def _locked(method: Callable[P, T]) -> Callable[P, T]:
@@ -113,6 +120,7 @@ class MemoryStore(Store):
         self._dataset_ids = itertools.count(1)
         self._items: dict[int, dict[str, SourceItem]] = {}
         self._campaigns: dict[int, _State] = {}
+        self._campaign_ids = itertools.count(1)
         self.adapters: dict[str, Adapter] = {}
         self._studies: dict[str, Study] = {}
         self._base: dict[tuple[str, str], BasePrediction] = {}
@@ -188,6 +196,18 @@ class MemoryStore(Store):
     ) -> Campaign:
         if self.find_campaign(name) is not None:
             raise StoreError(f"a campaign named {name!r} already exists; choose another name.")
+        members = self._members(dataset_id, held_out, test_dataset_id)
+        campaign = Campaign(
+            next(self._campaign_ids), name, dataset_id, _copied(config), seed, uuid.uuid4().hex
+        )
+        state = _State(campaign, members, datasets={dataset_id, test_dataset_id or dataset_id})
+        _import_labels(state, members)
+        self._campaigns[campaign.campaign_id] = state
+        return campaign
+
+    def _members(
+        self, dataset_id: int, held_out: Mapping[str, Role], test_dataset_id: int | None
+    ) -> dict[str, _Member]:
         ready = {dataset.dataset_id for dataset in self._datasets.values() if dataset.ready}
         if not {dataset_id, test_dataset_id or dataset_id} <= ready:
             raise StoreError("the data set of the campaign is not completely imported; import it again.")
@@ -199,22 +219,135 @@ class MemoryStore(Store):
                 members[item_id].role = role
         for item_id, source in self._items.get(test_dataset_id or 0, {}).items():
             members[item_id] = _Member(source, Role.TEST, 0)
+        return members
+
+    @_locked
+    def summaries(self) -> list[CampaignSummary]:
+        return sorted(map(_summary, self._campaigns.values()), key=lambda one: one.name)
+
+    @_locked
+    def clone_campaign(self, campaign_id: int, name: str, config: JsonObject) -> Campaign:
+        source = self.state(campaign_id)
+        if self.find_campaign(name) is not None:
+            raise StoreError(f"a campaign named {name!r} already exists; choose another name.")
         campaign = Campaign(
-            len(self._campaigns) + 1, name, dataset_id, _copied(config), seed, uuid.uuid4().hex
+            next(self._campaign_ids),
+            name,
+            source.campaign.dataset_id,
+            _copied(config),
+            source.campaign.seed,
+            uuid.uuid4().hex,
         )
-        state = _State(campaign, members)
-        _import_labels(state, members)
+        members = {key: replace(one, from_round=0) for key, one in source.members.items()}
+        state = _State(campaign, members, datasets=set(source.datasets))
+        for item_id, versions in source.labels.items():
+            state.labels[item_id] = [Label(item_id, versions[-1].value, source="import")]
         self._campaigns[campaign.campaign_id] = state
         return campaign
+
+    @_locked
+    def restart_campaign(
+        self,
+        lease: Lease,
+        dataset_id: int,
+        config: JsonObject,
+        seed: int,
+        event: Event,
+        *,
+        held_out: Mapping[str, Role],
+        test_dataset_id: int | None,
+    ) -> None:
+        old = self._held(lease)
+        members = self._members(dataset_id, held_out, test_dataset_id)
+        campaign = replace(old.campaign, dataset_id=dataset_id, config=_copied(config), seed=seed)
+        state = _State(
+            campaign,
+            members,
+            lease=old.lease,
+            marks=replace(old.marks, close_round=None),
+            events=old.events,
+            datasets={dataset_id, test_dataset_id or dataset_id},
+        )
+        _import_labels(state, members)
+        self._campaigns[lease.campaign_id] = state
+        self._discard_unused(old.datasets)
+        _log(state, event)
+
+    @_locked
+    def own_artefacts(self, campaign_id: int) -> Artefacts:
+        mine = self.state(campaign_id).rounds.values()
+        others = [
+            one
+            for key, state in self._campaigns.items()
+            if key != campaign_id
+            for one in state.rounds.values()
+        ]
+        return Artefacts(_adapters(mine) - _adapters(others), _scores(mine) - _scores(others))
+
+    @_locked
+    def delete_campaign(self, lease: Lease) -> None:
+        state = self._held(lease)
+        for sha256 in self.own_artefacts(lease.campaign_id).adapters:
+            self.adapters.pop(sha256, None)
+        del self._campaigns[lease.campaign_id]
+        self._discard_unused(state.datasets)
+
+    def _discard_unused(self, candidates: set[int]) -> None:
+        for dataset_id in candidates - {each for one in self._campaigns.values() for each in one.datasets}:
+            gone = set(self._items.pop(dataset_id, ()))
+            self._datasets.pop(dataset_id, None)
+            gone -= {item_id for items in self._items.values() for item_id in items}
+            self._base = {key: one for key, one in self._base.items() if key[1] not in gone}
+
+    # -- marks -----------------------------------------------------------------------------------------
+
+    @_locked
+    def marks(self, campaign_id: int) -> Marks:
+        return self.state(campaign_id).marks
+
+    @_locked
+    def archive(self, campaign_id: int, archived: bool, event: Event) -> None:
+        self._set_moment(campaign_id, "archived_at", archived, event)
+
+    @_locked
+    def pause(self, campaign_id: int, paused: bool, event: Event) -> None:
+        self._set_moment(campaign_id, "paused_at", paused, event)
+
+    def _set_moment(self, campaign_id: int, name: str, wanted: bool, event: Event) -> None:
+        state = self.state(campaign_id)
+        if (getattr(state.marks, name) is not None) is not wanted:
+            moment = datetime.now(UTC) if wanted else None
+            state.marks = replace(state.marks, **{name: moment})  # type: ignore[arg-type]
+            _log(state, event)
+
+    @_locked
+    def close_round(self, campaign_id: int, round_index: int, event: Event) -> None:
+        state = self.state(campaign_id)
+        before = state.marks.close_round
+        if before is None or before < round_index:
+            state.marks = replace(state.marks, close_round=round_index)
+            _log(state, event)
 
     @_locked
     def find_campaign(self, name: str) -> Campaign | None:
         return next((one.campaign for one in self._campaigns.values() if one.campaign.name == name), None)
 
     @_locked
-    def update_config(self, lease: Lease, config: JsonObject) -> None:
+    def update_config(
+        self,
+        lease: Lease,
+        config: JsonObject,
+        *,
+        relabelled: Sequence[Label] = (),
+        settled: Sequence[tuple[str, Label]] = (),
+        events: Sequence[Event] = (),
+    ) -> None:
         state = self._held(lease)
+        _append_labels(state, relabelled)
+        self.close_queries(lease, settled, [])
         state.campaign = replace(state.campaign, config=_copied(config))
+        for event in events:
+            _log(state, event)
 
     @_locked
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
@@ -250,6 +383,8 @@ class MemoryStore(Store):
 
     @_locked
     def release_lease(self, lease: Lease) -> None:
+        if lease.campaign_id not in self._campaigns:
+            return
         held = self.state(lease.campaign_id).lease
         if (held.owner, held.epoch) == (lease.owner, lease.epoch):
             held.owner = None
@@ -310,10 +445,12 @@ class MemoryStore(Store):
         copies = [
             replace(one, value=_copied(one.value)) for one in annotations if one.query_id in state.queries
         ]
-        return sum(
+        new = sum(
             _append_revision(state.annotations.setdefault((annotator, one.external_id), []), one)
             for one in copies
         )
+        state.answered_at += [datetime.now(UTC)] * bool(new)
+        return new
 
     @_locked
     def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
@@ -685,3 +822,31 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     row |= {"shadow_accuracy": getattr(by_key.get(("shadow", "raw")), "accuracy", None)}
     row |= {"stop_advice": one.decision.stop_advice if one.decision else None}
     return row | {"seconds": sum(one.seconds.values()), "stop_reason": one.stop_reason}
+
+
+def _summary(state: _State) -> CampaignSummary:
+    rounds = [one for _, one in sorted(state.rounds.items())]
+    history = [_history_row(one, state.evaluations.get(one.index, [])) for one in rounds]
+    measured = [row["accuracy"] for row in history if row["accuracy"] is not None]
+    labelled = [item_id for item_id in state.labels if state.members[item_id].role is not Role.TEST]
+    moments = [event.created_at for event in state.events if event.created_at]
+    return CampaignSummary(
+        name=state.campaign.name,
+        rounds=len(rounds),
+        state=rounds[-1].state if rounds else None,
+        stop_reason=rounds[-1].stop_reason if rounds else None,
+        labels=len(labelled),
+        accuracy=float(measured[-1]) if measured else None,  # type: ignore[arg-type]
+        active_at=max([state.created_at, *moments, *state.answered_at]),
+        runs=state.lease.owner if state.lease.seconds_left() > 0 else None,
+        marks=state.marks,
+    )
+
+
+def _adapters(rounds: Iterable[Round]) -> frozenset[str]:
+    found = {sha256 for one in rounds for sha256 in (one.adapter_sha256, one.shadow_sha256)}
+    return frozenset(each for each in found if each is not None)
+
+
+def _scores(rounds: Iterable[Round]) -> frozenset[str]:
+    return frozenset(one.scores_sha256 for one in rounds if one.scores_sha256 is not None)
