@@ -25,6 +25,7 @@ from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_an
 from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
 from star_al.parts import LeasedParts, RoundParts
+from star_al.steps.compare_prompts import compare_prompts
 from star_al.steps.control_arm import control_labels
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
 from star_al.steps.evaluate import evaluate_round
@@ -125,6 +126,8 @@ class Loop:
         push_open(self.parts)
         held_out = (Role.AUDIT, Role.CALIBRATION)
         wait_for_answers(self.parts, 0, held_out, self._asked_at("prepare", None))
+        if advice := compare_prompts(self.parts):
+            self.parts.progress.say(advice)
 
     def fit(self, round_: Round) -> Round:
         """Train the adapter on the round's snapshot of labels; without labels the base model takes its place."""

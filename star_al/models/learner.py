@@ -136,6 +136,16 @@ class LoraLearner:
         """See ``Learner.versions``: libraries, device, dtype, and a hash of the weights."""
         return {**self.backbone.versions(), "weights": self.backbone.fingerprint}
 
+    def with_other_prompt(self) -> LoraLearner | None:
+        """See ``Learner.with_other_prompt``; the weights are loaded once for both."""
+        if not self.backbone.tokenizer.chat_template:
+            return None
+        task = self._spec.task.model_copy(update={"chat_template": not self._spec.task.chat_template})
+        spec = self._spec.model_copy(update={"task": task})
+        other = LoraLearner(ClosedTask(task), spec, self._model_path, self._method, dtype=self._dtype)
+        other.backbone = self.backbone
+        return other
+
     # -- loading -------------------------------------------------------------------------------------------
 
     def _load(self) -> Inference:

@@ -40,6 +40,13 @@ class Learner(Protocol):
             ModelError: The model cannot be loaded or its answers are NaN.
         """
 
+    def with_other_prompt(self) -> Learner | None:
+        """The same model, asked by a plain prompt in place of its chat template, or the reverse.
+
+        Returns:
+            A learner to predict with the base model; None if the model has no chat template.
+        """
+
     def training_steps(self, n_examples: int) -> int:
         """How many optimiser steps ``fit`` takes on this many examples."""
 

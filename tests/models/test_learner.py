@@ -628,3 +628,27 @@ def test_nothing_is_printed(model: Path, tmp_path: Path, capfd: pytest.CaptureFi
     one = learner(model)
     one.predict(fit(one, tmp_path / "a"), items(), draws=range(2), seed=0, advance=ignore)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_other_prompt_shares_the_weights_and_predicts_as_if_it_were_configured(model: Path) -> None:
+    chat, plain = learner(model), learner(model, task={"chat_template": False})
+    for one, configured in ((chat, plain), (plain, chat)):
+        other = one.with_other_prompt()
+        assert other is not None and other.backbone is one.backbone
+        assert other.base_key == configured.base_key != one.base_key
+        found, expected = (each.base_predict(items(4), ignore) for each in (other, configured))
+        for a, b in zip(found, expected, strict=True):
+            assert np.array_equal(a.log_probs_C, b.log_probs_C)
+
+
+def test_a_model_without_a_chat_template_has_one_prompt(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "plain")
+    for name in ("tokenizer_config.json", "chat_template.jinja"):
+        path = tmp_path / "plain" / name
+        if name.endswith(".jinja"):
+            path.unlink(missing_ok=True)
+            continue
+        settings = json.loads(path.read_text())
+        settings.pop("chat_template", None)
+        path.write_text(json.dumps(settings))
+    assert learner(tmp_path / "plain").with_other_prompt() is None

@@ -47,6 +47,9 @@ class NumpyLearner:
     def versions(self) -> JsonObject:
         return {"learner": "numpy", "device": "cpu", "dtype": "float32"}
 
+    def with_other_prompt(self) -> NumpyLearner | None:
+        return None  # there is no prompt
+
     def training_steps(self, n_examples: int) -> int:
         return n_examples
 
