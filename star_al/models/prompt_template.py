@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-
 from star_al.config.spec import TaskSpec
-from star_al.errors import ConfigError, ModelError
+from star_al.errors import ConfigError
+from star_al.models.chat_format import ChatFormat, chat_format
 
 FIELDS = ("text", "labels", "options")
 """What an item, or for ``labels`` the task, fills in."""
@@ -32,9 +31,6 @@ _PLAIN_ENDINGS = {
     ("multiple_choice", "text"): "\n\nAnswer:",
 }
 """What a prompt without a chat template ends with, unless the user gives a template."""
-
-_FIXED_CLOCK = "{% macro strftime_now(format) %}01 January 2025{% endmacro +%}"
-"""Put before a chat template, which may print today's date: a prompt must be the same tomorrow."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +54,32 @@ def uses_chat(spec: TaskSpec, tokenizer: Any) -> bool:
     return bool(spec.chat_template and tokenizer.chat_template)
 
 
-def prompt_pieces(spec: TaskSpec, tokenizer: Any) -> tuple[Piece, ...]:
-    """Render the prompt of a task and cut it at its fields.
+@dataclass(frozen=True)
+class PromptTemplate:
+    """The fixed text of a task's prompts.
 
-    Returns:
-        The pieces in order; the last one has no field.
+    Attributes:
+        pieces: In order; the last one has no field.
+        gap: A space before the answer, if there is one. It is tokenised with the label.
+        end: What follows an answer; empty if nothing is known of it.
+        between: What the chat template writes around messages; empty without one.
+    """
+
+    pieces: tuple[Piece, ...]
+    gap: str = ""
+    end: str = ""
+    between: tuple[str, ...] = ()
+
+
+def prompt_template(spec: TaskSpec, tokenizer: Any) -> PromptTemplate:
+    """Render the prompt of a task and cut it at its fields.
 
     Raises:
         ConfigError: The template lacks a field that it needs.
         ModelError: The model's chat template cannot be used.
     """
-    pieces = _cut(_render(spec, tokenizer))
+    rendered = _render(spec, tokenizer)
+    pieces = _cut(rendered.prompt)
     fields = [piece.field for piece in pieces]
     if fields.count("text") != 1:
         raise ConfigError(f"task.template: {{text}} must occur once, it occurs {fields.count('text')} times.")
@@ -76,42 +87,23 @@ def prompt_pieces(spec: TaskSpec, tokenizer: Any) -> tuple[Piece, ...]:
         raise ConfigError(
             "task.template: {options} is missing; the model cannot answer with a letter without it."
         )
-    return pieces
+    last, gap = pieces[-1], ""
+    if not uses_chat(spec, tokenizer):
+        gap = "" if last.text[-1:].isspace() else " "
+    elif last.text.endswith(" "):
+        last, gap = Piece(last.text[:-1]), " "
+    return PromptTemplate((*pieces[:-1], last), gap, rendered.end, rendered.between)
 
 
-def _render(spec: TaskSpec, tokenizer: Any) -> str:
-    """Return the whole prompt, with marks in place of fields."""
+def _render(spec: TaskSpec, tokenizer: Any) -> ChatFormat:
+    """Return the whole prompt, with marks in place of fields; without a chat nothing is known of an answer's end."""
     kind = (spec.kind, spec.answer if spec.kind == "multiple_choice" else "letter")
     instruction = _with_marks(_INSTRUCTIONS[kind] if spec.instruction is None else spec.instruction)
     message = _with_marks(_TEMPLATES[spec.kind] if spec.template is None else spec.template)
+    if uses_chat(spec, tokenizer):
+        return chat_format(tokenizer, instruction, message)
     joined = "\n\n".join(part for part in (instruction, message) if part)
-    if not uses_chat(spec, tokenizer):
-        return joined if spec.template else joined + _PLAIN_ENDINGS[kind]
-    user = {"role": "user", "content": message}
-    if instruction:
-        try:
-            rendered = _apply_chat_template(tokenizer, [{"role": "system", "content": instruction}, user])
-            if instruction.strip() in rendered:
-                return rendered
-        except (TemplateError, ValueError, TypeError):
-            pass  # some chat templates know no system message: the instruction then begins the user's
-    try:
-        return _apply_chat_template(tokenizer, [{"role": "user", "content": joined}])
-    except (TemplateError, ValueError, TypeError) as exc:
-        raise ModelError(
-            f"the model's chat template cannot be used: {exc}. Set task.chat_template: false."
-        ) from exc
-
-
-def _apply_chat_template(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    rendered = tokenizer.apply_chat_template(
-        messages,
-        chat_template=_FIXED_CLOCK + tokenizer.get_chat_template(),
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
-    )
-    return str(rendered)
+    return ChatFormat(joined if spec.template else joined + _PLAIN_ENDINGS[kind], "", ())
 
 
 def _mark(field: str) -> str:

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 from star_al.errors import ModelError
+from star_al.models.chat_format import plain_markers
+from star_al.models.content import ContentEncoder, control_tokens
+from star_al.models.label_encoder import LabelEncoder, Labels
 from star_al.models.label_tree import is_prefix_free, label_tree
-from star_al.models.prompt_template import Piece, prompt_pieces, uses_chat
+from star_al.models.piece_tokenizer import PieceTokenizer, require_agreement
+from star_al.models.prompt_template import Piece, PromptTemplate, prompt_template, uses_chat
 from star_al.task import LETTERS, ClosedTask
-from star_al.types import Item
+from star_al.types import Item, JsonObject
 
 CONTENT_FREE = "N/A"
 """The text of a content-free input (Zhao et al. 2021, arXiv 2102.09690)."""
+
+_CHECKED_LABELS = 32
+"""How many labels are tokenised with a whole prompt to compare with their own ids."""
 
 _CHARACTERS_PER_TOKEN = 64
 """A text is cut to so many characters for each token of room before it is tokenised: a book takes no longer."""
@@ -84,7 +90,8 @@ class PromptFormat:
 
     Raises:
         ConfigError: The template lacks a field that it needs.
-        ModelError: No text fits beside the prompt, or two labels are the same tokens.
+        ModelError: No text fits beside the prompt, two labels are the same tokens, the chat template cannot be
+            used, or the tokenizer does not know a label or cannot read a prompt in parts.
     """
 
     def __init__(self, tokenizer: Any, task: ClosedTask, *, max_tokens: int, context: int) -> None:
@@ -92,14 +99,34 @@ class PromptFormat:
         self._task = task
         self._max_tokens = max_tokens
         self._context = context
+        self._parts = PieceTokenizer(tokenizer)
+        self._control = control_tokens(tokenizer)
         self.is_chat = uses_chat(task.spec, tokenizer)
-        self._pieces = prompt_pieces(task.spec, tokenizer)
-        self._fixed = [self._encode_fixed(index, piece.text) for index, piece in enumerate(self._pieces)]
-        self._gap = "" if self.is_chat or self._pieces[-1].text[-1:].isspace() else " "
-        if not task.is_multiple_choice:
-            self._class_labels = self._encode_labels(self._spellings)
+        self._template = self._fit_gap(prompt_template(task.spec, tokenizer))
+        self._pieces, self._gap = self._template.pieces, self._template.gap
+        self.markers = plain_markers(self._template.between, self._control)
+        self._content = ContentEncoder(self._parts, self._control, self.markers, tokenizer.unk_token_id)
+        self._fixed = [self._encode_fixed(index) for index in range(len(self._pieces))]
+        self._answers = LabelEncoder(
+            tokenizer,
+            self._parts,
+            self._content,
+            tail=self._pieces[-1].text,
+            gap=self._gap,
+            end=self._template.end,
+            control=self._control.values(),
+        )
+        self._letters_of: dict[int, Labels] = {}
         # Fail now, and not at the first item, if nothing fits beside the prompt.
         self.encode(Item(item_id="", text="", options=("A", "B") if task.is_multiple_choice else ()))
+        self._require_agreement()
+
+    def _fit_gap(self, template: PromptTemplate) -> PromptTemplate:
+        """Move a space that the user's prompt ends with to the label, for tokenizers that join it to the label."""
+        last = template.pieces[-1]
+        if self._parts.is_neutral or template.gap or not last.text.endswith(" "):
+            return template
+        return replace(template, pieces=(*template.pieces[:-1], Piece(last.text[:-1])), gap=" ")
 
     @cached_property
     def _spellings(self) -> tuple[str, ...]:
@@ -111,15 +138,38 @@ class PromptFormat:
         spec = self._task.spec
         pieces = [astuple(piece) for piece in self._pieces]
         labels = [spec.kind, spec.answer, spec.label_names, self._spellings, self._gap]
-        parts = [pieces, labels, self.is_chat, self._max_tokens, self._context]
+        parts = [pieces, labels, self.is_chat, self._max_tokens, self._context, *self._departures()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _departures(self) -> list[JsonObject]:
+        """Return in what the ids depart from those of version 0.1: nothing for models that it read rightly.
+
+        So the key of such a model stays, and with it what is stored under the key.
+        """
+        if self._task.is_multiple_choice:
+            needs_end = self._task.spec.answer == "text"
+        else:
+            needs_end = not is_prefix_free(self._answers.spelled(self._spellings))
+        ordinary = [token for token in self._parts.added if not token.isspace() and len(token) > 1]
+        departures: JsonObject = {}
+        if not self._parts.is_neutral:
+            departures["anchored"] = True
+        if needs_end and self._answers.end != (self._tokenizer.eos_token_id,):
+            departures["end"] = list(self._answers.end)
+        if not self.is_chat and self._parts.opening not in ([], [self._tokenizer.bos_token_id]):
+            departures["opening"] = list(self._parts.opening)
+        if any(t not in self._control or any(t in s for s in self._spellings) for t in ordinary):
+            departures["words stay whole"] = True
+        if self.markers:
+            departures["markers"] = list(self.markers)
+        return [departures] if departures else []
 
     @cached_property
     def prefix(self) -> tuple[int, ...]:
         """The tokens that begin every prompt: everything before the first field that an item fills in."""
         first = next(index for index, piece in enumerate(self._pieces) if piece.field in ("text", "options"))
         empty = Item(item_id="", text="")
-        fills = [self._fill(piece, empty) for piece in self._pieces[:first]]
+        fills = [self._fill(index, empty) for index in range(first)]
         parts = (part for pair in zip(self._fixed, [*fills, []], strict=False) for part in pair)
         return tuple(chain.from_iterable(parts))
 
@@ -129,9 +179,9 @@ class PromptFormat:
         Raises:
             ModelError: The prompt does not fit even then, or the item has no options.
         """
-        content, options_cut = self._content(item)
+        content, options_cut = self._content_of(item)
         place = next(index for index, piece in enumerate(self._pieces) if piece.field == "text")
-        text, text_cut = self._encode_text(self._pieces[place].gap + item.text, self._room(content))
+        text, text_cut = self._encode_text(place, item.text, self._room(content))
         fills = (*content.fills[:place], text, *content.fills[place + 1 :])
         parts = (part for pair in zip(self._fixed, fills, strict=True) for part in pair)
         tokens = tuple(chain.from_iterable(parts))
@@ -141,49 +191,79 @@ class PromptFormat:
         """Encode a content-free input with the labels of ``item``, for contextual calibration."""
         return self.encode(Item(item_id=item.item_id, text=CONTENT_FREE, options=item.options))
 
-    def _encode_fixed(self, index: int, text: str) -> list[int]:
-        """Return the ids of a fixed text, control tokens included.
+    # -- fixed text ----------------------------------------------------------------------------------------
+
+    def _encode_fixed(self, index: int) -> list[int]:
+        """Return the ids of a piece's fixed text, control tokens included.
 
         A chat template writes its own beginning-of-sequence token; without one, it is added as the tokenizer
         would.
         """
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids if text else []
-        if index == 0 and not self.is_chat:
-            start: list[int] = self._tokenizer("", add_special_tokens=True).input_ids[:1]
-            if start == [self._tokenizer.bos_token_id]:
-                return start + ids
-        return ids
+        piece, is_last = self._pieces[index], index == len(self._pieces) - 1
+        ids = self._parts.part("" if index else None, piece.text, ends=is_last and not self._gap)
+        return [*self._parts.opening, *ids] if index == 0 and not self.is_chat else ids
+
+    def _before(self, index: int) -> str | None:
+        """Return what comes before what a piece's field is filled with, as ``PieceTokenizer.part`` takes it."""
+        return self._pieces[index].text or ("" if index else None)
+
+    def _require_agreement(self) -> None:
+        """Check on one item that the parts of a prompt are tokenised as in the whole prompt.
+
+        Raises:
+            ModelError: They are not.
+        """
+        options = ("the first", "the second") if self._task.is_multiple_choice else ()
+        sample = Item(item_id="", text="The team won 3 cups.", options=options)
+        fills = {"text": sample.text, "labels": self._labels_text, "options": self._options_text(sample)}
+        parts: list[Sequence[int]] = []
+        shown = ""
+        for index, piece in enumerate(self._pieces):
+            fill = self._encode_text(index, sample.text, 100)[0] if piece.field == "text" else None
+            parts += [self._fixed[index], self._fill(index, sample) if fill is None else fill]
+            shown += piece.text + piece.gap + fills.get(piece.field or "", "")
+        if not self.is_chat:
+            parts[0] = parts[0][len(self._parts.opening) :]
+        answers = self._spellings or (tuple(LETTERS[:2]) if self._task.spec.answer == "letter" else options)
+        for answer in answers[:_CHECKED_LABELS]:
+            text = shown + self._gap + answer.strip()
+            (label,) = self._answers.spelled([answer])
+            require_agreement(self._tokenizer, [*parts, label], self._parts.ids(text), text)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about how this model reads the prompt."""
+        found = []
+        if self.markers:
+            found.append(
+                f"the model's chat template marks turns by ordinary text ({', '.join(self.markers)}). Where an "
+                "item's text holds such a mark, a space is put into it, so that the text cannot end its turn"
+            )
+        unknown = self._unknown_characters("".join(piece.text for piece in self._pieces))
+        if unknown:
+            found.append(
+                f"the tokenizer does not know {', '.join(map(repr, unknown))} in the prompt. Set task.instruction "
+                "and task.template to texts without"
+            )
+        return tuple(found)
+
+    def _unknown_characters(self, text: str) -> list[str]:
+        """Return the characters that become the unknown token."""
+        unknown = self._tokenizer.unk_token_id
+        if unknown is None or unknown not in chain.from_iterable(self._fixed):
+            return []
+        return [letter for letter in sorted(set(text)) if unknown in self._parts.part("", letter)]
 
     # -- content -------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _control(self) -> re.Pattern[str] | None:
-        """A pattern that matches where one of the tokenizer's added tokens begins in a text."""
-        added = {str(token) for token in self._tokenizer.added_tokens_decoder.values()}
-        words = sorted(
-            (word for word in added if len(word) > 1 and not word.isspace()), key=len, reverse=True
-        )
-        return re.compile(f"(?={'|'.join(map(re.escape, words))})") if words else None
+    def _encode_text(self, place: int, text: str, room: int) -> tuple[list[int], bool]:
+        """Return at most ``room`` ids of the text that fills a piece, and whether it was cut."""
+        whole = self._pieces[place].gap + text
+        head = whole[: room * _CHARACTERS_PER_TOKEN]
+        ids = self._content.encode(self._before(place), head)
+        return ids[:room], len(ids) > room or len(head) < len(whole)
 
-    def _encode_content(self, text: str) -> list[int]:
-        """Return the ids of plain text.
-
-        The tokenizer would turn a control token's spelling into the control token. Cutting the text after the
-        first character of each keeps it plain.
-        """
-        starts = [match.start() + 1 for match in self._control.finditer(text)] if self._control else []
-        pieces = [text[a:b] for a, b in pairwise([0, *starts, len(text)])]
-        return [
-            token for piece in pieces for token in self._tokenizer(piece, add_special_tokens=False).input_ids
-        ]
-
-    def _encode_text(self, text: str, room: int) -> tuple[list[int], bool]:
-        """Return at most ``room`` ids of a text, and whether it was cut."""
-        head = text[: room * _CHARACTERS_PER_TOKEN]
-        ids = self._encode_content(head)
-        return ids[:room], len(ids) > room or len(head) < len(text)
-
-    def _content(self, item: Item) -> tuple[_Content, bool]:
+    def _content_of(self, item: Item) -> tuple[_Content, bool]:
         """Return what the item puts in besides its text, and whether options were cut to make it fit.
 
         Raises:
@@ -192,7 +272,8 @@ class PromptFormat:
         """
         head = self._max_tokens * _CHARACTERS_PER_TOKEN
         short = replace(item, options=tuple(option[:head] for option in item.options))
-        content = _Content(tuple(self._fill(piece, short) for piece in self._pieces), self._labels(short))
+        fills = tuple(self._fill(index, short) for index in range(len(self._pieces)))
+        content = _Content(fills, self._labels(short))
         room = self._room(content)
         if room > 0 or (room == 0 and item.options):
             return content, short != item
@@ -200,27 +281,43 @@ class PromptFormat:
             raise self._no_room(item, content)
         return self._cut_options(short, content), True
 
-    def _fill(self, piece: Piece, item: Item) -> list[int]:
+    def _fill(self, index: int, item: Item) -> list[int]:
         """Return the ids of a piece's labels or options; none for the text, which gets the room that is left."""
+        piece = self._pieces[index]
         if piece.field in (None, "text"):
             return []
         if piece.field == "labels":
-            return self._encode_content(piece.gap + ", ".join(self._spellings))
+            return self._labels_fills[index]
+        return self._content.encode(self._before(index), piece.gap + self._options_text(item))
+
+    @cached_property
+    def _labels_text(self) -> str:
+        return ", ".join(self._spellings)
+
+    @cached_property
+    def _labels_fills(self) -> dict[int, list[int]]:
+        """The labels' ids by piece. They come from the user: tokens that they spell stay whole."""
+        return {
+            index: self._parts.part(self._before(index), piece.gap + self._labels_text)
+            for index, piece in enumerate(self._pieces)
+            if piece.field == "labels"
+        }
+
+    def _options_text(self, item: Item) -> str:
         names = self._task.label_names(item)
-        lines = [f"{name}. {option}" for name, option in zip(names, item.options, strict=False)]
-        return self._encode_content(piece.gap + "\n".join(lines))
+        return "\n".join(f"{name}. {option}" for name, option in zip(names, item.options, strict=False))
 
     def _cut_options(self, item: Item, whole: _Content) -> _Content:
         """Cut options to a common length, the longest with which the prompt fits."""
-        lines = [self._lines(piece, item) for piece in self._pieces]
-        spelled = self._encode_spellings(item.options) if self._task.spec.answer == "text" else ()
+        lines = [self._lines(index, item) for index in range(len(self._pieces))]
+        spelled = self._answers.options(item.options) if self._task.spec.answer == "text" else ()
 
         def cut_to(size: int) -> _Content:
             fills = (
                 list(chain.from_iterable(line.cut(size) for line in own)) if own else fill
                 for own, fill in zip(lines, whole.fills, strict=True)
             )
-            labels = _ended([label[: max(1, size)] for label in spelled], self._end_token)
+            labels = self._answers.ended([label[: max(1, size)] for label in spelled])
             return _Content(tuple(fills), labels or whole.labels)
 
         sizes = [len(line.option) for own in lines for line in own] + [len(label) for label in spelled]
@@ -230,17 +327,19 @@ class PromptFormat:
             raise self._no_room(item, cut_to(0))
         return cut_to(size)
 
-    def _lines(self, piece: Piece, item: Item) -> list[_Line]:
-        """Return the lines of the item's options if the piece shows them, else none."""
+    def _lines(self, index: int, item: Item) -> list[_Line]:
+        """Return the lines of the item's options if a piece shows them, else none."""
+        piece = self._pieces[index]
         if piece.field != "options":
             return []
+        befores = [self._before(index), *["\n"] * (len(item.options) - 1)]
         gaps = [piece.gap, *[""] * (len(item.options) - 1)]
         ends = [*["\n"] * (len(item.options) - 1), ""]
-        parts = zip(gaps, self._task.label_names(item), item.options, ends, strict=True)
-        encode = self._encode_content
+        parts = zip(befores, gaps, self._task.label_names(item), item.options, ends, strict=True)
+        encode = self._content.encode
         return [
-            _Line(encode(f"{gap}{name}."), encode(f" {option}"), encode(end))
-            for gap, name, option, end in parts
+            _Line(encode(before, f"{gap}{name}."), encode(f"{name}.", f" {option}"), encode("", end))
+            for before, gap, name, option, end in parts
         ]
 
     def _limit(self, content: _Content) -> int:
@@ -266,51 +365,20 @@ class PromptFormat:
 
     # -- labels --------------------------------------------------------------------------------------------
 
-    def _labels(self, item: Item) -> tuple[tuple[int, ...], ...]:
+    def _labels(self, item: Item) -> Labels:
         if not self._task.is_multiple_choice:
             return self._class_labels
         if not item.options:
             raise ModelError(f"item {item.external_id or item.item_id}: it has no options to choose from.")
         if self._task.spec.answer == "letter":
-            return self._letters[: len(item.options)]
-        return _ended(self._encode_spellings(item.options), self._end_token)
+            return self._letters(len(item.options))
+        return self._answers.ended(self._answers.options(item.options))
 
     @cached_property
-    def _letters(self) -> tuple[tuple[int, ...], ...]:
-        return self._encode_labels(tuple(LETTERS))
+    def _class_labels(self) -> Labels:
+        return self._answers.distinct(self._spellings)
 
-    def _encode_labels(self, spellings: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Return the ids of labels that must differ, unlike an item's options: equal ones get equal probabilities.
-
-        Raises:
-            ModelError: Two labels are the same tokens, or one has none.
-        """
-        labels = self._encode_spellings(spellings)
-        seen: dict[tuple[int, ...], str] = {}
-        for spelling, label in zip(spellings, labels, strict=True):
-            if label in seen:
-                raise ModelError(
-                    f"the labels {seen[label]!r} and {spelling!r} are the same to the tokenizer. "
-                    "Give one of them another verbaliser."
-                )
-            seen[label] = spelling
-        return _ended(labels, self._end_token)
-
-    def _encode_spellings(self, spellings: Sequence[str]) -> list[tuple[int, ...]]:
-        labels = [tuple(self._encode_content(self._gap + spelling.strip())) for spelling in spellings]
-        if () in labels:
-            empty = spellings[labels.index(())]
-            raise ModelError(f"the label {empty!r} has no tokens. Give it another verbaliser.")
-        return labels
-
-    @property
-    def _end_token(self) -> int:
-        end = self._tokenizer.eos_token_id
-        return int(end if end is not None else self._tokenizer("\n", add_special_tokens=False).input_ids[-1])
-
-
-def _ended(labels: Sequence[tuple[int, ...]], end_token: int) -> tuple[tuple[int, ...], ...]:
-    """Append an end token to all labels if one begins another, so that their likelihoods can be compared."""
-    if is_prefix_free(labels):
-        return tuple(labels)
-    return tuple((*label, end_token) for label in labels)
+    def _letters(self, n: int) -> Labels:
+        if n not in self._letters_of:
+            self._letters_of[n] = self._answers.distinct(tuple(LETTERS[:n]))
+        return self._letters_of[n]
