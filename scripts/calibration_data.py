@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 from star_al import rng
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignSpec
-from star_al.data.items import ImportCounts, content_id, read_items
+from star_al.data.item_labels import content_id
+from star_al.data.item_reader import ImportCounts
+from star_al.data.items import read_items
 from star_al.data.source import locate, source_of
 from star_al.task import ClosedTask
 from star_al.types import Item

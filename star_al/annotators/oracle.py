@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from star_al.common.paging import pages
 from star_al.config.spec import OracleSpec
-from star_al.data.items import parse_answer
+from star_al.data.item_labels import gold_answer, is_tie
 from star_al.errors import DataError
 from star_al.ports import LoadItems, StillOurs
 from star_al.rng import derive_seed, keyed_uniform
@@ -25,6 +25,7 @@ class Oracle:
     A person's answer to an item depends only on the seed, the item, the person and the specification, not on the
     order or the round. Each attempt at an item is answered by different people. Queries are kept in memory only:
     a restarted controller ensures its open queries again, and a cursor of an earlier process counts as None.
+    Everybody skips a text whose repeated rows have several labels equally often.
 
     Args:
         spec: The gold column, accuracy and share of skips.
@@ -76,7 +77,7 @@ class Oracle:
         ]
 
     def _annotation(self, query: Query, item: Item, person: str) -> Annotation:
-        skipped = self._draw("skip", person, item) < self._spec.skips
+        skipped = is_tie(item) or self._draw("skip", person, item) < self._spec.skips
         return Annotation(
             external_id=f"{self.name}{person}-{query.query_id}",
             query_id=query.query_id,
@@ -87,7 +88,7 @@ class Oracle:
         )
 
     def _answer(self, item: Item, person: str) -> JsonValue:
-        gold = parse_answer(self._task, item, item.fields.get(self._spec.gold))
+        gold = gold_answer(self._task, item, self._spec.gold)
         if gold is None:
             raise DataError(
                 f"item {item.external_id or item.item_id}: the oracle's column {self._spec.gold!r} is empty. "

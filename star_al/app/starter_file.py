@@ -12,8 +12,16 @@ from star_al.config.schema import schema_text
 from star_al.config.setting_tree import Setting, all_settings
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.config.writing import plain_label, to_one_line
-from star_al.data import ImportCounts, check_out, data_source, read_items, writable_target, write_text
-from star_al.data.items import user_fields
+from star_al.data import (
+    ImportCounts,
+    check_out,
+    data_source,
+    import_notes,
+    read_items,
+    writable_target,
+    write_text,
+)
+from star_al.data.item_labels import user_fields
 from star_al.task import ClosedTask
 
 SCHEMA_FILE = "star-al.schema.json"
@@ -57,6 +65,7 @@ class Written:
     texts: int
     duplicates: int
     empty: int
+    notes: tuple[str, ...]
 
 
 def write_starter_file(out: Path, spec: CampaignSpec) -> Written:
@@ -71,12 +80,15 @@ def write_starter_file(out: Path, spec: CampaignSpec) -> Written:
     schema = target.with_name(SCHEMA_FILE)
     check_out(out, own_files(file) | {"the campaign file": None, "the schema of campaign files": schema})
     counts, ids, columns = ImportCounts(), set(), dict.fromkeys([spec.data.text])
-    for each in read_items(data_source(file), ClosedTask(spec.task), counts):
+    source = data_source(file)
+    for each in read_items(source, ClosedTask(spec.task), counts):
         ids.add(each.item.item_id)
         columns |= dict.fromkeys(user_fields(each.item.fields))
     write_text(schema, schema_text())
     write_text(out, starter_file(spec))
-    return Written(file, tuple(columns), len(ids), counts.rows - counts.empty - len(ids), counts.empty)
+    repeated = counts.rows - counts.empty - len(ids)
+    notes = tuple(import_notes(source, counts))
+    return Written(file, tuple(columns), len(ids), repeated, counts.empty, notes)
 
 
 def starter_file(spec: CampaignSpec) -> str:

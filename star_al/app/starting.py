@@ -18,6 +18,7 @@ from star_al.data import (
     ImportCounts,
     Table,
     data_source,
+    import_notes,
     locate_here,
     read_items,
     reading_note,
@@ -108,6 +109,7 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
             f"{count(new, 'new text')} from {path}; "
             f"skipped {known:,} already in the campaign and {counts.empty:,} without text"
         )
+        _say_notes(source, counts, progress)
         if new and spec.acquisition.control_share:
             progress.say(
                 "The control arm now samples the larger pool; "
@@ -132,12 +134,13 @@ def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progre
     progress.say(
         f"{count(new, what)} from {name}; skipped {count(duplicates, 'duplicate')} and {counts.empty:,} without text"
     )
-    replaced = counts.nul_replaced + counts.surrogates_replaced
-    if replaced:
-        progress.say(
-            f"Replaced {count(replaced, 'character')} that a database cannot store (NUL, lone surrogates) with U+FFFD"
-        )
+    _say_notes(source, counts, progress)
     return dataset
+
+
+def _say_notes(source: DataSource, counts: ImportCounts, progress: Progress) -> None:
+    for note in import_notes(source, counts):
+        progress.say(note)
 
 
 def _say_form(table: Table, progress: Progress) -> None:

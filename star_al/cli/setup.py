@@ -150,6 +150,8 @@ def init(
     )
     say(f"Wrote {out}: campaign {spec.name!r}, {count(written.texts, 'text')} ({skipped}).")
     say(f"Wrote {SCHEMA_FILE} next to it, the JSON schema with which editors check the file.")
+    for note in written.notes:
+        complain(note)
     for finding in findings(written):
         say(finding)
     if annotator is Annotators.API:

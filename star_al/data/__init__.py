@@ -9,14 +9,10 @@ from star_al.data.export import (
     ModelAnswer,
     options_found,
 )
-from star_al.data.items import (
-    ImportCounts,
-    SourceRow,
-    parse_answer,
-    read_items,
-    read_source_rows,
-    without_labels,
-)
+from star_al.data.import_notes import import_notes
+from star_al.data.item_labels import parse_answer
+from star_al.data.item_reader import ImportCounts, SourceRow
+from star_al.data.items import read_items, read_source_rows, without_labels
 from star_al.data.out_files import check_out, writable_target, write_text
 from star_al.data.out_formats import OutOptions, check_format, write_rows
 from star_al.data.readers import read_rows
@@ -49,6 +45,7 @@ __all__ = [
     "check_format",
     "check_out",
     "data_source",
+    "import_notes",
     "locate",
     "locate_here",
     "options_found",

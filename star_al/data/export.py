@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from star_al.config.spec import DataSpec, OptionsPattern
-from star_al.data.items import user_fields
+from star_al.data.item_labels import user_fields
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue, Label
 

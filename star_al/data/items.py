@@ -1,58 +1,19 @@
-"""Rows → items: text, options, content-hash id, the user's columns, and a label that the row already has."""
+"""Rows → items, in order; a text that is repeated with different labels gets that of most rows."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from typing import Any, NamedTuple
-from uuid import UUID
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from star_al.common.wording import count
-from star_al.config.spec import OptionsPattern
-from star_al.data.annotation_exports import plain_label
-from star_al.data.columns import no_column
+from star_al.data.item_labels import SETTLED, parse_answer
+from star_al.data.item_reader import ImportCounts, ItemReader, SourceRow
 from star_al.data.readers import read_rows
+from star_al.data.repeats import Pairs, Repeats, Votes, hash_of, key_of
 from star_al.data.rows import Row
 from star_al.data.source import DataSource
 from star_al.errors import DataError
-from star_al.task import LETTERS, ClosedTask
-from star_al.types import Item, JsonObject, JsonValue, SourceItem
-
-OPTION_KEYS = "star_al.option_keys"
-"""Field of an item whose options have keys other than A, B, C… in the data: these keys, in order."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-@dataclass(slots=True)
-class ImportCounts:
-    """What a reader has found so far. Duplicates are rows − empty − those that are new to the store.
-
-    Attributes:
-        rows: Rows read.
-        empty: Rows left out because their text is empty or white space.
-        nul_replaced: NUL characters replaced by U+FFFD, in any column.
-        surrogates_replaced: Lone surrogates replaced by U+FFFD, in any column.
-    """
-
-    rows: int = 0
-    empty: int = 0
-    nul_replaced: int = 0
-    surrogates_replaced: int = 0
-
-
-class SourceRow(NamedTuple):
-    """A row of a source: all its columns as JSON values, and its item; None for a row without a text."""
-
-    values: dict[str, JsonValue]
-    found: SourceItem | None
+from star_al.task import ClosedTask
+from star_al.types import SourceItem
 
 
 def read_items(
@@ -84,9 +45,57 @@ def read_source_rows(
 ) -> Iterator[SourceRow]:
     """Read every row of a source in order, in bounded memory, those without a text included.
 
+    A source with labels or ids is read twice: first to find the texts that rows give different labels. They get
+    the label of most rows; a tie gets none, and is left out of a source in which every row needs a label for
+    good, a test file.
+
     Arguments and errors are those of ``read_items``.
     """
-    reader = _ItemReader(source, task, counts)
+    repeats = _find_repeats(source, task) if rows is None else Repeats()
+    counts.disagreeing += repeats.disagreeing
+    counts.ties += repeats.ties
+    counts.shared_ids += repeats.shared_ids
+    for row in _unsettled_rows(source, task, counts, rows):
+        yield _settled(row, repeats, source) if repeats.disagreeing else row
+
+
+def _find_repeats(source: DataSource, task: ClosedTask) -> Repeats:
+    """Read a source once for the texts that rows give different labels, and for ids of several texts."""
+    if source.id is None and source.label is None and source.gold is None:
+        return Repeats()
+    given, gold, ids = Votes(), Votes(), Pairs()
+    for values, found in _unsettled_rows(source, task, ImportCounts()):
+        if found is None:
+            continue
+        item = found.item
+        given.add(item.item_id, found.given_label)
+        if source.gold is not None:
+            gold.add(item.item_id, parse_answer(task, item, values[source.gold]))
+        if item.external_id is not None:
+            ids.add(hash_of(item.external_id), key_of(item.item_id))
+    return Repeats(given.settled(), gold.settled(), len(ids.several()))
+
+
+def _settled(row: SourceRow, repeats: Repeats, source: DataSource) -> SourceRow:
+    """The row with the labels that its text has in most rows."""
+    if row.found is None:
+        return row
+    item, given = row.found.item, row.found.given_label
+    key = key_of(item.item_id)
+    if key in repeats.given:
+        given = repeats.given[key]
+    if key in repeats.gold:
+        if source.label == source.gold and given is None:
+            return SourceRow(row.values, None)
+        item = replace(item, fields={**item.fields, SETTLED: repeats.gold[key]})
+    return SourceRow(row.values, SourceItem(item, given))
+
+
+def _unsettled_rows(
+    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
+) -> Iterator[SourceRow]:
+    """Read the rows one by one, each with the label that it has itself."""
+    reader = ItemReader(source, task, counts)
     any_text = False
     for row in read_rows(source.table) if rows is None else rows:
         counts.rows += 1
@@ -102,234 +111,3 @@ def read_source_rows(
 def without_labels(source: DataSource) -> DataSource:
     """The source without labels and ids, whose columns may then be missing, as in a file of texts to predict."""
     return replace(source, id=None, label=None, gold=None)
-
-
-def content_id(text: str, options: Sequence[str] = ()) -> str:
-    """Return an item's id: 32 hex digits of the SHA-256 of what the model reads, as JSON."""
-    return hashlib.sha256(_canonical([text, list(options)]).encode()).hexdigest()[:32]
-
-
-def parse_answer(task: ClosedTask, item: Item, raw: JsonValue) -> JsonValue:
-    """Read a label as the item's own data writes it, where options may have keys of their own.
-
-    Returns:
-        The label's value, or None if it is missing.
-
-    Raises:
-        DataError: The item has no such label.
-    """
-    raw = plain_label(raw)
-    keys = item.fields.get(OPTION_KEYS)
-    if isinstance(keys, (list, tuple)) and raw is not None and (key := _option(raw)) in keys:
-        return LETTERS[keys.index(key)]
-    return task.parse(item, raw)
-
-
-class _ItemReader:
-    """Turns the rows of one source into items."""
-
-    def __init__(self, source: DataSource, task: ClosedTask, counts: ImportCounts) -> None:
-        self._source, self._task, self._counts = source, task, counts
-        pattern = source.options.pattern if isinstance(source.options, OptionsPattern) else None
-        self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None
-        self._unseen = {source.id, source.label} - {None}
-
-    def read(self, row: Row) -> SourceRow:
-        """The row's columns and its item."""
-        values = self._json_object(row)
-        return SourceRow(values, self._item(row, values))
-
-    def _item(self, row: Row, values: dict[str, JsonValue]) -> SourceItem | None:
-        """The row's item, or None if its text is empty."""
-        text = self._text(row, values)
-        options: tuple[str, ...] = ()
-        keys: tuple[str, ...] = ()
-        if self._task.is_multiple_choice:
-            if not text.strip():
-                return None
-            text, options, keys = self._options(row, values, text)
-        if not text.strip():
-            return None
-        fields = {name: value for name, value in values.items() if not self._restorable(name, value)}
-        if list(keys) != list(LETTERS[: len(keys)]):
-            fields[OPTION_KEYS] = list(keys)
-        item = Item(content_id(text, options), text, options, self._external_id(row, values), fields)
-        if self._source.gold is not None:
-            self._gold(row, values, item, self._source.gold)
-        return SourceItem(item, self._given_label(row, values, item))
-
-    def check_columns_seen(self) -> None:
-        """Check that some row has the id and label columns."""
-        for name in sorted(name for name in self._unseen if name is not None):
-            raise DataError(f"{self._source.table.name}: no row has the column {name!r}.")
-
-    # -- columns ---------------------------------------------------------------------------------------
-
-    def _text(self, row: Row, values: dict[str, JsonValue]) -> str:
-        raw = self._column(row, values, self._source.text)
-        if raw is None or isinstance(raw, str):
-            return raw or ""
-        if isinstance(raw, (int, float)) and not isinstance(raw, bool):
-            return str(raw)
-        raise self._error(
-            row, f"column {self._source.text!r} holds a value of type {type(raw).__name__}, not text."
-        )
-
-    def _external_id(self, row: Row, values: dict[str, JsonValue]) -> str | None:
-        return None if (raw := self._optional(row, values, self._source.id)) is None else str(raw)
-
-    def _given_label(self, row: Row, values: dict[str, JsonValue], item: Item) -> JsonValue:
-        raw = self._optional(row, values, self._source.label)
-        return self._answer(row, item, self._source.label, raw)
-
-    def _gold(self, row: Row, values: dict[str, JsonValue], item: Item, column: str) -> None:
-        """Check that the gold column has a label for the item."""
-        if self._answer(row, item, column, self._column(row, values, column)) is None:
-            raise self._error(row, f"column {column!r} is empty, but every row needs its label there.")
-
-    def _answer(self, row: Row, item: Item, column: str | None, raw: JsonValue) -> JsonValue:
-        """Read a cell as a label of the item.
-
-        Returns:
-            The label's value; None for an empty cell.
-
-        Raises:
-            DataError: The cell holds something else.
-        """
-        try:
-            return parse_answer(self._task, item, raw)
-        except DataError as exc:
-            raise self._error(row, f"column {column!r}: {exc}") from exc
-
-    def _optional(self, row: Row, values: dict[str, JsonValue], name: str | None) -> JsonValue:
-        """The value of a column that rows may lack if their format allows it; None without such a column."""
-        if name is None or (name not in values and self._source.table.is_sparse):
-            return None
-        self._unseen.discard(name)
-        return self._column(row, values, name)
-
-    def _column(self, row: Row, values: dict[str, JsonValue], name: str) -> JsonValue:
-        if name in values:
-            return values[name]
-        raise DataError(no_column(self._source.table.place(row.number), name, values))
-
-    def _restorable(self, name: str, value: JsonValue) -> bool:
-        """Whether export can write this column from the item's text and options alone."""
-        source = self._source
-        if name in (source.id, source.label, source.gold) or self._pattern:
-            return False
-        if name == source.text:
-            return True
-        if isinstance(source.options, tuple):
-            return name in source.options
-        return name == source.options and isinstance(value, list)
-
-    # -- options ---------------------------------------------------------------------------------------
-
-    def _options(
-        self, row: Row, values: dict[str, JsonValue], text: str
-    ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """The text without options, the options, and their keys in the data (empty if they have none)."""
-        where = self._source.options
-        if self._pattern:
-            text, options, keys = self._split(row, text)
-        elif isinstance(where, str):
-            options, keys = self._listed(row, where, self._column(row, values, where))
-        else:
-            columns = where if isinstance(where, tuple) else ()
-            options, keys = [_option(self._column(row, values, name)) for name in columns], []
-            while options and not options[-1]:
-                options.pop()  # rows with fewer options leave the last columns empty
-        self._check_options(row, options, keys)
-        return text, tuple(options), tuple(keys)
-
-    def _split(self, row: Row, text: str) -> tuple[str, list[str], list[str]]:
-        if self._pattern is None:
-            return text, [], []
-        matches = [match for match in self._pattern.finditer(text) if match["option"] is not None]
-        options = [match["option"].strip() for match in matches]
-        keys = [match["key"] for match in matches] if "key" in self._pattern.groupindex else []
-        if None in keys:
-            raise self._error(row, "an option has no key, but data.options.pattern must find one for each.")
-        return self._pattern.sub("", text).strip(), options, keys
-
-    def _listed(self, row: Row, column: str, raw: JsonValue) -> tuple[list[str], list[str]]:
-        """Options and keys from a list, JSON in a cell, or {"text": […], "label": […]} as in many `datasets`."""
-        if isinstance(raw, str):
-            try:
-                raw = json.loads(raw)
-            except (ValueError, RecursionError) as exc:
-                raise self._error(
-                    row, f"column {column!r} holds text that is not a JSON list of options."
-                ) from exc
-        labels: JsonValue = []
-        if isinstance(raw, dict):
-            labels, raw = raw.get("label") or [], raw.get("text")
-        if not isinstance(raw, list) or not isinstance(labels, list):
-            raise self._error(
-                row, f"column {column!r} holds a value of type {type(raw).__name__}, not a list."
-            )
-        return [_option(value) for value in raw], [_option(value) for value in labels]
-
-    def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:
-        """Equal options pass: published sets hold some, and their letters still tell them apart."""
-        if not 2 <= len(options) <= len(LETTERS):
-            found = count(len(options), "option")
-            raise self._error(row, f"found {found}; multiple choice takes 2 to {len(LETTERS)}.")
-        if not all(options):
-            raise self._error(row, f"option {options.index('') + 1} is empty.")
-        if keys and (len(keys) != len(options) or len(set(keys)) != len(keys)):
-            raise self._error(
-                row, f"{len(options)} options have the keys {', '.join(keys)}; each needs its own."
-            )
-
-    # -- values ----------------------------------------------------------------------------------------
-
-    def _json_object(self, row: Row) -> dict[str, JsonValue]:
-        values = {}
-        for name, value in row.values.items():
-            try:
-                values[self._clean(name)] = self._json_value(value)
-            except TypeError as exc:
-                raise self._error(
-                    row, f"column {name!r} holds {exc}, which cannot be kept. Remove the column."
-                ) from exc
-        return values
-
-    def _json_value(self, value: Any) -> JsonValue:
-        """``value`` as JSON: NaN becomes None, infinities and dates text. A TypeError names any other type."""
-        if isinstance(value, str):
-            return self._clean(value)
-        if value is None or isinstance(value, (bool, int)):
-            return value
-        if isinstance(value, float):
-            return None if math.isnan(value) else value if math.isfinite(value) else str(value)
-        if isinstance(value, dict):
-            return {self._clean(str(name)): self._json_value(inner) for name, inner in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._json_value(inner) for inner in value]
-        if isinstance(value, (datetime, date, time, timedelta, Decimal, UUID)):
-            return str(value)
-        raise TypeError(f"a value of type {type(value).__name__}")
-
-    def _clean(self, text: str) -> str:
-        if "\0" in text:
-            self._counts.nul_replaced += text.count("\0")
-            text = text.replace("\0", "\ufffd")
-        if not text.isascii() and _SURROGATE.search(text):
-            text, n = _SURROGATE.subn("\ufffd", text)
-            self._counts.surrogates_replaced += n
-        return text
-
-    def _error(self, row: Row, message: str) -> DataError:
-        return DataError(f"{self._source.table.place(row.number)}: {message}")
-
-
-def _option(raw: JsonValue) -> str:
-    """An option or its key as text; None is empty."""
-    return "" if raw is None else str(raw).strip()
-
-
-def user_fields(fields: JsonObject) -> dict[str, JsonValue]:
-    """Return an item's fields without those that star_al added."""
-    return {name: value for name, value in fields.items() if name != OPTION_KEYS}

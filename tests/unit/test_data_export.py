@@ -17,7 +17,8 @@ import pytest
 from star_al.common.files import replacing
 from star_al.config.spec import DataSpec, OptionsPattern, TaskSpec
 from star_al.data.export import UNKNOWN, ExportColumns, GivenAnswer, Known, ModelAnswer, options_found
-from star_al.data.items import ImportCounts, SourceRow, read_source_rows
+from star_al.data.item_reader import ImportCounts, SourceRow
+from star_al.data.items import read_source_rows
 from star_al.data.out_files import check_out, write_text
 from star_al.data.out_formats import OutOptions, check_format, write_rows
 from star_al.data.source import DataSource, locate

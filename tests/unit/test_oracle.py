@@ -12,7 +12,7 @@ import pytest
 
 from star_al.annotators.oracle import Oracle
 from star_al.config.spec import OracleSpec, TaskSpec
-from star_al.data.items import OPTION_KEYS
+from star_al.data.item_labels import OPTION_KEYS
 from star_al.errors import DataError
 from star_al.ports import Annotator
 from star_al.task import ClosedTask

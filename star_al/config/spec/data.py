@@ -88,7 +88,8 @@ class DataSpec(Spec):
         default=None,
         description=(
             "Column with labels that people have already given; may be empty in some rows. "
-            "The first round trains on them, and nobody has to label these texts again."
+            "The first round trains on them, and nobody has to label these texts again. "
+            "A text in several rows has the label of most of them; after a tie it is asked."
         ),
         examples=["label"],
     )

@@ -1,0 +1,71 @@
+"""Ids of items, and the labels that their own columns give them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from star_al.data.annotation_exports import plain_label
+from star_al.task import LETTERS, ClosedTask
+from star_al.types import Item, JsonObject, JsonValue
+
+OPTION_KEYS = "star_al.option_keys"
+"""Field of an item whose options have keys other than A, B, C… in the data: these keys, in order."""
+
+SETTLED = "star_al.settled"
+"""Field of an item that repeated rows give different labels: the one of most rows, or None for a tie."""
+
+_ADDED = frozenset({OPTION_KEYS, SETTLED})
+
+_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def content_id(text: str, options: Sequence[str] = ()) -> str:
+    """Return an item's id: 32 hex digits of the SHA-256 of what the model reads, as JSON."""
+    return hashlib.sha256(_canonical([text, list(options)]).encode()).hexdigest()[:32]
+
+
+def parse_answer(task: ClosedTask, item: Item, raw: JsonValue) -> JsonValue:
+    """Read a label as the item's own data writes it, where options may have keys of their own.
+
+    Returns:
+        The label's value, or None if it is missing.
+
+    Raises:
+        DataError: The item has no such label.
+    """
+    raw = plain_label(raw)
+    keys = item.fields.get(OPTION_KEYS)
+    if isinstance(keys, (list, tuple)) and raw is not None and (key := option_text(raw)) in keys:
+        return LETTERS[keys.index(key)]
+    return task.parse(item, raw)
+
+
+def gold_answer(task: ClosedTask, item: Item, column: str) -> JsonValue:
+    """Return the label of an item in a column of its data: that of most rows if its text is repeated.
+
+    Returns:
+        The label's value; None if it is missing, or if a tie has none.
+
+    Raises:
+        DataError: The column holds something else.
+    """
+    if SETTLED in item.fields:
+        return item.fields[SETTLED]
+    return parse_answer(task, item, item.fields.get(column))
+
+
+def is_tie(item: Item) -> bool:
+    """True if the rows of an item's text have several labels equally often."""
+    return SETTLED in item.fields and item.fields[SETTLED] is None
+
+
+def option_text(raw: JsonValue) -> str:
+    """An option or its key as text; None is empty."""
+    return "" if raw is None else str(raw).strip()
+
+
+def user_fields(fields: JsonObject) -> dict[str, JsonValue]:
+    """Return an item's fields without those that star_al added."""
+    return {name: value for name, value in fields.items() if name not in _ADDED}
