@@ -40,7 +40,7 @@ class TerminalQuestions:
         for number, choice in enumerate(choices, 1):
             complain(f"  {number}  {clean(choice)}")
         while True:
-            answer = typer.prompt(question, default=str(choices.index(default) + 1), err=True).strip()
+            answer: str = typer.prompt(question, default=str(choices.index(default) + 1), err=True).strip()
             if answer in choices:
                 return answer
             if answer.isdecimal() and 1 <= int(answer) <= len(choices):

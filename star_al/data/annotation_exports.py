@@ -106,7 +106,7 @@ def _majority(votes: Sequence[Any]) -> Any:
 def _argilla(record: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of ``fields`` and ``metadata``, and for each question a column with what most people answered."""
     metadata = record.get("metadata")
-    row = (dict(metadata) if isinstance(metadata, dict) else {}) | record["fields"]
+    row: dict[str, Any] = (dict(metadata) if isinstance(metadata, dict) else {}) | record["fields"]
     row |= {name: record[name] for name in ("id",) if name in record}
     responses = record["responses"]
     if isinstance(responses, dict):

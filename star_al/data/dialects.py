@@ -99,7 +99,8 @@ class _Sample:
 
 
 def _first_lines(lines: Iterator[tuple[int, str]]) -> tuple[list[str], bool]:
-    taken, length = [], 0
+    taken: list[str] = []
+    length = 0
     for _, line in lines:
         if length > _SAMPLE:
             return taken, True

@@ -77,7 +77,8 @@ def widened(part: nn.Module) -> Iterator[None]:
     replaced: list[tuple[dict[str, Any], str, Tensor]] = []
     try:
         for module in part.modules():
-            for tensors in (module._parameters, module._buffers):
+            stores: list[dict[str, Any]] = [module._parameters, module._buffers]
+            for tensors in stores:
                 for name, tensor in tensors.items():
                     if tensor is not None and (wide := _float32_weight(tensor)) is not tensor:
                         replaced.append((tensors, name, tensor))

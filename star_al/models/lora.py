@@ -209,7 +209,7 @@ def _adapted(model: Any, config: peft.LoraConfig, **options: bool) -> Iterator[p
     try:
         try:
             with quiet():
-                wrapped = peft.get_peft_model(model, config, **options)
+                wrapped: Any = peft.get_peft_model(model, config, **options)  # type: ignore[call-overload]
         except (TypeError, ValueError, ImportError, AttributeError, NotImplementedError) as exc:
             raise ModelError(f"{type(model).__name__} cannot be adapted: {first_line(exc)}") from exc
         yield wrapped

@@ -45,8 +45,9 @@ def dense_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def language_model(model: Any) -> nn.Module:
     """Return the part of a causal language model that makes hidden states of tokens, without the head."""
-    body: nn.Module = model.get_decoder()
-    return model.base_model if body is model else body  # type: ignore[no-any-return]
+    body = model.get_decoder()
+    found: nn.Module = model.base_model if body is model else body
+    return found
 
 
 def language_layers(model: Any) -> dict[str, nn.Module]:

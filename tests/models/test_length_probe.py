@@ -103,6 +103,7 @@ def test_gradients_are_those_of_plain_forward_passes(name: str, tmp_path: Path) 
 
     def gradient(batch: Minibatch) -> torch.Tensor:
         embedding.weight.requires_grad_(True)
+        found: torch.Tensor
         (found,) = torch.autograd.grad(label_log_probs(readout, batch)[:, 0].mean(), embedding.weight)
         embedding.weight.requires_grad_(False)
         return found

@@ -67,5 +67,5 @@ def plain_log_probs(model: Any, prompts: Sequence[Prompt]) -> FloatArray:
             steps = model(input_ids=ids, use_cache=False).logits[0].double().log_softmax(-1)
             start = len(prompt.tokens) - 1
             sums.append(sum(steps[start + depth, token] for depth, token in enumerate(label)))
-        rows.append(torch.stack(sums).log_softmax(0))  # type: ignore[arg-type]
+        rows.append(torch.stack(sums).log_softmax(0))
     return np.asarray(torch.stack(rows).cpu())

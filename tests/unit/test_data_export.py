@@ -80,7 +80,7 @@ def test_rows_without_a_text_and_unknown_rows_have_the_same_columns(tmp_path: Pa
     rows = [{"text": "a", "k": 1}, {"text": " ", "k": 2}, {"text": "a", "k": 3}]
     columns = ExportColumns(NEWS, data)
     found = [
-        columns.labelled(values, source and source.item, UNKNOWN)
+        columns.labelled(values, source.item if source else None, UNKNOWN)
         for values, source in read(tmp_path, rows, NEWS, data)
     ]
     assert [(row["text"], row["k"], row["status"]) for row in found] == [
@@ -277,7 +277,7 @@ def test_a_column_that_appears_late_is_empty_before(tmp_path: Path) -> None:
 
 def test_cells_that_a_spreadsheet_would_run_are_quoted_on_request(tmp_path: Path) -> None:
     cells = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "x=1", -1, None, ""]
-    row: JsonObject = {f"{n}": cell for n, cell in enumerate(cells)} | {"=name": 1}
+    row: JsonObject = {**{f"{n}": cell for n, cell in enumerate(cells)}, "=name": 1}
     write_rows(tmp_path / "safe.csv", [row], options=OutOptions(spreadsheet_safe=True))
     write_rows(tmp_path / "plain.csv", [row])
     (safe_names, safe), (names, plain) = (

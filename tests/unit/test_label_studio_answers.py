@@ -118,7 +118,8 @@ def test_people_who_left() -> None:
     assert _read(_raw("pos", completed_by=None)).annotator is None
     assert _read(_raw("pos", completed_by=9)).annotator == "9"
     assert _read(_raw("pos", completed_by={"id": 3})).annotator == ANN
-    for odd in ([], {}, "3", True, {"id": []}, 10**30, -1):
+    odds: list[object] = [[], {}, "3", True, {"id": []}, 10**30, -1]
+    for odd in odds:
         assert _read(_raw("pos", completed_by=odd)).annotator is None
 
 

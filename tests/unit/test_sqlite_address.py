@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -25,7 +26,7 @@ def test_an_address_leads_back_to_its_file(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("url", [None, "sqlite:///other.db"])
 def test_a_database_lies_in_its_own_folder(name: str, url: str | None, tmp_path: Path) -> None:
-    changes = {} if url is None else {"database": {"url": url}}
+    changes: dict[str, Any] = {} if url is None else {"database": {"url": url}}
     file = load_campaign(write_campaign(tmp_path / name, **changes))
     database = Database(file.database_url)
     database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
