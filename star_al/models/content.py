@@ -119,8 +119,8 @@ class ContentEncoder:
         for spelling in self._spellings:
             lengths.setdefault(spelling[:2], set()).add(len(spelling))
         seconds: dict[str, str] = {}
-        for first, second in sorted(lengths):
-            seconds[first] = seconds.get(first, "") + re.escape(second)
+        for start in sorted(lengths):
+            seconds[start[0]] = seconds.get(start[0], "") + re.escape(start[1])
         pattern = "|".join(f"{re.escape(first)}(?=[{rest}])" for first, rest in seconds.items())
         return re.compile(pattern or r"(?!)"), {pair: sorted(sizes) for pair, sizes in lengths.items()}
 

@@ -23,7 +23,7 @@ from star_al.models.label_tree import is_prefix_free, label_tree
 from star_al.models.piece_tokenizer import PieceTokenizer, require_agreement
 from star_al.models.prompt_template import Piece, PromptTemplate, prompt_template, uses_chat
 from star_al.task import LETTERS, ClosedTask
-from star_al.types import Item, JsonObject
+from star_al.types import Item, JsonObject, JsonValue
 
 CONTENT_FREE = "N/A"
 """The text of a content-free input (Zhao et al. 2021, arXiv 2102.09690)."""
@@ -151,7 +151,7 @@ class PromptFormat:
         else:
             needs_end = not is_prefix_free(self._answers.spelled(self._spellings))
         ordinary = [token for token in self._parts.added if not token.isspace() and len(token) > 1]
-        departures: JsonObject = {}
+        departures: dict[str, JsonValue] = {}
         if not self._parts.is_neutral:
             departures["anchored"] = True
         if needs_end and self._answers.end != (self._tokenizer.eos_token_id,):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -114,13 +115,13 @@ def test_a_template_that_writes_without_end_is_refused(template: str, why: str) 
 
 def test_a_template_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    real: Callable[..., Any] = chat_rendering.subprocess.run
+    real: Callable[..., Any] = subprocess.run
 
     def run(*args: Any, **settings: Any) -> Any:
         started.append(args)
         return real(*args, **settings)
 
-    monkeypatch.setattr(chat_rendering.subprocess, "run", run)
+    monkeypatch.setattr("star_al.models.chat_rendering.subprocess.run", run)
     tokenizer = tokenizer_with(CHAT_TEMPLATE + "once")
     assert render(tokenizer, [Conversation(TALK)]) == render(tokenizer, [Conversation(TALK)])
     assert len(started) == 1

@@ -111,7 +111,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ids_beyond_two_bytes_are_kept_whole() -> None:
     made = encoder(byte_level())
-    made._pieces.ids = lambda _: [7, 70_000, 2**31]  # type: ignore[method-assign]
+    made._pieces.ids = lambda _: [7, 70_000, 2**31]  # type: ignore[method-assign, assignment]
     made._pieces.is_neutral = True
     assert made.encode(None, "x") == made.encode(None, "x") == [7, 70_000, 2**31]
 

@@ -116,7 +116,7 @@ def learner(
             "adapter": {"learning_rate": 2e-2, "batch_size": 2, **adapter},
         }
     )
-    say: Callable[[str], None] = ignore if said is None else said.append
+    say = (lambda text: None) if said is None else said.append
     return LoraLearner(ClosedTask(spec.task), spec, str(folder), posterior_method(spec.posterior), say=say)
 
 

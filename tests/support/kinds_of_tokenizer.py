@@ -110,12 +110,12 @@ def slow() -> Any:
 
     from transformers import PreTrainedTokenizer
 
-    class Words(PreTrainedTokenizer):  # type: ignore[misc]
+    class Words(PreTrainedTokenizer):
         def __init__(self, **settings: Any) -> None:
             words = re.findall(r"\w|\W", " ".join(SENTENCES) + "\n:?!0123456789<>[]/|")
             names = dict.fromkeys(["<unk>", "</s>", *re.findall(r"\w+", " ".join(SENTENCES)), *words])
             self._ids = {word: index for index, word in enumerate(names)}
-            super().__init__(unk_token="<unk>", eos_token="</s>", **settings)
+            super().__init__(unk_token="<unk>", eos_token="</s>", **settings)  # type: ignore[no-untyped-call]
 
         @property
         def vocab_size(self) -> int:
@@ -131,7 +131,7 @@ def slow() -> Any:
             return self._ids.get(token, 0)
 
         def _convert_id_to_token(self, index: int) -> str:
-            return list(self._ids)[index]
+            return str(list(self._ids)[index])
 
         def convert_tokens_to_string(self, tokens: list[str]) -> str:
             return "".join(tokens)

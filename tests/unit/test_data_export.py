@@ -24,7 +24,7 @@ from star_al.data.out_formats import OutOptions, check_format, write_rows
 from star_al.data.source import DataSource, locate
 from star_al.errors import DataError, StoreError
 from star_al.task import ClosedTask
-from star_al.types import Item, JsonObject, Label
+from star_al.types import Item, JsonObject, JsonValue, Label
 
 NEWS = ClosedTask(TaskSpec(kind="classification", labels=("sport", "business")))
 CHOICE = ClosedTask(TaskSpec(kind="multiple_choice"))
@@ -276,7 +276,7 @@ def test_a_column_that_appears_late_is_empty_before(tmp_path: Path) -> None:
 
 
 def test_cells_that_a_spreadsheet_would_run_are_quoted_on_request(tmp_path: Path) -> None:
-    cells = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "x=1", -1, None, ""]
+    cells: list[JsonValue] = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "x=1", -1, None, ""]
     row: JsonObject = {**{f"{n}": cell for n, cell in enumerate(cells)}, "=name": 1}
     write_rows(tmp_path / "safe.csv", [row], options=OutOptions(spreadsheet_safe=True))
     write_rows(tmp_path / "plain.csv", [row])

@@ -18,7 +18,7 @@ from star_al.data.source import DataSource, locate
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Item, Query, Reason, Role, SourceItem
 
-MOODS = ClosedTask(TaskSpec(kind="classification", labels=("pos", "neg", "mixed")))  # type: ignore[arg-type]
+MOODS = ClosedTask(TaskSpec(kind="classification", labels=("pos", "neg", "mixed")))
 
 
 def read(folder: Path, rows: list[tuple[str, Any]], **columns: Any) -> tuple[list[SourceItem], list[str]]:
