@@ -101,7 +101,7 @@ def connection(spec: LabelStudioSpec) -> Connection:
 
     named = spec.server_url
     url, token = _local_server() if named is None else (named, _token(named, token_variable(spec)))
-    return Connection(url, token, spec.timeout)
+    return Connection(url, token, spec.timeout, _local_address if url == _local_address() else None)
 
 
 def unencrypted(spec: LabelStudioSpec) -> str | None:
@@ -131,6 +131,14 @@ def _local_server() -> tuple[str, str]:
     if local is None:
         raise _not_running()
     return local.url, local.token
+
+
+def _local_address() -> str | None:
+    """The address of the local server; None if it does not listen, though another program may listen there."""
+    from star_al import local_server
+
+    local = local_server.running()
+    return None if local is None else local.url
 
 
 def _not_running() -> AnnotatorError:

@@ -14,7 +14,13 @@ CHECK_EVERY = 1.0
 
 
 def up(
-    progress: Progress, *, port: int | None = None, version: str | None = None, here: bool = False
+    progress: Progress,
+    *,
+    port: int | None = None,
+    version: str | None = None,
+    host: str = local_server.THIS_MACHINE,
+    webhooks: bool = False,
+    here: bool = False,
 ) -> LocalServer:
     """Install and start the server if it is not running yet.
 
@@ -22,13 +28,28 @@ def up(
         progress: Where to say what happens.
         port: The port to listen on; None for that of the last start.
         version: The version of Label Studio; None for that of the last start.
+        host: The address to listen on.
+        webhooks: True to let it call programs of this machine.
         here: True to end the server with this process.
 
     Raises:
         AnnotatorError: It cannot be installed or started.
     """
     owner = ProcessIdentity.of() if here else None
-    return local_server.start(local_server.default_place(), progress, port=port, version=version, owner=owner)
+    return local_server.start(
+        local_server.default_place(),
+        progress,
+        port=port,
+        version=version,
+        host=host,
+        webhooks=webhooks,
+        owner=owner,
+    )
+
+
+def invitation(server: LocalServer) -> str | None:
+    """The address at which colleagues sign up; None if other machines cannot reach the server."""
+    return None if server.host == local_server.THIS_MACHINE else local_server.invitation(server)
 
 
 def down(progress: Progress) -> bool:
@@ -39,7 +60,7 @@ def down(progress: Progress) -> bool:
 def stay(progress: Progress) -> None:
     """Return when the server has ended; stop it when interrupted."""
     try:
-        while local_server.running() is not None:
+        while local_server.supervised():
             time.sleep(CHECK_EVERY)
     except BaseException:
         down(progress)

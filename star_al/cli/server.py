@@ -27,14 +27,26 @@ def up(
             show_default=False,
         ),
     ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; 0.0.0.0 lets colleagues on other computers in.",
+        ),
+    ] = "127.0.0.1",
+    webhooks: Annotated[
+        bool,
+        typer.Option("--webhooks", help="Let the server call this machine, for `star-al run --webhook`."),
+    ] = False,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Keep running until Ctrl-C, which stops the server.")
     ] = False,
 ) -> None:
     """Install and start a local Label Studio for people to label in; if it is running, show the login.
 
-    It listens only on 127.0.0.1, sends no telemetry, is restarted when it
-    crashes, and runs until `star-al up --stop` or a reboot.
+    Only this machine can reach it, unless --host names another address. It
+    sends no telemetry, is restarted when it crashes, and runs until
+    `star-al up --stop` or a reboot.
     """
     from star_al.app import serving
 
@@ -43,10 +55,13 @@ def up(
         stopped = serving.down(progress)
         say("Label Studio has stopped; its data is kept." if stopped else "No local Label Studio is running.")
         return
-    server = serving.up(progress, port=port, version=version, here=foreground)
+    server = serving.up(progress, port=port, version=version, host=host, webhooks=webhooks, here=foreground)
     say(f"Label Studio is running at {server.url}")
     say(f"  user      {server.user}")
     say(f"  password  {server.password}")
+    if (link := serving.invitation(server)) is not None:
+        say(f"Colleagues join at {link}")
+        say("The connection is not encrypted: use it only in a network that you trust.")
     if foreground:
         say("Press Ctrl-C to stop it.")
         serving.stay(progress)

@@ -1,10 +1,11 @@
-"""How Label Studio is started: headless, reachable only from this machine, and without telemetry."""
+"""How Label Studio is started: headless, without telemetry, and reachable only from where it is meant to be."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from star_al.local_server.addresses import names_of
 from star_al.local_server.credentials import Credentials
 from star_al.local_server.install import python
 from star_al.local_server.place import Place
@@ -25,11 +26,12 @@ RESERVED_BUT_LOOPBACK = (
 """The networks that Label Studio refuses to call by default, except this machine, which receives webhooks."""
 
 
-def server_command(place: Place, version: str, port: int) -> list[str | Path]:
+def server_command(place: Place, credentials: Credentials) -> list[str | Path]:
     """The command line; every user of the machine can read it, so it contains no secret."""
+    address = ("--internal-host", credentials.host, "--port", str(credentials.port))
     return [
-        *(python(place, version), "-I", "-u", "-X", "utf8", "-m", "label_studio.server", "start"),
-        *("--no-browser", "--internal-host", "127.0.0.1", "--port", str(port), "--enable-legacy-api-token"),
+        *(python(place, credentials.version), "-I", "-u", "-X", "utf8", "-m", "label_studio.server", "start"),
+        *("--no-browser", *address, "--enable-legacy-api-token"),
     ]
 
 
@@ -41,13 +43,16 @@ def server_environment(place: Place, credentials: Credentials) -> dict[str, str]
         "USERNAME": credentials.user,
         "PASSWORD": credentials.password,
         "USER_TOKEN": credentials.token,
-        "ALLOWED_HOSTS": "127.0.0.1,localhost",
-        "DISABLE_SIGNUP_WITHOUT_LINK": "true",  # other users of this machine can reach the sign-up page
+        "ALLOWED_HOSTS": ",".join(names_of(credentials.host)),
+        "DISABLE_SIGNUP_WITHOUT_LINK": "true",  # others can reach the sign-up page, on this machine at least
         "COLLECT_ANALYTICS": "false",
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
-        "USE_DEFAULT_BANNED_SUBNETS": "false",
-        "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(RESERVED_BUT_LOOPBACK),
     }
+    if (
+        credentials.webhooks
+    ):  # otherwise everybody who may label could have the server call programs of this machine
+        settings["USE_DEFAULT_BANNED_SUBNETS"] = "false"
+        settings["USER_ADDITIONAL_BANNED_SUBNETS"] = ",".join(RESERVED_BUT_LOOPBACK)
     return passed_on | {f"LABEL_STUDIO_{name}": value for name, value in settings.items()}

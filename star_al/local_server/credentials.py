@@ -11,15 +11,24 @@ from dataclasses import asdict, dataclass, field
 from star_al.errors import AnnotatorError
 from star_al.local_server.place import Place, write_private
 
+THIS_MACHINE, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
+"""What a server listens on: only programs of this machine can reach it, or all that reach this machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """How to reach the local Label Studio and log in."""
+    """How to reach the local Label Studio and log in.
+
+    Attributes:
+        url: Its address for this machine.
+        host: What it listens on; ``THIS_MACHINE``, ``ALL_ADDRESSES`` or one address.
+    """
 
     url: str
     user: str
     token: str = field(repr=False)
     password: str = field(repr=False)
+    host: str = THIS_MACHINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +40,14 @@ class Credentials:
     token: str = field(repr=False)
     port: int
     version: str
+    host: str = THIS_MACHINE
+    webhooks: bool = False
 
     @property
     def server(self) -> LocalServer:
         """The address and the login, without what only the server itself needs."""
-        return LocalServer(f"http://127.0.0.1:{self.port}", self.user, self.token, self.password)
+        host = THIS_MACHINE if self.host == ALL_ADDRESSES else self.host
+        return LocalServer(f"http://{host}:{self.port}", self.user, self.token, self.password, self.host)
 
 
 def new_credentials(place: Place, port: int, version: str) -> Credentials:

@@ -21,7 +21,9 @@ from filelock import FileLock, Timeout
 
 from star_al.common.process_identity import ProcessIdentity
 from star_al.errors import AnnotatorError
+from star_al.local_server.addresses import check_host
 from star_al.local_server.credentials import (
+    THIS_MACHINE,
     Credentials,
     LocalServer,
     new_credentials,
@@ -58,12 +60,21 @@ def credentials(place: Place | None = None) -> LocalServer | None:
 
 
 def running(place: Place | None = None) -> LocalServer | None:
-    """The local server, if it listens and is supervised. This looks at processes and sends no request."""
+    """The local server, if it is supervised and itself listens at its port.
+
+    This looks at processes and sends no request. A program that took the port after a crash is not the server.
+    """
     place = place or default_place()
     state, stored = read_state(place), read_credentials(place)
-    if state is None or stored is None or state.port is None or not state.supervised:
+    if state is None or stored is None or state.port is None or not (state.supervised and state.listens):
         return None
     return replace(stored, port=state.port).server
+
+
+def supervised(place: Place | None = None) -> bool:
+    """Return whether a supervisor keeps the server running, also while it restarts a crashed one."""
+    state = read_state(place or default_place())
+    return state is not None and state.supervised
 
 
 def start(
@@ -72,6 +83,8 @@ def start(
     *,
     port: int | None = None,
     version: str | None = None,
+    host: str = THIS_MACHINE,
+    webhooks: bool = False,
     owner: ProcessIdentity | None = None,
 ) -> LocalServer:
     """Install, start and supervise the server, as far as that has not been done; return once it answers.
@@ -81,6 +94,8 @@ def start(
         progress: Where to say what happens.
         port: The port to listen on; None: that of the last start.
         version: The version; None: that of the last start, or the one star_al is tested with.
+        host: The address to listen on: this machine's own, all addresses, or one that other machines reach.
+        webhooks: Let the server call programs of this machine, which Label Studio does not by default.
         owner: A process with which the server ends; None: it runs until it is stopped.
 
     Raises:
@@ -88,6 +103,7 @@ def start(
     """
     if version is not None:
         check_version(version)
+    check_host(host)
     make_home(place)
     with _locked(place, progress):
         stored = read_credentials(place)
@@ -104,10 +120,11 @@ def start(
         if state is None:
             with disk_errors(place):
                 place.data.mkdir(mode=0o700, exist_ok=True)
-                write_credentials(place, _choose_port(place, stored, port, wanted, progress))
+                chosen = _choose_port(place, stored, port, wanted, progress)
+                write_credentials(place, replace(chosen, host=host, webhooks=webhooks))
                 _start_supervisor(place, owner)
-        elif port not in (None, state.port):
-            progress.say("Label Studio is already running; to change its port, stop it with --stop first")
+        elif stored is not None:
+            _tell_of_what_stays(stored, progress, port=port, host=host, webhooks=webhooks)
         return _wait_until_ready(place, progress)
 
 
@@ -139,6 +156,20 @@ def _locked(place: Place, progress: Progress) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _tell_of_what_stays(
+    running: Credentials, progress: Progress, *, port: int | None, host: str, webhooks: bool
+) -> None:
+    """Say which settings of a running server are not those that were asked for."""
+    asked = {
+        "port": port not in (None, running.port),
+        "address": host not in (THIS_MACHINE, running.host),
+        "webhooks": webhooks and not running.webhooks,
+    }
+    other = " and ".join(name for name, differs in asked.items() if differs)
+    if other:
+        progress.say(f"Label Studio is already running; to change its {other}, stop it with --stop first")
 
 
 def _refuse_older(stored: Credentials | None, wanted: str) -> None:

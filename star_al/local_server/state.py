@@ -27,6 +27,12 @@ class State:
         """True if the supervisor is alive."""
         return self.supervisor.find() is not None
 
+    @property
+    def listens(self) -> bool:
+        """True if the server itself listens at the port, and not a program that has taken it since a crash."""
+        process = None if self.server is None else self.server.find()
+        return process is not None and self.port in listening_ports(process)
+
     def alive(self) -> list[psutil.Process]:
         """The processes that are alive."""
         found = [each.find() for each in (self.supervisor, self.server) if each is not None]
@@ -58,10 +64,10 @@ def _of_this_machine(stored: Mapping[str, Any]) -> ProcessIdentity:
     return identity if identity.place.count("/") == 2 else ProcessIdentity(identity.pid, identity.started)
 
 
-def listening_port(process: psutil.Process) -> int | None:
-    """The TCP port that a process of this user listens on; None if there is none yet."""
+def listening_ports(process: psutil.Process) -> list[int]:
+    """The TCP ports that a process of this user listens on; none if it has ended."""
     try:
         connections = process.net_connections(kind="tcp")
     except psutil.Error:
-        return None
-    return next((each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN), None)
+        return []
+    return [each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN]

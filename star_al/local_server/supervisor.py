@@ -21,7 +21,7 @@ from star_al.common.process_identity import ProcessIdentity
 from star_al.local_server.command import server_command, server_environment
 from star_al.local_server.credentials import Credentials, read_credentials, write_credentials
 from star_al.local_server.place import Place, write_private
-from star_al.local_server.state import State, listening_port
+from star_al.local_server.state import State, listening_ports
 
 CHECK_EVERY = 0.5
 """Seconds between two checks of the server."""
@@ -46,6 +46,7 @@ class Supervisor:
         self._place, self._credentials, self._owner = place, credentials, owner
         self._state = State(credentials.version, supervisor=ProcessIdentity.of())
         self._stopping = threading.Event()
+        self._has_listened = False
 
     def announce(self) -> None:
         """Write the state file, before there is a server."""
@@ -57,8 +58,10 @@ class Supervisor:
         try:
             while not self._stopping.is_set():
                 seconds = self._serve()
-                if self._state.port is None:
+                if not self._has_listened:
                     return
+                # Whoever takes the port while the server is gone must not be taken for it.
+                self._write(replace(self._state, server=None, port=None))
                 pause = 1.0 if seconds > STEADY_SECONDS else pause
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -74,7 +77,7 @@ class Supervisor:
         credentials, place = self._credentials, self._place
         with place.log.open("ab") as log:
             process = subprocess.Popen(
-                server_command(place, credentials.version, self._state.port or credentials.port),
+                server_command(place, credentials),
                 env=server_environment(place, credentials),
                 cwd=place.home,
                 stdin=subprocess.DEVNULL,
@@ -102,9 +105,10 @@ class Supervisor:
         Label Studio itself moves to the next port if the given one is busy.
         """
         process = server.find()
-        port = None if process is None else listening_port(process)
-        if port is None:
+        ports = [] if process is None else listening_ports(process)
+        if not ports:
             return False
+        port, self._has_listened = ports[0], True
         if port != self._credentials.port:
             self._credentials = replace(self._credentials, port=port)
             write_credentials(self._place, self._credentials)

@@ -54,6 +54,12 @@ def state_of(place: Place) -> State:
     return state
 
 
+def _present(place: Place) -> State:
+    state = read_state(place)
+    assert state is not None
+    return state
+
+
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
     late = time.monotonic() + seconds
     while not true():
@@ -106,8 +112,21 @@ def test_a_crashed_server_comes_back_at_its_port(place: Place, start: Start) -> 
     server, before = start(), state_of(place)
     assert before.server is not None
     os.kill(before.server.pid, signal.SIGKILL)
-    until(lambda: state_of(place).server != before.server and answers(server))
+    until(lambda: _present(place).server not in (None, before.server) and answers(server))
     assert state_of(place).supervisor == before.supervisor
+    assert whoami(server) == server.user
+
+
+def test_a_program_that_takes_the_port_after_a_crash_is_not_the_server(place: Place, start: Start) -> None:
+    server, before = start(), state_of(place)
+    assert before.server is not None and before.port is not None
+    os.kill(before.server.pid, signal.SIGKILL)
+    until(lambda: before.server is not None and before.server.find() is None)
+    with socket.create_server(("127.0.0.1", before.port)):
+        assert local_server.running(place) is None
+        until(lambda: _present(place).port is None)
+        assert local_server.running(place) is None and local_server.supervised(place)
+    until(lambda: local_server.running(place) == server)
     assert whoami(server) == server.user
 
 

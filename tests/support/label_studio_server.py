@@ -36,12 +36,26 @@ class LabelStudio:
     The user owns the organisation. It ends with this process at the latest.
     """
 
-    def __init__(self, place: local_server.Place, port: int) -> None:
-        self.place, self._port = place, port
+    def __init__(
+        self,
+        place: local_server.Place,
+        port: int,
+        *,
+        host: str = local_server.THIS_MACHINE,
+        webhooks: bool = True,
+    ) -> None:
+        self.place, self._port, self._host, self._webhooks = place, port, host, webhooks
         self.start()
 
     def start(self) -> None:
-        server = local_server.start(self.place, Quiet(), port=self._port, owner=ProcessIdentity.of())
+        server = local_server.start(
+            self.place,
+            Quiet(),
+            port=self._port,
+            host=self._host,
+            webhooks=self._webhooks,
+            owner=ProcessIdentity.of(),
+        )
         self.url, self.user = server.url, server.user
         self.token, self.password = server.token, server.password
 
@@ -118,9 +132,9 @@ def submit(visitor: httpx.Client, page: str, form: dict[str, str]) -> httpx.Resp
     return visitor.post(page, data=form | secret, headers={"Referer": f"{visitor.base_url}{page}"})
 
 
-def start_server(home: Path) -> LabelStudio:
+def start_server(home: Path, **settings: Any) -> LabelStudio:
     """A server with fresh data in ``home``, on a free port."""
-    return LabelStudio(fresh_place(home), free_port())
+    return LabelStudio(fresh_place(home), free_port(), **settings)
 
 
 def fresh_place(home: Path) -> local_server.Place:

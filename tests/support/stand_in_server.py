@@ -12,19 +12,21 @@ from pathlib import Path
 from star_al.local_server import VERSION, Place
 
 PROGRAM = """#!{python} -IS
-import http.server, os, sys
+import http.server, json, os, sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         known = self.headers.get("Authorization") == "Token " + os.environ["LABEL_STUDIO_USER_TOKEN"]
-        body = b'{{"email": "%s"}}' % os.environ["LABEL_STUDIO_USERNAME"].encode()
+        email = os.environ["LABEL_STUDIO_USERNAME"]
+        body = json.dumps({{"email": email, "invite_url": "/user/signup/?token=abc"}}).encode()
         self.send_response(200 if known or self.path == "/health" else 401)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
+host = sys.argv[sys.argv.index("--internal-host") + 1]
 port = int(sys.argv[sys.argv.index("--port") + 1])
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+http.server.ThreadingHTTPServer((host, port), Handler).serve_forever()
 """
 
 

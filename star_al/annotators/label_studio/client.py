@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,11 +35,19 @@ Params = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class Connection:
-    """The address of a server and the token to use there. ``timeout``: seconds that one request may take."""
+    """A server and the token to use there.
+
+    Attributes:
+        url: Its address.
+        timeout: Seconds that one request may take.
+        locate: Returns its address now, if it can be told who listens there; None while it does not listen. It is
+            asked for each new connection, so that the token never goes to another program.
+    """
 
     url: str
     token: str = field(repr=False)
     timeout: float = 30.0
+    locate: Callable[[], str | None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,7 @@ class Client:
     def __init__(self, connection: Connection, patience: float = PATIENCE) -> None:
         self.url, self.version = connection.url.rstrip("/"), ""
         self._token, self._timeout, self._patience = connection.token, connection.timeout, patience
+        self._locate = connection.locate
         self._access_token: str | None = None  # short-lived, in exchange for a personal access token
 
     @property
@@ -179,6 +188,7 @@ class Client:
             UnclearError: The request may have taken effect.
             NotFoundError, AnnotatorError: The server refused; the request had no effect.
         """
+        self._follow()
         if not self.version:
             self._check_server()
         response = self._authenticated(method, path, params, body)
@@ -186,6 +196,25 @@ class Client:
             self._access_token = None  # it has expired by the server's clock
             response = self._authenticated(method, path, params, body)
         return self._read(response, f"{method} {path}")
+
+    def _follow(self) -> None:
+        """Go on at the address that the server has now.
+
+        Raises:
+            UnclearError: It does not listen anywhere.
+        """
+        url = self.url if self._locate is None else self._locate()
+        if url is None:
+            raise UnclearError("it is not running, or is being restarted", time.monotonic())
+        self.url = url.rstrip("/")
+
+    def _check_listener(self, event: str, details: Mapping[str, Any]) -> None:
+        """Called by the HTTP library at each step of a request; a new connection has sent nothing yet."""
+        if event == "connection.connect_tcp.complete" and self._locate is not None:
+            url = self._locate()
+            if url is None or url.rstrip("/") != self.url:
+                details["return_value"].close()
+                raise UnclearError("another program listens at its address", time.monotonic())
 
     @cached_property
     def _http(self) -> httpx.Client:
@@ -195,7 +224,7 @@ class Client:
     def _check_server(self) -> None:
         """Make sure that this is a Label Studio before it sees a token."""
         try:
-            response = self._http.get(f"{self.url}/api/version")
+            response = self._http.get(f"{self.url}/api/version", extensions={"trace": self._check_listener})
             if response.status_code >= 500:
                 raise UnclearError(f"it answers {response.status_code}", time.monotonic())
             if response.is_redirect:
@@ -248,7 +277,12 @@ class Client:
         headers = {} if authorization is None else {"Authorization": authorization}
         try:
             response = self._http.request(
-                method, f"{self.url}/{path}", params=dict(params), json=body, headers=headers
+                method,
+                f"{self.url}/{path}",
+                params=dict(params),
+                json=body,
+                headers=headers,
+                extensions={"trace": self._check_listener},
             )
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
             raise UnclearError(f"it cannot be reached ({_describe(exc)})", time.monotonic()) from exc

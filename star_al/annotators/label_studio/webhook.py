@@ -177,7 +177,8 @@ class Webhook:
 
     def _is_of_this_run(self, hook: Mapping[str, Any]) -> bool:
         # Another controller may have taken over the campaign and registered its own.
-        return bool((hook["headers"] or {}).get(SECRET_HEADER) == self._receiver.secret)
+        headers = hook["headers"]
+        return isinstance(headers, Mapping) and headers.get(SECRET_HEADER) == self._receiver.secret
 
     def _client(self, seconds: float) -> Client:
         timeout = min(seconds, self._connection.timeout)
@@ -250,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _skip_body(self) -> bool:
         """Read the body: closing the connection with unread data would reset it before the answer arrives."""
         size = self.headers.get("Content-Length", "0")
-        if not size.isdecimal() or int(size) > LARGEST_BODY:
+        if not size.isdecimal() or len(size) > len(str(LARGEST_BODY)) or int(size) > LARGEST_BODY:
             return False
         self.rfile.read(int(size))
         return True
@@ -282,7 +283,8 @@ def _advice(reason: str) -> str:
     """Why Label Studio does not accept the webhook, and what to do."""
     if "network address" in reason:
         return (
-            "Label Studio does not call addresses in its own network (SSRF protection). Start it with "
+            "Label Studio does not call addresses in its own network (SSRF protection). Stop the local one with "
+            "`star-al up --stop` and start it with `star-al up --webhooks`; start another one with "
             "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, or pass a --webhook-url that it may call."
         )
     return f"{reason.rstrip('.')}. Check --webhook-url, and whether the token's user may create webhooks."
