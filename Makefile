@@ -25,7 +25,7 @@ help: ## this list
 demo: $(VENV)/.demo ## a whole campaign with a simulated annotator, in ./star-al-demo
 	$(VENV)/bin/star-al demo --folder $(DEMO)
 
-test: $(VENV)/.develop $(VENV)/.chromium ## all tests, JOBS at once; PYTEST_ARGS="-k name" chooses some
+test: $(VENV)/.develop $(VENV)/.chromium $(VENV)/.pgbouncer ## all tests, JOBS at once; PYTEST_ARGS="-k name" chooses some
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.develop ## the tests that need no server, browser, database server or language model
@@ -74,4 +74,8 @@ $(VENV)/.develop: $(VENV)/.torch
 
 $(VENV)/.chromium: $(VENV)/.develop scripts/install_chromium.sh
 	@scripts/install_chromium.sh $(VENV)/bin/python
+	@touch $@
+
+$(VENV)/.pgbouncer: $(VENV)/.develop scripts/install_pgbouncer.sh
+	@scripts/install_pgbouncer.sh
 	@touch $@

@@ -71,11 +71,7 @@ def acquire(
     """
     present, _ = database.read(lambda connection: holder(connection, campaign_id))
     dead = present if present is not None and may_take(present) else None
-    # Not repeated after a lost connection: if the first try was committed, the second would find the campaign
-    # held by this very controller and report it as taken.
-    lease = database.write(
-        lambda connection: take(connection, campaign_id, owner, seconds, dead), repeatable=False
-    )
+    lease = database.write(lambda connection: take(connection, campaign_id, owner, seconds, dead))
     if lease is not None:
         return lease
     # Read again, as the holder may be another one than before the try.

@@ -34,15 +34,11 @@ def reads(body: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate
     return method
 
 
-def writes(
-    body: Callable[Concatenate[Connection, P], T], *, repeatable: bool = True
-) -> Callable[Concatenate[OnDatabase, P], T]:
-    """A method that writes without a lease. ``repeatable`` is that of ``Database.write``."""
+def writes(body: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[OnDatabase, P], T]:
+    """A method that writes without a lease."""
 
     def method(self: OnDatabase, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.database.write(
-            lambda connection: body(connection, *args, **kwargs), repeatable=repeatable
-        )
+        return self.database.write(lambda connection: body(connection, *args, **kwargs))
 
     return method
 

@@ -145,12 +145,31 @@ def _upgrade(connection: Connection, where: str) -> str:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
     _refuse_unknown(connection, where)
-    newest = head()
-    if _current(connection) != newest:
+    newest, current = head(), _current(connection)
+    if current is None:
+        _refuse_encoding(connection, where)
+    if current != newest:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return newest
+
+
+def _refuse_encoding(connection: Connection, where: str) -> None:
+    """Check that a new database can keep any text.
+
+    Raises:
+        StoreError: Its encoding lacks most of the world's characters.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise StoreError(
+            f"{where}: the database has the encoding {encoding}, which cannot keep every text. Create one with "
+            "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name it in database.url; nothing was "
+            "changed."
+        )
 
 
 def _require_head(connection: Connection, where: str) -> None:

@@ -30,6 +30,7 @@ from db import waiting as waiting_
 from db.engine import Database
 from db.methods import OnDatabase, fenced, reads, writes
 from db.statements import pages
+from star_al.common.patience import Patience
 from star_al.errors import StoreError
 from star_al.ports import Store
 from star_al.types import Lease, SourceItem
@@ -39,14 +40,18 @@ class SqlStore(OnDatabase, Store):
     """Campaigns in a database. ``star_al.ports.store`` says what each method does and what its arguments are."""
 
     @classmethod
-    def open(cls, url: str) -> SqlStore:
+    def open(cls, url: str, patience: Patience | None = None) -> SqlStore:
         """The store in a database that is at this program's schema version.
+
+        Args:
+            url: The database's URL.
+            patience: How long it is waited for once it was reached; None waits briefly.
 
         Raises:
             SchemaError: The database is missing, empty, older, newer, or another program's.
             StoreError: Not a database URL, or the database cannot be reached or read.
         """
-        database = Database(url)
+        database = Database(url, patience)
         try:
             migrate.require_head(database)
         except BaseException:
@@ -73,7 +78,7 @@ class SqlStore(OnDatabase, Store):
 
     # -- campaigns -------------------------------------------------------------------------------------
 
-    create_campaign = writes(campaigns.create, repeatable=False)
+    create_campaign = writes(campaigns.create)
     find_campaign = reads(campaigns.find)
     summaries = reads(campaign_list.summaries)
     clone_campaign = writes(lifecycle.clone, repeatable=False)
@@ -93,13 +98,15 @@ class SqlStore(OnDatabase, Store):
         try:
             self.add_items(extension.dataset_id, items)
             return self._finish_extension(campaign_id, extension.dataset_id)
-        except BaseException:
+        except (
+            Exception
+        ):  # not after Ctrl-C, which must not wait for a lock; a later extension deletes the rest
             with suppress(StoreError):  # the user needs the first error
                 self._discard_dataset(extension.dataset_id)
             raise
 
     _begin_extension = writes(extensions.begin)
-    _finish_extension = writes(extensions.finish, repeatable=False)
+    _finish_extension = writes(extensions.finish)
 
     # -- marks -----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from star_al import rng
@@ -123,7 +124,7 @@ class Loop:
                 message = f"requesting labels for {texts}, drawn at random"
                 self.store.add_queries(self.parts.lease, queries, Event("prepare", message))
                 self.parts.progress.say(sentence_case(message))
-        push_open(self.parts)
+        self._push_open()
         held_out = (Role.AUDIT, Role.CALIBRATION)
         wait_for_answers(self.parts, 0, held_out, self._asked_at("prepare", None))
         if advice := compare_prompts(self.parts):
@@ -178,7 +179,7 @@ class Loop:
         decision = decide_round(self.parts.for_round(round_))
         # Before the commit: if the process died after it, nobody would withdraw the tasks of the buffer.
         if decision.stop_reason:
-            withdraw_buffer(self.parts, None)
+            self._withdraw_buffer(None)
         state = RoundState.STOPPED if decision.stop_reason else RoundState.DECIDED
         round_ = replace(round_, state=state, decision=decision)
         advice = f"; advice: stop, {decision.stop_advice}" if decision.stop_advice else ""
@@ -226,8 +227,8 @@ class Loop:
     def push(self, round_: Round) -> Round:
         """Make each of the round's queries exist in the annotation tool exactly once."""
         watch = _Watch()
-        withdraw_buffer(self.parts, round_.index)
-        n_open = push_open(self.parts)
+        self._withdraw_buffer(round_.index)
+        n_open = self._push_open()
         return self._commit(
             replace(round_, state=RoundState.PUSHED), "push", count(n_open, "open task"), watch
         )
@@ -235,7 +236,7 @@ class Loop:
     def collect(self, round_: Round) -> Round:
         """Mirror annotations and settle labels until enough of the round's queries are closed."""
         watch = _Watch()
-        push_open(self.parts)  # in a new process the annotator does not know the tasks yet
+        self._push_open()  # in a new process the annotator does not know the tasks yet
         asked_at = self._asked_at("push", round_.index)
         # One after the other: a share of the pool's queries may be enough, but the audit's are all needed.
         for purpose in (Role.POOL, Role.AUDIT):
@@ -248,6 +249,12 @@ class Loop:
         return self._commit(round_, "collect", tally.in_words(), watch)
 
     # -- what the steps share --------------------------------------------------------------------------
+
+    def _push_open(self) -> int:
+        return self.parts.patience.until_reached(partial(push_open, self.parts))
+
+    def _withdraw_buffer(self, next_round: int | None) -> None:
+        self.parts.patience.until_reached(partial(withdraw_buffer, self.parts, next_round))
 
     def _current_round(self) -> Round:
         """The round to go on with: the newest, or a new one after it; a stopped one if its rules have changed."""

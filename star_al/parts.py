@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from star_al.artefacts.folder import ArtefactFolder
+from star_al.common.patience import Patience
 from star_al.config.spec import CampaignSpec
 from star_al.ports import Annotator, Learner, Progress, Store
 from star_al.task import ClosedTask
@@ -53,8 +54,14 @@ class Parts:
             round=round_,
         )
 
-    def leased(self, lease: Lease, annotator: Annotator, wait: Callable[[Waiting], bool]) -> LeasedParts:
-        """The same parts with what a controller has besides."""
+    def leased(
+        self,
+        lease: Lease,
+        annotator: Annotator,
+        wait: Callable[[Waiting], bool],
+        patience: Patience | None = None,
+    ) -> LeasedParts:
+        """The same parts with what a controller has besides; ``patience`` None does not wait for what is away."""
         return LeasedParts(
             campaign=self.campaign,
             spec=self.spec,
@@ -65,6 +72,7 @@ class Parts:
             lease=lease,
             annotator=annotator,
             wait=wait,
+            patience=patience or Patience(say=self.progress.say),
         )
 
 
@@ -99,6 +107,7 @@ class LeasedParts(Parts):
     annotator: Annotator
     wait: Callable[[Waiting], bool]
     """Called after a poll that did not end the waiting; True to poll again, False to give up."""
+    patience: Patience
 
 
 def round_spec(round_: Round) -> CampaignSpec:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from star_al.artefacts.folder import ArtefactFolder
+from star_al.common.patience import Patience
 from star_al.config.changes import refuse_removed_settings
 from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
     from star_al.models.posterior import Method
 
 
-def open_store(file: CampaignFile, *, create: bool = False) -> Store:
-    """Open the campaign's database; with ``create``, make the schema if the database is new or empty.
+def open_store(file: CampaignFile, *, create: bool = False, patience: Patience | None = None) -> Store:
+    """Open the campaign's database.
+
+    Args:
+        file: The campaign file.
+        create: Make the schema if the database is new or empty.
+        patience: How long the database is waited for once it was reached; None waits briefly.
 
     Raises:
         StoreError: It cannot be reached, or is at another schema version.
@@ -32,7 +38,7 @@ def open_store(file: CampaignFile, *, create: bool = False) -> Store:
 
     if create and migrate.is_empty(file.database_url):
         migrate.upgrade(file.database_url)
-    return SqlStore.open(file.database_url)
+    return SqlStore.open(file.database_url, patience)
 
 
 def open_learner(

@@ -13,6 +13,7 @@ from star_al.app.label_config import check_labels
 from star_al.app.same_data import refuse_other_data
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
+from star_al.common.patience import Patience
 from star_al.common.process_identity import ProcessIdentity, has_ended
 from star_al.common.wording import sentence_case
 from star_al.config.changes import added_labels, changed_fields, differing_fields, list_differences
@@ -76,7 +77,9 @@ def controlling(
         StarALError: As ``run``.
     """
     people = _people(file, webhook)
-    store = _store_to_run_in(file, people)
+    no_wait = no_wait or isinstance(file.spec.annotator, ApiSpec)  # its answers need the lease, too
+    patience = Patience(waits=not no_wait, say=progress.say)
+    store = _store_to_run_in(file, people, patience)
     try:
         campaign, learner = _find_or_create(file, store, progress, learner)
         refuse_other_data(file, store, campaign)
@@ -84,16 +87,16 @@ def controlling(
         if people is not None and (warning := unencrypted(people)):
             progress.say(warning)
         with (
-            leased(file, store, campaign) as (lease, heartbeat),
+            leased(file, store, campaign, patience) as (lease, heartbeat),
             _hints(people, campaign, webhook) as hints,
         ):
             guarded = GuardedProgress(progress, heartbeat)
             _adopt_config(file, store, campaign, lease, guarded)
-            no_wait = no_wait or isinstance(file.spec.annotator, ApiSpec)  # its answers need the lease, too
             parts = _parts(file, store, campaign, guarded, learner).leased(
                 lease,
                 annotator or open_annotator(file, store, campaign),
                 Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
+                patience,
             )
             parts.artefacts.prepare()
             yield parts
@@ -119,12 +122,13 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
     Raises:
         StarALError: As ``run``.
     """
-    store = _store_to_run_in(file, None)
+    patience = Patience(waits=True, say=progress.say)
+    store = _store_to_run_in(file, None, patience)
     try:
         campaign, learner = _find_or_create(file, store, progress)
         refuse_other_data(file, store, campaign)
         _refuse_changes(file, store, campaign)
-        with leased(file, store, campaign) as (lease, heartbeat):
+        with leased(file, store, campaign, patience) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
             parts = replace(_parts(file, store, campaign, guarded, learner), lease=lease)
             for role in Role:
@@ -170,7 +174,7 @@ def _people(file: CampaignFile, webhook: WebhookOptions | None) -> LabelStudioSp
     return people
 
 
-def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Store:
+def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None, patience: Patience) -> Store:
     """The store, created if it does not exist.
 
     Labels, data and people are checked first, so that a mistake leaves no database and no campaign behind.
@@ -182,7 +186,7 @@ def _store_to_run_in(file: CampaignFile, people: LabelStudioSpec | None) -> Stor
         test_source(file)
         if people is not None:
             check_server(file, people)
-    return open_store(file, create=True)
+    return open_store(file, create=True, patience=patience)
 
 
 def _find_or_create(
@@ -228,8 +232,16 @@ def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> Non
 
 
 @contextmanager
-def leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tuple[Lease, Heartbeat]]:
+def leased(
+    file: CampaignFile, store: Store, campaign: Campaign, patience: Patience | None = None
+) -> Iterator[tuple[Lease, Heartbeat]]:
     """Hold the lease of a campaign, renewed by a heartbeat.
+
+    Args:
+        file: The campaign file.
+        store: The store that holds the campaign.
+        campaign: The campaign.
+        patience: What ``store`` waits by. It ends with an error or Ctrl-C, which must not be kept waiting.
 
     Raises:
         LeaseHeldError: Another living process holds it.
@@ -238,7 +250,12 @@ def leased(file: CampaignFile, store: Store, campaign: Campaign) -> Iterator[tup
     lease = store.acquire_lease(campaign.campaign_id, str(ProcessIdentity.of()), seconds, may_take=has_ended)
     try:
         with Heartbeat(store, lease, seconds) as heartbeat:
-            yield lease, heartbeat
+            try:
+                yield lease, heartbeat
+            except BaseException:
+                if patience is not None:
+                    patience.end()
+                raise
     finally:
         with suppress(StoreError):  # it must not hide an earlier error; the lease expires by itself
             store.release_lease(lease)

@@ -25,8 +25,12 @@ class StillOpenError(Exception):
 
 def take_in_late(parts: LeasedParts) -> None:
     """Take in answers and corrections that came after the last round was closed."""
-    push_open(parts)  # a new process must tell the annotator which tasks exist before it can poll
-    Inbox(parts).take_in()
+
+    def once() -> None:
+        push_open(parts)  # a new process must tell the annotator which tasks exist before it can poll
+        Inbox(parts).take_in()
+
+    parts.patience.until_reached(once)
 
 
 def wait_for_answers(
@@ -44,6 +48,13 @@ def wait_for_answers(
         StillOpenError: Queries are open and ``parts.wait`` gave up.
         AwayError: The annotation tool cannot be reached and ``parts.wait`` gave up.
     """
+    with parts.patience.for_people():
+        _wait_for_answers(parts, round_index, purposes, asked_at)
+
+
+def _wait_for_answers(
+    parts: LeasedParts, round_index: int, purposes: Collection[Role], asked_at: datetime
+) -> None:
     inbox = Inbox(parts)
     rules = parts.spec.labelling
     share = rules.close_share if Role.POOL in purposes else 1.0  # a part of a random set is not random

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from star_al.common.patience import TOOL
 from star_al.errors import AwayError
 from star_al.labelling.ballots import Refused, load_ballots, newest_revisions
 from star_al.labelling.outbox import push_open, record, still_ours
@@ -24,18 +25,15 @@ class Inbox:
         self._first = True  # an earlier run may have been killed between mirroring answers and settling them
         self._must_push = False  # a query has no task, and the annotation tool may have been away since
         self._logged = {event.message for event in parts.store.events(self.campaign_id)}
-        self._is_away = False
 
     def try_to_take_in(self) -> AwayError | None:
         """Poll once; if the annotation tool cannot be reached, return the error, and show it the first time."""
         try:
             self.take_in()
         except AwayError as exc:
-            if not self._is_away:
-                self.parts.progress.say(f"{exc} Waiting until it is back.")
-            self._is_away = True
+            self.parts.patience.announce(TOOL, str(exc))
             return exc
-        self._is_away = False
+        self.parts.patience.reached(TOOL)
         return None
 
     def take_in(self) -> None:

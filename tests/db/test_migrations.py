@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, make_url, text
 
 from db import migrate
-from db.engine import Database
+from db.engine import Database, parse_url
 from db.store import SqlStore
 from star_al.errors import SchemaError, StoreError
+from support.databases import empty_url
+from support.records import campaign, source
 
 
 def execute(url: str, *statements: str) -> None:
@@ -147,6 +149,43 @@ def test_check_says_what_differs(migrated: str, damage: str, sign: str) -> None:
     execute(migrated, damage)
     (drift,) = migrate.check(migrated).drift
     assert sign in drift
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_a_database_that_cannot_keep_every_text_is_refused_at_once(encoding: str, tmp_path: Path) -> None:
+    url = database_with(encoding, empty_url("postgres", tmp_path))
+    assert migrate.is_empty(url)
+    with pytest.raises(StoreError, match=f"encoding {encoding}.*ENCODING 'UTF8'"):
+        migrate.upgrade(url)
+    assert tables(url) == []
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_campaign_that_began_in_another_encoding_goes_on(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database_with(encoding, empty_url("postgres", tmp_path))
+    monkeypatch.setattr(migrate, "_refuse_encoding", lambda *_: None)  # as earlier versions did
+    migrate.upgrade(url)
+    store = SqlStore.open(url)
+    made = campaign(store, [source("a", text="Grüße")])
+    (item,) = store.items(made.campaign_id, ["a"])
+    assert item.text == "Grüße"
+    store.close()
+
+
+def database_with(encoding: str, url: str) -> str:
+    """Create a database of this encoding beside the one at ``url``; return its URL."""
+    name = f"in_{encoding.lower()}_{make_url(url).database}"
+    engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(
+            text(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+        )
+    engine.dispose()
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def test_check_of_a_missing_file_says_how_to_create_it(tmp_path: Path) -> None:

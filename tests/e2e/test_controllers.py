@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from db.engine import parse_url, sqlite_file
+from star_al.config.file import load_campaign
 from support import controller
 from support.campaigns import write_campaign
+from support.databases import OwnPostgres
 from support.zygote import Zygote
 
 STOPPED_BEFORE_THE_SECOND_SCORES = ("SIGSTOP", "commit_step", 11, "before")
@@ -78,3 +84,56 @@ def test_ctrl_c_leaves_a_campaign_that_goes_on(tmp_path: Path, zygote: Zygote) -
     unbroken = write_campaign(tmp_path / "unbroken")
     assert zygote.run("run", str(unbroken)).returncode == 0
     assert controller.record(path) == controller.record(unbroken)
+
+
+def test_ctrl_c_is_heard_while_another_program_holds_the_lock(tmp_path: Path, zygote: Zygote) -> None:
+    path = write_campaign(tmp_path)
+    running = zygote.start("run", str(path), at=("SIGSTOP", "commit_step", 9, "before"))
+    controller.wait_until_stopped(running.pid)
+    file = sqlite_file(parse_url(load_campaign(path).database_url))
+    assert file is not None
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    os.kill(running.pid, signal.SIGCONT)
+    time.sleep(1.5)  # it waits for the lock by now
+    started = time.monotonic()
+    os.kill(running.pid, signal.SIGINT)
+    ended = running.wait(60)
+    seconds = time.monotonic() - started
+    other.execute("ROLLBACK")
+    other.close()
+    assert ended.returncode == 130 and "Traceback" not in ended.output, ended.output
+    assert seconds < 5.0
+
+
+@pytest.mark.postgres
+def test_a_campaign_survives_a_restart_of_its_database(tmp_path: Path, zygote: Zygote) -> None:
+    unbroken = write_campaign(tmp_path / "unbroken")
+    assert zygote.run("run", str(unbroken)).returncode == 0
+    with OwnPostgres(tmp_path / "server") as server:
+        path = write_campaign(tmp_path, database={"url": server.url, "lease_seconds": 60.0})
+        running = zygote.start("run", str(path), at=("SIGSTOP", "commit_step", 9, "before"))
+        controller.wait_until_stopped(running.pid)
+        server.stop()
+        os.kill(running.pid, signal.SIGCONT)
+        time.sleep(2.0)
+        server.start()
+        ended = running.wait(120)
+        assert ended.returncode == 0, ended.output
+        assert ended.output.count("Waiting until it is back") == 1
+        assert controller.record(path) == controller.record(unbroken)
+
+
+@pytest.mark.postgres
+def test_without_waiting_a_database_that_went_away_ends_the_run(tmp_path: Path, zygote: Zygote) -> None:
+    with OwnPostgres(tmp_path / "server") as server:
+        path = write_campaign(tmp_path, database={"url": server.url, "lease_seconds": 60.0})
+        at = ("SIGSTOP", "commit_step", 9, "before")
+        running = zygote.start("run", str(path), "--no-wait", at=at)
+        controller.wait_until_stopped(running.pid)
+        server.stop()
+        os.kill(running.pid, signal.SIGCONT)
+        ended = running.wait(60)
+        assert ended.returncode == 3, ended.output
+        assert "cannot be reached" in ended.output and "Traceback" not in ended.output
+        server.start()

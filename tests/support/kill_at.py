@@ -65,13 +65,13 @@ _IN_TRANSACTION = threading.RLock()
 def _one_transaction_at_a_time() -> None:
     from db import engine
 
-    transaction = engine._transaction
+    run = engine._Transaction.run
 
-    def alone(*args: Any) -> Any:
+    def alone(transaction: engine._Transaction[Any]) -> Any:
         with _IN_TRANSACTION:
-            return transaction(*args)
+            return run(transaction)
 
-    engine._transaction = alone  # type: ignore[assignment]
+    engine._Transaction.run = alone  # type: ignore[method-assign]
 
 
 class _Counter:
