@@ -6,7 +6,9 @@ import atexit
 import functools
 import itertools
 import shutil
+import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +70,19 @@ class OwnPostgres:
         folder.mkdir(parents=True)
         self._server = _start_server(folder)
         self.url = str(self._server.get_uri())
+        _sync_nothing(self.url)
 
     def stop(self) -> None:
         """End it at once, as a crash does: connections break, and what was not committed is lost."""
         self._control("-m", "immediate", "stop")
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        """Start it again; a busy machine may need longer than the wheel allows."""
+        for _ in range(6):
+            with suppress(subprocess.SubprocessError):
+                self._server.ensure_postgres_running()
+                return
+        raise TimeoutError("the server does not start")
 
     def __enter__(self) -> OwnPostgres:
         return self
@@ -104,9 +112,14 @@ def _postgres_server() -> str:
     url = (
         make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     )
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:  # a server that lives for one test run need not survive a power cut
+    _sync_nothing(url)
+    return url
+
+
+def _sync_nothing(url: str) -> None:
+    """Switch off what a server does to survive a power cut: one of a test run need not."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
         connection.execute(text("ALTER SYSTEM SET fsync = off"))
         connection.execute(text("SELECT pg_reload_conf()"))
     engine.dispose()
-    return url
