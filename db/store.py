@@ -81,7 +81,7 @@ class SqlStore(OnDatabase, Store):
     create_campaign = writes(campaigns.create)
     find_campaign = reads(campaigns.find)
     summaries = reads(campaign_list.summaries)
-    clone_campaign = writes(lifecycle.clone, repeatable=False)
+    clone_campaign = writes(lifecycle.clone)
     restart_campaign = fenced(lifecycle.restart)
     own_artefacts = reads(lifecycle.own_artefacts)
     delete_campaign = fenced(lifecycle.remove)
