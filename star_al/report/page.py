@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.config.writing import to_yaml
+from star_al.report.agreement import disputed_labels, pairs_of_people
 from star_al.report.confusion import confusion
 from star_al.report.formatting import duration, interval, number, percent, signed
 from star_al.report.labels_saved import Compared, Saved, compare_with_control, labels_saved
@@ -62,6 +63,8 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         columns=COLUMNS,
         simulated=isinstance(snapshot.spec.annotator, OracleSpec),
         people=_people(snapshot),
+        pairs=pairs_of_people(snapshot.asked),
+        disputed_labels=disputed_labels(snapshot.asked),
         answer_charts=_existing(agreement_by_round(snapshot), lead_times(snapshot)),
         rounds=_rounds(snapshot),
         seconds=seconds_by_step(snapshot.rounds),

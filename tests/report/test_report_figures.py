@@ -11,6 +11,7 @@ import pytest
 
 from star_al.data import write_text
 from star_al.errors import StoreError
+from star_al.report.agreement import disputed_labels, pairs_of_people
 from star_al.report.canvas import draw_svg, new_figure
 from star_al.report.confusion import confusion
 from star_al.report.formatting import duration, interval, percent
@@ -19,7 +20,7 @@ from star_al.report.page import campaign_page
 from star_al.report.questions import cut, questions, shown_text
 from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
 from star_al.report.render import json_for_page
-from star_al.report.snapshot import EvaluatedRound
+from star_al.report.snapshot import AskedQuery, EvaluatedRound
 from star_al.report.study_page import study_page
 from star_al.report.summary import summarise
 from star_al.stats.metrics import wilson_interval
@@ -171,6 +172,40 @@ def test_with_few_texts_there_is_a_sentence_in_place_of_a_diagram() -> None:
     sentence = "A reliability diagram needs 50 held-out texts; there are 49."
     assert sentence in few and "Reliability, round" not in few
     assert "A reliability diagram needs" not in many and "Reliability, round 1" in many
+
+
+# -- agreement between people ---------------------------------------------------------------------------
+
+
+def answered(*answers: dict[str, str | None]) -> list[AskedQuery]:
+    asked = [an_asked_query(n, ("a", "b"), 3) for n in range(len(answers))]
+    return [replace(each, answers=given) for each, given in zip(asked, answers, strict=True)]
+
+
+def test_pairs_of_people_have_their_agreement_and_kappa() -> None:
+    asked = answered(
+        {"ann": "a", "bob": "a"},
+        {"bob": "b", "ann": "a", "cid": "a"},
+        {"ann": "b", "bob": "b"},
+        {"ann": "a", "bob": None},
+        {"ann": "b", "bob": "b"},
+        {"cid": "a"},
+    )
+    found = pairs_of_people(asked)
+    assert found is not None
+    # ann and bob agree on 3 of 4: by chance 0.5, so kappa is (0.75 - 0.5) / 0.5.
+    assert found.rows == (
+        ("ann", "bob", "4", "75\u00a0%", "0.50"),
+        ("ann", "cid", "1", "100\u00a0%", "–"),
+        ("bob", "cid", "1", "0\u00a0%", "0.00"),
+    )
+    labels = disputed_labels(asked)
+    assert labels is not None and labels.rows == (("a", "b", "2"),)
+
+
+def test_without_shared_texts_there_is_nothing_to_compare() -> None:
+    asked = answered({"ann": "a"}, {}, {"ann": None, "bob": "b"})
+    assert pairs_of_people(asked) is None and disputed_labels(asked) is None
 
 
 # -- words ----------------------------------------------------------------------------------------------
