@@ -122,6 +122,9 @@ class SqlStore(OnDatabase, Store):
     ) -> Lease:
         return leases.acquire(self.database, campaign_id, owner, seconds, may_take)
 
+    def lease_owner(self, campaign_id: int) -> str | None:
+        return self.database.read(lambda connection: leases.holder(connection, campaign_id))[0]
+
     renew_lease = writes(leases.renew)
     release_lease = writes(leases.release)
 

@@ -22,26 +22,34 @@ def count(connection: Connection, campaign_id: int, round_index: int, purposes: 
         & ~QueryRow.buffer
     )
     items = (
-        select(_any(QueryState.OPEN).label("open"), _any(QueryState.LABELLED).label("labelled"))
+        select(
+            _any(QueryRow.state == QueryState.OPEN.value).label("open"),
+            _any(QueryRow.state == QueryState.LABELLED.value).label("labelled"),
+            _any(QueryRow.disputed).label("disputed"),
+        )
         .where(batch)
         .group_by(QueryRow.item_id)
         .subquery()
     )
     unlabelled = (1 - items.c.open) * (1 - items.c.labelled)
-    asked, still_open, without_label = connection.execute(
-        select(func.count(), func.sum(items.c.open), func.sum(unlabelled)).select_from(items)
+    in_dispute = items.c.disputed * (1 - items.c.labelled)
+    asked, still_open, without_label, disputed = connection.execute(
+        select(func.count(), func.sum(items.c.open), func.sum(unlabelled), func.sum(in_dispute)).select_from(
+            items
+        )
     ).one()
     return Waiting(
         closed=asked - (still_open or 0),
         asked=asked,
         unlabelled=without_label or 0,
+        disputed=disputed or 0,
         answers=_answers(connection, batch),
     )
 
 
-def _any(state: QueryState) -> ColumnElement[int]:
-    """1 if one of a group of queries is in this state, else 0."""
-    return func.max(case((QueryRow.state == state.value, 1), else_=0))
+def _any(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """1 if the condition is true for one of a group of queries, else 0."""
+    return func.max(case((condition, 1), else_=0))
 
 
 def _answers(connection: Connection, batch: ColumnElement[bool]) -> dict[str, int]:

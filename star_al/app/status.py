@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import median
 
 from star_al.app.annotators import server_url
+from star_al.app.waiting import clock
+from star_al.common.process_identity import ProcessIdentity, has_ended
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec, OracleSpec
 from star_al.labelling.ballots import Ballot, load_ballots, newest_revisions
-from star_al.labelling.queries import without_label
+from star_al.labelling.queries import items_in, without_label
 from star_al.ports import Store
 from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
@@ -30,6 +33,8 @@ class Status:
         disputed: Those of them whose annotators disagreed.
         people: Annotators, the busiest first; empty if the annotator is simulated.
         place: Where people label, as a URL.
+        in_dispute: Items that wait for another answer because annotators disagree.
+        run: The process that runs the campaign now, in words; None if none does.
         next_step: What happens next, or what to do, in words.
     """
 
@@ -39,10 +44,12 @@ class Status:
     open_queries: int
     skipped: int
     disputed: int
+    in_dispute: int
     people: tuple[Person, ...]
     place: str | None
     newest: Round | None
     latest_metrics: JsonObject | None
+    run: str | None
     next_step: str
 
 
@@ -56,6 +63,7 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     skipped, disputed = without_label(queries)
     n_open = sum(query.state is QueryState.OPEN for query in queries)
     annotator = file.spec.annotator
+    run = running_process(store, campaign)
     answered = () if isinstance(annotator, OracleSpec) else asked(store, campaign, queries, annotations)
     return Status(
         campaign=campaign,
@@ -64,12 +72,35 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
         open_queries=n_open,
         skipped=len(skipped),
         disputed=len(disputed),
+        in_dispute=len(_in_dispute(queries)),
         people=people_of(answered, annotations),
         place=_place(store, campaign, annotator) if isinstance(annotator, LabelStudioSpec) else None,
         newest=rounds[-1] if rounds else None,
         latest_metrics=next((row for row in reversed(history) if row["accuracy"] is not None), None),
-        next_step=_next_step(rounds, n_open),
+        run=run,
+        next_step=_next_step(rounds, n_open, running=run is not None),
     )
+
+
+def running_process(store: Store, campaign: Campaign) -> str | None:
+    """The process that runs a campaign now, in words; None if none does.
+
+    One on another machine counts as alive until its lease expires.
+    """
+    owner = store.lease_owner(campaign.campaign_id)
+    if owner is None or has_ended(owner):
+        return None
+    identity = ProcessIdentity.parse(owner)
+    if identity is None:
+        return owner
+    started = datetime.fromtimestamp(identity.started, UTC)
+    return f"{identity.in_words()}, started {clock(started, datetime.now(UTC))}"
+
+
+def _in_dispute(queries: Sequence[Query]) -> set[str]:
+    """Ids of the items that are open once more because their annotators disagreed."""
+    disputed = {query.item_id for query in queries if query.disputed}
+    return items_in(queries, QueryState.OPEN) & disputed
 
 
 @dataclass(frozen=True)
@@ -157,7 +188,7 @@ def _place(store: Store, campaign: Campaign, people: LabelStudioSpec) -> str | N
     return f"{url}/projects/{projects.most_common(1)[0][0]}/data"
 
 
-def _next_step(rounds: list[Round], n_open: int) -> str:
+def _next_step(rounds: list[Round], n_open: int, *, running: bool) -> str:
     if not rounds:
         return _waiting(n_open, "held-out text") if n_open else "the first round has not started"
     newest = rounds[-1]
@@ -168,7 +199,7 @@ def _next_step(rounds: list[Round], n_open: int) -> str:
         progress = f"round {newest.index}: {_waiting(n_open, 'text')}"
     elif newest.state is RoundState.COLLECTED:
         progress = f"round {newest.index} is finished"
-    return f"{progress}; continue with `star-al run`"
+    return progress if running else f"{progress}; continue with `star-al run`"
 
 
 def _waiting(n: int, what: str) -> str:

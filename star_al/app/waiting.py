@@ -129,12 +129,14 @@ def in_words(waiting: Waiting) -> str:
     parts = [f"{waiting.closed - waiting.unlabelled:,} of {waiting.asked:,} labelled"]
     if waiting.unlabelled:
         parts.append(f"{waiting.unlabelled:,} without a label")
+    if waiting.disputed:
+        parts.append(f"{waiting.disputed:,} disputed")
     if waiting.answers:
         parts.append(_by_whom(waiting.answers))
     if waiting.place:
         parts.append(waiting.place)
     if waiting.until:
-        parts.append(f"closes {_clock(waiting.until, datetime.now(UTC))}")
+        parts.append(f"closes {clock(waiting.until, datetime.now(UTC))}")
     return " · ".join(parts)
 
 
@@ -145,7 +147,7 @@ def _by_whom(answers: Mapping[str, int]) -> str:
     return ", ".join(shown) + (f" and {hidden} more" if hidden else "")
 
 
-def _clock(moment: datetime, now: datetime) -> str:
+def clock(moment: datetime, now: datetime) -> str:
     """Format a moment in local time, with the date unless it is today."""
     here = moment.astimezone()
     day = "" if here.date() == now.astimezone().date() else f"on {here:%Y-%m-%d} "

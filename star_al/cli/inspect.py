@@ -57,6 +57,8 @@ def _status_json(now: Status) -> dict[str, Any]:
         "open": now.open_queries,
         "skipped": now.skipped,
         "disputed": now.disputed,
+        "in_dispute": now.in_dispute,
+        "run": now.run,
         "people": [asdict(person) for person in now.people],
         "place": now.place,
         "next": now.next_step,
@@ -83,6 +85,7 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
         "accuracy": accuracy,
         "posterior": _posterior(file),
         "open": _open(now),
+        "running": now.run or "no",
         **({"label at": now.place} if now.place else {}),
         "next": now.next_step,
         "database": location(parse_url(file.database_url)),
@@ -100,6 +103,8 @@ def _posterior(file: CampaignFile) -> str:
 def _open(now: Status) -> str:
     """How many texts wait for a label, and how many were closed without one."""
     words = count(now.open_queries, "text")
+    if now.in_dispute:
+        words += f", {now.in_dispute:,} of them disputed"
     if now.skipped:
         words += f"; {now.skipped:,} closed without a label"
     if now.disputed:

@@ -78,7 +78,9 @@ def _wait_for_answers(
 
 
 def _done(waiting: Waiting) -> str:
-    without = f" ({waiting.unlabelled:,} without a label)" if waiting.unlabelled else ""
+    notes = [f"{waiting.unlabelled:,} without a label"] if waiting.unlabelled else []
+    notes += [f"{waiting.disputed:,} disputed"] if waiting.disputed else []
+    without = f" ({', '.join(notes)})" if notes else ""
     verb = "is" if waiting.closed == 1 else "are"
     answers = sum(waiting.answers.values())
     so_far = f", with {count(answers, 'answer')} so far" if answers > waiting.closed else ""

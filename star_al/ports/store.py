@@ -256,6 +256,9 @@ class Leases(Protocol):
             LeaseHeldError: A living controller holds it; the message names it and the seconds left.
         """
 
+    def lease_owner(self, campaign_id: int) -> str | None:
+        """Who holds the campaign, as by ``acquire_lease``; None if it is free or its lease has expired."""
+
     def renew_lease(self, lease: Lease, /, seconds: float) -> None:
         """Let the lease end ``seconds`` from now."""
 

@@ -59,6 +59,7 @@ class Waiting:
         answers: How many answers each annotator has given so far.
         place: Where to label.
         until: When the round closes at the latest.
+        disputed: Items without a label on which annotators disagree, still open or closed.
     """
 
     closed: int
@@ -67,3 +68,4 @@ class Waiting:
     answers: Mapping[str, int] = field(default_factory=dict)
     place: str | None = None
     until: datetime | None = None
+    disputed: int = 0

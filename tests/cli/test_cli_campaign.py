@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +16,7 @@ import pytest
 
 from star_al.app.compose import open_parts, reading
 from star_al.app.starter_file import SCHEMA_FILE
+from star_al.common.process_identity import ProcessIdentity
 from star_al.config.file import load_campaign
 from star_al.config.writing import with_values
 from star_al.stats.temperature import apply_temperature
@@ -143,7 +145,33 @@ def test_status_says_where_the_campaign_stands(star_al: StarAl, finished: Path) 
     assert lines["labels"] == "8 pool, 8 audit, 6 calibration"
     assert lines["round"] == "2"
     assert lines["next"].startswith("stopped: round limit")
+    assert lines["running"] == "no"
     assert lines["database"].endswith("small.db")
+
+
+def test_status_says_which_process_runs_the_campaign(star_al: StarAl, own_copy: Path) -> None:
+    config = own_copy / "campaign.yaml"
+    me = ProcessIdentity.of()
+    elsewhere = replace(me, place="trainer/0123456789abcdef/4026531836")
+
+    def set_owner(owner: object) -> None:
+        with sqlite3.connect(own_copy / "small.db") as database:
+            database.execute(
+                "UPDATE campaigns SET lease_owner = ?, lease_expires = '2999-01-01 00:00:00.000000'",
+                (str(owner),),
+            )
+
+    set_owner(me)
+    assert f"running     process {me.pid} on this machine, started at " in star_al("status", config)[1]
+    assert json.loads(star_al("status", config, "--format", "json")[1])["run"].startswith(
+        f"process {me.pid} on this"
+    )
+    code, _, err = star_al("run", config)
+    assert code == 3 and f"another star-al run (process {me.pid} on this machine) has the campaign" in err
+    set_owner(elsewhere)
+    assert f"running     process {me.pid} on trainer, started at " in star_al("status", config)[1]
+    set_owner(replace(me, pid=2**22 + 1))  # no process has such an id
+    assert "running     no" in star_al("status", config)[1]
 
 
 def test_replay_of_an_unchanged_round_is_the_same(star_al: StarAl, finished: Path) -> None:

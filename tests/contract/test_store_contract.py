@@ -385,6 +385,19 @@ def test_a_renewed_lease_keeps_others_out(store: Store) -> None:
         held(store, made, "you")
 
 
+def test_who_holds_a_campaign_is_told_while_the_lease_lasts(store: Store) -> None:
+    made = campaign(store, [source("a")])
+    assert store.lease_owner(made.campaign_id) is None
+    lease = held(store, made, "me")
+    assert store.lease_owner(made.campaign_id) == "me"
+    store.renew_lease(lease, 0.0)
+    time.sleep(0.01)
+    assert store.lease_owner(made.campaign_id) is None
+    store.renew_lease(lease, 60.0)
+    store.release_lease(lease)
+    assert store.lease_owner(made.campaign_id) is None
+
+
 def test_a_released_lease_is_free_and_writes_no_more(store: Store) -> None:
     made = campaign(store, [source("a")])
     lease = held(store, made)

@@ -87,6 +87,7 @@ def test_a_disputed_item_is_shown_to_another_person(tmp_path: Path) -> None:
 
     people.script = [first_two, lambda: people.answer("cy", batch_with_attempt(world, 2))]
     assert run(world, people).kind == "paused"
+    assert [(waiting.disputed, waiting.unlabelled) for waiting in people.waits] == [(0, 0), (1, 0)]
     second = batch_with_attempt(world, 2)
     (first,) = (q for q in world.asked() if q.item_id == second.item_id and q.attempt == 1)
     assert (first.disputed, first.state) == (True, QueryState.SKIPPED)
@@ -118,6 +119,26 @@ def test_a_dispute_that_is_dropped_is_counted(tmp_path: Path) -> None:
     assert round_.collection is not None
     assert (round_.collection.skipped, round_.collection.disputed) == (1, 1)
     assert len(world.store.labels(world.campaign_id, Role.POOL)) == 3
+    waiting = world.store.waiting(world.campaign_id, 0, (Role.POOL,))
+    assert (waiting.closed, waiting.unlabelled, waiting.disputed) == (4, 1, 1)
+
+
+def test_people_who_disagree_on_held_out_texts_only_do_not_agree(tmp_path: Path) -> None:
+    audit = {"kind": "audit", "size": 4, "calibration": 0, "stop_set": 5}
+    world, people = make(tmp_path, evaluation=audit, labelling={"overlap": 2, "disputed": "drop"})
+
+    def both() -> None:
+        people.answer_all("ann")
+        held_out = next((query for query in people.tasks.values() if query.purpose is Role.AUDIT), None)
+        if held_out is not None and f"bo-{held_out.query_id}" not in people.annotations:
+            disagree(people, held_out)
+        people.answer_all("bo")
+
+    people.script = [both, both]
+    run(world, people)
+    (round_,) = world.store.rounds(world.campaign_id)
+    assert round_.collection is not None and round_.collection.disputed == 0
+    assert round_.collection.agreement is not None and round_.collection.agreement < 1
 
 
 def test_attempts_end(tmp_path: Path) -> None:

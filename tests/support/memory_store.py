@@ -378,6 +378,11 @@ class MemoryStore(Store):
         return Lease(campaign_id, owner, lease.epoch)
 
     @_locked
+    def lease_owner(self, campaign_id: int) -> str | None:
+        lease = self.state(campaign_id).lease
+        return lease.owner if lease.owner is not None and lease.seconds_left() > 0 else None
+
+    @_locked
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         self._held(lease).lease.expires = datetime.now(UTC) + timedelta(seconds=seconds)
 
@@ -554,6 +559,11 @@ class MemoryStore(Store):
             closed=sum(QueryState.OPEN not in each for each in states.values()),
             asked=len(states),
             unlabelled=sum(each == {QueryState.SKIPPED} for each in states.values()),
+            disputed=sum(
+                any(query.disputed for query in batch if query.item_id == item_id)
+                for item_id, each in states.items()
+                if QueryState.LABELLED not in each
+            ),
             answers=dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))),
         )
 

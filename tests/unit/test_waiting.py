@@ -85,6 +85,7 @@ def test_the_line_names_count_people_place_and_end() -> None:
 
 def test_the_line_without_people_and_place_is_short() -> None:
     assert in_words(Waiting(0, 1)) == "0 of 1 labelled"
+    assert in_words(Waiting(3, 5, 1, disputed=2)) == "2 of 5 labelled · 1 without a label · 2 disputed"
 
 
 def test_another_day_is_named_and_of_many_people_the_busiest() -> None:
