@@ -437,6 +437,10 @@ LEASE_WRITES: dict[str, Callable[[Store, Lease], object]] = {
         lease, "k", [base_prediction("a")]
     ),
     "add_event": lambda store, lease: store.add_event(lease, EVENT),
+    "restart_campaign": lambda store, lease: store.restart_campaign(
+        lease, 1, {}, 1, EVENT, held_out={}, test_dataset_id=None
+    ),
+    "delete_campaign": lambda store, lease: store.delete_campaign(lease),
 }
 
 

@@ -41,7 +41,9 @@ def oracle(seed: int = 0, gold: JsonValue = "A", **spec: Any) -> Oracle:
 def answers(annotator: Annotator, queries: list[Query]) -> dict[str, Annotation]:
     tasks = annotator.ensure(queries, [], nothing).tasks
     assert [(task.query_id, task.annotator) for task in tasks] == [(q.query_id, "oracle") for q in queries]
-    return {annotation.query_id: annotation for annotation in annotator.poll(None, nothing).annotations}
+    found = annotator.poll(None, nothing).annotations
+    assert all(annotation.created_at is not None for annotation in found)
+    return {annotation.query_id: replace(annotation, created_at=None) for annotation in found}
 
 
 def test_it_answers_from_the_gold_column_in_canonical_form() -> None:
