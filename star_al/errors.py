@@ -10,6 +10,7 @@
     ├── AnnotatorError           4   the annotation tool
     │   └── AwayError            4   it does not answer now; a run that waits for people waits for it, too
     └── ModelError               5   model, adapter, training, scoring
+        ├── NotFiniteError       5   an answer is NaN or infinite
         └── OutOfMemoryError     5   more memory would help, or less work at once
 
 A message says what happened, to which input, and what to do next. Errors of libraries are translated
@@ -67,6 +68,10 @@ class ModelError(StarALError):
     """A model or an adapter cannot be loaded, trained or evaluated."""
 
     exit_code = 5
+
+
+class NotFiniteError(ModelError):
+    """The model's answer to a text is NaN or infinite."""
 
 
 class OutOfMemoryError(ModelError):

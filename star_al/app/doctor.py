@@ -16,6 +16,7 @@ from typing import cast
 
 from star_al.app.annotators import connection, examine_project, unencrypted
 from star_al.app.compose import find_started, model_path, posterior_method
+from star_al.app.model_check import texts_of_data
 from star_al.common.wording import count
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, LabelStudioSpec
@@ -30,6 +31,7 @@ from star_al.errors import (
     StoreError,
 )
 from star_al.task import ClosedTask
+from star_al.types import Item
 
 PACKAGES = (
     "torch",
@@ -89,7 +91,10 @@ def examine(config: Path | None, settings: Sequence[str] = ()) -> Iterator[Findi
         ("artefacts", _artefacts, StoreError),
     )
     for name, check, failure in checks:
-        yield _look(name, lambda check=check: check(file), failure)  # type: ignore[misc]
+        finding = _look(name, lambda check=check: check(file), failure)  # type: ignore[misc]
+        yield finding
+        if name == "model" and finding.ok:
+            yield _look("training", lambda: _training(file), ModelError)
     yield _look("disk", lambda: _free_space(file.artefact_folder))
     if isinstance(file.spec.annotator, LabelStudioSpec):
         yield from _label_studio(file, file.spec.annotator)
@@ -171,6 +176,34 @@ def _model(file: CampaignFile) -> str:
         backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
     kind, context = backbone.config.model_type, backbone.context
     return f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
+
+
+def _training(file: CampaignFile) -> str:
+    """Try the model as the start of a campaign does; not if that would mean a download."""
+    from star_al.models.learner import LoraLearner
+
+    spec, path = file.spec, model_path(file, file.spec.model.name)
+    if not Path(path).is_dir():
+        return "the weights are not in a folder of this machine; `star-al run` downloads and tries them"
+    said: list[str] = []
+    method = posterior_method(spec.posterior)
+    learner = LoraLearner(ClosedTask(spec.task), spec, path, method, say=said.append)
+    items = _some_texts(file)
+    start = time.perf_counter()
+    learner.check(items)
+    seconds = time.perf_counter() - start
+    done = (
+        f"one step and one sample of {spec.posterior.kind} on {count(len(items), 'text')} in {seconds:.1f} s"
+    )
+    return ". ".join([done, *said])
+
+
+def _some_texts(file: CampaignFile) -> list[Item]:
+    """Return texts of the data; none if it cannot be read, which is a finding of its own."""
+    try:
+        return texts_of_data(file)
+    except (StarALError, OSError):
+        return []
 
 
 def _database(file: CampaignFile) -> str:

@@ -10,6 +10,7 @@ from star_al.app.annotators import check_server, connection, open_annotator, une
 from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
+from star_al.app.model_check import check_untrained, texts_of_data
 from star_al.app.same_data import refuse_other_data
 from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
@@ -99,6 +100,7 @@ def controlling(
                 patience,
             )
             parts.artefacts.prepare()
+            check_untrained(parts)
             yield parts
     finally:
         progress.waiting(None)
@@ -200,7 +202,7 @@ def _find_or_create(
     if campaign is not None:
         return campaign, given
     learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
-    learner.check()
+    learner.check(texts_of_data(file))
     try:
         return create_campaign(file, store, progress), learner
     except StoreError:

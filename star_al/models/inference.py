@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from star_al.errors import ModelError, OutOfMemoryError
+from star_al.errors import NotFiniteError, OutOfMemoryError
 from star_al.models.backbone import Backbone, quiet
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_scorer, prompt_embedder
@@ -66,7 +66,7 @@ class Inference:
             Log-probabilities (N, K, C), normalised over the labels of each prompt.
 
         Raises:
-            ModelError: The model's answer is NaN.
+            NotFiniteError: The model's answer is NaN.
             OutOfMemoryError: A sample or a single prompt does not fit into memory.
         """
         columns = max((len(prompt.labels) for prompt in prompts), default=0)
@@ -169,7 +169,7 @@ class Inference:
             return None
         wrong = (np.isnan(rows) | np.isposinf(rows)).any(axis=1)
         if wrong.any():
-            raise ModelError(
+            raise NotFiniteError(
                 f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. Check the model's "
                 "weights; a new campaign may try model.dtype: float32."
             )

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from star_al.config.spec import CampaignSpec
-from star_al.errors import ModelError, OutOfMemoryError
+from star_al.errors import ModelError, NotFiniteError
 from star_al.models.activation_cache import ActivationCache
 from star_al.models.adapter_record import save_record
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
@@ -20,6 +20,8 @@ from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.target_layers import transformer_blocks
+from star_al.models.token_rows import require_rows
+from star_al.models.trial import choose_prompts, try_out
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.task import ClosedTask
@@ -74,6 +76,7 @@ class LoraLearner:
         self._say = say
         self._truncated: set[str] = set()
         self._inference: Inference | None = None
+        self._checked = False
 
     @property
     def truncated(self) -> int:
@@ -124,13 +127,49 @@ class LoraLearner:
     def _posteriors(self) -> FittedPosteriors:
         return FittedPosteriors(self._method, self._spec.posterior.kind, self.model_key)
 
-    def check(self) -> None:
+    def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
+        if self._checked:
+            return
         _ = self.base_key  # files, prompt and labels: this takes seconds, so it comes before the weights
-        self._load()
+        prompts = [self.prompts.encode(item) for item in items] or [self._content_free_prompt()]
+        require_rows(self.backbone.model, self.backbone.tokenizer, prompts)
+        inference = self._load()
         lora_config(self.backbone.model, self._spec.adapter)
         if missing := left_out(self.backbone.model, self._spec.adapter):
             self._say(missing)
+        self._tell_window(max(map(len, prompts)))
+        chosen = choose_prompts(prompts, self._spec.adapter.batch_size, self.backbone.device)
+        examples = [(prompt, index % len(prompt.labels)) for index, prompt in enumerate(chosen)]
+        try_out(self._method, self._training(examples, seed=0, parent=None, advance=_ignore), inference)
+        self._checked = True
+
+    def _tell_window(self, longest: int) -> None:
+        with quiet():
+            whole = self.backbone.readout.lengths.longest(longest)
+        if whole < longest and self.backbone.readout.supports_packing:
+            self._say(
+                f"Prompts of more than {whole} tokens take longer: not every layer of the model sees further back, "
+                "so each label is read in a sequence of its own"
+            )
+
+    def _content_free_prompt(self) -> Prompt:
+        options = ("A", "B") if self._task.is_multiple_choice else ()
+        return self.prompts.encode_content_free(Item(item_id="content-free", text="", options=options))
+
+    def _training(
+        self, examples: Sequence[tuple[Prompt, int]], *, seed: int, parent: Path | None, advance: Advance
+    ) -> Training:
+        return Training(
+            backbone=self.backbone,
+            examples=examples,
+            adapter=self._spec.adapter,
+            base=self._spec.model.name,
+            seed=seed,
+            parent=parent,
+            advance=advance,
+            trunk=self._load().trunk,
+        )
 
     def versions(self) -> JsonObject:
         """See ``Learner.versions``: libraries, device, dtype, and a hash of the weights."""
@@ -233,18 +272,10 @@ class LoraLearner:
         advance: Advance,
     ) -> str:
         """See ``Learner.fit``."""
-        trunk = self._load().trunk
         columns = [self._task.column(item, value) for item, value in examples]
         prompts = self._encode([item for item, _ in examples])
-        training = Training(
-            backbone=self.backbone,
-            examples=list(zip(prompts, columns, strict=True)),
-            adapter=self._spec.adapter,
-            base=self._spec.model.name,
-            seed=seed,
-            parent=parent,
-            advance=advance,
-            trunk=trunk,
+        training = self._training(
+            list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
         )
         message = (
             f"training ran out of memory on {self.backbone.device}. "
@@ -267,9 +298,7 @@ class LoraLearner:
         inference, posterior = self._load(), self._posteriors.load(folder)
         try:
             inference.label_log_probs(prompts, posterior, [None], 0, _ignore)
-        except OutOfMemoryError:
-            raise
-        except ModelError as exc:
+        except NotFiniteError as exc:
             raise ModelError(
                 f"the trained model is of no use: {exc} Was adapter.learning_rate "
                 f"(now {self._spec.adapter.learning_rate:g}) too high?"

@@ -115,14 +115,8 @@ def _optimise(
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-            own = "" if extension is None else ", or what the posterior's section adds to the loss"
-            dtype = (
-                "" if backbone.dtype == "float32" else "; only a new campaign may set model.dtype: float32"
-            )
-            raise ModelError(
-                f"training diverged at step {step + 1} of {total}: the loss is {loss.item():g}, its gradient "
-                f"{norm.item():g}. Lower adapter.learning_rate (now {spec.learning_rate:g}){own}{dtype}."
-            )
+            measured = f"the loss is {loss.item():g}, its gradient {norm.item():g}"
+            raise _not_finite(measured, step, total, backbone, spec, extension)
         for optimiser in optimisers:
             optimiser.step()
             optimiser.zero_grad()
@@ -134,6 +128,24 @@ def _optimise(
                 f"training diverged in its last step: {name} holds NaN or infinity. "
                 f"Lower adapter.learning_rate (now {spec.learning_rate:g})."
             )
+
+
+def _not_finite(
+    measured: str,
+    step: int,
+    total: int,
+    backbone: Backbone,
+    spec: AdapterSpec,
+    extension: TrainingExtension | None,
+) -> ModelError:
+    dtype = "" if backbone.dtype == "float32" else "; only a new campaign may set model.dtype: float32"
+    if step == 0:
+        return ModelError(f"before the first training step {measured}. Check the model's weights{dtype}.")
+    own = "" if extension is None else ", or what the posterior's section adds to the loss"
+    return ModelError(
+        f"training diverged at step {step + 1} of {total}: {measured}. "
+        f"Lower adapter.learning_rate (now {spec.learning_rate:g}){own}{dtype}."
+    )
 
 
 def training_loss(

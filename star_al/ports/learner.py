@@ -21,13 +21,17 @@ class Learner(Protocol):
     def truncated(self) -> int:
         """How many different items so far had their text or options cut to fit the model."""
 
-    def check(self) -> None:
-        """Load the model and check that the task works with it, before a campaign is made.
+    def check(self, items: Sequence[Item] = ()) -> None:
+        """Load the model and try all that a campaign will do with it, before a label is asked for.
 
-        Checks the weights, the prompt, the labels, and the names of the layers to adapt.
+        Checks the weights, the prompt and the labels, that there is a row for each token, and one step of
+        training and one sample of the posterior. It changes nothing, and runs once in a process.
+
+        Args:
+            items: Some texts of the campaign, the longest among them; without any, a short one stands in.
 
         Raises:
-            ModelError, ConfigError: One of them cannot be used; the message says which and why.
+            ModelError, ConfigError: Something cannot be used; the message says what and why.
         """
 
     def versions(self) -> JsonObject:

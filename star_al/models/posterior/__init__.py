@@ -103,6 +103,9 @@ class Method(Protocol):
             StoreError: The folder cannot be written.
         """
 
+    def quick(self) -> Method:
+        """Return the method with as little work as shows whether it works with a model."""
+
     def load(self, folder: Path, record: JsonObject) -> Posterior:
         """Read what ``fit`` wrote into ``folder``, with the record that it returned.
 

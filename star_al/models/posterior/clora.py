@@ -81,6 +81,10 @@ class CLora:
         table = [{"kl_weight": w, "nll": nll if math.isfinite(nll) else None} for w, nll in tried]
         return {"context": self._spec.context, "kl_weight": weight, "held_out": table}
 
+    def quick(self) -> CLora:
+        """See ``Method.quick``; w is not chosen."""
+        return CLora(self._spec.model_copy(update={"kl_weight": FALLBACK}))
+
     def load(self, folder: Path, record: JsonObject) -> ContextualAdapter:
         """See ``Method.load``."""
         contexts: tuple[Context, ...] = ("sequence", "token")

@@ -54,6 +54,10 @@ class Ensemble:
             fit_point(member_training, _member_folder(folder, member), decay)
         return {"members": self._spec.members}
 
+    def quick(self) -> Ensemble:
+        """See ``Method.quick``; one member."""
+        return Ensemble(self._spec.model_copy(update={"members": 1}))
+
     def load(self, folder: Path, record: JsonObject) -> Members:
         """See ``Method.load``."""
         count = int(record_number(folder, record, "members", lambda n: n >= 1 and n.is_integer()))

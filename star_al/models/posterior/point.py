@@ -60,6 +60,10 @@ class PostHoc(ABC):
         fit_point(training, folder)
         return self.refine(training, folder)
 
+    def quick(self) -> PostHoc:
+        """See ``Method.quick``."""
+        return self
+
     @abstractmethod
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """Do the second half of ``fit``: ``folder`` holds an adapter that was trained on the same examples."""

@@ -40,12 +40,12 @@ _SAMPLES = 4  # that the loss is measured with, with the same noise at each σ_q
 class Tfb(PostHoc):
     """The record keeps σ_q, and the training loss without and with noise."""
 
-    def __init__(self, spec: TfbSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: TfbSpec, halvings: int = _HALVINGS, samples: int = _SAMPLES) -> None:
+        self._spec, self._halvings, self._samples = spec, halvings, samples
 
     def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
         """See ``PostHoc.refining_steps``."""
-        return loss_steps(n_examples, adapter.batch_size, 1 + _HALVINGS * _SAMPLES)
+        return loss_steps(n_examples, adapter.batch_size, 1 + self._halvings * self._samples)
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
@@ -53,7 +53,7 @@ class Tfb(PostHoc):
 
         @cache  # the search has measured the loss of the σ_q that it finds
         def loss(sigma: float) -> float:
-            draws = range(_SAMPLES) if sigma else [None]
+            draws = range(self._samples) if sigma else [None]
             return predictive_loss(training, NoisyAdapter(weights, bases, sigma), draws)
 
         start = loss(0.0)
@@ -63,8 +63,12 @@ class Tfb(PostHoc):
                 "how much noise it bears. Lower adapter.learning_rate; only a new campaign may set "
                 "model.dtype: float32."
             )
-        sigma = largest_within(loss, start * (1 + self._spec.tolerance))
+        sigma = largest_within(loss, start * (1 + self._spec.tolerance), self._halvings)
         return {"sigma": sigma, "loss": start, "noisy_loss": loss(sigma)}
+
+    def quick(self) -> Tfb:
+        """See ``Method.quick``; σ_q is not searched to any precision."""
+        return Tfb(self._spec, halvings=1, samples=1)
 
     def load(self, folder: Path, record: JsonObject) -> NoisyAdapter:
         """See ``Method.load``."""
@@ -85,14 +89,14 @@ def column_space(b: Tensor) -> Tensor:
     return u[:, d > limit]
 
 
-def largest_within(loss: Callable[[float], float], limit: float) -> float:
+def largest_within(loss: Callable[[float], float], limit: float, halvings: int = _HALVINGS) -> float:
     """Find the largest σ_q whose loss is at most ``limit``, by bisection of its logarithm.
 
     Returns:
         σ_q; 0 if the loss exceeds the limit for every one that was tried.
     """
     found, low, high = 0.0, math.log(SMALLEST), math.log(LARGEST)
-    for _ in range(_HALVINGS):
+    for _ in range(halvings):
         middle = (low + high) / 2
         if loss(math.exp(middle)) <= limit:
             found, low = math.exp(middle), middle
