@@ -20,7 +20,9 @@ LONG_CELL = 20
 SENTENCE_WORDS = 4
 """Words from which on a column's name looks like a text."""
 
-TEXT_NAMES = ("text", "content", "body", "message", "question", "sentence", "review", "comment", "document")
+TEXT_NAMES = (
+    "text", "content", "body", "message", "question", "sentence", "review", "comment", "document", "description",
+)  # fmt: skip
 """Usual names of text columns, the most likely first."""
 
 

@@ -19,12 +19,19 @@ from star_al.app.guessing import (
     refuse_other_values,
 )
 from star_al.app.init_questions import Ask, with_answers
-from star_al.app.init_reading import form_settings, read_data
+from star_al.app.init_reading import form_settings, read_data, text_columns_of
 from star_al.app.init_request import CampaignRequest
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
 from star_al.data.columns import Profile
 from star_al.errors import ConfigError
+
+LARGE_POOL = 20_000
+"""Texts from which on a round scores only some of them."""
+
+CANDIDATES = 10_000
+LARGE_BATCH = 50
+"""The settings `acquisition.candidates` and `acquisition.batch_size` for a large pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +72,13 @@ def propose_campaign(
     if ask is not None:
         request = with_answers(request, data, ask)
     named = [request.label_column, request.text_column, request.id_column, *request.options]
-    text = request.text_column or guess_text(data, {name for name in named if name is not None})
-    _refuse_text_as_label(request, data, text)
+    columns = text_columns_of(request, data) or [
+        guess_text(data, {name for name in named if name is not None})
+    ]
+    text = max(columns, key=lambda name: data.columns[name].characters)
+    _refuse_text_as_label(request, data, columns)
     labels = () if request.options else _labels(request, data)
-    answers = _answers(request, data, labels, n_rows=data.columns[text].filled)
+    answers = _answers(request, data, labels, n_rows=max(data.columns[name].filled for name in columns))
     if answers.column is not None:
         for doubt in doubts(data, answers.column, labels):
             say(doubt)
@@ -80,15 +90,33 @@ def propose_campaign(
         {
             "name": request.name or _slug(request.data),
             "data": _data(request, folder, text, given) | form_settings(request, data.table, form),
-            "task": {"kind": "multiple_choice" if request.options else "classification", "labels": labels},
+            "task": {
+                "kind": "multiple_choice" if request.options else "classification",
+                "labels": labels,
+                "template": _template(request, columns),
+            },
             "model": {"name": _relative(request.model, folder)},
             "annotator": {"kind": "oracle", "gold": answers.column}
             if rehearsal
             else {"kind": request.annotator or "label_studio"},
+            "acquisition": _for_large_pools(n_rows),
             "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
             "stopping": {"max_labels": max(1, min(500 + n_given, n_rows))},
         },
     )
+
+
+def _template(request: CampaignRequest, columns: Sequence[str]) -> str | None:
+    """The template for a text of several columns, a line each; None for one column."""
+    if len(columns) < 2:
+        return None
+    lines = "\n".join(f"{name}: {{{name}}}" for name in columns)
+    return lines + ("\n\nOptions:\n{options}\n\nAnswer:" if request.options else "\n\nLabel:")
+
+
+def _for_large_pools(n_rows: int) -> dict[str, int]:
+    """Settings that keep a round short where scoring every text would take hours on a CPU."""
+    return {"candidates": CANDIDATES, "batch_size": LARGE_BATCH} if n_rows > LARGE_POOL else {}
 
 
 def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:
@@ -101,11 +129,11 @@ def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:
         ) from exc
 
 
-def _refuse_text_as_label(request: CampaignRequest, data: Profile, text: str) -> None:
-    if text == request.label_column:
+def _refuse_text_as_label(request: CampaignRequest, data: Profile, columns: Sequence[str]) -> None:
+    if request.label_column in columns:
         raise ConfigError(
-            f"{data.table.name}: column {text!r} cannot hold both the texts and the labels. Name another "
-            f"--text-column or --label-column. Columns: {data.names}."
+            f"{data.table.name}: column {request.label_column!r} cannot hold both the texts and the labels. Name "
+            f"another --text-column or --label-column. Columns: {data.names}."
         )
 
 

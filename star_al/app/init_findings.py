@@ -5,7 +5,7 @@ from __future__ import annotations
 from star_al.app.starter_file import Written
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
-from star_al.data import data_source
+from star_al.data import data_source, source_of
 from star_al.data.dialects import describe, text_form
 from star_al.data.source import TEXT_FORMATS
 
@@ -18,11 +18,18 @@ def findings(written: Written) -> list[str]:
     spec, table = written.file.spec, data_source(written.file).table
     sentences = [f"Read {describe(table, text_form(table))}"] if table.format in TEXT_FORMATS else []
     labelled = spec.gold_column or spec.data.label
-    others = [name for name in written.columns if name not in (spec.data.text, spec.data.id, labelled)]
-    sentences.append(f"Texts: column {spec.data.text!r}.{_other_columns(others)}")
+    texts = source_of(table, spec, gold=None).text_columns
+    others = [name for name in written.columns if name not in (*texts, spec.data.id, labelled)]
+    noun = "column" if len(texts) == 1 else "columns"
+    sentences.append(f"Texts: {noun} {', '.join(map(repr, texts))}.{_other_columns(others)}")
     column = f" (column {labelled!r})" if labelled else ""
     sentences.append(f"Labels: {', '.join(spec.task.label_names) or 'the options of each text'}{column}.")
     sentences.append(questions(spec, written.texts))
+    candidates = spec.acquisition.candidates
+    if candidates is not None:
+        sentences.append(
+            f"The pool is large: each round scores {count(candidates, 'random text')} of it (acquisition.candidates)."
+        )
     return sentences
 
 
@@ -30,7 +37,8 @@ def _other_columns(names: list[str]) -> str:
     if not names:
         return ""
     more = f" and {count(len(names) - SHOWN, 'more', 'more')}" if len(names) > SHOWN else ""
-    return f" Other columns: {', '.join(names[:SHOWN])}{more}. To take another one, use --text-column."
+    others = f"{', '.join(names[:SHOWN])}{more}"
+    return f" Other columns: {others}. To take another one, or several (a,b), use --text-column."
 
 
 def questions(spec: CampaignSpec, n_texts: int) -> str:

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from star_al.app.guessing import header_doubt
 from star_al.app.init_questions import Ask
 from star_al.app.init_request import CampaignRequest
+from star_al.config.spec import DataSpec
 from star_al.data.columns import Profile, profile
 from star_al.data.dialects import TextForm, text_form, usual_delimiter
 from star_al.data.source import TEXT_FORMATS, Dialect, Table, locate_here
 from star_al.data.table_rows import unnamed_columns
 from star_al.data.text_files import UTF_8
+from star_al.errors import ConfigError
 
 
 def read_data(
     request: CampaignRequest, say: Callable[[str], None], ask: Ask | None
 ) -> tuple[CampaignRequest, TextForm | None, Profile]:
     """Read the data; where its first row looks like data, ask whether it is a header."""
-    dialect = Dialect(
-        "\t" if request.delimiter == "tab" else request.delimiter,
-        request.encoding,
-        request.header is not False,
-        request.quotes,
-    )
+    dialect = _dialect(request)
     table = locate_here(request.data, subset=request.subset, split=request.split, dialect=dialect)
     form = text_form(table) if table.format in TEXT_FORMATS else None
     data = profile(table)
@@ -37,9 +36,31 @@ def read_data(
     for note in (*([form.doubt] if form and form.doubt else []), *_unnamed_note(table)):
         say(note)
     request = _with_column_names(request)
-    named = [request.label_column, request.text_column, request.id_column, *request.options]
+    named = [request.label_column, *text_columns_of(request, data), request.id_column, *request.options]
     data.require(*(name for name in named if name is not None))
     return request, form, data
+
+
+def text_columns_of(request: CampaignRequest, data: Profile) -> list[str]:
+    """The columns that the user names for the text; several only if no column has the whole name."""
+    named = request.text_column
+    if named is None or named in data.columns or "," not in named:
+        return [] if named is None else [named]
+    return [name.strip() for name in named.split(",") if name.strip()]
+
+
+def _dialect(request: CampaignRequest) -> Dialect:
+    """What the user says about how the file is written.
+
+    Raises:
+        ConfigError: It is not valid.
+    """
+    try:
+        data = DataSpec(path=request.data, delimiter=request.delimiter, encoding=request.encoding)
+    except ValidationError as exc:
+        reasons = "; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())
+        raise ConfigError(f"{reasons}.") from exc
+    return Dialect(data.delimiter, data.encoding, request.header is not False, request.quotes)
 
 
 def _unnamed_note(table: Table) -> list[str]:
@@ -58,8 +79,10 @@ def _with_column_names(request: CampaignRequest) -> CampaignRequest:
     if request.header is not False:
         return request
 
-    def named(column: str | None) -> str | None:
-        return f"column_{column}" if column is not None and column.isdecimal() else column
+    def named(columns: str | None) -> str | None:
+        if columns is None:
+            return None
+        return ",".join(f"column_{each}" if each.isdecimal() else each for each in columns.split(","))
 
     return replace(
         request,

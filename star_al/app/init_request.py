@@ -16,7 +16,7 @@ class CampaignRequest:
         name: The campaign's name; by default from ``data``.
         labels: All the labels; by default those in ``label_column``.
         label_column: A column with labels, in all rows or some.
-        text_column: The column with the texts.
+        text_column: The column with the texts, or several, comma-separated, which make up the text.
         id_column: The column with the user's own ids.
         options: Makes it multiple choice: one column of lists, or several columns.
         annotator: ``oracle``, ``label_studio`` or ``api``; by default people, unless a column has the answer to every

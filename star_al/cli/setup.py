@@ -53,7 +53,11 @@ def init(
         str | None, typer.Option(help="Column with labels, in all rows or some.", show_default=False)
     ] = None,
     text_column: Annotated[
-        str | None, typer.Option(help="Column with the texts; by default it is guessed.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Column with the texts, or several that make up the text, comma-separated; by default it is guessed.",
+            show_default=False,
+        ),
     ] = None,
     id_column: Annotated[
         str | None, typer.Option(help="Column with your own ids.", show_default=False)

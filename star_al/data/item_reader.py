@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from star_al.common.wording import count
-from star_al.config.spec import OptionsPattern
+from star_al.config.spec import OptionsPattern, fill_in
 from star_al.data.columns import no_column
 from star_al.data.item_labels import OPTION_KEYS, content_id, option_text, parse_answer
 from star_al.data.rows import Row
@@ -63,9 +63,9 @@ class ItemReader:
         self._source, self._task, self._counts = source, task, counts
         pattern = source.options.pattern if isinstance(source.options, OptionsPattern) else None
         self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None
-        self._unseen = {source.id, source.label} - {None}
+        self._unseen = {source.id, source.label, *(source.text_columns if source.template else ())} - {None}
         options = source.options if isinstance(source.options, tuple) else (source.options,)
-        self._needed = {source.text, source.id, source.label, source.gold, *options}
+        self._needed = {*source.text_columns, source.id, source.label, source.gold, *options}
 
     def read(self, row: Row) -> SourceRow:
         """The row's columns and its item."""
@@ -99,14 +99,21 @@ class ItemReader:
     # -- columns ---------------------------------------------------------------------------------------
 
     def _text(self, row: Row, values: dict[str, JsonValue]) -> str:
-        raw = self._column(row, values, self._source.text)
+        source = self._source
+        if source.template is None:
+            return self._cell(row, source.text, self._column(row, values, source.text))
+        cells = {
+            name: self._cell(row, column, self._optional(row, values, column))
+            for name, column in zip(source.columns, source.text_columns, strict=True)
+        }
+        return fill_in(source.template, cells) if any(cell.strip() for cell in cells.values()) else ""
+
+    def _cell(self, row: Row, column: str, raw: JsonValue) -> str:
         if raw is None or isinstance(raw, str):
             return raw or ""
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
             return str(raw)
-        raise self._error(
-            row, f"column {self._source.text!r} holds a value of type {type(raw).__name__}, not text."
-        )
+        raise self._error(row, f"column {column!r} holds a value of type {type(raw).__name__}, not text.")
 
     def _external_id(self, row: Row, values: dict[str, JsonValue]) -> str | None:
         return None if (raw := self._optional(row, values, self._source.id)) is None else str(raw)
@@ -149,7 +156,7 @@ class ItemReader:
     def _restorable(self, name: str, value: JsonValue) -> bool:
         """Whether export can write this column from the item's text and options alone."""
         source = self._source
-        if name in (source.id, source.label, source.gold) or self._pattern:
+        if name in (source.id, source.label, source.gold) or self._pattern or source.template:
             return False
         if name == source.text:
             return True

@@ -104,7 +104,9 @@ def _unsettled_rows(
         counts.empty += found.found is None
         yield found
     if not any_text:
-        raise DataError(f"{source.table.name}: column {source.text!r} is empty in every row.")
+        names = ", ".join(map(repr, source.text_columns))
+        what = f"column {names} is" if len(source.text_columns) == 1 else f"the columns {names} are"
+        raise DataError(f"{source.table.name}: {what} empty in every row.")
     reader.check_columns_seen()
 
 

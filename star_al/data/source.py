@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from star_al.config.spec import CampaignFile, CampaignSpec, DataSpec, OptionsPattern
@@ -87,6 +87,8 @@ class DataSource:
         label: A column with labels that may be empty in some rows.
         gold: A column with a valid label in every row that has a text.
         options: Where the options of multiple choice are.
+        template: What the text is made of, with columns in braces; None if it is the text column.
+        columns: The columns that ``template`` names; ``text`` stands for the text column.
     """
 
     table: Table
@@ -95,6 +97,15 @@ class DataSource:
     label: str | None = None
     gold: str | None = None
     options: str | tuple[str, ...] | OptionsPattern | None = None
+    template: str | None = None
+    columns: tuple[str, ...] = ()
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns that the text is made of."""
+        if self.template is None:
+            return (self.text,)
+        return tuple(self.text if name == "text" else name for name in self.columns)
 
 
 def data_source(file: CampaignFile) -> DataSource:
@@ -122,9 +133,16 @@ def similar_dialect(data: DataSpec) -> Dialect:
 
 def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSource:
     """Return a table with the columns of a campaign's data; ``gold`` is the column with a label in every row."""
-    data = spec.data
+    data, split = spec.data, spec.task.split_template
     return DataSource(
-        table=table, text=data.text, id=data.id, label=data.label, gold=gold, options=data.options
+        table=table,
+        text=data.text,
+        id=data.id,
+        label=data.label,
+        gold=gold,
+        options=data.options,
+        template=split.item_text if split else None,
+        columns=split.columns if split else (),
     )
 
 
@@ -145,14 +163,8 @@ def test_source(file: CampaignFile) -> DataSource | None:
         split=evaluation.split,
         dialect=own_dialect(data) if same_file else similar_dialect(data),
     )
-    return DataSource(
-        table=table,
-        text=data.text,
-        id=data.id,
-        label=file.spec.test_label_column,
-        gold=file.spec.test_label_column,
-        options=data.options,
-    )
+    label = file.spec.test_label_column
+    return replace(source_of(table, file.spec, gold=label), label=label)
 
 
 def locate_here(

@@ -82,7 +82,10 @@ def prompt_template(spec: TaskSpec, tokenizer: Any) -> PromptTemplate:
     pieces = _cut(rendered.prompt)
     fields = [piece.field for piece in pieces]
     if fields.count("text") != 1:
-        raise ConfigError(f"task.template: {{text}} must occur once, it occurs {fields.count('text')} times.")
+        raise ConfigError(
+            f"task.template: {{text}} must occur once, it occurs {fields.count('text')} times. "
+            "Or name columns of the data, such as {subject}."
+        )
     if spec.kind == "multiple_choice" and "options" not in fields and spec.answer == "letter":
         raise ConfigError(
             "task.template: {options} is missing; the model cannot answer with a letter without it."
@@ -99,7 +102,8 @@ def _render(spec: TaskSpec, tokenizer: Any) -> ChatFormat:
     """Return the whole prompt, with marks in place of fields; without a chat nothing is known of an answer's end."""
     kind = (spec.kind, spec.answer if spec.kind == "multiple_choice" else "letter")
     instruction = _with_marks(_INSTRUCTIONS[kind] if spec.instruction is None else spec.instruction)
-    message = _with_marks(_TEMPLATES[spec.kind] if spec.template is None else spec.template)
+    split = spec.split_template
+    message = _with_marks(_TEMPLATES[spec.kind] if split is None else split.prompt)
     if uses_chat(spec, tokenizer):
         return chat_format(tokenizer, instruction, message)
     joined = "\n\n".join(part for part in (instruction, message) if part)

@@ -55,3 +55,60 @@ def test_an_oracle_needs_every_answer(star_al: StarAl, data: Path) -> None:
     code, _, err = star_al("init", data.name, "--label-column", "y", "--annotator", "oracle")
     assert code == 2
     assert "a rehearsal needs a column with a label in every row, and column 'y' has gaps" in err
+
+
+@pytest.mark.parametrize("given", ["@labels.txt", "labels.txt", 'good,"so, so"'])
+def test_labels_come_from_a_file_or_hold_commas(star_al: StarAl, data: Path, given: str) -> None:
+    (data.parent / "labels.txt").write_text("good\n\n so, so \n")
+    code, out, err = star_al("init", data.name, "--labels", given)
+    assert (code, err) == (0, "")
+    assert "Labels: good, so, so." in out
+    assert "labels: [good, 'so, so']" in (data.parent / "campaign.yaml").read_text()
+
+
+def test_a_file_of_labels_that_is_missing_is_named(star_al: StarAl, data: Path) -> None:
+    code, _, err = star_al("init", data.name, "--labels", "@absent.txt")
+    assert code == 2
+    assert (
+        "--labels: absent.txt cannot be read (No such file or directory). It needs one label a line." in err
+    )
+
+
+def test_what_was_found_in_the_file_is_said(star_al: StarAl, data: Path) -> None:
+    data.write_bytes("Nr;Text ;notes\n1;Größe;x\n1;klein;y\n".encode("cp1252"))
+    code, out, err = star_al("init", data.name, "--labels", "a,b", "--id-column", "Nr")
+    assert code == 0
+    assert "Read d.csv: cells separated by semicolons, encoding Windows-1252." in out
+    assert "Texts: column 'Text '. Other columns: notes." in out
+    assert err == "d.csv: 1 id stands for several texts (column 'Nr'); join labels back by `item_id`.\n"
+    code, _, err = star_al("init", data.name, "--label-column", "text", "--force")
+    assert code == 2
+    assert "there is no column 'text'. Did you mean 'Text '?" in err
+
+
+def test_a_terminal_is_asked(data: Path) -> None:
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    data.write_text(
+        "title,body,y\n" + "".join(f"a title of some length {n},b{n},{'ab'[n % 2]}\n" for n in range(8))
+    )
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "star_al", "init", data.name]
+    process = subprocess.Popen(
+        command, stdin=child, stdout=child, stderr=child, cwd=data.parent, env=os.environ
+    )
+    os.close(child)
+    os.write(parent, b"9\n2\n1\n")
+    shown = b""
+    try:
+        while block := os.read(parent, 4096):
+            shown += block
+    except OSError:  # the child's end is closed
+        pass
+    os.close(parent)
+    assert process.wait(60) == 0, shown
+    assert b"Which column holds the texts?" in shown and b"Type a number from 1 to 2." in shown
+    assert b"Labels: a, b (column 'y')." in shown and b"Texts: column 'title'." in shown

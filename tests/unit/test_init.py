@@ -272,6 +272,116 @@ def test_likely_mistakes_are_reported(
     assert notes == told
 
 
+def test_the_form_of_a_table_is_kept_for_the_run(here: Path) -> None:
+    (here / "d.csv").write_text("text;y\nGröße;a\nnoch, eine;b\n", encoding="cp1252")
+    spec = proposal(here, CampaignRequest("d.csv", "m", label_column="y"))
+    assert (spec.data.delimiter, spec.data.encoding, spec.data.quotes, spec.data.header) == (
+        ";",
+        "cp1252",
+        None,
+        True,
+    )
+    (here / "d.tsv").write_text('ham\t"Late" is no word\nspam\twin\n')
+    spec = proposal(here, CampaignRequest("d.tsv", "m", header=False, label_column="1", text_column="2"))
+    assert (spec.data.delimiter, spec.data.quotes, spec.data.header) == (None, False, False)
+    assert (spec.data.text, gold(spec)) == ("column_2", "column_1")
+
+
+@pytest.mark.parametrize("wish", [{"delimiter": "ab"}, {"encoding": "no-such"}])
+def test_what_is_no_dialect_is_refused(here: Path, wish: dict[str, Any]) -> None:
+    (here / "d.csv").write_text("text,y\na,b\n")
+    with pytest.raises(
+        ConfigError, match=r"delimiter is one character, or tab|is no encoding that Python knows"
+    ):
+        propose_campaign(CampaignRequest("d.csv", "m", labels=["a", "b"], **wish), here)
+
+
+@pytest.mark.parametrize(
+    ("content", "doubted"),
+    [
+        ("ham,see you at two\nspam,win\nspam,go\n", True),
+        ("ham,see\nspam,win\nham,go\n", True),
+        ("1,win\n2,lose\n3,draw\n", True),
+        ("text,label\nsee you,ham\ngo,ham\n", False),
+    ],
+)
+def test_a_header_that_looks_like_data_is_questioned(here: Path, content: str, doubted: bool) -> None:
+    (here / "d.csv").write_text(content)
+    notes: list[str] = []
+    propose_campaign(CampaignRequest("d.csv", "m", labels=["a", "b"]), here, notes.append)
+    assert ["looks like data" in note for note in notes] == [True] * doubted
+    assert not doubted or "If the file has no header, use --no-header." in notes[0]
+    notes.clear()
+    propose_campaign(CampaignRequest("d.csv", "m", labels=["a", "b"], header=True), here, notes.append)
+    assert notes == []
+
+
+def test_columns_without_names_are_mentioned(here: Path) -> None:
+    (here / "d.csv").write_text("y,text,,\nham,see you,,\nspam,win,,\n")
+    notes: list[str] = []
+    propose_campaign(CampaignRequest("d.csv", "m", labels=["ham", "spam"]), here, notes.append)
+    assert "d.csv: columns 3 and 4 have no name." in notes[0]
+
+
+def test_several_columns_make_up_the_text(here: Path) -> None:
+    spec = proposal(here, CampaignRequest(data(here / "d.jsonl", NEWS), "m", label_column="topic",
+                                          text_column="title, body"))  # fmt: skip
+    assert spec.task.template == "title: {title}\nbody: {body}\n\nLabel:"
+    assert spec.data.text == "title"
+    with pytest.raises(DataError, match=r"there is no column 'bdy'. Did you mean 'body'"):
+        propose_campaign(CampaignRequest("d.jsonl", "m", label_column="topic", text_column="title,bdy"), here)
+
+
+def test_a_large_pool_is_scored_in_part(here: Path) -> None:
+    name = data(here / "d.jsonl", [{"text": f"t{n}"} for n in range(20_001)])
+    spec = proposal(here, CampaignRequest(name, "m", labels=["x", "y"]))
+    assert (spec.acquisition.candidates, spec.acquisition.batch_size) == (10_000, 50)
+
+
+class Answers:
+    """Answers that somebody at a terminal would type, by the beginning of the question."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers, self.asked = answers, []  # type: ignore[var-annotated]
+
+    def _answer(self, question: str) -> Any:
+        self.asked.append(question)
+        return next(answer for word, answer in self.answers.items() if word in question)
+
+    def choose(self, question: str, choices: Any, default: str) -> str:
+        answer = str(self._answer(question))
+        assert answer in choices and default in choices
+        return answer
+
+    def confirm(self, question: str, *, default: bool) -> bool:
+        return bool(self._answer(question))
+
+    def text(self, question: str) -> str:
+        return str(self._answer(question))
+
+
+def test_what_the_data_leave_open_is_asked(here: Path) -> None:
+    rows = [
+        {"title": f"a rather long title {n}", "body": f"a body of {n}", "y": "ab"[n % 2]} for n in range(9)
+    ]
+    name = data(here / "d.jsonl", rows)
+    ask = Answers(texts="title", labels="y")
+    spec = propose_campaign(CampaignRequest(name, "m"), here, ask=ask)
+    assert (spec.data.text, gold(spec), len(ask.asked)) == ("title", "y", 2)
+    ask = Answers(texts="body", labels="none of them", separated='good, "so, so"')
+    ask.answers = {"separated": 'good, "so, so"', "texts": "body", "labels": "none of them"}
+    spec = propose_campaign(CampaignRequest(name, "m"), here, ask=ask)
+    assert (spec.data.text, spec.task.label_names) == ("body", ("good", "so, so"))
+    propose_campaign(CampaignRequest(name, "m", text_column="title", label_column="y"), here, ask=Answers())
+
+
+def test_a_doubtful_header_is_asked(here: Path) -> None:
+    (here / "d.csv").write_text("ham,see you at two\nspam,win a prize\nham,go\nspam,now\n")
+    request = CampaignRequest("d.csv", "m", labels=["ham", "spam"])
+    assert propose_campaign(request, here, ask=Answers(header=False)).data.text == "column_2"
+    assert propose_campaign(request, here, ask=Answers(header=True)).data.text == "see you at two"
+
+
 @settings(max_examples=60, deadline=None)
 @given(labels=st.lists(st.text(min_size=1), min_size=2, max_size=4), note=st.none() | st.text())
 def test_any_text_survives_the_yaml(

@@ -32,6 +32,7 @@ from star_al.config.spec.posterior import (
 )
 from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import LabelSpec, TaskSpec, normalise_label
+from star_al.config.spec.template import fill_in
 
 __all__ = [
     "ADAPTIVE_SAMPLES",
@@ -64,6 +65,7 @@ __all__ = [
     "StoppingSpec",
     "TaskSpec",
     "TfbSpec",
+    "fill_in",
     "normalise_label",
     "scalar_text",
 ]

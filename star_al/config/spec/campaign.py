@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from star_al.config.spec.acquisition import ADAPTIVE_SAMPLES, JOINT_SAMPLES, AcquisitionSpec
 from star_al.config.spec.adapter import AdapterSpec
 from star_al.config.spec.annotator import AnnotatorSpec, LabelStudioSpec, OracleSpec
-from star_al.config.spec.base import Spec
+from star_al.config.spec.base import FROM_FILE, Spec
 from star_al.config.spec.data import DataSpec
 from star_al.config.spec.database import DatabaseSpec
 from star_al.config.spec.evaluation import EvaluationSpec
@@ -18,6 +18,7 @@ from star_al.config.spec.model import ModelSpec
 from star_al.config.spec.posterior import McDropoutSpec, PosteriorSpec
 from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import TaskSpec, normalise_label
+from star_al.config.spec.template import split_template
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -74,6 +75,25 @@ class CampaignSpec(Spec):
         ),
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_templates_of_0_1(cls, tree: Any, info: ValidationInfo) -> Any:
+        """In a campaign that version 0.1 stored, braces other than its three fields are text."""
+        if info.context == FROM_FILE or not isinstance(tree, dict):
+            return tree
+        data, task = tree.get("data"), tree.get("task")
+        if (
+            not isinstance(data, dict)
+            or not isinstance(task, dict)
+            or "header" in data
+            or "subset" not in data
+        ):
+            return tree
+        template = task.get("template")
+        if not isinstance(template, str) or "{text}" not in template or not split_template(template).columns:
+            return tree
+        return tree | {"task": {"template_columns": False} | task}
+
     @field_validator("posterior", mode="before")
     @classmethod
     def _a_posterior_without_kind_is_dropout(cls, posterior: Any) -> Any:
@@ -91,6 +111,7 @@ class CampaignSpec(Spec):
         self._require_distinct_unsure()
         self._require_labels_to_train_on()
         self._require_test_labels()
+        self._refuse_labels_in_the_text()
         return self
 
     def _require_options(self) -> None:
@@ -174,6 +195,16 @@ class CampaignSpec(Spec):
             raise ValueError(
                 "evaluation.kind: test needs evaluation.label, the label column of the test file"
             )
+
+    def _refuse_labels_in_the_text(self) -> None:
+        split = self.task.split_template
+        answers = {self.data.label, self.gold_column, self.test_label_column}
+        for name in split.columns if split else ():
+            if name in answers:
+                raise ValueError(
+                    f"task.template names {{{name}}}, the column of labels, so that the model would see the answer. "
+                    "Remove it; if the braces are text, set task.template_columns: false"
+                )
 
     @property
     def _samples_as_set(self) -> str:

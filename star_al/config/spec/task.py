@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from star_al.config.spec.base import Spec, choices
+from star_al.config.spec.template import SplitTemplate, split_template
 
 
 class LabelSpec(Spec):
@@ -54,10 +55,17 @@ class TaskSpec(Spec):
     template: str | None = Field(
         default=None,
         description=(
-            "The user's message; a general one by default. It contains `{text}`, and may contain `{labels}` "
-            "and `{options}`."
+            "The user's message; a general one by default. It contains `{text}` or columns of the data, such as "
+            "`{subject}`, and may contain `{labels}` and `{options}`. The lines with columns are shown to people too."
         ),
         examples=["Ticket:\n{text}"],
+    )
+    template_columns: bool = Field(
+        default=True,
+        description=(
+            "Whether `{name}` in the template is replaced by the column of that name. With false, it stays as it "
+            "is, as in version 0.1."
+        ),
     )
     chat_template: bool = Field(
         default=True,
@@ -87,6 +95,18 @@ class TaskSpec(Spec):
         _refuse_equal([label.name for label in self.labels], "labels")
         _refuse_equal([label.verbaliser or label.name for label in self.labels], "verbalisers")
         return self
+
+    @model_validator(mode="after")
+    def _template_can_be_split(self) -> TaskSpec:
+        _ = self.split_template  # raises a ValueError if it cannot
+        return self
+
+    @property
+    def split_template(self) -> SplitTemplate | None:
+        """The template in two, what a row fills in and the prompt around it; None for the general one."""
+        if self.template is None:
+            return None
+        return split_template(self.template) if self.template_columns else SplitTemplate(self.template)
 
     @property
     def label_names(self) -> tuple[str, ...]:
