@@ -189,8 +189,9 @@ def with_added_tokens(folder: Path, *, rows: int | None = None, special: bool = 
 
 
 CHAT = (
-    "{% for m in messages %}{{ '<|question|>' + m['content'] + '<|im_end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|reply|>' }}{% endif %}"
+    "{% for m in messages %}"
+    "{{ ('<|reply|>' if m['role'] == 'assistant' else '<|question|>') + m['content'] + '<|im_end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|reply|>' }}{% endif %}"
 )
 
 
