@@ -259,3 +259,51 @@ def test_labels_are_shown_and_answered_as_they_are(
     assert labelling.complaints == []
     run(path)
     assert {text: outcome(annotation) for text, annotation in answers(path).items()} == given
+
+
+def test_sixty_labels_and_a_text_are_in_sight(
+    labelling: LabellingPage, campaign: Callable[..., Path]
+) -> None:
+    labels = [f"label number {number:02d}" for number in range(60)]
+    path = campaign(
+        [{"id": "1", "text": "short"}, {"id": "2", "text": LONG}],
+        name="sixty",
+        task={"kind": "classification", "labels": labels},
+        annotator={"unsure": UNSURE},
+    )
+    run(path)
+    labelling.label_all_tasks("sixty")
+    for _ in range(2):
+        for number in range(61):
+            assert labelling.in_sight(labelling.choices.nth(number))
+        if labelling.text != "short":
+            box = labelling.page.locator(".star-al-text").bounding_box()
+            assert box is not None and box["height"] > 100
+        labelling.click("label number 59")
+        labelling.submit()
+    assert labelling.complaints == []
+
+
+def test_each_line_is_aligned_as_its_script_is_written(
+    labelling: LabellingPage, campaign: Callable[..., Path]
+) -> None:
+    text = "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd (2026).\n\nHello world.\n\u0645\u0631\u062d\u0628\u0627"
+    path = campaign(
+        [{"id": "1", "text": text}],
+        name="scripts",
+        task={"kind": "classification", "labels": LABELS},
+        annotator={},
+    )
+    run(path)
+    labelling.label_all_tasks("scripts")
+    assert labelling.text == text
+    gaps = labelling.page.locator(".star-al-text .lsf-richtext__line").evaluate_all(
+        """lines => lines.filter(line => line.innerText).map(line => {
+            const range = document.createRange()
+            range.selectNodeContents(line)
+            const [words, whole] = [range.getBoundingClientRect(), line.getBoundingClientRect()]
+            return [words.left - whole.left > 100, whole.right - words.right > 100]
+        })"""
+    )
+    assert gaps == [[True, False], [False, True], [True, False]]
+    assert labelling.complaints == []

@@ -11,6 +11,10 @@ from star_al.errors import AnnotatorError
 from support.label_studio_campaign import CLASSES, World, queries
 from support.label_studio_server import LabelStudio
 
+PLAIN = (
+    '<View><Text name="text" value="$text"/><Choices name="label" toName="text">'
+    '<Choice value="pos"/><Choice value="neg"/></Choices></View>'
+)
 THREE = TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos", "mixed"]})
 
 
@@ -106,14 +110,27 @@ def test_a_blank_project_is_adopted_with_its_notes(label_studio: LabelStudio) ->
 
 def test_a_project_whose_config_fits_keeps_it(label_studio: LabelStudio) -> None:
     world = World(label_studio)
-    config = (
-        '<View><Text name="text" value="$text"/><Choices name="label" toName="text">'
-        '<Choice value="pos"/><Choice value="neg"/><Choice value="other"/></Choices></View>'
-    )
+    config = PLAIN.replace("</Choices>", '<Choice value="other"/></Choices>')
     world.spec["project"] = _made_by_hand(world, config)
     world.restart()
     world.ensure(queries(1))
     assert _project(world)["label_config"] == config
+    assert "also offers 'other', which is not a label of the campaign" in world.poll().notes[0]
+
+
+def test_a_project_in_which_people_choose_several_labels_is_refused(label_studio: LabelStudio) -> None:
+    world = World(label_studio)
+    config = PLAIN.replace('toName="text"', 'toName="text" choice="multiple"')
+    world.spec["project"] = number = _made_by_hand(world, config)
+    (task,) = world.owner.call(
+        "post", f"/api/projects/{number}/import?return_task_ids=true", json=[{"data": {"text": "x"}}]
+    )["task_ids"]
+    world.owner.answer(task, "pos")
+    world.restart()
+    with pytest.raises(AnnotatorError, match="let people choose several labels"):
+        world.annotator.examine_project()
+    with pytest.raises(AnnotatorError, match="let people choose several labels"):
+        world.ensure(queries(1))
 
 
 def test_what_cannot_be_adopted_is_refused(label_studio: LabelStudio) -> None:
@@ -136,6 +153,34 @@ def test_what_cannot_be_adopted_is_refused(label_studio: LabelStudio) -> None:
         world.ensure(queries(1))
     there = world.owner.call("get", f"/api/projects/{number}/")
     assert (there["label_config"], there["description"]) == (stars, "My notes.")
+
+
+def test_another_project_named_later_is_told_and_the_campaign_stays(label_studio: LabelStudio) -> None:
+    world, asked = World(label_studio), queries(2)
+    world.ensure(asked[:1])
+    first = world.project
+    for named in (_made_by_hand(world), 99999):
+        world.spec["project"] = named
+        world.restart()
+        world.ensure(asked)
+        assert world.project == first
+        (note,) = world.poll().notes
+        assert note.startswith(
+            f"annotator.project is {named}, but the campaign's tasks are in project {first} ("
+        )
+
+
+def test_a_project_with_the_mark_of_an_earlier_version_is_found(label_studio: LabelStudio) -> None:
+    world = World(label_studio)
+    world.ensure(queries(1))
+    first, description = world.project, _project(world)["description"]
+    assert "Do not edit: star_al uses this to find the project" in description
+    old = f"Keep this mark, by which star_al finds it: star_al:{world.key}"
+    world.owner.call("patch", f"/api/projects/{first}/", json={"description": old, "label_config": PLAIN})
+    world.known.clear()
+    world.restart()
+    world.ensure(queries(1))
+    assert world.project == first and _project(world)["description"] == old
 
 
 def test_labels_added_in_mid_campaign_reach_the_project(label_studio: LabelStudio) -> None:

@@ -21,6 +21,7 @@ from star_al.config.spec import (
     TaskSpec,
     normalise_label,
 )
+from star_al.config.spec.annotator import checked_address
 from star_al.errors import ConfigError
 
 MINIMAL = """\
@@ -500,3 +501,24 @@ def test_what_a_name_may_hold_is_said_in_words(tmp_path: Path, settings: str, wo
     (key, _, _) = settings.partition(":")
     message = refusal(tmp_path, re.sub(rf"(?m)^{key}: .*\n", "", MINIMAL) + settings)
     assert words in message and "pattern" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://127.0.0.1:8080/projects/3/", r"write http://127\.0\.0\.1:8080, and 3 as annotator\.project"),
+        ("https://x.org/ls/projects/12/data", r"write https://x\.org/ls, and 12 as annotator\.project"),
+        ("http://x.org/projects", r"write http://x\.org$"),
+        ("http://x.org/user/login/", r"write http://x\.org$"),
+    ],
+)
+def test_the_address_of_a_page_is_no_server(url: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=f"is the address of a page of Label Studio; {advice}"):
+        checked_address(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x.org/label-studio", "https://x.org/projects/labelling", "http://x:80"]
+)
+def test_a_server_below_a_path_is_one(url: str) -> None:
+    assert checked_address(url + "/") == url

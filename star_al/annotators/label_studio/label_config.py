@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from star_al.annotators.label_studio.style import PAGE, ROWS, STYLE, TEXT_BOX, UNSURE, WHY_LINE
+from star_al.annotators.label_studio.style import MANY, PAGE, ROWS, STYLE, TEXT_BOX, UNSURE, WHY_LINE
 from star_al.common.wording import count
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import ConfigError
@@ -29,6 +29,9 @@ HOTKEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
 
 VERTICAL_UP_TO = 10
 """Choices that fit on a screen one below the other; more than these are laid out in lines."""
+
+MANY_FROM = 24
+"""More labels than this get smaller choices over the whole width."""
 
 NAMED_LABELS = 10
 """Labels that a message lists."""
@@ -218,8 +221,14 @@ def _question(spec: LabelStudioSpec, task: ClosedTask) -> str:
 
 
 def _classes(spec: LabelStudioSpec, task: ClosedTask) -> str:
+    many = not task.is_multiple_choice and len(task.spec.label_names) > MANY_FROM
     return " ".join(
-        [PAGE, *([ROWS] if task.is_multiple_choice else []), *([] if spec.unsure is None else [UNSURE])]
+        [
+            PAGE,
+            *([ROWS] if task.is_multiple_choice else []),
+            *([MANY] if many else []),
+            *([] if spec.unsure is None else [UNSURE]),
+        ]
     )
 
 

@@ -16,7 +16,7 @@ def notes(plan: Plan, project: Project, known_tasks: KnownTasks, url: str) -> tu
         known_tasks: Its tasks.
         url: The address of its task list.
     """
-    found = [*_about_config(plan, project, url)]
+    found = [*_about_place(plan, project, url), *_about_config(plan, project, url)]
     for task_id in known_tasks.edited():
         found.append(
             f"the text of task {task_id} was changed in Label Studio, so answers given since do not count; restore "
@@ -28,6 +28,17 @@ def notes(plan: Plan, project: Project, known_tasks: KnownTasks, url: str) -> tu
             f"({url}?task={task_id})"
         )
     return tuple(found)
+
+
+def _about_place(plan: Plan, project: Project, url: str) -> list[str]:
+    """Whether the campaign file names another project than the one that the campaign's tasks are in."""
+    named = plan.spec.project
+    if named in (None, project.project_id):
+        return []
+    return [
+        f"annotator.project is {named}, but the campaign's tasks are in project {project.project_id} ({url}) and stay "
+        f"there; write {project.project_id}, or remove the line"
+    ]
 
 
 def _about_config(plan: Plan, project: Project, url: str) -> list[str]:

@@ -85,7 +85,7 @@ class Plan:
         """The part of the description that says which campaign the project belongs to."""
         return (
             f"Tasks of the star_al campaign {self.campaign.name!r}. "
-            f"Keep this mark, by which star_al finds it: {label_config.mark(self.campaign.key)}"
+            f"Do not edit: star_al uses this to find the project ({label_config.mark(self.campaign.key)})."
         )
 
     def settings(self) -> dict[str, Any]:
@@ -119,16 +119,16 @@ def find_project(client: Client, plan: Plan, known_ids: Sequence[int], *, expect
 
     Args:
         client: The server.
-        plan: What the campaign needs. A project that its config names comes first.
-        known_ids: Projects that the campaign's tasks were in; tried next, before a search for the key.
+        plan: What the campaign needs. Where it has no tasks yet, a project that its config names comes first.
+        known_ids: Projects that the campaign's tasks were in; the campaign stays there.
         expected: True if the campaign has had tasks, so that a missing project was deleted.
 
     Raises:
         AnnotatorError: The project that the config names cannot be used.
     """
     return (
-        _named_in_config(client, plan, expected)
-        or _first_of_ours(client, plan, known_ids)
+        _first_of_ours(client, plan, known_ids)
+        or _named_in_config(client, plan, expected)
         or next(iter(_projects_of(client, plan.campaign.key)), None)
     )
 

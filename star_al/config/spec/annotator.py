@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -113,6 +114,12 @@ class LabelStudioSpec(Spec):
             raise ConfigError(f"{LABEL_STUDIO_URL} {exc}. Correct it, or unset it.") from exc
 
 
+_PAGE = re.compile(
+    r"/(projects(/(?P<project>\d+)(/.*)?)?|user/(login|signup|account)(/.*)?|organization|api(/.*)?)/?$"
+)
+"""Paths below a server's address that are pages of Label Studio."""
+
+
 def checked_address(url: str) -> str:
     """The address of a server without the last slash.
 
@@ -124,6 +131,11 @@ def checked_address(url: str) -> str:
         raise ValueError("is not an address like http://127.0.0.1:8080")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("holds more than an address; the token comes from the environment (token_env)")
+    page = _PAGE.search(parts.path)
+    if page is not None:
+        server = url.removesuffix(parts.path) + parts.path[: page.start()]
+        number = f", and {page['project']} as annotator.project" if page["project"] else ""
+        raise ValueError(f"is the address of a page of Label Studio; write {server}{number}")
     return url.rstrip("/")
 
 
