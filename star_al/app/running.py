@@ -199,6 +199,8 @@ def _find_or_create(
     A learner that is given is used and returned.
     """
     campaign = store.find_campaign(file.spec.name)
+    if given is None:  # this takes seconds, or minutes for a large model
+        progress.say(f"Loading the model {file.spec.model.name}")
     if campaign is not None:
         return campaign, given
     learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
