@@ -22,6 +22,7 @@ from pathlib import Path
 from star_al import rng
 from star_al.artefacts import score_file
 from star_al.common.wording import count, sentence_case
+from star_al.labelling.by_hand import PausedError, is_closed_by_hand, refuse_if_paused
 from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_answers
 from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
@@ -38,6 +39,7 @@ from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
 from star_al.types import (
+    HELD_OUT,
     NO_RESULTS,
     Adapter,
     Evaluation,
@@ -57,7 +59,11 @@ from star_al.types import (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of the loop ended: ``stopped`` by a rule, ``paused`` after its rounds, or ``waiting`` for labels."""
+    """How a call of the loop ended.
+
+    ``kind`` is ``stopped`` by a rule, ``paused`` after its rounds, ``waiting`` for labels, or ``held`` by
+    `star-al pause`.
+    """
 
     kind: str
     round_index: int
@@ -76,6 +82,7 @@ class Loop:
     def run(self, max_rounds: int | None = None) -> Outcome:
         """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
         try:
+            refuse_if_paused(self.parts)
             refuse_another_model(self.parts)
             self.prepare()
             round_ = self._current_round()
@@ -90,9 +97,10 @@ class Loop:
                         "paused", round_.index, f"{count(finished, 'round')} finished, as requested"
                     )
                 round_ = self._start_round(round_.index + 1)
-        except StillOpenError as exc:
+        except (StillOpenError, PausedError) as exc:
             rounds = self.store.rounds(self.campaign_id)
-            return Outcome("waiting", rounds[-1].index if rounds else 0, str(exc))
+            kind = "held" if isinstance(exc, PausedError) else "waiting"
+            return Outcome(kind, rounds[-1].index if rounds else 0, str(exc))
 
     def run_round(self, round_: Round) -> Round:
         """Run the steps of a round that come after its state."""
@@ -106,6 +114,7 @@ class Loop:
             RoundState.PUSHED: self.collect,
         }
         while round_.state in steps:
+            refuse_if_paused(self.parts)
             round_ = steps[round_.state](round_)
         return round_
 
@@ -117,7 +126,8 @@ class Loop:
             return
         # An interrupted run may have stored the queries of one role only; the others must not be announced again.
         known = {query.query_id for query in self.store.queries(self.campaign_id, 0)}
-        for role in (Role.AUDIT, Role.CALIBRATION):
+        closed = is_closed_by_hand(self.parts, HELD_OUT)  # then what was withdrawn is not asked again
+        for role in () if closed else (Role.AUDIT, Role.CALIBRATION):
             queries = [query for query in held_out_queries(self.parts, role) if query.query_id not in known]
             if queries:
                 texts = count(len(queries), f"{role.value} text")
@@ -126,7 +136,7 @@ class Loop:
                 self.parts.progress.say(sentence_case(message))
         self._push_open()
         held_out = (Role.AUDIT, Role.CALIBRATION)
-        wait_for_answers(self.parts, 0, held_out, self._asked_at("prepare", None))
+        wait_for_answers(self.parts, 0, held_out, self._asked_at("prepare", None), closing=HELD_OUT)
         if advice := compare_prompts(self.parts):
             self.parts.progress.say(advice)
 
@@ -240,7 +250,7 @@ class Loop:
         asked_at = self._asked_at("push", round_.index)
         # One after the other: a share of the pool's queries may be enough, but the audit's are all needed.
         for purpose in (Role.POOL, Role.AUDIT):
-            wait_for_answers(self.parts, round_.index, (purpose,), asked_at)
+            wait_for_answers(self.parts, round_.index, (purpose,), asked_at, closing=round_.index)
         tally = tally_round(self.parts, round_.index)
         collection = RoundCollection(
             skipped=tally.dropped, disputed=tally.disputed, agreement=tally.agreement

@@ -8,6 +8,7 @@ from pathlib import Path
 from star_al.artefacts import score_file
 from star_al.artefacts.folder import content_hash
 from star_al.errors import DataError
+from star_al.labelling.by_hand import withdrawn_ranks
 from star_al.parts import RoundParts
 from star_al.ports import Store
 from star_al.steps.fit import fit_adapter
@@ -48,8 +49,11 @@ def replay_round(parts: RoundParts) -> Replay:
     """
     round_, round_index = parts.round, parts.round.index
     queries = parts.store.queries(parts.campaign.campaign_id, round_index)
-    batch = [q for q in queries if q.purpose is Role.POOL and q.attempt == 1 and not q.buffer]
-    stored = tuple(query.item_id for query in batch)
+    ranks = withdrawn_ranks(parts, round_index)  # queries that were withdrawn are gone, but they were chosen
+    ranks |= {
+        q.item_id: q.rank for q in queries if q.purpose is Role.POOL and q.attempt == 1 and not q.buffer
+    }
+    stored = tuple(sorted(ranks, key=lambda item_id: ranks[item_id]))
     if not stored:
         raise DataError(
             f"round {round_index} has asked nothing (its state is {round_.state}), so it cannot be replayed."

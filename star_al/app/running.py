@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 
 from star_al.app.annotators import check_server, connection, open_annotator, unencrypted
 from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
@@ -49,6 +50,9 @@ def run(
     Raises:
         StarALError: Any of the tree. What was done is stored, and the call may be repeated.
     """
+    paused_at = paused_since(file)
+    if paused_at is not None:  # before a model is loaded
+        return Outcome("held", 0, f"since {paused_at.astimezone():%Y-%m-%d %H:%M}")
     with controlling(file, progress, no_wait=no_wait, webhook=webhook) as parts:
         parts.progress.say(_where_it_runs(parts))
         return Loop(parts).run(max_rounds)
@@ -84,6 +88,7 @@ def controlling(
     try:
         campaign, learner = _find_or_create(file, store, progress, learner)
         refuse_other_data(file, store, campaign)
+        _refuse_archived(file, store, campaign)
         _refuse_changes(file, store, campaign)
         if people is not None and (warning := unencrypted(people)):
             progress.say(warning)
@@ -222,6 +227,23 @@ def _parts(
         rounds = store.rounds(campaign.campaign_id)
         learner = open_learner(file, file.spec, rounds, progress, cache=file.trunk_folder)
     return open_parts(file, store, campaign, progress, file.spec, learner=learner)
+
+
+def paused_since(file: CampaignFile) -> datetime | None:
+    """When the campaign was paused by hand; None if it is not paused or has not been started."""
+    if find_started(file) is None:
+        return None
+    with reading(file) as (store, campaign):
+        return store.marks(campaign.campaign_id).paused_at
+
+
+def _refuse_archived(file: CampaignFile, store: Store, campaign: Campaign) -> None:
+    archived_at = store.marks(campaign.campaign_id).archived_at
+    if archived_at is not None:
+        raise ConfigError(
+            f"{file.path}: campaign {campaign.name!r} was archived on {archived_at.astimezone():%Y-%m-%d} and does "
+            "not run. Take it back with `star-al archive --undo`."
+        )
 
 
 def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> None:

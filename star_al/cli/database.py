@@ -26,7 +26,7 @@ def upgrade(place: Place = str(DEFAULT_CONFIG)) -> None:
     """Create the tables, or upgrade them to this version of star_al; harmless to repeat."""
     from db import migrate
 
-    url = _url(place)
+    url = url_of(place)
     version = migrate.upgrade(url)
     say(f"{_shown(url)} is at schema version {version}.")
 
@@ -37,7 +37,7 @@ def check(place: Place = str(DEFAULT_CONFIG)) -> None:
     from db.engine import Database
     from star_al.errors import SchemaError
 
-    url = _url(place)
+    url = url_of(place)
     report = migrate.check(url)
     if report.up_to_date:
         say(f"{_shown(url)} is at schema version {report.current}, which this version of star_al needs.")
@@ -56,7 +56,8 @@ def check(place: Place = str(DEFAULT_CONFIG)) -> None:
     )
 
 
-def _url(place: str) -> str:
+def url_of(place: str) -> str:
+    """The URL of a database, given itself or by a campaign file."""
     return place if re.match(r"[A-Za-z][\w+.-]*://", place) else load(Path(place)).database_url
 
 

@@ -14,7 +14,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from star_al import __version__
-from star_al.cli import config, data, database, inspect, label_config, report, run, server, setup, simulate
+from star_al.cli import (
+    campaigns,
+    config,
+    data,
+    database,
+    inspect,
+    label_config,
+    report,
+    run,
+    server,
+    setup,
+    simulate,
+)
 from star_al.cli.console import TerminatedError, complain, log_on_stderr, stdout_errors_reported
 from star_al.cli.everywhere import EPILOG as OPTIONS_OF_ALL
 from star_al.cli.everywhere import Everywhere, everywhere, fresh_options, moved_to_front
@@ -28,7 +40,7 @@ INTERRUPTED, TERMINATED = 130, 143
 
 EPILOG = (
     "Exit codes: 0 success, 1 internal error or a replay that differs, 2 usage, campaign file or data, "
-    "3 database or artefact folder, 4 annotation tool, 5 model, 6 waiting for labels, 130 and 143 stopped by "
+    "3 database or artefact folder, 4 annotation tool, 5 model, 6 waiting for labels or paused, 130 and 143 stopped by "
     "Ctrl-C or SIGTERM."
 )
 
@@ -44,7 +56,13 @@ app = typer.Typer(
 databases = typer.Typer(help="Create, upgrade and check the database.", no_args_is_help=True)
 configs = typer.Typer(help="Show all settings, or their JSON schema.", no_args_is_help=True)
 
-START, LOOK, USE, KEEP = "Start and run", "Inspect", "Data in and out", "Maintenance"
+START, LOOK, USE, WHOLE, KEEP = (
+    "Start and run",
+    "Inspect",
+    "Data in and out",
+    "Change your mind",
+    "Maintenance",
+)
 app.command("demo", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(setup.demo)
 app.command("init", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(setup.init)
 app.command("up", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(server.up)
@@ -59,6 +77,13 @@ app.command("replay", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(run.replay)
 app.command("predict", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.predict)
 app.command("export", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.export)
 app.command("add-data", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.add_data)
+app.command("list", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.list_)
+app.command("clone", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.clone)
+app.command("pause", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.pause)
+app.command("resume", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.resume)
+app.command("close-round", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.close_round)
+app.command("archive", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.archive)
+app.command("delete", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.delete)
 app.command("doctor", rich_help_panel=KEEP, epilog=OPTIONS_OF_ALL)(setup.doctor)
 app.command("label-config", rich_help_panel=KEEP, epilog=OPTIONS_OF_ALL)(label_config.label_config)
 databases.command("upgrade")(database.upgrade)

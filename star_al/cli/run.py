@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile
 
 WAITING = 6
-"""Exit code of a run that ends because it waits for labels."""
+"""Exit code of a run that ends because it waits for labels, or because somebody has paused the campaign."""
 
 
 def run(
@@ -72,6 +72,9 @@ def run(
     if outcome.kind == "stopped":
         say(f"Stopped after round {outcome.round_index}: {outcome.reason}.")
         say(f"See its rounds with: {command_line('star-al', 'history', config)}")
+    elif outcome.kind == "held":
+        say(f"Paused {outcome.reason}. Go on with: {command_line('star-al', 'resume', config)}")
+        raise typer.Exit(WAITING)
     elif outcome.kind == "paused":
         say(f"Paused after round {outcome.round_index}: {outcome.reason}. Continue with: {again}")
     else:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from star_al.common.wording import count
 from star_al.display.text import one_line
-from star_al.types import JsonObject, JsonValue
+from star_al.types import CampaignSummary, JsonObject, JsonValue, RoundState
 
 if TYPE_CHECKING:
     from star_al.app.status import ExplainedQuery
@@ -145,6 +145,43 @@ def people_table(people: Sequence[Person]) -> Table:
             percent(person.agreed / person.compared) if person.compared else NOTHING,
         )
     return table
+
+
+def campaigns_table(campaigns: Sequence[CampaignSummary]) -> Table:
+    """Make a table with one line per campaign of a database."""
+    table = _table()
+    table.add_column("campaign", no_wrap=True)
+    table.add_column("state")
+    for header in ("rounds", "labels", "accuracy\n%"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("last activity", no_wrap=True)
+    for one in campaigns:
+        table.add_row(
+            one.name,
+            campaign_state(one),
+            str(one.rounds),
+            f"{one.labels:,}",
+            percent(one.accuracy),
+            f"{one.active_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def campaign_state(one: CampaignSummary) -> str:
+    """What a campaign does, in a word or two."""
+    if one.marks.archived_at is not None:
+        return "archived"
+    if one.marks.paused_at is not None:
+        return "paused"
+    if one.runs is not None:
+        return "running"
+    if one.stop_reason:
+        return f"stopped: {one.stop_reason.partition(':')[0]}"
+    if one.state is None:
+        return "no round yet"
+    if one.state is RoundState.COLLECTED:
+        return "ready for the next round"
+    return "waiting for labels" if one.state is RoundState.PUSHED else "interrupted"
 
 
 def _query_cells(explained: ExplainedQuery, wide: bool) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from star_al.common.wording import count
+from star_al.errors import AwayError
+from star_al.labelling.by_hand import is_closed_by_hand, refuse_if_paused, withdraw_round
 from star_al.labelling.inbox import Inbox
 from star_al.labelling.outbox import push_open, record
 from star_al.parts import LeasedParts
@@ -34,26 +37,33 @@ def take_in_late(parts: LeasedParts) -> None:
 
 
 def wait_for_answers(
-    parts: LeasedParts, round_index: int, purposes: Collection[Role], asked_at: datetime
+    parts: LeasedParts,
+    round_index: int,
+    purposes: Collection[Role],
+    asked_at: datetime,
+    *,
+    closing: int,
 ) -> None:
-    """Take in answers until enough of a round's queries are closed, or its time is over.
+    """Take in answers until enough of a round's queries are closed, its time is over, or a person closes it.
 
     Args:
         parts: The campaign under its lease.
         round_index: The round whose queries are waited for.
         purposes: The purposes of these queries.
         asked_at: When they were sent to the annotation tool.
+        closing: The round in the campaign's marks whose closing by hand ends this.
 
     Raises:
+        PausedError: Somebody has paused the campaign.
         StillOpenError: Queries are open and ``parts.wait`` gave up.
         AwayError: The annotation tool cannot be reached and ``parts.wait`` gave up.
     """
     with parts.patience.for_people():
-        _wait_for_answers(parts, round_index, purposes, asked_at)
+        _wait_for_answers(parts, round_index, purposes, asked_at, closing)
 
 
 def _wait_for_answers(
-    parts: LeasedParts, round_index: int, purposes: Collection[Role], asked_at: datetime
+    parts: LeasedParts, round_index: int, purposes: Collection[Role], asked_at: datetime, closing: int
 ) -> None:
     inbox = Inbox(parts)
     rules = parts.spec.labelling
@@ -73,6 +83,12 @@ def _wait_for_answers(
         if until is not None and datetime.now(UTC) >= until:
             record(parts, "collect", f"the labelling period is over: {_done(waiting)}")
             return
+        if away is None and is_closed_by_hand(parts, closing):
+            with suppress(AwayError):
+                withdraw_round(parts, round_index, purposes)
+                inbox.take_in()  # what was answered until the last moment
+                return
+        refuse_if_paused(parts)
         if not parts.wait(waiting):
             raise away or StillOpenError(waiting)
 

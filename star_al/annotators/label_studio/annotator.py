@@ -30,6 +30,7 @@ from star_al.annotators.label_studio.project import (
     set_config,
     update_project,
 )
+from star_al.annotators.label_studio.project_end import EndedProjects, delete_projects
 from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.annotators.label_studio.tasks import ListedTask
 from star_al.common.paging import pages
@@ -204,6 +205,22 @@ class LabelStudioAnnotator:
             return self._url(project.project_id)
 
         return self._until_clear(once)
+
+    def delete_projects(self, still_ours: StillOurs) -> EndedProjects:
+        """Delete the projects that were made for the campaign, as far as nothing else is in them.
+
+        Raises:
+            AnnotatorError: The server cannot be reached or refuses; call again to continue.
+        """
+        before: list[str] = []
+
+        def once() -> EndedProjects:
+            found = delete_projects(self._client, self._plan, still_ours)
+            before.extend(found.deleted)
+            return found
+
+        found = self._until_clear(once)
+        return replace(found, deleted=tuple(before))
 
     # -- what is on the server -------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ def find_project(client: Client, plan: Plan, known_ids: Sequence[int], *, expect
     return (
         _first_of_ours(client, plan, known_ids)
         or _named_in_config(client, plan, expected)
-        or next(iter(_projects_of(client, plan.campaign.key)), None)
+        or next(iter(projects_of(client, plan.campaign.key)), None)
     )
 
 
@@ -162,7 +162,7 @@ def ensure_project(
 
 def delete_empty_duplicates(client: Client, key: str, kept: Project, still_ours: StillOurs) -> None:
     """Delete the campaign's other projects if they are empty: their creation succeeded but its reply was lost."""
-    for other in _projects_of(client, key):
+    for other in projects_of(client, key):
         if other.project_id != kept.project_id and not other.n_tasks and not other.n_annotations:
             still_ours()
             client.send("DELETE", f"api/projects/{other.project_id}/", {})
@@ -248,7 +248,7 @@ def _first_of_ours(client: Client, plan: Plan, project_ids: Sequence[int]) -> Pr
     return None
 
 
-def _projects_of(client: Client, campaign_key: str) -> list[Project]:
+def projects_of(client: Client, campaign_key: str) -> list[Project]:
     """All projects marked with the key; first the one to keep: with annotations, else with tasks, else the oldest."""
     found, page, more = [], 1, True
     while more:

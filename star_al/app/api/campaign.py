@@ -240,7 +240,8 @@ class Campaign:
             wait: Wait for people in Label Studio. With ``ask`` and ``tell`` it never waits.
 
         Returns:
-            How it ended: ``kind`` is ``stopped``, ``paused`` (the round is complete) or ``waiting``.
+            How it ended: ``kind`` is ``stopped``, ``paused`` (the round is complete), ``waiting``, or ``held`` (by
+            `star-al pause`).
 
         Raises:
             StarALError: As ``run``.
@@ -257,7 +258,8 @@ class Campaign:
             wait: Wait for people in Label Studio. With ``ask`` and ``tell`` it never waits.
 
         Returns:
-            How it ended: ``kind`` is ``stopped``, ``paused`` (after ``max_rounds``) or ``waiting``.
+            How it ended: ``kind`` is ``stopped``, ``paused`` (after ``max_rounds``), ``waiting``, or ``held`` (by
+            `star-al pause`).
 
         Raises:
             LeaseHeldError: Another process runs the campaign.
