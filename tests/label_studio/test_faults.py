@@ -12,7 +12,7 @@ from support.label_studio_server import DATABASE, LabelStudio
 from support.schedule_run import Ending, Result, Run, run_all, servers
 from support.schedules import Schedule, Theme, schedule
 
-SEEDS = range(20)
+SEEDS = range(20)  # at least one of every theme
 
 
 def test_twenty_schedules_of_faults(label_studio: LabelStudio, tmp_path: Path) -> None:

@@ -30,6 +30,14 @@ def migrated_url(kind: str, folder: Path) -> str:
     return f"sqlite:///{copy}"
 
 
+def drop_postgres(url: str) -> None:
+    """Delete a Postgres database of a test that makes many."""
+    engine = create_engine(_postgres_server(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {make_url(url).database} WITH (FORCE)"))
+    engine.dispose()
+
+
 def empty_url(kind: str, folder: Path) -> str:
     """Return the URL of a database without tables; for SQLite, the file does not exist yet."""
     if kind == "postgres":

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 
 from star_al.ports import Store
 from star_al.types import Annotation, JsonValue, Label, Query, QueryState
-from support.server_side import Json, ServerSide, answer_of
+from support.server_side import Json, ServerSide, answer_of, is_usable
 from support.stored import label_versions
 
 
@@ -90,6 +90,7 @@ def _check_mirror(
         for key, tasks in by_key.items()
         for task in tasks
         for annotation in task["annotations"]
+        if is_usable(annotation)
     }
     for annotation_id, (key, annotation) in there.items():
         mine, answer = mirrored.get(annotation_id), answer_of(annotation)

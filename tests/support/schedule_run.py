@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import queue
+import random
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -22,21 +24,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import make_url
+
+from db.store import SqlStore
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
 from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
 from star_al.artefacts.folder import ArtefactFolder
+from star_al.common.patience import Outage, Patience
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, LabelStudioSpec
-from star_al.errors import AnnotatorError, LeaseLostError
+from star_al.errors import AnnotatorError, LeaseLostError, StoreError
 from star_al.labelling.exchange import take_in_late
 from star_al.loop import Loop
 from star_al.parts import LeasedParts, Parts
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Lease, Waiting
 from support.campaigns import WORDS, write_campaign
-from support.databases import migrated_url
+from support.databases import drop_postgres, migrated_url
 from support.exchange_check import Verdict, check, check_sqlite
 from support.fault_proxy import FaultProxy, Kind
 from support.label_studio_server import LabelStudio, start_server
@@ -45,6 +51,7 @@ from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
 from support.schedules import IMPORT, TIME_LIMIT, Schedule, schedule
 from support.server_side import KEY, Person, ServerSide
+from support.wire_proxy import WireProxy
 
 PATIENCE = 240.0  # a schedule that has not ended after so many seconds makes no progress
 
@@ -70,19 +77,32 @@ class Result:
     verdict: Verdict
     seconds: float
     errors: list[str] = field(default_factory=list)  # messages of controllers that failed
+    cuts: int = 0  # connections to the database that broke
+    locks: int = 0  # times that another program held the database's lock
+    damaged: int = 0  # files of artefacts
+    malformed: int = 0  # answers that hold no label
+
+    @property
+    def n_faults(self) -> int:
+        """How many faults happened."""
+        return self.injected.total() + self.cuts + self.locks + self.damaged + self.malformed
 
 
 class Run:
     """Runs one campaign under one schedule against a server."""
 
-    def __init__(self, plan: Schedule, folder: Path, server: LabelStudio) -> None:
+    def __init__(self, plan: Schedule, folder: Path, server: LabelStudio, kind: str = "sqlite") -> None:
         self.plan, self._server = plan, server
         self.proxy = FaultProxy(server.url, plan.faults)
+        self._url = migrated_url(kind, folder.parent)
+        self._wire = WireProxy(self._url) if kind == "postgres" else None
         self.file = self._campaign_file(folder)
+        self._random = random.Random(f"damage-{plan.seed}")
+        self.damaged = 0
         self.side = ServerSide(server.url, server.token, self.file.spec.name)
         self.campaign = self._create()
         behind = ServerSide(server.url, server.token, self.file.spec.name)
-        self.person = Person(behind, list(WORDS), plan.seed, deletes=plan.deletes)
+        self.person = Person(behind, list(WORDS), plan.seed, deletes=plan.deletes, malformed=plan.malformed)
         self.endings: list[Ending] = []
         self.errors: list[str] = []
         self._deadline = time.monotonic() + PATIENCE
@@ -90,9 +110,16 @@ class Run:
     def go(self) -> Result:
         start = time.monotonic()
         self.person.start()
+        if self._wire is not None:
+            self._wire.plan(self.plan.cuts)
+        locker = None if self._wire is not None else _Locker(self._url, self.plan.locks)
         try:
             self._lives()
         finally:
+            if locker is not None:
+                locker.stop()
+            if self._wire is not None:
+                self._wire.close()
             self.person.stop()
             self.proxy.plan(())
             self.proxy.release()
@@ -102,7 +129,19 @@ class Run:
         repaired = self._extras_made() - answered_extras - self.person.deleted
         self.side.close()
         seconds = time.monotonic() - start
-        return Result(self.plan, self.proxy.injected, self.endings, repaired, verdict, seconds, self.errors)
+        return Result(
+            self.plan,
+            self.proxy.injected,
+            self.endings,
+            repaired,
+            verdict,
+            seconds,
+            self.errors,
+            cuts=len(self._wire.happened) if self._wire is not None else 0,
+            locks=locker.held if locker is not None else 0,
+            damaged=self.damaged,
+            malformed=self.person.misanswered,
+        )
 
     # -- lives of controllers --------------------------------------------------------------------------
 
@@ -112,12 +151,29 @@ class Run:
             restart.start()
         for moment in self.plan.kills:
             self._live(Moments(moment, die))
+            if self.damaged < self.plan.damages:
+                self._damage_a_file()
         if self.plan.stands_still is not None:
             self._take_over(self.plan.stands_still, self.plan.wakes)
         while Ending.DONE not in self.endings and time.monotonic() < self._deadline:
             self._live(Moments())
         if self.plan.restarts:
             restart.join()
+
+    def _damage_a_file(self) -> None:
+        """Cut a file of an artefact short, or change a byte of it."""
+        root = self.file.artefact_folder
+        files = sorted(path for path in root.rglob("*") if path.is_file() and ".staging" not in path.parts)
+        if not files:
+            return
+        path = self._random.choice(files)
+        content = bytearray(path.read_bytes())
+        if content and self._random.random() < 0.5:
+            content[self._random.randrange(len(content))] ^= 0xFF
+        else:
+            content = content[: len(content) // 2]
+        path.write_bytes(content)
+        self.damaged += 1
 
     def _take_over(self, stands_still: int, wakes: int | None) -> None:
         """Pause a controller, let another take the campaign, and resume the first, which must notice."""
@@ -145,16 +201,21 @@ class Run:
 
     def _life(self, moments: Moments) -> Ending:
         """Run one controller to its end."""
-        store = open_store(self.file)
+        patience = Patience(waits=True)
+        try:
+            store = patience.again(lambda: open_store(self.file, patience=patience), _starts_anew)
+        except StoreError as exc:
+            self.errors.append(str(exc))
+            return Ending.FAILED
         try:
             lease = store.acquire_lease(self.campaign.campaign_id, "schedule", 60, may_take=lambda _: True)
-            outcome = Loop(self._parts(WatchedStore(store, moments), lease)).run()
+            outcome = Loop(self._parts(WatchedStore(store, moments), lease, patience)).run()
             return Ending.DONE if outcome.kind == "stopped" else Ending.STUCK
         except Killed:
             return Ending.KILLED
         except LeaseLostError:
             return Ending.LOST
-        except AnnotatorError as exc:
+        except (AnnotatorError, StoreError) as exc:
             self.errors.append(str(exc))
             return Ending.FAILED
         finally:
@@ -178,7 +239,7 @@ class Run:
             labelling={"buffer": self.plan.buffer},
             evaluation={"kind": "audit", "size": 4, "calibration": 3, "stop_set": 5},
             stopping={"max_rounds": 1},
-            database={"url": migrated_url("sqlite", folder), "lease_seconds": 60.0},
+            database={"url": self._wire.url if self._wire else self._url, "lease_seconds": 60.0},
         )
         return load_campaign(path)
 
@@ -189,7 +250,7 @@ class Run:
         finally:
             store.close()
 
-    def _parts(self, store: Any, lease: Lease) -> LeasedParts:
+    def _parts(self, store: Any, lease: Lease, patience: Patience | None = None) -> LeasedParts:
         spec = self.file.spec
         task = ClosedTask(spec.task)
         assert isinstance(spec.annotator, LabelStudioSpec)
@@ -211,19 +272,22 @@ class Run:
             spec.labelling.overlap,
             partial(store.items, self.campaign.campaign_id),
         )
-        return parts.leased(lease, annotator, self._wait)
+        return parts.leased(lease, annotator, self._wait, patience)
 
     # -- the end ---------------------------------------------------------------------------------------
 
     def _clean_poll_and_check(self) -> Verdict:
-        store = open_store(self.file)
+        store = SqlStore.open(self._url)  # directly, where nothing breaks
         try:
             lease = store.acquire_lease(self.campaign.campaign_id, "check", 60, may_take=lambda _: True)
             take_in_late(self._parts(store, lease))
             verdict = check(self.side, store, self.campaign.campaign_id, self.person.given)
         finally:
             store.close()
-        verdict.other += check_sqlite(self.file.database_url)
+        if self._wire is None:
+            verdict.other += check_sqlite(self._url)
+        else:
+            drop_postgres(self._url)
         if Ending.DONE not in self.endings or Ending.STUCK in self.endings:
             verdict.other.append(f"the campaign did not end in {PATIENCE:.0f} s: {self.endings}")
         verdict.other += [error for error in self.errors if "ended well" in error]
@@ -253,8 +317,17 @@ def run_all(
     folder: Path,
     fleet: Sequence[LabelStudio],
     tell: Callable[[Result], None] = lambda result: None,
+    kind: str = "sqlite",
 ) -> list[Result]:
-    """Run the seeds' schedules, one at a time on each server, and return the results in order."""
+    """Run the seeds' schedules, one at a time on each server, and return the results in order.
+
+    Args:
+        seeds: Of the schedules.
+        folder: For the campaigns' files.
+        fleet: The servers.
+        tell: Called with each result.
+        kind: ``sqlite`` or ``postgres``.
+    """
     free: queue.SimpleQueue[LabelStudio] = queue.SimpleQueue()
     for server in fleet:
         free.put(server)
@@ -264,7 +337,7 @@ def run_all(
         server = free.get()
         try:
             with making:
-                run = Run(schedule(seed), folder / f"schedule-{seed}", server)
+                run = Run(schedule(seed), folder / f"schedule-{kind}-{seed}", server, kind)
             result = run.go()
         finally:
             free.put(server)
@@ -273,3 +346,36 @@ def run_all(
 
     with ThreadPoolExecutor(len(fleet)) as pool:
         return list(pool.map(one, seeds))
+
+
+def _starts_anew(exc: BaseException) -> Outage | None:
+    """A controller that meets a database that is away ends, and whoever started it starts it again."""
+    return Outage(60.0, longest_pause=1.0) if isinstance(exc, StoreError) else None
+
+
+class _Locker:
+    """Another program that takes the lock of a SQLite file now and then."""
+
+    def __init__(self, url: str, locks: Sequence[tuple[float, float]]) -> None:
+        self.held = 0
+        self._file, self._locks = make_url(url).database, locks
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._enough.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        if not self._locks:
+            return
+        connection = sqlite3.connect(str(self._file), isolation_level=None, timeout=30.0)
+        for after, seconds in self._locks:
+            if self._enough.wait(after):
+                break
+            connection.execute("BEGIN IMMEDIATE")
+            self.held += 1
+            self._enough.wait(seconds)
+            connection.execute("ROLLBACK")
+        connection.close()

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from support.fault_proxy import Fault, Kind
+from support.wire_proxy import Cut
 
 TIME_LIMIT = 1.0  # seconds of one request
 IMPORT = r"/import\b"
@@ -29,6 +30,11 @@ class Theme(StrEnum):
     LATE = "held past a take-over"
     DELETED = "tasks deleted by people"
     RESTARTED = "server restarted"
+    DATABASE_AWAY = "database away at a statement"
+    COMMIT_UNANSWERED = "commit done, answer lost"
+    DAMAGED = "artefact damaged"
+    MALFORMED = "malformed answers"
+    DOWN_AT_PUSH = "server down at a push"
     EVERYTHING = "all of it at once"
 
 
@@ -56,6 +62,12 @@ class Schedule:
     wakes: int | None = None  # the other's moment at which it goes on; None: when the other has ended
     deletes: int = 0  # blank tasks that the person throws away
     restarts: bool = False  # the server, once, under way
+    cuts: tuple[Cut, ...] = ()  # of connections to Postgres
+    locks: tuple[
+        tuple[float, float], ...
+    ] = ()  # of the SQLite file, by another program: after and for seconds
+    damages: int = 0  # files of artefacts that are damaged, one after each killed controller
+    malformed: int = 0  # answers that hold no label
     batch: int = 5
     buffer: int = 0
 
@@ -70,6 +82,8 @@ def schedule(seed: int) -> Schedule:
         faults = [
             _fault(random_, BROKEN_BY[theme], at_an_import=n == 0) for n in range(random_.randint(1, 3))
         ]
+    elif theme is Theme.DOWN_AT_PUSH:  # longer than a first request is repeated
+        faults = [Fault(Kind.REFUSE, nth=1, seconds=random_.uniform(3.0, 8.0))]
     elif theme is Theme.EVERYTHING:
         faults = [_fault(random_, kind) for kind in random_.sample(list(BROKEN_BY.values()), 4)]
     elif theme is Theme.LATE:
@@ -85,10 +99,28 @@ def schedule(seed: int) -> Schedule:
     if theme in (Theme.TAKEN_OVER, Theme.LATE, Theme.EVERYTHING):
         changes["stands_still"] = random_.randint(4, 40)
         changes["wakes"] = random_.choice([None, random_.randint(1, 40)])
+    if theme in (Theme.DATABASE_AWAY, Theme.COMMIT_UNANSWERED, Theme.EVERYTHING):
+        changes["cuts"] = tuple(_cut(random_, theme) for _ in range(random_.randint(2, 6)))
+        changes["locks"] = tuple(
+            (random_.uniform(0.1, 3.0), random_.uniform(0.2, 3.0)) for _ in range(random_.randint(2, 4))
+        )
+    if theme in (Theme.DAMAGED, Theme.EVERYTHING):
+        changes["kills"] = tuple(random_.randint(20, 60) for _ in range(random_.randint(2, 4)))
+        changes["damages"] = len(changes["kills"])
+    if theme in (Theme.MALFORMED, Theme.EVERYTHING):
+        changes["malformed"] = random_.randint(1, 5)
     if theme is Theme.DELETED:
         changes["deletes"] = random_.randint(1, 5)
     changes["restarts"] = theme is Theme.RESTARTED
     return Schedule(seed, theme, tuple(faults), batch=batch, buffer=buffer, **changes)
+
+
+def _cut(random_: random.Random, theme: Theme) -> Cut:
+    """A connection that breaks at a statement or at a commit, before or after it is carried out."""
+    seconds = random_.choice([0.0, random_.uniform(0.1, 3.0)])
+    if theme is Theme.COMMIT_UNANSWERED or random_.random() < 0.3:
+        return Cut(random_.randint(1, 60), commit=True, done=True, seconds=seconds)
+    return Cut(random_.randint(1, 500), done=random_.random() < 0.5, seconds=seconds)
 
 
 def _fault(random_: random.Random, kind: Kind, *, at_an_import: bool = False) -> Fault:

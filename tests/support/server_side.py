@@ -61,6 +61,13 @@ class ServerSide:
         reply.raise_for_status()
         return int(reply.json()["id"])
 
+    def answer_badly(self, task: Json, value: object) -> bool:
+        """Submit an answer with this value; return whether the server took it."""
+        control, target = self._control(task)
+        region = {"from_name": control, "to_name": target, "type": "choices", "value": value}
+        body = {"result": [region], "was_cancelled": False, "lead_time": 1.0, "unique_id": str(uuid.uuid4())}
+        return self._client.post(f"/api/tasks/{task['id']}/annotations/", json=body).is_success
+
     def change(self, annotation_id: int, task: Json, label: str) -> None:
         """Replace the label of an annotation."""
         result = [_choice(*self._control(task), label)]
@@ -94,6 +101,25 @@ def _choice(control: str, target: str, label: str) -> Json:
     return {"from_name": control, "to_name": target, "type": "choices", "value": {"choices": [label]}}
 
 
+MALFORMED = (
+    {"choices": 5},
+    {"choices": []},
+    {"choices": [["sport"]]},
+    {"choices": {"sport": 1}},
+    {"text": ["sport"]},
+    [],
+)
+"""Values of answers that hold no label. The server takes them from anybody."""
+
+
+def is_usable(annotation: Mapping[str, Any]) -> bool:
+    """True for a skip or an answer in the form that the labelling page sends."""
+    if annotation["was_cancelled"] or not annotation["result"]:
+        return True
+    value = annotation["result"][0]["value"]
+    return not any(value == each for each in MALFORMED)
+
+
 def answer_of(annotation: Mapping[str, Any]) -> str | None:
     """The label of an annotation from the server; None for a skip."""
     if annotation["was_cancelled"] or not annotation["result"]:
@@ -105,17 +131,26 @@ class Person(threading.Thread):
     """Labels tasks until stopped: mostly labels, some skips, some corrections.
 
     The first answer depends on the query alone, so that two tasks of one query get the same. ``deletes`` is
-    how many blank tasks the person throws away. ``given`` holds the ids of the annotations that the server
-    confirmed; they must be there at the end.
+    how many blank tasks the person throws away, ``malformed`` how many answers hold no label. ``given`` holds
+    the ids of the annotations that the server confirmed; they must be there at the end.
     """
 
     def __init__(
-        self, side: ServerSide, labels: Sequence[str], seed: int, *, deletes: int = 0, pace: float = 0.3
+        self,
+        side: ServerSide,
+        labels: Sequence[str],
+        seed: int,
+        *,
+        deletes: int = 0,
+        malformed: int = 0,
+        pace: float = 0.3,
     ) -> None:
         super().__init__(daemon=True, name=f"person-{seed}")
         self.given: set[int] = set()
         self.deleted = 0
         self._side, self._labels, self._pace, self._to_delete = side, labels, pace, deletes
+        self.misanswered = 0
+        self._to_misanswer = malformed
         self._random = random.Random(seed)
         self._enough = threading.Event()
 
@@ -133,9 +168,13 @@ class Person(threading.Thread):
 
     def _look_once(self) -> None:
         tasks = [task for task in self._side.tasks() if KEY in task["data"]]
-        blank = [task for task in tasks if not task["annotations"]]
+        blank = [task for task in tasks if not any(map(is_usable, task["annotations"]))]
         self._random.shuffle(blank)
-        if blank and self._to_delete and self._random.random() < 0.5:
+        if blank and self._to_misanswer:
+            value = self._random.choice(MALFORMED)
+            self._to_misanswer -= 1
+            self.misanswered += self._side.answer_badly(self._random.choice(blank), value)
+        if blank and not blank[-1]["annotations"] and self._to_delete and self._random.random() < 0.5:
             self._to_delete -= 1
             self._side.delete_task(blank.pop())
             self.deleted += 1
@@ -143,7 +182,7 @@ class Person(threading.Thread):
             annotation = self._side.answer(task, self._first_answer(task), str(_uuid(task)))
             if annotation is not None:
                 self.given.add(annotation)
-        answered = [task for task in tasks if any(answer_of(each) for each in task["annotations"])]
+        answered = [task for task in tasks if any(map(_is_label, task["annotations"]))]
         if answered and self._random.random() < 0.1:
             self._think_again(self._random.choice(answered))
 
@@ -152,9 +191,13 @@ class Person(threading.Thread):
         return None if number % 11 == 0 else self._labels[number % len(self._labels)]
 
     def _think_again(self, task: Json) -> None:
-        annotation = next(each for each in task["annotations"] if answer_of(each))
+        annotation = next(each for each in task["annotations"] if _is_label(each))
         other = self._random.choice([each for each in self._labels if each != answer_of(annotation)])
         self._side.change(int(annotation["id"]), task, other)
+
+
+def _is_label(annotation: Mapping[str, Any]) -> bool:
+    return is_usable(annotation) and answer_of(annotation) is not None
 
 
 def _uuid(task: Json) -> uuid.UUID:
