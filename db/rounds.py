@@ -8,15 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from db.labels import COLUMNS as LABEL_COLUMNS
+from db import training_labels as training_labels_
 from db.statements import insert_new, now, table_of
 from db.tables import (
     AdapterRow,
     CalibrationBinRow,
     EvaluationRow,
     HeldOutPredictionRow,
-    LabelRow,
-    RoundLabelRow,
     RoundRow,
     ScoreTableRow,
 )
@@ -78,25 +76,8 @@ def start(connection: Connection, campaign_id: int, round_: Round, training: Seq
         "created_at": now(connection),
         **_values(round_),
     }
-    if insert_new(connection, RoundRow, [row]) and training:
-        key = {"campaign_id": campaign_id, "round_index": round_.index}
-        snapshot = [{**key, "item_id": label.item_id, "version": label.version} for label in training]
-        connection.execute(insert(RoundLabelRow), snapshot)
-
-
-def training_labels(connection: Connection, campaign_id: int, round_index: int) -> list[Label]:
-    """The snapshot of a round, in order of item id."""
-    same_label = (
-        (LabelRow.campaign_id == RoundLabelRow.campaign_id)
-        & (LabelRow.item_id == RoundLabelRow.item_id)
-        & (LabelRow.version == RoundLabelRow.version)
-    )
-    chosen = (
-        select(*LABEL_COLUMNS)
-        .join(RoundLabelRow, same_label)
-        .where(RoundLabelRow.campaign_id == campaign_id, RoundLabelRow.round_index == round_index)
-    )
-    return sorted((Label(*row) for row in connection.execute(chosen)), key=lambda label: label.item_id)
+    if insert_new(connection, RoundRow, [row]):
+        training_labels_.start(connection, campaign_id, round_.index, training)
 
 
 def save(connection: Connection, campaign_id: int, round_: Round, results: StepResults) -> None:

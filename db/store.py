@@ -26,6 +26,7 @@ from db import queries as queries_
 from db import rounds as rounds_
 from db import studies as studies_
 from db import tasks as tasks_
+from db import training_labels as training_labels_
 from db import waiting as waiting_
 from db.engine import Database
 from db.methods import OnDatabase, fenced, reads, writes
@@ -138,7 +139,7 @@ class SqlStore(OnDatabase, Store):
 
     rounds = reads(rounds_.load)
     start_round = fenced(rounds_.start)
-    training_labels = reads(rounds_.training_labels)
+    training_labels = reads(training_labels_.load)
     commit_step = fenced(steps.commit)
     evaluations = reads(rounds_.evaluations)
     held_out = reads(rounds_.held_out)

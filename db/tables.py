@@ -121,6 +121,7 @@ class CampaignRow(Base):
     archived_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
     close_round: Mapped[int | None]  # the last round closed by hand; -1: the labels before round 0
+    project_stamp: Mapped[Any | None]  # of the annotation project, and of the database that it was put from
     created_at: Mapped[datetime]
 
     __table_args__ = (Index("uq_campaigns_key", "key", unique=True),)
@@ -226,21 +227,26 @@ class LabelRow(Base):
     )
 
 
-class RoundLabelRow(Base):
-    """The version of a label that a round trained on."""
+class TrainingLabelRow(Base):
+    """A label version that rounds trained on: those from ``from_round`` to the one before ``until_round``.
 
-    __tablename__ = "round_labels"
+    Without ``until_round`` it counts for all later rounds as well, until one starts without it.
+    """
+
+    __tablename__ = "training_labels"
 
     campaign_id: Mapped[int] = mapped_column(primary_key=True)
-    round_index: Mapped[int] = mapped_column(primary_key=True)
     item_id: Mapped[str] = mapped_column(primary_key=True)
+    from_round: Mapped[int] = mapped_column(primary_key=True)
+    until_round: Mapped[int | None]
     version: Mapped[int]
 
     __table_args__ = (
-        _to_round(),
         ForeignKeyConstraint(
             ["campaign_id", "item_id", "version"], ["labels.campaign_id", "labels.item_id", "labels.version"]
         ),
+        CheckConstraint("until_round > from_round", name="interval"),
+        {"sqlite_with_rowid": False},
     )
 
 

@@ -663,6 +663,23 @@ def test_the_snapshot_does_not_follow_later_corrections(store: Store) -> None:
     assert store.training_labels(campaign_id, 1) == []
 
 
+def test_each_round_has_its_own_snapshot(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    label(store, lease, Label("a", "tech"), Label("b", "sport"))
+    first = list(store.labels(campaign_id).values())
+    store.start_round(lease, a_round(0), [])
+    store.start_round(lease, a_round(1), first)
+    store.start_round(lease, a_round(2), first)
+    label(store, lease, Label("a", "sport"), Label("c", "tech"))
+    second = list(store.labels(campaign_id).values())
+    store.start_round(lease, a_round(3), second)
+    store.start_round(lease, a_round(4), second[1:])
+    store.start_round(lease, a_round(5), first)  # what an earlier round trained on may come back
+    store.start_round(lease, a_round(5), second)  # it exists, and stays as it is
+    snapshots = [store.training_labels(campaign_id, index) for index in range(6)]
+    assert snapshots == [[], first, first, second, second[1:], first]
+
+
 def test_a_round_trains_on_stored_labels_only(store: Store) -> None:
     campaign_id, lease = abc(store)
     with pytest.raises(StoreError):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import Column, Connection, LargeBinary, MetaData, Table, select, text
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table, Text, select, text
 from sqlalchemy.types import TypeEngine
 
 from db import migrate
@@ -59,6 +59,7 @@ ASKED_BY_0_1 = {
 """What version 0.1 itself asked in "midway" of 0004 after the kill: numbers of rows by rank, by round and purpose."""
 
 Contents = dict[str, list[dict[str, Any]]]
+Snapshots = dict[tuple[int, int], dict[str, int]]
 
 every_version = pytest.mark.parametrize("version", sorted(ROWS))
 every_earlier_version = pytest.mark.parametrize("version", sorted(ROWS.keys() - {migrate.head()}))
@@ -112,10 +113,39 @@ def _insert(connection: Connection, contents: Contents, version: str) -> None:
 
 def _contents(connection: Connection, version: str) -> Contents:
     """Rows of every table, with the columns of the archived version."""
+    return _rows(connection, _tables(version))
+
+
+def _rows(connection: Connection, tables: Sequence[Table]) -> Contents:
     return {
         table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.c)).mappings()]
-        for table in _tables(version)
+        for table in tables
     }
+
+
+def _snapshots(rows: Sequence[dict[str, Any]]) -> Snapshots:
+    """What each round trained on: campaign and round → item and version."""
+    found: Snapshots = {}
+    for row in rows:
+        round_ = found.setdefault((row["campaign_id"], row["round_index"]), {})
+        round_[row["item_id"]] = row["version"]
+    return found
+
+
+def _snapshots_now(url: str) -> Snapshots:
+    store = SqlStore.open(url)
+    campaign_ids = _run(
+        url, lambda connection: connection.scalars(text("SELECT campaign_id FROM campaigns")).all()
+    )
+    found = {
+        (campaign_id, round_.index): {
+            label.item_id: label.version for label in store.training_labels(campaign_id, round_.index)
+        }
+        for campaign_id in campaign_ids
+        for round_ in store.rounds(campaign_id)
+    }
+    store.close()
+    return {key: labels for key, labels in found.items() if labels}
 
 
 @functools.cache
@@ -129,8 +159,16 @@ def _tables(version: str) -> list[Table]:
         columns = [Column(column.name, _type(column)) for column in table.c if column.name in names]
         if columns:
             tables.append(Table(table.name, MetaData(), *columns))
+    if archive.execute("SELECT 1 FROM sqlite_master WHERE name = 'round_labels'").fetchone():
+        tables.append(_round_labels())
     archive.close()
     return tables
+
+
+def _round_labels() -> Table:
+    """What rounds trained on, as versions before 0006 had it."""
+    numbers = [Column(name, Integer()) for name in ("campaign_id", "round_index", "version")]
+    return Table("round_labels", MetaData(), *numbers, Column("item_id", Text()))
 
 
 def _type(column: Column[Any]) -> TypeEngine[Any]:
@@ -148,10 +186,13 @@ def test_an_archived_database_is_opened_only_after_its_upgrade(archived: str, ve
 @every_version
 def test_an_archived_database_is_upgraded_without_drift(archived: str, version: str) -> None:
     before = _run(archived, lambda connection: _contents(connection, version))
+    snapshots = _snapshots(before.pop("round_labels"))
     assert migrate.upgrade(archived) == migrate.head()
     assert migrate.check(archived).drift == ()
-    after = _run(archived, lambda connection: _contents(connection, version))
+    kept = [table for table in _tables(version) if table.name != "round_labels"]
+    after = _run(archived, lambda connection: _rows(connection, kept))
     assert after == before
+    assert _snapshots_now(archived) == snapshots
     assert {name: len(after[name]) for name in ROWS[version]} == ROWS[version]
 
 

@@ -72,7 +72,7 @@ class Round:
         self, folder: Path, n: int, *, characters: int = 60, answered: int = 0, **changes: Any
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_jsonl(folder / "pool.jsonl", [_row(number, characters) for number in range(n)])
+        write_jsonl(folder / "pool.jsonl", [text_row(number, characters) for number in range(n)])
         none = {"kind": "none", "calibration": 0}
         file = load_campaign(write_campaign(folder, **{"evaluation": none, **changes}))
         self.store = SqlStore.open(migrated_url("sqlite", folder))
@@ -144,6 +144,6 @@ class Round:
         self.store.close()
 
 
-def _row(number: int, characters: int) -> dict[str, str]:
+def text_row(number: int, characters: int) -> dict[str, str]:
     words = random.Random(number).choices(FILLERS, k=characters // 5 + 1)
     return {"id": str(number), "text": f"{number} {' '.join(words)}"[:characters], "label": "sport"}
