@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Row,
     Select,
     exists,
     func,
@@ -27,6 +28,34 @@ from star_al.types import Item, QueryState, Role
 def ids(connection: Connection, campaign_id: int, role: Role) -> list[str]:
     """Sorted ids of the items of a role."""
     return sorted(stream(connection, _of_role(campaign_id, role)))
+
+
+def sizes(connection: Connection, campaign_id: int) -> dict[Role, int]:
+    """How many items each role has."""
+    counted = (
+        select(CampaignItemRow.role, func.count())
+        .where(CampaignItemRow.campaign_id == campaign_id)
+        .group_by(CampaignItemRow.role)
+    )
+    return _by_role(connection.execute(counted))
+
+
+def label_counts(connection: Connection, campaign_id: int) -> dict[Role, int]:
+    """How many items of each role have a label."""
+    same = (CampaignItemRow.campaign_id == LabelRow.campaign_id) & (
+        CampaignItemRow.item_id == LabelRow.item_id
+    )
+    counted = (
+        select(CampaignItemRow.role, func.count())
+        .join(LabelRow, same)
+        .where(LabelRow.campaign_id == campaign_id, LabelRow.version == 1)
+        .group_by(CampaignItemRow.role)
+    )
+    return _by_role(connection.execute(counted))
+
+
+def _by_role(rows: Iterable[Row[tuple[str, int]]]) -> dict[Role, int]:
+    return dict.fromkeys(Role, 0) | {Role(role): n for role, n in rows}
 
 
 def pool_ids(connection: Connection, campaign_id: int, round_index: int) -> list[str]:

@@ -18,6 +18,7 @@ from db import (
     leases,
     lifecycle,
     migrate,
+    people,
     steps,
 )
 from db import labels as labels_
@@ -88,6 +89,7 @@ class SqlStore(OnDatabase, Store):
     delete_campaign = fenced(lifecycle.remove)
     update_config = fenced(campaigns.update_config)
     item_ids = reads(campaign_items.ids)
+    sizes = reads(campaign_items.sizes)
     pool_ids = reads(campaign_items.pool_ids)
     items = reads(campaign_items.load)
     known_items = reads(campaign_items.known)
@@ -132,6 +134,9 @@ class SqlStore(OnDatabase, Store):
     # -- labels and annotations ------------------------------------------------------------------------
 
     labels = reads(labels_.in_force)
+    label_counts = reads(campaign_items.label_counts)
+    answer_counts = reads(people.answer_counts)
+    lead_times = reads(people.lead_times)
     mirror = fenced(annotations_.mirror)
     annotations = reads(annotations_.load)
 
@@ -153,8 +158,10 @@ class SqlStore(OnDatabase, Store):
     open_queries = reads(queries_.load_open)
     attempts = reads(queries_.load_attempts)
     waiting = reads(waiting_.count)
+    query_counts = reads(waiting_.query_counts)
     save_tasks = fenced(tasks_.save)
     tasks = reads(tasks_.load)
+    projects = reads(tasks_.projects)
     withdraw_queries = fenced(queries_.withdraw)
     carry_over = fenced(queries_.carry_over)
     close_queries = fenced(queries_.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from db.statements import pages, upsert
 from db.tables import ExternalTaskRow
@@ -46,6 +46,17 @@ def load(connection: Connection, campaign_id: int) -> list[ExternalTask]:
     columns = (ExternalTaskRow.query_id, ExternalTaskRow.tool, ExternalTaskRow.project, ExternalTaskRow.task)
     rows = connection.execute(select(*columns).where(ExternalTaskRow.campaign_id == campaign_id))
     return sorted((ExternalTask(*row) for row in rows), key=lambda one: (one.query_id, one.annotator))
+
+
+def projects(connection: Connection, campaign_id: int) -> list[str]:
+    """The projects that hold tasks, the one with most of them first."""
+    counted = (
+        select(ExternalTaskRow.project, func.count())
+        .where(ExternalTaskRow.campaign_id == campaign_id)
+        .group_by(ExternalTaskRow.project)
+    )
+    counts = [(-n, project) for project, n in connection.execute(counted)]
+    return [project for _, project in sorted(counts)]
 
 
 def forget(connection: Connection, campaign_id: int, query_ids: Sequence[str]) -> None:

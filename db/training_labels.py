@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, exists, insert, null, or_, select, update
 
 from db.labels import COLUMNS
 from db.statements import pages
-from db.tables import LabelRow, TrainingLabelRow
+from db.tables import LabelRow, RoundRow, TrainingLabelRow
 from star_al.types import Label
 
 
@@ -41,6 +41,7 @@ def load(connection: Connection, campaign_id: int, round_index: int) -> list[Lab
         .join(TrainingLabelRow, same_label)
         .where(
             TrainingLabelRow.campaign_id == campaign_id,
+            exists().where(RoundRow.campaign_id == campaign_id, RoundRow.round_index == round_index),
             TrainingLabelRow.from_round <= round_index,
             or_(TrainingLabelRow.until_round.is_(null()), TrainingLabelRow.until_round > round_index),
         )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from db.tables import AnnotationRow, QueryRow
-from star_al.types import QueryState, Role, Waiting
+from star_al.types import QueryCounts, QueryState, Role, Waiting
 
 
 def count(connection: Connection, campaign_id: int, round_index: int, purposes: Collection[Role]) -> Waiting:
@@ -45,6 +45,26 @@ def count(connection: Connection, campaign_id: int, round_index: int, purposes: 
         disputed=disputed or 0,
         answers=_answers(connection, batch),
     )
+
+
+def query_counts(connection: Connection, campaign_id: int) -> QueryCounts:
+    """Count the queries that are open, and the items by what became of them."""
+    is_open = QueryRow.state == QueryState.OPEN.value
+    items = (
+        select(
+            func.sum(case((is_open, 1), else_=0)).label("n_open"),
+            _any(is_open).label("open"),
+            _any(QueryRow.state == QueryState.LABELLED.value).label("labelled"),
+            _any(QueryRow.disputed).label("disputed"),
+        )
+        .where(QueryRow.campaign_id == campaign_id)
+        .group_by(QueryRow.item_id)
+        .subquery()
+    )
+    dropped = (1 - items.c.open) * (1 - items.c.labelled)
+    columns = (items.c.n_open, dropped, dropped * items.c.disputed, items.c.open * items.c.disputed)
+    row = connection.execute(select(*(func.coalesce(func.sum(each), 0) for each in columns))).one()
+    return QueryCounts(*map(int, row))
 
 
 def _any(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -21,7 +21,7 @@ from star_al.report.questions import shown_text
 from star_al.report.snapshot import CampaignSnapshot
 from star_al.report.study_page import StudySnapshot, study_page
 from star_al.stats.learning_curves import study_results
-from star_al.types import Annotation, Campaign, Query, Role
+from star_al.types import Annotation, Campaign, Query
 
 ITEMS_PAGE = 1_000
 """Items loaded at once."""
@@ -64,14 +64,14 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
     return CampaignSnapshot(
         campaign=campaign,
         spec=CampaignSpec.model_validate(campaign.config),
-        sizes={role.value: len(store.item_ids(campaign_id, role)) for role in Role},
-        labels={role.value: len(store.labels(campaign_id, role)) for role in Role},
+        sizes={role.value: n for role, n in store.sizes(campaign_id).items()},
+        labels={role.value: n for role, n in store.label_counts(campaign_id).items()},
         rounds=tuple(rounds),
         evaluations={each.index: store.evaluations(campaign_id, each.index) for each in rounds},
         history=tuple(store.history(campaign_id)),
         asked=tuple(answered),
         texts=_texts(store, campaign, queries),
-        people=people_of(answered, annotations),
+        people=people_of(store, campaign),
         lead_times=_lead_times(queries, annotations),
         made_at=datetime.now(UTC),
         program=__version__,

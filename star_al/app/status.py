@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,13 +13,12 @@ from star_al.app.waiting import clock
 from star_al.common.process_identity import ProcessIdentity, has_ended
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec, OracleSpec
-from star_al.labelling.ballots import Ballot, load_ballots, newest_revisions
-from star_al.labelling.queries import items_in, without_label
+from star_al.labelling.ballots import Ballot, load_ballots
 from star_al.ports import Store
 from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
 from star_al.task import ClosedTask
-from star_al.types import Annotation, Campaign, Item, JsonObject, Query, QueryState, Role, Round, RoundState
+from star_al.types import Annotation, Campaign, Item, JsonObject, Query, Round, RoundState
 
 
 @dataclass(frozen=True)
@@ -58,27 +57,23 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
     history = store.history(campaign_id)
-    queries = store.queries(campaign_id)
-    annotations = store.annotations(campaign_id)
-    skipped, disputed = without_label(queries)
-    n_open = sum(query.state is QueryState.OPEN for query in queries)
+    counts = store.query_counts(campaign_id)
     annotator = file.spec.annotator
     run = running_process(store, campaign)
-    answered = () if isinstance(annotator, OracleSpec) else asked(store, campaign, queries, annotations)
     return Status(
         campaign=campaign,
-        sizes={role.value: len(store.item_ids(campaign_id, role)) for role in Role},
-        labels={role.value: len(store.labels(campaign_id, role)) for role in Role},
-        open_queries=n_open,
-        skipped=len(skipped),
-        disputed=len(disputed),
-        in_dispute=len(_in_dispute(queries)),
-        people=people_of(answered, annotations),
+        sizes={role.value: n for role, n in store.sizes(campaign_id).items()},
+        labels={role.value: n for role, n in store.label_counts(campaign_id).items()},
+        open_queries=counts.open,
+        skipped=counts.skipped,
+        disputed=counts.disputed,
+        in_dispute=counts.in_dispute,
+        people=() if isinstance(annotator, OracleSpec) else people_of(store, campaign),
         place=_place(store, campaign, annotator) if isinstance(annotator, LabelStudioSpec) else None,
         newest=rounds[-1] if rounds else None,
         latest_metrics=next((row for row in reversed(history) if row["accuracy"] is not None), None),
         run=run,
-        next_step=_next_step(rounds, n_open, running=run is not None),
+        next_step=_next_step(rounds, counts.open, running=run is not None),
     )
 
 
@@ -95,12 +90,6 @@ def running_process(store: Store, campaign: Campaign) -> str | None:
         return owner
     started = datetime.fromtimestamp(identity.started, UTC)
     return f"{identity.in_words()}, started {clock(started, datetime.now(UTC))}"
-
-
-def _in_dispute(queries: Sequence[Query]) -> set[str]:
-    """Ids of the items that are open once more because their annotators disagreed."""
-    disputed = {query.item_id for query in queries if query.disputed}
-    return items_in(queries, QueryState.OPEN) & disputed
 
 
 @dataclass(frozen=True)
@@ -144,18 +133,20 @@ def _task(campaign: Campaign) -> ClosedTask:
     return ClosedTask(CampaignSpec.model_validate(campaign.config).task)
 
 
-def people_of(answered: Sequence[AskedQuery], annotations: Sequence[Annotation]) -> tuple[Person, ...]:
-    """Summarise each annotator's work on these queries, the busiest first."""
+def people_of(store: Store, campaign: Campaign) -> tuple[Person, ...]:
+    """Summarise the work of each annotator, the busiest first."""
+    task = _task(campaign)
     answers, skips, compared, agreed = (Counter[str]() for _ in range(4))
-    for each in answered:
-        for name, value in each.answers.items():
-            if value is None:
-                skips[name] += 1
-                continue
-            answers[name] += 1
-            compared[name] += each.label is not None
-            agreed[name] += each.label is not None and each.label.value == value
-    seconds = _lead_times(annotations)
+    for each in store.answer_counts(campaign.campaign_id):
+        value = None if each.value is None else task.find(each.options, each.value)
+        if value is None:
+            skips[each.person] += each.n
+            continue
+        answers[each.person] += each.n
+        if each.label is not None:
+            compared[each.person] += each.n
+            agreed[each.person] += each.n if each.label == value else 0
+    seconds = store.lead_times(campaign.campaign_id)
     people = [
         Person(
             name=name,
@@ -170,22 +161,13 @@ def people_of(answered: Sequence[AskedQuery], annotations: Sequence[Annotation])
     return tuple(sorted(people, key=lambda each: (-each.answers, each.name)))
 
 
-def _lead_times(annotations: Sequence[Annotation]) -> dict[str, list[float]]:
-    """Return the seconds of each annotator's answers, as of their newest revisions."""
-    seconds: dict[str, list[float]] = defaultdict(list)
-    for each in newest_revisions(annotations):
-        if each.annotator and each.lead_time is not None and not each.skipped:
-            seconds[each.annotator].append(each.lead_time)
-    return seconds
-
-
 def _place(store: Store, campaign: Campaign, people: LabelStudioSpec) -> str | None:
     """Return the URL of the project with the most tasks, if the server's address is known here."""
-    projects = Counter(task.project for task in store.tasks(campaign.campaign_id))
+    projects = store.projects(campaign.campaign_id)
     url = server_url(people)
     if not projects or url is None:
         return None
-    return f"{url}/projects/{projects.most_common(1)[0][0]}/data"
+    return f"{url}/projects/{projects[0]}/data"
 
 
 def _next_step(rounds: list[Round], n_open: int, *, running: bool) -> str:

@@ -5,13 +5,22 @@ The only importer of crowd-kit, which is loaded when it is first needed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import scipy.sparse
+
+from star_al.types import FloatArray, IntArray
+
 if TYPE_CHECKING:
     import pandas as pd
+
+STEPS, TOLERANCE, LEAST = 100, 1e-6, 1e-10
+"""Of expectation maximisation: steps at most, gain in the bound (nats a vote) that ends it, smallest probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +43,64 @@ def majority(values: Sequence[str]) -> str | None:
 def dawid_skene(votes: Sequence[Vote]) -> dict[str, dict[str, float]]:
     """The posterior of each unit's label, from a confusion matrix for each person.
 
-    Expectation maximisation, starting from the majority. Source: Dawid and Skene 1979, Applied Statistics
-    28(1).
+    Expectation maximisation, starting from the shares of the votes. Source: Dawid and Skene 1979, Applied
+    Statistics 28(1). Written out here because it runs for each answer that may close a query: crowd-kit's, which
+    the tests compare it with, takes a second where this takes hundredths.
 
     Returns:
         The probability of each value, by unit.
     """
     if not votes:
         return {}
-    from crowdkit.aggregation import DawidSkene
-
-    probas = DawidSkene(n_iter=100, tol=1e-6).fit_predict_proba(_frame(votes))
+    votes = _ordered(votes)
+    units, unit_N = _numbered(vote.unit for vote in votes)
+    values, value_N = _numbered(vote.value for vote in votes)
+    _, person_N = _numbered(vote.person for vote in votes)
+    # What one person answered: the pairs of person and value that occur.
+    pairs_P, pair_N = np.unique(person_N * len(values) + value_N, return_inverse=True)
+    person_P = pairs_P // len(values)
+    shape = (len(units), len(pairs_P))
+    votes_U_P = scipy.sparse.coo_matrix((np.ones(len(votes)), (unit_N, pair_N)), shape=shape).tocsr()
+    shares_U_V = votes_U_P @ np.eye(len(values))[pairs_P % len(values)]
+    probs_U_V = _expectation_maximisation(votes_U_P, person_P, shares_U_V)
     return {
-        str(unit): {str(value): float(p) for value, p in row.items()}
-        for unit, row in probas.to_dict("index").items()
+        unit: dict(zip(values, row, strict=True)) for unit, row in zip(units, probs_U_V.tolist(), strict=True)
     }
+
+
+def _expectation_maximisation(
+    votes_U_P: scipy.sparse.csr_matrix, person_P: IntArray, shares_U_V: FloatArray
+) -> FloatArray:
+    """The posteriors of the units' values, by alternating between them and the persons' confusion matrices."""
+    n_persons = int(person_P.max()) + 1
+    votes_of_U = shares_U_V.sum(axis=1)
+    probs_U_V = shares_U_V / votes_of_U[:, None]
+    bound = -math.inf
+    for step in range(STEPS + 1):
+        priors_V = np.maximum(probs_U_V.mean(axis=0), LEAST)
+        errors_P_V = np.maximum(votes_U_P.T @ probs_U_V, LEAST)
+        sums = np.zeros((n_persons, errors_P_V.shape[1]))
+        np.add.at(sums, person_P, errors_P_V)
+        logs_P_V = np.log(errors_P_V / sums[person_P])
+        log_likelihood_U_V = votes_U_P @ logs_P_V
+        if step:
+            joint = log_likelihood_U_V + votes_of_U[:, None] * np.log(priors_V)
+            entropy = -(probs_U_V * np.log(np.maximum(probs_U_V, LEAST))).sum()
+            new_bound = float(((probs_U_V * joint).sum() + entropy) / votes_of_U.sum())
+            if new_bound - bound < TOLERANCE or step == STEPS:
+                break
+            bound = new_bound
+        log_probs_U_V = log_likelihood_U_V + np.log(priors_V)
+        probs_U_V = np.exp(log_probs_U_V - log_probs_U_V.max(axis=1, keepdims=True))
+        probs_U_V /= probs_U_V.sum(axis=1, keepdims=True)
+    return probs_U_V
+
+
+def _numbered(names: Iterable[str]) -> tuple[list[str], IntArray]:
+    """The different names in order of their first occurrence, and the number of each name."""
+    numbers: dict[str, int] = {}
+    found = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+    return list(numbers), found
 
 
 def krippendorff_alpha(votes: Sequence[Vote]) -> float | None:
@@ -74,11 +126,16 @@ def _by_unit(votes: Sequence[Vote]) -> dict[str, list[Vote]]:
     return units
 
 
+def _ordered(votes: Sequence[Vote]) -> list[Vote]:
+    """The votes in an order that does not depend on when they came."""
+    return sorted(votes, key=lambda vote: (vote.unit, vote.person))
+
+
 def _frame(votes: Sequence[Vote]) -> pd.DataFrame:
-    """The votes in the columns that crowd-kit reads, in an order that does not depend on when they came."""
+    """The votes in the columns that crowd-kit reads."""
     import pandas as pd
 
-    ordered = sorted(votes, key=lambda vote: (vote.unit, vote.person))
+    ordered = _ordered(votes)
     return pd.DataFrame(
         {
             "task": [vote.unit for vote in ordered],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from star_al.common.patience import TOOL
 from star_al.errors import AwayError
-from star_al.labelling.ballots import Refused, load_ballots, newest_revisions
+from star_al.labelling.ballots import Ballot, Refused, load_ballots, newest_revisions
 from star_al.labelling.outbox import push_open, record, still_ours
 from star_al.labelling.queries import next_attempt
 from star_al.labelling.settle import Settled, settle
@@ -24,6 +24,7 @@ class Inbox:
         self._cursor: str | None = None
         self._first = True  # an earlier run may have been killed between mirroring answers and settling them
         self._must_push = False  # a query has no task, and the annotation tool may have been away since
+        self._all_ballots: dict[str, Ballot] | None = None  # of the campaign, where all of them are needed
         self._logged = {event.message for event in parts.store.events(self.campaign_id)}
 
     def try_to_take_in(self) -> AwayError | None:
@@ -99,11 +100,18 @@ class Inbox:
             answered |= {query.query_id for query in store.open_queries(self.campaign_id)}
         attempts = store.attempts(self.campaign_id, sorted(answered))
         concerned = [query for query in attempts if query.query_id in answered]
-        # Dawid-Skene estimates how reliable people are from all that they answered, not from the news alone.
-        judged = store.queries(self.campaign_id) if rules.settle == "dawid_skene" else attempts
-        known = store.annotations(self.campaign_id, [query.query_id for query in judged])
-        ballots = load_ballots(store, self.campaign_id, self.parts.task, judged, known)
+        ballots = self._load_ballots(attempts)
+        if rules.settle == "dawid_skene":
+            # People are judged by all that they answered, not by the news alone.
+            if self._all_ballots is None:
+                self._all_ballots = self._load_ballots(store.queries(self.campaign_id))
+            self._all_ballots.update(ballots)
+            ballots = self._all_ballots
         return settle(concerned, ballots, rules)
+
+    def _load_ballots(self, queries: Sequence[Query]) -> dict[str, Ballot]:
+        known = self.parts.store.annotations(self.campaign_id, [query.query_id for query in queries])
+        return load_ballots(self.parts.store, self.campaign_id, self.parts.task, queries, known)
 
     def _further_attempts(self, settled: Settled) -> list[Query]:
         """Further attempts at queries that were just skipped or disputed, as the rules demand."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -50,7 +51,10 @@ def settle(queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: Label
             the campaign.
         rules: How answers become labels.
     """
-    joined = {query_id: _with_earlier(ballot, ballots, rules) for query_id, ballot in ballots.items()}
+    by_item: dict[str, list[Ballot]] = defaultdict(list)
+    for ballot in ballots.values():
+        by_item[ballot.query.item_id].append(ballot)
+    joined = {query_id: _with_earlier(ballot, by_item, rules) for query_id, ballot in ballots.items()}
     complete = [query.query_id for query in queries if _is_complete(ballots[query.query_id], rules)]
     posterior = None
     if complete and rules.settle == "dawid_skene":
@@ -62,19 +66,12 @@ def settle(queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: Label
     return Settled(tuple(found.labels), tuple(found.skipped), tuple(found.disputed), refused)
 
 
-def _with_earlier(ballot: Ballot, ballots: Mapping[str, Ballot], rules: LabellingSpec) -> Ballot:
+def _with_earlier(ballot: Ballot, by_item: Mapping[str, Sequence[Ballot]], rules: LabellingSpec) -> Ballot:
     """The ballot with the votes of earlier attempts, if this attempt asked one more person to decide a dispute."""
     if rules.disputed != "ask_another" or ballot.query.attempt == 1:
         return ballot
-    item_id = ballot.query.item_id
-    attempts = sorted(
-        (
-            each
-            for each in ballots.values()
-            if each.query.item_id == item_id and each.query.attempt <= ballot.query.attempt
-        ),
-        key=lambda each: each.query.attempt,
-    )
+    attempts = [each for each in by_item[ballot.query.item_id] if each.query.attempt <= ballot.query.attempt]
+    attempts.sort(key=lambda each: each.query.attempt)
     values = {person: value for each in attempts for person, value in each.values.items()}
     return Ballot(ballot.query, values, ballot.skips, ballot.refused)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from star_al.types import (
     NO_RESULTS,
     Annotation,
+    AnswerCount,
     Artefacts,
     BasePrediction,
     Campaign,
@@ -23,6 +24,7 @@ from star_al.types import (
     Lease,
     Marks,
     Query,
+    QueryCounts,
     Role,
     Round,
     SourceItem,
@@ -193,6 +195,9 @@ class Campaigns(Protocol):
     def item_ids(self, campaign_id: int, role: Role) -> list[str]:
         """Sorted ids of the items of a role."""
 
+    def sizes(self, campaign_id: int) -> dict[Role, int]:
+        """How many items each role has."""
+
     def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:
         """Sorted ids of the items that round ``round_index`` may choose from.
 
@@ -272,6 +277,9 @@ class Labels(Protocol):
     def labels(self, campaign_id: int, role: Role | None = None) -> dict[str, Label]:
         """The label in force of each labelled item, of one role or all, by item id."""
 
+    def label_counts(self, campaign_id: int) -> dict[Role, int]:
+        """How many items of each role have a label."""
+
     def mirror(self, lease: Lease, /, annotator: str, annotations: Sequence[Annotation]) -> int:
         """Keep annotations and their revisions; return how many revisions were new.
 
@@ -287,6 +295,16 @@ class Labels(Protocol):
 
     def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
         """All revisions, of some queries or all, ordered by external id and revision."""
+
+    def answer_counts(self, campaign_id: int) -> list[AnswerCount]:
+        """How often each person gave each value, in any order.
+
+        The newest revision of an annotation counts, and one of each person for a query: the newest that is not
+        a skip, else a skip. Withdrawn annotations count only if a query has no others.
+        """
+
+    def lead_times(self, campaign_id: int) -> dict[str, list[float]]:
+        """Seconds that each person took for their answers, skips excluded, in any order."""
 
 
 class Rounds(Protocol):
@@ -377,11 +395,17 @@ class Queries(Protocol):
             purposes: The roles whose queries count.
         """
 
+    def query_counts(self, campaign_id: int) -> QueryCounts:
+        """Count open queries, and the items by what became of them; all attempts at an item count as the item."""
+
     def save_tasks(self, lease: Lease, /, tasks: Sequence[ExternalTask]) -> None:
         """Remember which task holds which query. A task holds one query: saving it takes it from any other."""
 
     def tasks(self, campaign_id: int) -> list[ExternalTask]:
         """The tasks that hold queries, by query id."""
+
+    def projects(self, campaign_id: int) -> list[str]:
+        """The projects that hold tasks, the one with most of them first."""
 
     def withdraw_queries(self, lease: Lease, /, query_ids: Sequence[str], event: Event) -> None:
         """Delete open queries and their tasks, as if they had never been made; queries with an annotation stay.

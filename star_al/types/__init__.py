@@ -4,7 +4,7 @@ They have no behaviour beyond their own checks. Uncertainties and log-probabilit
 seconds.
 """
 
-from star_al.types.annotations import Annotation, Poll, Waiting
+from star_al.types.annotations import Annotation, AnswerCount, Poll, Waiting
 from star_al.types.arrays import Float32Array, FloatArray, IntArray
 from star_al.types.campaigns import HELD_OUT, Artefacts, Campaign, CampaignSummary, Lease, Marks
 from star_al.types.evaluations import CalibrationBin, Evaluation
@@ -13,7 +13,7 @@ from star_al.types.items import Dataset, Item, Role, SourceItem
 from star_al.types.json_values import JsonObject, JsonValue
 from star_al.types.labels import Label
 from star_al.types.predictions import BasePrediction, Categorical, HeldOutPrediction, Predictions
-from star_al.types.queries import Query, QueryState, Reason
+from star_al.types.queries import Query, QueryCounts, QueryState, Reason
 from star_al.types.rounds import (
     Adapter,
     Round,
@@ -34,6 +34,7 @@ __all__ = [
     "NO_RESULTS",
     "Adapter",
     "Annotation",
+    "AnswerCount",
     "Artefacts",
     "BasePrediction",
     "CalibrationBin",
@@ -59,6 +60,7 @@ __all__ = [
     "Poll",
     "Predictions",
     "Query",
+    "QueryCounts",
     "QueryState",
     "Reason",
     "Role",

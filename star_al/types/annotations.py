@@ -69,3 +69,20 @@ class Waiting:
     place: str | None = None
     until: datetime | None = None
     disputed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCount:
+    """How many answers of one person have this value, to items with this label in force.
+
+    Attributes:
+        value: What was answered; None for a skip.
+        label: The label in force; None without one.
+        options: The options of the items (multiple choice).
+    """
+
+    person: str
+    value: JsonValue
+    label: JsonValue
+    options: tuple[str, ...]
+    n: int

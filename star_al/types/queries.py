@@ -67,3 +67,20 @@ class Query:
     buffer: bool = False
     disputed: bool = False
     control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryCounts:
+    """How many queries are open, and how many items were closed without a label or are disputed.
+
+    Attributes:
+        open: Queries that wait for an answer.
+        skipped: Items that were closed without a label.
+        disputed: Those of them whose annotators disagreed.
+        in_dispute: Items that are open once more because their annotators disagreed.
+    """
+
+    open: int
+    skipped: int
+    disputed: int
+    in_dispute: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from star_al.types import (
     JsonValue,
     Label,
     Query,
+    QueryCounts,
     QueryState,
     Reason,
     Role,
@@ -415,3 +417,59 @@ def test_a_settlement_is_all_or_nothing(store: Store, disputed: list[str], follo
         store.close_queries(lease, [("q-a-1", Label("a", "pos"))], [], disputed, follow_up)
     assert store.queries(campaign_id) == asked
     assert store.labels(campaign_id) == {}
+
+
+def test_answers_are_counted_by_person_value_and_label(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    store.add_queries(lease, [query(name) for name in "abc"], EVENT)
+    assert store.answer_counts(campaign_id) == [] and store.lead_times(campaign_id) == {}
+
+    def answer(key: str, item: str, person: str | None, value: str | None, **more: object) -> Annotation:
+        skipped = value is None
+        return Annotation(key, f"q-{item}-1", value, skipped=skipped, annotator=person, **more)  # type: ignore[arg-type]
+
+    early, late = MOMENT, MOMENT + timedelta(hours=1)
+    first = [
+        answer("1", "a", "ann", "neg", created_at=early, lead_time=2.0),
+        answer("2", "a", "ann", "pos", created_at=late, lead_time=4.0),  # the newer one counts
+        answer("3", "b", "ann", "pos", created_at=early, lead_time=6.0),
+        answer("4", "b", "ann", None, created_at=late, lead_time=9.0),  # a label outweighs a skip
+        answer("5", "b", "bo", "neg"),
+        answer("6", "c", "bo", None),
+        answer("7", "c", None, "pos"),
+    ]
+    store.mirror(lease, "tool", first)
+    store.mirror(lease, "tool", [replace(first[4], value="pos")])
+    store.close_queries(lease, [("q-a-1", Label("a", "pos")), ("q-b-1", Label("b", "neg"))], [])
+    expected = {
+        ("ann", "pos", "pos", 1),
+        ("ann", "pos", "neg", 1),
+        ("bo", "pos", "neg", 1),
+        ("bo", None, None, 1),
+        ("7", "pos", None, 1),
+    }
+    counted = store.answer_counts(campaign_id)
+    assert {(each.person, each.value, each.label, each.n) for each in counted} == expected
+    assert {name: sorted(each) for name, each in store.lead_times(campaign_id).items()} == {
+        "ann": [2.0, 4.0, 6.0]
+    }
+    store.mirror(lease, "tool", [replace(first[1], withdrawn=True), replace(first[6], withdrawn=True)])
+    expected ^= {("ann", "pos", "pos", 1), ("ann", "neg", "pos", 1), ("7", "pos", None, 1)}
+    counted = store.answer_counts(campaign_id)
+    assert {(each.person, each.value, each.label, each.n) for each in counted} == expected
+
+
+def test_items_labels_and_queries_are_counted(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    assert store.sizes(campaign_id)[Role.POOL] == len(store.item_ids(campaign_id, Role.POOL))
+    assert store.query_counts(campaign_id) == QueryCounts(0, 0, 0, 0)
+    again = replace(query("c"), query_id="q-c-2", attempt=2)
+    store.add_queries(lease, [query(name) for name in "abc"], EVENT)
+    store.close_queries(lease, [("q-a-1", Label("a", "pos"))], ["q-b-1"], ["q-c-1"])
+    assert store.query_counts(campaign_id) == QueryCounts(0, 2, 1, 0)
+    store.add_queries(lease, [again], EVENT)
+    assert store.query_counts(campaign_id) == QueryCounts(1, 1, 0, 1)
+    assert store.label_counts(campaign_id) == {role: int(role is Role.POOL) for role in Role}
+    tasks = [ExternalTask("q-a-1", "tool", "7", "1"), ExternalTask("q-b-1", "tool", "8", "1")]
+    store.save_tasks(lease, [*tasks, ExternalTask("q-c-1", "tool", "8", "2")])
+    assert store.projects(campaign_id) == ["8", "7"]

@@ -22,11 +22,13 @@ from typing import ParamSpec, TypeVar
 
 from db.columns import same_json, storable_text, to_json
 from star_al.errors import LeaseHeldError, LeaseLostError, StoreError
+from star_al.labelling.queries import items_in, without_label
 from star_al.ports import Store
 from star_al.types import (
     NO_RESULTS,
     Adapter,
     Annotation,
+    AnswerCount,
     Artefacts,
     BasePrediction,
     Campaign,
@@ -43,6 +45,7 @@ from star_al.types import (
     Lease,
     Marks,
     Query,
+    QueryCounts,
     QueryState,
     Role,
     Round,
@@ -445,6 +448,58 @@ class MemoryStore(Store):
         }
 
     @_locked
+    def sizes(self, campaign_id: int) -> dict[Role, int]:
+        return {role: len(self.item_ids(campaign_id, role)) for role in Role}
+
+    @_locked
+    def label_counts(self, campaign_id: int) -> dict[Role, int]:
+        return {role: len(self.labels(campaign_id, role)) for role in Role}
+
+    @_locked
+    def answer_counts(self, campaign_id: int) -> list[AnswerCount]:
+        state, labels = self.state(campaign_id), self.labels(campaign_id)
+        newest = {each.external_id: each for each in self.annotations(campaign_id)}
+        by_query: dict[str, list[Annotation]] = {}
+        for each in newest.values():
+            by_query.setdefault(each.query_id, []).append(each)
+        counts: Counter[AnswerCount] = Counter()
+        for query_id, given in by_query.items():
+            item_id = state.queries[query_id].item_id
+            label = labels[item_id].value if item_id in labels else None
+            (item,) = self.items(campaign_id, [item_id])
+            there = [each for each in given if not each.withdrawn] or given
+            by_age = sorted(
+                there, key=lambda each: (not each.skipped, each.created_at or _LONG_AGO, each.external_id)
+            )
+            values = {each.annotator or each.external_id: each for each in by_age}
+            for person, each in values.items():
+                value = None if each.skipped else each.value
+                counts[AnswerCount(person, value, label, item.options, 0)] += 1
+        return [replace(each, n=n) for each, n in counts.items()]
+
+    @_locked
+    def lead_times(self, campaign_id: int) -> dict[str, list[float]]:
+        seconds: dict[str, list[float]] = {}
+        for each in {one.external_id: one for one in self.annotations(campaign_id)}.values():
+            if each.annotator and each.lead_time is not None and not each.skipped:
+                seconds.setdefault(each.annotator, []).append(each.lead_time)
+        return seconds
+
+    @_locked
+    def query_counts(self, campaign_id: int) -> QueryCounts:
+        queries = self.queries(campaign_id)
+        skipped, disputed = without_label(queries)
+        open_items = items_in(queries, QueryState.OPEN)
+        in_dispute = open_items & {query.item_id for query in queries if query.disputed}
+        n_open = sum(query.state is QueryState.OPEN for query in queries)
+        return QueryCounts(n_open, len(skipped), len(disputed), len(in_dispute))
+
+    @_locked
+    def projects(self, campaign_id: int) -> list[str]:
+        counts = Counter(task.project for task in self.tasks(campaign_id))
+        return sorted(counts, key=lambda project: (-counts[project], project))
+
+    @_locked
     def mirror(self, lease: Lease, annotator: str, annotations: Sequence[Annotation]) -> int:
         state = self._held(lease)
         copies = [
@@ -677,6 +732,9 @@ class MemoryStore(Store):
         if (state.lease.owner, state.lease.epoch) != (lease.owner, lease.epoch):
             raise LeaseLostError(f"{lease.owner} no longer holds the campaign. Nothing was written.")
         return state
+
+
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def _copied(value: T) -> T:

@@ -14,6 +14,7 @@ import re
 import sqlite3
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -250,11 +251,13 @@ class Run:
         finally:
             store.close()
 
-    def _parts(self, store: Any, lease: Lease, patience: Patience | None = None) -> LeasedParts:
+    def _parts(
+        self, store: Any, lease: Lease, patience: Patience | None = None, *, clean: bool = False
+    ) -> LeasedParts:
         spec = self.file.spec
         task = ClosedTask(spec.task)
         assert isinstance(spec.annotator, LabelStudioSpec)
-        limit = TIME_LIMIT if self.plan.faults else PATIENCE  # a slow machine is no fault
+        limit = TIME_LIMIT if self.plan.faults and not clean else PATIENCE  # a slow machine is no fault
         connection = Connection(self.proxy.url, self._server.token, limit)
         parts = Parts(
             campaign=self.campaign,
@@ -280,7 +283,7 @@ class Run:
         store = SqlStore.open(self._url)  # directly, where nothing breaks
         try:
             lease = store.acquire_lease(self.campaign.campaign_id, "check", 60, may_take=lambda _: True)
-            take_in_late(self._parts(store, lease))
+            take_in_late(self._parts(store, lease, Patience(waits=True), clean=True))
             verdict = check(self.side, store, self.campaign.campaign_id, self.person.given)
         finally:
             store.close()
@@ -339,6 +342,10 @@ def run_all(
             with making:
                 run = Run(schedule(seed), folder / f"schedule-{kind}-{seed}", server, kind)
             result = run.go()
+        except Exception as exc:  # the other schedules go on
+            traceback.print_exc()
+            broken = Verdict(other=[f"the schedule broke off: {exc!r}"])
+            result = Result(schedule(seed), Counter(), [Ending.STUCK], 0, broken, 0.0)
         finally:
             free.put(server)
         tell(result)

@@ -103,7 +103,6 @@ def _choice(control: str, target: str, label: str) -> Json:
 
 MALFORMED = (
     {"choices": 5},
-    {"choices": []},
     {"choices": [["sport"]]},
     {"choices": {"sport": 1}},
     {"text": ["sport"]},

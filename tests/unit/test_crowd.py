@@ -7,8 +7,9 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from crowdkit.aggregation import DawidSkene
 
-from star_al.labelling.crowd import Vote, dawid_skene, krippendorff_alpha, majority
+from star_al.labelling.crowd import Vote, _frame, dawid_skene, krippendorff_alpha, majority
 
 
 def votes(rows: dict[str, str]) -> list[Vote]:
@@ -86,3 +87,23 @@ def test_dawid_skene_posteriors_are_distributions_and_do_not_depend_on_order() -
     assert all(sum(values.values()) == pytest.approx(1.0) for values in posterior.values())
     assert dawid_skene(given[::-1]) == posterior
     assert dawid_skene([]) == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_dawid_skene_equals_that_of_crowd_kit(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth = random.choice(list("abcd"), 80)
+    given = [
+        Vote(
+            f"unit {unit}",
+            f"person {person}",
+            value if random.random() < 0.7 else str(random.choice(list("abcd"))),
+        )
+        for unit, value in enumerate(truth)
+        for person in range(random.integers(1, 4))
+    ]
+    expected = DawidSkene(n_iter=100, tol=1e-6).fit_predict_proba(_frame(given))
+    found = dawid_skene(given)
+    assert set(found) == set(expected.index)
+    for unit, row in expected.iterrows():
+        assert found[str(unit)] == pytest.approx(row.to_dict(), abs=1e-8)
