@@ -54,7 +54,15 @@ ROWS_READ = 100
 LEAST_FREE_BYTES = 500_000_000
 """What adapters and scores of a small campaign need; with less, the disk counts as full."""
 
-_SMALL_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.jinja"]
+_SMALL_FILES = [
+    "config.json",
+    "adapter_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "*.jinja",
+]
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,7 @@ def _data(file: CampaignFile) -> str:
 
 def _model(file: CampaignFile) -> str:
     from star_al.models.backbone import Backbone, download_model, resolve_device
+    from star_al.models.bare_base import require_no_adapter
     from star_al.models.learner import LoraLearner
 
     spec, path = file.spec, model_path(file, file.spec.model.name)
@@ -173,6 +182,7 @@ def _model(file: CampaignFile) -> str:
         del prompts  # creating them checks that labels and prompt work with this tokenizer
     else:
         folder = download_model(path, spec.model.revision, _SMALL_FILES)
+        require_no_adapter(folder, path)
         backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
     kind, context = backbone.config.model_type, backbone.context
     return f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"

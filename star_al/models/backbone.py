@@ -23,6 +23,7 @@ from transformers.utils import logging as hf_logging
 
 from star_al.common.remembered_hashes import remembered_sha256
 from star_al.errors import ModelError
+from star_al.models.bare_base import require_bare, require_no_adapter
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
 from star_al.models.quantised import cast_unquantised, keep_differentiable
 from star_al.models.readout import Readout
@@ -123,13 +124,14 @@ def locate_model(path: str, revision: str | None) -> Path:
         revision: Branch, tag or commit of a hub name; ``None`` for the default branch.
 
     Raises:
-        ModelError: There is no such folder or hub model, or it has no safetensors.
+        ModelError: There is no such folder or hub model, or it has no safetensors, or an adapter.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
         if folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise ModelError(f"{path}: not a model folder. Give a folder with config.json and *.safetensors.")
         folder = download_model(path, revision)
+    require_no_adapter(folder, path)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{folder}: not a model folder, config.json is missing. Give a saved transformers model."
@@ -268,6 +270,7 @@ class Backbone:
             if is_out_of_memory(exc):
                 advice = ". Set another model.device, or give a smaller model."
             raise ModelError(f"{self.folder}: the model cannot be loaded: {first_line(exc)}{advice}") from exc
+        require_bare(model, self.folder)
         absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
         if absent:
             raise ModelError(

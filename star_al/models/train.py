@@ -15,6 +15,7 @@ from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.backbone import DTYPES, Backbone
+from star_al.models.bare_base import left_as_it_was
 from star_al.models.collate import collate
 from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.likelihood import label_log_probs
@@ -80,7 +81,7 @@ def train(
         raise ModelError("there is no labelled example to train on. Label some items first.")
     # Checks are about the bare model, so they must run before the adapter is in.
     backbone.readout.lengths.longest(max(len(prompt) for prompt, _ in examples))
-    with reproducible(seed), attached(backbone.model, spec) as model:
+    with left_as_it_was(backbone.model), reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)
         _optimise(backbone, model, examples, spec, seed, advance, trunk, extension)
