@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
-    Row,
     Select,
     exists,
     func,
@@ -54,7 +54,7 @@ def label_counts(connection: Connection, campaign_id: int) -> dict[Role, int]:
     return _by_role(connection.execute(counted))
 
 
-def _by_role(rows: Iterable[Row[tuple[str, int]]]) -> dict[Role, int]:
+def _by_role(rows: Iterable[Any]) -> dict[Role, int]:
     return dict.fromkeys(Role, 0) | {Role(role): n for role, n in rows}
 
 

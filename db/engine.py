@@ -143,9 +143,8 @@ class _Transaction(Generic[T]):
             self._unclear = None
         with self._engine.connect() as connection, connection.begin() as transaction:
             result = self._body(connection)
-            number = _transaction_number(connection)
-            if number is not None:
-                self._unclear = number, result
+            if (begun := _transaction_number(connection)) is not None:
+                self._unclear = begun, result
             transaction.commit()
         self._unclear = None
         return result
@@ -160,7 +159,7 @@ class _Transaction(Generic[T]):
                 status = "aborted"  # "in the future": a standby took over that never heard of it
         if status == "in progress":
             raise _UnclearError(f"{location(self._engine.url)}: the last transaction has not ended yet.")
-        return status == "committed"
+        return bool(status == "committed")
 
 
 def _transaction_number(connection: Connection) -> int | None:

@@ -25,7 +25,7 @@ def is_away(exc: DBAPIError) -> bool:
         return True
     if not isinstance(exc, OperationalError) or not hasattr(exc.orig, "sqlstate"):
         return False
-    state = exc.orig.sqlstate
+    state: str | None = getattr(exc.orig, "sqlstate", None)
     if state is None:  # the connection was not made
         return not any(word in str(exc.orig) for word in _REFUSED)
     return state in _POSTGRES_AWAY or state.startswith("08")

@@ -25,7 +25,7 @@ def count(connection: Connection, campaign_id: int, round_index: int, purposes: 
         select(
             _any(QueryRow.state == QueryState.OPEN.value).label("open"),
             _any(QueryRow.state == QueryState.LABELLED.value).label("labelled"),
-            _any(QueryRow.disputed).label("disputed"),
+            _any(QueryRow.disputed.is_(True)).label("disputed"),
         )
         .where(batch)
         .group_by(QueryRow.item_id)
@@ -55,7 +55,7 @@ def query_counts(connection: Connection, campaign_id: int) -> QueryCounts:
             func.sum(case((is_open, 1), else_=0)).label("n_open"),
             _any(is_open).label("open"),
             _any(QueryRow.state == QueryState.LABELLED.value).label("labelled"),
-            _any(QueryRow.disputed).label("disputed"),
+            _any(QueryRow.disputed.is_(True)).label("disputed"),
         )
         .where(QueryRow.campaign_id == campaign_id)
         .group_by(QueryRow.item_id)

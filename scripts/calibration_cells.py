@@ -219,6 +219,10 @@ class Refined:
             shutil.copy(file, folder)
         return self._method.refine(training, folder)
 
+    def quick(self) -> Method:
+        """Return the method that it refines with, doing little work."""
+        return self._method.quick()
+
     def load(self, folder: Path, record: JsonObject) -> Posterior:
         """See ``Method.load``."""
         return self._method.load(folder, record)

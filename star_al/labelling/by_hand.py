@@ -54,7 +54,7 @@ def withdraw_round(parts: LeasedParts, round_index: int, purposes: Collection[Ro
     if withdrawn:
         detail = {WITHDRAWN: {query.item_id: query.rank for query in withdrawn if _is_of_batch(query)}}
         message = f"closed by hand: withdrew {count(len(withdrawn), 'open text')}"
-        event = Event("collect", message, round_index, detail=detail)  # type: ignore[arg-type]
+        event = Event("collect", message, round_index, detail=detail)
         parts.store.withdraw_queries(parts.lease, [query.query_id for query in withdrawn], event)
         parts.progress.say(f"Round {round_index} · {message}")
     else:
@@ -71,5 +71,5 @@ def withdrawn_ranks(parts: Parts, round_index: int) -> dict[str, int]:
     for event in parts.store.events(parts.campaign.campaign_id):
         found = event.detail.get(WITHDRAWN)
         if event.round_index == round_index and isinstance(found, dict):
-            ranks |= {item_id: int(rank) for item_id, rank in found.items()}  # type: ignore[arg-type]
+            ranks |= {item_id: int(rank) for item_id, rank in found.items()}
     return ranks

@@ -93,7 +93,8 @@ def _expectation_maximisation(
         log_probs_U_V = log_likelihood_U_V + np.log(priors_V)
         probs_U_V = np.exp(log_probs_U_V - log_probs_U_V.max(axis=1, keepdims=True))
         probs_U_V /= probs_U_V.sum(axis=1, keepdims=True)
-    return probs_U_V
+    found_U_V: FloatArray = probs_U_V
+    return found_U_V
 
 
 def _numbered(names: Iterable[str]) -> tuple[list[str], IntArray]:

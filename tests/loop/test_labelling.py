@@ -262,7 +262,7 @@ def test_a_tool_that_is_away_at_the_push_is_waited_for_unless_the_run_does_not_w
             raise AwayError("the tool cannot be reached.")
         return ensure(*arguments)
 
-    people.ensure = away_twice  # type: ignore[method-assign]
+    people.ensure = away_twice  # type: ignore[method-assign, assignment]
     with pytest.raises(AwayError):
         run(world, people)
     assert len(calls) == 1

@@ -14,6 +14,7 @@ import transformers
 from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError, OutOfMemoryError
 from star_al.models import trial
+from star_al.models.adapter_file import load_adapter
 from star_al.models.learner import LoraLearner
 from star_al.models.prompts import Prompt
 from star_al.models.token_rows import require_rows
@@ -114,7 +115,7 @@ def test_what_peft_treats_in_its_own_way_trains_or_is_refused_at_the_check(
 
 def test_layers_without_a_gradient_are_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = learner(model, MAP, adapter={"target_modules": ["q_proj", "v_proj"]})
-    monkeypatch.setattr("star_al.models.trial.load_adapter", _without_moves(trial.load_adapter, "v_proj"))
+    monkeypatch.setattr("star_al.models.trial.load_adapter", _without_moves(load_adapter, "v_proj"))
     with pytest.raises(ModelError, match=r"the layers v_proj get no gradient.*adapter\.target_modules"):
         one.check(items())
 

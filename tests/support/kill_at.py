@@ -71,7 +71,7 @@ def _one_transaction_at_a_time() -> None:
         with _IN_TRANSACTION:
             return run(transaction)
 
-    engine._Transaction.run = alone  # type: ignore[method-assign]
+    engine._Transaction.run = alone  # type: ignore[method-assign, assignment]
 
 
 class _Counter:

@@ -101,7 +101,7 @@ def _choice(control: str, target: str, label: str) -> Json:
     return {"from_name": control, "to_name": target, "type": "choices", "value": {"choices": [label]}}
 
 
-MALFORMED = (
+MALFORMED: tuple[object, ...] = (
     {"choices": 5},
     {"choices": [["sport"]]},
     {"choices": {"sport": 1}},

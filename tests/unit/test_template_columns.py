@@ -39,7 +39,7 @@ def test_lines_with_columns_become_the_text(
 
 def test_labels_cannot_stand_between_columns() -> None:
     with pytest.raises(ValidationError, match=r"\{labels\} and \{options\} cannot stand between columns"):
-        TaskSpec(kind="classification", labels=("a", "b"), template="{x} {labels} {y}")  # type: ignore[arg-type]
+        TaskSpec(kind="classification", labels=("a", "b"), template="{x} {labels} {y}")
 
 
 def campaign(folder: Path, template: str, more: str = "", name: str = "d.jsonl") -> Path:
@@ -57,7 +57,7 @@ def read(folder: Path, template: str, rows: list[dict[str, Any]], more: str = ""
     return list(read_items(data_source(file), ClosedTask(file.spec.task), ImportCounts()))
 
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"subject": "Login", "description": "It fails."},
     {"subject": "Login", "description": "It is slow."},
     {"subject": None, "description": 7},
