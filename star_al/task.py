@@ -24,6 +24,8 @@ class ClosedTask:
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
         self._columns = {normalise_label(name): column for column, name in enumerate(spec.label_names)}
+        for old in spec.renamed:
+            self._columns[normalise_label(old)] = self._columns[normalise_label(spec.newest_name(old))]
 
     @property
     def is_multiple_choice(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -17,11 +17,18 @@ from star_al.app.starting import create_campaign
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.common.patience import Patience
 from star_al.common.process_identity import ProcessIdentity, has_ended
-from star_al.common.wording import sentence_case
-from star_al.config.changes import added_labels, changed_fields, differing_fields, list_differences
+from star_al.common.wording import count, sentence_case
+from star_al.config.changes import (
+    added_labels,
+    changed_fields,
+    differing_fields,
+    list_differences,
+    renamed_labels,
+)
 from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
+from star_al.labelling.renaming import Relabelling, relabel
 from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts, Parts, round_spec
 from star_al.ports import Annotator, Learner, Progress, Store
@@ -305,15 +312,32 @@ def _adopt_config(
     file: CampaignFile, store: Store, campaign: Campaign, lease: Lease, progress: Progress
 ) -> None:
     """Store today's settings, and log what has changed; say so if labels were added."""
-    added = added_labels(campaign.config, file.spec)
-    changed = [name for name in differing_fields(campaign.config, file.spec, ()) if name != "task.labels"]
-    store.update_config(lease, file.spec.model_dump(mode="json"))
-    if changed:
-        store.add_event(lease, Event("config", f"settings changed: {', '.join(changed)}"))
-    if added:
-        message = f"labels added: {', '.join(added)}"
-        store.add_event(lease, Event("config", message))
+    added, renamed = added_labels(campaign.config, file.spec), renamed_labels(campaign.config, file.spec)
+    labels = ("task.labels", "task.renamed")
+    changed = differing_fields(campaign.config, file.spec, labels)
+    messages = [f"settings changed: {', '.join(changed)}"] if changed else []
+    messages += [f"labels added: {', '.join(added)}"] if added else []
+    found = Relabelling((), ())
+    if renamed:
+        found = relabel(store, campaign.campaign_id, file.spec)
+        messages.append(_renamed_in_words(renamed, found))
+    store.update_config(
+        lease,
+        file.spec.model_dump(mode="json"),
+        relabelled=found.relabelled,
+        settled=found.settled,
+        events=[Event("config", message) for message in messages],
+    )
+    for message in messages[bool(changed) :]:
         progress.say(sentence_case(message))
+
+
+def _renamed_in_words(renamed: Mapping[str, str], found: Relabelling) -> str:
+    pairs = ", ".join(f"{old} → {new}" for old, new in renamed.items())
+    words = f"labels renamed: {pairs}; {count(len(found.relabelled), 'label')} kept under the new name"
+    if found.settled:
+        words += f", {len(found.settled):,} decided anew from the same answers"
+    return words
 
 
 def _where_it_runs(parts: Parts) -> str:

@@ -99,6 +99,39 @@ def clone(
     say(f"Change what you like, then: {command_line('star-al', 'run', done.path)}")
 
 
+def rename_label(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[CONFIG] OLD NEW",
+            help=f"Campaign file, by default {DEFAULT_CONFIG}; a label, and its new name.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Rename a label, or merge it into another one; all answers are kept.
+
+    Writes task.labels and task.renamed into the campaign file. The next
+    `star-al run` takes it over: answers stay as they were given and count under
+    the new name, and texts whose answers now agree get their label.
+    """
+    from star_al.app import renaming
+
+    if len(words) not in (2, 3):
+        raise typer.BadParameter(f"expected a label and its new name, found {count(len(words), 'word')}")
+    *config, old, new = words
+    path = Path(*config) if config else DEFAULT_CONFIG
+    merged = renaming.rename_label(load(path), old, new)
+    done = f"Merged label {old!r} into {new!r}" if merged else f"Renamed label {old!r} to {new!r}"
+    say(f"{done} in {path}. All answers are kept.")
+    say(
+        "It changes the prompt: the base model's predictions are computed again, and a round that has not asked"
+    )
+    say(
+        f"its texts yet is trained again. Earlier rounds stay as they are. Next: {command_line('star-al', 'run', path)}"
+    )
+
+
 def archive(
     config: Config = DEFAULT_CONFIG,
     undo: Annotated[bool, typer.Option("--undo", help="Take it back from the archive.")] = False,

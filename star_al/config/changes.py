@@ -60,7 +60,9 @@ def when_changeable(name: str) -> str:
     if _is_in(name, FREE_TO_CHANGE):
         return "Can change at any time"
     if _is_in(name, {"task.labels"}):
-        return "Labels can be added at the end at any time"
+        return "Labels can be added at the end, renamed and merged at any time"
+    if _is_in(name, {"task.renamed"}):
+        return "Names can be added at any time"
     if _is_in(name, FREE_BETWEEN_ROUNDS):
         return "Can change at any time, for the adapters trained from then on"
     if _is_in(name, FREE_BEFORE_TRAINING):
@@ -81,8 +83,8 @@ def changed_fields(stored: JsonObject, current: CampaignSpec, *, trained: bool) 
         Dotted names; for a section whose kind differs, only that of its kind.
     """
     free = FREE_TO_CHANGE | (FREE_BETWEEN_ROUNDS if trained else FREE_BEFORE_TRAINING)
-    if added_labels(stored, current):
-        free |= {"task.labels"}
+    if added_labels(stored, current) or renamed_labels(stored, current):
+        free |= {"task.labels", "task.renamed"}
     return differing_fields(stored, current, free)
 
 
@@ -149,7 +151,28 @@ def _cut(text: str, start: int) -> str:
 def added_labels(stored: JsonObject, current: CampaignSpec) -> tuple[str, ...]:
     """Names of the labels that ``current`` adds after those of ``stored``; none if it changes those."""
     before, now = CampaignSpec.model_validate(stored).task.labels, current.task.labels
+    if CampaignSpec.model_validate(stored).task.renamed != current.task.renamed:
+        return ()
     return tuple(label.name for label in now[len(before) :]) if now[: len(before)] == before else ()
+
+
+def renamed_labels(stored: JsonObject, current: CampaignSpec) -> dict[str, str]:
+    """Labels of ``stored`` that are called differently in ``current``, by old name; none if one is lost.
+
+    Every earlier name must lead to a label, and a label that keeps its name must keep its wording, too.
+    """
+    before, now = CampaignSpec.model_validate(stored).task, current.task
+    if any(now.newest_name(old) not in now.label_names for old in before.renamed):
+        return {}
+    kept = {label.name: label for label in now.labels}
+    renamed = {}
+    for label in before.labels:
+        new = now.newest_name(label.name)
+        if new not in kept or (new == label.name and kept[new] != label):
+            return {}
+        if new != label.name:
+            renamed[label.name] = new
+    return renamed
 
 
 def _is_in(name: str, prefixes: Collection[str]) -> bool:

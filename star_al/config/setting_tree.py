@@ -47,7 +47,7 @@ class Setting:
     @property
     def is_section(self) -> bool:
         """True if it is a section, rather than a value."""
-        return bool(self.kinds) or self.schema.get("type") == "object"
+        return bool(self.kinds) or "properties" in self.schema
 
     @property
     def needs_a_value(self) -> bool:

@@ -39,6 +39,8 @@ def _one(schema: Mapping[str, Any]) -> str:
             return "`null`"
         case "string":
             return "text"
+        case "object" if "properties" not in schema:
+            return "names and texts"
     return "section"
 
 

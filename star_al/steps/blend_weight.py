@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import numpy as np
 
 from star_al.acquire.blend import scheduled_weight
@@ -61,9 +63,11 @@ def _held_out(parts: RoundParts) -> HeldOut:
         if one.model == "adapted" and one.item_id in labels
     ]
     item_ids = [one.item_id for one in seen]
-    truth = [
-        parts.task.column(item, labels[item.item_id].value) for item in store.items(campaign_id, item_ids)
-    ]
+    # A replay of a round from before a label was renamed does not know the label's present name.
+    items = store.items(campaign_id, item_ids)
+    known = [parts.task.find(item.options, labels[item.item_id].value) is not None for item in items]
+    seen, item_ids = list(compress(seen, known)), list(compress(item_ids, known))
+    truth = [parts.task.column(item, labels[item.item_id].value) for item in compress(items, known)]
     errors = [int(one.log_probs_C.argmax()) != column for one, column in zip(seen, truth, strict=True)]
     return HeldOut(
         adapted_M=np.array([one.uncertainty for one in seen], dtype=np.float64),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from star_al.parts import Parts, RoundParts
+from star_al.parts import Parts, RoundParts, round_spec
 from star_al.stats.confidence_sequence import confidence_sequence
 from star_al.stats.stopping import StopView, agreement, decide
 from star_al.types import Evaluation, JsonObject, Role, Round, RoundDecision
@@ -66,9 +66,16 @@ def _rule(reason: str | None) -> str | None:
 
 
 def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | None:
-    """Agreement of the stop set's predictions with the round before; None if that one trained no adapter."""
+    """Agreement of the stop set's predictions with the round before.
+
+    None if that one trained no adapter, or if its labels have other columns.
+    """
     earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
     if not earlier or earlier[-1].adapter_sha256 is None or earlier[-1].evaluation is None:
+        return None
+    names = parts.spec.task.label_names
+    before = round_spec(earlier[-1]).task.label_names
+    if [parts.spec.task.newest_name(name) for name in before] != list(names[: len(before)]):
         return None
     return agreement(earlier[-1].evaluation.stop_set, stop_set)
 

@@ -37,7 +37,7 @@ def fit_adapter(parts: RoundParts, training: Sequence[Label], folder: Path, *, s
 
 
 def _parent(parts: RoundParts, *, shadow: bool) -> Path | None:
-    """The last round's adapter, unless labels have been added to the task since."""
+    """The last round's adapter, unless the task's labels have changed since."""
     earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
     same_labels = bool(earlier) and round_spec(earlier[-1]).task.labels == parts.spec.task.labels
     if not same_labels:

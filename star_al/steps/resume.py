@@ -15,7 +15,7 @@ _TRAINED = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundSt
 def resumed(parts: Parts, round_: Round) -> Round:
     """The newest round in the state from which it goes on.
 
-    It goes back to an earlier step if labels were added to the task, if an artefact was lost, or if it has
+    It goes back to an earlier step if the task's labels have changed, if an artefact was lost, or if it has
     stopped and today's rules no longer stop it.
     """
     round_ = _with_labels(parts, round_)
@@ -27,7 +27,7 @@ def resumed(parts: Parts, round_: Round) -> Round:
 def refuse_another_model(parts: Parts) -> None:
     """Keep a campaign on the base model, dtype and prompt that its rounds were made with.
 
-    Labels that were added to the task change the prompt; then only weights and dtype must be the same.
+    Labels that were added or renamed change the prompt; then only weights and dtype must be the same.
 
     Raises:
         ModelError: The model, its dtype or its prompt differs.
@@ -63,12 +63,12 @@ def _with_artefacts(parts: Parts, round_: Round) -> Round:
 
 
 def _with_labels(parts: Parts, round_: Round) -> Round:
-    """The round, set back to its start if labels were added to the task after its model was trained."""
+    """The round, set back to its start if the task's labels have changed since its model was trained."""
     if _same_labels(parts, round_) or round_.state not in (*_TRAINED, RoundState.STOPPED):
         return round_
     if round_.state is RoundState.STOPPED and stops_still(parts, round_):
         return round_
-    return _trained_again(parts, round_, "labels were added to the task")
+    return _trained_again(parts, round_, "the labels of the task have changed")
 
 
 def _trained_again(parts: Parts, round_: Round, why: str) -> Round:

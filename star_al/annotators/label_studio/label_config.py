@@ -244,7 +244,12 @@ def _choices(spec: LabelStudioSpec, task: ClosedTask) -> list[str]:
         f"      <Choice value={_shown(name)} alias={_attribute(name)}{hotkey}/>"
         for name, hotkey in zip(names, hotkeys, strict=False)
     ]
-    return [f'    <Choices {common} {required} layout="{layout}">', *choices, "    </Choices>"]
+    # Answers with an earlier name stay valid for the server, which refuses a config without them.
+    hidden = [
+        f'      <Choice value={_shown(old)} alias={_attribute(old)} style="display: none"/>'
+        for old in task.spec.renamed
+    ]
+    return [f'    <Choices {common} {required} layout="{layout}">', *choices, *hidden, "    </Choices>"]
 
 
 def _shown(text: str) -> str:

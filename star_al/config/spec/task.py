@@ -44,6 +44,14 @@ class TaskSpec(Spec):
         ),
         examples=[["bug", "question", {"name": "praise", "verbaliser": "positive feedback"}]],
     )
+    renamed: dict[str, str] = Field(
+        default={},
+        description=(
+            "Earlier names of labels: `{old: new}`. Answers, columns and labels with an old name count as the new "
+            "one; two labels with one new name are merged. `star-al rename-label` writes it."
+        ),
+        examples=[{"feedback": "praise"}],
+    )
     instruction: str | None = Field(
         default=None,
         description=(
@@ -95,6 +103,26 @@ class TaskSpec(Spec):
         _refuse_equal([label.name for label in self.labels], "labels")
         _refuse_equal([label.verbaliser or label.name for label in self.labels], "verbalisers")
         return self
+
+    @model_validator(mode="after")
+    def _renamed_labels_lead_to_labels(self) -> TaskSpec:
+        _refuse_equal(list(self.renamed), "names in renamed")
+        labels = set(map(normalise_label, self.label_names))
+        for old in self.renamed:
+            if normalise_label(old) in labels:
+                raise ValueError(
+                    f"renamed: {old!r} is still one of the labels; remove it from one of the two"
+                )
+            if normalise_label(self.newest_name(old)) not in labels:
+                raise ValueError(f"renamed: {old!r} does not lead to one of the labels")
+        return self
+
+    def newest_name(self, name: str) -> str:
+        """What a label is called now, by ``renamed``; a name that was not renamed stays."""
+        new_names = {normalise_label(old): new for old, new in self.renamed.items()}
+        for _ in range(len(new_names)):  # a circle of names ends, too
+            name = new_names.get(normalise_label(name), name)
+        return name
 
     @model_validator(mode="after")
     def _template_can_be_split(self) -> TaskSpec:
