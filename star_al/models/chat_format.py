@@ -9,7 +9,7 @@ before a header that the model would write first.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,14 @@ class ChatFormat:
     Attributes:
         prompt: The prompt up to where the answer begins.
         end: What follows the answer; empty if the template says nothing about it.
-        between: What the template writes around messages, without their content.
+        openings: What the template writes before the first message.
+        between: What it writes after a message.
     """
 
     prompt: str
-    end: str
-    between: tuple[str, ...]
+    end: str = ""
+    openings: tuple[str, ...] = ()
+    between: tuple[str, ...] = ()
 
 
 def chat_format(tokenizer: Any, instruction: str, message: str) -> ChatFormat:
@@ -60,56 +62,122 @@ def chat_format(tokenizer: Any, instruction: str, message: str) -> ChatFormat:
     Raises:
         ModelError: The template cannot be rendered, or lets no answer begin outside a block of thoughts.
     """
-    user: Message = {"role": "user", "content": message}
-    system: Message = {"role": "system", "content": instruction}
-    joined: Message = {
-        "role": "user",
-        "content": "\n\n".join(part for part in (instruction, message) if part),
-    }
-    choices = [*([(system, user)] if instruction else []), (joined,)]
-    conversations = [one for messages in choices for one in _conversations(messages)]
-    rendered = render(tokenizer, [*conversations, *_SKELETONS])
-    skeletons = rendered[len(conversations) :]
-    between = _between(skeletons)
-    size = len(conversations) // len(choices)
-    for index in range(len(choices)):
-        own = rendered[index * size : (index + 1) * size]
-        last = index == len(choices) - 1
-        if own[0].text is not None and (last or instruction.strip() in own[0].text):
-            prompt, end = _answered(own, tokenizer.get_chat_template())
-            return ChatFormat(prompt, end, (*between, end))
-    raise unusable(rendered[(len(choices) - 1) * size].error)
+    why = ""
+    for written in (str, _as_parts):
+        rendered = _rendered(tokenizer, instruction, message, written)
+        for choice in rendered.choices:
+            if choice.shows_message:
+                prompt, end = _answered(choice, tokenizer.get_chat_template())
+                openings = tuple(dict.fromkeys(texts[0] for texts in rendered.segments))
+                between = tuple(dict.fromkeys(text for texts in rendered.segments for text in texts[1:]))
+                return ChatFormat(prompt, end, openings, between)
+        why = why or rendered.choices[-1].generated.error
+    raise unusable(why or "it leaves out the user's message")
 
 
-def _conversations(messages: Sequence[Message]) -> list[Conversation]:
-    """Return what is rendered of messages: twice to be answered, then answered, then answered and gone on from."""
-    answered = (*messages, {"role": "assistant", "content": ANSWER})
-    return [
-        Conversation(tuple(messages), prompts_answer=True),
-        Conversation(tuple(messages), prompts_answer=True, thinks=True),
-        Conversation(answered),
-        Conversation((*answered, {"role": "user", "content": _NEXT})),
+def _as_parts(content: str) -> list[dict[str, str]]:
+    """Return content as the templates of models with several kinds of input expect it."""
+    return [{"type": "text", "text": content}]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A prompt in one of the ways to write it: prompted for an answer, answered, and gone on from.
+
+    Attributes:
+        needed: What must be in the prompt.
+        generated: As the template prompts for an answer.
+        thoughtful: The same, with thoughts wanted.
+        answered: With an answer at the end.
+        continued: With an answer and another message after it.
+    """
+
+    needed: tuple[str, ...]
+    generated: Rendered
+    thoughtful: Rendered
+    answered: Rendered
+    continued: Rendered
+
+    @property
+    def shows_message(self) -> bool:
+        return self.generated.text is not None and _holds(self.generated.text, self.needed)
+
+    @property
+    def thinks_on_request(self) -> bool:
+        return self.thoughtful.text not in (None, self.generated.text)
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """Prompts, and of other conversations what is written around their messages."""
+
+    choices: list[_Choice]
+    segments: list[list[str]]
+
+
+def _rendered(tokenizer: Any, instruction: str, message: str, written: Callable[[str], object]) -> _Rendered:
+    """Render a prompt with a system message and, where a template knows none, as one message.
+
+    Args:
+        tokenizer: Has a chat template.
+        instruction: The system message, or an empty text.
+        message: The user's message.
+        written: Makes a message's content of a text.
+    """
+
+    def turn(role: str, content: str) -> Message:
+        return {"role": role, "content": written(content)}
+
+    joined = "\n\n".join(part for part in (instruction, message) if part)
+    marks = tuple(re.findall("⟦star-al \\w+⟧", message))
+    ways: list[tuple[tuple[Message, ...], tuple[str, ...]]] = [((turn("user", joined),), marks)]
+    if instruction:
+        system = (turn("system", instruction), turn("user", message))
+        ways.insert(0, (system, (instruction.strip(), *marks)))
+    answer, going_on = turn("assistant", ANSWER), turn("user", _NEXT)
+    talk = (turn("user", _USER), answer, going_on)
+    skeletons = [
+        Conversation((turn("system", _SYSTEM), *talk)),
+        Conversation(talk),
+        Conversation(talk[:1], prompts_answer=True),
     ]
+    conversations = [
+        conversation
+        for messages, _ in ways
+        for conversation in (
+            Conversation(messages, prompts_answer=True),
+            Conversation(messages, prompts_answer=True, thinks=True),
+            Conversation((*messages, answer)),
+            Conversation((*messages, answer, going_on)),
+        )
+    ]
+    rendered = render(tokenizer, [*skeletons, *conversations])
+    rows = iter(rendered[len(skeletons) :])
+    choices = [_Choice(needed, next(rows), next(rows), next(rows), next(rows)) for _, needed in ways]
+    return _Rendered(choices, _segments(rendered[: len(skeletons)]))
 
 
-def _answered(rendered: Sequence[Rendered], template: str) -> tuple[str, str]:
+def _holds(text: str, needed: Iterable[str]) -> bool:
+    return all(part in text for part in needed)
+
+
+def _answered(choice: _Choice, template: str) -> tuple[str, str]:
     """Return what comes before and after an answer.
 
     Raises:
         ModelError: A block of thoughts is open where the answer would begin.
     """
-    generated, thoughtful, answered, continued = rendered
-    prompt, end = generated.text or "", ""
-    for text in (answered.text, continued.text):
-        # An answer that occurs twice, or not at all, shows nothing.
-        if text is not None and text.count(ANSWER) == 1:
-            before, end = text.split(ANSWER)
-            end = end.split(_NEXT)[0]
-            closes = thoughtful.text is not None and thoughtful.text != generated.text
-            addition = prompt[len(before) :] if prompt.startswith(before) else ""
-            if not _is_closed(addition, template, on_request=closes):
-                prompt = before
-            break
+    prompt, end = choice.generated.text or "", ""
+    shown = [rendered.text.split(ANSWER) for rendered in (choice.answered, choice.continued) if rendered.text]
+    # An answer that occurs twice, or not at all, shows nothing.
+    shown = [parts for parts in shown if len(parts) == 2 and _holds(parts[0], choice.needed)]
+    if shown:
+        before = shown[0][0]
+        # Some templates end an answer by nothing but the beginning of the next message.
+        end = next((after.split(_NEXT)[0] for _, after in shown if after), "")
+        addition = prompt.removeprefix(before) if prompt.startswith(before) else ""
+        if not _is_closed(addition, template, on_request=choice.thinks_on_request):
+            prompt = before
     if _is_open(prompt, template, end):
         raise ModelError(
             "the model's chat template begins each answer with a block of thoughts and does not close it: no "
@@ -152,44 +220,32 @@ def _is_open(text: str, template: str, end: str = "") -> bool:
 
 # -- what marks a turn ---------------------------------------------------------------------------------------
 
-_TURNS = tuple(
-    {"role": role, "content": mark}
-    for role, mark in (("user", _USER), ("assistant", ANSWER), ("user", _NEXT))
-)
-_SKELETONS = (
-    Conversation(({"role": "system", "content": _SYSTEM}, *_TURNS)),
-    Conversation(_TURNS),
-    Conversation(_TURNS[:1], prompts_answer=True),
-)
 
-
-def _between(skeletons: Iterable[Rendered]) -> tuple[str, ...]:
+def _segments(skeletons: Iterable[Rendered]) -> list[list[str]]:
     """Return what a template writes before, between and after messages."""
     marks = "|".join(map(re.escape, (_SYSTEM, _USER, ANSWER, _NEXT)))
-    found: dict[str, None] = {}
-    for rendered in skeletons:
-        found |= dict.fromkeys(re.split(marks, rendered.text or ""))
-    return tuple(text for text in found if text)
+    return [re.split(marks, rendered.text) for rendered in skeletons if rendered.text]
 
 
-def plain_markers(between: Sequence[str], special: Iterable[str]) -> tuple[str, ...]:
+def plain_markers(chat: ChatFormat, special: Iterable[str]) -> tuple[str, ...]:
     """Return the marks of turns that a template writes as ordinary text, which a user's text may hold as well.
 
     Args:
-        between: What the template writes around messages.
+        chat: How the template writes a prompt.
         special: The tokens that content cannot hold.
 
     Returns:
-        Words in brackets, such as ``[/INST]``, and, where no special token ends a turn, lines such as
+        Words in brackets, such as ``[/INST]``, and, where no special token ends a message, lines such as
         ``ASSISTANT:``; without repetition.
     """
-    tokens = sorted({token for token in special if any(token in text for text in between)}, key=len)[::-1]
-    cut = re.compile("|".join(map(re.escape, tokens))) if tokens else None
+    texts = [*chat.openings, *chat.between]
+    tokens = sorted({token for token in special if any(token in text for text in texts)}, key=len)[::-1]
+    cut = re.compile("|".join(map(re.escape, tokens)) or r"(?!)")
     found: dict[str, None] = {}
-    for text in between:
-        runs = cut.split(text) if cut else [text]
-        for run in runs:
+    for text in texts:
+        for run in cut.split(text):
             found |= dict.fromkeys(_BRACKETED.findall(run))
-        if len(runs) == 1:
+    for text in chat.between:
+        if not cut.search(text):
             found |= dict.fromkeys(line.strip() for line in _ROLE_LINE.findall(text))
     return tuple(found)

@@ -16,7 +16,7 @@ from typing import Any
 from star_al.errors import ModelError
 from star_al.models import chat_worker
 
-Message = Mapping[str, str]
+Message = Mapping[str, object]
 
 ADVICE = "Set task.chat_template: false, or use another model."
 

@@ -18,7 +18,7 @@ from star_al.models.inference import Inference
 from star_al.models.lora import left_out, lora_config
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Method, Posterior, Training
-from star_al.models.prompts import Prompt, PromptFormat
+from star_al.models.prompts import PROMPTS_VERSION, Prompt, PromptFormat
 from star_al.models.target_layers import transformer_blocks
 from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
@@ -138,6 +138,8 @@ class LoraLearner:
         lora_config(self.backbone.model, self._spec.adapter)
         if missing := left_out(self.backbone.model, self._spec.adapter):
             self._say(missing)
+        for warning in self.prompts.warnings:
+            self._say(f"{warning[0].upper()}{warning[1:]}")
         self._tell_window(max(map(len, prompts)))
         chosen = choose_prompts(prompts, self._spec.adapter.batch_size, self.backbone.device)
         examples = [(prompt, index % len(prompt.labels)) for index, prompt in enumerate(chosen)]
@@ -172,8 +174,12 @@ class LoraLearner:
         )
 
     def versions(self) -> JsonObject:
-        """See ``Learner.versions``: libraries, device, dtype, and a hash of the weights."""
-        return {**self.backbone.versions(), "weights": self.backbone.fingerprint}
+        """See ``Learner.versions``: libraries, device, dtype, a hash of the weights, and how prompts are read."""
+        return {
+            **self.backbone.versions(),
+            "weights": self.backbone.fingerprint,
+            "prompts": PROMPTS_VERSION,
+        }
 
     def with_other_prompt(self) -> LoraLearner | None:
         """See ``Learner.with_other_prompt``; the weights are loaded once for both."""

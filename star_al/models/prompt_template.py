@@ -61,14 +61,12 @@ class PromptTemplate:
     Attributes:
         pieces: In order; the last one has no field.
         gap: A space before the answer, if there is one. It is tokenised with the label.
-        end: What follows an answer; empty if nothing is known of it.
-        between: What the chat template writes around messages; empty without one.
+        chat: How the chat template writes the prompt; empty but for the prompt without one.
     """
 
     pieces: tuple[Piece, ...]
-    gap: str = ""
-    end: str = ""
-    between: tuple[str, ...] = ()
+    gap: str
+    chat: ChatFormat
 
 
 def prompt_template(spec: TaskSpec, tokenizer: Any) -> PromptTemplate:
@@ -95,7 +93,7 @@ def prompt_template(spec: TaskSpec, tokenizer: Any) -> PromptTemplate:
         gap = "" if last.text[-1:].isspace() else " "
     elif last.text.endswith(" "):
         last, gap = Piece(last.text[:-1]), " "
-    return PromptTemplate((*pieces[:-1], last), gap, rendered.end, rendered.between)
+    return PromptTemplate((*pieces[:-1], last), gap, rendered)
 
 
 def _render(spec: TaskSpec, tokenizer: Any) -> ChatFormat:
@@ -107,7 +105,7 @@ def _render(spec: TaskSpec, tokenizer: Any) -> ChatFormat:
     if uses_chat(spec, tokenizer):
         return chat_format(tokenizer, instruction, message)
     joined = "\n\n".join(part for part in (instruction, message) if part)
-    return ChatFormat(joined if spec.template else joined + _PLAIN_ENDINGS[kind], "", ())
+    return ChatFormat(joined if spec.template else joined + _PLAIN_ENDINGS[kind])
 
 
 def _mark(field: str) -> str:

@@ -25,6 +25,9 @@ from star_al.models.prompt_template import Piece, PromptTemplate, prompt_templat
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue
 
+PROMPTS_VERSION = 2
+"""Version of how prompts are read. It grows if models may read the same texts otherwise than before."""
+
 CONTENT_FREE = "N/A"
 """The text of a content-free input (Zhao et al. 2021, arXiv 2102.09690)."""
 
@@ -104,7 +107,7 @@ class PromptFormat:
         self.is_chat = uses_chat(task.spec, tokenizer)
         self._template = self._fit_gap(prompt_template(task.spec, tokenizer))
         self._pieces, self._gap = self._template.pieces, self._template.gap
-        self.markers = plain_markers(self._template.between, self._control)
+        self.markers = plain_markers(self._template.chat, self._control)
         self._content = ContentEncoder(self._parts, self._control, self.markers, tokenizer.unk_token_id)
         self._fixed = [self._encode_fixed(index) for index in range(len(self._pieces))]
         self._answers = LabelEncoder(
@@ -113,7 +116,7 @@ class PromptFormat:
             self._content,
             tail=self._pieces[-1].text,
             gap=self._gap,
-            end=self._template.end,
+            end=self._template.chat.end,
             control=self._control.values(),
         )
         self._letters_of: dict[int, Labels] = {}

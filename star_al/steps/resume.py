@@ -18,7 +18,7 @@ def resumed(parts: Parts, round_: Round) -> Round:
     It goes back to an earlier step if the task's labels have changed, if an artefact was lost, or if it has
     stopped and today's rules no longer stop it.
     """
-    round_ = _with_labels(parts, round_)
+    round_ = _with_prompts(parts, _with_labels(parts, round_))
     if round_.state is RoundState.STOPPED and not stops_still(parts, round_):
         round_ = replace(round_, state=RoundState.EVALUATED, decision=None)
     return _with_artefacts(parts, round_)
@@ -27,7 +27,8 @@ def resumed(parts: Parts, round_: Round) -> Round:
 def refuse_another_model(parts: Parts) -> None:
     """Keep a campaign on the base model, dtype and prompt that its rounds were made with.
 
-    Labels that were added or renamed change the prompt; then only weights and dtype must be the same.
+    Labels that were added or renamed change the prompt, and so may a new version of star_al; then only weights and
+    dtype must be the same.
 
     Raises:
         ModelError: The model, its dtype or its prompt differs.
@@ -35,7 +36,8 @@ def refuse_another_model(parts: Parts) -> None:
     versions = {"base_key": parts.learner.base_key, **parts.learner.versions()}
     for round_ in parts.store.rounds(parts.campaign.campaign_id):
         made_with = round_.fit.versions if round_.fit else {}
-        names = ("base_key", "dtype") if _same_labels(parts, round_) else ("weights", "dtype")
+        same_prompt = _same_labels(parts, round_) and made_with.get("prompts") == versions.get("prompts")
+        names = ("base_key", "dtype") if same_prompt else ("weights", "dtype")
         if any(made_with.get(name, versions.get(name)) != versions.get(name) for name in names):
             raise ModelError(
                 f"{parts.spec.model.name}: the model, its dtype or its prompt differs from that of round "
@@ -69,6 +71,18 @@ def _with_labels(parts: Parts, round_: Round) -> Round:
     if round_.state is RoundState.STOPPED and stops_still(parts, round_):
         return round_
     return _trained_again(parts, round_, "the labels of the task have changed")
+
+
+def _with_prompts(parts: Parts, round_: Round) -> Round:
+    """The round, set back to its start if an earlier version of star_al trained its model on prompts read otherwise."""
+    if round_.state not in _TRAINED or round_.fit is None:
+        return round_
+    made_with, learner = round_.fit.versions, parts.learner
+    if made_with.get("prompts") == learner.versions().get("prompts"):
+        return round_
+    if made_with.get("base_key", learner.base_key) == learner.base_key:
+        return round_
+    return _trained_again(parts, round_, "this version of star_al shows texts to the model otherwise")
 
 
 def _trained_again(parts: Parts, round_: Round, why: str) -> Round:

@@ -370,3 +370,31 @@ def test_a_damaged_adapter_is_trained_again(tmp_path: Path, monkeypatch: pytest.
     world.run()
     assert any("missing or damaged" in note for note in world.progress.said)
     assert [q.item_id for q in world.asked()] == [q.item_id for q in whole.asked()]
+
+
+def test_a_round_whose_prompts_are_read_otherwise_by_a_new_version_is_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round was killed after its fit; then star_al was upgraded to a version that mends the prompt."""
+    world = World(tmp_path)
+    world.run(max_rounds=1)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("star_al.loop.Loop.evaluate", killed)
+        world.run()
+    learner = type(world.learner)
+    versions = learner.versions
+    monkeypatch.setattr(learner, "versions", lambda self: {**versions(self), "prompts": 2})
+    world.run(max_rounds=2)
+    assert not any("again" in note for note in world.progress.said), "the prompt of this model is as it was"
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("star_al.loop.Loop.evaluate", killed)
+        world.run()
+    monkeypatch.setattr(learner, "versions", lambda self: {**versions(self), "prompts": 3})
+    monkeypatch.setattr(learner, "base_key", "another")
+    assert world.run(max_rounds=3).kind == "paused"
+    assert any("again because this version of star_al" in note for note in world.progress.said)

@@ -119,7 +119,7 @@ CHATS = {
         before=" ASSISTANT:",
         end="</s>",
         gap=" ",
-        markers=("USER:", "ASSISTANT:"),
+        markers=("ASSISTANT:",),
     ),
     "DeepSeek-R1, distilled": Chat(
         turns(
@@ -196,6 +196,30 @@ CHATS = {
         before="<|end|><|assistant|>",
         end="<|end|>",
         special=("<|user|>", "<|system|>", "<|assistant|>", "<|end|>"),
+    ),
+    "an answer ends with the next message": Chat(
+        turns(
+            f"<|user|>\n{CONTENT}{{% if not enable_thinking %}}/nothink{{% endif %}}",
+            f"<|assistant|>\n<think></think>\n{TRIMMED}",
+            "<|assistant|>\n{% if not enable_thinking %}<think></think>\n{% endif %}",
+            system=f"<|system|>\n{CONTENT}",
+            before="[gMASK]<sop>",
+        ),
+        before="/nothink<|assistant|>\n<think></think>\n",
+        end="<|user|>",
+        special=("<|user|>", "<|system|>", "<|assistant|>", "<think>", "</think>", "[gMASK]", "<sop>"),
+    ),
+    "content in parts": Chat(
+        turns(
+            "User: {% for part in m['content'] %}{{ part['text'] }}{% endfor %}<end>\n",
+            "Assistant: {% for part in m['content'] %}{{ part['text'] }}{% endfor %}<end>\n",
+            "Assistant:",
+            system="System: {% for part in m['content'] %}{{ part['text'] }}{% endfor %}<end>\n",
+        ),
+        before="<end>\nAssistant:",
+        end="<end>",
+        special=("<end>",),
+        gap=" ",
     ),
     "answers in a block": Chat(
         turns(
@@ -292,6 +316,12 @@ def test_a_template_that_shows_no_answer_is_prompted_and_ended_as_the_tokenizer_
     prompt = prompt_format(tokenizer).encode(Item("a", "x"))
     assert tokenizer.decode(prompt.tokens).endswith("x<|end|><|assistant|>")
     assert all(label[-1] == tokenizer.eos_token_id for label in prompt.labels)
+
+
+def test_a_template_that_leaves_out_the_text_is_refused() -> None:
+    tokenizer = byte_level(chat_template="{% for m in messages %}{{ m['role'] }}{% endfor %}")
+    with pytest.raises(ModelError, match="chat template cannot be used: it leaves out the user's message"):
+        prompt_format(tokenizer)
 
 
 def test_a_key_tells_ends_and_marks_apart() -> None:
