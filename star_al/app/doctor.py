@@ -173,19 +173,20 @@ def _data(file: CampaignFile) -> str:
 def _model(file: CampaignFile) -> str:
     from star_al.models.backbone import Backbone, download_model, resolve_device
     from star_al.models.bare_base import require_no_adapter
-    from star_al.models.learner import LoraLearner
+    from star_al.models.learner import LoraLearner, open_prompts
 
     spec, path = file.spec, model_path(file, file.spec.model.name)
     if Path(path).is_dir():
         learner = LoraLearner(ClosedTask(spec.task), spec, path, posterior_method(spec.posterior))
-        backbone, prompts = learner.backbone, learner.prompts
-        del prompts  # creating them checks that labels and prompt work with this tokenizer
+        backbone, prompts = learner.backbone, learner.prompts  # labels and prompt work with this tokenizer
     else:
         folder = download_model(path, spec.model.revision, _SMALL_FILES)
         require_no_adapter(folder, path)
         backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
+        prompts = open_prompts(backbone, spec)
     kind, context = backbone.config.model_type, backbone.context
-    return f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
+    found = f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
+    return ". Note: ".join([found, *prompts.warnings])
 
 
 def _training(file: CampaignFile) -> str:

@@ -50,6 +50,7 @@ class FittedPosteriors:
         if record.get("model_key") != self._model_key:
             raise ModelError(
                 f"{folder}: the adapter was trained with another base model, prompt or label set. "
-                "Use the campaign's own config and model."
+                "Use the campaign's own config and model. If an earlier version of star_al trained it, "
+                "`star-al run` trains the next round for this version."
             )
         return self._method.load(folder, record)

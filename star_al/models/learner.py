@@ -39,6 +39,22 @@ FEW_PROMPTS = 8
 """How many of the training prompts a fitted posterior must answer before it is kept."""
 
 
+def open_prompts(backbone: Backbone, spec: CampaignSpec) -> PromptFormat:
+    """Return how a campaign's items are shown to a model.
+
+    Raises:
+        ConfigError: The prompt does not work with this task.
+        ModelError: Prompt or labels do not work with this model.
+    """
+    with quiet():
+        return PromptFormat(
+            backbone.tokenizer,
+            ClosedTask(spec.task),
+            max_tokens=spec.model.max_tokens,
+            context=backbone.context,
+        )
+
+
 def _discard(_: str) -> None:
     """Take a message that nobody reads."""
 
@@ -103,14 +119,7 @@ class LoraLearner:
             ConfigError: The prompt does not work with this task.
             ModelError: Prompt or labels do not work with this model.
         """
-        backbone = self.backbone
-        with quiet():
-            return PromptFormat(
-                backbone.tokenizer,
-                self._task,
-                max_tokens=self._spec.model.max_tokens,
-                context=backbone.context,
-            )
+        return open_prompts(self.backbone, self._spec)
 
     @cached_property
     def model_key(self) -> str:

@@ -20,7 +20,8 @@ from star_al.models.chat_format import plain_markers
 from star_al.models.content import ContentEncoder, control_tokens
 from star_al.models.label_encoder import LabelEncoder, Labels
 from star_al.models.label_tree import is_prefix_free, label_tree
-from star_al.models.piece_tokenizer import PieceTokenizer, require_agreement
+from star_al.models.piece_tokenizer import PieceTokenizer
+from star_al.models.prompt_fields import PromptFields
 from star_al.models.prompt_template import Piece, PromptTemplate, prompt_template, uses_chat
 from star_al.task import LETTERS, ClosedTask
 from star_al.types import Item, JsonObject, JsonValue
@@ -30,9 +31,6 @@ PROMPTS_VERSION = 2
 
 CONTENT_FREE = "N/A"
 """The text of a content-free input (Zhao et al. 2021, arXiv 2102.09690)."""
-
-_CHECKED_LABELS = 32
-"""How many labels are tokenised with a whole prompt to compare with their own ids."""
 
 _CHARACTERS_PER_TOKEN = 64
 """A text is cut to so many characters for each token of room before it is tokenised: a book takes no longer."""
@@ -67,18 +65,6 @@ class _Content:
     labels: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
-class _Line:
-    """An option as a line of the prompt: its name, its text, which may be cut, and the end of the line."""
-
-    name: list[int]
-    option: list[int]
-    end: list[int]
-
-    def cut(self, size: int) -> list[int]:
-        return self.name + self.option[:size] + self.end
-
-
 class PromptFormat:
     """How the items of a task are shown to one model.
 
@@ -109,7 +95,14 @@ class PromptFormat:
         self._pieces, self._gap = self._template.pieces, self._template.gap
         self.markers = plain_markers(self._template.chat, self._control)
         self._content = ContentEncoder(self._parts, self._control, self.markers, tokenizer.unk_token_id)
-        self._fixed = [self._encode_fixed(index) for index in range(len(self._pieces))]
+        self._fields = PromptFields(
+            self._template,
+            task,
+            self._spellings,
+            parts=self._parts,
+            content=self._content,
+            opens=not self.is_chat,
+        )
         self._answers = LabelEncoder(
             tokenizer,
             self._parts,
@@ -122,7 +115,7 @@ class PromptFormat:
         self._letters_of: dict[int, Labels] = {}
         # Fail now, and not at the first item, if nothing fits beside the prompt.
         self.encode(Item(item_id="", text="", options=("A", "B") if task.is_multiple_choice else ()))
-        self._require_agreement()
+        self._fields.check(tokenizer, self._answers)
 
     def _fit_gap(self, template: PromptTemplate) -> PromptTemplate:
         """Move a space that the user's prompt ends with to the label, for tokenizers that join it to the label."""
@@ -172,8 +165,8 @@ class PromptFormat:
         """The tokens that begin every prompt: everything before the first field that an item fills in."""
         first = next(index for index, piece in enumerate(self._pieces) if piece.field in ("text", "options"))
         empty = Item(item_id="", text="")
-        fills = [self._fill(index, empty) for index in range(first)]
-        parts = (part for pair in zip(self._fixed, [*fills, []], strict=False) for part in pair)
+        fills = [self._fields.fill(index, empty) for index in range(first)]
+        parts = (part for pair in zip(self._fields.fixed, [*fills, []], strict=False) for part in pair)
         return tuple(chain.from_iterable(parts))
 
     def encode(self, item: Item) -> Prompt:
@@ -186,52 +179,13 @@ class PromptFormat:
         place = next(index for index, piece in enumerate(self._pieces) if piece.field == "text")
         text, text_cut = self._encode_text(place, item.text, self._room(content))
         fills = (*content.fills[:place], text, *content.fills[place + 1 :])
-        parts = (part for pair in zip(self._fixed, fills, strict=True) for part in pair)
+        parts = (part for pair in zip(self._fields.fixed, fills, strict=True) for part in pair)
         tokens = tuple(chain.from_iterable(parts))
         return Prompt(item.item_id, tokens, content.labels, options_cut or text_cut)
 
     def encode_content_free(self, item: Item) -> Prompt:
         """Encode a content-free input with the labels of ``item``, for contextual calibration."""
         return self.encode(Item(item_id=item.item_id, text=CONTENT_FREE, options=item.options))
-
-    # -- fixed text ----------------------------------------------------------------------------------------
-
-    def _encode_fixed(self, index: int) -> list[int]:
-        """Return the ids of a piece's fixed text, control tokens included.
-
-        A chat template writes its own beginning-of-sequence token; without one, it is added as the tokenizer
-        would.
-        """
-        piece, is_last = self._pieces[index], index == len(self._pieces) - 1
-        ids = self._parts.part("" if index else None, piece.text, ends=is_last and not self._gap)
-        return [*self._parts.opening, *ids] if index == 0 and not self.is_chat else ids
-
-    def _before(self, index: int) -> str | None:
-        """Return what comes before what a piece's field is filled with, as ``PieceTokenizer.part`` takes it."""
-        return self._pieces[index].text or ("" if index else None)
-
-    def _require_agreement(self) -> None:
-        """Check on one item that the parts of a prompt are tokenised as in the whole prompt.
-
-        Raises:
-            ModelError: They are not.
-        """
-        options = ("the first", "the second") if self._task.is_multiple_choice else ()
-        sample = Item(item_id="", text="The team won 3 cups.", options=options)
-        fills = {"text": sample.text, "labels": self._labels_text, "options": self._options_text(sample)}
-        parts: list[Sequence[int]] = []
-        shown = ""
-        for index, piece in enumerate(self._pieces):
-            fill = self._encode_text(index, sample.text, 100)[0] if piece.field == "text" else None
-            parts += [self._fixed[index], self._fill(index, sample) if fill is None else fill]
-            shown += piece.text + piece.gap + fills.get(piece.field or "", "")
-        if not self.is_chat:
-            parts[0] = parts[0][len(self._parts.opening) :]
-        answers = self._spellings or (tuple(LETTERS[:2]) if self._task.spec.answer == "letter" else options)
-        for answer in answers[:_CHECKED_LABELS]:
-            text = shown + self._gap + answer.strip()
-            (label,) = self._answers.spelled([answer])
-            require_agreement(self._tokenizer, [*parts, label], self._parts.ids(text), text)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -242,7 +196,7 @@ class PromptFormat:
                 f"the model's chat template marks turns by ordinary text ({', '.join(self.markers)}). Where an "
                 "item's text holds such a mark, a space is put into it, so that the text cannot end its turn"
             )
-        unknown = self._unknown_characters("".join(piece.text for piece in self._pieces))
+        unknown = self._fields.unknown_characters(self._tokenizer.unk_token_id)
         if unknown:
             found.append(
                 f"the tokenizer does not know {', '.join(map(repr, unknown))} in the prompt. Set task.instruction "
@@ -250,20 +204,13 @@ class PromptFormat:
             )
         return tuple(found)
 
-    def _unknown_characters(self, text: str) -> list[str]:
-        """Return the characters that become the unknown token."""
-        unknown = self._tokenizer.unk_token_id
-        if unknown is None or unknown not in chain.from_iterable(self._fixed):
-            return []
-        return [letter for letter in sorted(set(text)) if unknown in self._parts.part("", letter)]
-
     # -- content -------------------------------------------------------------------------------------------
 
     def _encode_text(self, place: int, text: str, room: int) -> tuple[list[int], bool]:
         """Return at most ``room`` ids of the text that fills a piece, and whether it was cut."""
         whole = self._pieces[place].gap + text
         head = whole[: room * _CHARACTERS_PER_TOKEN]
-        ids = self._content.encode(self._before(place), head)
+        ids = self._fields.text(place, head)
         return ids[:room], len(ids) > room or len(head) < len(whole)
 
     def _content_of(self, item: Item) -> tuple[_Content, bool]:
@@ -275,7 +222,7 @@ class PromptFormat:
         """
         head = self._max_tokens * _CHARACTERS_PER_TOKEN
         short = replace(item, options=tuple(option[:head] for option in item.options))
-        fills = tuple(self._fill(index, short) for index in range(len(self._pieces)))
+        fills = tuple(self._fields.fill(index, short) for index in range(len(self._pieces)))
         content = _Content(fills, self._labels(short))
         room = self._room(content)
         if room > 0 or (room == 0 and item.options):
@@ -284,35 +231,9 @@ class PromptFormat:
             raise self._no_room(item, content)
         return self._cut_options(short, content), True
 
-    def _fill(self, index: int, item: Item) -> list[int]:
-        """Return the ids of a piece's labels or options; none for the text, which gets the room that is left."""
-        piece = self._pieces[index]
-        if piece.field in (None, "text"):
-            return []
-        if piece.field == "labels":
-            return self._labels_fills[index]
-        return self._content.encode(self._before(index), piece.gap + self._options_text(item))
-
-    @cached_property
-    def _labels_text(self) -> str:
-        return ", ".join(self._spellings)
-
-    @cached_property
-    def _labels_fills(self) -> dict[int, list[int]]:
-        """The labels' ids by piece. They come from the user: tokens that they spell stay whole."""
-        return {
-            index: self._parts.part(self._before(index), piece.gap + self._labels_text)
-            for index, piece in enumerate(self._pieces)
-            if piece.field == "labels"
-        }
-
-    def _options_text(self, item: Item) -> str:
-        names = self._task.label_names(item)
-        return "\n".join(f"{name}. {option}" for name, option in zip(names, item.options, strict=False))
-
     def _cut_options(self, item: Item, whole: _Content) -> _Content:
         """Cut options to a common length, the longest with which the prompt fits."""
-        lines = [self._lines(index, item) for index in range(len(self._pieces))]
+        lines = [self._fields.option_lines(index, item) for index in range(len(self._pieces))]
         spelled = self._answers.options(item.options) if self._task.spec.answer == "text" else ()
 
         def cut_to(size: int) -> _Content:
@@ -330,27 +251,12 @@ class PromptFormat:
             raise self._no_room(item, cut_to(0))
         return cut_to(size)
 
-    def _lines(self, index: int, item: Item) -> list[_Line]:
-        """Return the lines of the item's options if a piece shows them, else none."""
-        piece = self._pieces[index]
-        if piece.field != "options":
-            return []
-        befores = [self._before(index), *["\n"] * (len(item.options) - 1)]
-        gaps = [piece.gap, *[""] * (len(item.options) - 1)]
-        ends = [*["\n"] * (len(item.options) - 1), ""]
-        parts = zip(befores, gaps, self._task.label_names(item), item.options, ends, strict=True)
-        encode = self._content.encode
-        return [
-            _Line(encode(before, f"{gap}{name}."), encode(f"{name}.", f" {option}"), encode("", end))
-            for before, gap, name, option, end in parts
-        ]
-
     def _limit(self, content: _Content) -> int:
         """Return the number of tokens that a prompt with these labels may have."""
         return min(self._max_tokens, self._context - max(map(len, content.labels)))
 
     def _used(self, content: _Content) -> int:
-        return sum(map(len, self._fixed)) + sum(map(len, content.fills))
+        return sum(map(len, self._fields.fixed)) + sum(map(len, content.fills))
 
     def _room(self, content: _Content) -> int:
         """Return the number of tokens left for the text; negative if the prompt does not fit even without it."""

