@@ -186,7 +186,7 @@ def _model(file: CampaignFile) -> str:
         prompts = open_prompts(backbone, spec)
     kind, context = backbone.config.model_type, backbone.context
     found = f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
-    return ". Note: ".join([found, *prompts.warnings])
+    return ". ".join([found, *prompts.warnings])
 
 
 def _training(file: CampaignFile) -> str:
@@ -206,7 +206,8 @@ def _training(file: CampaignFile) -> str:
     done = (
         f"one step and one sample of {spec.posterior.kind} on {count(len(items), 'text')} in {seconds:.1f} s"
     )
-    return ". ".join([done, *said])
+    new = [line for line in said if line not in learner.prompts.warnings]  # these are told with the model
+    return ". ".join([done, *new])
 
 
 def _some_texts(file: CampaignFile) -> list[Item]:

@@ -27,7 +27,7 @@ _CLOSES = re.compile(rf"[<\[◁]\|?(?:/|END_)({_THOUGHTS})\|?[>\]▷]", re.IGNOR
 _TAG = re.compile(r"<(\w[\w:-]*)>")
 
 _BRACKETED = re.compile(r"<{1,2}[^<>\s]{1,40}>{1,2}|\[[^\[\]\s]{1,40}\]")
-_ROLE_LINE = re.compile(r"(?:^|(?<=[\n\s]))(?:#{1,6} ?)?[A-Z][\w ]{0,40}:")
+_ROLE_LINE = re.compile(r"(?<!\S)(?:#{1,6} ?[^\W_][^\n:：]{0,40}[:：]?|[^\W\d_][\w ]{0,40}[:：])")
 
 
 @dataclass(frozen=True)

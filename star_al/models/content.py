@@ -20,8 +20,11 @@ from typing import Any
 
 from star_al.models.piece_tokenizer import PieceTokenizer
 
-CACHED_IDS = 32_000_000
-"""Ids that are kept: those of 100,000 texts of 320 tokens, in 64 or 128 MB."""
+CACHED_IDS = 40_000_000
+"""Ids that are kept, such as those of 100,000 texts of 300 tokens, in some 100 to 180 MB."""
+
+_IDS_OF_A_TEXT = 100
+"""What a text takes besides its ids, as if it were ids: short texts must not fill the memory either."""
 
 _CHATS_OWN = re.compile(
     r"<[|｜].*|.*[|｜]>|[<\[◁]/?(?:think\w*|thought\w*|reason\w*|tool\w*|function\w*|INST|SYS\w*)[>\]▷]",
@@ -80,8 +83,9 @@ class ContentEncoder:
             return kept.tolist()
         ids = self._encode(before, self._without_markers(text))
         # Passes go over a pool in the same order: what is kept first serves each, what is kept last would not.
-        if len(ids) <= self._room:
-            self._room -= len(ids)
+        size = len(ids) + _IDS_OF_A_TEXT
+        if size <= self._room:
+            self._room -= size
             self._kept[key] = array("H" if max(ids, default=0) < 2**16 else "I", ids)
         return ids
 

@@ -148,7 +148,7 @@ class LoraLearner:
         if missing := left_out(self.backbone.model, self._spec.adapter):
             self._say(missing)
         for warning in self.prompts.warnings:
-            self._say(f"{warning[0].upper()}{warning[1:]}")
+            self._say(warning)
         self._tell_window(max(map(len, prompts)))
         chosen = choose_prompts(prompts, self._spec.adapter.batch_size, self.backbone.device)
         examples = [(prompt, index % len(prompt.labels)) for index, prompt in enumerate(chosen)]

@@ -193,13 +193,13 @@ class PromptFormat:
         found = []
         if self.markers:
             found.append(
-                f"the model's chat template marks turns by ordinary text ({', '.join(self.markers)}). Where an "
+                f"The model's chat template marks turns by ordinary text ({', '.join(self.markers)}). Where an "
                 "item's text holds such a mark, a space is put into it, so that the text cannot end its turn"
             )
         unknown = self._fields.unknown_characters(self._tokenizer.unk_token_id)
         if unknown:
             found.append(
-                f"the tokenizer does not know {', '.join(map(repr, unknown))} in the prompt. Set task.instruction "
+                f"The tokenizer does not know {', '.join(map(repr, unknown))} in the prompt. Set task.instruction "
                 "and task.template to texts without"
             )
         return tuple(found)

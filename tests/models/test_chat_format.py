@@ -121,6 +121,12 @@ CHATS = {
         gap=" ",
         markers=("ASSISTANT:",),
     ),
+    "Alpaca": Chat(
+        turns(f"### Instruction:\n{CONTENT}\n\n", f"### Response:\n{CONTENT}</s>\n\n", "### Response:\n"),
+        before="\n\n### Response:\n",
+        end="</s>",
+        markers=("### Response:",),
+    ),
     "DeepSeek-R1, distilled": Chat(
         turns(
             f"<|User|>{CONTENT}",

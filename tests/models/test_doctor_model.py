@@ -34,9 +34,7 @@ def finding(folder: Path, template: str) -> Finding:
 def test_marks_of_turns_in_ordinary_text_are_told(tmp_path: Path) -> None:
     found = finding(tmp_path, ZEPHYR)
     assert found.ok
-    assert (
-        "Note: the model's chat template marks turns by ordinary text (<|system|>, <|user|>" in found.detail
-    )
+    assert "The model's chat template marks turns by ordinary text (<|system|>, <|user|>" in found.detail
 
 
 def test_a_template_that_never_ends_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
