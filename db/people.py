@@ -5,34 +5,57 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Subquery, and_, case, cast, func, null, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    ScalarSelect,
+    Subquery,
+    case,
+    cast,
+    exists,
+    func,
+    null,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.orm import aliased
 
 from db.campaign_items import same_item
+from db.columns import Json
 from db.tables import AnnotationRow, CampaignItemRow, ItemRow, LabelRow, QueryRow
 from star_al.types import AnswerCount
 
 
-def answer_counts(connection: Connection, campaign_id: int) -> list[AnswerCount]:
+def answer_counts(
+    connection: Connection, campaign_id: int, *, with_options: bool = False
+) -> list[AnswerCount]:
     """How often each person gave each value; of several answers to one query a person's newest label counts."""
-    answers, labels = _in_force(campaign_id), _labels(campaign_id)
-    value = case((answers.c.skipped, null()), else_=answers.c.value)
-    groups = (answers.c.person, answers.c.skipped, value, labels.c.value, ItemRow.options)
-    counted = (
-        select(*groups, func.count())
-        .select_from(answers)
-        .join(
-            QueryRow,
-            and_(QueryRow.campaign_id == campaign_id, QueryRow.query_id == answers.c.query_id),
-        )
-        .join(
-            CampaignItemRow,
-            and_(CampaignItemRow.campaign_id == campaign_id, CampaignItemRow.item_id == QueryRow.item_id),
-        )
-        .join(ItemRow, same_item())
-        .outerjoin(labels, labels.c.item_id == QueryRow.item_id)
-        .where(answers.c.place == 1)
-        .group_by(*groups)
+    answers = _in_force(campaign_id)
+    asked = (QueryRow.campaign_id == campaign_id) & (QueryRow.query_id == answers.c.query_id)
+    label = (  # for each row by its key: SQLite would scan a joined list of all labels for each
+        select(LabelRow.value)
+        .where(LabelRow.campaign_id == campaign_id, LabelRow.item_id == QueryRow.item_id)
+        .order_by(LabelRow.version.desc())
+        .limit(1)
+        .scalar_subquery()
     )
+    options = _options(campaign_id) if with_options else null()
+    rows = (
+        select(
+            answers.c.person,
+            answers.c.skipped,
+            case((answers.c.skipped, null()), else_=answers.c.value).label("value"),
+            label.label("label"),
+            type_coerce(options, Json).label("options"),
+        )
+        .select_from(answers)
+        .join(QueryRow, asked)
+        .where(answers.c.place == 1)
+        .subquery()
+    )
+    counted = select(*rows.c, func.count()).group_by(*rows.c)
     return [
         AnswerCount(person, None if skipped else given, label, tuple(options or ()), n)
         for person, skipped, given, label, options, n in connection.execute(counted)
@@ -41,13 +64,12 @@ def answer_counts(connection: Connection, campaign_id: int) -> list[AnswerCount]
 
 def lead_times(connection: Connection, campaign_id: int) -> dict[str, list[float]]:
     """Seconds that each person took for their answers, skips excluded, in any order."""
-    newest = _newest(campaign_id)
-    chosen = select(newest.c.annotator, newest.c.lead_time).where(
-        newest.c.age == 1,
-        newest.c.lead_time.is_not(null()),
-        newest.c.annotator.is_not(null()),
-        newest.c.annotator != "",
-        ~newest.c.skipped,
+    chosen = select(AnnotationRow.annotator, AnnotationRow.lead_time).where(
+        AnnotationRow.campaign_id == campaign_id,
+        AnnotationRow.lead_time.is_not(null()),
+        AnnotationRow.annotator != "",
+        ~AnnotationRow.skipped,
+        _is_newest(AnnotationRow),
     )
     seconds: dict[str, list[float]] = defaultdict(list)
     for annotator, lead_time in connection.execute(chosen):
@@ -55,61 +77,66 @@ def lead_times(connection: Connection, campaign_id: int) -> dict[str, list[float
     return dict(seconds)
 
 
-def _newest(campaign_id: int) -> Subquery:
-    """All revisions; the newest of each annotation has the age 1."""
-    age = func.row_number().over(
-        partition_by=(AnnotationRow.tool, AnnotationRow.external_id), order_by=AnnotationRow.revision.desc()
-    )
-    columns: tuple[Any, ...] = (
-        AnnotationRow.query_id,
-        AnnotationRow.external_id,
-        AnnotationRow.annotator,
-        AnnotationRow.value,
-        AnnotationRow.skipped,
-        AnnotationRow.withdrawn,
-        AnnotationRow.created_at,
-        AnnotationRow.lead_time,
-    )
-    return select(*columns, age.label("age")).where(AnnotationRow.campaign_id == campaign_id).subquery()
-
-
 def _in_force(campaign_id: int) -> Subquery:
     """The answers that count; the one of each person to a query has the place 1."""
-    newest = _newest(campaign_id)
-    person = func.coalesce(func.nullif(newest.c.annotator, ""), newest.c.external_id)
-    withdrawn = cast(newest.c.withdrawn, Integer)
-    current = (
-        select(
-            newest,
-            person.label("person"),
-            withdrawn.label("is_withdrawn"),
-            func.min(withdrawn).over(partition_by=newest.c.query_id).label("all_withdrawn"),
+    other = aliased(AnnotationRow)
+    kept = (
+        exists()
+        .where(
+            other.campaign_id == campaign_id,
+            other.query_id == AnnotationRow.query_id,
+            ~other.withdrawn,
+            _is_newest(other),
         )
-        .where(newest.c.age == 1)
-        .subquery()
+        .correlate(AnnotationRow)
     )
+    person = func.coalesce(func.nullif(AnnotationRow.annotator, ""), AnnotationRow.external_id)
     order = (
-        cast(current.c.skipped, Integer),
-        case((current.c.created_at.is_(null()), 1), else_=0),
-        current.c.created_at.desc(),
-        current.c.external_id.desc(),
+        cast(AnnotationRow.skipped, Integer),
+        case((AnnotationRow.created_at.is_(null()), 1), else_=0),
+        AnnotationRow.created_at.desc(),
+        AnnotationRow.external_id.desc(),
     )
-    place = func.row_number().over(partition_by=(current.c.query_id, current.c.person), order_by=order)
+    place = func.row_number().over(partition_by=(AnnotationRow.query_id, person), order_by=order)
     return (
-        select(current, place.label("place"))
-        .where(current.c.is_withdrawn == current.c.all_withdrawn)
+        select(
+            AnnotationRow.query_id,
+            AnnotationRow.value,
+            AnnotationRow.skipped,
+            person.label("person"),
+            place.label("place"),
+        )
+        .where(
+            AnnotationRow.campaign_id == campaign_id,
+            _is_newest(AnnotationRow),
+            or_(~AnnotationRow.withdrawn, ~kept),
+        )
         .subquery()
     )
 
 
-def _labels(campaign_id: int) -> Subquery:
-    """The labels in force."""
-    newest = (
-        select(LabelRow.item_id, func.max(LabelRow.version).label("version"))
-        .where(LabelRow.campaign_id == campaign_id)
-        .group_by(LabelRow.item_id)
-        .subquery()
+def _is_newest(row: type[AnnotationRow]) -> ColumnElement[bool]:
+    """True for the newest revision of an annotation."""
+    newer = aliased(AnnotationRow)
+    return ~(
+        exists()
+        .where(
+            newer.campaign_id == row.campaign_id,
+            newer.tool == row.tool,
+            newer.external_id == row.external_id,
+            newer.revision > row.revision,
+        )
+        .correlate(row)
     )
-    same = (LabelRow.item_id == newest.c.item_id) & (LabelRow.version == newest.c.version)
-    chosen = select(LabelRow.item_id, LabelRow.value).join(newest, same)
-    return chosen.where(LabelRow.campaign_id == campaign_id).subquery()
+
+
+def _options(campaign_id: int) -> ScalarSelect[Any]:
+    """The options of a query's item."""
+    joined = (CampaignItemRow.campaign_id == campaign_id) & (CampaignItemRow.item_id == QueryRow.item_id)
+    return (
+        select(ItemRow.options)
+        .join(CampaignItemRow, same_item())
+        .where(joined)
+        .correlate(QueryRow)
+        .scalar_subquery()
+    )

@@ -137,7 +137,7 @@ def people_of(store: Store, campaign: Campaign) -> tuple[Person, ...]:
     """Summarise the work of each annotator, the busiest first."""
     task = _task(campaign)
     answers, skips, compared, agreed = (Counter[str]() for _ in range(4))
-    for each in store.answer_counts(campaign.campaign_id):
+    for each in store.answer_counts(campaign.campaign_id, with_options=task.is_multiple_choice):
         value = None if each.value is None else task.find(each.options, each.value)
         if value is None:
             skips[each.person] += each.n

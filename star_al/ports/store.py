@@ -296,11 +296,15 @@ class Labels(Protocol):
     def annotations(self, campaign_id: int, query_ids: Sequence[str] | None = None) -> list[Annotation]:
         """All revisions, of some queries or all, ordered by external id and revision."""
 
-    def answer_counts(self, campaign_id: int) -> list[AnswerCount]:
+    def answer_counts(self, campaign_id: int, *, with_options: bool = False) -> list[AnswerCount]:
         """How often each person gave each value, in any order.
 
         The newest revision of an annotation counts, and one of each person for a query: the newest that is not
         a skip, else a skip. Withdrawn annotations count only if a query has no others.
+
+        Args:
+            campaign_id: The campaign.
+            with_options: Tell items with different options apart (multiple choice).
         """
 
     def lead_times(self, campaign_id: int) -> dict[str, list[float]]:

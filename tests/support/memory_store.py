@@ -456,7 +456,7 @@ class MemoryStore(Store):
         return {role: len(self.labels(campaign_id, role)) for role in Role}
 
     @_locked
-    def answer_counts(self, campaign_id: int) -> list[AnswerCount]:
+    def answer_counts(self, campaign_id: int, *, with_options: bool = False) -> list[AnswerCount]:
         state, labels = self.state(campaign_id), self.labels(campaign_id)
         newest = {each.external_id: each for each in self.annotations(campaign_id)}
         by_query: dict[str, list[Annotation]] = {}
@@ -474,7 +474,7 @@ class MemoryStore(Store):
             values = {each.annotator or each.external_id: each for each in by_age}
             for person, each in values.items():
                 value = None if each.skipped else each.value
-                counts[AnswerCount(person, value, label, item.options, 0)] += 1
+                counts[AnswerCount(person, value, label, item.options if with_options else (), 0)] += 1
         return [replace(each, n=n) for each, n in counts.items()]
 
     @_locked
