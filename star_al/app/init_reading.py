@@ -14,8 +14,8 @@ from star_al.config.spec import DataSpec
 from star_al.data.columns import Profile, profile
 from star_al.data.dialects import TextForm, text_form, usual_delimiter
 from star_al.data.source import TEXT_FORMATS, Dialect, Table, locate_here
-from star_al.data.table_rows import unnamed_columns
-from star_al.data.text_files import UTF_8
+from star_al.data.table_rows import other_sheets, unnamed_columns
+from star_al.data.text_files import UTF_8, UTF_8_MARKED
 from star_al.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ def read_data(
     if doubt and ask is None:
         doubt += " If the file has no header, use --no-header."
         say(doubt)
-    for note in (*([form.doubt] if form and form.doubt else []), *_unnamed_note(table)):
+    for note in (*([form.doubt] if form and form.doubt else []), *_unnamed_note(table), *_sheets_note(table)):
         say(note)
     request = _with_column_names(request)
     named = [request.label_column, *text_columns_of(request, data), request.id_column, *request.options]
@@ -74,6 +74,11 @@ def _unnamed_note(table: Table) -> list[str]:
     ]
 
 
+def _sheets_note(table: Table) -> list[str]:
+    others = other_sheets(table)
+    return [f"{table.name}: only the first sheet is read, not {', '.join(others[:5])}."] if others else []
+
+
 def _with_column_names(request: CampaignRequest) -> CampaignRequest:
     """Without a header, the number of a column names it too."""
     if request.header is not False:
@@ -100,7 +105,7 @@ def form_settings(request: CampaignRequest, table: Table, form: TextForm | None)
         return settings
     if form.delimiter and (request.delimiter or form.delimiter != usual_delimiter(table)):
         settings["delimiter"] = form.delimiter
-    if request.encoding or form.encoding != UTF_8:
+    if request.encoding or form.encoding not in (UTF_8, UTF_8_MARKED):
         settings["encoding"] = form.encoding
     if request.quotes is not None or (form.delimiter == "\t" and form.has_quotation_marks):
         settings["quotes"] = form.quotes

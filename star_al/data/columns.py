@@ -10,12 +10,17 @@ from typing import Any
 
 from star_al.config.spec import scalar_text
 from star_al.data.annotation_exports import plain_label
+from star_al.data.limits import MAX_COLUMNS, too_many_columns
 from star_al.data.readers import read_rows
 from star_al.data.source import Table
 from star_al.errors import DataError
 
 MAX_LABELS = 100
 """A column with more distinct values than this does not hold labels."""
+
+
+MAX_LABEL = 1_000
+"""A label has at most this many characters."""
 
 
 @dataclass(slots=True)
@@ -51,9 +56,11 @@ class Column:
             self.filled -= 1
             return
         label = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value)
-        if isinstance(label, str):
+        if isinstance(label, str) and len(label) <= MAX_LABEL:
             self.values[" ".join(label.split())] += 1
-        if not isinstance(label, str) or len(self.values) > MAX_LABELS:
+        else:
+            self.values = None
+        if self.values is not None and len(self.values) > MAX_LABELS:
             self.values = None
 
 
@@ -99,4 +106,6 @@ def profile(table: Table) -> Profile:
     for row in read_rows(table):
         for name, value in row.values.items():
             columns.setdefault(name, Column()).add(value)
+        if len(columns) > MAX_COLUMNS:
+            raise DataError(f"{table.name}: {too_many_columns(len(columns))}")
     return Profile(table, columns)

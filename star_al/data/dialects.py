@@ -6,12 +6,14 @@ What a campaign does not say is found in the file. The same bytes always give th
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from star_al.data.limits import MAX_ROW
 from star_al.data.source import TEXT_FORMATS, Table
-from star_al.data.text_files import UTF_8, find_encoding, read_lines
+from star_al.data.text_files import UTF_8, UTF_8_MARKED, find_encoding, read_lines
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 """Delimiters that are recognised, with their names; the usual one of the file's suffix is tried first."""
@@ -21,6 +23,8 @@ _SAMPLE = 2**22
 
 _LEAST_SHARE = 0.8
 """Share of rows that must be as wide as the header for a delimiter to be taken."""
+
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 Cells = list[list[str]]
 
@@ -35,6 +39,7 @@ class TextForm:
         delimiter: What separates cells; empty for JSON.
         quotes: True if a cell in quotation marks may hold delimiters and line breaks.
         has_quotation_marks: True if there are quotation marks, so that ``quotes`` matters.
+        skipped: Lines before the table: 1 if the first one is Excel's ``sep=;``.
         doubt: What may be a mistake, as a sentence; empty if nothing is.
     """
 
@@ -43,6 +48,7 @@ class TextForm:
     delimiter: str = ""
     quotes: bool = True
     has_quotation_marks: bool = False
+    skipped: int = 0
     doubt: str = ""
 
 
@@ -61,12 +67,16 @@ def text_form(table: Table) -> TextForm:
     if table.format in ("jsonl", "json"):
         return TextForm(encoding)
     sample = _Sample.of(table, encoding)
-    delimiter = table.dialect.delimiter or _delimiter(sample, usual_delimiter(table))
+    named = _SEPARATOR_LINE.fullmatch(sample.lines[0]) if sample.lines else None
+    if named is not None:
+        del sample.lines[0]
+    found = named[1] if named is not None else _delimiter(sample, usual_delimiter(table))
+    delimiter = table.dialect.delimiter or found
     quotes, doubt = table.dialect.quotes, ""
     if quotes is None:
         quotes, doubt = _quotes(table, sample, delimiter)
     marks = any('"' in line for line in sample.lines)
-    return TextForm(encoding, sample.newline, delimiter, quotes, marks, doubt)
+    return TextForm(encoding, sample.newline, delimiter, quotes, marks, int(named is not None), doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +127,19 @@ class RowError(ValueError):
         self.number = number
 
 
+def table_rows(table: Table, form: TextForm) -> Iterator[tuple[int, list[str]]]:
+    """Read the rows of a delimited file, the header included, each with the number of its first line.
+
+    Raises:
+        DataError: The file cannot be read.
+        RowError: A row is not valid CSV.
+    """
+    lines = islice(read_lines(table, form.encoding, form.newline), form.skipped, None)
+    yield from split_rows(lines, form.delimiter, quotes=form.quotes, first=1 + form.skipped)
+
+
 def split_rows(
-    lines: Iterator[tuple[int, str]], delimiter: str, *, quotes: bool
+    lines: Iterator[tuple[int, str]], delimiter: str, *, quotes: bool, first: int = 1
 ) -> Iterator[tuple[int, list[str]]]:
     """Split lines into rows of cells; empty lines are left out.
 
@@ -126,6 +147,7 @@ def split_rows(
         lines: Numbered lines with their ends.
         delimiter: What separates cells.
         quotes: True to read cells in quotation marks as CSV does.
+        first: The number of the first line.
 
     Yields:
         The number of each row's first line, and its cells.
@@ -141,12 +163,12 @@ def split_rows(
     csv.field_size_limit(MAX_ROW)
     counted = _Counted(lines)
     reader = csv.reader(counted, delimiter=delimiter, strict=True)
-    start = 1
+    start = first
     try:
         for cells in reader:
             if cells:
                 yield start, cells
-            start = reader.line_num + 1
+            start = first + reader.line_num
             counted.length = 0
     except csv.Error as exc:
         raise RowError(start, str(exc)) from exc
@@ -261,7 +283,7 @@ def reading_note(table: Table) -> str | None:
 
 def is_usual(table: Table, form: TextForm) -> bool:
     """True if the file is UTF-8, with the delimiter of its suffix and nothing else to mention."""
-    plain = form.encoding == UTF_8 and form.newline == "\n" and table.dialect.header
+    plain = form.encoding in (UTF_8, UTF_8_MARKED) and form.newline == "\n" and table.dialect.header
     if not form.delimiter:
         return plain
     marks = form.quotes or not form.has_quotation_marks
@@ -269,7 +291,12 @@ def is_usual(table: Table, form: TextForm) -> bool:
 
 
 def _encoding_name(encoding: str) -> str:
-    names = {UTF_8: "UTF-8", "cp1252": "Windows-1252", "cp932": "Shift-JIS"}
+    names = {
+        UTF_8: "UTF-8",
+        UTF_8_MARKED: "UTF-8 with a byte order mark",
+        "cp1252": "Windows-1252",
+        "cp932": "Shift-JIS",
+    }
     if encoding in names:
         return names[encoding]
     return f"Windows-{encoding[2:]}" if encoding.startswith("cp125") else encoding.upper()

@@ -228,7 +228,10 @@ def _saved_folder(name: str, path: Path, split: str) -> Table:
 def _format(name: str, path: Path) -> str:
     found = FORMATS.get(_data_suffix(path.name))
     if found is None or (found not in TEXT_FORMATS and path.suffix.lower() == ".gz"):
-        raise DataError(f"{name}: unknown kind of file. Known suffixes: {', '.join(FORMATS)}.")
+        raise DataError(
+            f"{name}: unknown kind of file. Known suffixes: {', '.join(FORMATS)}. "
+            "If it is a table as text, rename it to .csv or .tsv."
+        )
     return found
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from star_al.common.wording import count
-from star_al.data.dialects import DELIMITERS, RowError, TextForm, split_rows, text_form
+from star_al.data.dialects import DELIMITERS, RowError, TextForm, table_rows, text_form
 from star_al.data.limits import LARGE, MAX_COLUMNS, MAX_RATIO, expands, too_many_columns
 from star_al.data.rows import Row
 from star_al.data.source import Table
-from star_al.data.text_files import read_errors, read_lines
+from star_al.data.text_files import read_errors
 from star_al.errors import DataError
 
 
@@ -22,8 +22,7 @@ def delimited_rows(table: Table) -> Iterator[Row]:
         DataError: The file cannot be read, or a row does not fit the header.
     """
     form = text_form(table)
-    lines = read_lines(table, form.encoding, form.newline)
-    rows = split_rows(lines, form.delimiter, quotes=form.quotes)
+    rows = table_rows(table, form)
     header: _Header | None = None
     try:
         for number, cells in rows:
@@ -110,8 +109,7 @@ def unnamed_columns(table: Table) -> list[int]:
     if table.format not in ("csv", "tsv") or not table.dialect.header:
         return []
     form = text_form(table)
-    lines = read_lines(table, form.encoding, form.newline)
-    _, cells = next(split_rows(lines, form.delimiter, quotes=form.quotes), (0, []))
+    _, cells = next(table_rows(table, form), (0, []))
     unnamed = [n for n, name in enumerate(cells, 1) if not name.strip()]
     return unnamed if len(unnamed) > 1 else []
 
@@ -130,7 +128,6 @@ def excel_rows(table: Table) -> Iterator[Row]:
         DataError: The file cannot be read, or openpyxl is not installed.
     """
     with read_errors(table):
-        _refuse_bomb(table)
         header: _Header | None = None
         for number, cells in _sheet_rows(table):
             if header is None:
@@ -148,12 +145,10 @@ def excel_rows(table: Table) -> Iterator[Row]:
 
 def _sheet_rows(table: Table) -> Iterator[tuple[int, list[Any]]]:
     """Numbered rows of the first sheet that hold anything."""
-    openpyxl = _openpyxl(table)
+    book = _workbook(table)
     try:
-        book = openpyxl.load_workbook(table.path, read_only=True, data_only=True)
-    except Exception as exc:  # openpyxl raises errors of many kinds for damaged files
-        raise DataError(f"{table.name}: not a readable Excel file ({exc}). Save it as .xlsx again.") from exc
-    try:
+        if not book.worksheets:
+            return
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # what a file says about its size may be wrong
         rows: Iterable[Sequence[Any]] = sheet.iter_rows(values_only=True)
@@ -162,6 +157,26 @@ def _sheet_rows(table: Table) -> Iterator[tuple[int, list[Any]]]:
                 yield number, list(cells)
     finally:
         book.close()
+
+
+def other_sheets(table: Table) -> list[str]:
+    """The names of an Excel file's sheets that are not read."""
+    if table.format != "xlsx":
+        return []
+    book = _workbook(table)
+    try:
+        return [str(name) for name in book.sheetnames[1:]]
+    finally:
+        book.close()
+
+
+def _workbook(table: Table) -> Any:
+    _refuse_bomb(table)
+    openpyxl = _openpyxl(table)
+    try:
+        return openpyxl.load_workbook(table.path, read_only=True, data_only=True)
+    except Exception as exc:  # openpyxl raises errors of many kinds for damaged files
+        raise DataError(f"{table.name}: not a readable Excel file ({exc}). Save it as .xlsx again.") from exc
 
 
 def _openpyxl(table: Table) -> Any:

@@ -16,11 +16,13 @@ from star_al.data.source import Table
 from star_al.errors import DataError
 
 UTF_8 = "utf-8"
+UTF_8_MARKED = "utf-8-sig"
+"""UTF-8 with a byte order mark, as Excel writes it."""
 
 _BOMS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, UTF_8),
+    (codecs.BOM_UTF8, UTF_8_MARKED),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
@@ -142,7 +144,7 @@ def read_lines(table: Table, encoding: str, newline: str = "\n") -> Iterator[tup
     Raises:
         DataError: The file cannot be read or decoded, or a line is too long.
     """
-    lines = _utf_8_lines if encoding == UTF_8 and newline == "\n" else _other_lines
+    lines = _utf_8_lines if encoding in (UTF_8, UTF_8_MARKED) and newline == "\n" else _other_lines
     with read_errors(table), open_bytes(table) as file:
         for number, line in enumerate(lines(table, file, encoding, newline), 1):
             if len(line) > MAX_ROW:

@@ -142,3 +142,16 @@ def test_without_a_header_columns_have_numbers(tmp_path: Path) -> None:
 def test_a_plain_file_is_nothing_to_mention(tmp_path: Path, content: str) -> None:
     source = table(tmp_path, content)
     assert is_usual(source, text_form(source))
+
+
+def test_the_line_in_which_excel_names_the_separator_is_no_header(tmp_path: Path) -> None:
+    source = table(tmp_path, "sep=;\ntext;label\na, b;x\nc;y;z\n")
+    with pytest.raises(DataError, match=r"d\.csv, line 4: 3 cells, but the header has 2"):
+        rows(source)
+    assert rows(table(tmp_path, '"sep=;"\r\ntext;label\r\na;x\r\n')) == [{"text": "a", "label": "x"}]
+
+
+def test_a_byte_order_mark_is_said(tmp_path: Path) -> None:
+    source = table(tmp_path, b"\xef\xbb\xbftext,n\na,1\n")
+    assert describe(source, text_form(source)).endswith("encoding UTF-8 with a byte order mark.")
+    assert is_usual(source, text_form(source)) and rows(source) == [{"text": "a", "n": "1"}]
