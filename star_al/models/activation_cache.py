@@ -13,6 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+LEFT_FREE = 2 << 30
+"""Bytes of the disk that activations leave to what cannot be computed again as cheaply: adapters, scores, labels."""
+
 _DIGEST = 16  # bytes before the values: their BLAKE2b hash
 _KEY = "[0-9a-f]" * 16
 
@@ -83,7 +86,9 @@ class ActivationCache:
         if size > self._room:
             self._room = self._make_room(size)
         if size > self._room:
-            self._stop_writing(f"reach model.trunk_cache_gb = {self._limit / 1e9:g}")
+            limit = f"reach model.trunk_cache_gb = {self._limit / 1e9:g}"
+            disk = f"would leave less than {LEFT_FREE / 1e9:.0f} GB free in {self._root}"
+            self._stop_writing(limit if self._disk_free() >= size else disk)
             return
         temporary = self._folder / f"{name}.{os.getpid()}.tmp"
         try:
@@ -98,13 +103,23 @@ class ActivationCache:
 
     def _make_room(self, size: int) -> int:
         """Return how many bytes may be written before files are counted again; below ``size`` if it does not fit."""
-        free = self._limit - _size_of(self._root)
+        free = self._free()
         for folder in self._root.glob(_KEY):
             if free >= size:
                 break
             _remove_unused(folder)
-            free = self._limit - _size_of(self._root)
+            free = self._free()
         return min(free, max(size, self._limit // 100))
+
+    def _free(self) -> int:
+        """Return how many more bytes the limit and the disk have room for."""
+        return min(self._limit - _size_of(self._root), self._disk_free())
+
+    def _disk_free(self) -> int:
+        try:
+            return shutil.disk_usage(self._root).free - LEFT_FREE
+        except OSError:  # writing will say why
+            return self._limit
 
     def _stop_writing(self, reason: str) -> None:
         self._full = True

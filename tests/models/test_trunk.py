@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from star_al.app.compose import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models import activation_cache
-from star_al.models.activation_cache import ActivationCache
+from star_al.models.activation_cache import LEFT_FREE, ActivationCache
 from star_al.models.adapter_file import load_adapter
 from star_al.models.backbone import load_backbone
 from star_al.models.collate import collate
@@ -336,6 +337,18 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     files.write("b", VALUES)
     assert names(tmp_path) == [] and len(said) == 1 and "cannot be written" in said[0]
+
+
+def test_a_small_disk_keeps_room_for_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full up to the reserve, and then has room for two files more."""
+    said: list[str] = []
+    free = [LEFT_FREE + SIZE // 2]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    kept_files(tmp_path, say=said.append).write("a", VALUES)
+    assert names(tmp_path) == [] and len(said) == 1 and "would leave less than 2 GB free" in said[0]
+    free[0] = LEFT_FREE + 2 * SIZE
+    kept_files(tmp_path).write("a", VALUES)
+    assert len(names(tmp_path)) == 1
 
 
 def test_the_limit_holds_and_is_reported_once(model: Path, tmp_path: Path) -> None:
