@@ -153,11 +153,20 @@ def test_a_project_that_collects_one_label_a_text_is_taken(config: str) -> None:
 
 def test_choices_that_are_no_labels_are_named() -> None:
     config = _written('"pos"/>', '"pos"/><Choice value="third"/><Choice value="?"/>')
-    assert label_config.other_choices(config, TWO, None) == ["third", "?"]
-    assert label_config.other_choices(config, TWO, "?") == ["third"]
+    config = config.replace('toName="text"', 'toName="text" required="true"')
+    (remark,) = label_config.remarks(config, TWO, None)
+    assert remark.startswith("it also offers 'third', '?', which are not labels of the campaign")
+    (remark,) = label_config.remarks(config, TWO, "?")
+    assert remark.startswith("it also offers 'third', which is not a label of the campaign")
     for task in (TWO, OPTIONS):
         ours = label_config.write(_spec(unsure="?"), task, "key")
-        assert label_config.other_choices(ours, task, "?") == []
+        assert label_config.remarks(ours, task, "?") == []
+
+
+def test_a_project_that_takes_empty_answers_is_remarked_on() -> None:
+    for config in (PLAIN, _written('toName="text"', 'toName="text" required="false"')):
+        (remark,) = label_config.remarks(config, TWO, None)
+        assert remark.startswith("it lets people submit without a choice, which counts as a skip")
 
 
 def test_the_reason_stands_there_only_if_wanted() -> None:

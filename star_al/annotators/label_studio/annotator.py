@@ -8,16 +8,16 @@ has one live task, and no annotation is lost or counted twice.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from star_al.annotators.label_studio import label_config, tasks
-from star_al.annotators.label_studio.client import Client, Connection, UnclearError, replies_as_expected
+from star_al.annotators.label_studio.client import Client, Connection, replies_as_expected
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.annotators.label_studio.known_tasks import KnownTasks
 from star_al.annotators.label_studio.notes import notes
+from star_al.annotators.label_studio.payloads import payload
 from star_al.annotators.label_studio.predictions import import_predictions, model_version, prediction
 from star_al.annotators.label_studio.project import (
     Plan,
@@ -31,20 +31,15 @@ from star_al.annotators.label_studio.project import (
     update_project,
 )
 from star_al.annotators.label_studio.project_end import EndedProjects, delete_projects
-from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.annotators.label_studio.tasks import ListedTask
+from star_al.annotators.label_studio.until_clear import until_clear
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.config.spec import LabelStudioSpec
-from star_al.errors import AnnotatorError, AwayError
+from star_al.errors import AnnotatorError
 from star_al.ports import LoadItems, StillOurs
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Ensured, ExternalTask, Item, Poll, Query
-
-TRIES, LONGEST_PAUSE = 8, 10.0
-"""How often something is tried while its outcome stays unknown, and the longest pause in between (seconds)."""
-
-T = TypeVar("T")
+from star_al.types import Campaign, Ensured, ExternalTask, Poll, Query
 
 
 class LabelStudioAnnotator:
@@ -120,7 +115,7 @@ class LabelStudioAnnotator:
             self._set_overlaps(known_tasks, queries, still_ours)
             return known_tasks
 
-        known_tasks = self._until_clear(once)
+        known_tasks = until_clear(self._client, self._forget, once)
         return self._report(known_tasks, queries, before, deleted or set())
 
     def poll(self, cursor: str | None, still_ours: StillOurs) -> Poll:
@@ -139,7 +134,7 @@ class LabelStudioAnnotator:
             self._set_overlaps(known_tasks, list(self._ensured.values()), still_ours)
             return notes(self._plan, project, known_tasks, self._url(project.project_id))
 
-        told = self._until_clear(once)
+        told = until_clear(self._client, self._forget, once)
         known_tasks = self._tasks
         complete = known_tasks.creation_times() if known_tasks is not None and cursor is None else {}
         return Poll(
@@ -164,7 +159,7 @@ class LabelStudioAnnotator:
                 found = (task_id for query_id in query_ids for task_id in known_tasks.tasks_of(query_id))
                 self._delete_untouched(known_tasks, sorted(found), still_ours)
 
-        self._until_clear(once)
+        until_clear(self._client, self._forget, once)
         gone = self._without_task(query_ids)
         self._our_queries -= set(gone)
         for query_id in gone:
@@ -184,8 +179,12 @@ class LabelStudioAnnotator:
                 return f"new; `star-al run` creates it at {self._client.url}"
             replaced = needs_our_config(self._client, self._plan, project)
         counts = f"{count(project.n_tasks, 'task')}, {count(project.n_annotations, 'annotation')}"
-        words = f"{project.title}, {counts}, {self._url(project.project_id)}"
-        return words + ("; `star-al run` replaces its label config" if replaced else "")
+        words = [f"{project.title}, {counts}, {self._url(project.project_id)}"]
+        if replaced:
+            words.append("`star-al run` replaces its label config")
+        else:
+            words += label_config.remarks(project.config, self._plan.task, self._spec.unsure)
+        return "; ".join(words)
 
     def apply_label_config(self) -> str:
         """Put our label config into the campaign's project, whatever is there; return the project's address.
@@ -204,7 +203,7 @@ class LabelStudioAnnotator:
             set_config(self._client, self._plan, project, lambda: None)
             return self._url(project.project_id)
 
-        return self._until_clear(once)
+        return until_clear(self._client, self._forget, once)
 
     def delete_projects(self, still_ours: StillOurs) -> EndedProjects:
         """Delete the projects that were made for the campaign, as far as nothing else is in them.
@@ -219,7 +218,7 @@ class LabelStudioAnnotator:
             before.extend(found.deleted)
             return found
 
-        found = self._until_clear(once)
+        found = until_clear(self._client, self._forget, once)
         return replace(found, deleted=tuple(before))
 
     # -- what is on the server -------------------------------------------------------------------------
@@ -308,7 +307,7 @@ class LabelStudioAnnotator:
         for chunk in tasks.import_chunks(self._payloads(ordered, version, project)):
             still_ours()
             task_ids = tasks.import_tasks(self._client, known_tasks.project_id, chunk)
-            query_ids = [payload["meta"][tasks.QUERY_KEY] for payload in chunk]
+            query_ids = [each["meta"][tasks.QUERY_KEY] for each in chunk]
             known_tasks.record_created(query_ids, task_ids, self._plan.overlap)
 
     def _payloads(
@@ -318,23 +317,10 @@ class LabelStudioAnnotator:
         for page in pages(queries, tasks.CHUNK_TASKS):
             items = self._load_items([query.item_id for query in page])
             for query, item in zip(page, items, strict=True):
-                yield self._payload(query, item, version, project)
+                yield payload(self._plan, query, item, predicted=self._prediction(query, version, project))
 
-    def _payload(self, query: Query, item: Item, version: str | None, project: Project) -> dict[str, Any]:
-        data: dict[str, Any] = {label_config.TEXT: label_config.clean(item.text)}
-        if self._plan.task.is_multiple_choice:
-            data[label_config.OPTIONS] = label_config.options(item, self._spec.unsure)
-        if self._spec.show_reason:
-            data[label_config.WHY] = label_config.clean(query.reason.text)
-        data[tasks.QUERY_KEY] = query.query_id
-        meta = {
-            tasks.QUERY_KEY: query.query_id,
-            tasks.CAMPAIGN_KEY: self._plan.campaign.key,
-            tasks.SENT_KEY: tasks.content_hash(data),
-        }
-        payload = {"data": data, "meta": meta}
-        predicted = prediction(query, version, project.config, show=self._spec.show_prediction)
-        return payload if predicted is None else {**payload, "predictions": [predicted]}
+    def _prediction(self, query: Query, version: str | None, project: Project) -> dict[str, Any] | None:
+        return prediction(query, version, project.config, show=self._spec.show_prediction)
 
     def _order(
         self, known_tasks: KnownTasks, project: Project, queries: Sequence[Query], still_ours: StillOurs
@@ -347,7 +333,7 @@ class LabelStudioAnnotator:
         n_scored, added = 0, []
         for query in queries:
             task = self._live_task(known_tasks, query)
-            predicted = prediction(query, version, project.config, show=show)
+            predicted = self._prediction(query, version, project)
             if task is not None and predicted is not None:
                 n_scored += 1
                 if task.task_id in lacking:
@@ -403,32 +389,10 @@ class LabelStudioAnnotator:
             dropped=tuple(key for key in ordered if key not in live),
         )
 
-    def _until_clear(self, act: Callable[[], T]) -> T:
-        """Call ``act``, which works towards a target state, until no outcome in it is unknown.
-
-        Raises:
-            AwayError: An outcome is still unknown after all tries.
-        """
-        pause, reason, n_not_found = 0.25, "", 0
-        for _ in range(TRIES):
-            try:
-                with replies_as_expected(self._client):
-                    return act()
-            except (UnclearError, NotFoundError) as exc:
-                n_not_found += isinstance(exc, NotFoundError)
-                if n_not_found > 2:  # once may be a project deleted meanwhile, which the next look notices
-                    raise
-                reason = str(exc).removeprefix(f"{self._client.url}: ")
-                if self._tasks is not None:
-                    self._tasks.invalidate()
-                # Until then the request may still take effect, after our next look at the server.
-                final_at = exc.final_at if isinstance(exc, UnclearError) else 0.0
-                time.sleep(max(final_at - time.monotonic(), 0.0) + pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-        raise AwayError(
-            f"{self._client.url}: gave up after {TRIES} tries; the last problem: {reason}. Nothing is lost. "
-            "Run the same command again when the server works."
-        )
+    def _forget(self) -> None:
+        """List all tasks at the next look, because the outcome of a request is unknown."""
+        if self._tasks is not None:
+            self._tasks.invalidate()
 
     def _url(self, project_id: int) -> str:
         return f"{self._client.url}/projects/{project_id}/data"

@@ -107,12 +107,24 @@ def faults(config: str, task: ClosedTask) -> list[str]:
     return found + _several_choices(control) + _missing(control, task)
 
 
-def other_choices(config: str, task: ClosedTask, unsure: str | None) -> list[str]:
-    """The choices of a config without faults that are neither our labels nor the unsure one."""
+def remarks(config: str, task: ClosedTask, unsure: str | None) -> list[str]:
+    """What people should know of a config without faults that is not ours, one phrase each."""
     control = next(filter(_is_control, ElementTree.fromstring(config).iter()), None)
-    if control is None or task.is_multiple_choice:
+    if control is None:
         return []
-    return [name for name in _offered(control) if name != unsure and task.find((), name) is None]
+    found = []
+    if not task.is_multiple_choice:
+        others = [name for name in _offered(control) if name != unsure and task.find((), name) is None]
+        verb = "is not a label" if len(others) == 1 else "are not labels"
+        if others:
+            found.append(
+                f"it also offers {_listed(others)}, which {verb} of the campaign: such an answer does not count"
+            )
+    if not _is_on(control, "required"):
+        found.append(
+            'it lets people submit without a choice, which counts as a skip (required="true" prevents that)'
+        )
+    return found
 
 
 def _is_control(element: ElementTree.Element) -> bool:
@@ -157,7 +169,7 @@ def _missing(control: ElementTree.Element, task: ClosedTask) -> list[str]:
         return [f'its Choices do not come from the task (value="${OPTIONS}")']
     there = {task.find((), name) for name in _offered(control)}
     missing = [name for name in task.spec.label_names if name not in there]
-    return [f"it lacks {count(len(missing), 'label')}: {listed(missing)}"] if missing else []
+    return [f"it lacks {count(len(missing), 'label')}: {_listed(missing)}"] if missing else []
 
 
 def _offered(control: ElementTree.Element) -> list[str]:
@@ -166,7 +178,7 @@ def _offered(control: ElementTree.Element) -> list[str]:
     return [_get(choice, "alias") or _get(choice, "value") or "" for choice in choices]
 
 
-def listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     """The first of the names in quotes, and how many more there are."""
     more = f" and {len(names) - NAMED_LABELS:,} more" if len(names) > NAMED_LABELS else ""
     return ", ".join(map(repr, names[:NAMED_LABELS])) + more

@@ -52,8 +52,5 @@ def _about_config(plan: Plan, project: Project, url: str) -> list[str]:
             f"{where} can no longer collect the campaign's labels: {'; '.join(faults)}; restore star_al's own with "
             "`star-al label-config CONFIG --apply`"
         ]
-    others = label_config.other_choices(project.config, plan.task, plan.spec.unsure)
-    if not others:
-        return []
-    which, verb = label_config.listed(others), "is not a label" if len(others) == 1 else "are not labels"
-    return [f"{where} also offers {which}, which {verb} of the campaign: such an answer does not count"]
+    remarks = label_config.remarks(project.config, plan.task, plan.spec.unsure)
+    return [f"{where} was not made by star_al: {'; '.join(remarks)}"] if remarks else []

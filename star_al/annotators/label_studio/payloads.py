@@ -1,0 +1,34 @@
+"""A task as it is imported: what people see of a query, and what star_al finds it again by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from star_al.annotators.label_studio import label_config, tasks
+from star_al.annotators.label_studio.project import Plan
+from star_al.types import Item, Query
+
+
+def payload(plan: Plan, query: Query, item: Item, *, predicted: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The task of a query.
+
+    Args:
+        plan: What the campaign needs.
+        query: The query.
+        item: Its item.
+        predicted: Its prediction, if it has a score.
+    """
+    data: dict[str, Any] = {label_config.TEXT: label_config.clean(item.text)}
+    if plan.task.is_multiple_choice:
+        data[label_config.OPTIONS] = label_config.options(item, plan.spec.unsure)
+    if plan.spec.show_reason:
+        data[label_config.WHY] = label_config.clean(query.reason.text)
+    data[tasks.QUERY_KEY] = query.query_id
+    meta = {
+        tasks.QUERY_KEY: query.query_id,
+        tasks.CAMPAIGN_KEY: plan.campaign.key,
+        tasks.SENT_KEY: tasks.content_hash(data),
+    }
+    made: dict[str, Any] = {"data": data, "meta": meta}
+    return made if predicted is None else {**made, "predictions": [predicted]}
