@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
@@ -10,8 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -31,6 +28,7 @@ from star_al.local_server.credentials import (
     write_credentials,
 )
 from star_al.local_server.install import VERSION, check_version, install
+from star_al.local_server.login import accepts_token, log_tail
 from star_al.local_server.place import Place, default_place, disk_errors, make_home
 from star_al.local_server.state import State, read_state
 from star_al.ports import Progress
@@ -48,9 +46,6 @@ STOP_SECONDS = 15.0
 
 PORT_SECONDS = 5.0
 """A port may stay in use for a moment after its process is gone."""
-
-TAIL_LINES = 20
-"""Lines of the log in an error message."""
 
 
 def credentials(place: Place | None = None) -> LocalServer | None:
@@ -241,65 +236,18 @@ def _wait_until_ready(place: Place, progress: Progress) -> LocalServer:
     """Wait until the server listens and answers. The supervisor restarts it if it crashes."""
     deadline = time.monotonic() + START_SECONDS
     try:
-        while (server := running(place)) is None or not _accepts_token(place, server):
+        while (server := running(place)) is None or not accepts_token(place, server):
             if read_state(place) is None:
-                raise AnnotatorError(f"Label Studio ended while it was starting. {_log_tail(place)}")
+                raise AnnotatorError(f"Label Studio ended while it was starting. {log_tail(place)}")
             if time.monotonic() > deadline:
                 raise AnnotatorError(
-                    f"Label Studio did not answer within {START_SECONDS:.0f} s. {_log_tail(place)}"
+                    f"Label Studio did not answer within {START_SECONDS:.0f} s. {log_tail(place)}"
                 )
             progress.waiting("Starting Label Studio; the first start takes half a minute")
             time.sleep(0.2)
     finally:
         progress.waiting(None)
     return server
-
-
-def _accepts_token(place: Place, server: LocalServer) -> bool:
-    """Return whether the server accepts our token; False while it does not answer at all.
-
-    Raises:
-        AnnotatorError: The server answers, but refuses the token.
-    """
-    request = urllib.request.Request(
-        f"{server.url}/api/current-user/whoami", headers={"Authorization": f"Token {server.token}"}
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=60) as reply:
-            reply.read()
-    except urllib.error.HTTPError as exc:
-        if exc.code not in (401, 403):
-            raise AnnotatorError(f"{server.url} answers {exc.code}. {_log_tail(place)}") from exc
-        raise AnnotatorError(_token_advice(place, server, exc)) from exc
-    except (OSError, http.client.HTTPException):
-        return False
-    return True
-
-
-def _token_advice(place: Place, server: LocalServer, refusal: urllib.error.HTTPError) -> str:
-    with suppress(OSError, http.client.HTTPException):
-        if b"disabled" in refusal.read():  # for the whole organisation, so a new user would not help
-            return (
-                f"Label Studio at {server.url} does not allow legacy tokens, which `star-al up` needs. "
-                f"Log in there as {server.user} (the password is in {place.credentials}) and allow them "
-                "under Organization → API Tokens."
-            )
-    return (
-        f"Label Studio at {server.url} does not accept the token of {server.user} in {place.credentials}. Run "
-        "`star-al up --stop`, delete that file, and run `star-al up`, which creates another user. Projects are kept."
-    )
-
-
-def _log_tail(place: Place) -> str:
-    """The path of the log and its last lines, without secrets."""
-    with suppress(OSError):
-        lines = place.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
-        text, stored = "\n".join(lines), read_credentials(place)
-        for secret in (stored.token, stored.password) if stored else ():
-            text = text.replace(secret, "***")
-        return f"The end of its log ({place.log}):\n{text}"
-    return f"Its log is {place.log}."
 
 
 # -- stopping ------------------------------------------------------------------------------------------
