@@ -63,6 +63,11 @@ class PieceTokenizer:
             for probe in _PROBES
         )
 
+    @cached_property
+    def breaks_are_spaces(self) -> bool:
+        """True if the tokenizer reads a line break as the space before the next word."""
+        return self.ids("a\nb") == self.ids("a b")
+
     def part(self, before: str | None, text: str, *, ends: bool = True) -> list[int]:
         """Return the ids of a part of a text as they come in the whole.
 

@@ -118,11 +118,16 @@ class PromptFormat:
         self._fields.check(tokenizer, self._answers)
 
     def _fit_gap(self, template: PromptTemplate) -> PromptTemplate:
-        """Move a space that the user's prompt ends with to the label, for tokenizers that join it to the label."""
-        last = template.pieces[-1]
-        if self._parts.is_neutral or template.gap or not last.text.endswith(" "):
+        """Move white space before a field or a label there, for tokenizers that join it to the next word."""
+        if self._parts.is_neutral:
             return template
-        return replace(template, pieces=(*template.pieces[:-1], Piece(last.text[:-1])), gap=" ")
+        joined = None if self._parts.breaks_are_spaces else " "
+        pieces = []
+        for piece in template.pieces:
+            text = piece.text.rstrip(joined)
+            pieces.append(Piece(text, piece.field, piece.text[len(text) :] + piece.gap))
+        last = pieces.pop()
+        return replace(template, pieces=(*pieces, Piece(last.text)), gap=last.gap + template.gap)
 
     @cached_property
     def _spellings(self) -> tuple[str, ...]:

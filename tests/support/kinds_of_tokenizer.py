@@ -70,6 +70,25 @@ def metaspace(scheme: str = "always", *, alphabet: Sequence[str] = ("\n", "▁")
     return _wrapped(bpe, None, eos_token="</s>", unk_token="<unk>")
 
 
+def unigram() -> Any:
+    """A tokenizer that reads any white space as one space before a word, as XGLM and T5 have."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    pieces = Tokenizer(models.Unigram())
+    pieces.normalizer = normalizers.Replace(Regex(r"\s+"), " ")
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    pieces.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300,
+        special_tokens=["<unk>", "</s>"],
+        unk_token="<unk>",
+        show_progress=False,
+        initial_alphabet=[chr(code) for code in range(33, 127)],
+    )
+    pieces.train_from_iterator(SENTENCES * 4, trainer)
+    return _wrapped(pieces, None, unk_token="<unk>", eos_token="</s>")
+
+
 def word_piece() -> Any:
     """A tokenizer that drops case and white space and frames a sequence, as BERT has."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -147,6 +166,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "metaspace always": metaspace,
     "metaspace first": lambda: metaspace("first"),
     "metaspace never": lambda: metaspace("never"),
+    "unigram": unigram,
     "word pieces": word_piece,
     "beginning of a sequence": beginning_with_bos,
     "slow": slow,
