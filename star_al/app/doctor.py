@@ -46,7 +46,7 @@ PACKAGES = (
     "label-studio-sdk",
     "crowd-kit",
 )
-OPTIONAL_PACKAGES = ("psycopg",)  # Postgres
+OPTIONAL_PACKAGES = ("psycopg", "openpyxl")  # Postgres, Excel files
 
 ROWS_READ = 100
 """Rows of the data that are read here; a run reads all of them."""

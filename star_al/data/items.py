@@ -60,20 +60,37 @@ def read_source_rows(
 
 
 def _find_repeats(source: DataSource, task: ClosedTask) -> Repeats:
-    """Read a source once for the texts that rows give different labels, and for ids of several texts."""
+    """Read a source once for the texts that rows give different labels, and for ids of several texts.
+
+    Rows that cannot be used are passed over: the reading that follows says what is wrong with them.
+    """
     if source.id is None and source.label is None and source.gold is None:
         return Repeats()
     given, gold, ids = Votes(), Votes(), Pairs()
-    for values, found in _unsettled_rows(source, task, ImportCounts()):
-        if found is None:
+    reader = ItemReader(without_labels(source), task, ImportCounts())
+    for row in _needed_columns(source, read_rows(source.table)):
+        try:
+            values, found = reader.read(row)
+            if found is None:
+                continue
+            item = found.item
+            given_label = None if source.label is None else parse_answer(task, item, values.get(source.label))
+            gold_label = None if source.gold is None else parse_answer(task, item, values.get(source.gold))
+        except DataError:
             continue
-        item = found.item
-        given.add(item.item_id, found.given_label)
-        if source.gold is not None:
-            gold.add(item.item_id, parse_answer(task, item, values[source.gold]))
-        if item.external_id is not None:
-            ids.add(hash_of(item.external_id), key_of(item.item_id))
+        given.add(item.item_id, given_label)
+        gold.add(item.item_id, gold_label)
+        if source.id is not None and (external_id := values.get(source.id)) is not None:
+            ids.add(hash_of(str(external_id)), key_of(item.item_id))
     return Repeats(given.settled(), gold.settled(), len(ids.several()))
+
+
+def _needed_columns(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows without the columns that say nothing about text, label and id."""
+    options = source.options if isinstance(source.options, tuple) else (source.options,)
+    needed = {*source.text_columns, source.id, source.label, source.gold, *options}
+    for row in rows:
+        yield Row(row.number, {name: value for name, value in row.values.items() if name in needed})
 
 
 def _settled(row: SourceRow, repeats: Repeats, source: DataSource) -> SourceRow:
