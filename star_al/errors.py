@@ -9,9 +9,10 @@
     │   └── LeaseLostError       3   another controller took the campaign over
     ├── AnnotatorError           4   the annotation tool
     │   └── AwayError            4   it does not answer now; a run that waits for people waits for it, too
-    └── ModelError               5   model, adapter, training, scoring
-        ├── NotFiniteError       5   an answer is NaN or infinite
-        └── OutOfMemoryError     5   more memory would help, or less work at once
+    ├── ModelError               5   model, adapter, training, scoring
+    │   ├── NotFiniteError       5   an answer is NaN or infinite
+    │   └── OutOfMemoryError     5   more memory would help, or less work at once
+    └── HubError                 7   the Hugging Face hub, when something is pushed to it
 
 A message says what happened, to which input, and what to do next. Errors of libraries are translated
 where they enter (``raise DataError(...) from exc``), so that only these reach the command line.
@@ -76,3 +77,9 @@ class NotFiniteError(ModelError):
 
 class OutOfMemoryError(ModelError):
     """Training or scoring does not fit into the memory of its device."""
+
+
+class HubError(StarALError):
+    """The Hugging Face hub cannot be reached, or refuses what is pushed to it."""
+
+    exit_code = 7

@@ -36,6 +36,7 @@ from star_al.data import (
 from star_al.errors import DataError
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress
+from star_al.replay import find_round
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import as_log_probs
 from star_al.steps.pool import SHARD_ITEMS, all_draws
@@ -62,17 +63,50 @@ class Predicted:
 
 
 class Predictor:
-    """Predicts with a campaign's newest evaluated adapter, temperature-scaled, or else with the base model."""
+    """Predicts with a campaign's newest evaluated adapter, temperature-scaled, or else with the base model.
 
-    def __init__(self, parts: Parts) -> None:
+    Args:
+        parts: The campaign.
+        round_index: The round whose adapter predicts; None for the newest.
+
+    Raises:
+        DataError: There is no such round, or it has no evaluated adapter.
+    """
+
+    def __init__(self, parts: Parts, round_index: int | None = None) -> None:
         self._parts = parts
         rounds = parts.store.rounds(parts.campaign.campaign_id)
+        if round_index is not None:
+            rounds = [find_round(parts.store, parts.campaign, round_index)]
         # A round that was interrupted after training has an adapter, but no evaluation yet.
         evaluated = [(r, r.evaluation) for r in rounds if r.adapter_sha256 is not None and r.evaluation]
+        if round_index is not None and not evaluated:
+            raise DataError(
+                f"round {round_index} has no adapter that was trained and evaluated. Give another round."
+            )
         self._adapter = evaluated[-1][0].adapter_sha256 if evaluated else None
         self.model = (
             _adapted(*evaluated[-1]) if evaluated else _base(rounds, parts.spec.task.contextual_calibration)
         )
+
+    @property
+    def adapter(self) -> Path | None:
+        """The adapter's folder; None for the base model.
+
+        Raises:
+            StoreError: It is missing or damaged.
+        """
+        return None if self._adapter is None else self._parts.artefacts.path_of(self._adapter)
+
+    @property
+    def draws(self) -> range | None:
+        """The samples that a prediction averages over; None for the posterior's mean or mode."""
+        return all_draws(self._parts.spec)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the samples."""
+        return rng.derive_seed(self._parts.campaign.seed, self.model.round_index or 0, "evaluate")
 
     @property
     def task(self) -> ClosedTask:
@@ -112,15 +146,14 @@ class Predictor:
     def _log_probs(self, items: Sequence[Item], advance: Advance) -> FloatArray:
         """Return the log-probabilities of every sample, (N, K, C), padded with −inf, before the temperature."""
         parts = self._parts
-        if self._adapter is None:
+        folder = self.adapter
+        if folder is None:
             contextual = parts.spec.task.contextual_calibration
             found = parts.learner.base_predict(items, advance)
             return as_log_probs(found, contextual=contextual)[:, None, :]
-        folder = parts.artefacts.path_of(self._adapter)
-        seed = rng.derive_seed(parts.campaign.seed, self.model.round_index or 0, "evaluate")
-        draws = all_draws(parts.spec)
-        predictions = parts.learner.predict(folder, items, draws=draws, seed=seed, advance=advance)
-        return predictions.log_probs_N_K_C
+        return parts.learner.predict(
+            folder, items, draws=self.draws, seed=self.seed, advance=advance
+        ).log_probs_N_K_C
 
 
 def _adapted(round_: Round, evaluation: RoundEvaluation) -> LatestModel:

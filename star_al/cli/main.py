@@ -21,6 +21,7 @@ from star_al.cli import (
     database,
     inspect,
     label_config,
+    model,
     report,
     run,
     server,
@@ -40,8 +41,8 @@ INTERRUPTED, TERMINATED = 130, 143
 
 EPILOG = (
     "Exit codes: 0 success, 1 internal error or a replay that differs, 2 usage, campaign file or data, "
-    "3 database or artefact folder, 4 annotation tool, 5 model, 6 waiting for labels or paused, 130 and 143 stopped by "
-    "Ctrl-C or SIGTERM."
+    "3 database or artefact folder, 4 annotation tool, 5 model, 6 waiting for labels or paused, "
+    "7 Hugging Face hub, 130 and 143 stopped by Ctrl-C or SIGTERM."
 )
 
 
@@ -76,6 +77,7 @@ app.command("report", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(report.report
 app.command("replay", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(run.replay)
 app.command("predict", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.predict)
 app.command("export", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.export)
+app.command("export-model", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(model.export_model)
 app.command("add-data", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.add_data)
 app.command("list", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.list_)
 app.command("clone", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.clone)

@@ -14,6 +14,7 @@ from star_al.cli.everywhere import everywhere
 from star_al.display.text import clean
 
 if TYPE_CHECKING:
+    from star_al.app.hub import Hub
     from star_al.config.spec import CampaignFile
 
 DEFAULT_CONFIG = Path("campaign.yaml")
@@ -33,6 +34,18 @@ RoundIndex = Annotated[
         autocompletion=round_numbers,
     ),
 ]
+
+
+Push = Annotated[
+    str | None,
+    typer.Option(
+        "--push",
+        metavar="OWNER/NAME",
+        help="Also push it to this repository on the Hugging Face hub; the token is in HF_TOKEN.",
+        show_default=False,
+    ),
+]
+Public = Annotated[bool, typer.Option("--public", help="With --push: let everybody read the new repository.")]
 
 
 class Shape(StrEnum):
@@ -68,3 +81,25 @@ def load(config: Path) -> CampaignFile:
             if typer.confirm(clean(f"{question}{variable.in_words()}. Do you trust this file?"), err=True):
                 variable.confirm()
     return file
+
+
+def open_hub(repo: str | None, kind: str, public: bool) -> Hub | None:
+    """Make the repository of ``--push``, before any work; None without one.
+
+    Args:
+        repo: The repository.
+        kind: ``model`` or ``dataset``.
+        public: The value of ``--public``.
+
+    Raises:
+        HubError: There is no token, or the hub refuses or cannot be reached.
+    """
+    if repo is None:
+        if public:
+            raise typer.BadParameter("only goes with --push", param_hint="--public")
+        return None
+    from star_al.app.hub import Hub
+
+    hub = Hub(repo, kind, public=public)
+    hub.create()
+    return hub

@@ -47,12 +47,22 @@ class LabelEncoder:
 
     @cached_property
     def end(self) -> tuple[int, ...]:
-        """The ids that follow an answer: up to the token that ends the turn, or else all that is written there."""
+        """The ids that follow an answer: up to the token that ends the turn, or else all that is written there.
+
+        Raises:
+            ModelError: The tokenizer has no token that could end an answer.
+        """
         written = self._written_end
         ids = self._pieces.part("", written if written.isspace() else written.rstrip())
         size = next((place + 1 for place, id_ in enumerate(ids) if id_ in self._control), len(ids))
         eos = self._tokenizer.eos_token_id
-        return tuple(ids[:size] or [self._pieces.ids("\n")[-1] if eos is None else eos])
+        ending = ids[:size] or (self._pieces.ids("\n")[-1:] if eos is None else [eos])
+        if not ending:
+            raise ModelError(
+                "one label begins another, and the tokenizer has no token that ends an answer. Give labels, or "
+                "verbalisers, of which none begins another."
+            )
+        return tuple(ending)
 
     def spelled(self, spellings: Sequence[str]) -> Labels:
         """Return the ids of labels as the user spells them: added tokens in them stay whole.

@@ -11,10 +11,12 @@ from pathlib import Path
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError, NotFiniteError
 from star_al.models.activation_cache import ActivationCache
+from star_al.models.adapter_export import low_rank, write_adapters, write_merged, write_reader
 from star_al.models.adapter_record import save_record
 from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
 from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
 from star_al.models.inference import Inference
+from star_al.models.licence import find_licence
 from star_al.models.lora import left_out, lora_config
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Method, Posterior, Training
@@ -328,6 +330,37 @@ class LoraLearner:
         inference, posterior = self._load(), self._posterior(folder)
         samples = [None] if posterior is None or draws is None else list(draws)
         return inference.label_log_probs(self._encode(items), posterior, samples, seed, advance)
+
+    def export(
+        self,
+        folder: Path,
+        out: Path,
+        *,
+        draws: range | None,
+        seed: int,
+        merged: bool,
+        examples: Sequence[Item],
+    ) -> JsonObject:
+        """See ``Learner.export``."""
+        self._load()
+        posterior = low_rank(self._posteriors.load(folder), self._spec.posterior.kind)
+        local = Path(self._model_path).is_dir()
+        base = str(Path(self._model_path).resolve()) if local else self._model_path
+        samples = list(draws or ())
+        if merged:
+            names = write_merged(out, self.backbone, posterior, folder, samples, seed)
+        else:
+            names = write_adapters(out, posterior, folder, base, samples, seed)
+        write_reader(out, self.backbone, self.prompts, examples)
+        return {
+            "base": None if merged else base,
+            "revision": None if merged or local else self._spec.model.revision,
+            "dtype": self.backbone.dtype,
+            "samples": names,
+            "base_licence": find_licence(self.backbone.folder, self._model_path),
+            "template": self.prompts.template,
+            "prompt": self.prompts.record(),
+        }
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``; the hidden state is the one after the final norm."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -13,7 +13,7 @@ from star_al.models.label_encoder import LabelEncoder
 from star_al.models.piece_tokenizer import PieceTokenizer, require_agreement
 from star_al.models.prompt_template import PromptTemplate
 from star_al.task import ClosedTask
-from star_al.types import Item
+from star_al.types import Item, JsonValue
 
 _CHECKED_LABELS = 32
 """How many labels are tokenised with a whole prompt to compare with their own ids."""
@@ -118,22 +118,41 @@ class PromptFields:
         """
         options = ("the first", "the second") if self._task.is_multiple_choice else ()
         sample = Item(item_id="", text="The team won 3 cups.", options=options)
-        fills = {"text": sample.text, "labels": self._labels_text, "options": self._options_text(sample)}
         ids: list[Sequence[int]] = []
-        shown = ""
         for index, piece in enumerate(self._pieces):
             is_text = piece.field == "text"
             ids += [
                 self.fixed[index],
                 self.text(index, piece.gap + sample.text) if is_text else self.fill(index, sample),
             ]
-            shown += piece.text + piece.gap + fills.get(piece.field or "", "")
+        shown = self.shown({"text": sample.text, "options": self._options_text(sample)})
         ids[0] = ids[0][len(self._opening) :]
         spelled = self._spellings or (options if self._task.spec.answer == "text" else ("A", "B"))
         for answer in spelled[:_CHECKED_LABELS]:
             text = shown + self._template.gap + answer.strip()
             (label,) = answers.spelled([answer])
             require_agreement(tokenizer, [*ids, label], self._parts.ids(text), text)
+
+    def shown(self, fills: Mapping[str, str]) -> str:
+        """Return the prompt as text, with ``fills`` for what an item fills in, by field."""
+        given = {"labels": self._labels_text, **fills}
+        return "".join(piece.text + piece.gap + given.get(piece.field or "", "") for piece in self._pieces)
+
+    def record(self) -> list[JsonValue]:
+        """Return the pieces as JSON values, with the labels among the fixed ids.
+
+        Each has the ids of its fixed text, the field that follows, the gap before it, and what comes before it.
+        """
+        pieces: list[JsonValue] = []
+        ids: list[JsonValue] = []
+        for index, piece in enumerate(self._pieces):
+            ids += self.fixed[index]
+            if piece.field == "labels":
+                ids += self._labels[index]
+                continue
+            pieces.append({"ids": ids, "field": piece.field, "before": self._before(index), "gap": piece.gap})
+            ids = []
+        return pieces
 
     def _before(self, index: int) -> str | None:
         """Return what comes before what a piece is filled with, as ``PieceTokenizer.part`` takes it."""

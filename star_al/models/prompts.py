@@ -192,6 +192,46 @@ class PromptFormat:
         """Encode a content-free input with the labels of ``item``, for contextual calibration."""
         return self.encode(Item(item_id=item.item_id, text=CONTENT_FREE, options=item.options))
 
+    def record(self) -> JsonObject:
+        """Return what a program with the same tokenizer needs to encode items as ``encode`` does, as JSON values."""
+        choice, answer = self._task.is_multiple_choice, self._task.spec.answer
+        return {
+            "pieces": self._fields.record(),
+            "has_options": choice,
+            "labels": [] if choice else [list(label) for label in self._class_labels],
+            "letters": self._letters_record() if choice and answer == "letter" else {},
+            "tail": self._pieces[-1].text,
+            "gap": self._gap,
+            "end": self._end_record() if choice and answer == "text" else [],
+            "max_tokens": self._max_tokens,
+            "context": self._context,
+            "control": dict(self._control),
+            "markers": list(self.markers),
+            "unknown": self._tokenizer.unk_token_id,
+        }
+
+    def _letters_record(self) -> JsonObject:
+        """The letters' labels by number of options, as far as the tokenizer knows the letters."""
+        found: dict[str, JsonValue] = {}
+        for n in range(2, len(LETTERS) + 1):
+            try:
+                found[str(n)] = [list(label) for label in self._letters(n)]
+            except ModelError:
+                break
+        return found
+
+    def _end_record(self) -> list[JsonValue]:
+        """What ends an answer; empty if the tokenizer has nothing for it."""
+        try:
+            return list(self._answers.end)
+        except ModelError:
+            return []
+
+    @property
+    def template(self) -> str:
+        """The prompt as text, with ``{text}`` and ``{options}`` for what an item fills in."""
+        return self._fields.shown({"text": "{text}", "options": "{options}"})
+
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know about how this model reads the prompt."""

@@ -96,6 +96,34 @@ class Learner(Protocol):
             ModelError: The adapter is damaged or the predictions are not finite.
         """
 
+    def export(
+        self,
+        folder: Path,
+        out: Path,
+        *,
+        draws: range | None,
+        seed: int,
+        merged: bool,
+        examples: Sequence[Item],
+    ) -> JsonObject:
+        """Write an adapter so that other programs can predict with it.
+
+        Args:
+            folder: The adapter.
+            out: An empty folder.
+            draws: The samples that a prediction averages over; ``None`` for the posterior's mean or mode.
+            seed: Their seed.
+            merged: Write whole weights, which need no base model.
+            examples: Texts on which to check that what was written reads them as the campaign does.
+
+        Returns:
+            What a program needs to know to use the folder.
+
+        Raises:
+            ModelError: The posterior is no adapter that other programs can load.
+            StoreError: The folder cannot be written.
+        """
+
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """Embed items by the model's last hidden state at the end of the prompt, from which it answers.
 

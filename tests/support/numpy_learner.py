@@ -103,6 +103,18 @@ class NumpyLearner:
         rows = [self._rows(item, counts, samples, seed) for item in items]
         return Categorical(ids, _stack(rows, len(samples)))
 
+    def export(
+        self,
+        folder: Path,
+        out: Path,
+        *,
+        draws: range | None,
+        seed: int,
+        merged: bool,
+        examples: Sequence[Item],
+    ) -> JsonObject:
+        raise ModelError("the NumPy learner is no language model")
+
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """Embed texts as bags of hashed words; with an adapter, append its predictions."""
         bags = np.array([_bag_of_words(item.text) for item in items])

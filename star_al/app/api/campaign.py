@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Any
 
 from star_al.annotators.api import ApiAnnotator
-from star_al.app import compose, exporting, predicting, reporting, running
+from star_al.app import compose, exporting, model_export, predicting, reporting, running
 from star_al.app.api.creating import create_file
 from star_al.app.api.input_data import Texts, rows_of
 from star_al.app.api.question import Question, make_question
 from star_al.app.api.tables import Records, as_table
+from star_al.app.model_export import ExportedModel
 from star_al.app.status import Status
 from star_al.app.status import status as read_status
 from star_al.config.defaults import DEFAULT_MODEL
@@ -374,6 +375,28 @@ class Campaign:
         for note in done.notes:
             self._progress.say(note)
         return done.n
+
+    def export_model(
+        self, folder: str | Path, *, round_index: int | None = None, merged: bool = False
+    ) -> ExportedModel:
+        """Write the model as a folder that other programs use.
+
+        Args:
+            folder: A folder that does not exist, is empty, or holds an earlier export.
+            round_index: The round whose model to write; by default the newest.
+            merged: Write whole weights, which need no base model, in place of an adapter.
+
+        Returns:
+            What was written.
+
+        Raises:
+            DataError: There is no such round, or the folder holds other files.
+            StoreError: The campaign has not been started, or the folder cannot be written.
+            ModelError: No adapter has been trained yet, or the posterior cannot be exported.
+        """
+        return model_export.export_model(
+            self._file, Path(folder), self._progress, round_index=round_index, merged=merged
+        )
 
     @property
     def path(self) -> Path:

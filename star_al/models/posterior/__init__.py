@@ -11,11 +11,11 @@ other files serve them: ``curvature`` and ``kfac`` (Laplace), ``clora_training``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
@@ -26,6 +26,9 @@ from star_al.models.prompts import Prompt
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.types import JsonObject
+
+Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
+"""Gives the (B, A) of a layer, (d_out, r) and (r, d_in) float32, with all scales in them."""
 
 Score: TypeAlias = Callable[[Minibatch], Tensor]
 """Log-likelihoods of labels (B, C) float32, up to a constant of each prompt; −inf for labels it does not have."""
@@ -81,6 +84,22 @@ class Posterior(Protocol):
 
         Raises:
             ModelError: The artefact does not fit the model, or a weight is not finite. Names the layer.
+        """
+
+
+@runtime_checkable
+class LowRankPosterior(Posterior, Protocol):
+    """A posterior whose every sample is an ordinary LoRA adapter, the same for all texts."""
+
+    @property
+    def layers(self) -> Collection[str]:
+        """The adapted layers."""
+
+    def factors(self, seed: int, sample: int | None) -> Factors:
+        """Return what a sample adds to the weights: ``draw`` merges just this.
+
+        Raises:
+            ModelError: There is no such sample.
         """
 
 

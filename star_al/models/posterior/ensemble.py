@@ -6,7 +6,7 @@ merged into the weights (docs/methods.md, "Ensemble").
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from star_al.models.artefact_files import translate_write_errors
 from star_al.models.backbone import Backbone
 from star_al.models.lora import ADAPTER, lora_layers
 from star_al.models.minibatch import Minibatch
-from star_al.models.posterior import Score, Training
+from star_al.models.posterior import Factors, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import fit_point
 from star_al.models.train import step_count
@@ -116,6 +116,16 @@ class Members:
         Raises:
             ModelError: There is no such member.
         """
+        with merged(backbone.model, self.layers, self.factors(seed, sample)):
+            yield score
+
+    @property
+    def layers(self) -> Collection[str]:
+        """See ``LowRankPosterior``."""
+        return self.members[0].a.keys()
+
+    def factors(self, seed: int, sample: int | None) -> Factors:
+        """See ``LowRankPosterior``."""
         members = self.members if sample is None else self.members[sample : sample + 1]
         if not members:
             raise ModelError(
@@ -128,5 +138,4 @@ class Members:
             b = torch.cat([one.b[name] * (one.scale / len(members)) for one in members], dim=1)
             return b, torch.cat([one.a[name] for one in members])
 
-        with merged(backbone.model, members[0].a, factors):
-            yield score
+        return factors

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,7 +26,7 @@ from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.adapter_record import record_choice, record_number
 from star_al.models.artefact_files import damaged, read_tensors, write_tensors
 from star_al.models.backbone import Backbone, quiet
-from star_al.models.posterior import Score, Training
+from star_al.models.posterior import Factors, Score, Training
 from star_al.models.posterior.curvature import Curvature, curvature
 from star_al.models.posterior.kfac import Block, Evidence
 from star_al.models.posterior.merging import merged
@@ -120,6 +120,16 @@ class GaussianAdapter:
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
         """See ``Posterior.draw``; ``None`` gives the adapter as trained, the mode."""
+        with merged(backbone.model, self.layers, self.factors(seed, sample)):
+            yield score
+
+    @property
+    def layers(self) -> Collection[str]:
+        """See ``LowRankPosterior``."""
+        return self.weights.a.keys()
+
+    def factors(self, seed: int, sample: int | None) -> Factors:
+        """See ``LowRankPosterior``."""
         a, b, scale = self.weights.a, self.weights.b, self.weights.scale
         steps = {} if sample is None else {name: self.step(name, seed, sample) for name in self.blocks}
 
@@ -129,8 +139,7 @@ class GaussianAdapter:
             step_a, step_b = steps[name]
             return (b[name] + step_b) * scale, a[name] + step_a
 
-        with merged(backbone.model, a, factors):
-            yield score
+        return factors
 
     def step(self, name: str, seed: int, sample: int) -> tuple[Tensor, Tensor]:
         """Draw δ of A (r, d_in) and of B (d_out, r) of a layer, float32."""

@@ -6,7 +6,7 @@ and W_k = W₀ + s·B·A_k, which is an ordinary dense layer (docs/methods.md, "
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.adapter_record import record_number
 from star_al.models.backbone import Backbone
-from star_al.models.posterior import Score, Training
+from star_al.models.posterior import Factors, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
 from star_al.rng import derive_seed
@@ -54,6 +54,16 @@ class MaskedAdapter:
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
         """See ``Posterior.draw``; the mean is the adapter without a mask."""
+        with merged(backbone.model, self.layers, self.factors(seed, sample)):
+            yield score
+
+    @property
+    def layers(self) -> Collection[str]:
+        """See ``LowRankPosterior``."""
+        return self.weights.a.keys()
+
+    def factors(self, seed: int, sample: int | None) -> Factors:
+        """See ``LowRankPosterior``."""
 
         def factors(name: str) -> tuple[Tensor, Tensor]:
             a, b = self.weights.a[name], self.weights.b[name] * self.weights.scale
@@ -63,8 +73,7 @@ class MaskedAdapter:
             # Scaled up, so that the mean over masks is the adapter without a mask.
             return b, a * (kept / (1 - self.dropout))
 
-        with merged(backbone.model, self.weights.a, factors):
-            yield score
+        return factors
 
 
 def keep_mask(d_in: int, p: float, name: str, seed: int, sample: int) -> Tensor:

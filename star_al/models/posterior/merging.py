@@ -5,9 +5,9 @@ A quantised layer, to whose codes nothing can be added, computes the sample's pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +17,13 @@ from transformers.pytorch_utils import Conv1D
 from star_al.errors import ModelError
 from star_al.models.lora import layer_named, require_fit
 from star_al.models.out_of_memory import translate_out_of_memory
+from star_al.models.posterior import Factors
 from star_al.models.quantised import has_float_weight
 from star_al.models.target_layers import dense_layers
 
-Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
-"""Gives the (B, A) of a layer, (d_out, r) and (r, d_in) float32, with all scales in them."""
-
 
 @contextmanager
-def merged(model: Any, layers: Mapping[str, object], factors: Factors) -> Iterator[None]:
+def merged(model: Any, layers: Iterable[str], factors: Factors) -> Iterator[None]:
     """Within, each of ``layers`` has B·A added to its weight; afterwards the model is bitwise what it was.
 
     The sum is taken in float32 from the original weight and rounded once. It becomes a parameter of its own,

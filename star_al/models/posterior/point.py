@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from star_al.config.spec import AdapterSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter, save_adapter
 from star_al.models.backbone import Backbone, quiet
-from star_al.models.posterior import Posterior, Score, Training
+from star_al.models.posterior import Factors, Posterior, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.train import TrainingExtension, step_count, train
 from star_al.types import JsonObject
@@ -95,6 +95,15 @@ class Point:
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
         """See ``Posterior.draw``."""
-        a, b, scale = self.weights.a, self.weights.b, self.weights.scale
-        with merged(backbone.model, a, lambda name: (b[name] * scale, a[name])):
+        with merged(backbone.model, self.layers, self.factors(seed, sample)):
             yield score
+
+    @property
+    def layers(self) -> Collection[str]:
+        """See ``LowRankPosterior``."""
+        return self.weights.a.keys()
+
+    def factors(self, seed: int, sample: int | None) -> Factors:
+        """See ``LowRankPosterior``."""
+        a, b, scale = self.weights.a, self.weights.b, self.weights.scale
+        return lambda name: (b[name] * scale, a[name])

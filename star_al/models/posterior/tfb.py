@@ -9,7 +9,7 @@ not divide by a d_i near zero. σ_q is the largest with which the training loss 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +23,7 @@ from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.adapter_record import record_number
 from star_al.models.backbone import Backbone
-from star_al.models.posterior import Score, Training
+from star_al.models.posterior import Factors, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
 from star_al.models.posterior.predictive import loss_steps, predictive_loss
@@ -124,6 +124,16 @@ class NoisyAdapter:
     @contextmanager
     def draw(self, backbone: Backbone, score: Score, seed: int, sample: int | None) -> Iterator[Score]:
         """See ``Posterior.draw``; the mean is the adapter without noise."""
+        with merged(backbone.model, self.layers, self.factors(seed, sample)):
+            yield score
+
+    @property
+    def layers(self) -> Collection[str]:
+        """See ``LowRankPosterior``."""
+        return self.weights.a.keys()
+
+    def factors(self, seed: int, sample: int | None) -> Factors:
+        """See ``LowRankPosterior``."""
 
         def factors(name: str) -> tuple[Tensor, Tensor]:
             a, b, u = self.weights.a[name], self.weights.b[name], self.bases[name]
@@ -134,5 +144,4 @@ class NoisyAdapter:
             noise = self.sigma * torch.randn(u.shape[1], a.shape[1], generator=generator)
             return torch.cat([b, u], dim=1) * self.weights.scale, torch.cat([a, noise])
 
-        with merged(backbone.model, self.weights.a, factors):
-            yield score
+        return factors

@@ -1,0 +1,199 @@
+"""The card of an exported model: what it does, how good it is and how that was measured, and how to use it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from star_al import __version__
+from star_al.common.wording import count
+from star_al.config.writing import to_yaml
+from star_al.parts import Parts
+from star_al.types import Evaluation, JsonObject, Role, Round
+
+SPLITS = {
+    Role.AUDIT: "texts of the pool that were drawn at random before training, labelled by the campaign's annotators, "
+    "and never trained on",
+    Role.TEST: "texts of a separate test file, never trained on",
+}
+"""How the texts came about that an accuracy was measured on."""
+
+_SETTINGS = {"task", "adapter", "posterior"}
+_MODEL_SETTINGS = {"name", "revision", "dtype", "max_tokens"}
+_MUCH_UNLIKE = 0.2
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the card tells of a model.
+
+    Attributes:
+        round: The round that trained it.
+        evaluations: What was measured in that round.
+        record: What the labeller reads.
+        example: The code of the example.
+        samples: How many posterior samples a prediction averages over.
+        difference: By how much the mean alone differs from that average, at most; None for a single function.
+        merged: True for whole weights.
+    """
+
+    round: Round
+    evaluations: tuple[Evaluation, ...]
+    record: JsonObject
+    example: str
+    samples: int
+    difference: float | None
+    merged: bool
+
+
+def model_card(parts: Parts, facts: ModelFacts) -> str:
+    """Return the card as Markdown, with the metadata that the Hugging Face hub reads."""
+    sections = [
+        _metadata(parts, facts),
+        f"# {parts.campaign.name}\n\n{_introduction(parts, facts)}",
+        f"## Use it\n\n{_use(facts)}",
+        f"## Labels\n\n{_labels(parts, facts)}",
+        f"## Accuracy\n\n{_accuracy(facts)}",
+        f"## Calibration\n\n{_calibration(facts)}",
+        f"## Data\n\n{_data(parts, facts)}",
+        f"## Prompt\n\n{_fenced(str(facts.record['template']), 'text')}\n\nThe label follows.",
+        f"## Settings\n\n{_fenced(_settings(parts), 'yaml')}",
+        f"## Licence\n\n{_licence(parts, facts)}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def hub_name(parts: Parts) -> str | None:
+    """The base model's name on the hub; None for a local folder."""
+    name = parts.spec.model.name
+    return None if name.startswith((".", "/", "~")) or name.count("/") != 1 else name
+
+
+def _metadata(parts: Parts, facts: ModelFacts) -> str:
+    lines = ["---", f"library_name: {'transformers' if facts.merged else 'peft'}"]
+    if (name := hub_name(parts)) is not None:
+        lines.append(f"base_model: {name}")
+    if (licence := facts.record["base_licence"]) is not None:
+        lines.append(f"license: {licence}")
+    return "\n".join([*lines, "tags: [star-al, active-learning, text-classification, lora]", "---"])
+
+
+def _introduction(parts: Parts, facts: ModelFacts) -> str:
+    what = "chooses one of a text's options" if parts.task.is_multiple_choice else "gives a text one label"
+    labels = count(facts.round.labels, "label")
+    kind = "the whole weights of a language model" if facts.merged else "a LoRA adapter of a language model"
+    return (
+        f"This model {what}. It is {kind}, `{parts.spec.model.name}`, trained on {labels} in round "
+        f"{facts.round.index} of an active-learning campaign with star_al {__version__}."
+    )
+
+
+def _use(facts: ModelFacts) -> str:
+    needs = "`pip install torch transformers peft`, then run `python example.py` in this folder:"
+    return f"{needs}\n\n{_fenced(facts.example, 'python')}\n\n{_posterior_words(facts)}"
+
+
+def _posterior_words(facts: ModelFacts) -> str:
+    if facts.difference is None:
+        return "The model is a single function; the probabilities are those of `star-al predict`."
+    top = "model" if facts.merged else "adapter"
+    folders = f"`sample-0` to `sample-{facts.samples - 1}`"
+    return (
+        f"The probabilities are those of `star-al predict`: averages over {facts.samples} samples of the posterior, "
+        f"which are the adapters in {folders}"
+        f"{', for the weights of this folder' if facts.merged else ''}. The {top} at the top of the folder is the "
+        f"posterior's mean or mode alone. It takes one pass in place of {facts.samples}; its probabilities differ from "
+        f"the averages by at most {facts.difference:.3f} on random texts of the pool."
+        + (" That is much: use the samples." if facts.difference > _MUCH_UNLIKE else "")
+    )
+
+
+def _labels(parts: Parts, facts: ModelFacts) -> str:
+    if parts.task.is_multiple_choice:
+        return "Each text has options of its own; the labels are their letters."
+    trained = parts.store.training_labels(parts.campaign.campaign_id, facts.round.index)
+    counts = Counter(str(label.value) for label in trained)
+    rows = [f"| {_cell(name)} | {counts[name]:,} |" for name in parts.task.spec.label_names]
+    return "\n".join(["| label | trained on |", "|---|---|", *rows])
+
+
+def _accuracy(facts: ModelFacts) -> str:
+    found = _chosen(facts.evaluations, "adapted")
+    if found is None:
+        return "It was not measured: there were no labelled texts that the model was not trained on."
+    base = _chosen(facts.evaluations, "base")
+    lines = [
+        f"{_percent(found.accuracy)} (95 % interval {_percent(found.accuracy_low)} to "
+        f"{_percent(found.accuracy_high)}, Wilson), macro-F1 {found.macro_f1:.2f}, on {count(found.n, 'text')}: "
+        f"{SPLITS.get(found.split, found.split.value)}."
+    ]
+    if base is not None:
+        lines.append(f"The base model without training: {_percent(base.accuracy)}.")
+    rows = [
+        f"| {_cell(name)} | {'–' if recall is None else _percent(recall)} |"
+        for name, recall in found.recall.items()
+    ]
+    return "\n".join([*lines, "", "| label | recall |", "|---|---|", *rows])
+
+
+def _calibration(facts: ModelFacts) -> str:
+    temperature = facts.record["temperature"]
+    note = facts.round.evaluation.temperature_note if facts.round.evaluation else ""
+    words = [f"Probabilities are scaled by the temperature {temperature:.3f} ({note})."]
+    raw, scaled = (
+        next((e for e in facts.evaluations if (e.model, e.scaling) == ("adapted", scaling)), None)
+        for scaling in ("raw", "temperature")
+    )
+    if raw is not None:
+        after = "" if scaled is None else f", {scaled.ece:.3f} after"
+        words.append(f"Expected calibration error: {raw.ece:.3f} before scaling{after}.")
+    return " ".join(words)
+
+
+def _data(parts: Parts, facts: ModelFacts) -> str:
+    store, campaign_id = parts.store, parts.campaign.campaign_id
+    pool = len(store.item_ids(campaign_id, Role.POOL))
+    return (
+        f"`{Path(parts.spec.data.path).name}`: {count(pool, 'text')} to choose from, "
+        f"{count(facts.round.labels, 'label')} trained on. The model itself chose most of them as those it was least "
+        "sure about, so they are no random sample of the texts."
+    )
+
+
+def _settings(parts: Parts) -> str:
+    spec = parts.spec
+    tree = spec.model_dump(mode="json", include=_SETTINGS, exclude_none=True)
+    tree["model"] = spec.model.model_dump(mode="json", include=_MODEL_SETTINGS, exclude_none=True)
+    return to_yaml(tree).rstrip()
+
+
+def _licence(parts: Parts, facts: ModelFacts) -> str:
+    licence = facts.record["base_licence"]
+    base = f"the base model `{parts.spec.model.name}`"
+    if licence is None:
+        return f"The licence of {base} is not known here; look it up before you pass this model on."
+    return f"The licence of {base} is `{licence}`; it holds for this model as well."
+
+
+def _chosen(evaluations: Sequence[Evaluation], model: str) -> Evaluation | None:
+    """The evaluation of a model, after temperature scaling if there is one."""
+    found = [each for each in evaluations if each.model == model]
+    return next((each for each in found if each.scaling == "temperature"), found[0] if found else None)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _fenced(text: str, language: str) -> str:
+    """A code block whose fence is longer than any in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

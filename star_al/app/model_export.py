@@ -1,0 +1,179 @@
+"""Export a campaign's model as a folder that other programs use: adapter or weights, example, and model card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from star_al import rng
+from star_al.app.compose import open_parts, reading
+from star_al.app.model_card import ModelFacts, model_card
+from star_al.app.predicting import Predictor, own_files
+from star_al.common.files import disk_errors, publish
+from star_al.config.spec import CampaignFile
+from star_al.data import check_out
+from star_al.errors import DataError, ModelError, StoreError
+from star_al.parts import Parts
+from star_al.ports import Progress
+from star_al.replay import find_round
+from star_al.stats.temperature import apply_temperature
+from star_al.types import Item, JsonObject, Role
+
+RECORD = "labeller.json"
+"""The file by which an exported model is known."""
+
+COMPARED = 64
+"""Texts on which the posterior's mean is compared with the average over samples."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What was exported.
+
+    Attributes:
+        round_index: The round whose model it is.
+        samples: How many posterior samples a prediction averages over; 1 for a single function.
+        difference: By how much probabilities of the mean alone differ from that average, at most, on some texts;
+            None for a single function.
+        base: The folder or hub name of the base model that is needed; None if the weights are whole.
+    """
+
+    round_index: int
+    samples: int
+    difference: float | None
+    base: str | None
+
+
+def export_model(
+    file: CampaignFile,
+    out: Path,
+    progress: Progress,
+    *,
+    round_index: int | None = None,
+    merged: bool = False,
+) -> ExportedModel:
+    """Write the model of a round as a folder that other programs use.
+
+    The folder is written beside its place and renamed when it is complete.
+
+    Args:
+        file: The campaign.
+        out: A folder that does not exist, is empty, or holds an earlier export, which is replaced.
+        progress: Where progress is shown.
+        round_index: The round; None for the newest that has an evaluated adapter.
+        merged: Write whole weights in place of an adapter.
+
+    Raises:
+        DataError: There is no such round, or ``out`` holds other files.
+        StoreError: The campaign has not been started, or the folder cannot be written.
+        ModelError: No adapter has been trained yet, or the posterior cannot be exported.
+    """
+    check_out(out, own_files(file) | {"the artefact folder": file.artefact_folder})
+    _require_free(out)
+    with reading(file) as (store, campaign):
+        parts = open_parts(file, store, campaign, progress)
+        predictor = Predictor(parts, round_index)
+        if predictor.adapter is None or predictor.model.round_index is None:
+            raise ModelError(
+                f"campaign {file.spec.name!r} has no adapter that was trained and evaluated yet. "
+                "Label some texts and run `star-al run` first."
+            )
+        with _replacing_folder(out) as folder:
+            return _write(parts, predictor, predictor.adapter, predictor.model.round_index, folder, merged)
+
+
+def _write(
+    parts: Parts, predictor: Predictor, adapter: Path, round_index: int, folder: Path, merged: bool
+) -> ExportedModel:
+    parts.progress.say(f"Exporting the {predictor.model.note}")
+    draws, items = predictor.draws, _some_items(parts)
+    record = parts.learner.export(
+        adapter, folder, draws=draws, seed=predictor.seed, merged=merged, examples=items
+    )
+    exported = ExportedModel(
+        round_index=round_index,
+        samples=1 if draws is None else len(draws),
+        difference=None if draws is None else _difference(parts, predictor, adapter, items),
+        base=None if record["base"] is None else str(record["base"]),
+    )
+    whole: JsonObject = {
+        "labels": list(parts.task.spec.label_names),
+        "temperature": predictor.model.temperature,
+        "made_from": {"campaign": parts.campaign.name, "round": round_index},
+        **record,
+    }
+    from star_al.models.adapter_export import example_code, write_record
+
+    write_record(folder, whole)
+    facts = ModelFacts(
+        round=find_round(parts.store, parts.campaign, round_index),
+        evaluations=tuple(parts.store.evaluations(parts.campaign.campaign_id, round_index)),
+        record=whole,
+        example=example_code(whole),
+        samples=exported.samples,
+        difference=exported.difference,
+        merged=merged,
+    )
+    with _disk_errors(folder):
+        (folder / "README.md").write_text(model_card(parts, facts), encoding="utf-8")
+    return exported
+
+
+def _some_items(parts: Parts) -> list[Item]:
+    """Random texts of the pool."""
+    campaign_id = parts.campaign.campaign_id
+    pool = parts.store.item_ids(campaign_id, Role.POOL)
+    chosen = rng.draw(pool, min(COMPARED, len(pool)), rng.derive_seed(parts.campaign.seed, 0, "export"))
+    return parts.store.items(campaign_id, sorted(chosen))
+
+
+def _difference(parts: Parts, predictor: Predictor, adapter: Path, items: Sequence[Item]) -> float:
+    """The largest difference between probabilities of the posterior's mean and the average over samples."""
+    with parts.progress.task("Comparing with the mean alone", 2 * len(items)) as advance:
+        averaged = predictor.answers(items, advance)
+        mean_N_C = parts.learner.predict(
+            adapter, items, draws=None, seed=predictor.seed, advance=advance
+        ).log_probs_N_K_C[:, 0]
+    probs_N_C = np.exp(apply_temperature(mean_N_C, predictor.model.temperature))
+    return max(
+        float(np.abs(probs_N_C[n, : len(answer.probabilities_C)] - answer.probabilities_C).max())
+        for n, answer in enumerate(averaged)
+    )
+
+
+# -- the folder ----------------------------------------------------------------------------------------
+
+
+def _require_free(out: Path) -> None:
+    with _disk_errors(out):
+        if out.exists() and not out.is_dir():
+            raise DataError(f"{out}: this is a file. Give a folder.")
+        if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+            raise DataError(f"{out}: this folder holds other files. Give a new or empty one.")
+
+
+@contextmanager
+def _replacing_folder(out: Path) -> Iterator[Path]:
+    """A folder to write, which takes the place of ``out`` on leaving; on an error nothing is left of it."""
+    with _disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = out.parent / f".{out.name}.{uuid4().hex}.tmp"
+        folder.mkdir()
+    try:
+        yield folder
+        with _disk_errors(out):
+            if out.exists():
+                shutil.rmtree(out)
+            publish(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _disk_errors(out: Path) -> AbstractContextManager[None]:
+    return disk_errors(StoreError, f"{out}: the model cannot be written", "Check the folder and the disk.")

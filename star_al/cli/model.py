@@ -1,0 +1,73 @@
+"""Take the model out: a folder that other programs use, or a repository on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from star_al.cli.completion import round_numbers
+from star_al.cli.console import make_progress, say
+from star_al.cli.options import DEFAULT_CONFIG, Config, Public, Push, load, open_hub
+
+if TYPE_CHECKING:
+    from star_al.app.model_export import ExportedModel
+
+
+def export_model(
+    config: Config = DEFAULT_CONFIG,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    round_index: Annotated[
+        int | None,
+        typer.Option(
+            "--round",
+            min=0,
+            help="Export the model of this round; by default the newest.",
+            show_default=False,
+            autocompletion=round_numbers,
+        ),
+    ] = None,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Write whole weights, which need no base model.")
+    ] = False,
+    push: Push = None,
+    public: Public = False,
+) -> None:
+    """Write the model as a folder that other programs use.
+
+    It holds the adapter in peft's format, or with --merged whole weights, the
+    tokenizer, the labels and the temperature, a short example.py, and README.md,
+    the model card. The example needs torch, transformers and peft, and gives the
+    probabilities of `star-al predict`.
+    """
+    from star_al.app import model_export
+
+    hub = open_hub(push, "model", public)
+    done = model_export.export_model(
+        load(config), out, make_progress(), round_index=round_index, merged=merged
+    )
+    what = "weights" if merged else "adapter"
+    say(f"Wrote the {what} of round {done.round_index} to {out}. Try it with: python {out / 'example.py'}")
+    for line in _about(done, merged):
+        say(line)
+    if hub is not None:
+        if done.base is not None and Path(done.base).is_dir():
+            say(
+                f"The base model is a folder of this machine, {done.base}: "
+                "others need it as well. --merged writes whole weights."
+            )
+        say(f"Pushed to {hub.push(out, f'Model of round {done.round_index}')}")
+
+
+def _about(done: ExportedModel, merged: bool) -> list[str]:
+    """What to know of the posterior."""
+    if done.difference is None:
+        return []
+    what = "weights" if merged else "adapter"
+    return [
+        f"As in star-al predict, the example averages over {done.samples} posterior samples (sample-0 to "
+        f"sample-{done.samples - 1}). The {what} alone, the posterior's mean, differ{'' if merged else 's'} from that "
+        f"by at most {done.difference:.3f}."
+    ]

@@ -1,0 +1,109 @@
+"""Label probabilities of texts by an exported model. Needs torch, transformers and peft, and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from star_al.models.labeller.prompt import Prompt, PromptReader
+
+ROWS = 16
+"""Rows of one length that the model reads at once."""
+
+
+class Labeller:
+    """Reads texts with an exported model.
+
+    Args:
+        folder: The exported folder.
+        device: Where the model runs, such as "cuda"; a GPU if there is one.
+        base: The base model's folder or hub name, if it is not where it was.
+
+    Attributes:
+        labels: The names of the labels; empty if each text has options of its own.
+    """
+
+    def __init__(self, folder: str | Path, device: str | None = None, base: str | None = None) -> None:
+        folder = Path(folder)
+        self._record: dict[str, Any] = json.loads((folder / "labeller.json").read_text(encoding="utf-8"))
+        self.labels: list[str] = self._record["labels"]
+        self._reader = PromptReader(AutoTokenizer.from_pretrained(folder), self._record["prompt"])
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = getattr(torch, self._record["dtype"])
+        source = base or self._record["base"] or str(folder)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source, revision=None if base else self._record["revision"], dtype=dtype
+        )
+        self._samples: list[str] = self._record["samples"]
+        if self._samples:
+            from peft import PeftModel
+
+            first, *others = self._samples
+            model = PeftModel.from_pretrained(model, folder / first, adapter_name=_name(first))
+            for sample in others:
+                model.load_adapter(folder / sample, adapter_name=_name(sample))
+        _use_float32_head(model)
+        self._model = model.to(self._device).eval()
+        plain = model.get_base_model() if self._samples else model
+        self._keeps_logits = "logits_to_keep" in inspect.signature(plain.forward).parameters
+
+    def __call__(self, text: str, options: Sequence[str] = ()) -> dict[str, float]:
+        """Return the calibrated probability of each label, or of each option's letter."""
+        prompt = self._reader.read(text, options)
+        with torch.inference_mode():
+            log_probs = torch.stack([self._log_probs(prompt) for _ in self._each_sample()])
+        mean = log_probs.logsumexp(dim=0)  # of the samples' probabilities, up to a constant
+        probabilities = (mean / self._record["temperature"]).softmax(dim=0)
+        names = self.labels or self._reader.letters(options)
+        return dict(zip(names, probabilities.tolist(), strict=True))
+
+    def _each_sample(self) -> Iterator[None]:
+        """The model becomes each posterior sample in turn."""
+        for sample in self._samples:
+            self._model.set_adapter(_name(sample))
+            yield
+        if not self._samples:
+            yield
+
+    def _log_probs(self, prompt: Prompt) -> Tensor:
+        """Log-probabilities of a prompt's labels, normalised over them."""
+        scores: dict[tuple[int, ...], Tensor] = {}
+        for size in sorted({len(label) for label in prompt.labels}):
+            labels = [label for label in dict.fromkeys(prompt.labels) if len(label) == size]
+            for start in range(0, len(labels), ROWS):
+                scores |= self._score(prompt.tokens, labels[start : start + ROWS])
+        return torch.stack([scores[label] for label in prompt.labels]).log_softmax(dim=0)
+
+    def _score(self, tokens: Sequence[int], labels: list[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:
+        """The log-likelihood of labels of one length, given the prompt."""
+        size = len(labels[0])
+        begun = list(dict.fromkeys(label[:-1] for label in labels))
+        ids = torch.tensor([[*tokens, *part] for part in begun], device=self._device)
+        keep = {"logits_to_keep": size} if self._keeps_logits else {}
+        logits = self._model(input_ids=ids, use_cache=False, **keep).logits[:, -size:]
+        log_probs = logits.double().log_softmax(dim=-1)
+        rows = torch.tensor([begun.index(label[:-1]) for label in labels], device=self._device)
+        columns = torch.tensor(labels, device=self._device)
+        found = log_probs[rows].gather(2, columns[:, :, None]).sum(dim=(1, 2))
+        return dict(zip(labels, found, strict=True))
+
+
+def _name(sample: str) -> str:
+    return "mean" if sample == "." else sample
+
+
+def _use_float32_head(model: Any) -> None:
+    """Let the head compute in float32: in bfloat16 a logit of 16 is rounded to steps of 0.125."""
+    head = model.get_output_embeddings()
+    if head.weight.dtype in (torch.bfloat16, torch.float16):
+        head.weight = nn.Parameter(head.weight.detach().float(), requires_grad=False)
+        if getattr(head, "bias", None) is not None:
+            head.bias = nn.Parameter(head.bias.detach().float(), requires_grad=False)
+        head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
