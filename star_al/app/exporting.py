@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from star_al.app.compose import open_parts, reading
-from star_al.app.known_items import CONTROL, known_items
+from star_al.app.data_card import data_card
+from star_al.app.known_items import CONTROL, known_items, without_names
 from star_al.app.predicting import Predictor, own_files
 from star_al.common.paging import pages
 from star_al.common.wording import count
@@ -28,6 +30,7 @@ from star_al.data import (
     read_source_rows,
     without_labels,
     write_rows,
+    write_text,
 )
 from star_al.errors import DataError
 from star_al.ports import Progress, Store
@@ -109,6 +112,43 @@ def export_file(
     """
     check_format(out, options)
     check_out(out, own_files(file))
+    return _export(file, out, progress, rows, with_predictions, options, named=True)[0]
+
+
+def export_dataset(
+    file: CampaignFile, folder: Path, progress: Progress, *, rows: Rows, with_predictions: bool
+) -> Exported:
+    """Write a folder that can be pushed as a data set: rows, and a card. Annotators are numbered, not named.
+
+    Args:
+        file: The campaign.
+        folder: An empty folder.
+        progress: Where progress is shown.
+        rows: Which rows to write.
+        with_predictions: Add the model's predictions for all texts without a human label.
+
+    Raises:
+        DataError, StoreError, ModelError: As ``export_file``.
+    """
+    done, labels = _export(
+        file, folder / "train.parquet", progress, rows, with_predictions, None, named=False
+    )
+    card = data_card(file.spec.name, labels, done.n, predictions=with_predictions)
+    write_text(folder / "README.md", card)
+    return done
+
+
+def _export(
+    file: CampaignFile,
+    out: Path,
+    progress: Progress,
+    rows: Rows,
+    with_predictions: bool,
+    options: OutOptions | None,
+    *,
+    named: bool,
+) -> tuple[Exported, Counter[str]]:
+    """Write the rows; returns also how many texts have each label."""
     if rows is Rows.ANSWERS and with_predictions:
         raise DataError("--answers lists what people answered; leave out --with-predictions.")
     with reading(file) as (store, campaign):
@@ -117,7 +157,8 @@ def export_file(
             predictor = Predictor(open_parts(file, store, campaign, progress))
             progress.say(f"Predicting with the {predictor.model.note}")
         shown = _Shown(rows, predictor, progress)
-        return _Export(file, store, campaign).write(out, shown, options)
+        export = _Export(file, store, campaign, named=named)
+        return export.write(out, shown, options), export.labels
 
 
 def label_rows(file: CampaignFile, store: Store, campaign: Campaign) -> list[JsonObject]:
@@ -139,10 +180,11 @@ class _Shown:
 class _Export:
     """The rows of one campaign."""
 
-    def __init__(self, file: CampaignFile, store: Store, campaign: Campaign) -> None:
+    def __init__(self, file: CampaignFile, store: Store, campaign: Campaign, *, named: bool = True) -> None:
         self._file, self._store, self._campaign = file, store, campaign
         self._task = ClosedTask(file.spec.task)
-        self._known: Mapping[str, Known] = known_items(store, campaign, self._task)
+        known = known_items(store, campaign, self._task)
+        self._known: Mapping[str, Known] = known if named else without_names(known)
         self.columns = ExportColumns(self._task, file.spec.data)
 
     def write(self, out: Path, shown: _Shown, options: OutOptions | None) -> Exported:
@@ -155,6 +197,11 @@ class _Export:
             n = self._write(out, stored, shown, options)
             return Exported(n, (_from_database(exc),))
         return Exported(n, self._notes(found))
+
+    @property
+    def labels(self) -> Counter[str]:
+        """How many texts have each label."""
+        return Counter(str(known.label.value) for _, known in self.own_items() if known.label is not None)
 
     def own_items(self) -> Iterator[tuple[str, Known]]:
         """Ids of the items of the campaign's data, without those of a test file, and what is known of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from star_al.data import GivenAnswer, Known
 from star_al.labelling.ballots import newest_revisions
@@ -85,3 +86,17 @@ def _answers(
     for answers in found.values():
         answers.sort(key=lambda answer: answer.answered_at.timestamp() if answer.answered_at else 0.0)
     return found
+
+
+def without_names(known: Mapping[str, Known]) -> dict[str, Known]:
+    """The same with numbers in place of annotators' names, for data that others will read."""
+    numbers: dict[str | None, str] = {}
+
+    def numbered(answer: GivenAnswer) -> GivenAnswer:
+        number = numbers.setdefault(answer.annotator, f"annotator {len(numbers) + 1}")
+        return replace(answer, annotator=number)
+
+    return {
+        item_id: replace(each, answers=tuple(map(numbered, each.answers))) if each.answers else each
+        for item_id, each in known.items()
+    }

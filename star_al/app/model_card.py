@@ -58,7 +58,7 @@ def model_card(parts: Parts, facts: ModelFacts) -> str:
         f"## Accuracy\n\n{_accuracy(facts)}",
         f"## Calibration\n\n{_calibration(facts)}",
         f"## Data\n\n{_data(parts, facts)}",
-        f"## Prompt\n\n{_fenced(str(facts.record['template']), 'text')}\n\nThe label follows.",
+        f"## Prompt\n\n{_prompt(facts)}",
         f"## Settings\n\n{_fenced(_settings(parts), 'yaml')}",
         f"## Licence\n\n{_licence(parts, facts)}",
     ]
@@ -69,6 +69,11 @@ def hub_name(parts: Parts) -> str | None:
     """The base model's name on the hub; None for a local folder."""
     name = parts.spec.model.name
     return None if name.startswith((".", "/", "~")) or name.count("/") != 1 else name
+
+
+def base_name(parts: Parts) -> str:
+    """The base model's name on the hub, or the name of its folder without where that is."""
+    return hub_name(parts) or Path(parts.spec.model.name).name
 
 
 def _metadata(parts: Parts, facts: ModelFacts) -> str:
@@ -85,7 +90,7 @@ def _introduction(parts: Parts, facts: ModelFacts) -> str:
     labels = count(facts.round.labels, "label")
     kind = "the whole weights of a language model" if facts.merged else "a LoRA adapter of a language model"
     return (
-        f"This model {what}. It is {kind}, `{parts.spec.model.name}`, trained on {labels} in round "
+        f"This model {what}. It is {kind}, `{base_name(parts)}`, trained on {labels} in round "
         f"{facts.round.index} of an active-learning campaign with star_al {__version__}."
     )
 
@@ -162,16 +167,25 @@ def _data(parts: Parts, facts: ModelFacts) -> str:
     )
 
 
+def _prompt(facts: ModelFacts) -> str:
+    shown = f"{_fenced(str(facts.record['template']), 'text')}\n\nThe label follows."
+    if facts.record["text"] == "{text}":
+        return shown
+    made = _fenced(str(facts.record["text"]), "text")
+    return f"{shown} A text is made of columns; give the labeller a dictionary of them:\n\n{made}"
+
+
 def _settings(parts: Parts) -> str:
     spec = parts.spec
     tree = spec.model_dump(mode="json", include=_SETTINGS, exclude_none=True)
-    tree["model"] = spec.model.model_dump(mode="json", include=_MODEL_SETTINGS, exclude_none=True)
+    model = spec.model.model_dump(mode="json", include=_MODEL_SETTINGS, exclude_none=True)
+    tree["model"] = model | {"name": base_name(parts)}
     return to_yaml(tree).rstrip()
 
 
 def _licence(parts: Parts, facts: ModelFacts) -> str:
     licence = facts.record["base_licence"]
-    base = f"the base model `{parts.spec.model.name}`"
+    base = f"the base model `{base_name(parts)}`"
     if licence is None:
         return f"The licence of {base} is not known here; look it up before you pass this model on."
     return f"The licence of {base} is `{licence}`; it holds for this model as well."

@@ -105,6 +105,7 @@ def _write(
     whole: JsonObject = {
         "labels": list(parts.task.spec.label_names),
         "temperature": predictor.model.temperature,
+        **_text_of_a_row(parts),
         "made_from": {"campaign": parts.campaign.name, "round": round_index},
         **record,
     }
@@ -123,6 +124,15 @@ def _write(
     with _disk_errors(folder):
         (folder / "README.md").write_text(model_card(parts, facts), encoding="utf-8")
     return exported
+
+
+def _text_of_a_row(parts: Parts) -> JsonObject:
+    """What a text is made of: a template, and the column behind each of its names."""
+    data, split = parts.spec.data, parts.spec.task.split_template
+    if split is None or split.item_text is None:
+        return {"text": "{text}", "columns": {"text": data.text}}
+    columns: JsonObject = {name: data.text if name == "text" else name for name in split.columns}
+    return {"text": split.item_text, "columns": columns}
 
 
 def _some_items(parts: Parts) -> list[Item]:

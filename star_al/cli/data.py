@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from star_al.cli.console import complain, make_progress, say, say_file
-from star_al.cli.options import DEFAULT_CONFIG, Config, load
+from star_al.cli.options import DEFAULT_CONFIG, Config, Public, Push, load, open_hub
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
@@ -96,7 +96,15 @@ def _left_out(counts: ImportCounts) -> str:
 def export(
     config: Config = DEFAULT_CONFIG,
     *,
-    out: OutFile,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="File to write: .jsonl, .csv or .parquet; - for standard output. Not needed with --push.",
+            show_default=False,
+            allow_dash=True,
+        ),
+    ] = None,
     with_predictions: Annotated[
         bool,
         typer.Option(
@@ -110,6 +118,8 @@ def export(
     format_: FormatOption = Format.CSV,
     bom: Bom = False,
     spreadsheet_safe: SpreadsheetSafe = False,
+    push: Push = None,
+    public: Public = False,
 ) -> None:
     """Write every row of your data to a file, with the human labels.
 
@@ -117,24 +127,38 @@ def export(
     rows without a text included. Added are item_id, role (pool, control, audit,
     calibration), status (labelled, asked, skipped, disputed, not asked), label,
     source, round, version, annotators and labelled_at.
+
+    With --push the rows become a data set on the Hugging Face hub, private unless
+    --public is given, with a card. Annotators are numbered there, not named.
     """
     from star_al.app import exporting
 
     if labelled and answers:
         raise typer.BadParameter("leave out one of --labelled and --answers", param_hint="--answers")
+    if out is None and push is None:
+        raise typer.BadParameter("is missing; give a file, or --push", param_hint="--out")
     rows = exporting.Rows.ANSWERS if answers else exporting.Rows.LABELLED if labelled else exporting.Rows.ALL
-    with _target(out, format_) as path:
-        done = exporting.export_file(
-            load(config),
-            path,
-            make_progress(),
-            rows=rows,
-            with_predictions=with_predictions,
-            options=_options(bom, spreadsheet_safe),
-        )
-    _tell(out, f"Wrote {count(done.n, 'row')} to {_name(out)}.")
-    for note in done.notes:
-        _tell(out, note)
+    file, hub = load(config), open_hub(push, "dataset", public)
+    if out is not None:
+        with _target(out, format_) as path:
+            done = exporting.export_file(
+                file,
+                path,
+                make_progress(),
+                rows=rows,
+                with_predictions=with_predictions,
+                options=_options(bom, spreadsheet_safe),
+            )
+        _tell(out, f"Wrote {count(done.n, 'row')} to {_name(out)}.")
+        for note in done.notes:
+            _tell(out, note)
+    if hub is not None:
+        with TemporaryDirectory() as folder:
+            done = exporting.export_dataset(
+                file, Path(folder), make_progress(), rows=rows, with_predictions=with_predictions
+            )
+            address = hub.push(Path(folder), f"{count(done.n, 'row')} of {file.spec.name}")
+        _tell(out or Path(), f"Pushed {count(done.n, 'row')} to {address}")
 
 
 def _options(bom: bool, spreadsheet_safe: bool) -> OutOptions:

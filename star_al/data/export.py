@@ -163,7 +163,8 @@ class ExportColumns:
         data = self._data
         columns: dict[str, JsonValue] = {}
         fields = user_fields(item.fields)
-        if data.text not in fields:
+        template = self._task.spec.split_template
+        if data.text not in fields and (template is None or template.item_text is None):
             columns[data.text] = item.text
         if isinstance(data.options, str) and data.options not in fields:
             columns[data.options] = list(item.options)

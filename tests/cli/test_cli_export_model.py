@@ -183,7 +183,7 @@ def test_the_card_says_what_the_model_is_and_how_good(
     assert "{text}" in text and "kind: mc_dropout" in text and "trained on 8 labels in round 2" in text
     assert "averages over 2 samples of the posterior" in text and "its probabilities differ" in text
     assert "The licence of the base model" in text and "is not known here" in text
-    assert "small.db" not in text and "oracle" not in text
+    assert "small.db" not in text and "oracle" not in text and str(model.parent) not in text
 
 
 def test_the_licence_is_that_of_the_base_models_card(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from star_al.app import compose, demo, running
+import pytest
+
+from star_al.app import compose, demo, model_export, predicting, running
 from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile
 from star_al.config.writing import with_values
+from star_al.models.labeller import Labeller
 from support.quiet import Quiet
 
 N_POOL, N_TEST = 60, 60
@@ -29,3 +33,22 @@ def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
     )
     assert float(str(trained["nll"])) < float(str(zero_shot["nll"]))
     assert running.replay(file, 0, Quiet()).same_batch
+    _check_export(file, tmp_path)
+
+
+def _check_export(file: CampaignFile, folder: Path) -> None:
+    """The exported adapter predicts what the campaign does."""
+    done = model_export.export_model(file, folder / "model", Quiet())
+    assert done.samples == 2 and done.difference is not None
+    texts = [json.loads(line)["text"] for line in (folder / "test.jsonl").read_text().splitlines()[:6]]
+    with compose.reading(file) as (store, campaign):
+        parts = compose.open_parts(file, store, campaign, Quiet())
+        rows = predicting.predict_rows(parts, [{"text": text} for text in texts], Quiet())
+        labels = parts.task.spec.label_names
+    labeller = Labeller(folder / "model", device="cpu")
+    record = json.loads((folder / "model" / "labeller.json").read_text())
+    # bfloat16 rounds at each layer, and other batches are summed in another order.
+    limit = 1e-3 if record["dtype"] == "float32" else 5e-2
+    for text, row in zip(texts, rows, strict=True):
+        found = labeller(text)
+        assert found == pytest.approx({name: row[f"probability_{name}"] for name in labels}, abs=limit)

@@ -115,6 +115,13 @@ def test_probabilities_are_those_of_the_learner(task: str, dtype: str, merged: b
         tmp_path / "fitted", items, draws=range(2), seed=3, advance=ignore
     ).log_probs_N_K_C
     labeller = Labeller(out, device="cpu")
+    row = {"title": items[0].text, "body": None}
+    record_of_rows = json.loads((out / "labeller.json").read_text()) | {
+        "text": "{title}{body}",
+        "columns": {"title": "title", "body": "body"},
+    }
+    labeller._record = record_of_rows
+    assert labeller(row, items[0].options) == labeller(items[0].text, items[0].options)
     found = np.array([list(labeller(item.text, item.options).values()) for item in items])
     # bfloat16 rounds at every layer, and batches of other sizes are summed in another order.
     np.testing.assert_allclose(

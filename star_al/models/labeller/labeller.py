@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,15 @@ class Labeller:
         plain = model.get_base_model() if self._samples else model
         self._keeps_logits = "logits_to_keep" in inspect.signature(plain.forward).parameters
 
-    def __call__(self, text: str, options: Sequence[str] = ()) -> dict[str, float]:
-        """Return the calibrated probability of each label, or of each option's letter."""
+    def __call__(self, text: str | Mapping[str, object], options: Sequence[str] = ()) -> dict[str, float]:
+        """Return the calibrated probability of each label, or of each option's letter.
+
+        Args:
+            text: The text; a row with the campaign's columns if its texts are made of several.
+            options: The options, if each text has its own.
+        """
+        if not isinstance(text, str):
+            text = self._filled(text)
         prompt = self._reader.read(text, options)
         with torch.inference_mode():
             log_probs = torch.stack([self._log_probs(prompt) for _ in self._each_sample()])
@@ -63,6 +71,17 @@ class Labeller:
         probabilities = (mean / self._record["temperature"]).softmax(dim=0)
         names = self.labels or self._reader.letters(options)
         return dict(zip(names, probabilities.tolist(), strict=True))
+
+    def _filled(self, row: Mapping[str, object]) -> str:
+        """The text that a row's columns make."""
+        columns: dict[str, str] = self._record["columns"]
+        field = re.compile("|".join(re.escape(f"{{{name}}}") for name in columns))
+
+        def cell(match: re.Match[str]) -> str:
+            value = row[columns[match[0][1:-1]]]
+            return "" if value is None else str(value)
+
+        return field.sub(cell, self._record["text"])
 
     def _each_sample(self) -> Iterator[None]:
         """The model becomes each posterior sample in turn."""
