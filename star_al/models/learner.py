@@ -19,6 +19,7 @@ from star_al.models.inference import Inference
 from star_al.models.licence import find_licence
 from star_al.models.lora import left_out, lora_config
 from star_al.models.out_of_memory import translate_out_of_memory
+from star_al.models.position_switch import require_one_reading
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.prompts import PROMPTS_VERSION, Prompt, PromptFormat
 from star_al.models.target_layers import transformer_blocks
@@ -146,6 +147,7 @@ class LoraLearner:
         prompts = [self.prompts.encode(item) for item in items] or [self._content_free_prompt()]
         require_rows(self.backbone.model, self.backbone.tokenizer, prompts)
         inference = self._load()
+        self._require_one_reading(prompts)
         lora_config(self.backbone.model, self._spec.adapter)
         if missing := left_out(self.backbone.model, self._spec.adapter):
             self._say(missing)
@@ -156,6 +158,12 @@ class LoraLearner:
         examples = [(prompt, index % len(prompt.labels)) for index, prompt in enumerate(chosen)]
         try_out(self._method, self._training(examples, seed=0, parent=None, advance=_ignore), inference)
         self._checked = True
+
+    def _require_one_reading(self, prompts: Sequence[Prompt]) -> None:
+        longest_label = max(len(label) for prompt in prompts for label in prompt.labels)
+        limit = min(self._spec.model.max_tokens + longest_label, self.backbone.context)
+        with quiet():
+            require_one_reading(self.backbone.model, self.backbone.readout, prompts, limit)
 
     def _tell_window(self, longest: int) -> None:
         with quiet():
