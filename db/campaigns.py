@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from db import campaign_items, datasets, event_log, labels, queries
 from db.statements import now
-from db.tables import CampaignRow
+from db.tables import CampaignRow, ExternalTaskRow
 from star_al.errors import StoreError
 from star_al.types import Campaign, Event, JsonObject, Label, Role
 
@@ -121,3 +121,28 @@ def update_config(
     queries.close(connection, campaign_id, settled, [])
     for event in events:
         event_log.append(connection, campaign_id, event)
+
+
+def project_stamps(connection: Connection, campaign_id: int) -> list[str] | None:
+    """Stamps of this database on the annotation project, the newest first; None if any may be replaced."""
+    chosen = select(CampaignRow.project_stamp).where(CampaignRow.campaign_id == campaign_id)
+    stamps: list[str] | None = connection.scalars(chosen).one_or_none()
+    return stamps
+
+
+def save_project_stamps(connection: Connection, campaign_id: int, stamps: Sequence[str] | None) -> None:
+    """Replace the stamps; None lets the next run replace any."""
+    value = None if stamps is None else list(stamps)
+    connection.execute(
+        update(CampaignRow).where(CampaignRow.campaign_id == campaign_id).values(project_stamp=value)
+    )
+
+
+def separate(connection: Connection, campaign_id: int) -> None:
+    """Give the campaign a new key and forget its tasks."""
+    connection.execute(delete(ExternalTaskRow).where(ExternalTaskRow.campaign_id == campaign_id))
+    connection.execute(
+        update(CampaignRow)
+        .where(CampaignRow.campaign_id == campaign_id)
+        .values(key=uuid.uuid4().hex, project_stamp=None)
+    )

@@ -18,6 +18,7 @@ from star_al.types import Campaign, Item
 if TYPE_CHECKING:
     from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
     from star_al.annotators.label_studio.client import Connection
+    from star_al.annotators.label_studio.ownership import Ownership
 
 
 def open_annotator(file: CampaignFile, store: Store, campaign: Campaign) -> Annotator:
@@ -26,19 +27,29 @@ def open_annotator(file: CampaignFile, store: Store, campaign: Campaign) -> Anno
     Raises:
         AnnotatorError: There is no token for the server, or the local server is not running.
     """
+    from star_al.annotators.label_studio.ownership import Ownership
+
     spec = file.spec
     load_items = partial(store.items, campaign.campaign_id)
     match spec.annotator:
         case OracleSpec() as oracle:
             return Oracle(oracle, ClosedTask(spec.task), campaign.seed, load_items)
         case LabelStudioSpec() as label_studio:
-            return label_studio_annotator(file, label_studio, campaign, load_items)
+            ownership = Ownership(
+                partial(store.project_stamps, campaign.campaign_id),
+                partial(store.save_project_stamps, campaign.campaign_id),
+            )
+            return label_studio_annotator(file, label_studio, campaign, load_items, ownership)
         case ApiSpec():
             return ApiAnnotator()
 
 
 def label_studio_annotator(
-    file: CampaignFile, spec: LabelStudioSpec, campaign: Campaign, load_items: LoadItems
+    file: CampaignFile,
+    spec: LabelStudioSpec,
+    campaign: Campaign,
+    load_items: LoadItems,
+    ownership: Ownership | None = None,
 ) -> LabelStudioAnnotator:
     """People in Label Studio as the annotator of a campaign.
 

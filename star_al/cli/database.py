@@ -10,7 +10,7 @@ import typer
 
 from star_al.cli.completion import campaign_files
 from star_al.cli.console import say
-from star_al.cli.options import DEFAULT_CONFIG, load
+from star_al.cli.options import DEFAULT_CONFIG, Config, load
 
 Place = Annotated[
     str,
@@ -65,3 +65,19 @@ def _shown(url: str) -> str:
     from db.engine import location, parse_url
 
     return location(parse_url(url))
+
+
+def separate(config: Config = DEFAULT_CONFIG) -> None:
+    """In a copied database: let the campaign go on with a Label Studio project of its own."""
+    from star_al.app import copies
+
+    name = copies.separate(load(config))
+    say(f"Campaign {name!r} is one of its own now. Its next run creates a project for its open questions.")
+
+
+def claim(config: Config = DEFAULT_CONFIG) -> None:
+    """In the original of a copied database: use the Label Studio project from here again."""
+    from star_al.app import copies
+
+    name = copies.claim(load(config))
+    say(f"The next run of campaign {name!r} uses its project from this database.")

@@ -417,6 +417,23 @@ def test_releasing_a_lost_lease_leaves_the_new_one(store: Store) -> None:
     assert len(store.events(made.campaign_id)) == 1
 
 
+def test_a_copied_campaign_gets_a_key_of_its_own(store: Store) -> None:
+    campaign_id, lease = abc(store)
+    before = store.find_campaign("one")
+    store.add_queries(lease, [query("a")], EVENT)
+    store.save_tasks(lease, [ExternalTask("q-a-1", "tool", "7", "1")])
+    assert store.project_stamps(campaign_id) is None
+    store.save_project_stamps(campaign_id, ["b", "a"])
+    assert store.project_stamps(campaign_id) == ["b", "a"]
+    store.separate_campaign(lease)
+    now = store.find_campaign("one")
+    assert before is not None and now is not None and now.key != before.key
+    assert store.tasks(campaign_id) == [] and store.project_stamps(campaign_id) is None
+    assert [one.query_id for one in store.open_queries(campaign_id)] == ["q-a-1"]
+    store.save_project_stamps(campaign_id, None)
+    assert store.project_stamps(campaign_id) is None
+
+
 LEASE_WRITES: dict[str, Callable[[Store, Lease], object]] = {
     "update_config": lambda store, lease: store.update_config(lease, {"changed": True}),
     "renew_lease": lambda store, lease: store.renew_lease(lease, 999.0),
@@ -441,6 +458,7 @@ LEASE_WRITES: dict[str, Callable[[Store, Lease], object]] = {
         lease, 1, {}, 1, EVENT, held_out={}, test_dataset_id=None
     ),
     "delete_campaign": lambda store, lease: store.delete_campaign(lease),
+    "separate_campaign": lambda store, lease: store.separate_campaign(lease),
 }
 
 

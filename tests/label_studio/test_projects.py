@@ -180,7 +180,7 @@ def test_a_project_with_the_mark_of_an_earlier_version_is_found(label_studio: La
     world.known.clear()
     world.restart()
     world.ensure(queries(1))
-    assert world.project == first and _project(world)["description"] == old
+    assert world.project == first and _project(world)["description"].startswith(f"{old} star_al-database:")
 
 
 def test_labels_added_in_mid_campaign_reach_the_project(label_studio: LabelStudio) -> None:
@@ -233,3 +233,43 @@ def test_short_and_long_titles_are_made_to_fit(label_studio: LabelStudio) -> Non
         world = World(label_studio, title=title)
         world.ensure(queries(1))
         assert _project(world)["title"] == shown
+
+
+def test_a_database_and_its_copy_do_not_share_a_project(label_studio: LabelStudio) -> None:
+    world = World(label_studio)
+    asked = queries(3)
+    world.ensure(asked)
+    world.restart()
+    world.ensure(asked)  # the original goes on as often as it likes
+    copied = world.copy()
+    world.restart()
+    world.ensure(asked)
+    with pytest.raises(AnnotatorError, match=r"another database.*db separate CONFIG.*db claim CONFIG"):
+        copied.ensure(queries(5))
+    tasks = world.tasks()
+    assert len(tasks) == 3
+    world.poll()
+    copied.stamps = None  # as `star-al db claim` does
+    copied.ensure(asked)
+    with pytest.raises(AnnotatorError, match="another database"):
+        world.poll()
+    world.restart()
+    with pytest.raises(AnnotatorError, match="another database"):
+        world.ensure(asked)
+    assert world.tasks() == tasks
+    assert _project(copied)["description"].count("star_al-database:") == 1
+
+
+def test_a_campaign_of_an_earlier_version_puts_its_stamp(label_studio: LabelStudio) -> None:
+    world = World(label_studio)
+    world.ensure(queries(2))
+    path = f"/api/projects/{world.project}/"
+    description = _project(world)["description"].partition(" star_al-database")[0]
+    world.owner.call("patch", path, json={"description": description})
+    world.stamps = None
+    world.restart()
+    world.ensure(queries(2))
+    assert (
+        world.stamps is not None and f"star_al-database:{world.stamps[0]}" in _project(world)["description"]
+    )
+    assert len(world.tasks()) == 2

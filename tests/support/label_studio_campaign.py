@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
+from star_al.annotators.label_studio.ownership import Ownership
 from star_al.config.spec import LabelStudioSpec, TaskSpec
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Ensured, ExternalTask, Item, Poll, Query, Reason, Role
@@ -31,6 +33,7 @@ class World:
         self.task, self.overlap, self.token = task, overlap, server.token
         self.spec: dict[str, Any] = {"timeout": 20.0, **spec}
         self.known: dict[str, ExternalTask] = {}
+        self.stamps: list[str] | None = None  # that the database has put on the project
         self.items: dict[str, Item] = {}  # those that are not as ``item`` makes them
         self.owner = Person(server.url, server.token)
         self.restart()
@@ -45,7 +48,18 @@ class World:
             Campaign(1, "test campaign", 1, {}, 7, self.key),
             self.overlap,
             self._load_items,
+            Ownership(lambda: self.stamps, self._keep_stamps),
         )
+
+    def copy(self) -> World:
+        """The same campaign in a copy of its database."""
+        other = copy.copy(self)
+        other.known = dict(self.known)
+        other.restart()
+        return other
+
+    def _keep_stamps(self, stamps: Sequence[str]) -> None:
+        self.stamps = list(stamps)
 
     def _load_items(self, item_ids: Sequence[str]) -> list[Item]:
         return [self.items.get(item_id) or item(item_id) for item_id in item_ids]

@@ -97,6 +97,7 @@ class _State:
     tasks: dict[tuple[str, str], ExternalTask] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     marks: Marks = field(default_factory=Marks)
+    project_stamps: list[str] | None = None
     datasets: set[int] = field(default_factory=set)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     answered_at: list[datetime] = field(default_factory=list)  # when answers were mirrored

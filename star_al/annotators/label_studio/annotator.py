@@ -17,6 +17,7 @@ from star_al.annotators.label_studio.client import Client, Connection, replies_a
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.annotators.label_studio.known_tasks import KnownTasks
 from star_al.annotators.label_studio.notes import notes
+from star_al.annotators.label_studio.ownership import Ownership, shared
 from star_al.annotators.label_studio.payloads import payload
 from star_al.annotators.label_studio.predictions import import_predictions, model_version, prediction
 from star_al.annotators.label_studio.project import (
@@ -52,6 +53,7 @@ class LabelStudioAnnotator:
         campaign: The campaign.
         overlap: How many people usually answer a query.
         load_items: Loads the items of the queries that need a task, a page at a time.
+        ownership: Tells whether the project may be used from this database; None accepts any.
     """
 
     name = "label_studio"
@@ -64,9 +66,11 @@ class LabelStudioAnnotator:
         campaign: Campaign,
         overlap: int,
         load_items: LoadItems,
+        ownership: Ownership | None = None,
     ) -> None:
         self._client, self._spec, self._load_items = Client(connection), spec, load_items
         self._plan = Plan(spec, task, campaign, overlap)
+        self._ownership = ownership or shared()
         self._annotations = KnownAnnotations()
         self._tasks: KnownTasks | None = None
         self._stored_tasks: dict[str, int] = {}  # query id → task id, as last reported
@@ -230,7 +234,9 @@ class LabelStudioAnnotator:
         ids = [] if self._tasks is None else [self._tasks.project_id]
         ids += sorted({int(where.project) for where in before.values()} - set(ids), reverse=True)
         expected = bool(before or self._stored_tasks)
-        project = ensure_project(self._client, self._plan, ids, still_ours, expected=expected)
+        project = ensure_project(
+            self._client, self._plan, ids, still_ours, self._ownership, expected=expected
+        )
         if self._tasks is None:
             delete_empty_duplicates(self._client, self._plan.campaign.key, project, still_ours)
         return project, self._refreshed(project)

@@ -40,6 +40,7 @@ UNUSABLE_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 """What XML cannot hold, and so no label in a label config."""
 
 _MARK = re.compile(r"star_al:([A-Za-z0-9_-]+)")
+_STAMP = re.compile(r" ?star_al-database:([0-9a-f]{16})")
 _COMMENT = re.compile(r"<!-- star_al:([A-Za-z0-9_-]+) ([0-9a-f]{16}) -->\n?")
 
 
@@ -51,6 +52,17 @@ def mark(key: str) -> str:
 def marks(*texts: str) -> frozenset[str]:
     """The keys of all campaigns that are marked in a project's description and label config."""
     return frozenset(key for text in texts for key in _MARK.findall(text))
+
+
+def stamp(description: str) -> str | None:
+    """The stamp of the database that a project is used from; None without one."""
+    found = _STAMP.search(description)
+    return None if found is None else found[1]
+
+
+def with_stamp(description: str, new: str) -> str:
+    """The description with this stamp in place of an earlier one."""
+    return f"{_STAMP.sub('', description).strip()} star_al-database:{new}"
 
 
 def write(spec: LabelStudioSpec, task: ClosedTask, campaign_key: str) -> str:

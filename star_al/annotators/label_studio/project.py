@@ -10,6 +10,7 @@ from typing import Any
 
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.client import Client
+from star_al.annotators.label_studio.ownership import Ownership
 from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError
@@ -134,7 +135,13 @@ def find_project(client: Client, plan: Plan, known_ids: Sequence[int], *, expect
 
 
 def ensure_project(
-    client: Client, plan: Plan, known_ids: Sequence[int], still_ours: StillOurs, *, expected: bool
+    client: Client,
+    plan: Plan,
+    known_ids: Sequence[int],
+    still_ours: StillOurs,
+    ownership: Ownership,
+    *,
+    expected: bool,
 ) -> Project:
     """The campaign's project, created if there is none, with label config and settings as they should be.
 
@@ -143,6 +150,7 @@ def ensure_project(
         plan: What the campaign needs.
         known_ids: As for ``find_project``.
         still_ours: Called before each change.
+        ownership: Tells whether the project may be used from this database.
         expected: As for ``find_project``.
 
     Raises:
@@ -151,13 +159,33 @@ def ensure_project(
     """
     project = find_project(client, plan, known_ids, expected=expected)
     if project is not None:
-        return _brought_up_to_date(client, plan, project, still_ours)
+        check_ownership(client, project, ownership)
+        return _stamped(client, _brought_up_to_date(client, plan, project, still_ours), ownership, still_ours)
     if expected and plan.spec.deleted == "drop":
         raise AnnotatorError(
             f"{client.url}: the project of campaign {plan.campaign.name!r} was deleted, with all its tasks. "
             "Write `deleted: restore` under annotator to have it created again."
         )
-    return _create(client, plan, still_ours)
+    return _stamped(client, _create(client, plan, still_ours), ownership, still_ours)
+
+
+def check_ownership(client: Client, project: Project, ownership: Ownership) -> None:
+    """Check that the project is used from this database.
+
+    Raises:
+        AnnotatorError: Another database uses it.
+    """
+    where = f"{client.url}: project {project.project_id} ({project.title})"
+    ownership.check(label_config.stamp(project.description), where)
+
+
+def _stamped(client: Client, project: Project, ownership: Ownership, still_ours: StillOurs) -> Project:
+    """The project with the stamp of this run."""
+    new = ownership.next_stamp(label_config.stamp(project.description))
+    if new is None:
+        return project
+    description = label_config.with_stamp(project.description, new)
+    return update_project(client, project, {"description": description}, still_ours)
 
 
 def delete_empty_duplicates(client: Client, key: str, kept: Project, still_ours: StillOurs) -> None:
