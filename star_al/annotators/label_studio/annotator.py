@@ -23,6 +23,7 @@ from star_al.annotators.label_studio.predictions import import_predictions, mode
 from star_al.annotators.label_studio.project import (
     Plan,
     Project,
+    check_ownership,
     delete_empty_duplicates,
     ensure_project,
     find_project,
@@ -247,7 +248,11 @@ class LabelStudioAnnotator:
         return None if project is None else self._refreshed(project)
 
     def _find(self) -> Project | None:
-        """The project as it is now; None if it was deleted or the server lost its database."""
+        """The project as it is now; None if it was deleted or the server lost its database.
+
+        Raises:
+            AnnotatorError: Another database uses it.
+        """
         if self._tasks is None:
             project = find_project(self._client, self._plan, (), expected=True)
         else:
@@ -255,6 +260,7 @@ class LabelStudioAnnotator:
         if project is None or self._plan.campaign.key not in project.campaign_keys:
             self._tasks = None
             return None
+        check_ownership(self._client, project, self._ownership)
         return project
 
     def _refreshed(self, project: Project) -> KnownTasks:
