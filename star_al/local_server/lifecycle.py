@@ -115,6 +115,10 @@ def start(
         if state is None:
             with disk_errors(place):
                 place.data.mkdir(mode=0o700, exist_ok=True)
+                if stored is not None and stored.host != THIS_MACHINE == host:
+                    progress.say(
+                        f"Only this machine will reach Label Studio; last time it listened on {stored.host} (--host)"
+                    )
                 chosen = _choose_port(place, stored, port, wanted, progress)
                 write_credentials(place, replace(chosen, host=host, webhooks=webhooks))
                 _start_supervisor(place, owner)

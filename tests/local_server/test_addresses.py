@@ -50,6 +50,13 @@ def test_all_addresses_and_the_link_for_colleagues(
     monkeypatch.setenv(HOME, str(place.home))
     assert run_command(["up"]) == 0
     port = server.url.rpartition(":")[2]
+    local_server.stop(place, Quiet())
+    progress = Quiet()
+    assert start(progress=progress).host == "127.0.0.1"
+    assert (
+        "Only this machine will reach Label Studio; last time it listened on 0.0.0.0 (--host)"
+        in progress.said
+    )
     shown = capsys.readouterr().out
     assert f"Colleagues join at http://{outside}:{port}/user/signup/?token=abc\n" in shown
     assert "not encrypted" in shown and server.token not in shown
