@@ -41,6 +41,9 @@ def clone(connection: Connection, campaign_id: int, name: str, config: JsonObjec
     )
     _copy_items(connection, campaign_id, made.campaign_id)
     _copy_labels(connection, campaign_id, made.campaign_id)
+    event_log.append(
+        connection, made.campaign_id, Event("clone", "began with the labels of another campaign")
+    )
     return made
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from star_al.app.annotators import check_server, connection, open_annotator, unencrypted
+from star_al.app.beginning_again import begin_again, has_answers
 from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
@@ -22,6 +23,7 @@ from star_al.config.changes import (
     added_labels,
     changed_fields,
     differing_fields,
+    keep_earlier_defaults,
     list_differences,
     renamed_labels,
 )
@@ -94,9 +96,10 @@ def controlling(
     store = _store_to_run_in(file, people, patience)
     try:
         campaign, learner = _find_or_create(file, store, progress, learner)
+        file = keep_earlier_defaults(file, campaign.config)
         refuse_other_data(file, store, campaign)
         _refuse_archived(file, store, campaign)
-        _refuse_changes(file, store, campaign)
+        restarts = _refuse_changes(file, store, campaign)
         if people is not None and (warning := unencrypted(people)):
             progress.say(warning)
         with (
@@ -104,6 +107,10 @@ def controlling(
             _hints(people, campaign, webhook) as hints,
         ):
             guarded = GuardedProgress(progress, heartbeat)
+            if restarts:
+                learner = learner or open_learner(file, file.spec, [], guarded, cache=file.trunk_folder)
+                learner.check(texts_of_data(file))
+                campaign = begin_again(file, store, campaign, lease, guarded, restarts)
             _adopt_config(file, store, campaign, lease, guarded)
             parts = _parts(file, store, campaign, guarded, learner).leased(
                 lease,
@@ -140,8 +147,12 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
     store = _store_to_run_in(file, None, patience)
     try:
         campaign, learner = _find_or_create(file, store, progress)
+        file = keep_earlier_defaults(file, campaign.config)
         refuse_other_data(file, store, campaign)
-        _refuse_changes(file, store, campaign)
+        if _refuse_changes(file, store, campaign):
+            raise ConfigError(
+                f"{file.path}: the study was prepared with other settings. Run it under another name."
+            )
         with leased(file, store, campaign, patience) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
             parts = replace(_parts(file, store, campaign, guarded, learner), lease=lease)
@@ -253,15 +264,23 @@ def _refuse_archived(file: CampaignFile, store: Store, campaign: Campaign) -> No
         )
 
 
-def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> None:
+def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> list[str]:
+    """Refuse changes that answers do not allow; return those for which the campaign has to begin again.
+
+    Raises:
+        ConfigError: People have answered, and the settings must stay as they were then.
+    """
     trained = any(round_.adapter_sha256 for round_ in store.rounds(campaign.campaign_id))
     changed = changed_fields(campaign.config, file.spec, trained=trained)
-    if changed:
+    if changed and has_answers(store, campaign):
         raise ConfigError(
             f"{file.path}: campaign {campaign.name!r} was started with different settings for {', '.join(changed)}. "
             "Change them back, or give the new campaign another name.\n"
             + list_differences(campaign.config, file.spec, changed)
+            + "\nTo use them with the labels there are, restore the file and run "
+            f"`star-al clone {file.path.name} NAME --with-labels`, then change the new file."
         )
+    return changed
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
 from star_al.app.study_progress import StudyProgress
 from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
 from star_al.common.wording import count
-from star_al.config.changes import differing_fields, list_differences
+from star_al.config.changes import differing_fields, keep_earlier_defaults, list_differences
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
@@ -97,6 +97,10 @@ def simulate(file: CampaignFile, request: SimulationRequest, progress: Progress)
     test_source(file)
     store = open_store(file, create=True)
     try:
+        if (begun := store.study(study.name)) is not None:
+            file = keep_earlier_defaults(file, begun.config)
+            study = _study(file, request)
+            files = {run: run_file(file, run, folder) for run in study.runs}
         _refuse_changes(file, store, study)
         with _locked(folder, study.name):
             failed = _Simulation(files, request, study, folder, store, progress).run()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from star_al import rng
@@ -29,10 +29,19 @@ from star_al.data import (
 from star_al.errors import DataError
 from star_al.ports import Advance, Progress, Store
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Dataset, Role, SourceItem
+from star_al.types import Campaign, Dataset, Event, Lease, Role, SourceItem
 
 ADVANCE_EVERY = 1000
 """Rows between two updates of the progress display."""
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """The imported data of a campaign, and its held-out items."""
+
+    dataset_id: int
+    test_dataset_id: int | None
+    held_out: Mapping[str, Role]
 
 
 def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Campaign:
@@ -41,6 +50,45 @@ def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Cam
     Raises:
         DataError: The data cannot be used, or no text is left for the pool.
     """
+    texts = _import_texts(file, store, progress)
+    return store.create_campaign(
+        file.spec.name,
+        texts.dataset_id,
+        file.spec.model_dump(mode="json"),
+        file.spec.seed,
+        held_out=texts.held_out,
+        test_dataset_id=texts.test_dataset_id,
+    )
+
+
+def restart_campaign(
+    file: CampaignFile, store: Store, lease: Lease, event: Event, progress: Progress
+) -> None:
+    """Begin a campaign that has no answers again, with the settings of its file, in one final transaction.
+
+    Args:
+        file: The campaign file.
+        store: The store.
+        lease: The campaign's lease.
+        event: What to log.
+        progress: Where the import is shown.
+
+    Raises:
+        DataError: The data cannot be used, or no text is left for the pool; the campaign is as it was.
+    """
+    texts = _import_texts(file, store, progress)
+    store.restart_campaign(
+        lease,
+        texts.dataset_id,
+        file.spec.model_dump(mode="json"),
+        file.spec.seed,
+        event,
+        held_out=texts.held_out,
+        test_dataset_id=texts.test_dataset_id,
+    )
+
+
+def _import_texts(file: CampaignFile, store: Store, progress: Progress) -> _Texts:
     spec = file.spec
     task = ClosedTask(spec.task)
     dataset = _import(store, data_source(file), task, progress, what="text")
@@ -63,14 +111,7 @@ def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Cam
             "outside the test file are held out (evaluation.size and evaluation.calibration). "
             "Add data or hold out fewer."
         )
-    return store.create_campaign(
-        spec.name,
-        dataset.dataset_id,
-        spec.model_dump(mode="json"),
-        spec.seed,
-        held_out=held_out,
-        test_dataset_id=test.dataset_id if test else None,
-    )
+    return _Texts(dataset.dataset_id, test.dataset_id if test else None, held_out)
 
 
 def _draw_held_out(spec: CampaignSpec, item_ids: list[str]) -> dict[str, Role]:

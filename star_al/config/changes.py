@@ -8,7 +8,7 @@ from operator import eq
 
 from star_al.config.dotted_names import flatten
 from star_al.config.secret_settings import may_hold_secret
-from star_al.config.spec import CampaignSpec, LabelStudioSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec
 from star_al.config.spec.posterior import LINEARISED
 from star_al.config.writing import plain_label, to_one_line
 from star_al.errors import ConfigError
@@ -173,6 +173,21 @@ def renamed_labels(stored: JsonObject, current: CampaignSpec) -> dict[str, str]:
         if new != label.name:
             renamed[label.name] = new
     return renamed
+
+
+def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFile:
+    """The campaign file with the defaults that its campaign began with, where it names no value.
+
+    ``acquisition.batch.near_duplicates`` was off in version 0.1.
+    """
+    batch = file.spec.acquisition.batch
+    began_without = CampaignSpec.model_validate(stored).acquisition.batch.near_duplicates is None
+    if not began_without or "near_duplicates" in batch.model_fields_set:
+        return file
+    batch = batch.model_copy(update={"near_duplicates": None})
+    acquisition = file.spec.acquisition.model_copy(update={"batch": batch})
+    spec = file.spec.model_copy(update={"acquisition": acquisition})
+    return file.model_copy(update={"spec": spec})
 
 
 def _is_in(name: str, prefixes: Collection[str]) -> bool:

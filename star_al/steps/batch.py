@@ -95,6 +95,18 @@ def choose_batch(
     return chosen
 
 
+def different_texts(parts: RoundParts, order: Sequence[str], size: int) -> list[str]:
+    """The first ``size`` items of an order; near-duplicates of others come last, if the round skips them.
+
+    Only the first ``acquisition.batch.top`` items are compared.
+    """
+    within = list(order[: max(parts.spec.acquisition.batch.top, size)])
+    constraints = _near_duplicates(parts, within)
+    if not constraints:
+        return list(order[:size])
+    return [within[pick.position] for pick in greedy_batch(InOrder(), constraints, len(within), size)]
+
+
 def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = ()) -> list[Chosen]:
     """Choose ``size`` typical texts of the pool, one from each cluster of the base model's embeddings.
 

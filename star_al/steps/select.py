@@ -17,7 +17,7 @@ from star_al.acquire.ranking import random_order, rank_order
 from star_al.artefacts.score_file import Scores, read_predictions, read_scores
 from star_al.labelling.queries import query_id
 from star_al.parts import Parts, RoundParts
-from star_al.steps.batch import Ranking, choose_batch, choose_typical
+from star_al.steps.batch import Ranking, choose_batch, choose_typical, different_texts
 from star_al.steps.blend_weight import final_weight
 from star_al.steps.control_arm import control_size, next_control_items
 from star_al.steps.pool import candidates
@@ -130,6 +130,7 @@ def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
     else:
         pool = candidates(parts)
         order = random_order(pool, rng.generator(parts.campaign.seed, parts.round.index, "select"))
+        order = tuple(different_texts(parts, order, size + buffer))
     start = "" if parts.round.adapter_sha256 else COLD_START
     item_ids = order[: size + buffer]
     reasons = [Reason(f"{start}drawn at random")] * len(item_ids)

@@ -145,6 +145,7 @@ def test_a_copy_has_the_items_roles_and_labels_in_force(store: Store) -> None:
         "t": ("pos", 1, "import"),
     }
     assert store.pool_ids(copy.campaign_id, 0) == ["d", "late"]
+    assert [event.step for event in store.events(copy.campaign_id)] == ["clone"]
     assert store.queries(copy.campaign_id) == [] and store.rounds(copy.campaign_id) == []
     assert store.labels(made.campaign_id)["a"].version == 2, "the original stays as it is"
 

@@ -246,6 +246,7 @@ class MemoryStore(Store):
         state = _State(campaign, members, datasets=set(source.datasets))
         for item_id, versions in source.labels.items():
             state.labels[item_id] = [Label(item_id, versions[-1].value, source="import")]
+        _log(state, Event("clone", "began with the labels of another campaign"))
         self._campaigns[campaign.campaign_id] = state
         return campaign
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from star_al.config.spec.base import Fraction, Positive, Spec, choices
+from star_al.config.spec.base import FROM_FILE, Fraction, Positive, Spec, choices
 
 ADAPTIVE_SAMPLES = 16
 """Adaptive sampling needs at least this many posterior samples to pay off."""
@@ -68,16 +68,26 @@ class BatchSpec(Spec):
         description="Texts at the top of the ranking that a diverse batch is chosen from.",
     )
     near_duplicates: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
+        default=0.8,
         description=(
             "Skip texts that are this similar to each other or to one already chosen, from 0 to 1. "
-            "At 0.8, about four words in five are the same."
+            "At 0.8, about four words in five are the same. It is off with `kind: random`, with "
+            "`acquisition.adaptive_samples`, and in campaigns that began with an earlier version."
         ),
         examples=[0.8],
     )
     balance: bool = Field(
         default=False, description="Prefer texts whose predicted label has the fewest labels so far."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _near_duplicates_are_off_where_they_were(cls, section: Any, info: ValidationInfo) -> Any:
+        """Leave the constraint out where it cannot be, and in settings stored before it existed."""
+        if not isinstance(section, dict) or "near_duplicates" in section:
+            return section
+        stored = info.context != FROM_FILE and {"kind", "beta"} <= section.keys()
+        return {**section, "near_duplicates": None} if stored or section.get("kind") == "random" else section
 
     @model_validator(mode="after")
     def _chance_takes_no_constraints(self) -> BatchSpec:
@@ -93,6 +103,17 @@ class BatchSpec(Spec):
 
 class AcquisitionSpec(Spec):
     """Which texts are labelled next."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adaptive_sampling_takes_no_near_duplicates(cls, section: Any) -> Any:
+        """Leave the constraint out, unless it is asked for, which is refused later."""
+        if not isinstance(section, dict) or section.get("adaptive_samples") is None:
+            return section
+        batch = section.get("batch", {})
+        if not isinstance(batch, dict) or "near_duplicates" in batch:
+            return section
+        return {**section, "batch": {**batch, "near_duplicates": None}}
 
     measure: Literal["entropy", "margin", "least_confidence", "bald", "epig"] = Field(
         default="entropy",
