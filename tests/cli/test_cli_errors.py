@@ -19,6 +19,7 @@ from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
 from star_al.config.file import load_campaign
 from star_al.loop import Outcome
+from star_al.types import Annotation, Event, Query, Reason, Role
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.quiet import Quiet
 
@@ -107,14 +108,19 @@ def test_a_refused_change_is_shown_with_the_stored_and_the_present_value(
 ) -> None:
     file = load_campaign(write_campaign(tmp_path, task__labels=["sport", "business", "tech", "true"]))
     store = open_store(file, create=True)
-    create_campaign(file, store, Quiet())
+    made = create_campaign(file, store, Quiet())
+    lease = store.acquire_lease(made.campaign_id, "me", 1.0, may_take=lambda _: True)
+    item_id = store.item_ids(made.campaign_id, Role.POOL)[0]
+    store.add_queries(lease, [Query("q", item_id, 0, Role.POOL, 1, Reason("why"))], Event("push", "asked"))
+    store.mirror(lease, "api", [Annotation("1", "q", "sport")])
+    store.release_lease(lease)
     store.close()
     path = write_campaign(tmp_path, task__labels=["sport", "business", "tech", "True"])
     code, _, err = star_al("run", path)
     assert code == 2
     assert "was started with different settings for task.labels. Change them back" in err
     shown = 'started with sport, business, tech, "true"; the file says sport, business, tech, "True"'
-    assert err.endswith(f"\n  task.labels: {shown}\n")
+    assert f"\n  task.labels: {shown}\n" in err and "star-al clone campaign.yaml NAME --with-labels" in err
 
 
 def test_init_leaves_a_file_that_is_there(star_al: StarAl, tmp_path: Path) -> None:
