@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -56,9 +57,10 @@ def answer_counts(
         .subquery()
     )
     counted = select(*rows.c, func.count()).group_by(*rows.c)
+    counts: Iterable[Any] = connection.execute(counted)
     return [
         AnswerCount(person, None if skipped else given, label, tuple(options or ()), n)
-        for person, skipped, given, label, options, n in connection.execute(counted)
+        for person, skipped, given, label, options, n in counts
     ]
 
 
@@ -72,7 +74,8 @@ def lead_times(connection: Connection, campaign_id: int) -> dict[str, list[float
         _is_newest(AnnotationRow),
     )
     seconds: dict[str, list[float]] = defaultdict(list)
-    for annotator, lead_time in connection.execute(chosen):
+    rows: Iterable[Any] = connection.execute(chosen)
+    for annotator, lead_time in rows:
         seconds[annotator].append(lead_time)
     return dict(seconds)
 

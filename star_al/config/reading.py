@@ -201,7 +201,7 @@ def _keep_text(node: Node, annotation: Any) -> None:
                 _keep_text(value, annotation)
             elif section is not None and key.value in section.model_fields:
                 _keep_text(value, section.model_fields[key.value].annotation)
-            elif dict in map(get_origin, options):  # names and texts
+            elif any(get_origin(option) is dict for option in options):  # names and texts
                 _keep_text(value, str)
 
 

@@ -182,6 +182,15 @@ class Campaigns(Protocol):
             events: What to log.
         """
 
+    def project_stamps(self, campaign_id: int) -> list[str] | None:
+        """What marks the annotation project as this database's, the newest first; None if any may be replaced."""
+
+    def save_project_stamps(self, campaign_id: int, stamps: Sequence[str] | None) -> None:
+        """Replace the stamps; None lets the next run replace any. Needs no lease."""
+
+    def separate_campaign(self, lease: Lease, /) -> None:
+        """Give a campaign, copied with its database, a key of its own; forget its tasks and its stamps."""
+
     def extend_campaign(self, campaign_id: int, items: Iterable[SourceItem]) -> int:
         """Add rows to the pool from the first round that has not used its pool; return how many were new.
 

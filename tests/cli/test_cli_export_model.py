@@ -72,11 +72,12 @@ def difference(
     expected = [json.loads(line) for line in out.splitlines()]
     found = use(folder, texts)
     assert [tuple(each) for each in found] == [LABELS] * len(texts)
-    return max(
+    largest: float = max(
         abs(mine[label] - theirs[f"probability_{label}"])
         for mine, theirs in zip(found, expected, strict=True)
         for label in LABELS
     )
+    return largest
 
 
 def exported(star_al: StarAl, config: Path, folder: Path, *options: object) -> str:

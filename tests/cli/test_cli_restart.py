@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,11 @@ def sizes(star_al: StarAl) -> dict[str, int]:
 
 def test_settings_that_are_fixed_later_change_before_the_first_answer(star_al: StarAl, here: Path) -> None:
     assert sizes(star_al)["audit"] == 8
-    changes = {"seed": 8, "evaluation__size": 5, "task__labels": ["sport", "business", "tech news"]}
+    changes: dict[str, Any] = {
+        "seed": 8,
+        "evaluation__size": 5,
+        "task__labels": ["sport", "business", "tech news"],
+    }
     write_campaign(here, annotator=API, **changes)
     code, _, err = star_al("run")
     assert code == 6, err

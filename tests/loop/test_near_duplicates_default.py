@@ -43,7 +43,8 @@ def test_a_campaign_that_began_without_it_goes_on_without_it(
 ) -> None:
     stored = load_campaign(write_campaign(tmp_path)).spec.model_dump(mode="json")
     stored["acquisition"]["batch"]["near_duplicates"] = None
-    file = load_campaign(write_campaign(tmp_path, **({"acquisition__batch": written} if written else {})))
+    changes: dict[str, Any] = {"acquisition__batch": written} if written else {}
+    file = load_campaign(write_campaign(tmp_path, **changes))
     file = keep_earlier_defaults(file, stored)
     assert file.spec.acquisition.batch.near_duplicates == kept
     assert bool(changed_fields(stored, file.spec, trained=True)) is (kept is not None)

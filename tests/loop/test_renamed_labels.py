@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from support.quiet import Quiet
 from support.records import EVENT, campaign, held, query, source
 
 
-def task_of(folder: Path, **changes: object) -> ClosedTask:
+def task_of(folder: Path, **changes: Any) -> ClosedTask:
     return ClosedTask(load_campaign(write_campaign(folder, **changes)).spec.task)
 
 
@@ -64,7 +65,7 @@ def test_a_name_must_lead_to_a_label(tmp_path: Path, renamed: dict[str, str], me
 # -- what a running campaign accepts -------------------------------------------------------------------
 
 
-def change(tmp_path: Path, **changes: object) -> tuple[list[str], dict[str, str]]:
+def change(tmp_path: Path, **changes: Any) -> tuple[list[str], dict[str, str]]:
     """The refused settings and the renamed labels when a campaign's file is changed."""
     before = load_campaign(write_campaign(tmp_path, task__renamed={"it": "tech"})).spec
     stored = before.model_dump(mode="json")

@@ -24,7 +24,7 @@ def adapter_in(folder: Path, model: Path, **settings: Any) -> Path:
     config = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     wrapped = peft.get_peft_model(base, config)
     wrapped.peft_config["default"].base_model_name_or_path = settings.get("base", "someone/base")
-    wrapped.save_pretrained(folder)
+    wrapped.save_pretrained(str(folder))
     return folder
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from star_al.errors import ModelError
-from star_al.models.posterior import merging
+from star_al.models.posterior import Factors, merging
 from star_al.models.posterior.merging import merged
 
 
@@ -26,7 +26,7 @@ class Dense(nn.Module):
         return self.head
 
 
-def factors(value: float = 1.0) -> merging.Factors:
+def factors(value: float = 1.0) -> Factors:
     """(B, A) that add ``value`` to every weight of ``first``, and two and three times ``value`` to the others."""
     times = {"first": 1.0, "second": 2.0, "third": 3.0}
     return lambda name: (torch.full((4, 1), value * times[name]), torch.ones(1, 4))

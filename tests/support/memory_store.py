@@ -297,6 +297,20 @@ class MemoryStore(Store):
         del self._campaigns[lease.campaign_id]
         self._discard_unused(state.datasets)
 
+    def project_stamps(self, campaign_id: int) -> list[str] | None:
+        return self.state(campaign_id).project_stamps
+
+    @_locked
+    def save_project_stamps(self, campaign_id: int, stamps: Sequence[str] | None) -> None:
+        self.state(campaign_id).project_stamps = None if stamps is None else list(stamps)
+
+    @_locked
+    def separate_campaign(self, lease: Lease) -> None:
+        state = self._held(lease)
+        state.tasks.clear()
+        state.project_stamps = None
+        state.campaign = replace(state.campaign, key=f"{state.campaign.key}'")
+
     def _discard_unused(self, candidates: set[int]) -> None:
         for dataset_id in candidates - {each for one in self._campaigns.values() for each in one.datasets}:
             gone = set(self._items.pop(dataset_id, ()))
