@@ -96,11 +96,11 @@ class LoraLinear(torch.autograd.Function):
             z_T_r = torch.cat(
                 [part @ a.T for part, a in zip(torch.split(x_T_I, sizes), down_R_r_I, strict=True)]
             )
-            y_T_O = nn.functional.linear(x_T_I, weight_O_I, bias_O)
-            y_T_O.addmm_(z_T_r, up_O_r.T)
+            y = nn.functional.linear(x, weight_O_I, bias_O)
+            y.view(-1, y.shape[-1]).addmm_(z_T_r, up_O_r.T)
         ctx.save_for_backward(x_T_I, weight_O_I, down_R_r_I, up_O_r, z_T_r, masks_R_I)
         ctx.scale, ctx.sizes = scale, sizes
-        return y_T_O.view(*x.shape[:-1], -1)
+        return y  # not a view of something: a model may change it in place
 
     @staticmethod
     @once_differentiable

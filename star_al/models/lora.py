@@ -22,6 +22,7 @@ from star_al.models.quantised import has_float_weight
 from star_al.models.target_layers import (
     choose_layers,
     chooses_all,
+    kind_of,
     language_layers,
     last_names,
     share_in_experts,
@@ -154,7 +155,7 @@ def _refused_layers(model: Any, spec: AdapterSpec, names: Sequence[str]) -> set[
     modules = dict(model.named_modules())
     kinds: dict[object, list[str]] = {}
     for name in names:
-        kinds.setdefault((name.rpartition(".")[2], type(modules[name])), []).append(name)
+        kinds.setdefault((kind_of(name), type(modules[name])), []).append(name)
     whole = spec.model_copy(update={"layers": None})
     return {
         name
@@ -165,16 +166,23 @@ def _refused_layers(model: Any, spec: AdapterSpec, names: Sequence[str]) -> set[
 
 
 def _layers_taken(model: Any, config: peft.LoraConfig) -> set[str] | None:
-    """Return the layers that peft adapts under a configuration, without memory for weights; None if it refuses it.
+    """Return the layers that peft adapts under a configuration, without memory for weights.
 
     peft rewrites the configuration of some architectures, so that only trying shows what it makes of it.
+
+    Returns:
+        Names of layers; None if peft refuses the configuration, or does not load what it saves.
     """
     try:
         with (
             torch.random.fork_rng(devices=range(torch.cuda.device_count())),
             _adapted(model, copy.deepcopy(config), low_cpu_mem_usage=True) as wrapped,
         ):
-            return set(lora_layers(wrapped))
+            names = set(lora_layers(wrapped))
+            state = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+            # Some tensors are renamed when an adapter is loaded, to names that the model does not have.
+            loaded = peft.set_peft_model_state_dict(wrapped, dict(state), low_cpu_mem_usage=True)
+            return None if loaded.unexpected_keys else names
     except ModelError:
         return None
 

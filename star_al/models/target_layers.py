@@ -15,13 +15,14 @@ from weakref import WeakKeyDictionary
 
 import torch
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
 
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.quantised import has_float_weight
+from star_al.models.readout import body_of
 
 _ROUTER = re.compile(r"(^|\.)(gate|wg|shared_expert_gate|\w*router\w*)(\.|$)")
 """Names of layers that send tokens to experts. A small change of their output swaps experts."""
@@ -43,20 +44,13 @@ def dense_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def language_model(model: Any) -> nn.Module:
-    """Return the part of a causal language model that makes hidden states of tokens, without the head."""
-    body = model.get_decoder()
-    found: nn.Module = model.base_model if body is model else body
-    return found
-
-
 def language_layers(model: Any) -> dict[str, nn.Module]:
-    """Return the layers that can be adapted by their whole names: dense layers that a text's tokens pass.
+    """Return the layers that can be adapted by their whole names: dense layers that a text gives a gradient.
 
     Raises:
         ModelError: There are none.
     """
-    body, dense = language_model(model), dense_layers(model)
+    body, dense = body_of(model), dense_layers(model)
     inside = set(body.modules())
     layers = {name: layer for name, layer in dense.items() if layer in inside and _computes_product(layer)}
     read = _kinds_read(model, body, layers) if layers else ()
@@ -108,7 +102,7 @@ def share_in_experts(model: Any) -> float:
     """Return the share of the language model's weights, without embeddings, in tensors of many experts at once."""
     embeddings = {id(weight) for weight in model.get_input_embeddings().parameters()}
     total = experts = 0
-    for module in language_model(model).modules():
+    for module in body_of(model).modules():
         for weight in module.parameters(recurse=False):
             if id(weight) not in embeddings:
                 total += weight.numel()
@@ -152,7 +146,7 @@ def _require_target(target: str, names: Sequence[str], model: Any) -> None:
     hint = f"Did you mean {close[0]!r}? " if close else ""
     reason = "is no layer that can be adapted"
     if any(_matches(name, target) for name in dense_layers(model)):
-        reason = "is no layer that reads a text's tokens"
+        reason = "cannot be adapted, because it gets no gradient from a text"
         hint = ""
     raise ModelError(f"adapter.target_modules: {target!r} {reason}. {hint}There are: {', '.join(known)}.")
 
@@ -164,7 +158,7 @@ def transformer_blocks(model: Any) -> tuple[str, nn.ModuleList]:
         ModelError: No list has as many modules as the configuration says.
     """
     count = model.config.get_text_config(decoder=True).num_hidden_layers
-    inside = set(language_model(model).modules())
+    inside = set(body_of(model).modules())
     for name, module in model.named_modules():
         if module in inside and isinstance(module, nn.ModuleList) and len(module) == count:
             return name, module
@@ -186,49 +180,59 @@ def _computes_product(layer: Any) -> bool:
             expected = nn.functional.linear(x, weight, layer.bias)
     except (TypeError, ValueError, RuntimeError, AttributeError, LookupError):
         return False
-    same_shape = isinstance(out, torch.Tensor) and out.shape == expected.shape
+    same_shape = isinstance(out, Tensor) and out.shape == expected.shape
     return same_shape and torch.allclose(out.float(), expected.float(), rtol=2e-2, atol=1e-3)
 
 
 def _kinds_read(model: nn.Module, body: nn.Module, layers: Mapping[str, nn.Module]) -> frozenset[str]:
-    """Return the kinds of layers that are called when the model reads a text.
+    """Return the kinds of layers that the hidden states of a text depend on, so that they get a gradient.
 
-    A layer that is not called learns nothing. Some are for images or further tokens; of others the model takes
-    the weight and computes with it in its own way, where an adapter has no part. Of many experts a short text
+    Others learn nothing. Some are for images or further tokens, some choose what attention sees; of some the model
+    takes the weight and computes with it in its own way, where an adapter has no part. Of many experts a short text
     passes only some, so one layer of a kind speaks for all.
     """
     if model not in _read_kinds:
-        called: set[str] = set()
+        device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+        marks = {kind_of(name): torch.zeros(1, device=device, requires_grad=True) for name in layers}
         hooks = [
-            layer.register_forward_hook(partial(_note, called, kind_of(name)))
+            layer.register_forward_hook(partial(_add_mark, marks[kind_of(name)]))
             for name, layer in layers.items()
         ]
         try:
-            if not _read_text(model, body):
-                return frozenset(map(kind_of, layers))  # what is wrong with the model is told elsewhere
+            gradients = _gradients_of_text(model, body, list(marks.values()))
+        except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError, LookupError):
+            return frozenset(marks)  # what is wrong with the model is told elsewhere
         finally:
             for hook in hooks:
                 hook.remove()
-        _read_kinds[model] = frozenset(called)
+        _read_kinds[model] = frozenset(
+            kind for kind, gradient in zip(marks, gradients, strict=True) if gradient is not None
+        )
     return _read_kinds[model]
 
 
-def _note(called: set[str], kind: str, *_: object) -> None:
-    called.add(kind)
+def _add_mark(mark: Tensor, layer: nn.Module, args: object, output: Tensor) -> Tensor:
+    return output + mark.to(output.device, output.dtype)
 
 
-def _read_text(model: Any, body: nn.Module) -> bool:
-    """Run the language model on a few tokens, in the mode it is trained in, and return whether it could."""
+def _gradients_of_text(model: Any, body: nn.Module, marks: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Run the language model on a few tokens, in the mode it is trained in.
+
+    Returns:
+        The gradient of each mark, or ``None`` if the hidden states do not depend on it.
+    """
     embedding = model.get_input_embeddings().weight
     ids = (torch.arange(16, device=embedding.device) * 7919 + 11) % len(embedding)
     training = {module: module.training for module in body.modules()}
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+        ):
             body.train()
-            body(input_ids=ids[None], use_cache=False)
-    except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError, LookupError):
-        return False
+            hidden = body(input_ids=ids[None], use_cache=False).last_hidden_state
+            return torch.autograd.grad(hidden.float().sum(), marks, allow_unused=True)
     finally:
         for module, mode in training.items():
             module.training = mode
-    return True

@@ -420,3 +420,14 @@ def test_joined_sequences_do_not_see_each_other(masked: bool, dropout: float) ->
     wanted = torch.autograd.grad(expected, (query, key, value), cotangent)
     for one, other in zip(torch.autograd.grad(actual, (query, key, value), cotangent), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_may_change_the_output_of_an_adapted_layer_in_place() -> None:
+    x, weight = torch.randn(2, 3, 4), torch.randn(5, 4)
+    a, b = torch.randn(2, 4, requires_grad=True), torch.randn(5, 2, requires_grad=True)
+    plain = (x @ (weight + b @ a).T) * 2
+    expected = torch.autograd.grad(plain.square().sum(), (a, b))
+    out: torch.Tensor = LoraLinear.apply(x, weight, None, a, b, 1.0, None, None)
+    out *= 2
+    for mine, right in zip(torch.autograd.grad(out.square().sum(), (a, b)), expected, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-4)
