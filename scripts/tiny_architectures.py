@@ -203,4 +203,6 @@ def _randomise(model: Any) -> None:
     for name, weight in model.named_parameters():
         if weight.ndim >= 2 and not re.search(r"conv|A_log|norm", name):
             weight.data = torch.randn(weight.shape, generator=generator).to(weight.dtype) * 0.15
+        elif name.endswith("scale") and not weight.any():
+            weight.data.fill_(0.5)  # zero in a new model, and what it scales has no effect
     model.tie_weights()

@@ -24,6 +24,7 @@ KINDS = {
     "mistral": "a sliding window in every layer",
     "gemma3": "text and images",
     "gemma3_text": "sliding windows in some layers",
+    "gemma3n_text": "activations changed in place",
     "phi3": "fused projections",
     "mixtral": "fused experts, adapted in attention alone",
     "deepseek_v3": "latent attention, shared experts",
