@@ -23,9 +23,9 @@ SHORTEST = 32
 class LengthProbe:
     """The lengths up to which attention is whole, found as they are asked for.
 
-    A length is probed by one sequence of the next power of two, whose last token must see every other. It costs
-    a forward and a backward pass of that sequence through one block at a time, about as much as three prompts of
-    that length, and memory for one block. It is done once: a longer length that passes covers all shorter ones.
+    A length is probed by one sequence that is up to a quarter longer, whose last token must see every other. It
+    costs a forward and a backward pass of that sequence through one block at a time, about as much as three prompts
+    of that length, and memory for one block. A longer length that passes covers all shorter ones.
 
     Args:
         body: The model's body.
@@ -57,13 +57,13 @@ class LengthProbe:
         Ask before weights are changed or hooks are set: afterwards ``is_whole`` probes no more up to ``length``.
         """
         while length >= SHORTEST and not self.is_whole(length):
-            length = self._probed(length) // 2
+            length = 1 << (self._probed(length) - 1).bit_length() - 1  # the next lower power of two
         return length if self.is_whole(length) else 0
 
     def _probed(self, length: int) -> int:
-        """Return the length of the probe for a sequence: a power of two, unless the model's context is shorter."""
-        size = max(SHORTEST, 1 << (length - 1).bit_length())
-        return max(length, min(size, self._context))
+        """Return the length of the probe for a sequence: up to a quarter more, unless the context is shorter."""
+        step = max(SHORTEST, 1 << (length - 1).bit_length() >> 3)
+        return max(length, min(-(-length // step) * step, self._context))
 
     def _examine(self, size: int) -> bool:
         ids = (torch.arange(size) * 7919 + 11) % self._vocabulary

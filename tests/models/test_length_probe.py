@@ -179,18 +179,18 @@ def probe(name: str, context: int = 512) -> tuple[LengthProbe, list[int]]:
 def test_a_length_is_probed_once_and_covers_shorter_ones() -> None:
     lengths, ran = probe("Llama")
     assert lengths.is_whole(100) and lengths.is_whole(128) and lengths.is_whole(3) and ran == [128]
-    assert lengths.is_whole(129) and ran == [128, 256]
+    assert lengths.is_whole(129) and ran == [128, 160]
 
 
 def test_what_fails_covers_longer_ones() -> None:
     lengths, ran = probe("Mistral")
-    assert not lengths.is_whole(WINDOW + 1) and not lengths.is_whole(500) and ran == [2 * WINDOW]
-    assert lengths.is_whole(WINDOW) and not lengths.is_whole(WINDOW + 1) and ran == [2 * WINDOW, WINDOW]
+    assert not lengths.is_whole(WINDOW + 1) and not lengths.is_whole(500) and ran == [WINDOW + 32]
+    assert lengths.is_whole(WINDOW) and not lengths.is_whole(WINDOW + 1) and ran == [WINDOW + 32, WINDOW]
 
 
 def test_the_longest_whole_length_is_found_from_above() -> None:
     lengths, ran = probe("Mistral")
-    assert lengths.longest(400) == WINDOW and ran == [512, 256, 128, 64]
+    assert lengths.longest(400) == WINDOW and ran == [448, 256, 128, 64]
     lengths.longest(400)
     assert not lengths.is_whole(WINDOW + 1) and len(ran) == 4
     assert probe("Llama")[0].longest(400) == 400
