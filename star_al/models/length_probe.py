@@ -56,9 +56,13 @@ class LengthProbe:
 
         Ask before weights are changed or hooks are set: afterwards ``is_whole`` probes no more up to ``length``.
         """
+        asked = length
         while length >= SHORTEST and not self.is_whole(length):
             length = 1 << (self._probed(length) - 1).bit_length() - 1  # the next lower power of two
-        return length if self.is_whole(length) else 0
+        longest = length if self.is_whole(length) else 0
+        if longest < asked:
+            self._whole[longest + 1] = False  # what lies between is not looked for later
+        return longest
 
     def _probed(self, length: int) -> int:
         """Return the length of the probe for a sequence: up to a quarter more, unless the context is shorter."""
