@@ -200,7 +200,7 @@ def plain_log_probs(model: Any, prompts: Iterable[Prompt]) -> Tensor:
             steps = model(input_ids=ids, use_cache=False).logits[0].double().log_softmax(-1)
             start = len(prompt.tokens) - 1
             sums.append(sum(steps[start + place, token] for place, token in enumerate(label)))
-        rows.append(torch.stack(sums).log_softmax(0))  # type: ignore[arg-type]
+        rows.append(torch.stack(sums).log_softmax(0))
     return torch.stack(rows)
 
 
@@ -350,7 +350,7 @@ def _read(out: Path) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=Path, required=True, help="JSON file of results")
     parser.add_argument("--only", default="", help="model types, comma-separated; by default all")
     parser.add_argument("--jobs", type=int, default=1, help="architectures at a time")

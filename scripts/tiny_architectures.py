@@ -184,7 +184,8 @@ def _small(name: str, value: object, vocabulary: int) -> object:
         return _token(name, value, vocabulary)
     for pattern, small in SIZES:
         if re.fullmatch(pattern, name):
-            return vocabulary if small == "vocabulary" else min(value, small) if value > 0 else value  # type: ignore[type-var]
+            size = vocabulary if small == "vocabulary" else int(str(small))
+            return size if small == "vocabulary" or 0 < size < value else value
     return 32 if value >= 512 else None
 
 

@@ -181,7 +181,7 @@ def _layers_taken(model: Any, config: peft.LoraConfig) -> set[str] | None:
             names = set(lora_layers(wrapped))
             state = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
             # Some tensors are renamed when an adapter is loaded, to names that the model does not have.
-            loaded = peft.set_peft_model_state_dict(wrapped, dict(state), low_cpu_mem_usage=True)
+            loaded: Any = peft.set_peft_model_state_dict(wrapped, dict(state), low_cpu_mem_usage=True)
             return None if loaded.unexpected_keys else names
     except ModelError:
         return None

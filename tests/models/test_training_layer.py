@@ -427,7 +427,7 @@ def test_a_model_may_change_the_output_of_an_adapted_layer_in_place() -> None:
     a, b = torch.randn(2, 4, requires_grad=True), torch.randn(5, 2, requires_grad=True)
     plain = (x @ (weight + b @ a).T) * 2
     expected = torch.autograd.grad(plain.square().sum(), (a, b))
-    out: torch.Tensor = LoraLinear.apply(x, weight, None, a, b, 1.0, None, None)
+    out: torch.Tensor = LoraLinear.apply(x, weight, None, a, b, 1.0, None, None)  # type: ignore[no-untyped-call]
     out *= 2
     for mine, right in zip(torch.autograd.grad(out.square().sum(), (a, b)), expected, strict=True):
         torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-4)
