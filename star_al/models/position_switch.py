@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from star_al.errors import ModelError
+from star_al.models.backbone import first_line
 from star_al.models.float32_probe import computing_in_float32
 from star_al.models.label_tree import label_tree
 from star_al.models.prompts import Prompt
@@ -72,6 +73,14 @@ def _reads_otherwise(readout: Readout, length: int) -> bool:
         return False
     vocabulary = readout.head.weight.shape[0]
     ids = ((torch.arange(length, device=readout.device) * 7919 + 11) % vocabulary)[None]
-    with torch.inference_mode(), computing_in_float32(readout.body):
-        alone, beginning = readout.hidden(ids[:, :_FIRST]), readout.hidden(ids)[:, :_FIRST]
+    try:
+        with torch.inference_mode(), computing_in_float32(readout.body):
+            alone, beginning = readout.hidden(ids[:, :_FIRST]), readout.hidden(ids)[:, :_FIRST]
+    except (
+        Exception
+    ) as exc:  # each architecture fails in its own way, such as with lengths that it does not take
+        raise ModelError(
+            f"{type(readout.body).__name__} cannot read {length:,} tokens: {type(exc).__name__}: {first_line(exc)}. "
+            "Lower model.max_tokens, or give another model."
+        ) from exc
     return not is_close(beginning, alone, 5e-2 if is_quantised(readout.body) else 1e-3)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from star_al.errors import ModelError
+from star_al.models.readout import Readout
 from star_al.types import Item
 from support.posteriors import EVERY, items, learner
 from support.small_models import save_small_model, small_config
@@ -54,3 +56,21 @@ def test_a_switch_that_the_configuration_does_not_tell(
 
 def test_factors_that_do_not_change_are_no_fault(tmp_path: Path) -> None:
     with_limit(model(tmp_path / "m", "Llama", rope_parameters=YARN), 200).check([Item("a", "final " * 200)])
+
+
+def test_a_length_that_a_model_cannot_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some recurrent models take multiples of a chunk alone, and end with an error of their own otherwise."""
+    real = Readout.hidden
+
+    def hidden(readout: Readout, ids: torch.Tensor, *more: Any, **settings: Any) -> torch.Tensor:
+        if ids.shape[1] > 100:
+            raise RuntimeError("shape '[1, 3, 64]' is invalid\nand more")
+        return real(readout, ids, *more, **settings)
+
+    one = with_limit(model(tmp_path / "m", "Llama"), 200)
+    _ = one.backbone.readout
+    monkeypatch.setattr(Readout, "hidden", hidden)
+    with pytest.raises(
+        ModelError, match=r"LlamaModel cannot read \d+ tokens: RuntimeError: shape .* is invalid\. "
+    ):
+        one.check([Item("a", "final " * 200)])
