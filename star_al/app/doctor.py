@@ -65,6 +65,9 @@ _SMALL_FILES = [
 ]
 
 
+Say = Callable[[str], None]
+
+
 @dataclass(frozen=True)
 class Finding:
     """The result of one check. ``exit_code`` is 0 if it passed, else that of the error."""
@@ -75,12 +78,15 @@ class Finding:
     exit_code: int = 0
 
 
-def examine(config: Path | None, settings: Sequence[str] = ()) -> Iterator[Finding]:
+def examine(
+    config: Path | None, settings: Sequence[str] = (), say: Say = lambda _: None
+) -> Iterator[Finding]:
     """Check the installation and, with a campaign file, what that campaign needs; raises nothing.
 
     Args:
         config: The campaign file.
         settings: ``NAME=VALUE`` each, in place of what the file says.
+        say: Called with a line before a check that may take minutes.
     """
     yield _look("python", lambda: f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield _look("packages", _packages)
@@ -102,6 +108,7 @@ def examine(config: Path | None, settings: Sequence[str] = ()) -> Iterator[Findi
         finding = _look(name, lambda check=check: check(file), failure)  # type: ignore[misc]
         yield finding
         if name == "model" and finding.ok:
+            say("Trying one training step on the longest texts")
             yield _look("training", lambda: _training(file), ModelError)
     yield _look("disk", lambda: _free_space(file.artefact_folder))
     if isinstance(file.spec.annotator, LabelStudioSpec):
@@ -204,7 +211,7 @@ def _training(file: CampaignFile) -> str:
     learner.check(items)
     seconds = time.perf_counter() - start
     done = (
-        f"one step and one sample of {spec.posterior.kind} on {count(len(items), 'text')} in {seconds:.1f} s"
+        f"one step and one sample of {spec.posterior.kind} on {count(len(items), 'text')} in {seconds:.0f} s"
     )
     new = [line for line in said if line not in learner.prompts.warnings]  # these are told with the model
     return ". ".join([done, *new])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from star_al.app.guessing import guess_text, label_columns, text_columns
 from star_al.app.init_request import CampaignRequest
-from star_al.data.columns import Profile
+from star_al.common.wording import count
+from star_al.data.columns import Column, Profile
+
+VALUES_SHOWN = 4
+"""Values of a column that are shown beside its name."""
 
 
 class Ask(Protocol):
     """Asks the user to choose; only where somebody sits at a terminal."""
 
-    def choose(self, question: str, choices: Sequence[str], default: str) -> str:
-        """Return one of the choices."""
+    def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:
+        """Return one of the choices; each is shown with the note it stands with."""
 
     def confirm(self, question: str, *, default: bool) -> bool:
         """Return the answer to a question that is answered with yes or no."""
@@ -32,16 +36,29 @@ def with_answers(request: CampaignRequest, data: Profile, ask: Ask) -> CampaignR
         guess = guess_text(data, {name for name in taken if name is not None})
         fit = [guess, *(name for name in text_columns(data, {str(name) for name in taken}) if name != guess)]
         if len(fit) > 1:
-            request = replace(request, text_column=ask.choose("Which column holds the texts?", fit, guess))
+            shown = {name: _length(data.columns[name]) for name in fit}
+            request = replace(request, text_column=ask.choose("Which column holds the texts?", shown, guess))
     if request.labels is None and request.label_column is None and not request.options:
         taken |= {request.text_column}
         fit = label_columns(data, {str(name) for name in taken})
         none = "none of them"
-        chosen = ask.choose("Which column holds labels?", [*fit, none], fit[0]) if fit else none
+        shown = {name: _values(data.columns[name]) for name in fit} | {none: ""}
+        chosen = ask.choose("Which column holds labels?", shown, fit[0]) if fit else none
         if chosen != none:
             return replace(request, label_column=chosen)
         return replace(request, labels=split_labels(ask.text("The labels, separated by commas")))
     return request
+
+
+def _length(column: Column) -> str:
+    return f"{count(round(column.characters / max(1, column.filled)), 'character')} on average"
+
+
+def _values(column: Column) -> str:
+    """How many values a column has, and its most frequent ones."""
+    values = column.values or {}
+    first = ", ".join(sorted(values, key=lambda value: -values[value])[:VALUES_SHOWN])
+    return f"{count(len(values), 'value')}: {first}" + (", …" if len(values) > VALUES_SHOWN else "")
 
 
 def split_labels(listed: str) -> tuple[str, ...]:

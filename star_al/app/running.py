@@ -223,7 +223,8 @@ def _find_or_create(
     """
     campaign = store.find_campaign(file.spec.name)
     if given is None:  # this takes seconds, or minutes for a large model
-        progress.say(f"Loading the model {file.spec.model.name}")
+        trying = ", and trying it on the longest texts" if campaign is None else ""
+        progress.say(f"Loading the model {file.spec.model.name}{trying}")
     if campaign is not None:
         return campaign, given
     learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)

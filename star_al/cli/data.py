@@ -136,7 +136,7 @@ def export(
     if labelled and answers:
         raise typer.BadParameter("leave out one of --labelled and --answers", param_hint="--answers")
     if out is None and push is None:
-        raise typer.BadParameter("is missing; give a file, or --push", param_hint="--out")
+        raise typer.BadParameter("give a file to write, or --push", param_hint="--out")
     rows = exporting.Rows.ANSWERS if answers else exporting.Rows.LABELLED if labelled else exporting.Rows.ALL
     file, hub = load(config), open_hub(push, "dataset", public)
     if out is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -35,16 +35,18 @@ def given_labels(listed: str) -> tuple[str, ...]:
 class TerminalQuestions:
     """Asks at the terminal. Implements ``star_al.app.init_questions.Ask``."""
 
-    def choose(self, question: str, choices: Sequence[str], default: str) -> str:
+    def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:
         """Return one of the choices, given by its number or its name."""
-        for number, choice in enumerate(choices, 1):
-            complain(f"  {number}  {clean(choice)}")
+        names = list(choices)
+        for number, name in enumerate(names, 1):
+            note = f" ({choices[name]})" if choices[name] else ""
+            complain(clean(f"  {number}  {name}{note}"))
         while True:
-            answer: str = typer.prompt(question, default=str(choices.index(default) + 1), err=True).strip()
+            answer: str = typer.prompt(question, default=str(names.index(default) + 1), err=True).strip()
             if answer in choices:
                 return answer
             if answer.isdecimal() and 1 <= int(answer) <= len(choices):
-                return choices[int(answer) - 1]
+                return names[int(answer) - 1]
             complain(f"Type a number from 1 to {len(choices)}.")
 
     def confirm(self, question: str, *, default: bool) -> bool:

@@ -202,7 +202,7 @@ def doctor(
     if config is None and DEFAULT_CONFIG.exists():
         config = DEFAULT_CONFIG
     first_failure = 0
-    for finding in examine(config, everywhere().settings):
+    for finding in examine(config, everywhere().settings, make_progress().say):
         mark = typer.style("✓", fg="green") if finding.ok else typer.style("✗", fg="red")
         detail = redacted(clean(finding.detail)).replace("\n", "\n" + " " * 15)
         typer.echo(f"{mark} {finding.name:<12} {detail}")

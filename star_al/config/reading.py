@@ -110,7 +110,9 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
-        raise ConfigError(f"{path}: no such file. `star-al init` writes one.") from exc
+        raise ConfigError(
+            f"{path}: no such file. Name your campaign file, or let `star-al init` write one."
+        ) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not a text file (byte {exc.start} is not UTF-8).") from exc
     except OSError as exc:

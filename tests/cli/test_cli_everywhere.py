@@ -46,7 +46,10 @@ def test_without_a_campaign_file_there_is_advice(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, err = star_al("status")
-    assert code == 2 and "campaign.yaml: no such file. `star-al init` writes one." in err
+    assert (
+        code == 2
+        and "campaign.yaml: no such file. Name your campaign file, or let `star-al init` write one." in err
+    )
 
 
 def test_a_setting_may_stand_anywhere_on_the_line(star_al: StarAl, here: Path) -> None:

@@ -111,4 +111,5 @@ def test_a_terminal_is_asked(data: Path) -> None:
     os.close(parent)
     assert process.wait(60) == 0, shown
     assert b"Which column holds the texts?" in shown and b"Type a number from 1 to 2." in shown
+    assert b"title (24 characters on average)" in shown and b"(2 values: a, b)" in shown
     assert b"Labels: a, b (column 'y')." in shown and b"Texts: column 'title'." in shown

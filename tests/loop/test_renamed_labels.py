@@ -54,7 +54,7 @@ def test_an_old_name_is_read_as_the_new_one(tmp_path: Path) -> None:
         ({"sport": "business"}, "still one of the labels"),
         ({"a": "nothing"}, "does not lead to one of the labels"),
         ({"a": "b", "b": "a"}, "does not lead to one of the labels"),
-        ({"a": "sport", " A": "sport"}, "equal after normalising"),
+        ({"a": "sport", " A": "sport"}, "are equal: letter case"),
     ],
 )
 def test_a_name_must_lead_to_a_label(tmp_path: Path, renamed: dict[str, str], message: str) -> None:

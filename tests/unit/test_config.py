@@ -98,7 +98,11 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             MINIMAL.replace("[sport, business]", "[sport]"),
             "task: classification needs at least two labels, found 1",
         ),
-        (MINIMAL.replace("[sport, business]", "[Sport, ' sport']"), "are equal after normalising"),
+        (
+            MINIMAL.replace("[sport, business]", "[Sport, ' sport']"),
+            "'Sport' and ' sport' are equal: letter case",
+        ),
+        (MINIMAL.replace("[sport, business]", "[sport, sport]"), "the labels hold 'sport' twice"),
         (MINIMAL.replace("[sport, business]", "[sport, '  ']"), "one of the labels is empty"),
         (
             MINIMAL.replace("business", "{name: b, verbaliser: Sport}"),
@@ -179,7 +183,9 @@ def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_text_or_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no such file. `star-al init` writes one"):
+    with pytest.raises(
+        ConfigError, match=r"no such file. Name your campaign file, or let `star-al init` write one"
+    ):
         load_campaign(tmp_path / "absent.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_campaign(tmp_path)

@@ -149,7 +149,11 @@ def _refuse_equal(names: list[str], what: str) -> None:
         if not key:
             raise ValueError(f"one of the {what} is empty")
         if key in seen:
-            raise ValueError(f"the {what} {seen[key]!r} and {name!r} are equal after normalising")
+            if seen[key] == name:
+                raise ValueError(f"the {what} hold {name!r} twice")
+            raise ValueError(
+                f"the {what} {seen[key]!r} and {name!r} are equal: letter case and white space do not count"
+            )
         seen[key] = name
 
 
