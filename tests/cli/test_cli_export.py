@@ -115,7 +115,7 @@ def test_predictions_stand_in_the_order_of_the_rows(star_al: StarAl, untidy: Pat
 
 def test_a_file_without_any_label_has_a_header(star_al: StarAl, own_copy: Path, tmp_path: Path) -> None:
     with sqlite3.connect(own_copy / "small.db") as database:
-        database.execute("DELETE FROM round_labels")
+        database.execute("DELETE FROM training_labels")
         database.execute("DELETE FROM labels")
         database.execute("DELETE FROM annotations")
     names = "id,text,data_label,item_id,role,status,label,source,round,version,annotators,labelled_at"
