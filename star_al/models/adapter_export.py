@@ -223,10 +223,20 @@ from pathlib import Path
 from labeller import Labeller
 
 labeller = Labeller(Path(__file__).parent)
-for text in ["The first text.", "The second text."]:
+for text in {_example_texts(record)}:
     probabilities = {call}
     print(text, {{label: round(p, 4) for label, p in probabilities.items()}})
 '''
+
+
+def _example_texts(record: JsonObject) -> str:
+    """Two texts as Python code; dictionaries of columns, if the campaign's template names several."""
+    columns: Any = record.get("columns") or {}
+    texts = []
+    for which in ("first", "second"):
+        row = {column: f"The {which} {column}." for column in columns.values()}
+        texts.append(repr(row) if len(row) > 1 else f'"The {which} text."')
+    return f"[{', '.join(texts)}]"
 
 
 def write_record(out: Path, record: JsonObject) -> None:

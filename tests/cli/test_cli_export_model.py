@@ -230,3 +230,11 @@ def test_without_an_adapter_there_is_nothing_to_export(star_al: StarAl, model: P
     code, _, err = star_al("export-model", config, "--out", tmp_path / "out")
     assert code == 5 and "has no adapter that was trained and evaluated yet" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_example_shows_rows_where_a_text_has_several_columns() -> None:
+    from star_al.models.adapter_export import example_code
+
+    code = example_code({"labels": ["a", "b"], "columns": {"subject": "subject", "body": "body"}})
+    assert "for text in [{'subject': 'The first subject.', 'body': 'The first body.'}, {" in code
+    assert 'for text in ["The first text.", "The second text."]:' in example_code({"labels": ["a", "b"]})
