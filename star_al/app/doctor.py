@@ -108,7 +108,7 @@ def examine(
         finding = _look(name, lambda check=check: check(file), failure)  # type: ignore[misc]
         yield finding
         if name == "model" and finding.ok:
-            say("Trying one training step on the longest texts")
+            say("Trying one training step and one sample")
             yield _look("training", lambda: _training(file), ModelError)
     yield _look("disk", lambda: _free_space(file.artefact_folder))
     if isinstance(file.spec.annotator, LabelStudioSpec):

@@ -223,7 +223,7 @@ def _find_or_create(
     """
     campaign = store.find_campaign(file.spec.name)
     if given is None:  # this takes seconds, or minutes for a large model
-        trying = ", and trying it on the longest texts" if campaign is None else ""
+        trying = ", and trying one training step" if campaign is None else ""
         progress.say(f"Loading the model {file.spec.model.name}{trying}")
     if campaign is not None:
         return campaign, given

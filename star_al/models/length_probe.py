@@ -7,7 +7,7 @@ packed into one sequence, a prefix that is read once, and joined sequences are n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -69,13 +69,18 @@ class LengthProbe:
         step = max(SHORTEST, 1 << (length - 1).bit_length() >> 3)
         return max(length, min(-(-length // step) * step, self._context))
 
+    def _wide_enough(self) -> AbstractContextManager[None]:
+        """Compute in float32 where small gradients would become zero; bfloat16 has float32's range, and is faster."""
+        is_narrow = any(weight.dtype == torch.float16 for weight in self._body.parameters())
+        return computing_in_float32(self._body) if is_narrow else nullcontext()
+
     def _examine(self, size: int) -> bool:
         ids = (torch.arange(size) * 7919 + 11) % self._vocabulary
         counts: list[int] = []
         training = self._body.training
         try:
             # Scoring runs in inference mode, in which nothing can be differentiated.
-            with torch.inference_mode(False), torch.no_grad(), computing_in_float32(self._body):
+            with torch.inference_mode(False), torch.no_grad(), self._wide_enough():
                 self._body.eval()
                 with _counting_seen_tokens(parts_of(self._body), counts):
                     self._run(ids[None])

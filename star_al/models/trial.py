@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from star_al.common.wording import count
 from star_al.errors import ModelError, StarALError
 from star_al.models.adapter_file import WEIGHTS, load_adapter
 from star_al.models.backbone import first_line
@@ -20,11 +21,12 @@ from star_al.models.target_layers import kind_of
 
 
 def choose_prompts(prompts: Sequence[Prompt], batch_size: int, device: torch.device) -> list[Prompt]:
-    """Return the prompts to try: those that take most memory, and as few as can be on a CPU, where they take long."""
+    """Return the prompts to try: a minibatch of those that take most memory; on a CPU the shortest.
+
+    A CPU has memory to spare for one minibatch, and a step on long prompts takes long there.
+    """
     by_length = sorted(prompts, key=len, reverse=True)
-    if device.type != "cpu":
-        return by_length[:batch_size]
-    return by_length if len(by_length) < 2 else [by_length[0], by_length[-1]]
+    return by_length[-1:] if device.type == "cpu" else by_length[:batch_size]
 
 
 def try_out(method: Method, training: Training, inference: Inference) -> None:
@@ -46,7 +48,7 @@ def try_out(method: Method, training: Training, inference: Inference) -> None:
     training = replace(training, adapter=training.adapter.model_copy(update=step), parent=None)
     longest = max(map(len, prompts))
     message = (
-        f"one training step on {len(prompts)} texts of up to {longest} tokens runs out of memory on "
+        f"one training step on {count(len(prompts), 'text')} of up to {longest} tokens runs out of memory on "
         f"{training.backbone.device}. Lower adapter.batch_size or model.max_tokens, or set another model.device."
     )
     try:
@@ -62,7 +64,7 @@ def try_out(method: Method, training: Training, inference: Inference) -> None:
     except Exception as exc:  # each architecture and quantiser fails in its own way
         raise ModelError(
             f"{type(training.backbone.model).__name__} cannot be trained with these settings: one step on "
-            f"{len(prompts)} texts ends with {type(exc).__name__}: {first_line(exc)}"
+            f"{count(len(prompts), 'text')} ends with {type(exc).__name__}: {first_line(exc)}"
         ) from exc
 
 

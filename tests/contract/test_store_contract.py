@@ -506,7 +506,8 @@ def test_the_holder_may_write(store: Store, method: str) -> None:
     store.start_round(lease, a_round(), [])
     store.commit_step(lease, a_round(), EVENT, StepResults(queries=[query("a")]))
     LEASE_WRITES[method](store, lease)  # the proof is that it does not raise, as it does for a late holder
-    assert store.rounds(lease.campaign_id)
+    if method not in ("delete_campaign", "restart_campaign"):
+        assert store.rounds(lease.campaign_id)
 
 
 def test_of_many_that_acquire_at_once_exactly_one_wins(store: Store) -> None:

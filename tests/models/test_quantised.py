@@ -218,6 +218,8 @@ def test_layers_of_another_kind_are_refused() -> None:
         def get_decoder(self) -> nn.Module:
             return nn.Embedding(2, 2)
 
+        base_model = property(get_decoder)
+
     with pytest.raises(ModelError, match="Foreign has no dense layers"):
         choose_layers(Foreign(), AdapterSpec())
 

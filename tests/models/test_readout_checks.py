@@ -89,5 +89,5 @@ def test_a_model_of_another_build_is_refused_in_one_line(tmp_path: Path) -> None
     config = transformers.ModernBertDecoderConfig(vocab_size=480, **sizes, **tokens)  # type: ignore[arg-type]
     transformers.ModernBertDecoderForCausalLM(config).save_pretrained(tmp_path)
     backbone = load_backbone(str(tmp_path), revision=None, dtype="float32", device="cpu")
-    with pytest.raises(ModelError, match=r"ModernBertDecoderForCausalLM cannot be read .*\. Give another"):
+    with pytest.raises(ModelError, match=r"^ModernBertDecoderForCausalLM changes its logits in a way"):
         _ = backbone.readout
