@@ -56,7 +56,7 @@ def _length(column: Column) -> str:
 
 def _values(column: Column) -> str:
     """How many values a column has, and its most frequent ones."""
-    values = column.values or {}
+    values: dict[str, int] = dict(column.values or {})
     first = ", ".join(sorted(values, key=lambda value: -values[value])[:VALUES_SHOWN])
     return f"{count(len(values), 'value')}: {first}" + (", …" if len(values) > VALUES_SHOWN else "")
 
