@@ -11,7 +11,6 @@ import contextlib
 import importlib.util
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,10 +21,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from star_al.common.files import replacing, sha256_of
+from star_al.common.user_cache import cache_folder
 from star_al.config.writing import with_values
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
 from star_al.rng import derive_seed, keyed_order
@@ -109,11 +108,6 @@ def _template() -> str:
 
 
 # -- the model ------------------------------------------------------------------------------------------
-
-
-def cache_folder() -> Path:
-    """Return the folder that keeps the model: ``$STAR_AL_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("STAR_AL_CACHE") or platformdirs.user_cache_dir("star_al")).absolute()
 
 
 def prepare_model(say: Say) -> Path:

@@ -13,9 +13,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
 from star_al.common.files import replacing, sha256_of
+from star_al.common.user_cache import cache_folder
 
 SMALLEST_BYTES = 4 << 20
 """Smaller files are hashed each time, which is as fast as looking them up."""
@@ -70,5 +69,4 @@ def _remember(name: str, entry: list[object]) -> None:
 
 
 def _path() -> Path:
-    folder = os.environ.get("STAR_AL_CACHE") or platformdirs.user_cache_dir("star_al")
-    return Path(folder).absolute() / "hashes.json"
+    return cache_folder() / "hashes.json"
