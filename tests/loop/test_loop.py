@@ -279,6 +279,17 @@ def test_candidates_limit_what_is_scored(tmp_path: Path) -> None:
     assert len(stored.ranking(world.store, world.campaign_id, 1)) == 9
 
 
+def run_until_killed(world: World, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run until the loop begins this step, and stop there as if killed."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(f"star_al.loop.Loop.{step}", killed)
+        world.run()
+
+
 def replace_spec(file: CampaignFile, **changes: Any) -> CampaignFile:
     return file.model_copy(update={"spec": file.spec.model_copy(update=changes)})
 
@@ -336,12 +347,7 @@ def test_scores_that_another_file_has_replaced_are_computed_again(
     whole.run()
     world.run(max_rounds=2)
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("star_al.loop.Loop.select", killed)
-        world.run()
+    run_until_killed(world, "select", monkeypatch)
     before, newest = (round_.scores_sha256 for round_ in world.store.rounds(world.campaign_id)[-2:])
     artefacts = ArtefactFolder(world.file.artefact_folder)
     assert before and newest and before != newest
@@ -357,12 +363,7 @@ def test_a_damaged_adapter_is_trained_again(tmp_path: Path, monkeypatch: pytest.
     whole.run()
     world.run(max_rounds=1)
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("star_al.loop.Loop.evaluate", killed)
-        world.run()
+    run_until_killed(world, "evaluate", monkeypatch)
     damaged = world.store.rounds(world.campaign_id)[-1]
     assert damaged.state is RoundState.FITTED and damaged.adapter_sha256
     folder = ArtefactFolder(world.file.artefact_folder).path_of(damaged.adapter_sha256)
@@ -379,12 +380,7 @@ def test_a_round_whose_prompts_are_read_otherwise_by_a_new_version_is_trained_ag
     world = World(tmp_path)
     world.run(max_rounds=1)
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("star_al.loop.Loop.evaluate", killed)
-        world.run()
+    run_until_killed(world, "evaluate", monkeypatch)
     learner = type(world.learner)
     versions = learner.versions
     monkeypatch.setattr(learner, "versions", lambda self: {**versions(self), "prompts": 2})
