@@ -387,9 +387,7 @@ def test_a_round_whose_prompts_are_read_otherwise_by_a_new_version_is_trained_ag
     world.run(max_rounds=2)
     assert not any("again" in note for note in world.progress.said), "the prompt of this model is as it was"
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("star_al.loop.Loop.evaluate", killed)
-        world.run()
+    run_until_killed(world, "evaluate", monkeypatch)
     monkeypatch.setattr(learner, "versions", lambda self: {**versions(self), "prompts": 3})
     monkeypatch.setattr(learner, "base_key", "another")
     world.run(max_rounds=3)
