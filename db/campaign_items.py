@@ -25,9 +25,12 @@ from star_al.errors import StoreError
 from star_al.types import Item, QueryState, Role
 
 
-def ids(connection: Connection, campaign_id: int, role: Role) -> list[str]:
-    """Sorted ids of the items of a role."""
-    return sorted(stream(connection, _of_role(campaign_id, role)))
+def ids(connection: Connection, campaign_id: int, role: Role, *, by_round: int | None = None) -> list[str]:
+    """Sorted ids of the items of a role: all, or those that had joined by a round."""
+    chosen = _of_role(campaign_id, role)
+    if by_round is not None:
+        chosen = chosen.where(CampaignItemRow.from_round <= by_round)
+    return sorted(stream(connection, chosen))
 
 
 def sizes(connection: Connection, campaign_id: int) -> dict[Role, int]:

@@ -35,6 +35,13 @@ class Parts:
     artefacts: ArtefactFolder
     progress: Progress
     lease: Lease | None = None
+    head: Learner | None = None
+    """The head beside a language model; None without one, also if the head is the learner."""
+
+    @property
+    def ranker(self) -> Learner:
+        """The learner that ranks the pool."""
+        return self.head if self.head is not None and self.spec.head_ranks else self.learner
 
     @cached_property
     def task(self) -> ClosedTask:
@@ -51,6 +58,7 @@ class Parts:
             artefacts=self.artefacts,
             progress=self.progress,
             lease=self.lease,
+            head=self.head,
             round=round_,
         )
 
@@ -70,6 +78,7 @@ class Parts:
             artefacts=self.artefacts,
             progress=self.progress,
             lease=lease,
+            head=self.head,
             annotator=annotator,
             wait=wait,
             patience=patience or Patience(say=self.progress.say),

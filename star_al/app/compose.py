@@ -75,7 +75,7 @@ def open_learner(
     return LoraLearner(
         ClosedTask(spec.task),
         spec,
-        model_path(file, spec.model.name),
+        model_path(file, spec.model.given_name),
         method,
         cache=cache,
         say=progress.say,

@@ -182,7 +182,7 @@ def _model(file: CampaignFile) -> str:
     from star_al.models.bare_base import require_no_adapter
     from star_al.models.learner import LoraLearner, open_prompts
 
-    spec, path = file.spec, model_path(file, file.spec.model.name)
+    spec, path = file.spec, model_path(file, file.spec.model.given_name)
     if Path(path).is_dir():
         learner = LoraLearner(ClosedTask(spec.task), spec, path, posterior_method(spec.posterior))
         backbone, prompts = learner.backbone, learner.prompts  # labels and prompt work with this tokenizer
@@ -200,7 +200,7 @@ def _training(file: CampaignFile) -> str:
     """Try the model as the start of a campaign does; not if that would mean a download."""
     from star_al.models.learner import LoraLearner
 
-    spec, path = file.spec, model_path(file, file.spec.model.name)
+    spec, path = file.spec, model_path(file, file.spec.model.given_name)
     if not Path(path).is_dir():
         return "the weights are not in a folder of this machine; `star-al run` downloads and tries them"
     said: list[str] = []

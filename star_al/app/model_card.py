@@ -67,13 +67,13 @@ def model_card(parts: Parts, facts: ModelFacts) -> str:
 
 def hub_name(parts: Parts) -> str | None:
     """The base model's name on the hub; None for a local folder."""
-    name = parts.spec.model.name
+    name = parts.spec.model.given_name
     return None if name.startswith((".", "/", "~")) or name.count("/") != 1 else name
 
 
 def base_name(parts: Parts) -> str:
     """The base model's name on the hub, or the name of its folder without where that is."""
-    return hub_name(parts) or Path(parts.spec.model.name).name
+    return hub_name(parts) or Path(parts.spec.model.given_name).name
 
 
 def _metadata(parts: Parts, facts: ModelFacts) -> str:

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import takewhile
 from operator import eq
+from typing import TypeVar
 
 from star_al.config.dotted_names import flatten
 from star_al.config.secret_settings import may_hold_secret
-from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec, Spec
+from star_al.config.spec.acquisition import EARLIER_DEFAULTS
 from star_al.config.spec.posterior import LINEARISED
 from star_al.config.writing import plain_label, to_one_line
 from star_al.errors import ConfigError
 from star_al.types import JsonObject, Round
 
+SpecT = TypeVar("SpecT", bound=Spec)
+
 FREE_TO_CHANGE = frozenset(
     {
         "stopping",
         "acquisition.batch_size",
+        "acquisition.preset",  # a name for other settings, which are compared
         "labelling",
+        "head.cache_gb",
         "model.device",
         "model.batch_tokens",
         "model.trunk_cache_gb",
@@ -178,16 +184,27 @@ def renamed_labels(stored: JsonObject, current: CampaignSpec) -> dict[str, str]:
 def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFile:
     """The campaign file with the defaults that its campaign began with, where it names no value.
 
-    ``acquisition.batch.near_duplicates`` was off in version 0.1.
+    Before there were presets, ``acquisition`` had other defaults; and ``acquisition.batch.near_duplicates`` was
+    off in version 0.1.
     """
-    batch = file.spec.acquisition.batch
-    began_without = CampaignSpec.model_validate(stored).acquisition.batch.near_duplicates is None
-    if not began_without or "near_duplicates" in batch.model_fields_set:
+    before, now = CampaignSpec.model_validate(stored).acquisition, file.spec.acquisition
+    if before.preset != "none" or now.preset == "star":
         return file
-    batch = batch.model_copy(update={"near_duplicates": None})
-    acquisition = file.spec.acquisition.model_copy(update={"batch": batch})
+    acquisition = _with_unset_from(now, before, EARLIER_DEFAULTS)
     spec = file.spec.model_copy(update={"acquisition": acquisition})
     return file.model_copy(update={"spec": spec})
+
+
+def _with_unset_from(now: SpecT, before: SpecT, names: Collection[str]) -> SpecT:
+    """``now`` with those of the named settings that it does not set as ``before`` has them, level by level."""
+    update: dict[str, object] = {}
+    for name in names:
+        value, earlier = getattr(now, name), getattr(before, name)
+        if name not in now.model_fields_set:
+            update[name] = earlier
+        elif isinstance(value, Spec) and isinstance(earlier, Spec):
+            update[name] = _with_unset_from(value, earlier, type(earlier).model_fields)
+    return now.model_copy(update=update)
 
 
 def _is_in(name: str, prefixes: Collection[str]) -> bool:

@@ -26,7 +26,7 @@ from star_al.models.target_layers import transformer_blocks
 from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
 from star_al.models.trunk import Trunk
-from star_al.ports import Advance
+from star_al.ports import Advance, Pool
 from star_al.task import ClosedTask
 from star_al.types import (
     BasePrediction,
@@ -185,7 +185,7 @@ class LoraLearner:
             backbone=self.backbone,
             examples=examples,
             adapter=self._spec.adapter,
-            base=self._spec.model.name,
+            base=self._spec.model.given_name,
             seed=seed,
             parent=parent,
             advance=advance,
@@ -291,12 +291,13 @@ class LoraLearner:
         self,
         examples: Sequence[tuple[Item, JsonValue]],
         *,
+        pool: Pool | None = None,
         seed: int,
         folder: Path,
         parent: Path | None,
         advance: Advance,
     ) -> str:
-        """See ``Learner.fit``."""
+        """See ``Learner.fit``; the pool is not looked at."""
         columns = [self._task.column(item, value) for item, value in examples]
         prompts = self._encode([item for item, _ in examples])
         training = self._training(

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from star_al.ports.annotator import LoadItems
 from star_al.ports.progress import Advance
 from star_al.types import BasePrediction, Float32Array, Item, JsonObject, JsonValue, Predictions
 
 
+@dataclass(frozen=True)
+class Pool:
+    """All texts of a campaign's pool, labelled or not, that had joined it by some round.
+
+    Attributes:
+        item_ids: Their ids, sorted.
+        load: Loads some of them, in the order of the ids given.
+    """
+
+    item_ids: tuple[str, ...]
+    load: LoadItems
+
+
 class Learner(Protocol):
-    """A language model with an adapter whose posterior can be sampled. It reads only texts and options."""
+    """What a campaign trains: a language model with an adapter, or a head. Its posterior can be sampled.
+
+    It reads only texts and options.
+    """
 
     @property
     def base_key(self) -> str:
@@ -58,6 +76,7 @@ class Learner(Protocol):
         self,
         examples: Sequence[tuple[Item, JsonValue]],
         *,
+        pool: Pool,
         seed: int,
         folder: Path,
         parent: Path | None,
@@ -67,6 +86,7 @@ class Learner(Protocol):
 
         Args:
             examples: (item, label value) pairs.
+            pool: The pool of the round. A head is standardised on it and smoothed over it.
             seed: Of initialisation, order and dropout.
             folder: An empty folder to write the adapter into.
             parent: The folder of the adapter to start from (warm start), or ``None``.

@@ -201,8 +201,8 @@ class Campaigns(Protocol):
         labels whose ``round_index`` is that first round. Needs no lease, because it only appends.
         """
 
-    def item_ids(self, campaign_id: int, role: Role) -> list[str]:
-        """Sorted ids of the items of a role."""
+    def item_ids(self, campaign_id: int, role: Role, *, by_round: int | None = None) -> list[str]:
+        """Sorted ids of the items of a role: all, or those that had joined by a round."""
 
     def sizes(self, campaign_id: int) -> dict[Role, int]:
         """How many items each role has."""

@@ -82,7 +82,7 @@ def choose_batch(
         left_out = frozenset(without)
         order = order[[ranking.item_ids[position] not in left_out for position in order]]
     is_plain = not (batch.diversifies or batch.balance or batch.near_duplicates is not None)
-    within = 0 if is_plain else batch.top
+    within = 0 if is_plain else _top_of(parts)
     chosen = []
     if within and len(order):
         chosen = _from_top(_Top(parts, ranking, order[:within]), size + buffer)
@@ -100,7 +100,7 @@ def different_texts(parts: RoundParts, order: Sequence[str], size: int) -> list[
 
     Only the first ``acquisition.batch.top`` items are compared.
     """
-    within = list(order[: max(parts.spec.acquisition.batch.top, size)])
+    within = list(order[: max(_top_of(parts), size)])
     constraints = _near_duplicates(parts, within)
     if not constraints:
         return list(order[:size])
@@ -134,7 +134,7 @@ def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = (
     # As many clusters as the configured batch, not ``size``: that includes the buffer, which must not change the
     # batch. scikit-learn takes seeds of 32 bits.
     typical = typical_order(points_N_d, acquisition.batch_size, seed % 2**32)
-    top = [item_ids[position] for position in typical.order_N[: acquisition.batch.top]]
+    top = [item_ids[position] for position in typical.order_N[: _top_of(parts)]]
     picks = greedy_batch(InOrder(), _near_duplicates(parts, top), len(top), size)
     how = [f"typical of {count(int(n), 'similar text')}" for n in typical.cluster_sizes_N[typical.order_N]]
     chosen = [Chosen(top[place], _notes(notes) + how[place]) for place, notes in picks]
@@ -149,6 +149,11 @@ _DIVERSIFIED: Mapping[str, str] = {
     "k_centre": "k-centre",
     "facility_location": "facility location",
 }
+
+
+def _top_of(parts: RoundParts) -> int:
+    """How many texts at the top of the ranking the batch is chosen from."""
+    return parts.spec.acquisition.batch.top_of(parts.spec.acquisition.batch_size)
 
 
 def _order(parts: RoundParts, ranking: Ranking) -> IntArray:
@@ -229,7 +234,7 @@ def _how(top: _Top, pick: Pick) -> str:
         label = top.parts.task.value(top.items[pick.position], int(top.predicted_M[pick.position]))
         turn = f"to balance labels: {label}, "
     if top.batch.diversifies:
-        return f"{_DIVERSIFIED[kind]} within the top {top.batch.top}, {turn}{_notes(pick.notes)}"
+        return f"{_DIVERSIFIED[kind]} within the top {_top_of(top.parts)}, {turn}{_notes(pick.notes)}"
     return _BY_RANK.get(kind, "") + turn + _notes(pick.notes)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from star_al.errors import StoreError
 from star_al.parts import RoundParts, round_spec
 from star_al.steps.control_arm import control_labels
+from star_al.steps.pool import round_pool
 from star_al.types import Label
 
 
@@ -33,7 +34,9 @@ def fit_adapter(parts: RoundParts, training: Sequence[Label], folder: Path, *, s
     index, seed = parts.round.index, parts.round.seed
     what = f"Training the shadow of round {index}" if shadow else f"Training round {index}"
     with parts.progress.task(what, steps) as advance:
-        return parts.learner.fit(examples, seed=seed, folder=folder, parent=parent, advance=advance)
+        return parts.learner.fit(
+            examples, pool=round_pool(parts), seed=seed, folder=folder, parent=parent, advance=advance
+        )
 
 
 def _parent(parts: RoundParts, *, shadow: bool) -> Path | None:

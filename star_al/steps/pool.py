@@ -5,6 +5,8 @@ from __future__ import annotations
 from star_al import rng
 from star_al.config.spec import CampaignSpec
 from star_al.parts import RoundParts
+from star_al.ports import Pool
+from star_al.types import Role
 
 SHARD_ITEMS = 2048
 """Items in a shard: few enough for memory and restarts, so many that preparing the model once for each is cheap."""
@@ -18,6 +20,13 @@ def candidates(parts: RoundParts) -> tuple[str, ...]:
         return tuple(pool)
     seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "candidates")
     return tuple(sorted(rng.draw(pool, limit, seed)))
+
+
+def round_pool(parts: RoundParts) -> Pool:
+    """All texts of the pool that had joined by this round, labelled or not."""
+    campaign_id = parts.campaign.campaign_id
+    item_ids = parts.store.item_ids(campaign_id, Role.POOL, by_round=parts.round.index)
+    return Pool(tuple(item_ids), lambda ids: parts.store.items(campaign_id, ids))
 
 
 def batch_sizes(parts: RoundParts) -> tuple[int, int]:

@@ -416,9 +416,13 @@ class MemoryStore(Store):
     # -- items -----------------------------------------------------------------------------------------
 
     @_locked
-    def item_ids(self, campaign_id: int, role: Role) -> list[str]:
+    def item_ids(self, campaign_id: int, role: Role, *, by_round: int | None = None) -> list[str]:
         members = self.state(campaign_id).members
-        return sorted(item_id for item_id, member in members.items() if member.role is role)
+        return sorted(
+            item_id
+            for item_id, member in members.items()
+            if member.role is role and (by_round is None or member.from_round <= by_round)
+        )
 
     @_locked
     def pool_ids(self, campaign_id: int, round_index: int) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from star_al.errors import ModelError
-from star_al.ports import Advance
+from star_al.ports import Advance, Pool
 from star_al.task import ClosedTask
 from star_al.types import (
     BasePrediction,
@@ -71,6 +71,7 @@ class NumpyLearner:
         self,
         examples: Sequence[tuple[Item, JsonValue]],
         *,
+        pool: Pool,
         seed: int,
         folder: Path,
         parent: Path | None,

@@ -20,6 +20,7 @@ from star_al.config.spec.data import DataSpec, OptionsPattern
 from star_al.config.spec.database import DatabaseSpec
 from star_al.config.spec.evaluation import EvaluationSpec
 from star_al.config.spec.labelling import LabellingSpec
+from star_al.config.spec.learner import HeadLearnerSpec, HeadSpec, LearnerSpec, LoraLearnerSpec
 from star_al.config.spec.model import ModelSpec
 from star_al.config.spec.posterior import (
     CLoraSpec,
@@ -51,10 +52,14 @@ __all__ = [
     "DatabaseSpec",
     "EnsembleSpec",
     "EvaluationSpec",
+    "HeadLearnerSpec",
+    "HeadSpec",
     "LabelSpec",
     "LabelStudioSpec",
     "LabellingSpec",
     "LaplaceSpec",
+    "LearnerSpec",
+    "LoraLearnerSpec",
     "MapSpec",
     "McDropoutSpec",
     "ModelSpec",

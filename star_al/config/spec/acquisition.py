@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -11,6 +12,27 @@ from star_al.config.spec.base import FROM_FILE, Fraction, Positive, Spec, choice
 ADAPTIVE_SAMPLES = 16
 """Adaptive sampling needs at least this many posterior samples to pay off."""
 
+FACILITY_TOP = 30
+"""Texts that facility location chooses from, for each text of the batch; with few it is a mere margin rule."""
+
+DEFAULT_TOP = 500
+"""Texts that other diverse batches are chosen from, at least."""
+
+EARLIER_DEFAULTS: Mapping[str, Any] = {
+    "preset": "none",
+    "measure": "entropy",
+    "blend": {"kind": "schedule"},
+    "batch": {"kind": "top_k"},
+    "cold_start": "random",
+}
+"""What settings without a preset meant, which is how earlier versions stored them."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "recommended": {},
+    "star": {name: value for name, value in EARLIER_DEFAULTS.items() if name != "preset"},
+}
+"""What each preset changes in the defaults of the settings."""
+
 JOINT_SAMPLES = 16
 """Joint scores of several texts need at least this many posterior samples: their information is at most log K."""
 
@@ -19,7 +41,7 @@ class BlendSpec(Spec):
     """How base and adapted uncertainty are combined (STAR's dynamic uncertainty)."""
 
     kind: Literal["schedule", "constant", "off", "measured"] = Field(
-        default="schedule",
+        default="off",
         description="How much the adapted model's uncertainty counts beside the base model's.",
         json_schema_extra=choices(
             schedule="0.1 in the first trained round, 0.1 more in each later one, at most 0.9 (STAR)",
@@ -47,8 +69,18 @@ class BlendSpec(Spec):
 class BatchSpec(Spec):
     """How the batch is taken from the ranking. The kinds after ``random`` diversify within its top."""
 
-    kind: Literal["top_k", "power", "random", "batchbald", "badge", "k_centre", "facility_location"] = Field(
-        default="top_k",
+    kind: Literal[
+        "top_k",
+        "power",
+        "random",
+        "batchbald",
+        "badge",
+        "k_centre",
+        "facility_location",
+        "cluster_margin",
+        "uncertainty_herding",
+    ] = Field(
+        default="facility_location",
         description="Which texts of the ranking make up the batch.",
         json_schema_extra=choices(
             top_k="the most uncertain texts",
@@ -58,14 +90,21 @@ class BatchSpec(Spec):
             badge="diverse and uncertain, by k-means++ on gradient embeddings",
             k_centre="diverse: each one as far as possible from those already chosen",
             facility_location="representative: together they are similar to all of the top",
+            cluster_margin="the most uncertain texts of many clusters of the pool (Citovsky et al. 2021)",
+            uncertainty_herding="representative of the whole pool, weighted by uncertainty (Bae et al. 2024)",
         ),
     )
     beta: Annotated[float, Field(gt=0)] = Field(
         default=1.0, description="How strongly uncertainty sets the odds. Only for `kind: power`."
     )
-    top: Positive = Field(
-        default=500,
-        description="Texts at the top of the ranking that a diverse batch is chosen from.",
+    top: Positive | None = Field(
+        default=None,
+        description=(
+            "Texts at the top of the ranking that a diverse batch is chosen from. "
+            f"By default {FACILITY_TOP} for each text of the batch with `facility_location`, which covers the pool "
+            f"by them, and {DEFAULT_TOP} with the other kinds."
+        ),
+        examples=[DEFAULT_TOP],
     )
     near_duplicates: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=0.8,
@@ -98,11 +137,56 @@ class BatchSpec(Spec):
     @property
     def diversifies(self) -> bool:
         """True if the items of a batch are chosen with a view to each other."""
-        return self.kind in ("batchbald", "badge", "k_centre", "facility_location")
+        return self.kind in ("batchbald", "badge", "k_centre", "facility_location", *_WHOLE_POOL)
+
+    @property
+    def covers_pool(self) -> bool:
+        """True if the batch is chosen with a view to the whole pool, not only to the top of the ranking."""
+        return self.kind in _WHOLE_POOL
+
+    def top_of(self, batch_size: int) -> int:
+        """Texts at the top of the ranking that a batch of this size is chosen from."""
+        if self.top is not None:
+            return self.top
+        return FACILITY_TOP * batch_size if self.kind == "facility_location" else DEFAULT_TOP
+
+
+_WHOLE_POOL = ("cluster_margin", "uncertainty_herding")
 
 
 class AcquisitionSpec(Spec):
     """Which texts are labelled next."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presets_fill_in(cls, section: Any, info: ValidationInfo) -> Any:
+        """Fill in what a preset sets and the section does not; read a section without one as it was stored."""
+        if not isinstance(section, dict):
+            return section
+        if info.context != FROM_FILE and "preset" not in section:
+            return _filled(section, EARLIER_DEFAULTS)
+        preset = section.get("preset")
+        return _filled(section, PRESETS.get(preset, {}) if isinstance(preset, str) else {})
+
+    preset: Literal["recommended", "star", "none"] = Field(
+        default="recommended",
+        description="A strategy as a whole; settings that are given beside it count.",
+        json_schema_extra=choices(
+            recommended=(
+                "texts that cover the pool first, then facility location over the most uncertain ones, by margin"
+            ),
+            star="entropy, blended with the base model's by STAR's schedule, highest first, after a random start",
+            none="no strategy as a whole, as in campaigns that earlier versions began",
+        ),
+    )
+    scorer: Literal["learner", "head"] = Field(
+        default="learner",
+        description="Which model ranks the pool.",
+        json_schema_extra=choices(
+            learner="the one that is trained (`learner`)",
+            head="a head on frozen features (`head`), which takes a second a round; see `learner.train`",
+        ),
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -115,8 +199,8 @@ class AcquisitionSpec(Spec):
             return section
         return {**section, "batch": {**batch, "near_duplicates": None}}
 
-    measure: Literal["entropy", "margin", "least_confidence", "bald", "epig"] = Field(
-        default="entropy",
+    measure: Literal["entropy", "margin", "least_confidence", "bald", "epig", "label_probability"] = Field(
+        default="margin",
         description="How the uncertainty of a text is measured.",
         json_schema_extra=choices(
             entropy="entropy of the mean prediction",
@@ -127,7 +211,13 @@ class AcquisitionSpec(Spec):
                 "how much its label would tell about other texts; needs "
                 f"{JOINT_SAMPLES} posterior samples or more"
             ),
+            label_probability="the probability of `target_label`, to find the texts of a rare label",
         ),
+    )
+    target_label: str | None = Field(
+        default=None,
+        description="The label to look for. Only for `measure: label_probability`.",
+        examples=["urgent"],
     )
     epig_targets: Positive = Field(
         default=200,
@@ -138,14 +228,21 @@ class AcquisitionSpec(Spec):
     )
     batch: BatchSpec = Field(default=BatchSpec(), description="How the batch is taken from the ranking.")
     batch_size: Positive = Field(default=25, description="Texts to label each round.")
-    cold_start: Literal["random", "base_uncertainty", "typical"] = Field(
-        default="random",
+    cold_start: Literal["random", "base_uncertainty", "typical", "herding", "search"] = Field(
+        default="herding",
         description="How the first batch is chosen while there is no label to train on.",
         json_schema_extra=choices(
             random="at random",
-            base_uncertainty="the texts that the base model is most uncertain about",
+            base_uncertainty="the texts that the base model is most uncertain about; worse than `random` when measured",
             typical="a typical text of each cluster of the pool (TypiClust)",
+            herding="texts that together resemble all of the pool (MaxHerding)",
+            search="the texts that resemble `search`, for rare labels",
         ),
+    )
+    search: str | None = Field(
+        default=None,
+        description="Words or a sentence that the first texts should resemble. Only for `cold_start: search`.",
+        examples=["the delivery never arrived"],
     )
     control_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
@@ -171,3 +268,20 @@ class AcquisitionSpec(Spec):
         ),
         examples=[4],
     )
+
+    @model_validator(mode="after")
+    def _a_search_has_words(self) -> AcquisitionSpec:
+        if self.cold_start == "search" and not (self.search and self.search.strip()):
+            raise ValueError("cold_start: search needs acquisition.search, the words to look for")
+        return self
+
+
+def _filled(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A section with what it does not say taken from ``defaults``, level by level."""
+    filled = dict(section)
+    for name, value in defaults.items():
+        if name not in filled:
+            filled[name] = value
+        elif isinstance(value, Mapping) and isinstance(filled[name], Mapping):
+            filled[name] = _filled(filled[name], value)
+    return filled

@@ -14,6 +14,13 @@ from star_al.config.spec.data import DataSpec
 from star_al.config.spec.database import DatabaseSpec
 from star_al.config.spec.evaluation import EvaluationSpec
 from star_al.config.spec.labelling import LabellingSpec
+from star_al.config.spec.learner import (
+    HeadLearnerSpec,
+    HeadSpec,
+    LearnerSpec,
+    LoraLearnerSpec,
+    lora_by_default,
+)
 from star_al.config.spec.model import ModelSpec
 from star_al.config.spec.posterior import McDropoutSpec, PosteriorSpec
 from star_al.config.spec.stopping import StoppingSpec
@@ -38,7 +45,10 @@ class CampaignSpec(Spec):
     )
     data: DataSpec = Field(description="Where the texts come from.")
     task: TaskSpec = Field(description="What is asked about each text.")
-    model: ModelSpec = Field(description="The language model that is adapted.")
+    learner: LearnerSpec = Field(
+        default=LoraLearnerSpec(kind="lora"), description="What is trained on the labels."
+    )
+    model: ModelSpec = Field(default=ModelSpec(), description="The language model that is adapted.")
     adapter: AdapterSpec = Field(
         default=AdapterSpec(),
         description="LoRA and its training. The defaults suit a few hundred labels.",
@@ -46,8 +56,15 @@ class CampaignSpec(Spec):
     posterior: PosteriorSpec = Field(
         default=McDropoutSpec(), description="How the model's uncertainty is sampled."
     )
+    head: HeadSpec = Field(
+        default=HeadSpec(),
+        description=(
+            "A linear model on frozen features. It is what `learner.kind: head` trains, what "
+            "`acquisition.scorer: head` ranks by, and what `learner.head` trains beside the language model."
+        ),
+    )
     acquisition: AcquisitionSpec = Field(
-        default=AcquisitionSpec(), description="Which texts are labelled next."
+        default=AcquisitionSpec(preset="recommended"), description="Which texts are labelled next."
     )
     annotator: AnnotatorSpec = Field(description="Who answers.")
     labelling: LabellingSpec = Field(
@@ -77,6 +94,14 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
+    def _settings_without_acquisition_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
+        """Without a file, a missing ``acquisition`` has what earlier versions chose by, like one without a preset."""
+        if info.context == FROM_FILE or not isinstance(tree, dict) or "acquisition" in tree:
+            return tree
+        return tree | {"acquisition": {}}
+
+    @model_validator(mode="before")
+    @classmethod
     def _read_templates_of_0_1(cls, tree: Any, info: ValidationInfo) -> Any:
         """In a campaign that version 0.1 stored, braces other than its three fields are text."""
         if info.context == FROM_FILE or not isinstance(tree, dict):
@@ -101,8 +126,15 @@ class CampaignSpec(Spec):
             return {"kind": "mc_dropout", **posterior}
         return posterior
 
+    @field_validator("learner", mode="before")
+    @classmethod
+    def _a_learner_without_kind_is_lora(cls, learner: Any) -> Any:
+        return lora_by_default(learner)
+
     @model_validator(mode="after")
     def _sections_agree(self) -> CampaignSpec:
+        self._require_model()
+        self._require_ranker()
         self._require_options()
         self._require_samples_for_measure()
         self._require_samples_for_adaptive()
@@ -121,13 +153,44 @@ class CampaignSpec(Spec):
         if not multiple_choice and self.data.options is not None:
             raise ValueError("data.options belongs to task.kind: multiple_choice")
 
+    def _require_model(self) -> None:
+        if self.model.name is None and (
+            isinstance(self.learner, LoraLearnerSpec) or self.head.features in ("model", "both")
+        ):
+            raise ValueError("model.name is missing; only learner.kind: head does without a language model")
+
+    def _require_ranker(self) -> None:
+        if (
+            isinstance(self.learner, LoraLearnerSpec)
+            and self.learner.train != "each_round"
+            and not self.head_ranks
+        ):
+            raise ValueError(
+                "learner.train: at_end and a list of label counts need acquisition.scorer: head, which chooses the "
+                "texts in the rounds between"
+            )
+        if self.head_ranks and self.acquisition.adaptive_samples is not None:
+            raise ValueError(
+                "acquisition.adaptive_samples does not go with a head, whose samples cost nothing"
+            )
+
     def _require_samples_for_measure(self) -> None:
-        if self.acquisition.measure == "bald" and self.posterior.samples < 2:
+        if self.acquisition.measure == "label_probability":
+            self._require_target_label()
+        if self.acquisition.measure == "bald" and self.samples < 2:
             raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
         if self.acquisition.measure == "epig" and self.acquisition.blend.kind == "measured":
             raise ValueError(
                 "acquisition.blend.kind: measured does not go with acquisition.measure: epig, which is not "
                 "measured on held-out items"
+            )
+
+    def _require_target_label(self) -> None:
+        names = list(map(normalise_label, self.task.label_names))
+        target = self.acquisition.target_label
+        if target is None or normalise_label(target) not in names:
+            raise ValueError(
+                "acquisition.measure: label_probability needs acquisition.target_label, one of task.labels"
             )
 
     def _require_samples_for_adaptive(self) -> None:
@@ -163,7 +226,7 @@ class CampaignSpec(Spec):
             "acquisition.batch.kind: batchbald": self.acquisition.batch.kind == "batchbald",
         }
         for setting, wanted in joint.items():
-            if wanted and self.posterior.samples < JOINT_SAMPLES:
+            if wanted and self.samples < JOINT_SAMPLES:
                 raise ValueError(
                     f"{setting} needs a posterior of at least {JOINT_SAMPLES} samples, 32 are better; this one "
                     f"has {self._samples_as_set}"
@@ -207,8 +270,30 @@ class CampaignSpec(Spec):
                 )
 
     @property
+    def has_head_learner(self) -> bool:
+        """True if the head is all that is trained."""
+        return isinstance(self.learner, HeadLearnerSpec)
+
+    @property
+    def head_ranks(self) -> bool:
+        """True if the head ranks the pool."""
+        return self.has_head_learner or self.acquisition.scorer == "head"
+
+    @property
+    def has_head_beside(self) -> bool:
+        """True if a head is trained beside the language model."""
+        return isinstance(self.learner, LoraLearnerSpec) and (self.learner.head or self.head_ranks)
+
+    @property
+    def samples(self) -> int:
+        """Posterior samples of the model that ranks the pool."""
+        return self.head.samples if self.head_ranks else self.posterior.samples
+
+    @property
     def _samples_as_set(self) -> str:
         """How many samples there are, and by which setting."""
+        if self.head_ranks:
+            return f"{self.samples} (head.samples)"
         setting = {"ensemble": "members", "map": "kind: map"}.get(self.posterior.kind, "samples")
         return f"{self.posterior.samples} (posterior.{setting})"
 

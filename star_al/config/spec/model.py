@@ -13,10 +13,12 @@ from star_al.config.spec.base import FROM_FILE, Spec, choices
 class ModelSpec(Spec):
     """A causal language model of transformers."""
 
-    name: str = Field(
+    name: str | None = Field(
+        default=None,
         description=(
             "A causal language model: its name on the Hugging Face hub, or a folder. "
-            "The folder holds safetensors; a relative one starts at the campaign file's folder."
+            "The folder holds safetensors; a relative one starts at the campaign file's folder. "
+            "Only `learner.kind: head` does without."
         ),
         examples=[DEFAULT_MODEL],
     )
@@ -52,6 +54,13 @@ class ModelSpec(Spec):
             "adapted ones are computed once per text and kept; 0 keeps none."
         ),
     )
+
+    @property
+    def given_name(self) -> str:
+        """``name``, which every campaign has that uses a language model."""
+        if self.name is None:
+            raise ValueError("the campaign has no language model")
+        return self.name
 
     @field_validator("dtype", mode="before")
     @classmethod

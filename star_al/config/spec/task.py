@@ -22,6 +22,11 @@ class LabelSpec(Spec):
         description="The wording that the model is scored on; without it, the name.",
         examples=["a bug report"],
     )
+    description: str | None = Field(
+        default=None,
+        description="What the label means, in words; the head reads it in place of a name that says little.",
+        examples=["something does not work as it should"],
+    )
 
 
 class TaskSpec(Spec):
