@@ -113,7 +113,7 @@ def simulate(file: CampaignFile, request: SimulationRequest, progress: Progress)
 
 def _remove_scratch(folder: Path, files: Iterable[CampaignFile]) -> None:
     """Delete the files that only a running study needs, and the folder if nothing else is in it."""
-    for scratch in (folder / "trunk", *(each.artefact_folder for each in files)):
+    for scratch in (folder / "trunk", folder / "features", *(each.artefact_folder for each in files)):
         shutil.rmtree(scratch, ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
     with suppress(OSError):  # not empty

@@ -26,7 +26,7 @@ from star_al.models.target_layers import transformer_blocks
 from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
 from star_al.models.trunk import Trunk
-from star_al.ports import Advance, Pool
+from star_al.ports import Advance, Pool, ignore
 from star_al.task import ClosedTask
 from star_al.types import (
     BasePrediction,
@@ -156,7 +156,7 @@ class LoraLearner:
         self._tell_window(max(map(len, prompts)))
         chosen = choose_prompts(prompts, self._spec.adapter.batch_size, self.backbone.device)
         examples = [(prompt, index % len(prompt.labels)) for index, prompt in enumerate(chosen)]
-        try_out(self._method, self._training(examples, seed=0, parent=None, advance=_ignore), inference)
+        try_out(self._method, self._training(examples, seed=0, parent=None, advance=ignore), inference)
         self._checked = True
 
     def _require_one_reading(self, prompts: Sequence[Prompt]) -> None:
@@ -277,7 +277,7 @@ class LoraLearner:
 
     def _predict_by_base(self, prompts: Sequence[Prompt], advance: Advance | None = None) -> FloatArray:
         """Return log-probabilities (N, C)."""
-        scored = self._load().label_log_probs(prompts, None, [None], 0, advance or _ignore)
+        scored = self._load().label_log_probs(prompts, None, [None], 0, advance or ignore)
         log_probs_N_C: FloatArray = scored.log_probs_N_K_C[:, 0]
         return log_probs_N_C
 
@@ -323,14 +323,14 @@ class LoraLearner:
         """
         inference, posterior = self._load(), self._posteriors.load(folder)
         try:
-            inference.label_log_probs(prompts, posterior, [None], 0, _ignore)
+            inference.label_log_probs(prompts, posterior, [None], 0, ignore)
         except NotFiniteError as exc:
             raise ModelError(
                 f"the trained model is of no use: {exc} Was adapter.learning_rate "
                 f"(now {self._spec.adapter.learning_rate:g}) too high?"
             ) from exc
         # A sample is farther from the base model than the mean, so it may overflow where the mean does not.
-        inference.label_log_probs(prompts, posterior, [0], 0, _ignore)
+        inference.label_log_probs(prompts, posterior, [0], 0, ignore)
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
@@ -382,7 +382,3 @@ class LoraLearner:
         prompts = [self.prompts.encode(item) for item in items]
         self._truncated.update(prompt.item_id for prompt in prompts if prompt.truncated)
         return prompts
-
-
-def _ignore(_: int) -> None:
-    """Take progress that nobody watches."""

@@ -5,8 +5,20 @@ upserts or are guarded by the lease's epoch, and the same inputs give the same r
 """
 
 from star_al.ports.annotator import Annotator, LoadItems, StillOurs
-from star_al.ports.learner import Learner, Pool
-from star_al.ports.progress import Advance, Progress
+from star_al.ports.learner import Learner, Pool, StoredItems, ids_of
+from star_al.ports.progress import Advance, Progress, ignore
 from star_al.ports.store import Store
 
-__all__ = ["Advance", "Annotator", "Learner", "LoadItems", "Pool", "Progress", "StillOurs", "Store"]
+__all__ = [
+    "Advance",
+    "Annotator",
+    "Learner",
+    "LoadItems",
+    "Pool",
+    "Progress",
+    "StillOurs",
+    "Store",
+    "StoredItems",
+    "ids_of",
+    "ignore",
+]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
 
 from star_al.ports.annotator import LoadItems
 from star_al.ports.progress import Advance
@@ -23,6 +24,44 @@ class Pool:
 
     item_ids: tuple[str, ...]
     load: LoadItems
+
+
+@dataclass(frozen=True)
+class StoredItems(Sequence[Item]):
+    """Items of a campaign that are loaded when one of them is looked at.
+
+    A head that knows the features of these items needs their ids alone, and a database takes seconds to give
+    100,000 texts.
+
+    Attributes:
+        item_ids: Their ids.
+        load: Loads some of them, in the order of the ids given.
+    """
+
+    item_ids: tuple[str, ...]
+    load: LoadItems
+
+    @cached_property
+    def _items(self) -> list[Item]:
+        return self.load(self.item_ids)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        return self._items[index]
+
+
+def ids_of(items: Sequence[Item]) -> tuple[str, ...]:
+    """Return the ids of items; items that are stored are not loaded for it."""
+    return items.item_ids if isinstance(items, StoredItems) else tuple(item.item_id for item in items)
 
 
 class Learner(Protocol):

@@ -10,6 +10,10 @@ Advance = Callable[[int], None]
 """Called with the number of units (items, steps) done since the last call."""
 
 
+def ignore(_: int) -> None:
+    """Take progress that nobody watches."""
+
+
 class Progress(Protocol):
     """A terminal, a log, or nothing."""
 

@@ -27,7 +27,7 @@ from star_al.artefacts import score_file
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.parts import Parts, RoundParts
-from star_al.steps.pool import SHARD_ITEMS, candidates
+from star_al.steps.pool import SHARD_ITEMS, candidates, posterior_seed, stored_items
 from star_al.types import Float32Array, FloatArray, IntArray, Item, QueryState, Role
 
 TYPICAL_ITEMS = 10_000
@@ -186,8 +186,22 @@ class _Top:
 
     @cached_property
     def log_probs_M_K_C(self) -> FloatArray:
-        """Predictions of all samples; −inf for labels that an item does not have."""
+        """The predictions in the score file; −inf for labels that an item does not have."""
         return score_file.read_predictions([self._ranking.score_file], self.item_ids)
+
+    @cached_property
+    def sampled_M_K_C(self) -> FloatArray:
+        """Predictions of all samples; those of a head are drawn again, as its score files keep their mean alone."""
+        if not self.parts.spec.head_ranks:
+            return self.log_probs_M_K_C
+        with self.parts.progress.task("Drawing samples", len(self.item_ids)) as advance:
+            return self.parts.ranker.predict(
+                self._ranking.adapter_folder,
+                stored_items(self.parts, self.item_ids),
+                draws=range(self.parts.spec.samples),
+                seed=posterior_seed(self.parts),
+                advance=advance,
+            ).log_probs_N_K_C
 
     @cached_property
     def probs_M_C(self) -> FloatArray:
@@ -243,7 +257,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def _batch_bald(top: _Top) -> GreedyRule:
-    return BatchBald(top.log_probs_M_K_C, top.random())
+    return BatchBald(top.sampled_M_K_C, top.random())
 
 
 def _badge(top: _Top) -> GreedyRule:
@@ -321,6 +335,5 @@ def _embed(parts: Parts, adapter_folder: Path | None, item_ids: Sequence[str]) -
     embeddings: list[Float32Array] = []
     with parts.progress.task("Embedding", len(item_ids)) as advance:
         for page in pages(item_ids, SHARD_ITEMS):
-            items = parts.store.items(parts.campaign.campaign_id, page)
-            embeddings.append(parts.learner.embed(adapter_folder, items, advance))
+            embeddings.append(parts.ranker.embed(adapter_folder, stored_items(parts, page), advance))
     return np.concatenate(embeddings)

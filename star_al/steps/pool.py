@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from star_al import rng
 from star_al.config.spec import CampaignSpec
-from star_al.parts import RoundParts
-from star_al.ports import Pool
+from star_al.parts import Parts, RoundParts
+from star_al.ports import Pool, StoredItems
 from star_al.types import Role
+
+SAMPLED_MEASURES = frozenset({"bald", "epig"})
+"""Measures that compare posterior samples; the others need the predictive mean alone."""
 
 SHARD_ITEMS = 2048
 """Items in a shard: few enough for memory and restarts, so many that preparing the model once for each is cheap."""
@@ -29,6 +34,17 @@ def round_pool(parts: RoundParts) -> Pool:
     return Pool(tuple(item_ids), lambda ids: parts.store.items(campaign_id, ids))
 
 
+def stored_items(parts: Parts, item_ids: Sequence[str]) -> StoredItems:
+    """Items of the campaign, which are loaded when a learner looks at one."""
+    campaign_id = parts.campaign.campaign_id
+    return StoredItems(tuple(item_ids), lambda ids: parts.store.items(campaign_id, ids))
+
+
+def posterior_seed(parts: RoundParts) -> int:
+    """The seed of the samples that a round's pool is scored with."""
+    return rng.derive_seed(parts.campaign.seed, parts.round.index, "posterior")
+
+
 def batch_sizes(parts: RoundParts) -> tuple[int, int]:
     """Sizes of a round's batch and buffer: as configured, or what the label budget leaves of them."""
     size, buffer = parts.spec.acquisition.batch_size, parts.spec.labelling.buffer
@@ -43,6 +59,18 @@ def labels_left(parts: RoundParts) -> int | None:
 
 
 def all_draws(spec: CampaignSpec) -> range | None:
-    """The samples that a prediction averages over; None for the posterior's mean or mode alone."""
+    """The samples that a prediction averages over; None for the posterior's mean or mode alone.
+
+    A head knows its predictive mean without samples.
+    """
+    if spec.has_head_learner:
+        return None
     samples = spec.posterior.samples
     return range(samples) if samples > 1 else None
+
+
+def ranking_draws(spec: CampaignSpec) -> range | None:
+    """The samples that the pool is scored with; None for the predictive mean alone."""
+    if not spec.head_ranks:
+        return all_draws(spec)
+    return range(spec.head.samples) if spec.acquisition.measure in SAMPLED_MEASURES else None

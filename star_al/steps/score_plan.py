@@ -13,7 +13,7 @@ from star_al.acquire.ranking import power_noise
 from star_al.parts import RoundParts
 from star_al.steps.blend_weight import planned_weight
 from star_al.steps.control_arm import control_size
-from star_al.steps.pool import all_draws, batch_sizes, candidates
+from star_al.steps.pool import batch_sizes, candidates, posterior_seed, ranking_draws
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class ScorePlan:
         with_base: True if base uncertainties are needed, for the blend or for a cold start.
         adaptive: How samples are spread over the candidates; None if each gets all of ``draws``.
         targets: Sorted ids of the items whose answers EPIG is about; empty for other measures.
+        keeps_samples: True if the score file keeps the predictions of all samples, False for their mean alone. A
+            head's samples cost so little that those of some items are drawn again where they are needed.
     """
 
     item_ids: tuple[str, ...]
@@ -47,6 +49,7 @@ class ScorePlan:
     with_base: bool
     adaptive: AdaptivePlan | None = None
     targets: tuple[str, ...] = ()
+    keeps_samples: bool = True
 
     def stages(self) -> list[range | None]:
         """The samples to draw, stage by stage."""
@@ -65,6 +68,7 @@ class ScorePlan:
         samples = None if draws is None else [draws.start, draws.stop]
         inputs = [base_key, self.adapter, self.seed, samples, self.measure, self.with_base, list(shard)]
         inputs += [list(self.targets)] if self.targets else []
+        inputs += [] if self.keeps_samples else ["mean"]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
@@ -78,12 +82,13 @@ def score_plan(parts: RoundParts) -> ScorePlan | None:
     return ScorePlan(
         item_ids=item_ids,
         adapter=adapter,
-        seed=rng.derive_seed(parts.campaign.seed, parts.round.index, "posterior"),
-        draws=None if is_cold else all_draws(parts.spec),
+        seed=posterior_seed(parts),
+        draws=None if is_cold else ranking_draws(parts.spec),
         measure=acquisition.measure,
         with_base=is_cold or acquisition.blend.kind != "off",
         adaptive=None if is_cold else _adaptive_plan(parts, len(item_ids)),
         targets=() if is_cold else _epig_targets(parts, item_ids),
+        keeps_samples=not parts.spec.head_ranks,
     )
 
 

@@ -21,9 +21,9 @@ from star_al.artefacts.score_file import Scores
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.parts import Parts
-from star_al.ports import Advance
+from star_al.ports import Advance, ignore
 from star_al.steps.base_predictions import base_entropies, base_log_probs
-from star_al.steps.pool import SHARD_ITEMS
+from star_al.steps.pool import SHARD_ITEMS, stored_items
 from star_al.steps.score_plan import ScorePlan
 from star_al.types import FloatArray
 
@@ -65,7 +65,7 @@ class ShardScorer:
         shards = []
         with self.parts.progress.task(what, len(item_ids)) as advance:
             for ids in map(tuple, pages(item_ids, SHARD_ITEMS)):
-                key = self.plan.key(ids, draws, self.parts.learner.base_key)
+                key = self.plan.key(ids, draws, self.parts.ranker.base_key)
                 shards.append(Shard(ids, self.folder / f"{key}.parquet"))
                 if score_file.is_whole(shards[-1].path, ids):  # a file that exists may be damaged
                     advance(len(ids))
@@ -81,13 +81,14 @@ class ShardScorer:
             score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
             return
         log_probs_N_K_C = _after(earlier, shard.item_ids, self._predict(shard.item_ids, draws, advance))
-        score_file.write_shard(
-            shard.path, shard.item_ids, log_probs_N_K_C, self._scores(base_N, log_probs_N_K_C)
-        )
+        scores = self._scores(base_N, log_probs_N_K_C)
+        if draws is not None and not self.plan.keeps_samples:
+            log_probs_N_K_C = self._predict(shard.item_ids, None, ignore)
+        score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, scores)
 
     def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> FloatArray:
-        items = self.parts.store.items(self.parts.campaign.campaign_id, item_ids)
-        predictions = self.parts.learner.predict(
+        items = stored_items(self.parts, item_ids)
+        predictions = self.parts.ranker.predict(
             self.adapter_folder, items, draws=draws, seed=self.plan.seed, advance=advance
         )
         return predictions.log_probs_N_K_C
@@ -115,7 +116,7 @@ class ShardScorer:
         They are kept as a file beside the shards, so that a restarted round does not predict them again.
         """
         ids, draws = self.plan.targets, self.plan.draws
-        path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.learner.base_key)}.parquet"
+        path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.ranker.base_key)}.parquet"
         if not score_file.is_whole(path, ids):
             with self.parts.progress.task("Predicting EPIG's target texts", len(ids)) as advance:
                 score_file.write_shard(path, ids, self._predict(ids, draws, advance))

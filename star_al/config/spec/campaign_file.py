@@ -76,6 +76,11 @@ class CampaignFile(BaseModel):
         """The folder of cached activations of frozen blocks."""
         return self.shared_trunk or self.artefact_folder / "trunk"
 
+    @property
+    def feature_folder(self) -> Path:
+        """The folder of the features that a head reads of texts; the runs of a study share one."""
+        return self.trunk_folder.with_name("features")
+
     def _value(self, variable: NamedVariable) -> str:
         value = variable.value()
         if value is None:
