@@ -1,10 +1,10 @@
 """Facility location: chosen items represent the texts that resemble them.
 
-    f(S) = Σ_i w_i max_{j ∈ S} max(0, cos(x_i, x_j))
+    f(S) = Σ_i w_i max_{j ∈ S} k(x_i, x_j)
 
-f is submodular, so the greedy choice reaches at least 1 − 1/e of the best value (Nemhauser et al. 1978). And
-a gain only falls as S grows, so only candidates whose last known gain is in front need to be evaluated again
-(Minoux 1978).
+f is submodular, so the greedy choice reaches at least 1 − 1/e of the best value (Nemhauser et al. 1978). With
+equal weights and an RBF kernel this is MaxHerding (``herding``), with uncertainties as weights it is uncertainty
+herding.
 """
 
 from __future__ import annotations
@@ -12,58 +12,68 @@ from __future__ import annotations
 import numpy as np
 
 from star_al.acquire.greedy import BoolArray, first_best
+from star_al.acquire.kernels import Kernel, Points, clipped_cosine
 from star_al.types import FloatArray
 
-_BLOCK = 512  # candidates whose similarities to all others are held at once
+_BLOCK = 512
+"""Texts whose similarities to all candidates are worked on at once."""
+
+_ROUNDING = 16
+"""Gains are equal if they differ by less than this multiple of the floating-point precision of the first ones."""
 
 
 class FacilityLocation:
     """The facility location rule; implements ``GreedyRule``.
 
+    The similarities of all M candidates are held, M² numbers in the precision of the points.
+
     Args:
         points_M_d: Unit vectors of the candidates.
         weights_M: Their weights w, at least 0.
         known_L_d: Unit vectors of items that were asked before. What they represent needs no other.
+        kernel: The similarity k, at least 0, from cosines.
 
     Raises:
         ValueError: A weight is negative or not finite.
     """
 
-    def __init__(self, points_M_d: FloatArray, weights_M: FloatArray, known_L_d: FloatArray) -> None:
+    def __init__(
+        self,
+        points_M_d: Points,
+        weights_M: FloatArray,
+        known_L_d: Points,
+        kernel: Kernel = clipped_cosine,
+    ) -> None:
         if not (np.isfinite(weights_M).all() and (weights_M >= 0).all()):
             raise ValueError("weights must be finite and at least 0")
-        self._points_M_d, self._weights_M = points_M_d, weights_M
-        self._cover_M: FloatArray = np.zeros(len(points_M_d))
+        n, dtype = len(points_M_d), points_M_d.dtype
+        self._weights_M = weights_M.astype(dtype)
+        self._cover_M = np.zeros(n, dtype)
         for start in range(0, len(known_L_d), _BLOCK):
-            near_M = self._similarity(known_L_d[start : start + _BLOCK]).max(axis=1)
-            self._cover_M = np.maximum(self._cover_M, near_M)
-        starts = range(0, len(points_M_d), _BLOCK)
-        blocks = [self._gains(points_M_d[start : start + _BLOCK]) for start in starts]
-        self._gains_M = np.concatenate([np.zeros(0), *blocks])
-        self._is_fresh_M = np.ones(len(points_M_d), dtype=bool)
+            near_L_M = kernel(known_L_d[start : start + _BLOCK].astype(dtype, copy=False) @ points_M_d.T)
+            np.maximum(self._cover_M, near_L_M.max(axis=0), out=self._cover_M)
+        self._similarity_M_M = np.empty((n, n), dtype)
+        self._gains_M = np.zeros(n)  # in double precision: thousands of differences add up here
+        for start in range(0, n, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            rows_B_M = kernel(np.matmul(points_M_d[block], points_M_d.T, out=self._similarity_M_M[block]))
+            more_B_M = np.maximum(rows_B_M - self._cover_M[block, None], 0.0)
+            self._gains_M += self._weights_M[block] @ more_B_M
+        self._tolerance = _ROUNDING * float(np.finfo(dtype).eps) * float(self._gains_M.max(initial=0.0))
 
     def pick(self, allowed_M: BoolArray) -> int:
         """See ``GreedyRule.pick``."""
-        # Lazy evaluation: a gain that was computed earlier is an upper bound, so a fresh gain in front is the
-        # highest.
-        while not self._is_fresh_M[best := first_best(self._gains_M, allowed_M)]:
-            self._gains_M[best] = self._gains(self._points_M_d[best : best + 1])[0]
-            self._is_fresh_M[best] = True
-        return best
+        return first_best(self._gains_M, allowed_M, self._tolerance)
 
     def add(self, position: int) -> None:
         """See ``GreedyRule.add``."""
-        near_M = self._similarity(self._points_M_d[position : position + 1])[:, 0]
-        self._cover_M = np.maximum(self._cover_M, near_M)
-        self._is_fresh_M[:] = False
-
-    def _gains(self, points_B_d: FloatArray) -> FloatArray:
-        """Return what each point would add to f, (B,)."""
-        more_M_B = np.maximum(self._similarity(points_B_d) - self._cover_M[:, None], 0.0)
-        gains_B: FloatArray = self._weights_M @ more_M_B
-        return gains_B
-
-    def _similarity(self, points_B_d: FloatArray) -> FloatArray:
-        """Return max(0, cos) of all candidates with some points, (M, B)."""
-        similarity_M_B: FloatArray = np.maximum(self._points_M_d @ points_B_d.T, 0.0)
-        return similarity_M_B
+        # Only texts that the new item represents better than all before change what others would add. They get
+        # few after some choices, so this costs less than lazy evaluation (Minoux 1978).
+        better_by_M = self._similarity_M_M[position] - self._cover_M
+        changed = np.flatnonzero(better_by_M > 0)
+        for start in range(0, len(changed), _BLOCK):
+            rows = changed[start : start + _BLOCK]
+            lost_B_M = self._similarity_M_M[rows] - self._cover_M[rows, None]
+            np.clip(lost_B_M, 0.0, better_by_M[rows, None], out=lost_B_M)
+            self._gains_M -= self._weights_M[rows] @ lost_B_M
+        self._cover_M[changed] = self._similarity_M_M[position, changed]

@@ -84,6 +84,15 @@ def least_confidence(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -
     return 1.0 - confidence_N
 
 
+def label_probability(log_probs_N_K_C: FloatArray, *, column: int, per_option: bool = False) -> FloatArray:
+    """Return p̄_c of the label in a column, (N,): for labels so rare that finding them comes first.
+
+    ``per_option`` changes nothing.
+    """
+    probability_N: FloatArray = np.exp(predictive_mean_log(log_probs_N_K_C)[:, column])
+    return probability_N
+
+
 class Measure(Protocol):
     """A measure of uncertainty."""
 

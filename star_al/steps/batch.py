@@ -133,7 +133,7 @@ def choose_typical(parts: RoundParts, size: int, *, without: Collection[str] = (
     points_N_d = centred_directions(embeddings_N_d, embeddings_N_d.mean(axis=0, dtype=np.float64))
     # As many clusters as the configured batch, not ``size``: that includes the buffer, which must not change the
     # batch. scikit-learn takes seeds of 32 bits.
-    typical = typical_order(points_N_d, acquisition.batch_size, seed % 2**32)
+    typical = typical_order(points_N_d, acquisition.batch_size, seed % 2**32, min_cluster=1)
     top = [item_ids[position] for position in typical.order_N[: _top_of(parts)]]
     picks = greedy_batch(InOrder(), _near_duplicates(parts, top), len(top), size)
     how = [f"typical of {count(int(n), 'similar text')}" for n in typical.cluster_sizes_N[typical.order_N]]

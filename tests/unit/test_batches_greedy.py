@@ -12,14 +12,28 @@ from hypothesis import strategies as st
 from star_al.acquire.badge import Badge
 from star_al.acquire.balance import Balance
 from star_al.acquire.batch_bald import BatchBald
-from star_al.acquire.embeddings import centred_directions
+from star_al.acquire.cluster_margin import ClusterMargin, pool_clusters
+from star_al.acquire.embeddings import centred_directions, unit_vectors
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import BoolArray, GreedyRule, InOrder, first_best, greedy_batch
+from star_al.acquire.herding import herding
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.near_duplicates import NearDuplicates
+from star_al.acquire.search import Search
+from star_al.acquire.uncertainty_herding import uncertainty_herding
 from star_al.types import FloatArray
 
-STRATEGIES = ("in_order", "batchbald", "badge", "k_centre", "facility_location")
+STRATEGIES = (
+    "in_order",
+    "batchbald",
+    "badge",
+    "k_centre",
+    "facility_location",
+    "herding",
+    "uncertainty_herding",
+    "cluster_margin",
+    "search",
+)
 RANDOM, CONSTANT, COPIES = "random", "constant", "copies"
 
 
@@ -33,6 +47,7 @@ def rule(kind: str, n: int, data: str, seed: int = 0) -> GreedyRule:
     log_probs_N_K_C = logits_N_K_C - np.logaddexp.reduce(logits_N_K_C, axis=-1, keepdims=True)
     hidden32_N_d = hidden_N_d.astype(np.float32)
     points_N_d = centred_directions(hidden32_N_d, np.zeros(6))
+    units_N_d = unit_vectors(hidden32_N_d)
     probs_N_C = np.exp(log_probs_N_K_C).mean(axis=1)
     makes: dict[str, Callable[[], GreedyRule]] = {
         "in_order": InOrder,
@@ -40,6 +55,10 @@ def rule(kind: str, n: int, data: str, seed: int = 0) -> GreedyRule:
         "badge": lambda: Badge(probs_N_C, hidden32_N_d, np.random.default_rng(seed)),
         "k_centre": lambda: KCentre(points_N_d, points_N_d[:0]),
         "facility_location": lambda: FacilityLocation(points_N_d, np.ones(n), points_N_d[:0]),
+        "herding": lambda: herding(units_N_d, units_N_d[:0]),
+        "uncertainty_herding": lambda: uncertainty_herding(units_N_d, np.ones(n), units_N_d[:0]),
+        "cluster_margin": lambda: ClusterMargin(pool_clusters(units_N_d, units_N_d)),
+        "search": lambda: Search(units_N_d, units_N_d[:1], units_N_d[:0]),
     }
     return makes[kind]()
 
