@@ -22,7 +22,7 @@ from star_al.app.init_questions import Ask, with_answers
 from star_al.app.init_reading import form_settings, read_data, text_columns_of
 from star_al.app.init_request import CampaignRequest
 from star_al.common.wording import count
-from star_al.config.spec import CampaignSpec
+from star_al.config.spec import FROM_FILE, CampaignSpec
 from star_al.data.columns import Profile
 from star_al.errors import ConfigError
 
@@ -121,7 +121,7 @@ def _for_large_pools(n_rows: int) -> dict[str, int]:
 
 def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:
     try:
-        return CampaignSpec.model_validate(tree)
+        return CampaignSpec.model_validate(tree, context=FROM_FILE)
     except ValidationError as exc:
         reasons = "; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())
         raise ConfigError(

@@ -12,6 +12,9 @@ from star_al.types import JsonValue
 WIDTH = 100
 """Columns that a comment takes, at most."""
 
+_SHOWN_BY_EXAMPLE = frozenset({"model.name"})
+"""Settings without a default that works for the kinds that are shown."""
+
 _HEAD = """\
 # Every setting of a campaign, with its default and what it means. A campaign file needs only the settings
 # marked "Required"; `star-al init` writes a short one. Relative paths start at the campaign file's folder.
@@ -82,4 +85,5 @@ def _shown(setting: Setting) -> JsonValue:
     """The value to show: the default, or an example where there is none or it is a list to be filled."""
     if "const" in setting.schema:
         return str(setting.schema["const"])
-    return setting.examples[0] if setting.required or setting.default == [] else setting.default
+    by_example = setting.required or setting.default == [] or setting.path in _SHOWN_BY_EXAMPLE
+    return setting.examples[0] if by_example else setting.default

@@ -49,10 +49,13 @@ def refusal(folder: Path, text: str) -> str:
 def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
     spec = load(tmp_path, MINIMAL)
     assert spec.task.label_names == ("sport", "business")
-    assert (spec.acquisition.measure, spec.acquisition.blend.kind, spec.posterior.samples) == (
-        "entropy",
-        "schedule",
-        3,
+    assert (spec.learner.kind, spec.posterior.samples) == ("lora", 3)
+    chosen = spec.acquisition
+    assert (chosen.cold_start, chosen.measure, chosen.batch.kind, chosen.blend.kind) == (
+        "herding",
+        "margin",
+        "facility_location",
+        "off",
     )
     assert spec.test_label_column == "topic"
     with pytest.raises(ValidationError):
@@ -61,6 +64,30 @@ def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
 
 def test_a_posterior_without_kind_is_dropout(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL + "posterior: {samples: 5}\n").posterior == McDropoutSpec(samples=5)
+
+
+def test_a_campaign_with_a_head_needs_no_language_model(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL.replace("model: {name: org/model}", "learner: {kind: head}"))
+    assert (spec.model.name, spec.has_head_learner, spec.samples) == (None, True, 64)
+
+
+def test_settings_beside_a_preset_replace_its_own(tmp_path: Path) -> None:
+    star = load(tmp_path, MINIMAL + "acquisition: {preset: star, measure: bald, blend: {normalise: rank}}\n")
+    assert (star.acquisition.measure, star.acquisition.cold_start) == ("bald", "random")
+    assert (star.acquisition.blend.kind, star.acquisition.blend.normalise) == ("schedule", "rank")
+
+
+def test_settings_stored_before_there_were_presets_keep_their_strategy(tmp_path: Path) -> None:
+    stored = load(tmp_path, MINIMAL).model_dump(mode="json")
+    stored["acquisition"] = {"batch_size": 9}
+    chosen = CampaignSpec.model_validate(stored).acquisition
+    assert (chosen.preset, chosen.measure, chosen.batch.kind, chosen.cold_start) == (
+        "none",
+        "entropy",
+        "top_k",
+        "random",
+    )
+    assert (chosen.batch_size, chosen.blend.kind) == (9, "schedule")
 
 
 def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
@@ -149,8 +176,34 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             "this one has 1 (posterior.kind: map)",
         ),
         (
-            MINIMAL + "acquisition: {adaptive_samples: 2}\nposterior: {kind: ensemble}\n",
+            MINIMAL
+            + "acquisition: {adaptive_samples: 2, batch: {kind: top_k}}\nposterior: {kind: ensemble}\n",
             "this one has 5 (posterior.members)",
+        ),
+        (
+            MINIMAL + "acquisition: {adaptive_samples: 4}\nposterior: {samples: 16}\n",
+            "does not go with acquisition.batch.kind: facility_location, which needs all samples",
+        ),
+        (
+            MINIMAL.replace("model: {name: org/model}\n", ""),
+            "model.name is missing. Name a language model, or ",
+        ),
+        (MINIMAL + "learner: {train: at_end}\n", "need acquisition.scorer: head"),
+        (MINIMAL + "learner: {train: [300, 100]}\n", "learner.train: a list of label counts rises"),
+        (MINIMAL + "learner: {train: at_the_end}\n", "learner.train: "),
+        (MINIMAL + "learner: {kind: head, train: at_end}\n", "learner.train: unknown key"),
+        (
+            MINIMAL + "learner: {kind: heads}\n",
+            "there is no 'heads'; choose from lora, head. Did you mean 'head'?",
+        ),
+        (MINIMAL + "acquisition: {preset: recomended}\n", "Did you mean 'recommended'?"),
+        (
+            MINIMAL + "acquisition: {cold_start: search}\n",
+            "acquisition: cold_start: search needs acquisition.search",
+        ),
+        (
+            MINIMAL + "acquisition: {measure: label_probability, target_label: sports}\n",
+            "needs acquisition.target_label, one of task.labels",
         ),
         (MINIMAL + "posterior: {kind: tfb, members: 3}\n", "posterior.members: unknown key"),
         (MINIMAL + "posterior: {kind: ensemble, members: 1}\n", "posterior.members"),
@@ -374,7 +427,7 @@ def test_only_what_a_running_campaign_may_change_is_free(tmp_path: Path) -> None
     stored = load(tmp_path, MINIMAL).model_dump(mode="json")
     free = "stopping: {max_labels: 900}\nacquisition: {batch_size: 3}\ndatabase: {lease_seconds: 5}\n"
     assert changed_fields(stored, load(tmp_path, MINIMAL + free), trained=True) == []
-    fixed = "seed: 5\nacquisition: {measure: margin, batch: {kind: power}}\n"
+    fixed = "seed: 5\nacquisition: {measure: entropy, batch: {kind: power}}\n"
     assert changed_fields(stored, load(tmp_path, MINIMAL + fixed), trained=True) == [
         "acquisition.batch.kind",
         "acquisition.measure",

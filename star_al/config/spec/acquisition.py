@@ -101,8 +101,8 @@ class BatchSpec(Spec):
         default=None,
         description=(
             "Texts at the top of the ranking that a diverse batch is chosen from. "
-            f"By default {FACILITY_TOP} for each text of the batch with `facility_location`, which covers the pool "
-            f"by them, and {DEFAULT_TOP} with the other kinds."
+            f"By default {FACILITY_TOP} for each text of the batch with `facility_location`, so that they cover "
+            f"the pool, and {DEFAULT_TOP} with the other kinds."
         ),
         examples=[DEFAULT_TOP],
     )
@@ -170,13 +170,14 @@ class AcquisitionSpec(Spec):
 
     preset: Literal["recommended", "star", "none"] = Field(
         default="recommended",
-        description="A strategy as a whole; settings that are given beside it count.",
+        description="A strategy as a whole. Settings that are given beside it replace its own.",
         json_schema_extra=choices(
             recommended=(
-                "texts that cover the pool first, then facility location over the most uncertain ones, by margin"
+                "first texts that cover the pool; then, of the most uncertain ones by margin, those that stand "
+                "for many others"
             ),
             star="entropy, blended with the base model's by STAR's schedule, highest first, after a random start",
-            none="no strategy as a whole, as in campaigns that earlier versions began",
+            none="each setting for itself; campaigns that earlier versions began have it",
         ),
     )
     scorer: Literal["learner", "head"] = Field(
@@ -184,7 +185,7 @@ class AcquisitionSpec(Spec):
         description="Which model ranks the pool.",
         json_schema_extra=choices(
             learner="the one that is trained (`learner`)",
-            head="a head on frozen features (`head`), which takes a second a round; see `learner.train`",
+            head="a head on frozen features (`head`), in about a second a round; see `learner.train`",
         ),
     )
 
@@ -233,7 +234,7 @@ class AcquisitionSpec(Spec):
         description="How the first batch is chosen while there is no label to train on.",
         json_schema_extra=choices(
             random="at random",
-            base_uncertainty="the texts that the base model is most uncertain about; worse than `random` when measured",
+            base_uncertainty="the texts that the base model is most uncertain about; measured worse than `random`",
             typical="a typical text of each cluster of the pool (TypiClust)",
             herding="texts that together resemble all of the pool (MaxHerding)",
             search="the texts that resemble `search`, for rare labels",

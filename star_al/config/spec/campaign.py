@@ -59,8 +59,9 @@ class CampaignSpec(Spec):
     head: HeadSpec = Field(
         default=HeadSpec(),
         description=(
-            "A linear model on frozen features. It is what `learner.kind: head` trains, what "
-            "`acquisition.scorer: head` ranks by, and what `learner.head` trains beside the language model."
+            "A linear model on frozen features. It is the only model with `learner.kind: head`, it chooses the "
+            "texts with `acquisition.scorer: head`, and it is measured beside the language model with "
+            "`learner.head`."
         ),
     )
     acquisition: AcquisitionSpec = Field(
@@ -157,7 +158,9 @@ class CampaignSpec(Spec):
         if self.model.name is None and (
             isinstance(self.learner, LoraLearnerSpec) or self.head.features in ("model", "both")
         ):
-            raise ValueError("model.name is missing; only learner.kind: head does without a language model")
+            raise ValueError(
+                "model.name is missing. Name a language model, or set learner.kind: head, which needs none"
+            )
 
     def _require_ranker(self) -> None:
         if (
@@ -167,11 +170,12 @@ class CampaignSpec(Spec):
         ):
             raise ValueError(
                 "learner.train: at_end and a list of label counts need acquisition.scorer: head, which chooses the "
-                "texts in the rounds between"
+                "texts in the other rounds"
             )
         if self.head_ranks and self.acquisition.adaptive_samples is not None:
             raise ValueError(
-                "acquisition.adaptive_samples does not go with a head, whose samples cost nothing"
+                "acquisition.adaptive_samples does not go with a head that ranks the pool, as its samples cost "
+                "next to nothing"
             )
 
     def _require_samples_for_measure(self) -> None:

@@ -15,16 +15,16 @@ class LoraLearnerSpec(Spec):
 
     kind: Literal["lora"] = Field(
         description=(
-            "A language model, fine-tuned with LoRA (`model`, `adapter`, `posterior`). It is the strongest with "
-            "long texts, and takes a minute or more a round on a CPU."
+            "A language model, fine-tuned with LoRA (`model`, `adapter`, `posterior`). On a CPU, a round takes "
+            "from seconds to many minutes, by the size of the model and the length of the texts."
         )
     )
     train: Literal["each_round", "at_end"] | tuple[Positive, ...] = Field(
         default="each_round",
         description=(
             "When the language model is trained: `each_round`, `at_end`, or a list of label counts. "
-            "With a list, it is trained in the first round with that many labels, and at the end. All but "
-            "`each_round` need `acquisition.scorer: head`."
+            "With a list, it is trained in the first round that has at least as many labels, and at the end. "
+            "`at_end` and a list need `acquisition.scorer: head`, which chooses the texts in the other rounds."
         ),
         examples=["each_round", "at_end", [100, 300]],
     )
@@ -32,7 +32,7 @@ class LoraLearnerSpec(Spec):
         default=False,
         description=(
             "Train a head beside the language model each round and measure it too, to see what fine-tuning adds. "
-            "`acquisition.scorer: head` includes it."
+            "With `acquisition.scorer: head` this is always so."
         ),
     )
 
@@ -49,8 +49,8 @@ class HeadLearnerSpec(Spec):
 
     kind: Literal["head"] = Field(
         description=(
-            "A head: a linear model on the frozen features of a sentence encoder (`head`). It is trained in a "
-            "second, and a language model is not needed."
+            "A head: a linear model on the frozen features of a sentence encoder (`head`). It is trained in "
+            "about a second and needs no language model."
         )
     )
 
@@ -70,7 +70,7 @@ class HeadSpec(Spec):
         default=DEFAULT_ENCODER,
         description=(
             "A sentence encoder: its name on the Hugging Face hub, or a folder. "
-            "Any model of sentence-transformers will do, and any encoder of transformers. A relative folder starts "
+            "Any model of sentence-transformers works, and any encoder of transformers. A relative folder starts "
             "at the campaign file's folder. For texts that are not English, choose a multilingual one."
         ),
         examples=["sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"],
@@ -83,8 +83,8 @@ class HeadSpec(Spec):
         description="What the head reads of a text.",
         json_schema_extra=choices(
             auto=(
-                "whichever predicts the labels best in cross-validation: the encoder's sentence vector, or with "
-                "`learner.kind: lora` also the language model's states, or both"
+                "what predicts the labels best in cross-validation: the encoder's sentence vector or, with "
+                "`learner.kind: lora`, the language model's states or both"
             ),
             encoder="the encoder's sentence vector",
             model="the frozen language model's hidden states",
@@ -94,14 +94,14 @@ class HeadSpec(Spec):
     label_names: bool = Field(
         default=True,
         description=(
-            "Let the names of the labels (or their descriptions) guide the head while there are few labels. "
+            "Let the names of the labels, or their descriptions, guide the head while few texts are labelled. "
             "How much they count is found by cross-validation."
         ),
     )
     neighbours: Literal["auto"] | Annotated[int, Field(ge=0, strict=True)] = Field(
         default="auto",
         description=(
-            "Nearest texts of the pool over which predictions are smoothed; 0 for none. "
+            "How many of the nearest texts of the pool a prediction is smoothed over; 0 for no smoothing. "
             "`auto` finds the number by cross-validation."
         ),
     )

@@ -24,7 +24,7 @@ class LabelSpec(Spec):
     )
     description: str | None = Field(
         default=None,
-        description="What the label means, in words; the head reads it in place of a name that says little.",
+        description="What the label means, in a few words. A head reads it in place of the name.",
         examples=["something does not work as it should"],
     )
 
@@ -43,7 +43,7 @@ class TaskSpec(Spec):
     labels: tuple[LabelSpec, ...] = Field(
         default=(),
         description=(
-            "The labels, two or more: plain names, or `{name: …, verbaliser: …}`. "
+            "The labels, two or more: plain names, or `{name: …, verbaliser: …, description: …}`. "
             "Names are compared without letter case and extra spaces. A running campaign accepts further "
             "labels at the end of the list. Only for `kind: classification`."
         ),
