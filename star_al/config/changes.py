@@ -188,7 +188,9 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     off in version 0.1.
     """
     before, now = CampaignSpec.model_validate(stored).acquisition, file.spec.acquisition
-    if before.preset != "none" or now.preset == "star":
+    # The default of a whole section names a preset too, which no file has asked for.
+    names_preset = "acquisition" in file.spec.model_fields_set and "preset" in now.model_fields_set
+    if before.preset != "none" or names_preset:
         return file
     acquisition = _with_unset_from(now, before, EARLIER_DEFAULTS)
     spec = file.spec.model_copy(update={"acquisition": acquisition})

@@ -21,6 +21,7 @@ from support.world import World
 SAMPLES = 32
 CHANGES: dict[str, Any] = {
     "n": 120,
+    "acquisition__preset": "star",
     "posterior__samples": SAMPLES,
     "acquisition__blend": {"kind": "constant", "weight": 0.8},
     "acquisition__batch_size": 10,

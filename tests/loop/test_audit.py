@@ -116,6 +116,7 @@ def test_each_round_keeps_its_interval_and_the_sequence_of_its_look(tmp_path: Pa
 def test_a_decision_made_again_holds_the_target_against_the_sequence_of_its_own_level(tmp_path: Path) -> None:
     world = World(
         tmp_path,
+        acquisition__preset="star",
         evaluation={"kind": "audit", "size": 12, "calibration": 4, "stop_set": 0},
         stopping={"max_rounds": 4, "target_accuracy": 0.2, "confidence": 0.6, "automatic": True},
     )

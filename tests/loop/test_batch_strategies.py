@@ -346,7 +346,7 @@ def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
 
 
 def test_a_cold_start_of_epig_goes_by_base_entropy(tmp_path: Path) -> None:
-    world = World(tmp_path, **EPIG, acquisition__cold_start="base_uncertainty")
+    world = World(tmp_path, **EPIG, acquisition__preset="star", acquisition__cold_start="base_uncertainty")
     world.run(max_rounds=1)
     ranking = stored.ranking(world.store, world.campaign_id, 0)
     base = [row.base_uncertainty or 0.0 for row in ranking]

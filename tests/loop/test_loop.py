@@ -101,7 +101,7 @@ def test_base_predictions_of_the_pool_are_not_computed_when_the_blend_is_off(tmp
 
 
 def test_the_blend_weight_follows_the_papers_schedule(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = World(tmp_path, acquisition__preset="star")
     world.run()
     selections = [each.selection for each in world.store.rounds(world.campaign_id)[:3] if each.selection]
     assert [each.blend_weight for each in selections] == [None, 0.1, 0.2]
@@ -118,7 +118,7 @@ def test_every_query_says_why_it_was_asked(tmp_path: Path) -> None:
 
 
 def test_the_batch_is_the_top_of_the_stored_ranking(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = World(tmp_path, acquisition__preset="star")
     world.run()
     ranking = stored.ranking(world.store, world.campaign_id, 2)
     asked = [query.item_id for query in world.store.queries(world.campaign_id, 2)]
@@ -182,7 +182,7 @@ def test_existing_labels_train_round_0(tmp_path: Path) -> None:
     assert path and len(given) == 60
     both = [line.replace('"given":', '"gold": "sport", "given":') for line in given]
     (folder / "pool.jsonl").write_text("\n".join(both))
-    world = World(folder, data__label="given", annotator__gold="gold")
+    world = World(folder, data__label="given", annotator__gold="gold", acquisition__preset="star")
     world.run(max_rounds=1)
     first = world.store.rounds(world.campaign_id)[0]
     assert 0 < first.labels < 30 and first.adapter_sha256 is not None

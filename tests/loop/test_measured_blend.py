@@ -67,7 +67,7 @@ def test_with_nothing_held_out_the_schedule_stands(tmp_path: Path) -> None:
 
 
 def test_a_scheduled_weight_says_that_it_is(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = World(tmp_path, acquisition__preset="star")
     world.run()
     rounds = world.store.rounds(world.campaign_id)[1:3]
     assert {each.selection and each.selection.blend_note for each in rounds} == {"by the paper's schedule"}

@@ -41,13 +41,22 @@ def test_settings_stored_before_it_existed_are_without_it(tmp_path: Path) -> Non
 def test_a_campaign_that_began_without_it_goes_on_without_it(
     tmp_path: Path, written: dict[str, float], kept: float | None
 ) -> None:
-    stored = load_campaign(write_campaign(tmp_path)).spec.model_dump(mode="json")
+    stored = load_campaign(write_campaign(tmp_path, acquisition__preset="star")).spec.model_dump(mode="json")
+    del stored["acquisition"]["preset"]
     stored["acquisition"]["batch"]["near_duplicates"] = None
     changes: dict[str, Any] = {"acquisition__batch": written} if written else {}
     file = load_campaign(write_campaign(tmp_path, **changes))
     file = keep_earlier_defaults(file, stored)
     assert file.spec.acquisition.batch.near_duplicates == kept
     assert bool(changed_fields(stored, file.spec, trained=True)) is (kept is not None)
+
+
+def test_a_preset_that_is_named_counts_in_a_campaign_from_before_presets(tmp_path: Path) -> None:
+    stored = load_campaign(write_campaign(tmp_path, acquisition__preset="star")).spec.model_dump(mode="json")
+    del stored["acquisition"]["preset"]
+    file = load_campaign(write_campaign(tmp_path, acquisition__preset="recommended"))
+    changed = changed_fields(stored, keep_earlier_defaults(file, stored).spec, trained=True)
+    assert "acquisition.measure" in changed
 
 
 @pytest.mark.parametrize(("near", "distinct"), [(0.8, 4), (None, 3)])

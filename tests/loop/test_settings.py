@@ -44,7 +44,7 @@ def test_constant_and_absent_blends_weigh_as_they_say(tmp_path: Path) -> None:
 
 
 def test_a_cold_start_by_base_uncertainty_asks_the_least_certain_first(tmp_path: Path) -> None:
-    world = World(tmp_path, acquisition__cold_start="base_uncertainty")
+    world = World(tmp_path, acquisition__preset="star", acquisition__cold_start="base_uncertainty")
     world.run(max_rounds=1)
     ranking = stored.ranking(world.store, world.campaign_id, 0)
     assert [row.item_id for row in ranking[:4]] == [query.item_id for query in world.asked()]

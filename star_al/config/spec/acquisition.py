@@ -191,14 +191,14 @@ class AcquisitionSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _adaptive_sampling_takes_no_near_duplicates(cls, section: Any) -> Any:
-        """Leave the constraint out, unless it is asked for, which is refused later."""
+    def _adaptive_sampling_takes_the_top(cls, section: Any) -> Any:
+        """Take the top of the ranking without constraints, unless more is asked for, which is refused later."""
         if not isinstance(section, dict) or section.get("adaptive_samples") is None:
             return section
         batch = section.get("batch", {})
-        if not isinstance(batch, dict) or "near_duplicates" in batch:
+        if not isinstance(batch, dict):
             return section
-        return {**section, "batch": {**batch, "near_duplicates": None}}
+        return {**section, "batch": {"kind": "top_k", "near_duplicates": None, **batch}}
 
     measure: Literal["entropy", "margin", "least_confidence", "bald", "epig", "label_probability"] = Field(
         default="margin",
@@ -264,7 +264,9 @@ class AcquisitionSpec(Spec):
         default=None,
         description=(
             "Posterior samples to draw for every text; more only where they can change the batch. "
-            f"By default all are drawn for every text. 4 works well; needs {ADAPTIVE_SAMPLES} posterior "
+            "By default all are drawn for every text. The batch is then the top of the ranking "
+            "(`batch.kind: top_k` or `power`). "
+            f"4 works well; needs {ADAPTIVE_SAMPLES} posterior "
             "samples or more."
         ),
         examples=[4],
