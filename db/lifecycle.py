@@ -118,7 +118,7 @@ def restart(
 
 
 def own_artefacts(connection: Connection, campaign_id: int) -> Artefacts:
-    """Adapters and score files of a campaign's rounds that no other campaign's rounds have."""
+    """Adapters, heads and score files of a campaign's rounds that no other campaign's rounds have."""
     mine, others = RoundRow.campaign_id == campaign_id, RoundRow.campaign_id != campaign_id
 
     def only(*columns: object) -> frozenset[str]:
@@ -128,7 +128,8 @@ def own_artefacts(connection: Connection, campaign_id: int) -> Artefacts:
         ]
         return frozenset(both[0] - both[1] - {None})
 
-    return Artefacts(only(RoundRow.adapter_sha256, RoundRow.shadow_sha256), only(RoundRow.scores_sha256))
+    trained = (RoundRow.adapter_sha256, RoundRow.head_sha256, RoundRow.shadow_sha256)
+    return Artefacts(only(*trained), only(RoundRow.scores_sha256))
 
 
 def remove(connection: Connection, campaign_id: int) -> None:

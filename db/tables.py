@@ -174,12 +174,14 @@ class RoundRow(Base):
     labels: Mapped[int]
     labels_bought: Mapped[int]
     adapter_sha256: Mapped[str | None] = mapped_column(ForeignKey("adapters.sha256"))
+    head_sha256: Mapped[str | None]
     shadow_labels: Mapped[int | None]
     shadow_sha256: Mapped[str | None]
     sequence_low: Mapped[float | None]
     sequence_high: Mapped[float | None]
     samples: Mapped[int | None]
     temperature: Mapped[float | None]
+    adapted_temperature: Mapped[float | None]
     base_temperature: Mapped[float | None]
     temperature_note: Mapped[str | None]
     pool_size: Mapped[int | None]
@@ -378,7 +380,7 @@ class EvaluationRow(Base):
     __table_args__ = (
         _to_round(),
         _one_of("split", Role),
-        CheckConstraint("model IN ('base', 'adapted', 'shadow')", name="model"),
+        CheckConstraint("model IN ('base', 'adapted', 'shadow', 'head')", name="model"),
         CheckConstraint("scaling IN ('raw', 'contextual', 'temperature')", name="scaling"),
     )
 
@@ -428,7 +430,7 @@ class HeldOutPredictionRow(Base):
     __table_args__ = (
         _to_round(),
         _to_campaign_item(),
-        CheckConstraint("model IN ('adapted', 'shadow')", name="model"),
+        CheckConstraint("model IN ('adapted', 'shadow', 'head')", name="model"),
     )
 
 

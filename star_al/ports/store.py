@@ -157,7 +157,7 @@ class Campaigns(Protocol):
         """
 
     def own_artefacts(self, campaign_id: int) -> Artefacts:
-        """Adapters and score files of a campaign's rounds that no other campaign's rounds have."""
+        """Adapters, heads and score files of a campaign's rounds that no other campaign's rounds have."""
 
     def delete_campaign(self, lease: Lease, /) -> None:
         """Delete a campaign with its log, and the data sets and adapters that no other campaign has."""

@@ -24,7 +24,8 @@ class Evaluation:
     """Metrics of one model on the held-out split of a round.
 
     Attributes:
-        model: ``base``, ``adapted``, or ``shadow`` (the model of the control arm).
+        model: ``base``, ``adapted``, ``shadow`` (the model of the control arm), or ``head`` (beside a language
+            model).
         scaling: ``raw``, ``contextual`` or ``temperature``.
         confusion_C_C: Rows are true labels, columns predicted labels.
         brier: Ranges from 0 to 2.

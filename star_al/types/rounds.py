@@ -39,32 +39,35 @@ class RoundFit:
     """What a round trained.
 
     Attributes:
-        input_hash: Hash of all that determines the adapter: settings, seed and the snapshot of labels.
-        versions: Libraries, device and dtype, and the key of the base model.
-        adapter_sha256: The adapter; ``None`` if there was no label to train on.
+        input_hash: Hash of all that determines what is trained: settings, seed and the snapshot of labels.
+        versions: Libraries, device and dtype, and the key of the base model; those of the head under ``head``.
+        adapter_sha256: The adapter; ``None`` if there was no label to train on, or it was not its turn.
         samples: Posterior samples of the adapter.
+        head_sha256: The head beside a language model; ``None`` if there is none, or no label to train on.
         shadow_labels: How many random labels the shadow trained on; ``None`` without a control arm.
-        shadow_sha256: The shadow's adapter.
+        shadow_sha256: The shadow, which is of the same kind as what ranks the pool.
     """
 
     input_hash: str
     versions: JsonObject = field(default_factory=dict)
     adapter_sha256: str | None = None
     samples: int | None = None
+    head_sha256: str | None = None
     shadow_labels: int | None = None
     shadow_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RoundEvaluation:
-    """Temperatures of a round's model and its predictions on the stop set; the metrics are ``Evaluation`` records.
+    """Temperatures of a round's models, and predictions on the stop set; the metrics are ``Evaluation`` records.
 
     Attributes:
-        temperature: Temperature of the round's model.
-        base_temperature: Temperature of the base model.
+        temperature: Temperature of the model that ranks the pool.
+        base_temperature: Temperature of its base model.
         temperature_note: How the temperature came about.
-        stop_set: Predicted column of each item of the stop set, by item id.
+        stop_set: Column of each item of the stop set, as the ranking model predicts it, by item id.
         stop_agreement: Agreement on the stop set with the round before.
+        adapted_temperature: Temperature of a language model that was trained beside the ranking head.
     """
 
     temperature: float
@@ -72,6 +75,7 @@ class RoundEvaluation:
     temperature_note: str
     stop_set: Mapping[str, int] = field(default_factory=dict)
     stop_agreement: float | None = None
+    adapted_temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +168,13 @@ class Round:
 
     @property
     def adapter_sha256(self) -> str | None:
-        """The adapter; None if there was no label to train on, or nothing has been trained yet."""
+        """The adapter; None if there was no label to train on, or it has not been trained (yet) in this round."""
         return self.fit.adapter_sha256 if self.fit else None
+
+    @property
+    def head_sha256(self) -> str | None:
+        """The head beside a language model; None if there is none, or nothing has been trained yet."""
+        return self.fit.head_sha256 if self.fit else None
 
     @property
     def shadow_sha256(self) -> str | None:

@@ -220,12 +220,14 @@ def test_a_campaign_is_deleted_with_what_only_it_has(store: Store) -> None:
         store.close_queries(lease, [("q-a-1", Label("a", "pos"))], [])
         for index, letter in enumerate(letters):
             store.start_round(lease, a_round(index), list(store.labels(lease.campaign_id).values()))
-            fit = RoundFit(input_hash="h", adapter_sha256=letter * 64)
+            fit = RoundFit(input_hash="h", adapter_sha256=letter * 64, head_sha256=letter * 64 + "head")
             done = a_round(index, state=RoundState.SCORED, fit=fit, scores_sha256=letter)
             results = StepResults(adapters=[adapter(letter)], evaluations=[evaluation()])
             store.commit_step(lease, done, EVENT, results)
     store.save_base_predictions(leases["mine"], "base", [base_prediction(name) for name in "ab"])
-    assert store.own_artefacts(mine.campaign_id) == Artefacts(frozenset({"a" * 64}), frozenset({"a"}))
+    assert store.own_artefacts(mine.campaign_id) == Artefacts(
+        frozenset({"a" * 64, "a" * 64 + "head"}), frozenset({"a"})
+    )
 
     store.delete_campaign(leases["mine"])
 

@@ -928,6 +928,9 @@ HISTORY = [
     "sequence_high",
     "shadow_labels",
     "shadow_accuracy",
+    "head_accuracy",
+    "head_nll",
+    "head_ece",
     "stop_advice",
     "seconds",
     "stop_reason",
@@ -977,13 +980,18 @@ def test_history_of_a_round_without_evaluation_has_no_metrics(store: Store) -> N
 def test_a_round_keeps_what_proves_its_worth(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(0), [])
-    fit = RoundFit("abc", shadow_labels=4, shadow_sha256="ab")
-    decided = a_round(0, fit=fit, decision=RoundDecision(3, 0.5, 0.9, stop_advice="stable"))
-    shadow = evaluation("shadow", nll=0.7)
-    store.commit_step(lease, decided, EVENT, StepResults(evaluations=[evaluation(), shadow]))
+    fit = RoundFit("abc", head_sha256="cd", shadow_labels=4, shadow_sha256="ab")
+    measured = RoundEvaluation(1.8, 1.1, "fitted", adapted_temperature=0.9)
+    decision = RoundDecision(3, 0.5, 0.9, stop_advice="stable")
+    decided = a_round(0, fit=fit, evaluation=measured, decision=decision)
+    shadow, head = evaluation("shadow", nll=0.7), evaluation("head", nll=0.6)
+    scaled = evaluation("head", "temperature", nll=0.4)
+    results = StepResults(evaluations=[evaluation(), head, scaled, shadow])
+    store.commit_step(lease, decided, EVENT, results)
     assert store.rounds(campaign_id) == [decided]
-    assert store.evaluations(campaign_id, 0)[-1] == shadow
+    assert store.evaluations(campaign_id, 0)[1:] == [head, scaled, shadow]
     [row] = store.history(campaign_id)
+    assert (row["head_accuracy"], row["head_nll"], row["head_ece"]) == (scaled.accuracy, 0.4, scaled.ece)
     assert row["shadow_accuracy"] == shadow.accuracy
     assert [row[name] for name in ("sequence_low", "shadow_labels", "stop_advice")] == [0.5, 4, "stable"]
 
@@ -995,7 +1003,7 @@ def test_held_out_predictions_take_the_place_of_earlier_ones(store: Store) -> No
     first = [HeldOutPrediction(name, "adapted", log_probs, 0.5) for name in ("a", "b")]
     store.commit_step(lease, a_round(0), EVENT, StepResults(held_out=first))
     second = [
-        HeldOutPrediction("b", "shadow", log_probs[::-1]),
+        HeldOutPrediction("b", "head", log_probs[::-1]),
         HeldOutPrediction("c", "adapted", log_probs, 1.5),
     ]
     store.commit_step(lease, a_round(0), EVENT, StepResults(held_out=second))
@@ -1003,7 +1011,7 @@ def test_held_out_predictions_take_the_place_of_earlier_ones(store: Store) -> No
     found = store.held_out(campaign_id, 0)
     assert [(one.item_id, one.model, one.uncertainty) for one in found] == [
         ("c", "adapted", 1.5),
-        ("b", "shadow", None),
+        ("b", "head", None),
     ]
     np.testing.assert_array_equal(found[1].log_probs_C, log_probs[::-1])
     assert store.held_out(campaign_id, 1) == []

@@ -893,6 +893,7 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     by_key = {(evaluation.model, evaluation.scaling): evaluation for evaluation in evaluations}
     adapted = by_key.get(("adapted", "temperature")) or by_key.get(("adapted", "raw"))
     base = by_key.get(("base", "contextual")) or by_key.get(("base", "raw"))
+    head = by_key.get(("head", "temperature")) or by_key.get(("head", "raw"))
     row: dict[str, JsonValue] = {"round": one.index, "state": one.state.value}
     row |= {name: getattr(one, name) for name in ("labels", "labels_bought")}
     for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "nll", "brier", "ece"):
@@ -908,6 +909,7 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     row |= {name: getattr(one.decision, name, None) for name in ("sequence_low", "sequence_high")}
     row |= {"shadow_labels": one.fit.shadow_labels if one.fit else None}
     row |= {"shadow_accuracy": getattr(by_key.get(("shadow", "raw")), "accuracy", None)}
+    row |= {f"head_{name}": getattr(head, name, None) for name in ("accuracy", "nll", "ece")}
     row |= {"stop_advice": one.decision.stop_advice if one.decision else None}
     return row | {"seconds": sum(one.seconds.values()), "stop_reason": one.stop_reason}
 
@@ -932,7 +934,7 @@ def _summary(state: _State) -> CampaignSummary:
 
 
 def _adapters(rounds: Iterable[Round]) -> frozenset[str]:
-    found = {sha256 for one in rounds for sha256 in (one.adapter_sha256, one.shadow_sha256)}
+    found = {sha256 for one in rounds for sha256 in (one.adapter_sha256, one.head_sha256, one.shadow_sha256)}
     return frozenset(each for each in found if each is not None)
 
 
