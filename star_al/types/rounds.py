@@ -43,18 +43,18 @@ class RoundFit:
         versions: Libraries, device and dtype, and the key of the base model; those of the head under ``head``.
         adapter_sha256: The adapter; ``None`` if there was no label to train on, or it was not its turn.
         samples: Posterior samples of the adapter.
-        head_sha256: The head beside a language model; ``None`` if there is none, or no label to train on.
         shadow_labels: How many random labels the shadow trained on; ``None`` without a control arm.
         shadow_sha256: The shadow, which is of the same kind as what ranks the pool.
+        head_sha256: The head beside a language model; ``None`` if there is none, or no label to train on.
     """
 
     input_hash: str
     versions: JsonObject = field(default_factory=dict)
     adapter_sha256: str | None = None
     samples: int | None = None
-    head_sha256: str | None = None
     shadow_labels: int | None = None
     shadow_sha256: str | None = None
+    head_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
