@@ -139,7 +139,7 @@ def _convert(gguf: Path, into: Path) -> None:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from star_al.models.backbone import quiet
+    from star_al.models.quiet import quiet
 
     try:
         with quiet(), contextlib.redirect_stderr(io.StringIO()):  # hides its progress bars

@@ -178,8 +178,9 @@ def _data(file: CampaignFile) -> str:
 
 
 def _model(file: CampaignFile) -> str:
-    from star_al.models.backbone import Backbone, download_model, resolve_device
+    from star_al.models.backbone import Backbone, resolve_device
     from star_al.models.bare_base import require_no_adapter
+    from star_al.models.hub_download import download_model
     from star_al.models.learner import LoraLearner, open_prompts
 
     spec, path = file.spec, model_path(file, file.spec.model.given_name)

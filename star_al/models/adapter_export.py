@@ -24,13 +24,14 @@ from torch import Tensor
 from star_al.errors import ModelError
 from star_al.models.adapter_file import CONFIG, WEIGHTS
 from star_al.models.artefact_files import read_json, translate_write_errors, write_json, write_tensors
-from star_al.models.backbone import Backbone, quiet
+from star_al.models.backbone import Backbone
 from star_al.models.labeller.prompt import PromptReader
 from star_al.models.lora import PEFT_PREFIX
 from star_al.models.posterior import Factors, LowRankPosterior, Posterior
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import PromptFormat
 from star_al.models.quantised import is_quantised
+from star_al.models.quiet import quiet
 from star_al.types import Item, JsonObject
 
 TOP = "."

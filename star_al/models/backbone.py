@@ -7,9 +7,7 @@ import importlib.metadata
 import json
 import os
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +15,14 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers.utils import logging as hf_logging
 
 from star_al.common.remembered_hashes import remembered_sha256
 from star_al.errors import ModelError
 from star_al.models.bare_base import require_bare, require_no_adapter
+from star_al.models.hub_download import download_model
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
 from star_al.models.quantised import cast_unquantised, keep_differentiable
+from star_al.models.quiet import quiet
 from star_al.models.readout import Readout
 from star_al.models.readout_checks import open_readout
 from star_al.types import JsonObject
@@ -35,24 +32,6 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 _QUANTISERS = ("bitsandbytes", "torchao")  # these may be missing
-_FILES_OF_A_MODEL = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Within, transformers and peft show neither progress bars nor warnings."""
-    logs: Any = hf_logging
-    verbosity, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
-    logs.set_verbosity_error()
-    logs.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logs.set_verbosity(verbosity)
-        if bars:
-            logs.enable_progress_bar()
 
 
 def use_threads(n: int) -> None:
@@ -116,12 +95,13 @@ def _bfloat16_is_fast() -> bool:
     return best[torch.bfloat16] <= best[torch.float32]
 
 
-def locate_model(path: str, revision: str | None) -> Path:
+def locate_model(path: str, revision: str | None, say: Callable[[str], None] = lambda _: None) -> Path:
     """Return the folder of a model, after downloading it if ``path`` is a hub name.
 
     Args:
         path: A folder, or a name on the Hugging Face hub.
         revision: Branch, tag or commit of a hub name; ``None`` for the default branch.
+        say: Called with a line about the size before a large download.
 
     Raises:
         ModelError: There is no such folder or hub model, or it has no safetensors, or an adapter.
@@ -130,7 +110,7 @@ def locate_model(path: str, revision: str | None) -> Path:
     if not folder.is_dir():
         if folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise ModelError(f"{path}: not a model folder. Give a folder with config.json and *.safetensors.")
-        folder = download_model(path, revision)
+        folder = download_model(path, revision, say=say)
     require_no_adapter(folder, path)
     if not (folder / "config.json").is_file():
         raise ModelError(
@@ -141,31 +121,6 @@ def locate_model(path: str, revision: str | None) -> Path:
         found = "only .bin weights, which can run code when loaded" if other else "no weights"
         raise ModelError(f"{folder}: {found}. Save the model with save_pretrained, which writes safetensors.")
     return folder
-
-
-def download_model(name: str, revision: str | None, files: Sequence[str] = _FILES_OF_A_MODEL) -> Path:
-    """Download a hub model, or find it in the cache.
-
-    Args:
-        name: Its name on the hub.
-        revision: Branch, tag or commit; None for the newest.
-        files: Patterns of the files to get.
-
-    Returns:
-        The folder of its files.
-
-    Raises:
-        ModelError: The hub does not provide it.
-    """
-    try:
-        with quiet():
-            return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
-        reason = " ".join(str(exc).split())[:200]
-        raise ModelError(
-            f"model {name!r}: neither a folder nor obtainable from the hub ({reason}). "
-            "Check the name and the network, or give a local folder."
-        ) from exc
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -312,7 +267,14 @@ class Backbone:
         }
 
 
-def load_backbone(path: str, *, revision: str | None, dtype: str, device: str) -> Backbone:
+def load_backbone(
+    path: str,
+    *,
+    revision: str | None,
+    dtype: str,
+    device: str,
+    say: Callable[[str], None] = lambda _: None,
+) -> Backbone:
     """Locate a base model and choose how to run it.
 
     Args:
@@ -320,6 +282,7 @@ def load_backbone(path: str, *, revision: str | None, dtype: str, device: str) -
         revision: Branch, tag or commit of a hub name.
         dtype: One of ``DTYPES``, or ``auto``.
         device: A torch device, or ``auto``.
+        say: Called with a line about the size before a large download.
 
     Returns:
         The backbone; its weights are not loaded yet.
@@ -328,7 +291,7 @@ def load_backbone(path: str, *, revision: str | None, dtype: str, device: str) -
         ModelError: There is no such model or device.
     """
     place = resolve_device(device)
-    return Backbone(locate_model(path, revision), resolve_dtype(dtype, place), place)
+    return Backbone(locate_model(path, revision, say), resolve_dtype(dtype, place), place)
 
 
 def _installed(name: str) -> str | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from star_al.errors import NotFiniteError, OutOfMemoryError
-from star_al.models.backbone import Backbone, quiet
+from star_al.models.backbone import Backbone
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_scorer, prompt_embedder
 from star_al.models.minibatch import Minibatch
@@ -20,6 +20,7 @@ from star_al.models.minibatch_plan import padded_tokens, plan_minibatches
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
 from star_al.models.posterior import Posterior, Score
 from star_al.models.prompts import Prompt
+from star_al.models.quiet import quiet
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.types import Categorical, Float32Array, FloatArray

@@ -13,7 +13,7 @@ from star_al.errors import ModelError, NotFiniteError
 from star_al.models.activation_cache import ActivationCache
 from star_al.models.adapter_export import low_rank, write_adapters, write_merged, write_reader
 from star_al.models.adapter_record import save_record
-from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
+from star_al.models.backbone import DTYPES, Backbone, load_backbone
 from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
 from star_al.models.inference import Inference
 from star_al.models.licence import find_licence
@@ -22,6 +22,7 @@ from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.position_switch import require_one_reading
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.prompts import PROMPTS_VERSION, Prompt, PromptFormat
+from star_al.models.quiet import quiet
 from star_al.models.target_layers import transformer_blocks
 from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
@@ -111,7 +112,11 @@ class LoraLearner:
         """
         model = self._spec.model
         return load_backbone(
-            self._model_path, revision=model.revision, dtype=self._dtype, device=model.device
+            self._model_path,
+            revision=model.revision,
+            dtype=self._dtype,
+            device=model.device,
+            say=self._say,
         )
 
     @cached_property

@@ -16,9 +16,10 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
-from star_al.models.backbone import first_line, quiet
+from star_al.models.backbone import first_line
 from star_al.models.minibatch import Minibatch
 from star_al.models.quantised import has_float_weight
+from star_al.models.quiet import quiet
 from star_al.models.target_layers import (
     choose_layers,
     chooses_all,

@@ -18,10 +18,11 @@ from transformers.quantizers import quantizer_bnb_4bit
 
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
-from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
+from star_al.models.backbone import DTYPES, Backbone, load_backbone
 from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.lora import attached, lora_layers
 from star_al.models.quantised import has_float_weight
+from star_al.models.quiet import quiet
 from star_al.models.target_layers import choose_layers, dense_layers
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model

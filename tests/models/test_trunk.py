@@ -18,12 +18,13 @@ from star_al.app.compose import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models import activation_cache
-from star_al.models.activation_cache import LEFT_FREE, ActivationCache
+from star_al.models.activation_cache import ActivationCache
 from star_al.models.adapter_file import load_adapter
 from star_al.models.backbone import load_backbone
 from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_probs
+from star_al.models.limited_folder import LEFT_FREE
 from star_al.models.prompts import Prompt
 from star_al.models.target_layers import transformer_blocks
 from star_al.models.trunk import Trunk

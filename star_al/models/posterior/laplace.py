@@ -25,12 +25,13 @@ from star_al.config.spec import AdapterSpec, LaplaceSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.adapter_record import record_choice, record_number
 from star_al.models.artefact_files import damaged, read_tensors, write_tensors
-from star_al.models.backbone import Backbone, quiet
+from star_al.models.backbone import Backbone
 from star_al.models.posterior import Factors, Score, Training
 from star_al.models.posterior.curvature import Curvature, curvature
 from star_al.models.posterior.kfac import Block, Evidence
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
+from star_al.models.quiet import quiet
 from star_al.models.train import reproducible
 from star_al.rng import derive_seed
 from star_al.types import JsonObject

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from star_al.config.spec import AdapterSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter, save_adapter
-from star_al.models.backbone import Backbone, quiet
+from star_al.models.backbone import Backbone
 from star_al.models.posterior import Factors, Posterior, Score, Training
 from star_al.models.posterior.merging import merged
+from star_al.models.quiet import quiet
 from star_al.models.train import TrainingExtension, step_count, train
 from star_al.types import JsonObject
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from star_al.models.backbone import quiet
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_likelihoods
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Posterior, Score, Training
 from star_al.models.prompts import Prompt
+from star_al.models.quiet import quiet
 
 
 def loss_steps(n_examples: int, batch_size: int, n_draws: int) -> int:
