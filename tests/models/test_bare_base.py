@@ -71,7 +71,7 @@ def test_an_adapter_is_no_model(tmp_path: Path) -> None:
 
 def test_an_adapter_on_the_hub_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = adapter_in(tmp_path / "a", build_tiny_model(tmp_path / "m"))
-    monkeypatch.setattr("star_al.models.backbone.snapshot_download", lambda *_, **__: str(folder))
+    monkeypatch.setattr("star_al.models.backbone.download_model", lambda *_, **__: folder)
     with pytest.raises(ModelError, match=r"model 'someone/adapter': .* not a model"):
         load_backbone("someone/adapter", revision=None, dtype="float32", device="cpu")
 

