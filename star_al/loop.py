@@ -2,10 +2,12 @@
 
     prepare → (fit → evaluate → decide → score → select → push → collect) → next round
 
-``prepare`` requests labels for the audit and calibration items, once. Each step computes outside any transaction.
-It ends in one short transaction, which stores its results and the round's new state. So the program may be killed
-at any moment: started again, the loop goes on after the last stored step, and repeats at most one step, with the
-same result.
+``prepare`` requests labels for the audit and calibration items, once. Where a head ranks the pool, ``train`` and
+``measure`` of the language model come after ``push`` in the rounds that train it, and after the last round.
+
+Each step computes outside any transaction. It ends in one short transaction, which stores its results and the
+round's new state. So the program may be killed at any moment: started again, the loop goes on after the last
+stored step, and repeats at most one step, with the same result.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from star_al import rng
 from star_al.artefacts import score_file
@@ -26,22 +29,21 @@ from star_al.labelling.by_hand import PausedError, is_closed_by_hand, refuse_if_
 from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_answers
 from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
-from star_al.parts import LeasedParts, RoundParts
+from star_al.parts import LeasedParts
 from star_al.steps.compare_prompts import compare_prompts
-from star_al.steps.control_arm import control_labels
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
-from star_al.steps.evaluate import evaluate_round
-from star_al.steps.fit import fit_adapter
+from star_al.steps.evaluate import evaluate_round, measure_beside
+from star_al.steps.fit import fit_round, learner_versions, train_artefact
 from star_al.steps.held_out import growing_audit, held_out_queries
 from star_al.steps.pool import batch_sizes
 from star_al.steps.resume import refuse_another_model, resumed
 from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
+from star_al.steps.train import is_measuring_due, is_training_due
 from star_al.types import (
     HELD_OUT,
     NO_RESULTS,
-    Adapter,
     Evaluation,
     Event,
     JsonObject,
@@ -55,6 +57,9 @@ from star_al.types import (
     RoundState,
     StepResults,
 )
+
+LEARNER_MODELS = ("base", "adapted")
+"""Models of a round that are the language model, untrained and trained."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,15 @@ class Loop:
             RoundState.SELECTED: self.push,
             RoundState.PUSHED: self.collect,
         }
-        while round_.state in steps:
+        while (step := self._training_step(round_) or steps.get(round_.state)) is not None:
             refuse_if_paused(self.parts)
-            round_ = steps[round_.state](round_)
+            round_ = step(round_)
         return round_
+
+    def _training_step(self, round_: Round) -> Callable[[Round], Round] | None:
+        """What is left to do for the language model of a round whose pool the head has ranked."""
+        parts = self.parts.for_round(round_)
+        return self.train if is_training_due(parts) else self.measure if is_measuring_due(parts) else None
 
     # -- the steps, in order ---------------------------------------------------------------------------
 
@@ -141,30 +151,26 @@ class Loop:
             self.parts.progress.say(advice)
 
     def fit(self, round_: Round) -> Round:
-        """Train the adapter on the round's snapshot of labels; without labels the base model takes its place."""
+        """Train what ranks the pool on the round's snapshot of labels; without labels a base model takes its place."""
         watch = _Watch()
         training = self.store.training_labels(self.campaign_id, round_.index)
         # Settings may have changed since the round was started; it records those that it is trained with.
         round_ = replace(round_, config=self._config())
         parts = self.parts.for_round(round_)
-        adapter = _train(parts, training) if training else None
-        shadow, shadow_labels = _fit_shadow(parts, training, adapter)
+        fitted = fit_round(parts, training)
         fit = RoundFit(
             input_hash=self._input_hash(round_, training),
-            versions={**parts.learner.versions(), "base_key": parts.learner.base_key},
-            adapter_sha256=adapter.sha256 if adapter else None,
-            samples=parts.spec.posterior.samples if adapter else None,
-            shadow_labels=shadow_labels,
-            shadow_sha256=shadow.sha256 if shadow else None,
+            versions=learner_versions(self.parts),
+            adapter_sha256=fitted.adapter.sha256 if fitted.adapter else None,
+            head_sha256=fitted.head.sha256 if fitted.head else None,
+            samples=parts.spec.samples if training else None,
+            shadow_labels=fitted.shadow_labels,
+            shadow_sha256=fitted.shadow.sha256 if fitted.shadow else None,
         )
         round_ = replace(round_, state=RoundState.FITTED, fit=fit)
-        message = (
-            f"trained on {count(len(training), 'label')}" if training else "no labels yet, base model only"
-        )
-        if shadow_labels:
-            message += f", and the control arm on {count(shadow_labels, 'random label')}"
-        adapters = tuple(each for each in (adapter, shadow) if each is not None)
-        return self._commit(round_, "fit", message, watch, StepResults(adapters=adapters))
+        head_seconds = {} if fitted.head_seconds is None else {"head": fitted.head_seconds}
+        results = StepResults(adapters=fitted.artefacts)
+        return self._commit(round_, "fit", fitted.in_words(len(training)), watch, results, head_seconds)
 
     def evaluate(self, round_: Round) -> Round:
         """Measure the base and the adapted model on the held-out split, fit temperatures, predict the stop set."""
@@ -202,7 +208,7 @@ class Loop:
         if plan is None:
             return self._commit(replace(round_, state=RoundState.SCORED), "score", "not needed", watch)
         with self.parts.artefacts.work(f"scores-{self.campaign_id}-{round_.index}") as folder:
-            scored = score_pool(self.parts, plan, self._adapter_folder(round_), folder)
+            scored = score_pool(self.parts, plan, self._ranker_folder(round_), folder)
             sha256 = score_file.concatenate(scored.stages, self.parts.artefacts.scores)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
             # Committed inside the block, whose end removes the shards: a crash before it keeps them.
@@ -213,7 +219,7 @@ class Loop:
         watch = _Watch()
         parts = self.parts.for_round(round_)
         size, buffer = batch_sizes(parts)
-        files = self._score_file(round_), self._adapter_folder(round_)
+        files = self._score_file(round_), self._ranker_folder(round_)
         batch = select_batch(parts, *files, size, buffer)
         asked = sum(not query.buffer for query in batch.queries)
         selection = RoundSelection(
@@ -258,6 +264,41 @@ class Loop:
         round_ = replace(round_, state=RoundState.COLLECTED, collection=collection)
         return self._commit(round_, "collect", tally.in_words(), watch)
 
+    def train(self, round_: Round) -> Round:
+        """Train the language model on the snapshot of labels by which the head has ranked the pool."""
+        watch = _Watch()
+        training = self.store.training_labels(self.campaign_id, round_.index)
+        # As in ``fit``, but for what the round's batch follows from.
+        now = {name: self._config()[name] for name in ("adapter", "posterior")}
+        round_ = replace(round_, config={**round_.config, **now})
+        parts = self.parts.for_round(round_)
+        adapter = train_artefact(parts, parts.learner, training)
+        assert round_.fit is not None
+        fit = replace(
+            round_.fit,
+            input_hash=self._input_hash(round_, training),
+            adapter_sha256=adapter.sha256,
+        )
+        message = f"trained the language model on {count(len(training), 'label')}"
+        round_ = replace(round_, fit=fit)
+        return self._commit(round_, "train", message, watch, StepResults(adapters=(adapter,)))
+
+    def measure(self, round_: Round) -> Round:
+        """Measure the language model that was trained after the head had ranked the pool, and its base model."""
+        watch = _Watch()
+        parts = self.parts.for_round(round_)
+        found = measure_beside(parts)
+        assert round_.evaluation is not None
+        evaluation = replace(round_.evaluation, adapted_temperature=found.temperature.value)
+        round_ = replace(round_, evaluation=evaluation)
+        earlier = self.store.evaluations(self.campaign_id, round_.index)
+        predictions = self.store.held_out(self.campaign_id, round_.index)
+        results = StepResults(
+            evaluations=[one for one in earlier if one.model not in LEARNER_MODELS] + [*found.evaluations],
+            held_out=[one for one in predictions if one.model != "adapted"] + [*found.held_out],
+        )
+        return self._commit(round_, "measure", _describe(found.evaluations), watch, results)
+
     # -- what the steps share --------------------------------------------------------------------------
 
     def _push_open(self) -> int:
@@ -281,11 +322,11 @@ class Loop:
         return config
 
     def _input_hash(self, round_: Round, training: Sequence[Label]) -> str:
-        """A hash of all that the adapter is a function of: settings, seed, and the snapshot of labels."""
-        settings = [
-            self.parts.spec.model_dump(mode="json")[name]
-            for name in ("task", "model", "adapter", "posterior")
-        ]
+        """A hash of all that the models are a function of: settings, seed, and the snapshot of labels."""
+        names = ["task", "model", "adapter", "posterior"]
+        if self.parts.spec.has_head_learner or self.parts.spec.has_head_beside:
+            names += ["learner", "head"]
+        settings = [self.parts.spec.model_dump(mode="json")[name] for name in names]
         labels = [[label.item_id, label.value] for label in training]
         return _hash([settings, round_.seed, labels])
 
@@ -310,10 +351,15 @@ class Loop:
         message: str,
         watch: _Watch,
         results: StepResults = NO_RESULTS,
+        apart: Mapping[str, float] = MappingProxyType({}),
     ) -> Round:
-        """Store a step in one transaction: the round's values and state, its results and its event."""
+        """Store a step in one transaction: the round's values and state, its results and its event.
+
+        ``apart`` are seconds of the step that the round counts under names of their own.
+        """
         seconds = watch.seconds()
-        round_ = replace(round_, seconds={**round_.seconds, step: seconds})
+        rest = seconds - sum(apart.values())
+        round_ = replace(round_, seconds={**round_.seconds, step: rest, **apart})
         event = Event(step, message, round_.index, seconds)
         self.store.commit_step(self.parts.lease, round_, event, results)
         self.parts.progress.say(f"Round {round_.index} · {step:<8} · {message} ({seconds:.1f} s)")
@@ -340,36 +386,12 @@ class Loop:
         ]
         return max(moments, default=datetime.now(UTC))
 
-    def _adapter_folder(self, round_: Round) -> Path | None:
-        return self.parts.artefacts.path_of(round_.adapter_sha256) if round_.adapter_sha256 else None
+    def _ranker_folder(self, round_: Round) -> Path | None:
+        sha256 = self.parts.ranker_sha256(round_)
+        return self.parts.artefacts.path_of(sha256) if sha256 else None
 
     def _score_file(self, round_: Round) -> Path | None:
         return self.parts.artefacts.score_file(round_.scores_sha256) if round_.scores_sha256 else None
-
-
-def _train(parts: RoundParts, training: Sequence[Label], *, shadow: bool = False) -> Adapter:
-    with parts.artefacts.stage() as folder:
-        kind = fit_adapter(parts, training, folder, shadow=shadow)
-        return parts.artefacts.adopt(folder, kind)
-
-
-def _fit_shadow(
-    parts: RoundParts, training: Sequence[Label], adapter: Adapter | None
-) -> tuple[Adapter | None, int | None]:
-    """Train the shadow: the control arm's adapter, on the control set alone.
-
-    As long as the control set is all labels, the round's own adapter is the shadow.
-
-    Returns:
-        The shadow, and the size of the control set; None and None without a control arm.
-    """
-    if not parts.spec.acquisition.control_share or adapter is None:
-        return None, None
-    control = control_labels(parts, training)
-    if not control:
-        return None, 0
-    same = len(control) == len(training)
-    return adapter if same else _train(parts, control, shadow=True), len(control)
 
 
 class _Watch:
@@ -387,12 +409,14 @@ def _hash(inputs: object) -> str:
 
 
 def _describe(evaluations: Sequence[Evaluation]) -> str:
-    """The message of the evaluate step: accuracy and calibration of the adapted and the base model."""
-    adapted = [evaluation for evaluation in evaluations if evaluation.model == "adapted"]
-    base = [evaluation for evaluation in evaluations if evaluation.model == "base"]
-    if not adapted:
+    """The message of the evaluate step: accuracy and calibration of the models that were measured."""
+    last = {one.model: one for one in evaluations}
+    if "adapted" not in last and "head" not in last:
         return "no held-out labels, so no metrics"
+    main = last.get("adapted") or last["head"]
+    base = f" (base {last['base'].accuracy:.3f})" if "base" in last else ""
+    beside = f", head {last['head'].accuracy:.3f}" if main.model == "adapted" and "head" in last else ""
     return (
-        f"accuracy {adapted[-1].accuracy:.3f} (base {base[-1].accuracy:.3f}), "
-        f"ECE {adapted[-1].ece:.3f}, NLL {adapted[-1].nll:.3f} on {count(adapted[-1].n, 'text')}"
+        f"accuracy {main.accuracy:.3f}{base}{beside}, "
+        f"ECE {main.ece:.3f}, NLL {main.nll:.3f} on {count(main.n, 'text')}"
     )

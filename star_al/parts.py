@@ -43,6 +43,10 @@ class Parts:
         """The learner that ranks the pool."""
         return self.head if self.head is not None and self.spec.head_ranks else self.learner
 
+    def ranker_sha256(self, round_: Round) -> str | None:
+        """What ranked the pool of a round: its head or its adapter; None if it had no label to train on."""
+        return round_.head_sha256 if self.spec.ranking_model == "head" else round_.adapter_sha256
+
     @cached_property
     def task(self) -> ClosedTask:
         """The task of ``spec``."""
@@ -92,7 +96,7 @@ class RoundParts(Parts):
     A round stores the file's settings when it is fitted, and again when it decides to go on (all but
     ``adapter`` and ``posterior``, by which its model was trained). What a round computes follows from them:
 
-    - fit, evaluate: ``task``, ``model``, ``adapter``, ``posterior``, ``evaluation``
+    - fit, evaluate: ``task``, ``learner``, ``model``, ``adapter``, ``posterior``, ``head``, ``evaluation``
     - decide: ``stopping``
     - score, select: ``acquisition``; of ``labelling``, the ``buffer`` and the ``overlap`` of its queries; of
       ``stopping``, what ``max_labels`` leaves for the batch
@@ -106,6 +110,11 @@ class RoundParts(Parts):
     """
 
     round: Round
+
+    @property
+    def is_trained(self) -> bool:
+        """True if what ranks the pool has been trained; else a base model ranks it, or nothing does."""
+        return self.ranker_sha256(self.round) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from star_al.errors import DataError
 from star_al.labelling.by_hand import withdrawn_ranks
 from star_al.parts import RoundParts
 from star_al.ports import Store
-from star_al.steps.fit import fit_adapter
+from star_al.steps.fit import fit_model
 from star_al.steps.pool import batch_sizes
 from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
@@ -59,13 +59,11 @@ def replay_round(parts: RoundParts) -> Replay:
             f"round {round_index} has asked nothing (its state is {round_.state}), so it cannot be replayed."
         )
     with parts.artefacts.stage() as scratch:
-        adapter_folder = _fit(parts, scratch)
-        scores = _score(parts, adapter_folder, scratch)
+        folder = _fit(parts, scratch)
+        scores = _score(parts, folder, scratch)
         size, _ = batch_sizes(parts)
-        selection = select_batch(parts, scores, adapter_folder, size)
-        same_adapter = (
-            None if adapter_folder is None else content_hash(adapter_folder) == round_.adapter_sha256
-        )
+        selection = select_batch(parts, scores, folder, size)
+        same_adapter = None if folder is None else content_hash(folder) == parts.ranker_sha256(round_)
     return Replay(round_index, stored, tuple(query.item_id for query in selection.queries), same_adapter)
 
 
@@ -83,18 +81,19 @@ def find_round(store: Store, campaign: Campaign, round_index: int) -> Round:
 
 
 def _fit(parts: RoundParts, scratch: Path) -> Path | None:
-    if parts.round.adapter_sha256 is None:
+    """Train anew what ranked the pool; None if the round had no labels."""
+    if not parts.is_trained:
         return None
     folder = scratch / "adapter"
     folder.mkdir()
     training = parts.store.training_labels(parts.campaign.campaign_id, parts.round.index)
-    fit_adapter(parts, training, folder)
+    fit_model(parts, parts.ranker, training, folder)
     return folder
 
 
-def _score(parts: RoundParts, adapter_folder: Path | None, scratch: Path) -> Path | None:
+def _score(parts: RoundParts, folder: Path | None, scratch: Path) -> Path | None:
     plan = score_plan(parts)
     if plan is None:
         return None
-    scored = score_pool(parts, plan, adapter_folder, scratch)
+    scored = score_pool(parts, plan, folder, scratch)
     return scratch / f"{score_file.concatenate(scored.stages, scratch)}.parquet"

@@ -9,24 +9,32 @@ import numpy as np
 from star_al.acquire.measures import predictive_entropy
 from star_al.common.paging import pages
 from star_al.parts import Parts
+from star_al.ports import Learner
 from star_al.stats.temperature import contextual_calibration
 from star_al.steps.pool import SHARD_ITEMS
 from star_al.types import BasePrediction, FloatArray
 
 
 def base_entropies(parts: Parts, item_ids: Sequence[str]) -> FloatArray:
-    """Predictive entropy (N,) of the base model: the base term of the blend, whatever the measure."""
+    """Predictive entropy (N,) of the ranker's base model: the base term of the blend, whatever the measure."""
     return predictive_entropy(
         base_log_probs(parts, item_ids)[:, None, :], per_option=parts.task.is_multiple_choice
     )
 
 
-def base_log_probs(parts: Parts, item_ids: Sequence[str], *, contextual: bool | None = None) -> FloatArray:
-    """Log-probabilities (N, C) of the base model, padded with −inf; computes only those not yet stored.
+def base_log_probs(
+    parts: Parts,
+    item_ids: Sequence[str],
+    *,
+    learner: Learner | None = None,
+    contextual: bool | None = None,
+) -> FloatArray:
+    """Log-probabilities (N, C) of a base model, padded with −inf; computes only those not yet stored.
 
     Args:
         parts: The campaign. With a lease, new predictions are stored.
         item_ids: The items.
+        learner: The learner whose base model predicts; None for the one that ranks the pool.
         contextual: True to divide by the prior of a content-free text; None follows
             ``task.contextual_calibration``.
 
@@ -34,10 +42,11 @@ def base_log_probs(parts: Parts, item_ids: Sequence[str], *, contextual: bool | 
         ModelError: The base model cannot predict.
         LeaseLostError: Another controller has taken over the campaign.
     """
-    stored = parts.store.base_predictions(parts.learner.base_key, item_ids)
+    learner = learner or parts.ranker
+    stored = parts.store.base_predictions(learner.base_key, item_ids)
     missing = [item_id for item_id in item_ids if item_id not in stored]
     for page in pages(missing, SHARD_ITEMS):
-        stored |= _predict_base(parts, page)
+        stored |= _predict_base(parts, learner, page)
     use_prior = parts.spec.task.contextual_calibration if contextual is None else contextual
     return as_log_probs([stored[item_id] for item_id in item_ids], contextual=use_prior)
 
@@ -51,13 +60,13 @@ def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> 
     return contextual_calibration(log_probs_N_C, pad([prior for prior in priors if prior is not None]))
 
 
-def _predict_base(parts: Parts, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
+def _predict_base(parts: Parts, learner: Learner, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     with parts.progress.task("Predicting with the base model", len(items)) as advance:
-        predictions = parts.learner.base_predict(items, advance)
+        predictions = learner.base_predict(items, advance)
     if parts.lease is not None:  # read them back, as another campaign may have stored its own first
-        parts.store.save_base_predictions(parts.lease, parts.learner.base_key, predictions)
-        return parts.store.base_predictions(parts.learner.base_key, item_ids)
+        parts.store.save_base_predictions(parts.lease, learner.base_key, predictions)
+        return parts.store.base_predictions(learner.base_key, item_ids)
     return {prediction.item_id: prediction for prediction in predictions}
 
 

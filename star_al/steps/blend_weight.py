@@ -19,15 +19,15 @@ NOTES = {"schedule": "by the paper's schedule", "constant": "constant", "off": "
 def planned_weight(parts: RoundParts) -> float | None:
     """λ by the schedule or the constant, known before the pool is scored.
 
-    The schedule counts the rounds that trained an adapter. A measured blend shrinks towards this weight.
+    The schedule counts the rounds that trained what ranks. A measured blend shrinks towards this weight.
 
     Returns:
-        The weight; None if the round has no adapter, as the base model then ranks alone.
+        The weight; None if the round trained nothing, as the base model then ranks alone.
     """
     settings, trained = parts.spec.acquisition.blend, 0
-    if parts.round.adapter_sha256 is not None:
+    if parts.is_trained:
         earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
-        trained = 1 + sum(each.adapter_sha256 is not None for each in earlier)
+        trained = 1 + sum(parts.ranker_sha256(each) is not None for each in earlier)
     return scheduled_weight(settings.kind, trained, settings.weight)
 
 
@@ -35,7 +35,7 @@ def final_weight(parts: RoundParts, pool: Scores) -> BlendWeight | None:
     """λ with which the pool's scores are blended: the planned weight, or the measured one if so configured.
 
     Returns:
-        The weight; None if the round has no adapter.
+        The weight; None if the round trained nothing.
     """
     planned, settings = planned_weight(parts), parts.spec.acquisition.blend
     if planned is None:
@@ -60,7 +60,7 @@ def _held_out(parts: RoundParts) -> HeldOut:
     seen = [
         one
         for one in store.held_out(campaign_id, parts.round.index)
-        if one.model == "adapted" and one.item_id in labels
+        if one.model == parts.spec.ranking_model and one.item_id in labels
     ]
     item_ids = [one.item_id for one in seen]
     # A replay of a round from before a label was renamed does not know the label's present name.

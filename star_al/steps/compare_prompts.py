@@ -7,7 +7,6 @@ held-out labels tell, before anything is trained.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from star_al.common.wording import count
 from star_al.errors import ConfigError, ModelError
 from star_al.parts import Parts
+from star_al.ports import Learner
 from star_al.steps.base_predictions import base_log_probs
 from star_al.types import Item, JsonValue, Role
 
@@ -39,9 +39,9 @@ def compare_prompts(parts: Parts) -> str:
     other = parts.learner.with_other_prompt()
     if other is None or len(examples) < LEAST_LABELS:
         return ""
-    right_N = _right(parts, examples)
+    right_N = _right(parts, parts.learner, examples)
     try:
-        other_right_N = _right(replace(parts, learner=other), examples)
+        other_right_N = _right(parts, other, examples)
     except (ModelError, ConfigError):  # the campaign does not need this prompt
         return ""
     if other_right_N.sum() <= right_N.sum():
@@ -68,9 +68,9 @@ def _examples(parts: Parts) -> list[tuple[Item, JsonValue]]:
     return [(item, labels[item.item_id].value) for item in items]
 
 
-def _right(parts: Parts, examples: Sequence[tuple[Item, JsonValue]]) -> NDArray[np.bool_]:
+def _right(parts: Parts, learner: Learner, examples: Sequence[tuple[Item, JsonValue]]) -> NDArray[np.bool_]:
     """Whether the untrained model gives each item (N,) its label."""
-    log_probs_N_C = base_log_probs(parts, [item.item_id for item, _ in examples])
+    log_probs_N_C = base_log_probs(parts, [item.item_id for item, _ in examples], learner=learner)
     targets_N = np.array([parts.task.column(item, value) for item, value in examples])
     right_N: NDArray[np.bool_] = log_probs_N_C.argmax(axis=1) == targets_N
     return right_N

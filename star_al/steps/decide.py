@@ -68,10 +68,10 @@ def _rule(reason: str | None) -> str | None:
 def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | None:
     """Agreement of the stop set's predictions with the round before.
 
-    None if that one trained no adapter, or if its labels have other columns.
+    None if that one trained nothing that ranks the pool, or if its labels have other columns.
     """
     earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
-    if not earlier or earlier[-1].adapter_sha256 is None or earlier[-1].evaluation is None:
+    if not earlier or parts.ranker_sha256(earlier[-1]) is None or earlier[-1].evaluation is None:
         return None
     names = parts.spec.task.label_names
     before = round_spec(earlier[-1]).task.label_names
@@ -102,5 +102,7 @@ def _learning_curve(parts: Parts, rounds: Sequence[Round]) -> Iterator[tuple[int
 
 
 def _raw_evaluation(parts: Parts, round_: Round) -> Evaluation | None:
+    """The evaluation of the model that ranks the pool."""
     found = parts.store.evaluations(parts.campaign.campaign_id, round_.index)
-    return next((one for one in found if (one.model, one.scaling) == ("adapted", "raw")), None)
+    wanted = (parts.spec.ranking_model, "raw")
+    return next((one for one in found if (one.model, one.scaling) == wanted), None)

@@ -1,25 +1,100 @@
-"""Train a round's adapter from its stored snapshot of labels."""
+"""Train what a round needs, from its stored snapshot of labels."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from star_al.common.wording import count
 from star_al.errors import StoreError
-from star_al.parts import RoundParts, round_spec
+from star_al.parts import Parts, RoundParts, round_spec
+from star_al.ports import Learner
 from star_al.steps.control_arm import control_labels
 from star_al.steps.pool import round_pool
-from star_al.types import Label
+from star_al.types import Adapter, JsonObject, Label, Round
 
 
-def fit_adapter(parts: RoundParts, training: Sequence[Label], folder: Path, *, shadow: bool = False) -> str:
-    """Train a round's adapter, with a warm start from the last round's where that is configured.
+@dataclass(frozen=True)
+class Fitted:
+    """What a round trained before it ranked the pool.
+
+    Attributes:
+        adapter: The learner's artefact; None without labels, or if the head ranks, as the language model is
+            then trained later (``star_al.steps.train``).
+        head: The head beside a language model; None without one.
+        head_seconds: How long it took to train it.
+        shadow: The model of the control arm.
+        shadow_labels: How many labels it was trained on; None without a control arm.
+    """
+
+    adapter: Adapter | None = None
+    head: Adapter | None = None
+    head_seconds: float | None = None
+    shadow: Adapter | None = None
+    shadow_labels: int | None = None
+
+    @property
+    def artefacts(self) -> tuple[Adapter, ...]:
+        """All that was trained."""
+        return tuple(each for each in (self.adapter, self.head, self.shadow) if each is not None)
+
+    def in_words(self, n_labels: int) -> str:
+        """What was trained on ``n_labels`` labels."""
+        if not self.artefacts:
+            return "no labels yet, base model only"
+        what = "trained" if self.adapter else "trained the head"
+        beside = ", and a head" if self.adapter and self.head else ""
+        words = f"{what} on {count(n_labels, 'label')}{beside}"
+        if self.shadow_labels:
+            words += f", and the control arm on {count(self.shadow_labels, 'random label')}"
+        return words
+
+
+def fit_round(parts: RoundParts, training: Sequence[Label]) -> Fitted:
+    """Train the model that ranks the pool, what is measured beside it, and the control arm's shadow.
 
     Args:
         parts: The round.
+        training: Its snapshot of labels.
+
+    Raises:
+        ModelError: The loss is not finite, or a model cannot be loaded.
+    """
+    if not training:
+        return Fitted()
+    head, head_seconds = None, None
+    if parts.head is not None and parts.spec.has_head_beside:
+        start = time.monotonic()
+        head = train_artefact(parts, parts.head, training)
+        head_seconds = time.monotonic() - start
+    head_ranks = parts.spec.ranking_model == "head"
+    adapter = None if head_ranks else train_artefact(parts, parts.learner, training)
+    shadow, shadow_labels = _fit_shadow(parts, training, head if head_ranks else adapter)
+    return Fitted(adapter, head, head_seconds, shadow, shadow_labels)
+
+
+def train_artefact(
+    parts: RoundParts, learner: Learner, training: Sequence[Label], *, shadow: bool = False
+) -> Adapter:
+    """Train and keep an artefact in the artefact folder."""
+    with parts.artefacts.stage() as folder:
+        kind = fit_model(parts, learner, training, folder, shadow=shadow)
+        return parts.artefacts.adopt(folder, kind)
+
+
+def fit_model(
+    parts: RoundParts, learner: Learner, training: Sequence[Label], folder: Path, *, shadow: bool = False
+) -> str:
+    """Train a model on a round's labels, with a warm start from the last adapter where that is configured.
+
+    Args:
+        parts: The round.
+        learner: What to train: the round's learner, or the head beside it.
         training: Its snapshot of labels, or a part of it for the shadow.
-        folder: Where to write the adapter; empty.
-        shadow: Train the adapter of the control arm, which starts from the last round's shadow.
+        folder: Where to write the artefact; empty.
+        shadow: Train the model of the control arm, which starts from the last shadow.
 
     Returns:
         The kind of the artefact.
@@ -27,31 +102,63 @@ def fit_adapter(parts: RoundParts, training: Sequence[Label], folder: Path, *, s
     Raises:
         ModelError: The loss is not finite, or the model cannot be loaded.
     """
-    parent = _parent(parts, shadow=shadow) if parts.spec.adapter.warm_start else None
+    is_head = learner is parts.head or parts.spec.has_head_learner
+    warm = parts.spec.adapter.warm_start and not is_head
+    parent = _parent(parts, shadow=shadow) if warm else None
     items = parts.store.items(parts.campaign.campaign_id, [label.item_id for label in training])
     examples = [(item, label.value) for item, label in zip(items, training, strict=True)]
-    steps = parts.learner.training_steps(len(examples))
+    steps = learner.training_steps(len(examples))
     index, seed = parts.round.index, parts.round.seed
-    what = f"Training the shadow of round {index}" if shadow else f"Training round {index}"
-    with parts.progress.task(what, steps) as advance:
-        return parts.learner.fit(
+    what = "the shadow of " if shadow else "the head of " if is_head else ""
+    with parts.progress.task(f"Training {what}round {index}", steps) as advance:
+        return learner.fit(
             examples, pool=round_pool(parts), seed=seed, folder=folder, parent=parent, advance=advance
         )
 
 
+def learner_versions(parts: Parts) -> JsonObject:
+    """Libraries, device, dtype and base key of the learner, and of the head beside it under ``head``."""
+    versions: JsonObject = {**parts.learner.versions(), "base_key": parts.learner.base_key}
+    if parts.head is not None:
+        versions["head"] = {**parts.head.versions(), "base_key": parts.head.base_key}
+    return versions
+
+
+def _fit_shadow(
+    parts: RoundParts, training: Sequence[Label], ranker: Adapter | None
+) -> tuple[Adapter | None, int | None]:
+    """Train the shadow: the control arm's model, of the ranker's kind, on the control set alone.
+
+    As long as the control set is all labels, what ranks the pool is the shadow.
+
+    Returns:
+        The shadow, and the size of the control set; None and None without a control arm.
+    """
+    if not parts.spec.acquisition.control_share or ranker is None:
+        return None, None
+    control = control_labels(parts, training)
+    if not control:
+        return None, 0
+    if len(control) == len(training):
+        return ranker, len(control)
+    return train_artefact(parts, parts.ranker, control, shadow=True), len(control)
+
+
 def _parent(parts: RoundParts, *, shadow: bool) -> Path | None:
-    """The last round's adapter, unless the task's labels have changed since."""
+    """The last trained adapter, unless the task's labels have changed since."""
     earlier = parts.store.rounds(parts.campaign.campaign_id)[: parts.round.index]
-    same_labels = bool(earlier) and round_spec(earlier[-1]).task.labels == parts.spec.task.labels
-    if not same_labels:
+    trained = [one for one in earlier if _sha256(one, shadow=shadow)]
+    if not trained or round_spec(trained[-1]).task.labels != parts.spec.task.labels:
         return None
-    sha256 = earlier[-1].shadow_sha256 if shadow else earlier[-1].adapter_sha256
-    if not sha256:
-        return None
+    sha256 = _sha256(trained[-1], shadow=shadow) or ""
     try:
         return parts.artefacts.path_of(sha256)
     except StoreError:
-        return _trained_again(parts.for_round(earlier[-1]), sha256)
+        return _trained_again(parts.for_round(trained[-1]), sha256)
+
+
+def _sha256(round_: Round, *, shadow: bool) -> str | None:
+    return round_.shadow_sha256 if shadow else round_.adapter_sha256
 
 
 def _trained_again(parts: RoundParts, sha256: str) -> Path:
@@ -66,9 +173,7 @@ def _trained_again(parts: RoundParts, sha256: str) -> Path:
     shadow = sha256 != parts.round.adapter_sha256  # they are the same while the control set is all labels
     if shadow:
         training = control_labels(parts, training)
-    with parts.artefacts.stage() as folder:
-        kind = fit_adapter(parts, training, folder, shadow=shadow)
-        found = parts.artefacts.adopt(folder, kind).sha256
+    found = train_artefact(parts, parts.learner, training, shadow=shadow).sha256
     if found != sha256:
         raise StoreError(
             f"{parts.artefacts.root}: the adapter {sha256[:12]}… of round {index}, from which the next round's "

@@ -7,7 +7,8 @@ from dataclasses import replace
 from star_al.errors import ModelError, StoreError
 from star_al.parts import Parts, round_spec
 from star_al.steps.decide import stops_still
-from star_al.types import Round, RoundState
+from star_al.steps.fit import learner_versions
+from star_al.types import JsonObject, Round, RoundState
 
 _TRAINED = (RoundState.FITTED, RoundState.EVALUATED, RoundState.DECIDED, RoundState.SCORED)
 
@@ -25,24 +26,39 @@ def resumed(parts: Parts, round_: Round) -> Round:
 
 
 def refuse_another_model(parts: Parts) -> None:
-    """Keep a campaign on the base model, dtype and prompt that its rounds were made with.
+    """Keep a campaign on the base model, dtype, prompt and encoder that its rounds were made with.
 
     Labels that were added or renamed change the prompt, and so may a new version of star_al; then only weights and
     dtype must be the same.
 
     Raises:
-        ModelError: The model, its dtype or its prompt differs.
+        ModelError: The model, its dtype, its prompt or the encoder differs.
     """
-    versions = {"base_key": parts.learner.base_key, **parts.learner.versions()}
+    versions = learner_versions(parts)
+    head = versions.get("head")
     for round_ in parts.store.rounds(parts.campaign.campaign_id):
         made_with = round_.fit.versions if round_.fit else {}
-        same_prompt = _same_labels(parts, round_) and made_with.get("prompts") == versions.get("prompts")
-        names = ("base_key", "dtype") if same_prompt else ("weights", "dtype")
-        if any(made_with.get(name, versions.get(name)) != versions.get(name) for name in names):
-            raise ModelError(
-                f"{parts.spec.model.name}: the model, its dtype or its prompt differs from that of round "
-                f"{round_.index}. Restore the model, or start a new campaign under another name."
-            )
+        same_labels = _same_labels(parts, round_)
+        if _differs(made_with, versions, same_labels):
+            what = "encoder" if parts.spec.has_head_learner else "model, its dtype or its prompt"
+            name = parts.spec.head.encoder if parts.spec.has_head_learner else parts.spec.model.name
+            raise ModelError(_another_model(name, what, round_))
+        had = made_with.get("head")
+        if isinstance(had, dict) and isinstance(head, dict) and _differs(had, head, same_labels):
+            raise ModelError(_another_model(parts.spec.head.encoder, "encoder", round_))
+
+
+def _differs(made_with: JsonObject, versions: JsonObject, same_labels: bool) -> bool:
+    same_prompt = same_labels and made_with.get("prompts") == versions.get("prompts")
+    names = ("base_key", "dtype") if same_prompt else ("weights", "dtype")
+    return any(made_with.get(name, versions.get(name)) != versions.get(name) for name in names)
+
+
+def _another_model(name: str | None, what: str, round_: Round) -> str:
+    return (
+        f"{name}: the {what} differs from that of round {round_.index}. "
+        "Restore it, or start a new campaign under another name."
+    )
 
 
 def _with_artefacts(parts: Parts, round_: Round) -> Round:
@@ -50,11 +66,11 @@ def _with_artefacts(parts: Parts, round_: Round) -> Round:
     if round_.state in (RoundState.PUSHED, RoundState.COLLECTED, RoundState.STOPPED):
         return round_
     try:
-        for sha256 in (round_.adapter_sha256, round_.shadow_sha256):
+        for sha256 in (parts.ranker_sha256(round_), round_.shadow_sha256):
             if sha256:
                 parts.artefacts.path_of(sha256)
     except StoreError:
-        return _trained_again(parts, round_, "its adapter is missing or damaged")
+        return _trained_again(parts, round_, f"its {_artefact(parts)} is missing or damaged")
     try:
         if round_.scores_sha256:
             parts.artefacts.score_file(round_.scores_sha256)
@@ -96,6 +112,10 @@ def _trained_again(parts: Parts, round_: Round, why: str) -> Round:
         scores_sha256=None,
         selection=None,
     )
+
+
+def _artefact(parts: Parts) -> str:
+    return "head" if parts.spec.head_ranks else "adapter"
 
 
 def _same_labels(parts: Parts, round_: Round) -> bool:

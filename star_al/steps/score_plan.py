@@ -30,7 +30,7 @@ class ScorePlan:
 
     Attributes:
         item_ids: The candidates, sorted.
-        adapter: Hash of the round's adapter; None if the base model ranks alone (a cold start).
+        adapter: Hash of the artefact that ranks; None if the base model ranks alone (a cold start).
         seed: Seed of the posterior's samples.
         draws: The samples to predict with; None for the posterior's mean or mode alone.
         measure: The acquisition measure.
@@ -74,7 +74,7 @@ class ScorePlan:
 
 def score_plan(parts: RoundParts) -> ScorePlan | None:
     """What to score in a round; None if the batch is drawn at random or a cold start takes typical texts."""
-    acquisition, adapter = parts.spec.acquisition, parts.round.adapter_sha256
+    acquisition, adapter = parts.spec.acquisition, parts.ranker_sha256(parts.round)
     is_cold = adapter is None
     if acquisition.cold_start != "base_uncertainty" if is_cold else acquisition.batch.kind == "random":
         return None

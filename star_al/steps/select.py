@@ -38,7 +38,7 @@ RANKING_ROWS = 200
 HISTOGRAM_BINS = 20
 
 COLD_START = "cold start (no labels to train on): "
-"""How the reasons of a round without an adapter begin."""
+"""How the reasons of a round without a trained model begin."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def select_batch(
 
 def _starts_typical(parts: RoundParts) -> bool:
     """True if the round has no scores and starts from typical texts; without scores it else draws at random."""
-    return parts.round.adapter_sha256 is None and parts.spec.acquisition.cold_start == "typical"
+    return not parts.is_trained and parts.spec.acquisition.cold_start == "typical"
 
 
 def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
@@ -131,7 +131,7 @@ def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
         pool = candidates(parts)
         order = random_order(pool, rng.generator(parts.campaign.seed, parts.round.index, "select"))
         order = tuple(different_texts(parts, order, size + buffer))
-    start = "" if parts.round.adapter_sha256 else COLD_START
+    start = "" if parts.is_trained else COLD_START
     item_ids = order[: size + buffer]
     reasons = [Reason(f"{start}drawn at random")] * len(item_ids)
     return Selection(queries=_queries(parts, item_ids, reasons, size, control=control))

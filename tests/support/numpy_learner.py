@@ -29,13 +29,15 @@ EMBEDDING_WORDS = 24
 class NumpyLearner:
     """Naive Bayes over words as a ``ports.Learner``; the base model derives its predictions from a hash of the text."""
 
-    def __init__(self, task: ClosedTask) -> None:
+    def __init__(self, task: ClosedTask, name: str = "numpy") -> None:
         self.task = task
+        self.name = name
         self.base_calls: list[str] = []
+        self.trained_on: list[int] = []
 
     @property
     def base_key(self) -> str:
-        return f"numpy-base of {', '.join(self.task.spec.label_names)}"  # labels are in the prompt
+        return f"{self.name}-base of {', '.join(self.task.spec.label_names)}"  # labels are in the prompt
 
     @property
     def truncated(self) -> int:
@@ -85,8 +87,11 @@ class NumpyLearner:
                 counts.setdefault(word, [0.0] * width)[column] += 1.0
             advance(1)
         model = {"seed": seed, "parent": parent.name if parent else None, "counts": counts}
+        if self.name != "numpy":
+            model["name"] = self.name
         (folder / "model.json").write_text(json.dumps(model, sort_keys=True))
-        return "numpy"
+        self.trained_on.append(len(examples))
+        return self.name
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance

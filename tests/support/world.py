@@ -28,6 +28,7 @@ class World:
         self.file: CampaignFile = load_campaign(_campaign(folder, changes))
         self.store = MemoryStore()
         self.learner = NumpyLearner(ClosedTask(self.file.spec.task))
+        self.head = NumpyLearner(ClosedTask(self.file.spec.task), "head")
         self.progress = Quiet()
         self.campaign = create_campaign(self.file, self.store, self.progress)
         self.campaign_id = self.campaign.campaign_id
@@ -43,6 +44,7 @@ class World:
             learner=self.learner,
             artefacts=ArtefactFolder(self.file.artefact_folder),
             progress=self.progress,
+            head=self.head if self.file.spec.has_head_beside else None,
         )
 
     def round_parts(self, index: int) -> RoundParts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -287,6 +287,11 @@ class CampaignSpec(Spec):
     def has_head_beside(self) -> bool:
         """True if a head is trained beside the language model."""
         return isinstance(self.learner, LoraLearnerSpec) and (self.learner.head or self.head_ranks)
+
+    @property
+    def ranking_model(self) -> Literal["adapted", "head"]:
+        """Name of the model that ranks the pool, as evaluations have it; a head that is all there is, is adapted."""
+        return "head" if self.has_head_beside and self.head_ranks else "adapted"
 
     @property
     def samples(self) -> int:
