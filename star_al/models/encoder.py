@@ -1,29 +1,22 @@
-"""A sentence encoder: texts → vectors that are the same whatever else is encoded with them.
-
-The vector of a text in one batch differs from that in another in its last bits, because matrix products of
-other shapes add in another order; in bfloat16 these differences are a thousand times larger. Here the shape of
-a batch depends on the length of its texts alone: texts are padded to one of a few lengths, and a batch has
-as many rows as its length allows, empty places included. So a text has one vector on one machine, to the bit.
-"""
+"""A sentence encoder: texts → vectors. A text has one vector, to the bit, whatever is encoded with it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from star_al.errors import ModelError, NotFiniteError, OutOfMemoryError
 from star_al.models.backbone import DTYPES, first_line, resolve_device, resolve_dtype
 from star_al.models.encoded import Encoded
 from star_al.models.encoder_files import fingerprint, locate_encoder
+from star_al.models.fixed_batches import fixed_batches
 from star_al.models.out_of_memory import is_out_of_memory
 from star_al.models.quiet import quiet
 from star_al.models.windows import Windows
@@ -33,7 +26,6 @@ from star_al.types import Float32Array
 FORMAT = 1
 """Version of how texts are encoded. It grows if the same files may give a text another vector."""
 
-_BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 _LONGEST_BY_DEFAULT = 512
 """Tokens of a window where the encoder sets no limit of its own, or one above it."""
 
@@ -124,9 +116,10 @@ class SentenceEncoder:
         n_windows_N = np.bincount(split.owners, minlength=len(texts))
         left_N = n_windows_N.copy()
         with quiet():
-            for rows, vectors in self._batches(split.texts, split.lengths):
-                owners = split.owners[rows]
-                np.add.at(sums_N_d, owners, vectors)
+            for batch in fixed_batches(split.lengths, self.max_tokens, self.device):
+                vectors = self._forward([split.texts[position] for position in batch.filled], batch.width)
+                owners = split.owners[batch.positions]
+                np.add.at(sums_N_d, owners, vectors[: len(owners)])
                 np.subtract.at(left_N, owners, 1)
                 advance(int((left_N[np.unique(owners)] == 0).sum()))
         vectors_N_d = (sums_N_d / n_windows_N[:, None]).astype(np.float32)
@@ -185,20 +178,6 @@ class SentenceEncoder:
     def _windows(self) -> Windows:
         return Windows(self._model.tokenizer, self._prompt, self.max_tokens)
 
-    def _batches(
-        self, texts: Sequence[str], lengths_M: npt.NDArray[np.intp]
-    ) -> Iterator[tuple[npt.NDArray[np.intp], Float32Array]]:
-        """Yield positions in ``texts`` and their vectors, batch by batch, the shortest texts first."""
-        padded_M = np.minimum([_padded(int(length)) for length in lengths_M], self.max_tokens)
-        budget = _BATCH_TOKENS["cuda" if self.device.type == "cuda" else "cpu"]
-        for width in np.unique(padded_M):
-            rows = max(1, budget // int(width))
-            positions = iter(np.flatnonzero(padded_M == width))
-            while part := list(islice(positions, rows)):
-                # Empty places keep the batch's shape: they hold the last text once more.
-                filled = [texts[position] for position in part + [part[-1]] * (rows - len(part))]
-                yield np.array(part), self._forward(filled, int(width))[: len(part)]
-
     def _forward(self, texts: list[str], width: int) -> Float32Array:
         """Return the vectors of a batch whose texts are padded to ``width`` tokens."""
         shape = {"padding": "max_length", "max_length": width, "truncation": True}
@@ -220,12 +199,6 @@ class SentenceEncoder:
                 "Lower head.max_tokens, or set another model.device."
             ) from exc
         return vectors
-
-
-def _padded(length: int) -> int:
-    """Return the length that a text is padded to: few different ones, at most an eighth above its own from 64 on."""
-    step = max(8, 1 << max(0, length.bit_length() - 4))
-    return -(-length // step) * step
 
 
 def _require_finite(vectors_N_d: Float32Array, texts: Sequence[str]) -> None:

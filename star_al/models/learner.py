@@ -14,6 +14,7 @@ from star_al.models.activation_cache import ActivationCache
 from star_al.models.adapter_export import low_rank, write_adapters, write_merged, write_reader
 from star_al.models.adapter_record import save_record
 from star_al.models.backbone import DTYPES, Backbone, load_backbone
+from star_al.models.encoded import Encoded
 from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
 from star_al.models.inference import Inference
 from star_al.models.licence import find_licence
@@ -23,6 +24,7 @@ from star_al.models.position_switch import require_one_reading
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.prompts import PROMPTS_VERSION, Prompt, PromptFormat
 from star_al.models.quiet import quiet
+from star_al.models.states import STATES_VERSION, LanguageModelStates, pair_items, pair_task
 from star_al.models.target_layers import transformer_blocks
 from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
@@ -379,6 +381,46 @@ class LoraLearner:
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``; the hidden state is the one after the final norm."""
         return self._load().embeddings(self._encode(items), self._posterior(folder), advance)
+
+    # -- features for a head ------------------------------------------------------------------------------
+
+    @cached_property
+    def states_key(self) -> str:
+        """Hash of everything that ``states`` depends on, but for device and library versions."""
+        parts = [STATES_VERSION, self.backbone.fingerprint, self._states_prompts.key, self.backbone.dtype]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @cached_property
+    def _states_prompts(self) -> PromptFormat:
+        """How items are shown to the model for its states: as for its answers, but options one by one."""
+        if not self._task.is_multiple_choice:
+            return self.prompts
+        model = self._spec.model
+        with quiet():
+            return PromptFormat(
+                self.backbone.tokenizer,
+                pair_task(),
+                max_tokens=model.max_tokens,
+                context=self.backbone.context,
+            )
+
+    def states(self, items: Sequence[Item], advance: Advance) -> Encoded:
+        """Return features of items from the frozen model, adapter off.
+
+        Args:
+            items: N texts, or questions with options.
+            advance: Counts texts, or options.
+
+        Returns:
+            A row for each text; with multiple choice, for each option, in the order of items and options.
+        """
+        asked = items
+        if self._task.is_multiple_choice:
+            asked = [pair for item in items for pair in pair_items(item)]
+        self._load()
+        prompts = [self._states_prompts.encode(item) for item in asked]
+        self._truncated.update(prompt.item_id for prompt in prompts if prompt.truncated)
+        return LanguageModelStates(self.backbone).encode(prompts, advance)
 
     def _posterior(self, folder: Path | None) -> Posterior | None:
         return None if folder is None else self._posteriors.load(folder)

@@ -45,12 +45,14 @@ class Prompt:
         tokens: The prompt, without any label.
         labels: The labels, in the order of the task's columns.
         truncated: True if the text or an option was cut.
+        text: Where the item's text begins and ends among the tokens.
     """
 
     item_id: str
     tokens: tuple[int, ...]
     labels: tuple[tuple[int, ...], ...]
     truncated: bool = False
+    text: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         """Return the number of tokens of the prompt with all its labels in one sequence."""
@@ -184,9 +186,11 @@ class PromptFormat:
         place = next(index for index, piece in enumerate(self._pieces) if piece.field == "text")
         text, text_cut = self._encode_text(place, item.text, self._room(content))
         fills = (*content.fills[:place], text, *content.fills[place + 1 :])
-        parts = (part for pair in zip(self._fields.fixed, fills, strict=True) for part in pair)
+        parts = [part for pair in zip(self._fields.fixed, fills, strict=True) for part in pair]
+        start = sum(map(len, parts[: 2 * place + 1]))
         tokens = tuple(chain.from_iterable(parts))
-        return Prompt(item.item_id, tokens, content.labels, options_cut or text_cut)
+        span = (start, start + len(text))
+        return Prompt(item.item_id, tokens, content.labels, options_cut or text_cut, span)
 
     def encode_content_free(self, item: Item) -> Prompt:
         """Encode a content-free input with the labels of ``item``, for contextual calibration."""

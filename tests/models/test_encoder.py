@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from star_al.errors import ModelError, NotFiniteError
-from star_al.models import encoder as encoder_module
+from star_al.models import fixed_batches
 from star_al.models.encoder import SentenceEncoder, open_encoder, pair_text, unit
 from star_al.models.windows import Windows
 from support.tiny_encoder import DIMENSION, LIMIT, build_tiny_encoder
@@ -82,7 +82,7 @@ def test_the_shape_of_a_batch_depends_on_its_length_alone(
     for texts in (TEXTS, TEXTS[:3], TEXTS * 30):
         opened(folder).encode(texts)
     assert len(shapes) > 3 and all(len(rows) == 1 for rows in shapes.values())
-    assert all(rows * width <= encoder_module._BATCH_TOKENS["cpu"] for width, (rows,) in shapes.items())
+    assert all(rows * width <= fixed_batches._BATCH_TOKENS["cpu"] for width, (rows,) in shapes.items())
 
 
 def test_a_long_text_is_the_mean_of_its_windows(folder: Path) -> None:
