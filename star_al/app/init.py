@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,24 @@ from star_al.app.guessing import (
     labels_in,
     refuse_other_values,
 )
+from star_al.app.init_learner import (
+    HEAD_SETTINGS,
+    EstimateRound,
+    Texts,
+    head_settings,
+    learner_settings,
+    lora_settings,
+)
 from star_al.app.init_questions import Ask, with_answers
 from star_al.app.init_reading import form_settings, read_data, text_columns_of
 from star_al.app.init_request import CampaignRequest
 from star_al.common.wording import count
+from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.spec import FROM_FILE, CampaignSpec
 from star_al.data.columns import Profile
+from star_al.data.languages import TEXTS_READ
+from star_al.data.readers import read_rows
 from star_al.errors import ConfigError
-
-LARGE_POOL = 20_000
-"""Texts from which on a round scores only some of them."""
-
-CANDIDATES = 10_000
-LARGE_BATCH = 50
-"""The settings `acquisition.candidates` and `acquisition.batch_size` for a large pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +57,19 @@ def propose_campaign(
     folder: Path,
     say: Callable[[str], None] = lambda note: None,
     ask: Ask | None = None,
+    estimate: EstimateRound | None = None,
+    tell: Callable[[str], None] = lambda decision: None,
 ) -> CampaignSpec:
     """Propose a campaign; reads all of the data once.
 
     Args:
         request: What the user says about it.
         folder: Where the campaign file will be; its paths are relative to it.
-        say: Called with each sentence that the user should read.
+        say: Called with each sentence about a doubt.
         ask: Asks the user what cannot be told from the data; without it, guesses stand.
+        estimate: Estimates how long a round of LoRA takes, which decides what is trained unless the user does;
+            without it, LoRA is trained every round.
+        tell: Called with a sentence that says what was decided by the estimate.
 
     Returns:
         A valid specification.
@@ -85,25 +95,44 @@ def propose_campaign(
     rehearsal = _is_rehearsal(request, data, answers)
     given = None if rehearsal else _given(data, answers, say)
     n_rows, n_given = answers.n_rows, answers.filled if given else 0
-    return _validated(
-        request,
-        {
-            "name": request.name or _slug(request.data),
-            "data": _data(request, folder, text, given) | form_settings(request, data.table, form),
-            "task": {
-                "kind": "multiple_choice" if request.options else "classification",
-                "labels": labels,
-                "template": _template(request, columns),
-            },
-            "model": {"name": _relative(request.model, folder)},
-            "annotator": {"kind": "oracle", "gold": answers.column}
-            if rehearsal
-            else {"kind": request.annotator or "label_studio"},
-            "acquisition": _for_large_pools(n_rows),
-            "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
-            "stopping": {"max_labels": max(1, min(500 + n_given, n_rows))},
+    texts = Texts(n_rows, n_given, sum(data.columns[name].characters for name in columns) / max(1, n_rows))
+    tree: dict[str, Any] = {
+        "name": request.name or _slug(request.data),
+        "data": _data(request, folder, text, given) | form_settings(request, data.table, form),
+        "task": {
+            "kind": "multiple_choice" if request.options else "classification",
+            "labels": labels,
+            "template": _template(request, columns),
         },
-    )
+        "model": _model(request, folder),
+        "annotator": {"kind": "oracle", "gold": answers.column}
+        if rehearsal
+        else {"kind": request.annotator or "label_studio"},
+        "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
+        "stopping": {"max_labels": max(1, min(500 + n_given, n_rows))},
+    }
+    if request.learner == "head":
+        chosen = dict(HEAD_SETTINGS)
+    else:
+        spec = _validated(request, tree | lora_settings(texts))
+        chosen = learner_settings(request, spec, texts, tell, estimate)
+    spec = _validated(request, tree | chosen)
+    if not spec.head_ranks:
+        return spec
+    return _validated(request, tree | chosen | head_settings(_sample(data, columns), tell))
+
+
+def _sample(data: Profile, columns: Sequence[str]) -> list[str]:
+    """The first texts of the data, as many as tell the language."""
+    rows = (row.values for row in islice(read_rows(data.table), TEXTS_READ))
+    return [" ".join(str(row[name]) for name in columns if row.get(name)) for row in rows]
+
+
+def _model(request: CampaignRequest, folder: Path) -> dict[str, str]:
+    """The section of the language model; empty for a head, unless the user names one."""
+    if request.model is None and request.learner == "head":
+        return {}
+    return {"name": _relative(request.model or DEFAULT_MODEL, folder)}
 
 
 def _template(request: CampaignRequest, columns: Sequence[str]) -> str | None:
@@ -112,11 +141,6 @@ def _template(request: CampaignRequest, columns: Sequence[str]) -> str | None:
         return None
     lines = "\n".join(f"{name}: {{{name}}}" for name in columns)
     return lines + ("\n\nOptions:\n{options}\n\nAnswer:" if request.options else "\n\nLabel:")
-
-
-def _for_large_pools(n_rows: int) -> dict[str, int]:
-    """Settings that keep a round short where scoring every text would take hours on a CPU."""
-    return {"candidates": CANDIDATES, "batch_size": LARGE_BATCH} if n_rows > LARGE_POOL else {}
 
 
 def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:

@@ -12,7 +12,8 @@ class CampaignRequest:
 
     Attributes:
         data: A file or data set; a path is relative to the current folder.
-        model: A hub name or a folder, relative to the current folder.
+        model: A hub name or a folder, relative to the current folder; by default a small one, and none with a head.
+        learner: ``lora`` or ``head``; by default LoRA, trained every round where that is quick.
         name: The campaign's name; by default from ``data``.
         labels: All the labels; by default those in ``label_column``.
         label_column: A column with labels, in all rows or some.
@@ -30,7 +31,8 @@ class CampaignRequest:
     """
 
     data: str
-    model: str
+    model: str | None = None
+    learner: str | None = None
     name: str | None = None
     labels: Sequence[str] | None = None
     label_column: str | None = None

@@ -46,6 +46,9 @@ ALWAYS_SHOWN = frozenset(
 )
 """What a beginner decides. Any other setting is written only if it differs from its default."""
 
+_LEFT_OUT_IF_EMPTY = frozenset({"task.labels", "model.name"})
+"""Multiple choice has no labels, and a head needs no language model."""
+
 WIDTH = 100
 """Columns after which a list is continued on the next line."""
 
@@ -114,8 +117,8 @@ def _section(settings: Sequence[Setting], values: Mapping[str, Any], indent: str
 
 def _setting(setting: Setting, value: Any, indent: str) -> Iterator[str]:
     """The setting with its meaning behind it, or above it if it takes several lines."""
-    if setting.path == "task.labels" and not value:
-        return  # multiple choice has none
+    if setting.path in _LEFT_OUT_IF_EMPTY and not value:
+        return
     start = f"{indent}{setting.name}: "
     lines = _filled(start, value, indent) if isinstance(value, list) else [start + to_one_line(value)]
     meaning = setting.choices.get(str(value), setting.summary)

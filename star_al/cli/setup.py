@@ -31,6 +31,13 @@ class Annotators(StrEnum):
     API = "api"
 
 
+class Learners(StrEnum):
+    """What is trained on the labels."""
+
+    LORA = "lora"
+    HEAD = "head"
+
+
 def init(
     data: Annotated[
         str,
@@ -70,8 +77,22 @@ def init(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A causal language model: its name on the Hugging Face hub, or a folder.")
-    ] = DEFAULT_MODEL,
+        str | None,
+        typer.Option(
+            help="A causal language model: its name on the Hugging Face hub, or a folder; by default "
+            f"{DEFAULT_MODEL}, and none with --learner head.",
+            show_default=False,
+        ),
+    ] = None,
+    learner: Annotated[
+        Learners | None,
+        typer.Option(
+            help="What is trained: lora, a language model, every round; or head, a light model that is trained in a "
+            "second. By default LoRA every round if a round takes less than a minute here; else a head chooses the "
+            "texts, and LoRA is trained a few times.",
+            show_default=False,
+        ),
+    ] = None,
     annotator: Annotated[
         Annotators | None,
         typer.Option(
@@ -125,6 +146,7 @@ def init(
     from star_al.app.init import propose_campaign
     from star_al.app.init_findings import findings
     from star_al.app.init_request import CampaignRequest
+    from star_al.app.round_time import estimate_in
     from star_al.app.starter_file import SCHEMA_FILE, write_starter_file
     from star_al.data import check_out, writable_target
 
@@ -135,6 +157,7 @@ def init(
     request = CampaignRequest(
         data=data,
         model=model,
+        learner=learner,
         name=name,
         labels=None if labels is None else given_labels(labels),
         label_column=label_column,
@@ -147,8 +170,10 @@ def init(
         header=header,
         quotes=quotes,
     )
-    written = write_starter_file(out, propose_campaign(request, target.parent, complain, terminal()))
-    spec = written.file.spec
+    decisions: list[str] = []
+    here = target.parent
+    spec = propose_campaign(request, here, complain, terminal(), estimate_in(here), decisions.append)
+    written = write_starter_file(out, spec)
     skipped = (
         f"skipped {count(written.duplicates, 'duplicate')} and {count(written.empty, 'row')} without text"
     )
@@ -156,7 +181,7 @@ def init(
     say(f"Wrote {SCHEMA_FILE} next to it, the JSON schema with which editors check the file.")
     for note in written.notes:
         complain(note)
-    for finding in findings(written):
+    for finding in (*findings(written), *decisions):
         say(finding)
     if annotator is Annotators.API:
         say(f"Ask and answer in Python: star_al.Campaign.open({str(out)!r}).ask()")

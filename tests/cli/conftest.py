@@ -16,6 +16,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("cli") / "model")
 
 
+@pytest.fixture(autouse=True)
+def _rounds_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`init` does not time this machine, on which it would depend what is trained."""
+    monkeypatch.setattr("star_al.app.round_time.estimate_in", lambda _: lambda *_: 20.0)
+
+
 @pytest.fixture(scope="session")
 def finished(model: Path) -> Path:
     """Folder of a finished campaign: campaign.yaml, pool.jsonl, small.db, artefacts."""

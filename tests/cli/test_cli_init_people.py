@@ -18,6 +18,18 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_what_is_trained_is_told_and_can_be_decided(star_al: StarAl, data: Path) -> None:
+    data.write_text("text,y\n" + "".join(f"t{n},{'ab'[n % 2]}\n" for n in range(20)))
+    _, out, _ = star_al("init", data.name, "--label-column", "y")
+    assert "LoRA is trained every round: with SmolLM2-135M-Instruct, a round takes about 20 seconds" in out
+    code, out, _ = star_al("init", data.name, "--label-column", "y", "--learner", "head", "--force")
+    assert code == 0 and "LoRA" not in out
+    written = (data.parent / "campaign.yaml").read_text()
+    assert "kind: head  # A head: a linear model" in written and "model:" not in written
+    code, _, err = star_al("init", data.name, "--label-column", "y", "--learner", "heads")
+    assert code == 2 and "heads" in err
+
+
 def test_people_need_a_server_first(star_al: StarAl, data: Path) -> None:
     data.write_text("text\n" + "".join(f"t{n}\n" for n in range(20)))
     code, out, err = star_al("init", data.name, "--labels", "a,b")
@@ -31,6 +43,8 @@ def test_people_need_a_server_first(star_al: StarAl, data: Path) -> None:
         "Labels: a, b.",
         "Questions: 6 texts to measure the model, then batches of 25. The budget of 20 labels "
         "(stopping.max_labels) covers every text.",
+        "LoRA is trained every round: with SmolLM2-135M-Instruct, a round takes about 20 seconds on this machine "
+        "(estimated).",
         "People label in Label Studio: on this machine, or on the server that annotator.url names.",
         "Read the file, change what you like, then: star-al up",
         "                                      and: star-al doctor campaign.yaml",
@@ -113,3 +127,4 @@ def test_a_terminal_is_asked(data: Path) -> None:
     assert b"Which column holds the texts?" in shown and b"Type a number from 1 to 2." in shown
     assert b"title (24 characters on average)" in shown and b"(2 values: a, b)" in shown
     assert b"Labels: a, b (column 'y')." in shown and b"Texts: column 'title'." in shown
+    assert b"with SmolLM2-135M-Instruct, a round " in shown and b" on this machine (estimated)." in shown

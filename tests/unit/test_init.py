@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ from hypothesis import strategies as st
 from star_al.app.init import propose_campaign
 from star_al.app.init_request import CampaignRequest
 from star_al.app.starter_file import ALWAYS_SHOWN, SCHEMA_FILE, starter_file
+from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.file import load_campaign
 from star_al.config.setting_tree import all_settings
-from star_al.config.spec import CampaignSpec, CLoraSpec, OracleSpec, TaskSpec, normalise_label
+from star_al.config.spec import (
+    CampaignSpec,
+    CLoraSpec,
+    HeadSpec,
+    LoraLearnerSpec,
+    OracleSpec,
+    TaskSpec,
+    normalise_label,
+)
+from star_al.data.languages import MULTILINGUAL_ENCODER
 from star_al.data.source import data_source
 from star_al.errors import ConfigError, DataError
 
@@ -117,6 +128,78 @@ def test_the_file_is_short_and_says_what_each_line_means(here: Path) -> None:
     assert all("  # " in line for line in values) and max(map(len, lines)) <= 120
     written = {setting.path for top in all_settings() for setting in top.walk()} & ALWAYS_SHOWN
     assert written == ALWAYS_SHOWN
+
+
+# -- what is trained -----------------------------------------------------------------------------------
+
+
+def decided(here: Path, seconds: float | None, **said: Any) -> tuple[CampaignSpec, str, list[str]]:
+    """The proposal for texts of which a round of LoRA takes so long, as read from its file; the file; what was said."""
+    rows = [{"text": f"text number {n}", "topic": "xy"[n % 2]} for n in range(1000)]
+    request = CampaignRequest(data(here / "d.jsonl", rows), label_column="topic", **said)
+    notes: list[str] = []
+    text = starter_file(propose_campaign(request, here, estimate=lambda *_: seconds, tell=notes.append))
+    (here / "campaign.yaml").write_text(text, encoding="utf-8")
+    return load_campaign(here / "campaign.yaml").spec, text, notes
+
+
+def test_lora_is_trained_every_round_where_a_round_is_short(here: Path) -> None:
+    spec, _, notes = decided(here, 40.0, model="org/model-1b")
+    assert (spec.learner, spec.acquisition.scorer) == (LoraLearnerSpec(kind="lora"), "learner")
+    assert notes == [
+        "LoRA is trained every round: with model-1b, a round takes about 40 seconds on this machine (estimated)."
+    ]
+
+
+def test_a_head_chooses_where_a_round_of_lora_is_long(here: Path) -> None:
+    spec, text, notes = decided(here, 400.0)
+    assert spec.learner == LoraLearnerSpec(kind="lora", train=(100, 175))
+    assert (spec.acquisition.scorer, spec.model.name) == ("head", DEFAULT_MODEL)
+    assert "\n  train: [100, 175]  # " in text
+    assert notes == [
+        "A head chooses the texts, and LoRA is trained at 100 and 175 labels and at the end: with "
+        "SmolLM2-135M-Instruct, a round of LoRA takes about 7 minutes on this machine (estimated)."
+    ]
+
+
+def test_lora_is_trained_every_round_where_its_time_is_not_known(here: Path) -> None:
+    spec, _, (note,) = decided(here, None)
+    assert spec.learner == LoraLearnerSpec(kind="lora")
+    assert "the size of SmolLM2-135M-Instruct could not be read" in note
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4000.0])
+def test_what_the_user_says_is_trained(here: Path, seconds: float) -> None:
+    spec, text, notes = decided(here, seconds, learner="head")
+    assert (spec.has_head_learner, spec.model.name, notes) == (True, None, [])
+    assert "model:" not in text and "name: null" not in text
+    spec, text, _ = decided(here, seconds, learner="head", model="org/model")
+    assert (spec.has_head_learner, spec.model.name) == (True, "org/model")
+    spec, _, notes = decided(here, seconds, learner="lora")
+    assert (spec.learner, notes) == (LoraLearnerSpec(kind="lora"), [])
+
+
+def test_a_head_reads_other_languages_with_another_encoder(here: Path) -> None:
+    rows = [
+        {"text": f"Die Lieferung {n} ist nicht angekommen und ich warte", "topic": "xy"[n % 2]}
+        for n in range(20)
+    ]
+    request = CampaignRequest(data(here / "d.jsonl", rows), label_column="topic", learner="head")
+    notes: list[str] = []
+    spec = propose_campaign(request, here, tell=notes.append)
+    assert spec.head.encoder == MULTILINGUAL_ENCODER
+    assert notes == [
+        "The texts are not English: the head reads them with paraphrase-multilingual-MiniLM-L12-v2 (471 MB to "
+        "download, once), which knows about 50 languages (head.encoder)."
+    ]
+    assert propose_campaign(replace(request, learner="lora"), here).head == HeadSpec()
+
+
+def test_a_head_ranks_all_of_a_large_pool(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("star_al.app.init_learner.LARGE_POOL", 500)
+    assert decided(here, 10.0)[0].acquisition.candidates == 10_000
+    assert decided(here, 400.0)[0].acquisition.candidates is None
+    assert decided(here, 10.0, learner="head")[0].acquisition.candidates is None
 
 
 def test_what_is_not_the_default_is_written(here: Path) -> None:
