@@ -121,8 +121,13 @@ def posterior_method(spec: PosteriorSpec) -> Method:
     return methods[spec.kind](spec)
 
 
-def model_path(file: CampaignFile, name: str) -> str:
+def model_path(file: CampaignFile, name: str, setting: str = "model.name") -> str:
     """The model's folder, relative to the campaign file; if there is none, ``name`` as the name on the hub.
+
+    Args:
+        file: The campaign file.
+        name: The value of the setting.
+        setting: The setting that names the model.
 
     Raises:
         ConfigError: ``name`` is a path, and there is no such folder.
@@ -132,7 +137,7 @@ def model_path(file: CampaignFile, name: str) -> str:
         return str(folder)
     if name.startswith((".", "/", "~")):
         raise ConfigError(
-            f"{file.path}: model.name: there is no folder {folder}. "
+            f"{file.path}: {setting}: there is no folder {folder}. "
             "Correct the path, or give the model's name on the Hugging Face hub."
         )
     return name

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import cast
 
 from star_al.app.annotators import connection, examine_project, unencrypted
-from star_al.app.compose import find_started, model_path, posterior_method
-from star_al.app.model_check import texts_of_data
+from star_al.app.compose import find_started
+from star_al.app.doctor_models import check_encoder, check_model, check_training
 from star_al.common.wording import count
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, LabelStudioSpec
@@ -31,12 +31,12 @@ from star_al.errors import (
     StoreError,
 )
 from star_al.task import ClosedTask
-from star_al.types import Item
 
 PACKAGES = (
     "torch",
     "transformers",
     "peft",
+    "sentence-transformers",
     "sqlalchemy",
     "alembic",
     "datasets",
@@ -53,17 +53,6 @@ ROWS_READ = 100
 
 LEAST_FREE_BYTES = 500_000_000
 """What adapters and scores of a small campaign need; with less, the disk counts as full."""
-
-_SMALL_FILES = [
-    "config.json",
-    "adapter_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "vocab.*",
-    "merges.txt",
-    "*.jinja",
-]
-
 
 Say = Callable[[str], None]
 
@@ -98,21 +87,26 @@ def examine(
     if file is None:
         yield _look("disk", lambda: _free_space(Path.cwd()))
         return
-    checks: tuple[tuple[str, Callable[[CampaignFile], str], type[StarALError]], ...] = (
-        ("data", _data, DataError),
-        ("model", _model, ModelError),
-        ("database", _database, StoreError),
-        ("artefacts", _artefacts, StoreError),
-    )
-    for name, check, failure in checks:
-        finding = _look(name, lambda check=check: check(file), failure)  # type: ignore[misc]
-        yield finding
-        if name == "model" and finding.ok:
-            say("Trying one training step and one sample")
-            yield _look("training", lambda: _training(file), ModelError)
+    yield _look("data", lambda: _data(file), DataError)
+    yield from _models(file, say)
+    yield _look("database", lambda: _database(file))
+    yield _look("artefacts", lambda: _artefacts(file))
     yield _look("disk", lambda: _free_space(file.artefact_folder))
     if isinstance(file.spec.annotator, LabelStudioSpec):
         yield from _label_studio(file, file.spec.annotator)
+
+
+def _models(file: CampaignFile, say: Say) -> Iterator[Finding]:
+    """Check the language model and the sentence encoder, as far as the campaign has them."""
+    if file.spec.model.name is not None:
+        finding = _look("model", lambda: check_model(file), ModelError)
+        yield finding
+        if finding.ok and not file.spec.has_head_learner:
+            say("Trying one training step and one sample")
+            yield _look("training", lambda: check_training(file), ModelError)
+    if file.spec.has_head_learner or file.spec.has_head_beside:
+        say("Trying the sentence encoder")
+        yield _look("encoder", lambda: check_encoder(file), ModelError)
 
 
 def _look(name: str, check: Callable[[], str], failure: type[StarALError] = StoreError) -> Finding:
@@ -175,55 +169,6 @@ def _data(file: CampaignFile) -> str:
             n = sum(1 for _ in islice(items, ROWS_READ))
             read.append(f"{source.table.name}: read the first {count(n, 'text')} without an error")
     return "; ".join(read)
-
-
-def _model(file: CampaignFile) -> str:
-    from star_al.models.backbone import Backbone, resolve_device
-    from star_al.models.bare_base import require_no_adapter
-    from star_al.models.hub_download import download_model
-    from star_al.models.learner import LoraLearner, open_prompts
-
-    spec, path = file.spec, model_path(file, file.spec.model.given_name)
-    if Path(path).is_dir():
-        learner = LoraLearner(ClosedTask(spec.task), spec, path, posterior_method(spec.posterior))
-        backbone, prompts = learner.backbone, learner.prompts  # labels and prompt work with this tokenizer
-    else:
-        folder = download_model(path, spec.model.revision, _SMALL_FILES)
-        require_no_adapter(folder, path)
-        backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
-        prompts = open_prompts(backbone, spec)
-    kind, context = backbone.config.model_type, backbone.context
-    found = f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
-    return ". ".join([found, *prompts.warnings])
-
-
-def _training(file: CampaignFile) -> str:
-    """Try the model as the start of a campaign does; not if that would mean a download."""
-    from star_al.models.learner import LoraLearner
-
-    spec, path = file.spec, model_path(file, file.spec.model.given_name)
-    if not Path(path).is_dir():
-        return "the weights are not in a folder of this machine; `star-al run` downloads and tries them"
-    said: list[str] = []
-    method = posterior_method(spec.posterior)
-    learner = LoraLearner(ClosedTask(spec.task), spec, path, method, say=said.append)
-    items = _some_texts(file)
-    start = time.perf_counter()
-    learner.check(items)
-    seconds = time.perf_counter() - start
-    done = (
-        f"one step and one sample of {spec.posterior.kind} on {count(len(items), 'text')} in {seconds:.0f} s"
-    )
-    new = [line for line in said if line not in learner.prompts.warnings]  # these are told with the model
-    return ". ".join([done, *new])
-
-
-def _some_texts(file: CampaignFile) -> list[Item]:
-    """Return texts of the data; none if it cannot be read, which is a finding of its own."""
-    try:
-        return texts_of_data(file)
-    except (StarALError, OSError):
-        return []
 
 
 def _database(file: CampaignFile) -> str:

@@ -1,4 +1,4 @@
-"""`doctor` tells what is to be known of a model's chat template, and outlasts one that never ends."""
+"""`doctor` tells what is to be known of a campaign's model and encoder, and outlasts a template that never ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from star_al.app.doctor import Finding, examine
-from star_al.models import chat_rendering
+from star_al.models import chat_rendering, hub_download
+from support.tiny_encoder import build_tiny_encoder
 from support.tiny_model import build_tiny_model
 
 ZEPHYR = (
@@ -46,4 +47,38 @@ def test_a_template_that_never_ends_is_a_finding(tmp_path: Path, monkeypatch: py
     assert (
         "chat template cannot be used: it did not end" in found.detail
         and "chat_template: false" in found.detail
+    )
+
+
+def encoder_finding(folder: Path, head: str = "{encoder: ./encoder}") -> Finding:
+    (folder / "data.jsonl").write_text('{"text": "a", "label": "tech"}\n', encoding="utf-8")
+    text = CAMPAIGN.replace("name: ./model, ", "") + f"learner: {{kind: head}}\nhead: {head}\n"
+    (folder / "campaign.yaml").write_text(text, encoding="utf-8")
+    found = {one.name: one for one in examine(folder / "campaign.yaml")}
+    assert "model" not in found and "training" not in found
+    return found["encoder"]
+
+
+def test_the_encoder_of_a_head_is_tried(tmp_path: Path) -> None:
+    build_tiny_encoder(tmp_path / "encoder")
+    found = encoder_finding(tmp_path)
+    assert found.ok
+    assert found.detail.startswith(
+        "./encoder: vectors of 32 numbers, reads 64 tokens at once; loaded and tried in"
+    )
+
+
+def test_an_encoder_that_is_missing_is_a_finding(tmp_path: Path) -> None:
+    found = encoder_finding(tmp_path)
+    assert not found.ok and "head.encoder: there is no folder" in found.detail and found.exit_code == 2
+
+
+def test_what_is_to_be_fetched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_download, "find_cached", lambda *_: None)
+    monkeypatch.setattr(hub_download, "download_model", lambda *_: tmp_path)
+    monkeypatch.setattr(hub_download, "download_size", lambda *_: 90_900_000)
+    found = encoder_finding(tmp_path, "{encoder: someone/encoder}")
+    assert found.ok
+    assert found.detail == (
+        "someone/encoder: not on this machine yet; `star-al run` downloads it (91 MB) and tries it"
     )
