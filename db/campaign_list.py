@@ -11,7 +11,10 @@ from db.statements import now
 from db.tables import AnnotationRow, CampaignItemRow, CampaignRow, EventRow, LabelRow
 from star_al.types import CampaignSummary, Marks, Role, RoundState
 
-_HISTORY = text("SELECT campaign, state, accuracy, stop_reason FROM round_history ORDER BY round")
+_HISTORY = text(
+    "SELECT campaign, state, COALESCE(accuracy, head_accuracy) AS accuracy, stop_reason "
+    "FROM round_history ORDER BY round"
+)
 
 
 def summaries(connection: Connection) -> list[CampaignSummary]:

@@ -26,8 +26,8 @@ HISTORY_COMMENT = (
     "nll in nats, brier 0 to 2, ece over 15 equal-width bins, seconds summed over the steps. skipped "
     "counts what was closed without a label, disputed those of them without agreement; agreement is the "
     "alpha of Krippendorff. sequence_low and sequence_high bound the accuracy in all rounds at once. "
-    "shadow_accuracy is that of a model trained on shadow_labels random labels alone. head_accuracy, "
-    "head_nll and head_ece are of the head beside a language model, scaled like those of the adapted model."
+    "shadow_accuracy is that of a model trained on shadow_labels random labels alone. head_accuracy "
+    "to head_ece are of the head beside a language model, scaled like those of the adapted model."
 )
 
 HISTORY_VIEW = """
@@ -62,6 +62,9 @@ SELECT
     rounds.shadow_labels,
     shadow.accuracy AS shadow_accuracy,
     head.accuracy AS head_accuracy,
+    head.accuracy_low AS head_accuracy_low,
+    head.accuracy_high AS head_accuracy_high,
+    head.macro_f1 AS head_macro_f1,
     head.nll AS head_nll,
     head.ece AS head_ece,
     rounds.stop_advice,

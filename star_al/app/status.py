@@ -17,6 +17,8 @@ from star_al.labelling.ballots import Ballot, load_ballots
 from star_al.ports import Store
 from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
+from star_al.stats.ranking_model import rows_by_ranker
+from star_al.steps.train import lacks_final_model
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Campaign, Item, JsonObject, Query, Round, RoundState
 
@@ -56,7 +58,7 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
     """Read the status from the store."""
     campaign_id = campaign.campaign_id
     rounds = store.rounds(campaign_id)
-    history = store.history(campaign_id)
+    history = rows_by_ranker(store.history(campaign_id), file.spec.ranking_model)
     counts = store.query_counts(campaign_id)
     annotator = file.spec.annotator
     run = running_process(store, campaign)
@@ -175,7 +177,10 @@ def _next_step(rounds: list[Round], n_open: int, *, running: bool) -> str:
         return _waiting(n_open, "held-out text") if n_open else "the first round has not started"
     newest = rounds[-1]
     if newest.stop_reason:
-        return f"stopped: {newest.stop_reason}"
+        left = "; the language model is " if lacks_final_model(newest) else ""
+        if left:
+            left += "being trained" if running else "not trained yet: continue with `star-al run`"
+        return f"stopped: {newest.stop_reason}{left}"
     progress = f"round {newest.index} is in progress"
     if n_open:
         progress = f"round {newest.index}: {_waiting(n_open, 'text')}"

@@ -67,16 +67,11 @@ def _status_json(now: Status) -> dict[str, Any]:
 
 def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
     from db.engine import location, parse_url
-    from star_al.cli import tables
 
     folder, newest, metrics = file.artefact_folder, now.newest, now.latest_metrics
     accuracy = "not measured yet"
     if metrics is not None:
-        base = tables.percent(metrics["base_accuracy"])
-        accuracy = (
-            f"{tables.percent(metrics['accuracy'])} % (95 % interval {tables.interval(metrics)} %), "
-            f"base model {base} %, at round {metrics['round']}"
-        )
+        accuracy = _accuracy(metrics, file.spec.ranking_model)
     return {
         "campaign": now.campaign.name,
         "data": _amounts(now.sizes),
@@ -93,8 +88,26 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
     }
 
 
+def _accuracy(metrics: JsonObject, model: str) -> str:
+    """The accuracy of the model that ranks the pool, beside the other models that were measured."""
+    from star_al.cli import tables
+
+    others = {
+        "base model": metrics["base_accuracy"],
+        "language model" if model == "head" else "head": metrics["beside_accuracy"],
+    }
+    beside = "".join(f", {name} {tables.percent(one)} %" for name, one in others.items() if one is not None)
+    what = " of the head" if model == "head" else ""
+    return (
+        f"{tables.percent(metrics['accuracy'])} %{what} (95 % interval {tables.interval(metrics)} %){beside}, "
+        f"at round {metrics['round']}"
+    )
+
+
 def _posterior(file: CampaignFile) -> str:
-    """The kind of posterior, with its settings."""
+    """The kind of posterior, with its settings; the samples of a head where that ranks."""
+    if file.spec.head_ranks:
+        return f"of the head, samples {file.spec.head.samples}"
     settings = file.spec.posterior.model_dump()
     kind = settings.pop("kind")
     return ", ".join([kind, *(f"{name} {value}" for name, value in settings.items())])
@@ -145,8 +158,11 @@ def history(
 def print_history(store: Store, campaign: Campaign) -> None:
     """Print the rounds as a table, with notes below it."""
     from star_al.cli import tables
+    from star_al.config.spec import CampaignSpec
+    from star_al.stats.ranking_model import rows_by_ranker
 
-    rows = store.history(campaign.campaign_id)
+    model = CampaignSpec.model_validate(campaign.config).ranking_model
+    rows = rows_by_ranker(store.history(campaign.campaign_id), model)
     if not rows:
         say(f"Campaign {campaign.name} has no rounds yet.")
         return
@@ -156,7 +172,7 @@ def print_history(store: Store, campaign: Campaign) -> None:
         if round_.evaluation
     ]
     print_table(tables.history_table(rows))
-    for note in tables.history_notes(rows, notes[-1] if notes else None):
+    for note in tables.history_notes(rows, notes[-1] if notes else None, model):
         say(note)
 
 
@@ -259,9 +275,11 @@ def pictures(
 
 def draw(store: Store, campaign: Campaign, folder: Path) -> None:
     """Draw the pictures and print their paths, or why there are none."""
+    from star_al.config.spec import CampaignSpec
     from star_al.report.pictures import draw_pictures
 
-    paths = draw_pictures(store, campaign, folder)
+    model = CampaignSpec.model_validate(campaign.config).ranking_model
+    paths = draw_pictures(store, campaign, folder, model)
     for path in paths:
         say(str(path))
     if not paths:

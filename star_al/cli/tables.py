@@ -25,16 +25,19 @@ WIDE = 110
 
 
 def history_table(rows: Sequence[JsonObject]) -> Table:
-    """Make a table of the rounds of ``Store.history``.
+    """Make a table of rounds, as ``rows_by_ranker`` tells them.
 
-    If people shared texts, it shows disputes and agreement (α) instead of seconds.
+    If people shared texts, it shows disputes and agreement (α) instead of seconds. If there is a second model, it
+    shows that model's accuracy instead of the base model's ECE.
     """
     shared = any(row["disputed"] or row["agreement"] is not None for row in rows)
+    beside = any(row["beside_accuracy"] is not None for row in rows)
     table = _table()
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     counts = ("labels", "total\nlabels")
-    measures = ("acc.\n%", "95 %\nint.", "base\nacc.", "NLL", "ECE", "base\nECE", "T", "λ")
+    second = "2nd\nacc." if beside else "base\nECE"
+    measures = ("acc.\n%", "95 %\nint.", "base\nacc.", "NLL", "ECE", second, "T", "λ")
     last = ("asked\n/disp", "α") if shared else ("asked", "sec-\nonds")
     for header in (*counts, *measures, *last):
         table.add_column(header, justify="right", no_wrap=True)
@@ -50,7 +53,7 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
             percent(row["base_accuracy"]),
             number(row["nll"], 2),
             number(row["ece"], 3),
-            number(row["base_ece"], 3),
+            percent(row["beside_accuracy"]) if beside else number(row["base_ece"], 3),
             number(row["temperature"], 2),
             number(row["blend_weight"], 2),
             *((asked, alpha) if shared else (str(row["asked"]), number(row["seconds"], 1))),
@@ -58,9 +61,22 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
     return table
 
 
-def history_notes(rows: Sequence[JsonObject], temperature_note: str | None) -> list[str]:
-    """Explain what the table cannot: why values are missing, where T comes from, why the campaign stopped."""
+def history_notes(rows: Sequence[JsonObject], temperature_note: str | None, model: str) -> list[str]:
+    """Explain what the table cannot: why values are missing, where T comes from, why the campaign stopped.
+
+    Args:
+        rows: The rows of the table.
+        temperature_note: How the newest temperature came about.
+        model: The model that ranks the pool: ``adapted``, or ``head`` beside a language model.
+    """
     notes = []
+    if any(row["beside_accuracy"] is not None for row in rows):
+        main, second = (
+            ("the head", "the language model") if model == "head" else ("the language model", "the head")
+        )
+        notes.append(f"acc., NLL, ECE: {main}, which ranks the texts; 2nd acc.: {second}")
+    elif model == "head":
+        notes.append("acc., NLL, ECE: the head, which ranks the texts; the language model is not trained yet")
     if any(row["accuracy"] is None for row in rows):
         why = "no held-out text is labelled (see evaluation in the config), or the round is not evaluated yet"
         if any(row["accuracy"] is not None for row in rows):

@@ -25,6 +25,8 @@ FREE_TO_CHANGE = frozenset(
         "acquisition.preset",  # a name for other settings, which are compared
         "labelling",
         "head.cache_gb",
+        "learner.train",
+        "learner.head",
         "model.device",
         "model.batch_tokens",
         "model.trunk_cache_gb",

@@ -43,7 +43,7 @@ class Saved:
 def compare_with_control(evaluated: Sequence[EvaluatedRound]) -> tuple[Compared, ...]:
     """Return a row for each round with a control arm, without extrapolating the active curve."""
     labels_R = [each.round.labels for each in evaluated]
-    accuracy_R = [each.adapted.accuracy for each in evaluated]
+    accuracy_R = [each.main.accuracy for each in evaluated]
     rows = []
     for each in evaluated:
         labels = each.shadow_labels
@@ -68,6 +68,6 @@ def labels_saved(evaluated: Sequence[EvaluatedRound]) -> Saved | None:
     reached, needed = float(rising_R[-1]), labels_needed(counts_R, control_R, float(rising_R[-1]))
     if reached <= rising_R[0] or not needed:
         return None
-    active_R = np.array([each.adapted.accuracy for each in evaluated])
+    active_R = np.array([each.main.accuracy for each in evaluated])
     labels_R = np.array([each.round.labels for each in evaluated], dtype=float)
     return Saved(reached, needed, labels_needed(labels_R, active_R, reached))

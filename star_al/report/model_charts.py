@@ -8,11 +8,12 @@ from typing import Any
 from star_al.common.wording import count
 from star_al.report.canvas import BLUE, INK, SMALL, draw_svg, new_figure
 from star_al.report.formatting import interval, number, percent
-from star_al.report.pictures import learning_curve, reliability_diagram
+from star_al.report.pictures import NAMES, learning_curve, reliability_diagram
 from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
 from star_al.report.render import Picture, Table
 from star_al.report.round_charts import MODELS
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
+from star_al.stats.ranking_model import rows_by_ranker
 from star_al.types import Histogram, Round
 
 TALL = (4.7, 4.6)
@@ -28,21 +29,27 @@ KINDS = (
 def accuracy_by_labels(snapshot: CampaignSnapshot) -> Picture:
     """Draw the learning curve; the campaign needs at least one evaluated round."""
     evaluated = snapshot.evaluated
-    rows = [row for row in snapshot.history if row["accuracy"] is not None]
+    model = snapshot.spec.ranking_model
+    history = rows_by_ranker(snapshot.history, model)
+    rows = [row for row in history if row["accuracy"] is not None]
     with_sequence = any(each.sequence[0] is not None for each in evaluated)
     with_control = any(each.shadow for each in evaluated)
     header = ["round", "labels", "all labels", "accuracy", "95 % interval"]
-    header += ["confidence sequence"] * with_sequence + ["random labels", "control"] * with_control + ["base"]
-    newest = evaluated[-1].adapted
+    header += ["confidence sequence"] * with_sequence + ["random labels", "control"] * with_control
+    second = any(each.beside for each in evaluated)
+    header += [NAMES["adapted" if model == "head" else "head"]] * second + ["base"]
+    newest = evaluated[-1].main
     caption = (
         f"Accuracy by training labels over {count(len(evaluated), 'round')}. Newest: {percent(newest.accuracy)}, "
         f"95 % interval {interval(newest.accuracy_low, newest.accuracy_high)}."
     )
     return Picture(
         "Learning curve",
-        draw_svg("learning", lambda: learning_curve(rows, None, TALL)),
+        draw_svg("learning", lambda: learning_curve(rows, None, TALL, model=model)),
         caption,
-        Table(tuple(header), tuple(_curve_row(each, with_sequence, with_control) for each in evaluated)),
+        Table(
+            tuple(header), tuple(_curve_row(each, with_sequence, with_control, second) for each in evaluated)
+        ),
         _curve_note(evaluated, with_sequence),
     )
 
@@ -51,7 +58,7 @@ def _curve_note(evaluated: Sequence[EvaluatedRound], with_sequence: bool) -> str
     note = "Zero-shot is the base model without any label. The interval is Wilson's and holds for a single round."
     if with_sequence:
         note += " Dotted: a confidence sequence, which holds for all rounds at once."
-    sizes = sorted({each.adapted.n for each in evaluated})
+    sizes = sorted({each.main.n for each in evaluated})
     if len(sizes) > 1:
         note += (
             f" The held-out set grew from {sizes[0]:,} to {sizes[-1]:,} texts, so the rounds are not all evaluated on "
@@ -60,15 +67,19 @@ def _curve_note(evaluated: Sequence[EvaluatedRound], with_sequence: bool) -> str
     return note
 
 
-def _curve_row(each: EvaluatedRound, with_sequence: bool, with_control: bool) -> tuple[str, ...]:
-    round_, adapted = each.round, each.adapted
-    cells = [str(round_.index), f"{round_.labels:,}", f"{round_.labels_bought:,}", percent(adapted.accuracy)]
-    cells.append(interval(adapted.accuracy_low, adapted.accuracy_high))
+def _curve_row(
+    each: EvaluatedRound, with_sequence: bool, with_control: bool, second: bool
+) -> tuple[str, ...]:
+    round_, main = each.round, each.main
+    cells = [str(round_.index), f"{round_.labels:,}", f"{round_.labels_bought:,}", percent(main.accuracy)]
+    cells.append(interval(main.accuracy_low, main.accuracy_high))
     if with_sequence:
         cells.append(interval(*each.sequence))
     if with_control:
         cells.append(number(each.shadow_labels, 0))
         cells.append(percent(each.shadow.accuracy if each.shadow else None))
+    if second:
+        cells.append(percent(each.beside.accuracy if each.beside else None))
     return (*cells, percent(each.base.accuracy if each.base else None))
 
 
@@ -78,7 +89,7 @@ def reliability(newest: EvaluatedRound) -> Picture | None:
     Returns:
         The chart; None with fewer than ``LEAST_TEXTS`` held-out texts.
     """
-    if newest.adapted.n < LEAST_TEXTS:
+    if newest.main.n < LEAST_TEXTS:
         return None
     found = {
         label: evaluation

@@ -54,8 +54,8 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         control=_control(evaluated),
         calibration=_calibration(evaluated),
         few_texts=_few_texts(evaluated),
-        confusion=confusion(newest.adapted, _trained_on(snapshot)) if newest else None,
-        macro_f1=percent(newest.adapted.macro_f1) if newest else "",
+        confusion=confusion(newest.main, _trained_on(snapshot)) if newest else None,
+        macro_f1=percent(newest.main.macro_f1) if newest else "",
         newest=newest,
         blend=blend_in_words(snapshot.rounds),
         selection=_existing(score_histogram(snapshot.rounds), blend_curve(snapshot.rounds)),
@@ -88,7 +88,7 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
     tiles = []
     if evaluated:
         newest = evaluated[-1]
-        adapted, base = newest.adapted, newest.base
+        adapted, base = newest.main, newest.base
         tiles.append(
             ("accuracy", percent(adapted.accuracy), interval(adapted.accuracy_low, adapted.accuracy_high))
         )
@@ -176,7 +176,7 @@ def _trained_on(snapshot: CampaignSnapshot) -> Counter[str]:
 
 def _few_texts(evaluated: Sequence[EvaluatedRound]) -> str:
     """Why there is no reliability diagram; empty if there is one."""
-    n = evaluated[-1].adapted.n if evaluated else LEAST_TEXTS
+    n = evaluated[-1].main.n if evaluated else LEAST_TEXTS
     if n >= LEAST_TEXTS:
         return ""
     return f"A reliability diagram needs {LEAST_TEXTS} held-out texts; there {'is' if n == 1 else 'are'} {n}."

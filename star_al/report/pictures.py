@@ -7,16 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from star_al.ports import Store
-from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, new_figure, new_figure_with_counts, save_png
+from star_al.report.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    new_figure,
+    new_figure_with_counts,
+    save_png,
+)
 from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
+from star_al.stats.ranking_model import rows_by_ranker
 from star_al.types import Campaign, Evaluation, JsonObject
+
+NAMES = {"adapted": "adapted model", "head": "head"}
+"""What the curves of the models are called."""
 
 MANY_ROUNDS = 12
 """With more rounds, only the first and the last value are written beside the curve."""
 
 
-def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
+def draw_pictures(store: Store, campaign: Campaign, folder: Path, model: str = "adapted") -> list[Path]:
     """Draw ``learning_curve.png`` and ``reliability.png`` into a folder.
+
+    Args:
+        store: The store that holds the campaign.
+        campaign: The campaign.
+        folder: Where to write.
+        model: The model that ranks the pool: ``adapted``, or ``head`` beside a language model.
 
     Returns:
         The paths: none if no round has been evaluated, no diagram with fewer than ``LEAST_TEXTS`` held-out texts.
@@ -24,12 +43,13 @@ def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
     Raises:
         StoreError: The folder cannot be written.
     """
-    rows = [row for row in store.history(campaign.campaign_id) if row["accuracy"] is not None]
+    history = rows_by_ranker(store.history(campaign.campaign_id), model)
+    rows = [row for row in history if row["accuracy"] is not None]
     if not rows:
         return []
     newest = int(str(rows[-1]["round"]))
     evaluations = store.evaluations(campaign.campaign_id, newest)
-    paths = [save_png(learning_curve(rows, campaign.name), folder / "learning_curve.png")]
+    paths = [save_png(learning_curve(rows, campaign.name, model=model), folder / "learning_curve.png")]
     if evaluations[0].n >= LEAST_TEXTS:
         diagram = reliability_diagram(evaluations, campaign.name, newest)
         paths.append(save_png(diagram, folder / "reliability.png"))
@@ -37,16 +57,21 @@ def draw_pictures(store: Store, campaign: Campaign, folder: Path) -> list[Path]:
 
 
 def learning_curve(
-    rows: Sequence[JsonObject], name: str | None, size: tuple[float, float] = (7.0, 4.4)
+    rows: Sequence[JsonObject],
+    name: str | None,
+    size: tuple[float, float] = (7.0, 4.4),
+    *,
+    model: str = "adapted",
 ) -> Any:
     """Draw accuracy by training labels with its 95 % Wilson interval, and the base model as a line.
 
-    The confidence sequence and the control arm are drawn where there are any.
+    The confidence sequence, the control arm and a second model are drawn where there are any.
 
     Args:
-        rows: Evaluated rounds of ``Store.history``. A round without labels is the base model itself.
+        rows: Evaluated rounds as ``rows_by_ranker`` tells them. A round without labels is the base model itself.
         name: The campaign's name for the title; ``None`` leaves the title out.
         size: Width and height in inches.
+        model: The model that ranks the pool: ``adapted``, or ``head`` beside a language model.
 
     Returns:
         A matplotlib figure.
@@ -56,13 +81,14 @@ def learning_curve(
     accuracy = [100 * _number(row["accuracy"]) for row in rows]
     low = [100 * _number(row["accuracy_low"]) for row in rows]
     high = [100 * _number(row["accuracy_high"]) for row in rows]
-    base = 100 * _number(rows[-1]["base_accuracy"])
-    axes.axhline(
-        base, color=GREY, linestyle="--", linewidth=1.4, label=f"base model, zero-shot ({base:.1f} %)"
-    )
+    bases = [100 * _number(row["base_accuracy"]) for row in rows if row["base_accuracy"] is not None]
+    for base in bases[-1:]:
+        label = f"base model, zero-shot ({base:.1f} %)"
+        axes.axhline(base, color=GREY, linestyle="--", linewidth=1.4, label=label)
     axes.fill_between(labels, low, high, color=BLUE, alpha=0.18, linewidth=0, label="95 % interval")
     lowest = _confidence_sequence(axes, rows)
-    axes.plot(labels, accuracy, color=BLUE, marker="o", linewidth=2.0, label="adapted model")
+    axes.plot(labels, accuracy, color=BLUE, marker="o", linewidth=2.0, label=NAMES[model])
+    beside = _beside(axes, rows, NAMES["adapted" if model == "head" else "head"])
     if labels[0] == 0:
         axes.plot(labels[:1], accuracy[:1], color=GREY, marker="D", markersize=8, linestyle="none", zorder=4)
     _control_arm(axes, rows)
@@ -75,7 +101,7 @@ def learning_curve(
     axes.set_ylabel("accuracy on held-out texts, %")
     span = max(labels[-1] - labels[0], 10.0)
     axes.set_xlim(labels[0] - 0.04 * span, labels[-1] + 0.04 * span)
-    bottom = min(*low, base, *lowest)
+    bottom = min(*low, *bases[-1:], *lowest, *beside)
     axes.set_ylim(max(0.0, 10 * (bottom // 10)), 102.0)
     if name is not None:
         axes.set_title(f"{name}: accuracy by labels", loc="left", parse_math=False)
@@ -92,6 +118,16 @@ def _confidence_sequence(axes: Any, rows: Sequence[JsonObject]) -> list[float]:
         if found:
             axes.plot(labels, limits, color=BLUE, linestyle=":", linewidth=1.1, label=label)
     return [100 * _number(row["accuracy_low"]) for row in found]
+
+
+def _beside(axes: Any, rows: Sequence[JsonObject], label: str) -> list[float]:
+    """Draw the curve of a second model; return its accuracies."""
+    found = [row for row in rows if row.get("beside_accuracy") is not None]
+    accuracy = [100 * _number(row["beside_accuracy"]) for row in found]
+    if found:
+        labels = [_number(row["labels"]) for row in found]
+        axes.plot(labels, accuracy, color=PURPLE, marker="D", markersize=4.5, linewidth=1.6, label=label)
+    return accuracy
 
 
 def _control_arm(axes: Any, rows: Sequence[JsonObject]) -> None:
@@ -136,12 +172,13 @@ def reliability_diagram(
     base = found.get(("base", "contextual")) or found.get(("base", "raw"))
     if base is not None:
         _curve(axes, base, f"base model (ECE {base.ece:.3f})", "^", color=GREEN, linewidth=1.0)
-    raw, scaled = found.get(("adapted", "raw")), found.get(("adapted", "temperature"))
+    model = "adapted" if ("adapted", "raw") in found else "head"
+    raw, scaled = found.get((model, "raw")), found.get((model, "temperature"))
     if raw is not None:
-        _curve(axes, raw, f"adapted, raw (ECE {raw.ece:.3f})", "s", color=ORANGE, linewidth=1.2)
+        _curve(axes, raw, f"{model}, raw (ECE {raw.ece:.3f})", "s", color=ORANGE, linewidth=1.2)
         _bars(counts, raw, -1, ORANGE)
     if scaled is not None:
-        text = f"adapted, T = {scaled.temperature:.2f} (ECE {scaled.ece:.3f})"
+        text = f"{model}, T = {scaled.temperature:.2f} (ECE {scaled.ece:.3f})"
         _curve(axes, scaled, text, "o", color=BLUE, linewidth=1.2)
         _bars(counts, scaled, +1, BLUE)
     n = f" of {evaluations[0].n}" if evaluations else ""

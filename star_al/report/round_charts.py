@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from star_al.common.wording import count
-from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, SERIES, SMALL, draw_svg, new_figure
+from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, SERIES, SMALL, draw_svg, new_figure
 from star_al.report.formatting import duration, number, sentence
 from star_al.report.render import Picture, Table
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
@@ -16,6 +16,7 @@ MODELS = (
     ("base", ("contextual", "raw"), "base model", GREEN, "^"),
     ("adapted", ("raw",), "adapted, raw", ORANGE, "s"),
     ("adapted", ("temperature",), "adapted, temperature-scaled", BLUE, "o"),
+    ("head", ("temperature", "raw"), "head", PURPLE, "D"),
 )
 """Model, scalings in order of preference, label, colour and mark."""
 
@@ -26,7 +27,7 @@ WAITING = "collect"
 def calibration_over_rounds(
     evaluated: Sequence[EvaluatedRound], measure: str, title: str, unit: str
 ) -> Picture:
-    """Draw a measure (``ece`` or ``nll``) of the three models by round."""
+    """Draw a measure (``ece`` or ``nll``) of the models by round."""
     series = []
     for model, scalings, label, color, mark in MODELS:
         found = [

@@ -32,6 +32,23 @@ class AskedQuery:
 
 
 @dataclass(frozen=True)
+class OnSameTexts:
+    """How often one model alone was right, in a round whose predictions are kept.
+
+    Attributes:
+        round_index: The round.
+        only_adapted: Texts that the language model alone gets right.
+        only_head: Texts that the head alone gets right.
+        n: All texts.
+    """
+
+    round_index: int
+    only_adapted: int
+    only_head: int
+    n: int
+
+
+@dataclass(frozen=True)
 class CampaignSnapshot:
     """Everything that a campaign's page shows.
 
@@ -43,6 +60,7 @@ class CampaignSnapshot:
         texts: The texts of the queries' items, cut to what the page shows, by item id.
         lead_times: Seconds that each answer took, by round.
         program: Version of star_al that makes the page.
+        on_same_texts: Language model and head in the newest round that has predictions of both; None without one.
     """
 
     campaign: Campaign
@@ -58,30 +76,45 @@ class CampaignSnapshot:
     lead_times: Mapping[int, Sequence[float]]
     made_at: datetime
     program: str
+    on_same_texts: OnSameTexts | None = None
 
     @property
     def evaluated(self) -> tuple[EvaluatedRound, ...]:
         """The rounds whose model was evaluated on held-out labels, in order."""
+        model = self.spec.ranking_model
         return tuple(
-            EvaluatedRound(round_, self.evaluations[round_.index])
+            EvaluatedRound(round_, self.evaluations[round_.index], model)
             for round_ in self.rounds
-            if find_evaluation(self.evaluations[round_.index], "adapted") is not None
+            if find_evaluation(self.evaluations[round_.index], model) is not None
         )
 
 
 @dataclass(frozen=True)
 class EvaluatedRound:
-    """A round and its evaluations, with at least one of the adapted model."""
+    """A round and its evaluations, with at least one of the model that ranks the pool.
+
+    Attributes:
+        round: The round.
+        evaluations: Its evaluations.
+        model: That model: ``adapted``, or ``head`` beside a language model.
+    """
 
     round: Round
     evaluations: Sequence[Evaluation]
+    model: str = "adapted"
 
     @property
-    def adapted(self) -> Evaluation:
-        """The adapted model, temperature-scaled where a temperature was fitted."""
-        found = find_evaluation(self.evaluations, "adapted", "temperature", "raw")
+    def main(self) -> Evaluation:
+        """The model that ranks the pool, temperature-scaled where a temperature was fitted."""
+        found = find_evaluation(self.evaluations, self.model, "temperature", "raw")
         assert found is not None
         return found
+
+    @property
+    def beside(self) -> Evaluation | None:
+        """The other of language model and head, scaled likewise; None if it was not measured in this round."""
+        other = "adapted" if self.model == "head" else "head"
+        return find_evaluation(self.evaluations, other, "temperature", "raw")
 
     @property
     def base(self) -> Evaluation | None:

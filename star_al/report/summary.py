@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec, OracleSpec
+from star_al.report.fine_tuning import fine_tuning_in_words
 from star_al.report.formatting import interval, percent, sentence
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.types import Evaluation, QueryState, Role, Round, RoundState
@@ -29,7 +30,12 @@ def summarise(snapshot: CampaignSnapshot) -> Summary:
     """Describe the campaign in sentences."""
     evaluated = snapshot.evaluated
     result = _accuracy(evaluated[-1]) if evaluated else _not_evaluated(snapshot)
-    sentences = [*_gain_over_base(evaluated), _labels(snapshot), _state(snapshot)]
+    sentences = [
+        *_gain_over_base(evaluated),
+        fine_tuning_in_words(snapshot),
+        _labels(snapshot),
+        _state(snapshot),
+    ]
     decision = snapshot.rounds[-1].decision if snapshot.rounds else None
     if decision and decision.stop_advice:
         sentences.append(sentence(f"The stopping rules advise to stop: {decision.stop_advice}"))
@@ -37,12 +43,14 @@ def summarise(snapshot: CampaignSnapshot) -> Summary:
 
 
 def _accuracy(newest: EvaluatedRound) -> str:
-    adapted = newest.adapted
+    adapted = newest.main
     result = f"classifies {percent(adapted.accuracy)} of {count(adapted.n, 'held-out text')} correctly"
     band = f"95 % interval {interval(adapted.accuracy_low, adapted.accuracy_high)}"
-    if newest.round.adapter_sha256 is None and newest.round.labels == 0:
-        return f"Without training labels, the base model {result} ({band})."
-    return f"Trained on {count(newest.round.labels, 'label')}, the model {result} ({band})."
+    if newest.round.labels == 0:
+        model = "head by the labels' names" if newest.model == "head" else "base model"
+        return f"Without training labels, the {model} {result} ({band})."
+    model = "head" if newest.model == "head" else "model"
+    return f"Trained on {count(newest.round.labels, 'label')}, the {model} {result} ({band})."
 
 
 def _not_evaluated(snapshot: CampaignSnapshot) -> str:
@@ -60,7 +68,9 @@ def _not_evaluated(snapshot: CampaignSnapshot) -> str:
 def _gain_over_base(evaluated: Sequence[EvaluatedRound]) -> list[str]:
     if not evaluated or evaluated[-1].round.labels == 0 or evaluated[-1].base is None:
         return []
-    adapted, base = evaluated[-1].adapted, evaluated[-1].base
+    if evaluated[-1].model == "head":  # the base model that was measured is the language model's
+        return []
+    adapted, base = evaluated[-1].main, evaluated[-1].base
     gain = 100 * (adapted.accuracy - base.accuracy)
     text = f"The base model, without any label, classifies {percent(base.accuracy)} of the same texts correctly: "
     text += f"{abs(gain):.1f} points {'less' if gain >= 0 else 'more'}."
@@ -141,7 +151,7 @@ def _why_no_accuracy(snapshot: CampaignSnapshot) -> str:
 
 
 def _precision(newest: EvaluatedRound) -> str:
-    adapted = newest.adapted
+    adapted = newest.main
     if (adapted.accuracy_high - adapted.accuracy_low) / 2 < WIDE:
         return ""
     band = interval(adapted.accuracy_low, adapted.accuracy_high)

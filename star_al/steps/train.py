@@ -7,18 +7,25 @@ for the training.
 from __future__ import annotations
 
 from star_al.config.spec import LoraLearnerSpec
-from star_al.parts import RoundParts
-from star_al.types import RoundState
+from star_al.parts import RoundParts, round_spec
+from star_al.types import Round, RoundState
 
 
 def is_training_due(parts: RoundParts) -> bool:
     """True if the language model must still be trained in this round."""
-    round_ = parts.round
-    if parts.spec.ranking_model != "head" or not round_.labels or round_.adapter_sha256 is not None:
+    if not _lacks_adapter(parts.round):
         return False
-    if round_.state is RoundState.STOPPED:
-        return True
-    return round_.state is RoundState.PUSHED and _is_its_turn(parts)
+    return lacks_final_model(parts.round) or (parts.round.state is RoundState.PUSHED and _is_its_turn(parts))
+
+
+def lacks_final_model(round_: Round) -> bool:
+    """True if a campaign stopped at this round, and its language model has not been trained on all labels."""
+    return round_.state is RoundState.STOPPED and _lacks_adapter(round_)
+
+
+def _lacks_adapter(round_: Round) -> bool:
+    ranking_model = round_spec(round_).ranking_model
+    return ranking_model == "head" and round_.labels > 0 and round_.adapter_sha256 is None
 
 
 def is_measuring_due(parts: RoundParts) -> bool:

@@ -25,7 +25,12 @@ def _rounds_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def finished(model: Path) -> Path:
     """Folder of a finished campaign: campaign.yaml, pool.jsonl, small.db, artefacts."""
-    config = write_campaign(model.parent / "finished", model__name="../model", stopping__max_rounds=2)
+    config = write_campaign(
+        model.parent / "finished",
+        model__name="../model",
+        acquisition__preset="star",
+        stopping__max_rounds=2,
+    )
     assert run_command(["run", str(config)]) == 0
     return config.parent
 

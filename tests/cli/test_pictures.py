@@ -24,6 +24,7 @@ def history_row(index: int, accuracy: float | None) -> dict[str, Any]:
         "accuracy_low": low,
         "accuracy_high": high,
         "base_accuracy": None if accuracy is None else 0.4,
+        "head_accuracy": None,
     }
 
 

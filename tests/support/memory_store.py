@@ -889,6 +889,9 @@ def _require_queries(state: _State, query_ids: Sequence[str]) -> None:
         raise StoreError(f"the query {min(missing)!r} was never asked in this campaign; nothing was written.")
 
 
+HEAD_METRICS = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "nll", "ece")
+
+
 def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, JsonValue]:
     by_key = {(evaluation.model, evaluation.scaling): evaluation for evaluation in evaluations}
     adapted = by_key.get(("adapted", "temperature")) or by_key.get(("adapted", "raw"))
@@ -909,7 +912,7 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     row |= {name: getattr(one.decision, name, None) for name in ("sequence_low", "sequence_high")}
     row |= {"shadow_labels": one.fit.shadow_labels if one.fit else None}
     row |= {"shadow_accuracy": getattr(by_key.get(("shadow", "raw")), "accuracy", None)}
-    row |= {f"head_{name}": getattr(head, name, None) for name in ("accuracy", "nll", "ece")}
+    row |= {f"head_{name}": getattr(head, name, None) for name in HEAD_METRICS}
     row |= {"stop_advice": one.decision.stop_advice if one.decision else None}
     return row | {"seconds": sum(one.seconds.values()), "stop_reason": one.stop_reason}
 
@@ -917,7 +920,8 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
 def _summary(state: _State) -> CampaignSummary:
     rounds = [one for _, one in sorted(state.rounds.items())]
     history = [_history_row(one, state.evaluations.get(one.index, [])) for one in rounds]
-    measured = [row["accuracy"] for row in history if row["accuracy"] is not None]
+    either = [row["accuracy"] if row["accuracy"] is not None else row["head_accuracy"] for row in history]
+    measured = [accuracy for accuracy in either if accuracy is not None]
     labelled = [item_id for item_id in state.labels if state.members[item_id].role is not Role.TEST]
     moments = [event.created_at for event in state.events if event.created_at]
     return CampaignSummary(

@@ -207,5 +207,6 @@ def _history_row(one: Round, evaluations: list[Evaluation]) -> JsonObject:
         "sequence_low": one.decision.sequence_low if one.decision else None,
         "sequence_high": one.decision.sequence_high if one.decision else None,
         "shadow_labels": one.fit.shadow_labels if one.fit else None,
+        "head_accuracy": None,
         "shadow_accuracy": shadow.accuracy if shadow.model == "shadow" else None,
     }

@@ -1,0 +1,51 @@
+"""Is fine-tuning worth its cost: the language model beside the head, on the same texts, with the seconds of both."""
+
+from __future__ import annotations
+
+from star_al.common.wording import count
+from star_al.report.formatting import duration, signed
+from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
+from star_al.stats.accuracy_difference import (
+    Difference,
+    paired_accuracy_difference,
+    unpaired_accuracy_difference,
+)
+from star_al.types import Round
+
+
+def fine_tuning_in_words(snapshot: CampaignSnapshot) -> str:
+    """Compare both models in the newest round that measured them; empty without such a round."""
+    both = [each for each in snapshot.evaluated if each.beside is not None and each.round.labels]
+    if not both:
+        return ""
+    newest = both[-1]
+    found = _difference(snapshot, newest)
+    if found is None:
+        return ""
+    points = f"{signed(100 * found.low, 1)} to {signed(100 * found.high, 1)}"
+    chance = ", so it may be chance" if found.may_be_chance else ""
+    gains = "gains" if found.value >= 0 else "loses"
+    return (
+        f"With {count(newest.round.labels, 'label')}, fine-tuning the language model {gains} "
+        f"{abs(100 * found.value):.1f} points over the head on {count(newest.main.n, 'held-out text')} "
+        f"(95 % interval {points}{chance}). {_seconds(newest.round)}"
+    )
+
+
+def _difference(snapshot: CampaignSnapshot, newest: EvaluatedRound) -> Difference | None:
+    same = snapshot.on_same_texts
+    if same is not None and same.round_index == newest.round.index and same.n:
+        return paired_accuracy_difference(same.only_adapted, same.only_head, same.n)
+    adapted, head = (find_evaluation(newest.evaluations, name, "raw") for name in ("adapted", "head"))
+    if adapted is None or head is None:
+        return None
+    return unpaired_accuracy_difference(adapted.accuracy, head.accuracy, adapted.n)
+
+
+def _seconds(round_: Round) -> str:
+    """What both trainings took; empty if it is not known."""
+    seconds = round_.seconds
+    language_model, head = seconds.get("train", seconds.get("fit")), seconds.get("head")
+    if language_model is None or head is None:
+        return ""
+    return f"Training took {duration(language_model)}, the head {duration(head)}."

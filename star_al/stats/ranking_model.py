@@ -1,0 +1,29 @@
+"""Which of a round's models its history is told by: the one that ranks the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from star_al.types import JsonObject
+
+METRICS = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "nll", "ece")
+"""What ``round_history`` has of the adapted model, and of a head under ``head_``."""
+
+
+def rows_by_ranker(rows: Sequence[JsonObject], model: str) -> list[JsonObject]:
+    """Rows of ``Store.history`` told by the model that ranks the pool.
+
+    Args:
+        rows: The rows.
+        model: That model: ``adapted``, or ``head`` beside a language model.
+
+    Returns:
+        The rows with its metrics under their plain names, and the accuracy of the other model, if there is one,
+        as ``beside_accuracy``.
+    """
+    if model != "head":
+        return [row | {"beside_accuracy": row["head_accuracy"]} for row in rows]
+    return [
+        row | {name: row[f"head_{name}"] for name in METRICS} | {"beside_accuracy": row["accuracy"]}
+        for row in rows
+    ]
