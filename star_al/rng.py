@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -45,3 +46,22 @@ def draw(item_ids: Iterable[str], n: int, seed: int) -> tuple[str, ...]:
     ``item_ids`` is read once, and only ``n`` ids are held in memory.
     """
     return tuple(heapq.nsmallest(n, item_ids, key=lambda item_id: keyed_order(seed, item_id)))
+
+
+def draw_by_weight(item_ids: Sequence[str], weights: Sequence[float], n: int, seed: int) -> tuple[str, ...]:
+    """Draw ``n`` of the distinct ids without replacement, each next with odds by its weight.
+
+    The weighted reservoir of Efraimidis and Spirakis (2006): the n smallest −log(random)/weight.
+
+    Args:
+        item_ids: The ids.
+        weights: Their weights; ids whose weight is not above 0 come last, by chance.
+        n: How many to draw; all of them if there are fewer.
+        seed: Seed of ``keyed_uniform``, which gives each id its own number.
+    """
+
+    def key(pair: tuple[str, float]) -> tuple[bool, float]:
+        random = keyed_uniform(seed, pair[0])
+        return (True, random) if pair[1] <= 0 else (False, -math.log1p(-random) / pair[1])
+
+    return tuple(item_id for item_id, _ in heapq.nsmallest(n, zip(item_ids, weights, strict=True), key=key))

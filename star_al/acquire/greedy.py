@@ -61,7 +61,14 @@ class InOrder:
         """See ``GreedyRule.add``."""
 
 
-def greedy_batch(rule: GreedyRule, constraints: Sequence[Constraint], n: int, k: int) -> list[Pick]:
+def greedy_batch(
+    rule: GreedyRule,
+    constraints: Sequence[Constraint],
+    n: int,
+    k: int,
+    *,
+    allowed_M: BoolArray | None = None,
+) -> list[Pick]:
     """Choose ``k`` of ``n`` candidates, or all of them if they are fewer.
 
     Args:
@@ -69,6 +76,7 @@ def greedy_batch(rule: GreedyRule, constraints: Sequence[Constraint], n: int, k:
         constraints: Narrow the choice; earlier ones take precedence over later ones.
         n: Number of candidates.
         k: Size of the batch.
+        allowed_M: Which candidates may be chosen; None for all.
 
     Returns:
         The chosen candidates, in the order of their choice.
@@ -78,9 +86,9 @@ def greedy_batch(rule: GreedyRule, constraints: Sequence[Constraint], n: int, k:
     """
     if k < 0:
         raise ValueError(f"a batch of {k} items")
-    left_M = np.ones(n, dtype=bool)
+    left_M = np.ones(n, dtype=bool) if allowed_M is None else allowed_M.copy()
     picks = []
-    for _ in range(min(k, n)):
+    for _ in range(min(k, np.count_nonzero(left_M))):
         allowed_M, notes = _narrowed(left_M, constraints)
         position = rule.pick(allowed_M)
         picks.append(Pick(position, notes))

@@ -51,6 +51,11 @@ def create_campaign(file: CampaignFile, store: Store, progress: Progress) -> Cam
         DataError: The data cannot be used, or no text is left for the pool.
     """
     texts = _import_texts(file, store, progress)
+    if file.spec.acquisition.cold_start == "base_uncertainty":
+        progress.say(
+            "acquisition.cold_start: base_uncertainty did worse than random texts on every set that was measured; "
+            "herding did best"
+        )
     return store.create_campaign(
         file.spec.name,
         texts.dataset_id,

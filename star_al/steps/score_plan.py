@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from star_al import rng
 from star_al.acquire.adaptive_sampling import BatchRule, sample_stages
+from star_al.acquire.measures import MEASURES, Measure, label_probability
 from star_al.acquire.ranking import power_noise
+from star_al.config.spec.task import normalise_label
 from star_al.parts import RoundParts
 from star_al.steps.blend_weight import planned_weight
 from star_al.steps.control_arm import control_size
@@ -36,6 +39,7 @@ class ScorePlan:
         measure: The acquisition measure.
         with_base: True if base uncertainties are needed, for the blend or for a cold start.
         adaptive: How samples are spread over the candidates; None if each gets all of ``draws``.
+        target_label: Column of the label to look for; None for other measures than its probability.
         targets: Sorted ids of the items whose answers EPIG is about; empty for other measures.
         keeps_samples: True if the score file keeps the predictions of all samples, False for their mean alone. A
             head's samples cost so little that those of some items are drawn again where they are needed.
@@ -50,6 +54,14 @@ class ScorePlan:
     adaptive: AdaptivePlan | None = None
     targets: tuple[str, ...] = ()
     keeps_samples: bool = True
+    target_label: int | None = None
+
+    @property
+    def uncertainty(self) -> Measure:
+        """The measure as a function; not for EPIG, which needs more than the item's own predictions."""
+        if self.target_label is None:
+            return MEASURES[self.measure]
+        return partial(label_probability, column=self.target_label)
 
     def stages(self) -> list[range | None]:
         """The samples to draw, stage by stage."""
@@ -69,6 +81,7 @@ class ScorePlan:
         inputs = [base_key, self.adapter, self.seed, samples, self.measure, self.with_base, list(shard)]
         inputs += [list(self.targets)] if self.targets else []
         inputs += [] if self.keeps_samples else ["mean"]
+        inputs += [] if self.target_label is None else [f"label {self.target_label}"]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
@@ -89,7 +102,16 @@ def score_plan(parts: RoundParts) -> ScorePlan | None:
         adaptive=None if is_cold else _adaptive_plan(parts, len(item_ids)),
         targets=() if is_cold else _epig_targets(parts, item_ids),
         keeps_samples=not parts.spec.head_ranks,
+        target_label=_target_label(parts),
     )
+
+
+def _target_label(parts: RoundParts) -> int | None:
+    acquisition = parts.spec.acquisition
+    if acquisition.measure != "label_probability":
+        return None
+    wanted = normalise_label(acquisition.target_label or "")
+    return [normalise_label(name) for name in parts.spec.task.label_names].index(wanted)
 
 
 def _epig_targets(parts: RoundParts, item_ids: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from star_al.acquire.epig import epig
-from star_al.acquire.measures import MEASURES, entropy_split
+from star_al.acquire.measures import entropy_split
 from star_al.artefacts import score_file
 from star_al.artefacts.score_file import Scores
 from star_al.common.paging import pages
@@ -100,7 +100,7 @@ class ShardScorer:
         if self.plan.targets:
             adapted_N = epig(log_probs_N_K_C, self._targets_T_K_C, per_option=per_option)
         else:
-            adapted_N = MEASURES[self.plan.measure](log_probs_N_K_C, per_option=per_option)
+            adapted_N = self.plan.uncertainty(log_probs_N_K_C, per_option=per_option)
         return Scores(
             base_uncertainty=base_N,
             adapted_uncertainty=adapted_N,

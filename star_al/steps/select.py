@@ -17,10 +17,12 @@ from star_al.acquire.ranking import random_order, rank_order
 from star_al.artefacts.score_file import Scores, read_predictions, read_scores
 from star_al.labelling.queries import query_id
 from star_al.parts import Parts, RoundParts
-from star_al.steps.batch import Ranking, choose_batch, choose_typical, different_texts
+from star_al.steps.batch import choose_batch, different_texts
+from star_al.steps.batch_rules import Ranking
 from star_al.steps.blend_weight import final_weight
 from star_al.steps.control_arm import control_size, next_control_items
 from star_al.steps.pool import candidates
+from star_al.steps.start import choose_start, starts_by_texts
 from star_al.types import (
     FloatArray,
     Histogram,
@@ -85,17 +87,17 @@ def select_batch(
 
     Args:
         parts: The round.
-        score_file: Its scores; None to choose typical or random items.
+        score_file: Its scores; None for a first batch by the texts alone, or a random one.
         adapter_folder: Its adapter; None if it has none.
         size: Items in the batch.
         buffer: Further items to choose.
     """
-    if score_file is None and not _starts_typical(parts):
+    if score_file is None and not starts_by_texts(parts):
         return _random_batch(parts, size, buffer)
     control = _control_queries(parts, size)
     without = [query.item_id for query in control]
     if score_file is None:
-        return _typical_batch(parts, control, size, buffer)
+        return _first_batch(parts, control, size, buffer)
     scores = _read_scores(parts, score_file)
     # Ranks are by score even where the batch is drawn or diversified: they say how uncertain the model is.
     order = rank_order(scores.blended_N, scores.item_ids)
@@ -114,11 +116,6 @@ def select_batch(
         histograms=_histograms(scores),
         weight=scores.weight,
     )
-
-
-def _starts_typical(parts: RoundParts) -> bool:
-    """True if the round has no scores and starts from typical texts; without scores it else draws at random."""
-    return not parts.is_trained and parts.spec.acquisition.cold_start == "typical"
 
 
 def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
@@ -148,10 +145,10 @@ def _control_queries(parts: RoundParts, size: int) -> tuple[Query, ...]:
     return _queries(parts, item_ids, reasons, size, control=True)
 
 
-def _typical_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buffer: int) -> Selection:
-    """A cold start: the control arm's items, then typical texts."""
+def _first_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buffer: int) -> Selection:
+    """A cold start: the control arm's items, then texts of the pool."""
     without = [query.item_id for query in control]
-    chosen = choose_typical(parts, size - len(control) + buffer, without=without)
+    chosen = choose_start(parts, size - len(control) + buffer, without=without)
     item_ids = [each.item_id for each in chosen]
     reasons = [Reason(f"{COLD_START}{each.how}") for each in chosen]
     return Selection(queries=control + _queries(parts, item_ids, reasons, size, len(control)))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from star_al.acquire.adaptive_sampling import BatchRule, Intervals, intervals, undecided
-from star_al.acquire.measures import MEASURES
 from star_al.artefacts import score_file
 from star_al.steps.score_plan import ScorePlan
 from star_al.steps.score_shards import Shard
@@ -18,7 +17,7 @@ class UndecidedItems:
     """The candidates of a plan; four numbers per item are kept, whatever the number of its samples."""
 
     def __init__(self, plan: ScorePlan, *, per_option: bool) -> None:
-        self._plan, self._measure, self._per_option = plan, MEASURES[plan.measure], per_option
+        self._plan, self._measure, self._per_option = plan, plan.uncertainty, per_option
         n = len(plan.item_ids)
         self._low_N, self._score_N, self._high_N = np.zeros((3, n))
         self._base_N = np.zeros(n) if plan.with_base else None

@@ -15,17 +15,18 @@ from star_al.acquire.near_duplicates import NearDuplicates
 from star_al.acquire.ranking import rank_order
 from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
-from star_al.steps import batch as batches
-from star_al.steps import score_shards
-from star_al.steps.batch import Ranking, choose_batch, known_ids
+from star_al.steps import embeddings, score_shards, start
+from star_al.steps.batch import choose_batch
+from star_al.steps.batch_rules import Ranking
+from star_al.steps.known import known_ids
 from star_al.steps.score_plan import score_plan
 from star_al.types import Categorical, Float32Array, Item, Query
 from support import stored
 from support.campaigns import make_rows, write_jsonl
 from support.world import World
 
-DIVERSIFIED = ("batchbald", "badge", "k_centre", "facility_location")
-NAMES = ("BatchBALD", "BADGE", "k-centre", "facility location")
+DIVERSIFIED = ("batchbald", "badge", "k_centre", "facility_location", "cluster_margin", "uncertainty_herding")
+NAMES = ("BatchBALD", "BADGE", "k-centre", "facility location", "cluster-margin", "uncertainty herding")
 CHANGES: dict[str, Any] = {
     "n": 70,
     "posterior__samples": 16,
@@ -60,8 +61,10 @@ def test_a_diversified_batch_comes_from_the_top_of_the_ranking_and_says_so(
     assert max(ranks) <= 30 and len(set(ranks)) == 8
     assert ranks != list(range(1, 9))
     for query, rank in zip(asked, ranks, strict=True):
-        words = f"{name} within the top 30, rank {rank} of {len(rank_of)}: blended"
-        assert query.reason.text.startswith(words)
+        first, last = query.reason.text.split(f"rank {rank} of {len(rank_of)}: blended")
+        assert last and first.startswith(f"{name} within the top 30, ")
+        covers = kind in ("facility_location", "uncertainty_herding")
+        assert covers or first == f"{name} within the top 30, "
         assert query.reason.blended is not None and query.reason.predicted is not None
 
 
@@ -258,11 +261,13 @@ def test_a_typical_start_asks_texts_of_different_groups_and_scores_nothing(tmp_p
     assert replayed.same_batch
 
 
-def test_a_typical_start_reads_no_more_than_its_share_of_a_large_pool(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cold_start", ["typical", "herding"])
+def test_a_start_by_texts_reads_no_more_than_its_share_of_a_large_pool(
+    cold_start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "TYPICAL_ITEMS", 20)
-    world = World(tmp_path, **CHANGES, acquisition__cold_start="typical")
+    for module in (embeddings, start):
+        monkeypatch.setattr(module, "POOL_TEXTS", 20)
+    world = World(tmp_path, **CHANGES, acquisition__cold_start=cold_start)
     embed, read = world.learner.embed, 0
 
     def counted(folder: Path | None, items: Sequence[Item], advance: Any) -> Float32Array:
@@ -273,7 +278,10 @@ def test_a_typical_start_reads_no_more_than_its_share_of_a_large_pool(
 
     monkeypatch.setattr(world.learner, "embed", counted)
     world.run(max_rounds=1)
-    assert read == 20 and len(batch_of(world, 0)) == 8
+    assert read == 20 + (
+        8 if cold_start == "herding" else 0
+    )  # the chosen are embedded to say what they cover
+    assert len(batch_of(world, 0)) == 8
 
 
 # -- EPIG ----------------------------------------------------------------------------------------------
@@ -354,7 +362,7 @@ def test_a_cold_start_of_epig_goes_by_base_entropy(tmp_path: Path) -> None:
     assert ids(batch_of(world, 0)) == [row.item_id for row in ranking[:8]]
 
 
-@pytest.mark.parametrize("cold_start", ["random", "base_uncertainty", "typical"])
+@pytest.mark.parametrize("cold_start", ["random", "base_uncertainty", "typical", "herding"])
 def test_a_random_strategy_starts_as_the_others_do(cold_start: str, tmp_path: Path) -> None:
     """Runs of a study are compared in pairs, so their first batch must be the same."""
     first = []

@@ -15,6 +15,9 @@ ADAPTIVE_SAMPLES = 16
 FACILITY_TOP = 30
 """Texts that facility location chooses from, for each text of the batch; with few it is a mere margin rule."""
 
+CLUSTER_TOP = 10
+"""Texts that cluster-margin chooses from, for each text of the batch, as in the paper."""
+
 DEFAULT_TOP = 500
 """Texts that other diverse batches are chosen from, at least."""
 
@@ -24,12 +27,15 @@ EARLIER_DEFAULTS: Mapping[str, Any] = {
     "blend": {"kind": "schedule"},
     "batch": {"kind": "top_k"},
     "cold_start": "random",
+    "min_cluster": 1,
 }
 """What settings without a preset meant, which is how earlier versions stored them."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "recommended": {},
-    "star": {name: value for name, value in EARLIER_DEFAULTS.items() if name != "preset"},
+    "star": {
+        name: value for name, value in EARLIER_DEFAULTS.items() if name not in ("preset", "min_cluster")
+    },
 }
 """What each preset changes in the defaults of the settings."""
 
@@ -137,21 +143,19 @@ class BatchSpec(Spec):
     @property
     def diversifies(self) -> bool:
         """True if the items of a batch are chosen with a view to each other."""
-        return self.kind in ("batchbald", "badge", "k_centre", "facility_location", *_WHOLE_POOL)
+        return self.kind not in ("top_k", "power", "random")
 
     @property
     def covers_pool(self) -> bool:
-        """True if the batch is chosen with a view to the whole pool, not only to the top of the ranking."""
-        return self.kind in _WHOLE_POOL
+        """True if the batch is chosen from the whole pool, not only from the top of the ranking."""
+        return self.kind == "uncertainty_herding" and self.top is None
 
     def top_of(self, batch_size: int) -> int:
         """Texts at the top of the ranking that a batch of this size is chosen from."""
         if self.top is not None:
             return self.top
-        return FACILITY_TOP * batch_size if self.kind == "facility_location" else DEFAULT_TOP
-
-
-_WHOLE_POOL = ("cluster_margin", "uncertainty_herding")
+        per_text = {"facility_location": FACILITY_TOP, "cluster_margin": CLUSTER_TOP}.get(self.kind)
+        return DEFAULT_TOP if per_text is None else per_text * batch_size
 
 
 class AcquisitionSpec(Spec):
@@ -240,6 +244,13 @@ class AcquisitionSpec(Spec):
             search="the texts that resemble `search`, for rare labels",
         ),
     )
+    min_cluster: Positive = Field(
+        default=5,
+        description=(
+            "Texts that a cluster must have to give a typical one; smaller clusters are mostly outliers. "
+            "Only for `cold_start: typical`; 1 in campaigns that began with an earlier version."
+        ),
+    )
     search: str | None = Field(
         default=None,
         description="Words or a sentence that the first texts should resemble. Only for `cold_start: search`.",
@@ -271,6 +282,11 @@ class AcquisitionSpec(Spec):
         ),
         examples=[4],
     )
+
+    @property
+    def batch_top(self) -> int:
+        """Texts at the top of the ranking that a batch is chosen from."""
+        return self.batch.top_of(self.batch_size)
 
     @model_validator(mode="after")
     def _a_search_has_words(self) -> AcquisitionSpec:
