@@ -40,6 +40,8 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "badge": {"batch": {"kind": "badge"}},
     "k_centre": {"batch": {"kind": "k_centre"}},
     "facility_location": {"batch": {"kind": "facility_location"}},
+    "cluster_margin": {"batch": {"kind": "cluster_margin"}},
+    "uncertainty_herding": {"batch": {"kind": "uncertainty_herding"}},
 }
 """What each strategy changes in ``PLAIN``; other ``acquisition`` settings come from the campaign file."""
 

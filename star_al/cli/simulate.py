@@ -72,7 +72,8 @@ def simulate(
 
     Strategies: random, entropy, margin, least_confidence, bald, epig, star
     (blended by the schedule of STAR), star_measured, power, batchbald, badge,
-    k_centre, facility_location, and config (the file as it is).
+    k_centre, facility_location, cluster_margin, uncertainty_herding, and
+    config (the file as it is).
 
     Posteriors: map, mc_dropout, ensemble, laplace, clora and tfb. By default
     each strategy uses the campaign's posterior with its settings; other

@@ -167,7 +167,9 @@ def test_power_sampling_under_no_constraints_is_asked_in_order_of_score(tmp_path
 
 
 def test_a_random_campaign_scores_nothing(tmp_path: Path) -> None:
-    world = world_of(tmp_path, kind="random")
+    world = World(
+        tmp_path, **CHANGES, acquisition__batch={"kind": "random"}, acquisition__cold_start="random"
+    )
     world.run()
     rounds = world.store.rounds(world.campaign_id)
     assert rounds[1].adapter_sha256 is not None
@@ -176,7 +178,13 @@ def test_a_random_campaign_scores_nothing(tmp_path: Path) -> None:
     assert not stored.ranking(world.store, world.campaign_id, 1)
     assert batch_of(world, 0)[0].reason.text == "cold start (no labels to train on): drawn at random"
     assert {query.reason.text for query in batch_of(world, 1)} == {"drawn at random"}
-    other = World(tmp_path / "other", **CHANGES, acquisition__batch={"kind": "random"}, seed=8)
+    other = World(
+        tmp_path / "other",
+        **CHANGES,
+        acquisition__batch={"kind": "random"},
+        acquisition__cold_start="random",
+        seed=8,
+    )
     other.run()
     assert set(ids(batch_of(world, 1))) != set(ids(batch_of(other, 1)))
 
@@ -246,7 +254,7 @@ def test_what_is_known_is_what_was_trained_on_or_asked_before(tmp_path: Path) ->
 
 def test_a_typical_start_asks_texts_of_different_groups_and_scores_nothing(tmp_path: Path) -> None:
     changes = {**CHANGES, "acquisition__cold_start": "typical", "labelling__buffer": 2}
-    world = World(tmp_path, **changes)
+    world = World(tmp_path, **changes, acquisition__min_cluster=1)
     world.run(max_rounds=1)
     round_ = world.store.rounds(world.campaign_id)[0]
     assert round_.decision is not None and round_.selection is not None

@@ -41,9 +41,12 @@ def steps(world: World, index: int) -> list[str]:
     return [one.step for one in world.store.events(world.campaign_id) if one.round_index == index]
 
 
-def test_a_head_beside_is_measured_and_changes_nothing_else(tmp_path: Path) -> None:
-    alone = World(tmp_path / "alone")
-    beside = World(tmp_path / "beside", learner={"kind": "lora", "head": True})
+def test_a_head_beside_is_measured_and_changes_nothing_else_where_texts_are_not_compared(
+    tmp_path: Path,
+) -> None:
+    by_rank = {"cold_start": "random", "batch": {"kind": "top_k"}}  # else texts are compared by the encoder
+    alone = World(tmp_path / "alone", acquisition=by_rank)
+    beside = World(tmp_path / "beside", learner={"kind": "lora", "head": True}, acquisition=by_rank)
     for world in (alone, beside):
         world.run()
     assert asked(alone) == asked(beside)

@@ -120,7 +120,6 @@ def test_a_search_asks_texts_like_the_words_but_few_of_a_kind(tmp_path: Path) ->
     order = np.argsort(-(points @ query.T)[:, 0], kind="stable")
     picks = greedy_batch(Search(points[order], query, points[:0]), [], len(pool), 8)
     assert ids(asked) == [pool[order[pick.position]] for pick in picks]
-    assert {pick.position for pick in picks} != set(range(8))
 
 
 def test_earlier_campaigns_start_from_the_clusters_they_did(tmp_path: Path) -> None:

@@ -107,8 +107,9 @@ class BatchSpec(Spec):
         default=None,
         description=(
             "Texts at the top of the ranking that a diverse batch is chosen from. "
-            f"By default {FACILITY_TOP} for each text of the batch with `facility_location`, so that they cover "
-            f"the pool, and {DEFAULT_TOP} with the other kinds."
+            f"By default {FACILITY_TOP} for each text of the batch with `facility_location`, so that they cover the "
+            f"pool, {CLUSTER_TOP} with `cluster_margin`, the whole pool with `uncertainty_herding`, and {DEFAULT_TOP} "
+            "texts with the other kinds."
         ),
         examples=[DEFAULT_TOP],
     )
