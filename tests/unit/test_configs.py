@@ -16,7 +16,7 @@ from star_al.config.file import load_campaign
 from star_al.config.reference import reference
 from star_al.config.schema import campaign_schema
 from star_al.config.setting_tree import all_settings
-from star_al.config.spec import FROM_FILE, CampaignSpec
+from star_al.config.spec import FROM_FILE, CampaignSpec, LoraLearnerSpec
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.task import ClosedTask
 
@@ -34,6 +34,20 @@ def read(text: str) -> Any:
 def test_each_config_is_valid_and_named_after_its_file(path: Path) -> None:
     campaign = load_campaign(path)
     assert path == REFERENCE or campaign.spec.name == path.stem
+
+
+def test_the_three_ways_to_train_are_shown() -> None:
+    specs = {
+        name: load_campaign(CONFIGS / f"{name}.yaml").spec for name in ("star", "head", "head-then-lora")
+    }
+    star, head, both = specs["star"], specs["head"], specs["head-then-lora"]
+    assert (star.acquisition.measure, star.acquisition.blend.kind, star.acquisition.cold_start) == (
+        "entropy",
+        "schedule",
+        "random",
+    )
+    assert head.has_head_learner and head.model.name is None
+    assert isinstance(both.learner, LoraLearnerSpec) and both.head_ranks and both.learner.train == (100, 200)
 
 
 @every_config
