@@ -78,7 +78,7 @@ def export_model(
     _require_free(out)
     with reading(file) as (store, campaign):
         parts = open_parts(file, store, campaign, progress)
-        predictor = Predictor(parts, round_index)
+        predictor = Predictor(parts, round_index, only_learner=True)
         if predictor.adapter is None or predictor.model.round_index is None:
             raise ModelError(
                 f"campaign {file.spec.name!r} has no adapter that was trained and evaluated yet. "

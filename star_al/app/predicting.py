@@ -35,13 +35,13 @@ from star_al.data import (
 )
 from star_al.errors import DataError
 from star_al.parts import Parts
-from star_al.ports import Advance, Progress
+from star_al.ports import Advance, Learner, Progress
 from star_al.replay import find_round
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import as_log_probs
 from star_al.steps.pool import SHARD_ITEMS, all_draws
 from star_al.task import ClosedTask
-from star_al.types import FloatArray, Item, JsonObject, Round, RoundEvaluation
+from star_al.types import FloatArray, Item, JsonObject, Round
 
 
 @dataclass(frozen=True)
@@ -63,45 +63,56 @@ class Predicted:
 
 
 class Predictor:
-    """Predicts with a campaign's newest evaluated adapter, temperature-scaled, or else with the base model.
+    """Predicts with a campaign's newest evaluated model, temperature-scaled, or else with the base model.
+
+    In a round that has both, the language model predicts, not the head that ranked the pool.
 
     Args:
         parts: The campaign.
-        round_index: The round whose adapter predicts; None for the newest.
+        round_index: The round whose model predicts; None for the newest.
+        only_learner: Leave out the head beside a language model.
 
     Raises:
-        DataError: There is no such round, or it has no evaluated adapter.
+        DataError: There is no such round, or it has no evaluated model.
     """
 
-    def __init__(self, parts: Parts, round_index: int | None = None) -> None:
+    def __init__(self, parts: Parts, round_index: int | None = None, *, only_learner: bool = False) -> None:
         self._parts = parts
         rounds = parts.store.rounds(parts.campaign.campaign_id)
         if round_index is not None:
             rounds = [find_round(parts.store, parts.campaign, round_index)]
-        # A round that was interrupted after training has an adapter, but no evaluation yet.
-        evaluated = [(r, r.evaluation) for r in rounds if r.adapter_sha256 is not None and r.evaluation]
-        if round_index is not None and not evaluated:
+        trained = [_newest_of(parts.spec.ranking_model, one) for one in rounds]
+        found = [one for one in trained if one is not None and not (only_learner and one.is_beside)]
+        if round_index is not None and not found:
             raise DataError(
-                f"round {round_index} has no adapter that was trained and evaluated. Give another round."
+                f"round {round_index} has no {_artefact(parts)} that was trained and evaluated. "
+                "Give another round."
             )
-        self._adapter = evaluated[-1][0].adapter_sha256 if evaluated else None
-        self.model = (
-            _adapted(*evaluated[-1]) if evaluated else _base(rounds, parts.spec.task.contextual_calibration)
-        )
+        self._newest = found[-1] if found else None
+        self.model = self._newest.described(_artefact(parts)) if self._newest else _base(rounds, parts)
 
     @property
     def adapter(self) -> Path | None:
-        """The adapter's folder; None for the base model.
+        """The folder of the adapter or head; None for the base model.
 
         Raises:
             StoreError: It is missing or damaged.
         """
-        return None if self._adapter is None else self._parts.artefacts.path_of(self._adapter)
+        return None if self._newest is None else self._parts.artefacts.path_of(self._newest.sha256)
+
+    @property
+    def _learner(self) -> Learner:
+        """What predicts: without a trained model, the one that ranks the pool."""
+        parts = self._parts
+        if self._newest is None:
+            return parts.ranker
+        return parts.head if self._newest.is_beside and parts.head is not None else parts.learner
 
     @property
     def draws(self) -> range | None:
         """The samples that a prediction averages over; None for the posterior's mean or mode."""
-        return all_draws(self._parts.spec)
+        is_beside = self._newest is not None and self._newest.is_beside
+        return None if is_beside else all_draws(self._parts.spec)
 
     @property
     def seed(self) -> int:
@@ -149,25 +160,53 @@ class Predictor:
         folder = self.adapter
         if folder is None:
             contextual = parts.spec.task.contextual_calibration
-            found = parts.learner.base_predict(items, advance)
+            found = self._learner.base_predict(items, advance)
             return as_log_probs(found, contextual=contextual)[:, None, :]
-        return parts.learner.predict(
+        return self._learner.predict(
             folder, items, draws=self.draws, seed=self.seed, advance=advance
         ).log_probs_N_K_C
 
 
-def _adapted(round_: Round, evaluation: RoundEvaluation) -> LatestModel:
-    temperature = evaluation.temperature
-    return LatestModel(
-        round_.index, temperature, f"adapter of round {round_.index}, temperature {temperature:.2f}"
-    )
+@dataclass(frozen=True)
+class _Trained:
+    """A model of a round that was trained and evaluated; ``is_beside`` for a head beside a language model."""
+
+    round_index: int
+    sha256: str
+    temperature: float
+    is_beside: bool
+
+    def described(self, artefact: str) -> LatestModel:
+        what = "head" if self.is_beside else artefact
+        note = f"{what} of round {self.round_index}, temperature {self.temperature:.2f}"
+        return LatestModel(self.round_index, self.temperature, note)
 
 
-def _base(rounds: Sequence[Round], contextual: bool) -> LatestModel:
+def _newest_of(ranking_model: str, round_: Round) -> _Trained | None:
+    """What of a round predicts; None if nothing of it was trained and evaluated."""
+    evaluation, index = round_.evaluation, round_.index
+    if evaluation is None:  # an interrupted round may have been trained
+        return None
+    if ranking_model == "adapted":
+        sha256 = round_.adapter_sha256
+        return None if sha256 is None else _Trained(index, sha256, evaluation.temperature, is_beside=False)
+    if round_.adapter_sha256 is not None and evaluation.adapted_temperature is not None:
+        return _Trained(index, round_.adapter_sha256, evaluation.adapted_temperature, is_beside=False)
+    sha256 = round_.head_sha256
+    return None if sha256 is None else _Trained(index, sha256, evaluation.temperature, is_beside=True)
+
+
+def _artefact(parts: Parts) -> str:
+    return "head" if parts.spec.has_head_learner else "adapter"
+
+
+def _base(rounds: Sequence[Round], parts: Parts) -> LatestModel:
     found = rounds[0].evaluation.base_temperature if rounds and rounds[0].evaluation else None
-    scaling = ["contextual calibration"] if contextual else []
+    scaling = ["contextual calibration"] if parts.spec.task.contextual_calibration else []
     scaling += ["no temperature yet" if found is None else f"temperature {found:.2f} of round 0"]
-    note = f"base model, {', '.join(scaling)}; no adapter has been trained and evaluated yet"
+    what = "head by the labels' names" if parts.spec.head_ranks else "base model"
+    trained = "head" if parts.spec.head_ranks else "adapter"
+    note = f"{what}, {', '.join(scaling)}; no {trained} has been trained and evaluated yet"
     return LatestModel(None, 1.0 if found is None else found, note)
 
 

@@ -31,7 +31,8 @@ from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
 from star_al.ports import Progress, Store
 from star_al.stats.learning_curves import Comparison, study_results
-from star_al.types import RoundState, Study, StudyRun
+from star_al.stats.ranking_model import has_ended, rows_by_ranker
+from star_al.types import Study, StudyRun
 
 FREE_TO_CHANGE = frozenset(
     {"name", "database", "artefacts", "model.device", "model.batch_tokens", "model.trunk_cache_gb"}
@@ -270,7 +271,8 @@ class _Simulation:
     def _is_finished(self, run: StudyRun) -> bool:
         campaign = self._store.find_campaign(run.campaign)
         rounds = [] if campaign is None else self._store.history(campaign.campaign_id)
-        return bool(rounds) and rounds[-1]["state"] == RoundState.STOPPED.value
+        model = self._files[run].spec.ranking_model
+        return has_ended(rows_by_ranker(rounds, model), model)
 
 
 def _planned_rounds(spec: CampaignSpec) -> int:

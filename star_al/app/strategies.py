@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from star_al.common.sqlite_address import split_sqlite_address
-from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
+from star_al.config.spec import AcquisitionSpec, CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError
 from star_al.stats.learning_curves import POSTERIOR_MARK
 from star_al.types import StudyRun
@@ -26,6 +26,14 @@ PLAIN: Mapping[str, Any] = {
 }
 """The settings that named strategies start from: the adapted model's entropy, highest first."""
 
+
+def _recommended() -> dict[str, Any]:
+    """The settings of the preset, as far as they differ from ``PLAIN``."""
+    preset = AcquisitionSpec(preset="recommended").model_dump()
+    kept = ("cold_start", "measure", "blend", "batch")
+    return {name: preset[name] for name in kept}
+
+
 STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "random": {"batch": {"kind": "random"}},
     "entropy": {},  # STAR without its blend
@@ -40,10 +48,24 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "badge": {"batch": {"kind": "badge"}},
     "k_centre": {"batch": {"kind": "k_centre"}},
     "facility_location": {"batch": {"kind": "facility_location"}},
-    "cluster_margin": {"batch": {"kind": "cluster_margin"}},
-    "uncertainty_herding": {"batch": {"kind": "uncertainty_herding"}},
+    "cluster_margin": {"measure": "margin", "batch": {"kind": "cluster_margin"}},
+    "uncertainty_herding": {"measure": "margin", "batch": {"kind": "uncertainty_herding"}},
+    "recommended": _recommended(),
 }
 """What each strategy changes in ``PLAIN``; other ``acquisition`` settings come from the campaign file."""
+
+START_MARK = ":"
+"""Between a strategy and how its first batch is chosen, as in ``margin:herding``."""
+
+STARTS: tuple[str, ...] = tuple(
+    start
+    for start in get_args(AcquisitionSpec.model_fields["cold_start"].annotation)
+    if start != "search"  # it looks for given words, so it is no strategy by itself
+)
+"""Starts that a strategy may name."""
+
+BY_HEAD = "head"
+"""What a strategy names in place of a posterior if a head ranks the pool, as in ``margin@head``."""
 
 POSTERIORS: tuple[str, ...] = tuple(
     get_args(section.model_fields["kind"].annotation)[0] for section in get_args(get_args(PosteriorSpec)[0])
@@ -115,8 +137,9 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
 def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     """Return the campaign of one run.
 
-    Runs with the same seed draw the same held-out items and the same first batch (unless ``config`` has a
-    control arm). A posterior that the strategy names has default settings, unless it is the campaign's own.
+    Runs with the same seed draw the same held-out items, and the same first batch unless their starts differ
+    or ``config`` has a control arm. A posterior that the strategy names has default settings, unless it is the
+    campaign's own.
 
     Args:
         file: The campaign file with the study's settings.
@@ -131,11 +154,15 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     tree["seed"] = (file.spec.seed + run.seed) % 2**63
     tree["database"]["url"] = file.spec.database.url or _own_file(file)
     tree["artefacts"] = str(folder / run.campaign)
-    strategy, _, posterior = run.strategy.partition(POSTERIOR_MARK)
+    strategy, start, scorer = _parts_of(run.strategy)
     if strategy != AS_CONFIGURED:
         tree["acquisition"] = _merged(_merged(tree["acquisition"], PLAIN), STRATEGIES[strategy])
-    if posterior not in ("", file.spec.posterior.kind):
-        tree["posterior"] = {"kind": posterior}
+    if start:
+        tree["acquisition"]["cold_start"] = start
+    if scorer == BY_HEAD:
+        tree["acquisition"]["scorer"] = BY_HEAD
+    elif scorer not in ("", file.spec.posterior.kind):
+        tree["posterior"] = {"kind": scorer}
     spec = _validated(tree, f"{file.path}: strategy {run.strategy}")
     return CampaignFile(path=file.path, spec=spec, shared_trunk=folder / "trunk")
 
@@ -153,22 +180,34 @@ def run_of(study: str, strategy: str, seed: int) -> StudyRun:
     """Return a run with the name of its campaign.
 
     Raises:
-        ConfigError: There is no such strategy or posterior, or the campaign's name would be too long.
+        ConfigError: There is no such strategy, start or posterior, or the campaign's name would be too long.
     """
-    named, mark, posterior = strategy.partition(POSTERIOR_MARK)
+    named, start, scorer = _parts_of(strategy)
     if named not in known_strategies():
         raise ConfigError(
             f"there is no strategy {named!r}; the strategies are {', '.join(known_strategies())}."
         )
-    if mark and posterior not in POSTERIORS:
-        raise ConfigError(f"there is no posterior {posterior!r}; the posteriors are {', '.join(POSTERIORS)}.")
-    name = f"{study}.{strategy.replace(POSTERIOR_MARK, '-')}.{seed}"
+    if start not in STARTS and START_MARK in strategy:
+        raise ConfigError(f"there is no start {start!r}; the starts are {', '.join(STARTS)}.")
+    if scorer not in (*POSTERIORS, BY_HEAD) and POSTERIOR_MARK in strategy:
+        raise ConfigError(
+            f"there is no posterior {scorer!r}; the posteriors are {', '.join(POSTERIORS)}, "
+            f"and {BY_HEAD} for a head that ranks the texts."
+        )
+    name = f"{study}.{strategy.replace(POSTERIOR_MARK, '-').replace(START_MARK, '-')}.{seed}"
     if len(name) > LONGEST_NAME:
         raise ConfigError(
             f"{name}: this campaign name has {len(name)} characters, and at most {LONGEST_NAME} are allowed. "
             "Give the study a shorter name with --study."
         )
     return StudyRun(strategy, seed, name)
+
+
+def _parts_of(strategy: str) -> tuple[str, str, str]:
+    """The strategy proper, its start, and its posterior or ``BY_HEAD``; empty where it names none."""
+    name, _, scorer = strategy.partition(POSTERIOR_MARK)
+    name, _, start = name.partition(START_MARK)
+    return name, start, scorer
 
 
 def _merged(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

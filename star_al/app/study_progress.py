@@ -6,8 +6,10 @@ from contextlib import ExitStack
 from typing import cast
 
 from star_al.common.wording import count
+from star_al.config.spec import CampaignSpec
 from star_al.errors import StarALError
 from star_al.ports import Advance, Progress, Store
+from star_al.stats.ranking_model import rows_by_ranker
 from star_al.types import JsonObject, StudyRun
 
 
@@ -74,7 +76,10 @@ class StudyProgress:
 
     def _history(self, run: StudyRun) -> list[JsonObject]:
         campaign = self._store.find_campaign(run.campaign)
-        return [] if campaign is None else self._store.history(campaign.campaign_id)
+        if campaign is None:
+            return []
+        model = CampaignSpec.model_validate(campaign.config).ranking_model
+        return rows_by_ranker(self._store.history(campaign.campaign_id), model)
 
     def _result(self, run: StudyRun) -> str:
         for row in reversed(self._history(run)):

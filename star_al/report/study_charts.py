@@ -22,6 +22,10 @@ def all_curves(comparison: Comparison) -> Picture:
         for place, curve in enumerate(comparison.strategies):
             style = _style(curve.strategy, place)
             axes.plot(curve.labels_R, _percents(curve.accuracy_R), label=curve.strategy, **style)
+            if curve.beside_labels_R:
+                thin = style | {"linestyle": ":", "linewidth": 1.2, "markersize": 3}
+                label = f"{curve.strategy}: {curve.beside}"
+                axes.plot(curve.beside_labels_R, _percents(curve.beside_accuracy_R), label=label, **thin)
         _zero_shot(axes, comparison)
         _axes_of_curves(axes)
         _legend(figure, comparison)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ from star_al.stats.over_seeds import (
     resamples,
     savings,
 )
-from star_al.types import FloatArray, IntArray, JsonObject, RoundState, Study
+from star_al.stats.ranking_model import has_ended, rows_by_ranker
+from star_al.types import FloatArray, IntArray, JsonObject, Study
 
 REFERENCE = "random"
 """The strategy that the others are compared with."""
@@ -58,11 +60,14 @@ class RunCurve:
         campaign: The campaign's name.
         finished: True if a rule has stopped the campaign.
         labels_R: Labels bought.
-        accuracy_R: Accuracy of the adapted model.
+        accuracy_R: Accuracy of the model that ranks the pool.
         base_accuracy: Accuracy of the base model.
         majority: Share of the most frequent label among the held-out items.
         seconds: Time that all rounds took.
         stop_reason: Why the campaign stopped.
+        beside: The other model that was measured: ``head`` or ``language model``; None without one.
+        beside_labels_R: Labels bought when it was.
+        beside_accuracy_R: Its accuracy.
     """
 
     strategy: str
@@ -75,6 +80,9 @@ class RunCurve:
     majority: float | None = None
     seconds: float = 0.0
     stop_reason: str | None = None
+    beside: str | None = None
+    beside_labels_R: tuple[int, ...] = ()
+    beside_accuracy_R: tuple[float, ...] = ()
 
     @property
     def aulc(self) -> float | None:
@@ -101,6 +109,10 @@ class StrategyCurve:
         savings: Labels saved compared with the reference; empty without paired seeds.
         seconds: Mean time of a run.
         reference: The strategy to compare with (``reference_of``).
+        beside: The other model of these runs, as in ``RunCurve``.
+        beside_final: Its accuracy in the last round; None if not all runs measured it there.
+        beside_labels_R: Labels bought when all runs measured it; empty if that was in one round alone.
+        beside_accuracy_R: Its mean accuracy over seeds.
     """
 
     strategy: str
@@ -117,6 +129,10 @@ class StrategyCurve:
     savings: tuple[Saving, ...] = ()
     seconds: float = 0.0
     reference: str | None = None
+    beside: str | None = None
+    beside_final: Estimate | None = None
+    beside_labels_R: tuple[float, ...] = ()
+    beside_accuracy_R: tuple[float, ...] = ()
 
     @property
     def is_reference(self) -> bool:
@@ -279,11 +295,16 @@ def _strategy_in_words(curve: StrategyCurve) -> str:
         side = "better" if difference.mean > 0 else "worse"
         verdict = f"{side} than {reference} (AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds})"
     saving = curve.saving_at(0.95)
-    return (
-        f"{curve.strategy}: {verdict}; {saving_in_words(saving, reference)}."
-        if saving
-        else f"{curve.strategy}: {verdict}."
-    )
+    saved = f"; {saving_in_words(saving, reference)}" if saving else ""
+    return f"{curve.strategy}: {verdict}{saved}.{_beside_in_words(curve)}"
+
+
+def _beside_in_words(curve: StrategyCurve) -> str:
+    """What the other model reached, beside the one that ranked the texts; empty without one."""
+    if curve.beside_final is None:
+        return ""
+    main = "head" if curve.beside == "language model" else "language model"
+    return f" At the end the {main} has {curve.final.mean:.1%}, the {curve.beside} {curve.beside_final.mean:.1%}."
 
 
 def saving_in_words(saving: Saving, reference: str) -> str:
@@ -318,9 +339,27 @@ def _strategy(
         aulc=None if (aulc_S := _aulcs(runs, seeds)) is None else mean_interval(aulc_S),
         seconds=float(np.mean([run.seconds for run in runs.values()])),
         reference=against,
+        **_beside(list(runs.values())),
     )
     paired = tuple(seed for seed in seeds if seed in reference)
     return curve if not paired else _against(curve, runs, reference, paired)
+
+
+def _beside(runs: Sequence[RunCurve]) -> dict[str, Any]:
+    """What a strategy's curve has of the other model; empty if not all runs measured it."""
+    if not all(run.beside and run.beside_labels_R[-1] == run.labels_R[-1] for run in runs):
+        return {}
+    found = {
+        "beside": runs[0].beside,
+        "beside_final": mean_interval(np.array([run.beside_accuracy_R[-1] for run in runs])),
+    }
+    if any(len(run.beside_labels_R) < 2 for run in runs):
+        return found
+    labels_R, accuracy_S_R = on_common_points([(run.beside_labels_R, run.beside_accuracy_R) for run in runs])
+    return found | {
+        "beside_labels_R": tuple(labels_R.tolist()),
+        "beside_accuracy_R": tuple(accuracy_S_R.mean(axis=0).tolist()),
+    }
 
 
 def _against(
@@ -371,22 +410,32 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _read_run(store: Store, strategy: str, seed: int, name: str) -> RunCurve:
     campaign = store.find_campaign(name)
-    rows = [] if campaign is None else store.history(campaign.campaign_id)
+    if campaign is None:
+        return RunCurve(strategy, seed, name, finished=False)
+    spec = CampaignSpec.model_validate(campaign.config)
+    rows = rows_by_ranker(store.history(campaign.campaign_id), spec.ranking_model)
     measured = [row for row in rows if row["accuracy"] is not None]
-    if campaign is None or not measured:
+    if not measured:
         return RunCurve(strategy, seed, name, finished=False, seconds=_seconds(rows))
-    repeats = _repeats(store, campaign.campaign_id, CampaignSpec.model_validate(campaign.config))
+    repeats = _repeats(store, campaign.campaign_id, spec)
+
+    def bought(row: JsonObject) -> int:
+        before = sum(n for index, n in repeats.items() if index < _number(row["round"]))
+        return int(_number(row["labels_bought"])) + before
+
+    beside = [row for row in measured if row["beside_accuracy"] is not None]
+    bases = [_number(row["base_accuracy"]) for row in measured if row["base_accuracy"] is not None]
     return RunCurve(
         strategy=strategy,
         seed=seed,
         campaign=name,
-        finished=rows[-1]["state"] == RoundState.STOPPED.value,
-        labels_R=tuple(
-            int(_number(row["labels_bought"])) + sum(repeats[r] for r in repeats if r < _number(row["round"]))
-            for row in measured
-        ),
+        finished=has_ended(rows, spec.ranking_model),
+        labels_R=tuple(map(bought, measured)),
         accuracy_R=tuple(_number(row["accuracy"]) for row in measured),
-        base_accuracy=_number(measured[0]["base_accuracy"]),
+        beside=None if not beside else "head" if spec.ranking_model == "adapted" else "language model",
+        beside_labels_R=tuple(map(bought, beside)),
+        beside_accuracy_R=tuple(_number(row["beside_accuracy"]) for row in beside),
+        base_accuracy=bases[0] if bases else None,
         majority=_majority(store, campaign.campaign_id, int(_number(measured[-1]["round"]))),
         seconds=_seconds(rows),
         stop_reason=None if rows[-1]["stop_reason"] is None else str(rows[-1]["stop_reason"]),

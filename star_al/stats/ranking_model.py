@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from star_al.types import JsonObject
+from star_al.types import JsonObject, RoundState
 
 METRICS = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "nll", "ece")
 """What ``round_history`` has of the adapted model, and of a head under ``head_``."""
@@ -27,3 +27,15 @@ def rows_by_ranker(rows: Sequence[JsonObject], model: str) -> list[JsonObject]:
         row | {name: row[f"head_{name}"] for name in METRICS} | {"beside_accuracy": row["accuracy"]}
         for row in rows
     ]
+
+
+def has_ended(rows: Sequence[JsonObject], model: str) -> bool:
+    """True if a rule has stopped a campaign and its language model is trained and measured.
+
+    Args:
+        rows: Its rounds, as ``rows_by_ranker`` tells them, measured on held-out items.
+        model: The model that ranks the pool.
+    """
+    if not rows or rows[-1]["state"] != RoundState.STOPPED.value:
+        return False
+    return model != "head" or not rows[-1]["labels"] or rows[-1]["beside_accuracy"] is not None

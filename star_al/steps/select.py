@@ -15,6 +15,7 @@ from star_al.acquire.measured_blend_weight import BlendWeight
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import random_order, rank_order
 from star_al.artefacts.score_file import Scores, read_predictions, read_scores
+from star_al.config.spec import CampaignSpec
 from star_al.labelling.queries import query_id
 from star_al.parts import Parts, RoundParts
 from star_al.steps.batch import choose_batch, different_texts
@@ -107,7 +108,7 @@ def select_batch(
     place_of = _places(scores.item_ids, order, frozenset(item_ids))
     guesses = _guesses(parts, score_file, item_ids)
     reasons = [
-        _reason(scores, *place_of[each.item_id], parts.spec.acquisition.measure, guess, each.how)
+        _reason(parts.spec, scores, *place_of[each.item_id], guess, each.how)
         for each, guess in zip(chosen, guesses, strict=True)
     ]
     return Selection(
@@ -185,19 +186,20 @@ def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[tu
 
 
 def _reason(
+    spec: CampaignSpec,
     scores: _Scores,
     position: int,
     rank: int,
-    measure: str,
     guess: tuple[JsonValue, float],
     how: str,
 ) -> Reason:
-    known = scores.of(position)
+    known, measure = scores.of(position), spec.acquisition.measure
+    ranker, model = ("head", "head") if spec.head_ranks else ("adapted", "adapted model")
     adapted, base = known["adapted_uncertainty"], known["base_uncertainty"]
     blended = float(scores.blended_N[position])
-    terms = [] if adapted is None else [f"adapted {measure} {adapted:.3f}"]
+    terms = [] if adapted is None else [f"{ranker} {measure} {adapted:.3f}"]
     terms += [] if base is None else [f"base entropy {base:.3f}"]
-    weight = "" if scores.weight is None else f", weight of the adapted model {scores.weight.value:.2f}"
+    weight = "" if scores.weight is None else f", weight of the {model} {scores.weight.value:.2f}"
     terms_in_words = " and ".join(terms)
     text = f"{how}rank {rank} of {len(scores.item_ids)}: blended {blended:.3f} from {terms_in_words}{weight}"
     text += _split_in_words(known["aleatoric"], known["epistemic"], known["samples"])

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from star_al.app.predicting import Predictor
+from star_al.config.changes import changed_fields
+from star_al.config.file import load_campaign
 from star_al.loop import Loop, Outcome
 from star_al.replay import replay_round
 from star_al.types import Role, Round, RoundState
+from support.campaigns import write_campaign
 from support.world import World
 
 RANKS: dict[str, Any] = {"acquisition__scorer": "head", "stopping__max_rounds": 4}
@@ -79,6 +83,7 @@ def test_a_head_that_ranks_leaves_the_language_model_to_the_end(tmp_path: Path) 
     assert first.reason.adapted_uncertainty is not None, (
         "the round is no cold start, though it has no adapter"
     )
+    assert "from head margin 0." in first.reason.text
     assert rounds(world)[2].evaluation is not None
     assert rounds(world)[2].evaluation.stop_agreement is not None  # type: ignore[union-attr]
 
@@ -172,6 +177,37 @@ def test_a_stopped_campaign_without_its_final_model_trains_it(tmp_path: Path) ->
     n = len(world.learner.trained_on)
     world.run()
     assert len(world.learner.trained_on) == n
+
+
+def test_the_head_predicts_until_the_language_model_is_trained(tmp_path: Path) -> None:
+    world = World(tmp_path, **RANKS, learner={"kind": "lora", "train": "at_end"})
+    assert Predictor(world.parts()).model.note.startswith("head by the labels' names")
+    world.run(max_rounds=2)
+    item = world.load_items([world.asked()[0].item_id])
+    by_head = Predictor(world.parts())
+    assert by_head.model.note.startswith("head of round 1, temperature")
+    assert Predictor(world.parts(), only_learner=True).adapter is None
+    folder, head = by_head.adapter, world.round(1).head_sha256
+    assert folder == world.parts().artefacts.path_of(head or "")
+    answer = by_head.answers(item, lambda n: None)[0]
+    mean = world.head.predict(folder, item, draws=None, seed=0, advance=lambda n: None)
+    assert answer.label == by_head.task.value(item[0], int(mean.log_probs_N_K_C[0, 0].argmax()))
+    world.run()
+    at_end = Predictor(world.parts())
+    temperature = world.round(4).evaluation.adapted_temperature  # type: ignore[union-attr]
+    assert at_end.model == Predictor(world.parts(), only_learner=True).model
+    assert at_end.model.note.startswith("adapter of round 4") and at_end.model.temperature == temperature
+
+
+def test_when_the_language_model_is_trained_may_change_between_rounds(tmp_path: Path) -> None:
+    world = World(tmp_path, **RANKS, learner={"kind": "lora", "train": "at_end"})
+    world.run(max_rounds=3)
+    assert trained(world) == []
+    stored = world.file.spec.model_dump(mode="json")
+    world.file = load_campaign(write_campaign(tmp_path, **RANKS, learner={"kind": "lora", "train": [5]}))
+    assert changed_fields(stored, world.file.spec, trained=False) == []
+    world.run()
+    assert trained(world) == [3, 4], "the count was passed while it did not hold"
 
 
 def test_a_lost_head_is_trained_again(tmp_path: Path) -> None:

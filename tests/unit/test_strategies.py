@@ -17,7 +17,7 @@ from star_al.app.strategies import (
     with_posteriors,
 )
 from star_al.config.file import load_campaign
-from star_al.config.spec import CampaignFile, CampaignSpec
+from star_al.config.spec import AcquisitionSpec, CampaignFile, CampaignSpec
 from star_al.errors import ConfigError
 from support.campaigns import write_campaign
 
@@ -105,6 +105,23 @@ def test_gold_takes_the_place_of_people_and_of_labels_that_are_known(tmp_path: P
     assert (spec.gold_column, spec.data.label, spec.stopping.max_rounds) == ("label", None, 5)
 
 
+def test_a_strategy_may_name_its_start_and_that_a_head_ranks(tmp_path: Path) -> None:
+    file = study_file(tmp_path, acquisition__cold_start="random")
+    found = spec_of(file, "margin:herding@head")
+    assert (found.name, found.acquisition.cold_start) == ("study.margin-herding-head.0", "herding")
+    assert found.ranking_model == "head" and spec_of(file, "margin").ranking_model == "adapted"
+    assert spec_of(file, "margin").acquisition.cold_start == "random"
+    assert spec_of(file, "margin:typical@map").posterior.kind == "map"
+
+
+def test_recommended_is_the_preset_whatever_the_file_says(tmp_path: Path) -> None:
+    file = study_file(tmp_path, acquisition__preset="star", acquisition__cold_start="typical")
+    found, preset = spec_of(file, "recommended").acquisition, AcquisitionSpec(preset="recommended")
+    for name in ("measure", "blend", "batch", "cold_start"):
+        assert getattr(found, name) == getattr(preset, name)
+    assert spec_of(file, "recommended:random").acquisition.cold_start == "random"
+
+
 # -- posteriors -----------------------------------------------------------------------------------------
 
 
@@ -136,6 +153,8 @@ def test_the_files_own_strategy_may_have_another_posterior(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("strategy", "reason"),
     [
+        pytest.param("entropy:hreding", "no start 'hreding'; the starts are random,", id="misspelt start"),
+        pytest.param("entropy:search", "no start 'search'", id="a search needs words"),
         pytest.param(
             "entropy@lapalce", "no posterior 'lapalce'; the posteriors are map, mc_dropout,", id="misspelt"
         ),
