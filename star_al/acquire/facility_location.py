@@ -10,6 +10,7 @@ herding.
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from star_al.acquire.greedy import BoolArray, first_best
 from star_al.acquire.kernels import Kernel, Points, clipped_cosine
@@ -49,16 +50,12 @@ class FacilityLocation:
         n, dtype = len(points_M_d), points_M_d.dtype
         self._weights_M = weights_M.astype(dtype)
         self._cover_M = np.zeros(n, dtype)
-        for start in range(0, len(known_L_d), _BLOCK):
-            near_L_M = kernel(known_L_d[start : start + _BLOCK].astype(dtype, copy=False) @ points_M_d.T)
-            np.maximum(self._cover_M, near_L_M.max(axis=0), out=self._cover_M)
         self._similarity_M_M = np.empty((n, n), dtype)
         self._gains_M = np.zeros(n)  # in double precision: thousands of differences add up here
-        for start in range(0, n, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            rows_B_M = kernel(np.matmul(points_M_d[block], points_M_d.T, out=self._similarity_M_M[block]))
-            more_B_M = np.maximum(rows_B_M - self._cover_M[block, None], 0.0)
-            self._gains_M += self._weights_M[block] @ more_B_M
+        # Several threads would add up in another order, and might choose another text.
+        with threadpool_limits(1):
+            self._cover(known_L_d, points_M_d, kernel)
+            self._compare(points_M_d, kernel)
         self._tolerance = _ROUNDING * float(np.finfo(dtype).eps) * float(self._gains_M.max(initial=0.0))
 
     def pick(self, allowed_M: BoolArray) -> int:
@@ -75,5 +72,25 @@ class FacilityLocation:
             rows = changed[start : start + _BLOCK]
             lost_B_M = self._similarity_M_M[rows] - self._cover_M[rows, None]
             np.clip(lost_B_M, 0.0, better_by_M[rows, None], out=lost_B_M)
-            self._gains_M -= self._weights_M[rows] @ lost_B_M
+            self._gains_M -= _weighted_sum(self._weights_M[rows], lost_B_M)
         self._cover_M[changed] = self._similarity_M_M[position, changed]
+
+    def _cover(self, known_L_d: Points, points_M_d: Points, kernel: Kernel) -> None:
+        """Set how well known items represent each candidate."""
+        for start in range(0, len(known_L_d), _BLOCK):
+            block_L_d = known_L_d[start : start + _BLOCK].astype(points_M_d.dtype, copy=False)
+            np.maximum(self._cover_M, kernel(block_L_d @ points_M_d.T).max(axis=0), out=self._cover_M)
+
+    def _compare(self, points_M_d: Points, kernel: Kernel) -> None:
+        """Set the similarities, and what each candidate alone would add."""
+        for start in range(0, len(points_M_d), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            rows_B_M = kernel(np.matmul(points_M_d[block], points_M_d.T, out=self._similarity_M_M[block]))
+            more_B_M = np.maximum(rows_B_M - self._cover_M[block, None], 0.0)
+            self._gains_M += _weighted_sum(self._weights_M[block], more_B_M)
+
+
+def _weighted_sum(weights_B: Points, rows_B_M: Points) -> Points:
+    """Return the weighted sum of rows, (M,), added up in one thread, unlike a matrix product."""
+    total_M: Points = np.einsum("b,bm->m", weights_B, rows_B_M)
+    return total_M
