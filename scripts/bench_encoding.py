@@ -20,8 +20,8 @@ import transformers
 from tokenizers import AddedToken
 
 from star_al.config.spec import TaskSpec
-from star_al.models.backbone import quiet
 from star_al.models.prompts import PromptFormat
+from star_al.models.quiet import quiet
 from star_al.task import ClosedTask
 from star_al.types import Item
 from support.tiny_model import SENTENCES, build_tokenizer

@@ -33,13 +33,14 @@ from pydantic import TypeAdapter
 
 from star_al.app.compose import posterior_method
 from star_al.config.spec import AdapterSpec, PosteriorSpec
-from star_al.models.backbone import DTYPES, Backbone, load_backbone, quiet
+from star_al.models.backbone import DTYPES, Backbone, load_backbone
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_log_probs, label_scorer
 from star_al.models.lora import ADAPTER, attached, lora_config, lora_layers
 from star_al.models.minibatch_plan import plan_minibatches
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
+from star_al.models.quiet import quiet
 from star_al.models.train import reproducible, training_loss
 
 T = TypeVar("T")

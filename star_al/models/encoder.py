@@ -19,7 +19,7 @@ from star_al.models.encoder_files import fingerprint, locate_encoder
 from star_al.models.fixed_batches import fixed_batches
 from star_al.models.out_of_memory import is_out_of_memory
 from star_al.models.quiet import quiet
-from star_al.models.windows import Windows
+from star_al.models.windows import MOST_WINDOWS, Windows
 from star_al.ports import Advance
 from star_al.types import Float32Array
 
@@ -67,7 +67,12 @@ class SentenceEncoder:
         device: Where it runs.
         dtype: One of ``DTYPES``.
         max_tokens: Tokens of a window; None for the encoder's own limit.
+
+    Attributes:
+        most_windows: Windows of a text that are read; the rest of it is cut.
     """
+
+    most_windows = MOST_WINDOWS
 
     def __init__(self, folder: Path, device: torch.device, dtype: str, max_tokens: int | None) -> None:
         self.folder, self.device, self.dtype = folder, device, dtype
@@ -76,7 +81,7 @@ class SentenceEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that a vector depends on, but for device and library versions. Loads no weights."""
-        parts = [FORMAT, fingerprint(self.folder), self.dtype, self._asked]
+        parts = [FORMAT, fingerprint(self.folder), self.dtype, self._asked, self.most_windows]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @cached_property
@@ -176,7 +181,7 @@ class SentenceEncoder:
 
     @cached_property
     def _windows(self) -> Windows:
-        return Windows(self._model.tokenizer, self._prompt, self.max_tokens)
+        return Windows(self._model.tokenizer, self._prompt, self.max_tokens, self.most_windows)
 
     def _forward(self, texts: list[str], width: int) -> Float32Array:
         """Return the vectors of a batch whose texts are padded to ``width`` tokens."""

@@ -48,7 +48,7 @@ class Windows:
         most: Windows of a text; the rest of it is cut.
     """
 
-    def __init__(self, tokenizer: Any, prompt: str, max_tokens: int, most: int = MOST_WINDOWS) -> None:
+    def __init__(self, tokenizer: Any, prompt: str, max_tokens: int, most: int) -> None:
         self._tokenizer, self._max_tokens, self._most = tokenizer, max_tokens, most
         with quiet():
             self._around = len(self._ids(prompt)) if prompt else len(self._ids(""))

@@ -111,7 +111,7 @@ def test_a_lower_limit_makes_more_windows_and_another_fingerprint(folder: Path) 
 
 
 def test_windows_of_one_word_without_spaces(folder: Path) -> None:
-    windows = Windows(opened(folder)._model.tokenizer, "", 16)
+    windows = Windows(opened(folder)._model.tokenizer, "", 16, 8)
     split = windows.split(["sport" * 40])
     assert "".join(split.texts) == "sport" * 40 and split.lengths.max() <= 16
 
