@@ -82,7 +82,7 @@ class Loop:
         self.parts = parts
         self.store = parts.store
         self.campaign_id = parts.campaign.campaign_id
-        self._said_truncated = False
+        self._said_truncated: set[str] = set()
 
     def run(self, max_rounds: int | None = None) -> Outcome:
         """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
@@ -126,6 +126,10 @@ class Loop:
     def _training_step(self, round_: Round) -> Callable[[Round], Round] | None:
         """What is left to do for the language model of a round whose pool the head has ranked."""
         parts = self.parts.for_round(round_)
+        if (
+            parts.spec.task.labels != self.parts.spec.task.labels
+        ):  # it is trained in a round with the new labels
+            return None
         return self.train if is_training_due(parts) else self.measure if is_measuring_due(parts) else None
 
     # -- the steps, in order ---------------------------------------------------------------------------
@@ -367,15 +371,17 @@ class Loop:
         return round_
 
     def _say_if_texts_were_cut(self) -> None:
-        """Say it once in a run."""
-        n = self.parts.learner.truncated
-        if self._said_truncated or not n:
-            return
-        self._said_truncated = True
-        limit = self.parts.spec.model.max_tokens
-        self.parts.progress.say(
-            f"Long texts are cut to model.max_tokens = {limit}: {count(n, 'text')} so far"
-        )
+        """Say it once in a run, for each model that reads texts."""
+        limit = f"model.max_tokens = {self.parts.spec.model.max_tokens}"
+        encoder = "what the sentence encoder reads (head.max_tokens)"
+        readers = {encoder if self.parts.spec.has_head_learner else limit: self.parts.learner}
+        if self.parts.head is not None:
+            readers[encoder] = self.parts.head
+        for limit, learner in readers.items():
+            n = learner.truncated
+            if n and limit not in self._said_truncated:
+                self._said_truncated.add(limit)
+                self.parts.progress.say(f"Long texts are cut to {limit}: {count(n, 'text')} so far")
 
     def _asked_at(self, step: str, round_index: int | None) -> datetime:
         """When a step sent its queries, by the log; the present moment if it sent none."""

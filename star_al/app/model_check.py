@@ -41,8 +41,13 @@ def check_untrained(parts: Parts) -> None:
 
 
 def _has_trained(parts: Parts) -> bool:
-    """Return whether the last round that was trained had the settings and the weights of now."""
-    trained = [one for one in parts.store.rounds(parts.campaign.campaign_id) if one.adapter_sha256]
+    """Return whether the last round that was trained had the settings and the weights of now.
+
+    Where a head ranks the pool, any round counts: the model was checked before it, and is trained only later.
+    """
+    is_later = parts.spec.ranking_model == "head"
+    rounds = parts.store.rounds(parts.campaign.campaign_id)
+    trained = [one for one in rounds if one.adapter_sha256 or (is_later and one.fit)]
     if not trained:
         return False
     fit = trained[-1].fit
