@@ -238,4 +238,11 @@ def _round_row(round_: Round) -> tuple[str, ...]:
 def _versions(snapshot: CampaignSnapshot) -> list[tuple[str, str]]:
     found: JsonObject = next((each.fit.versions for each in reversed(snapshot.rounds) if each.fit), {})
     own = [("star_al (this page)", snapshot.program), ("campaign seed", str(snapshot.campaign.seed))]
-    return [*own, *((name, str(value)) for name, value in found.items())]
+    rows = [(name, value) for name, value in found.items() if not isinstance(value, dict)]
+    rows += [
+        (f"{part}: {name}", value)  # of the head beside a language model
+        for part, values in found.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+    ]
+    return [*own, *((name, str(value)) for name, value in rows)]
