@@ -17,7 +17,7 @@ from star_al.models.backbone import DTYPES, first_line, resolve_device, resolve_
 from star_al.models.encoded import Encoded
 from star_al.models.encoder_files import fingerprint, locate_encoder
 from star_al.models.fixed_batches import fixed_batches
-from star_al.models.out_of_memory import is_out_of_memory
+from star_al.models.out_of_memory import in_halves, is_out_of_memory
 from star_al.models.quiet import quiet
 from star_al.models.windows import MOST_WINDOWS, Windows
 from star_al.ports import Advance
@@ -185,24 +185,26 @@ class SentenceEncoder:
 
     def _forward(self, texts: list[str], width: int) -> Float32Array:
         """Return the vectors of a batch whose texts are padded to ``width`` tokens."""
-        shape = {"padding": "max_length", "max_length": width, "truncation": True}
+        message = (
+            f"a text of {width} tokens does not fit into the memory of {self.device}. "
+            "Lower head.max_tokens, or set another model.device."
+        )
         try:
-            with torch.inference_mode():
-                inputs = self._model.preprocess(
-                    texts, prompt=self._prompt or None, processing_kwargs={"text": shape}
-                )
-                inputs = {
-                    name: value.to(self.device) if isinstance(value, torch.Tensor) else value
-                    for name, value in inputs.items()
-                }
-                vectors: Float32Array = self._model(inputs)["sentence_embedding"].float().cpu().numpy()
-        except (RuntimeError, MemoryError) as exc:
-            if not is_out_of_memory(exc):
-                raise ModelError(f"{self.folder}: the encoder cannot read a text: {first_line(exc)}") from exc
-            raise OutOfMemoryError(
-                f"{len(texts)} texts of {width} tokens do not fit into the memory of {self.device}. "
-                "Lower head.max_tokens, or set another model.device."
-            ) from exc
+            return in_halves(lambda part: self._read(part, width), texts, message)
+        except (RuntimeError, ValueError, TypeError, LookupError) as exc:
+            raise ModelError(f"{self.folder}: the encoder cannot read a text: {first_line(exc)}") from exc
+
+    def _read(self, texts: list[str], width: int) -> Float32Array:
+        shape = {"padding": "max_length", "max_length": width, "truncation": True}
+        with torch.inference_mode():
+            inputs = self._model.preprocess(
+                texts, prompt=self._prompt or None, processing_kwargs={"text": shape}
+            )
+            inputs = {
+                name: value.to(self.device) if isinstance(value, torch.Tensor) else value
+                for name, value in inputs.items()
+            }
+            vectors: Float32Array = self._model(inputs)["sentence_embedding"].float().cpu().numpy()
         return vectors
 
 

@@ -58,4 +58,4 @@ def fixed_batches(lengths_M: npt.ArrayLike, longest: int, device: torch.device) 
 def _padded(length: int) -> int:
     """Return a multiple of 8 from ``length`` on; above 64 one of few, at most an eighth more."""
     step = max(8, 1 << max(0, length.bit_length() - 4))
-    return -(-length // step) * step
+    return max(step, -(-length // step) * step)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
+import numpy as np
 import torch
 
 from star_al.errors import OutOfMemoryError
+from star_al.types import Float32Array
+
+T = TypeVar("T")
 
 _MESSAGES = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -33,3 +38,26 @@ def translate_out_of_memory(message: str) -> Iterator[None]:
         if not is_out_of_memory(exc):
             raise
         raise OutOfMemoryError(message) from exc
+
+
+def in_halves(read: Callable[[list[T]], Float32Array], batch: list[T], message: str) -> Float32Array:
+    """Read a batch at once, or half by half if it does not fit into memory.
+
+    Args:
+        read: Returns a row for each of its arguments.
+        batch: What to read.
+        message: Of the error.
+
+    Raises:
+        OutOfMemoryError: Not even a single one fits.
+    """
+    try:
+        return read(batch)
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        if len(batch) == 1:
+            raise OutOfMemoryError(message) from exc
+    # Not in the handler: the traceback keeps the activations alive until it ends.
+    half = len(batch) // 2
+    return np.concatenate([in_halves(read, batch[:half], message), in_halves(read, batch[half:], message)])

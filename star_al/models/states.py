@@ -14,8 +14,8 @@ from star_al.config.spec import LabelSpec, TaskSpec
 from star_al.errors import ModelError, NotFiniteError
 from star_al.models.backbone import Backbone
 from star_al.models.encoded import Encoded
-from star_al.models.fixed_batches import FixedBatch, fixed_batches
-from star_al.models.out_of_memory import translate_out_of_memory
+from star_al.models.fixed_batches import fixed_batches
+from star_al.models.out_of_memory import in_halves, translate_out_of_memory
 from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
 from star_al.models.target_layers import transformer_blocks
@@ -55,20 +55,21 @@ class LanguageModelStates:
         longest = max((len(prompt.tokens) for prompt in prompts), default=1)
         lengths = [len(prompt.tokens) for prompt in prompts]
         message = (
-            f"prompts of {longest} tokens do not fit into the memory of {backbone.device}. "
+            f"a prompt of {longest} tokens does not fit into the memory of {backbone.device}. "
             "Set another model.device, or head.features: encoder."
         )
         with quiet(), translate_out_of_memory(message), torch.inference_mode():
             for batch in fixed_batches(lengths, backbone.context, backbone.device):
-                rows = self._read([prompts[position] for position in batch.filled], batch)
+                filled, width = [prompts[position] for position in batch.filled], batch.width
+                rows = in_halves(lambda part, width=width: self._read(part, width), filled, message)  # type: ignore[misc]
                 vectors_N_d[batch.positions] = rows[: len(batch.positions)]
                 advance(len(batch.positions))
         _require_finite(vectors_N_d, prompts)
         return Encoded(vectors_N_d, np.array([prompt.truncated for prompt in prompts], dtype=bool))
 
-    def _read(self, prompts: Sequence[Prompt], batch: FixedBatch) -> Float32Array:
+    def _read(self, prompts: Sequence[Prompt], width: int) -> Float32Array:
         readout = self._backbone.readout
-        ids = torch.zeros((batch.rows, batch.width), dtype=torch.long)
+        ids = torch.zeros((len(prompts), width), dtype=torch.long)
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt.tokens)] = torch.tensor(prompt.tokens)
         with self._lower_states() as lower:

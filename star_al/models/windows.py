@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Tokenizer
 
 from star_al.models.quiet import quiet
 
@@ -42,7 +43,8 @@ class Windows:
     """Windows of at most ``max_tokens`` tokens, of equal length, which end at the end of a word.
 
     Args:
-        tokenizer: The encoder's tokenizer; one that cannot tell where tokens are in the text leaves texts whole.
+        tokenizer: The encoder's tokenizer, of transformers or of tokenizers. One that cannot tell where tokens are in
+            a text gives each text one window.
         prompt: What the encoder puts before each text.
         max_tokens: Tokens of a window with prompt and special tokens.
         most: Windows of a text; the rest of it is cut.
@@ -50,16 +52,19 @@ class Windows:
 
     def __init__(self, tokenizer: Any, prompt: str, max_tokens: int, most: int) -> None:
         self._tokenizer, self._max_tokens, self._most = tokenizer, max_tokens, most
-        with quiet():
-            self._around = len(self._ids(prompt)) if prompt else len(self._ids(""))
+        self._bare = isinstance(tokenizer, Tokenizer)  # then a text has no special tokens
+        self._around = 0 if self._bare else len(self._ids(prompt))
         self._room = max(1, max_tokens - self._around)
 
     def _ids(self, text: str) -> Sequence[int]:
-        ids: Sequence[int] = self._tokenizer(text)["input_ids"]
+        with quiet():
+            ids: Sequence[int] = self._tokenizer(text)["input_ids"]
         return ids
 
     def split(self, texts: Sequence[str]) -> Split:
         """Cut texts into windows."""
+        if not (self._bare or self._tokenizer.is_fast):
+            return self._whole(texts)
         longest = self._most * self._room * _CHARACTERS_PER_TOKEN
         heads = [text[:longest] for text in texts]
         cut = np.array([len(text) > longest for text in texts], dtype=bool)
@@ -76,10 +81,19 @@ class Windows:
                 lengths.append(min(end - start + self._around, self._max_tokens))
         return Split(windows, np.array(owners, dtype=np.intp), np.array(lengths, dtype=np.intp), cut)
 
+    def _whole(self, texts: Sequence[str]) -> Split:
+        """Return one window for each text, which the encoder cuts."""
+        lengths = np.array([self._around + len(self._ids(text)) for text in texts], dtype=np.intp)
+        cut = lengths > self._max_tokens
+        return Split(list(texts), np.arange(len(texts)), np.minimum(lengths, self._max_tokens), cut)
+
     def _spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Return where each token of each text begins and ends, without special tokens."""
         if not texts:
             return []
+        if self._bare:
+            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+            return [encoding.offsets for encoding in encodings]
         with quiet():
             found = self._tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
         spans: list[list[tuple[int, int]]] = found["offset_mapping"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from star_al.errors import ModelError, NotFiniteError
+from star_al.errors import ModelError, NotFiniteError, OutOfMemoryError
 from star_al.models import fixed_batches
 from star_al.models.encoder import SentenceEncoder, open_encoder, pair_text, unit
 from star_al.models.windows import Windows
@@ -138,6 +138,56 @@ def test_the_library_s_prompt_is_put_before_each_text(folder: Path, tmp_path: Pa
     (tmp_path / "e" / "config_sentence_transformers.json").write_text(json.dumps(settings))
     found = opened(tmp_path / "e").encode(["good news"]).vectors_N_d
     np.testing.assert_allclose(found, reference(folder, ["Question: good news"]), atol=2e-6)
+
+
+def test_static_embeddings_are_encoders_too(tmp_path: Path) -> None:
+    """Such models have neither a transformer nor a limit, and their tokenizer is not one of transformers."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = opened(build_tiny_encoder(tmp_path / "words"))._model.tokenizer
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)]).save_pretrained(
+        str(tmp_path / "e")
+    )
+    one, texts = opened(tmp_path / "e"), ["good news", "sport " * 2000, ""]
+    found = one.encode(texts).vectors_N_d
+    assert found.shape == (3, 8)
+    np.testing.assert_array_equal(one.encode(texts[:1]).vectors_N_d[0], found[0])
+    np.testing.assert_allclose(found[1], one.encode(["sport"]).vectors_N_d[0], atol=1e-5)
+
+
+def test_a_tokenizer_without_positions_reads_the_beginning(folder: Path) -> None:
+    tokenizer = opened(folder)._model.tokenizer
+
+    class Slow:
+        is_fast = False
+
+        def __call__(self, text: str) -> Any:
+            return tokenizer(text)
+
+    split = Windows(Slow(), "", 16, 8).split(["good", "sport " * 40])
+    assert split.texts == ["good", "sport " * 40] and split.cut.tolist() == [False, True]
+    assert split.lengths.max() == 16
+
+
+def test_a_batch_that_does_not_fit_is_halved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, sizes = SentenceEncoder._read, list[int]()
+
+    def small(self: SentenceEncoder, texts: list[str], width: int) -> Any:
+        sizes.append(len(texts))
+        if len(texts) > 4:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory")
+        return read(self, texts, width)
+
+    expected = opened(folder).encode(TEXTS).vectors_N_d
+    monkeypatch.setattr(SentenceEncoder, "_read", small)
+    np.testing.assert_allclose(opened(folder).encode(TEXTS).vectors_N_d, expected, atol=2e-6)
+    assert min(sizes) <= 4 < max(sizes)
+    monkeypatch.setattr(SentenceEncoder, "_read", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(
+        OutOfMemoryError, match=r"does not fit into the memory of cpu\. Lower head.max_tokens"
+    ):
+        opened(folder).encode(TEXTS)
 
 
 # -- what cannot be used -----------------------------------------------------------------------------------
