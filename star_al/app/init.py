@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from star_al.app.init_learner import (
     learner_settings,
     lora_settings,
 )
+from star_al.app.init_names import described
 from star_al.app.init_questions import Ask, with_answers
 from star_al.app.init_reading import form_settings, read_data, text_columns_of
 from star_al.app.init_request import CampaignRequest
@@ -119,7 +120,16 @@ def propose_campaign(
     spec = _validated(request, tree | chosen)
     if not spec.head_ranks:
         return spec
-    return _validated(request, tree | chosen | head_settings(_sample(data, columns), tell))
+    sample = _sample(data, columns)
+    tree["task"]["labels"] = _with_descriptions(labels, described(labels, sample, ask=ask, tell=tell))
+    return _validated(request, tree | chosen | head_settings(sample, tell))
+
+
+def _with_descriptions(labels: Sequence[str], descriptions: Mapping[str, str]) -> list[object]:
+    return [
+        {"name": label, "description": descriptions[label]} if label in descriptions else label
+        for label in labels
+    ]
 
 
 def _sample(data: Profile, columns: Sequence[str]) -> list[str]:

@@ -25,8 +25,8 @@ class Ask(Protocol):
     def confirm(self, question: str, *, default: bool) -> bool:
         """Return the answer to a question that is answered with yes or no."""
 
-    def text(self, question: str) -> str:
-        """Return a line of text."""
+    def text(self, question: str, default: str | None = None) -> str:
+        """Return a line of text; an empty one only if that is the default."""
 
 
 def with_answers(request: CampaignRequest, data: Profile, ask: Ask) -> CampaignRequest:

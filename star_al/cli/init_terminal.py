@@ -53,9 +53,9 @@ class TerminalQuestions:
         """Return the answer to a question that is answered with yes or no."""
         return typer.confirm(clean(question), default=default, err=True)
 
-    def text(self, question: str) -> str:
-        """Return a line of text."""
-        return str(typer.prompt(question, err=True))
+    def text(self, question: str, default: str | None = None) -> str:
+        """Return a line of text; an empty one only if that is the default."""
+        return str(typer.prompt(clean(question), default=default, show_default=bool(default), err=True))
 
 
 def terminal() -> TerminalQuestions | None:

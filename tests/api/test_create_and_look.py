@@ -30,7 +30,7 @@ def create(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Create:
     monkeypatch.chdir(tmp_path)
 
     def create_(data: Any, labels: Any = LABELS, **options: Any) -> Campaign:
-        return Campaign.create(data, labels, model="model", progress=Quiet(), **options)
+        return Campaign.create(data, labels, **{"model": "model", "progress": Quiet()} | options)
 
     return create_
 
@@ -60,6 +60,15 @@ def test_creating_it_again_opens_it_and_another_one_is_refused(create: Create) -
         create(texts, settings={"acquisition.batch_size": 7})
     with pytest.raises(DataError, match=r"campaign\.jsonl: exists with other texts"):
         create([*texts, "one more"])
+
+
+def test_a_campaign_with_a_head_names_no_language_model(tmp_path: Path, create: Create) -> None:
+    texts = [row["text"] for row in make_rows(30)]
+    campaign = create(texts, model=None, learner="head", settings={"head.neighbours": 5})
+    spec = load_campaign(campaign.path).spec
+    assert (spec.has_head_learner, spec.model.name, spec.head.neighbours) == (True, None, 5)
+    with pytest.raises(ConfigError, match=r"exists with different settings for .*learner\.kind"):
+        create(texts)
 
 
 def test_texts_in_memory_become_a_file(tmp_path: Path, create: Create) -> None:

@@ -135,7 +135,7 @@ def test_the_file_is_short_and_says_what_each_line_means(here: Path) -> None:
 
 def decided(here: Path, seconds: float | None, **said: Any) -> tuple[CampaignSpec, str, list[str]]:
     """The proposal for texts of which a round of LoRA takes so long, as read from its file; the file; what was said."""
-    rows = [{"text": f"text number {n}", "topic": "xy"[n % 2]} for n in range(1000)]
+    rows = [{"text": f"text number {n}", "topic": ("sport", "trade")[n % 2]} for n in range(1000)]
     request = CampaignRequest(data(here / "d.jsonl", rows), label_column="topic", **said)
     notes: list[str] = []
     text = starter_file(propose_campaign(request, here, estimate=lambda *_: seconds, tell=notes.append))
@@ -181,7 +181,7 @@ def test_what_the_user_says_is_trained(here: Path, seconds: float) -> None:
 
 def test_a_head_reads_other_languages_with_another_encoder(here: Path) -> None:
     rows = [
-        {"text": f"Die Lieferung {n} ist nicht angekommen und ich warte", "topic": "xy"[n % 2]}
+        {"text": f"Die Lieferung {n} ist nicht angekommen und ich warte", "topic": ("sport", "trade")[n % 2]}
         for n in range(20)
     ]
     request = CampaignRequest(data(here / "d.jsonl", rows), label_column="topic", learner="head")

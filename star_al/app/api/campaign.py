@@ -22,7 +22,6 @@ from star_al.app.api.tables import Records, as_table
 from star_al.app.model_export import ExportedModel
 from star_al.app.status import Status
 from star_al.app.status import status as read_status
-from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.file import load_campaign
 from star_al.config.spec import ApiSpec, CampaignFile
 from star_al.data import OutOptions
@@ -78,7 +77,8 @@ class Campaign:
         data: str | Path | Texts,
         labels: Sequence[str] | None = None,
         *,
-        model: str = DEFAULT_MODEL,
+        model: str | None = None,
+        learner: str = "lora",
         path: str | Path | None = None,
         name: str | None = None,
         text_column: str | None = None,
@@ -97,7 +97,10 @@ class Campaign:
             data: A ``.jsonl``, ``.csv`` or ``.parquet`` file, a ``datasets`` name, or the texts themselves: a list
                 of strings, a list of dictionaries or a pandas data frame, which are written beside the file.
             labels: The labels; by default those in ``label_column``.
-            model: A causal language model: a hub name or a folder.
+            model: A causal language model: a hub name or a folder; by default a small one, and none with a head.
+            learner: ``lora`` for a language model that is trained every round, ``head`` for a light model on a
+                sentence encoder. A head that chooses for LoRA is a matter of ``settings``:
+                ``{"acquisition.scorer": "head", "learner.train": "at_end"}``.
             path: The campaign file; by default ``campaign.yaml`` beside the data.
             name: The campaign's name; by default from the data.
             text_column: The column of texts; guessed by default.
@@ -119,6 +122,7 @@ class Campaign:
             settings or {},
             labels=_as_names(labels),
             model=model,
+            learner=learner,
             name=name,
             text_column=text_column,
             id_column=id_column,
