@@ -1,0 +1,45 @@
+"""A linear head on frozen features of texts: fitted in a second, with a posterior, label names and neighbours."""
+
+from star_al.head.fit import fit_head
+from star_al.head.fitted_head import FittedHead
+from star_al.head.inputs import LABEL_NAMES, ZERO_SHOT, Examples, HeadOptions, PoolTexts, TextFeatures
+from star_al.head.label_names import LabelNames, NameCheck, check_names, name_text, plain_name, zero_shot
+from star_al.head.neighbours import (
+    EXACT_LIMIT,
+    NEIGHBOURS,
+    NeighbourGraph,
+    Neighbours,
+    Search,
+    exact_search,
+    load_graph,
+    neighbour_graph,
+    save_graph,
+)
+from star_al.head.predictor import HeadPredictor
+
+__all__ = [
+    "EXACT_LIMIT",
+    "LABEL_NAMES",
+    "NEIGHBOURS",
+    "ZERO_SHOT",
+    "Examples",
+    "FittedHead",
+    "HeadOptions",
+    "HeadPredictor",
+    "LabelNames",
+    "NameCheck",
+    "NeighbourGraph",
+    "Neighbours",
+    "PoolTexts",
+    "Search",
+    "TextFeatures",
+    "check_names",
+    "exact_search",
+    "fit_head",
+    "load_graph",
+    "name_text",
+    "neighbour_graph",
+    "plain_name",
+    "save_graph",
+    "zero_shot",
+]

@@ -1,0 +1,61 @@
+"""Turn raw features and offsets into what the ridge reads, by what was measured on the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from star_al.head.feature_scaling import COMPONENTS, FeatureScaling
+from star_al.head.inputs import FeatureKind, PoolTexts, TextFeatures
+from star_al.types import Float32Array, FloatArray
+
+
+@dataclass(frozen=True)
+class FeatureReader:
+    """Reads texts of one campaign.
+
+    Attributes:
+        scalings: By the kinds of features that are read, side by side.
+        offset_means: Mean of each offset over the pool, (C,). Taking it out removes what a label's name, or the
+            language model's habit, does to all texts alike.
+    """
+
+    scalings: Mapping[str, FeatureScaling]
+    offset_means: Mapping[str, FloatArray]
+
+    @classmethod
+    def of(cls, pool: PoolTexts, kind: FeatureKind, components: int = COMPONENTS) -> FeatureReader:
+        """Measure the pool.
+
+        Args:
+            pool: All texts of the pool.
+            kind: Which features to read.
+            components: Principal components of each kind.
+        """
+        kinds = ("encoder", "model") if kind == "both" else (kind,)
+        return cls(
+            {name: FeatureScaling.of(pool.features[name], components) for name in kinds},
+            {name: values_P_C.mean(axis=0) for name, values_P_C in sorted(pool.offsets.items())},
+        )
+
+    @property
+    def width(self) -> int:
+        """Number of scaled features."""
+        return sum(scaling.matrix_d_r.shape[1] for scaling in self.scalings.values())
+
+    @property
+    def offset_names(self) -> tuple[str, ...]:
+        """Names of the offsets, in order."""
+        return tuple(self.offset_means)
+
+    def features(self, texts: TextFeatures) -> Float32Array:
+        """Return scaled features, (N, r), of mean squared length 1 over the pool."""
+        blocks = [scaling.apply(texts.features[name]) for name, scaling in self.scalings.items()]
+        side_by_side: Float32Array = np.concatenate(blocks, axis=1) / np.float32(np.sqrt(len(blocks)))
+        return side_by_side
+
+    def offsets(self, texts: TextFeatures) -> tuple[FloatArray, ...]:
+        """Return the centred offsets, (N, C) each, in the order of ``offset_names``."""
+        return tuple(texts.offsets[name] - mean_C for name, mean_C in self.offset_means.items())

@@ -1,0 +1,202 @@
+"""Fit the head to the labels bought: choose features and settings by cross-validation, then fit on all labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import softmax
+from threadpoolctl import threadpool_limits
+
+from star_al.head.feature_reader import FeatureReader
+from star_al.head.fitted_head import FittedHead
+from star_al.head.folds import CrossValidation, Settings, combined, deal_folds
+from star_al.head.inputs import Examples, FeatureKind, HeadOptions, PoolTexts
+from star_al.head.laplace import Posterior
+from star_al.head.ridge import RidgeProblem, Weights
+from star_al.head.selection import Selected, default_settings, select_settings
+from star_al.head.smoothing import HeldOut, Smoothing, choose_smoothing, smoothing_candidates
+from star_al.types import Float32Array, FloatArray, IntArray, JsonObject
+
+DEFAULTS = HeadOptions()
+
+_PRIOR_OF_KIND = {"encoder": 0.0, "both": -1.0, "model": -2.0}
+"""Log-priors of the features: with few labels the encoder alone."""
+
+
+def fit_head(
+    pool: PoolTexts, examples: Examples, n_labels: int, options: HeadOptions = DEFAULTS
+) -> FittedHead:
+    """Fit a head. The same arguments give the same head, whatever the number of threads.
+
+    Args:
+        pool: All texts of the pool, labelled ones too.
+        examples: Labels of pool texts; there may be none.
+        n_labels: C, at least 2. A label without examples is predicted by its offsets.
+        options: What to choose and what is given.
+
+    Raises:
+        ValueError: A row or label is out of range, or there are no such features.
+    """
+    _check(pool, examples, n_labels)
+    with threadpool_limits(1):  # several threads would add up in any order
+        candidates = [
+            _Candidate.of(pool, examples, n_labels, kind, options) for kind in _kinds(pool, options)
+        ]
+        best = max(candidates, key=lambda each: each.score)
+        return best.head(examples, n_labels, {each.kind: each.score for each in candidates})
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The best settings for one kind of features."""
+
+    kind: FeatureKind
+    reader: FeatureReader
+    features_n_r: FloatArray
+    offsets: tuple[FloatArray, ...]
+    problem: RidgeProblem
+    settings: Settings
+    start: Weights | None
+    smoothing: Smoothing
+    score: float
+    held_out_nll: float | None
+
+    @classmethod
+    def of(
+        cls, pool: PoolTexts, examples: Examples, n_labels: int, kind: FeatureKind, options: HeadOptions
+    ) -> _Candidate:
+        reader = FeatureReader.of(pool, kind)
+        features_P_r, offsets = reader.features(pool), reader.offsets(pool)
+        features_n_r = features_P_r[examples.rows_n].astype(np.float64)
+        of_examples = tuple(offset_P_C[examples.rows_n] for offset_P_C in offsets)
+        problem = RidgeProblem.of(features_n_r, examples.targets_n, n_labels, examples.counts_n)
+        candidates = smoothing_candidates(options.neighbours, pool.neighbours)
+        parts = (kind, reader, features_n_r, of_examples, problem)
+        if len(np.unique(examples.rows_n)) < 2:
+            return cls(*parts, default_settings(reader.offset_names), None, candidates[0], 0.0, None)
+        fold_n = deal_folds(examples.rows_n, examples.targets_n, options.seed)
+        selected = select_settings(CrossValidation(problem, of_examples, fold_n), reader.offset_names)
+        held_out = _held_out(pool, examples, problem, fold_n, selected, features_P_r, offsets)
+        smoothing, score = choose_smoothing(held_out, candidates)
+        return cls(
+            *parts,
+            selected.settings,
+            selected.fold_weights[0],
+            smoothing,
+            score + _PRIOR_OF_KIND[kind],
+            -score / len(examples),
+        )
+
+    def head(self, examples: Examples, n_labels: int, scores: dict[FeatureKind, float]) -> FittedHead:
+        offset_n_C = combined(self.offsets, self.settings.offset_weights_J)
+        weights = self.problem.fit(self.settings.penalty, offset_n_C, start=self.start)
+        rows = np.arange(len(examples))
+        rows_U, probs_U_C = examples.fixed(n_labels)
+        return FittedHead(
+            reader=self.reader,
+            weights_r_C=self.problem.basis_r_d.T @ weights.basis_r_C,
+            bias_C=weights.bias_C,
+            offset_weights=dict(zip(self.reader.offset_names, self.settings.offset_weights_J, strict=True)),
+            posterior=Posterior(
+                self.features_n_r.astype(np.float32),
+                self.problem.logits(weights, offset_n_C, rows),
+                self.problem.weights_n,
+                self.settings.penalty.strength,
+                self.settings.penalty.bias_sd,
+            ),
+            smoothing=self.smoothing,
+            fixed_rows_U=rows_U,
+            fixed_probs_U_C=probs_U_C,
+            record=self._record(len(examples), scores),
+        )
+
+    def _record(self, n: int, scores: dict[FeatureKind, float]) -> JsonObject:
+        return {
+            "labels": n,
+            "features": self.kind,
+            "components": self.reader.width,
+            "strength": self.settings.penalty.strength,
+            "bias_sd": self.settings.penalty.bias_sd,
+            "offset_weights": dict(
+                zip(self.reader.offset_names, self.settings.offset_weights_J, strict=True)
+            ),
+            "neighbours": self.smoothing.neighbours,
+            "neighbour_weight": self.smoothing.weight,
+            "temperature": self.smoothing.temperature,
+            "held_out_nll": self.held_out_nll,
+            "scores": {kind: scores[kind] for kind in sorted(scores)},
+        }
+
+
+def _kinds(pool: PoolTexts, options: HeadOptions) -> tuple[FeatureKind, ...]:
+    """Return the kinds of features to compare."""
+    if options.features != "auto":
+        return (options.features,)
+    if len(pool.features) == 2:
+        return ("encoder", "both", "model")
+    return ("encoder",) if "encoder" in pool.features else ("model",)
+
+
+def _held_out(
+    pool: PoolTexts,
+    examples: Examples,
+    problem: RidgeProblem,
+    fold_n: IntArray,
+    selected: Selected,
+    features_P_r: Float32Array,
+    offsets: tuple[FloatArray, ...],
+) -> HeldOut:
+    """Predict each example's neighbours by the fit that did not see its fold."""
+    own_n_C = np.exp(selected.held_out_n_C)
+    around_n_k_C = np.zeros((len(examples), pool.neighbours, problem.n_labels), dtype=np.float32)
+    if pool.graph is not None:
+        for fold, weights in selected.fold_weights.items():
+            inside = np.flatnonzero(fold_n == fold)
+            near_m_k = pool.graph.indices_N_k[examples.rows_n[inside]]
+            rows_V, place = np.unique(near_m_k, return_inverse=True)
+            probs_V_C = _predict(problem, weights, selected.settings, features_P_r, offsets, rows_V)
+            _fix_labels(probs_V_C, rows_V, _others(examples, fold_n != fold), problem.n_labels)
+            around_n_k_C[inside] = probs_V_C[place.reshape(near_m_k.shape)]
+    return HeldOut(own_n_C, around_n_k_C, problem.targets_n, problem.weights_n)
+
+
+def _predict(
+    problem: RidgeProblem,
+    weights: Weights,
+    settings: Settings,
+    features_P_r: Float32Array,
+    offsets: tuple[FloatArray, ...],
+    rows_V: IntArray,
+) -> Float32Array:
+    """Predict rows of the pool, (V, C)."""
+    weights_r_C = problem.basis_r_d.T @ weights.basis_r_C
+    logits_V_C = features_P_r[rows_V] @ weights_r_C + weights.bias_C
+    offset_V_C = combined(tuple(offset[rows_V] for offset in offsets), settings.offset_weights_J)
+    if offset_V_C is not None:
+        logits_V_C += offset_V_C
+    probs_V_C: Float32Array = softmax(logits_V_C, axis=1).astype(np.float32)
+    return probs_V_C
+
+
+def _others(examples: Examples, kept_n: IntArray) -> Examples:
+    return Examples(examples.rows_n[kept_n], examples.targets_n[kept_n], examples.counts_n[kept_n])
+
+
+def _fix_labels(probs_V_C: Float32Array, rows_V: IntArray, examples: Examples, n_labels: int) -> None:
+    """Put labels in place of the predictions of labelled rows."""
+    fixed_rows_U, fixed_probs_U_C = examples.fixed(n_labels)
+    _, at_V, at_U = np.intersect1d(rows_V, fixed_rows_U, assume_unique=True, return_indices=True)
+    probs_V_C[at_V] = fixed_probs_U_C[at_U]
+
+
+def _check(pool: PoolTexts, examples: Examples, n_labels: int) -> None:
+    if n_labels < 2:
+        raise ValueError(f"a head needs at least two labels, not {n_labels}")
+    if len(examples) and not 0 <= examples.rows_n.min() <= examples.rows_n.max() < len(pool):
+        raise ValueError(f"an example's row is not in the pool of {len(pool)} texts")
+    if len(examples) and not 0 <= examples.targets_n.min() <= examples.targets_n.max() < n_labels:
+        raise ValueError(f"an example's label is not one of {n_labels}")
+    for name, values_P_C in pool.offsets.items():
+        if values_P_C.shape[1:] != (n_labels,) or not np.isfinite(values_P_C).all():
+            raise ValueError(f"offset {name} must be finite, with {n_labels} columns")

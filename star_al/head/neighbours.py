@@ -1,0 +1,164 @@
+"""Nearest neighbours in the pool, and predictions smoothed over them.
+
+A smoothed prediction is (1 − w) p(x) + w · the mean of p over x's nearest pool texts, where a labelled text counts with
+its label. One round is enough: three or five, as label spreading has them (Zhou et al. 2004), changed the accuracy on
+the development sets by less than 0.5 points, and one round treats pool texts and new ones alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star_al.types import Float32Array, IntArray
+
+Int32Array: TypeAlias = NDArray[np.int32]
+
+NEIGHBOURS = 20
+"""Neighbours that a graph holds; predictions use the nearest 5, 10 or 20 of them."""
+
+EXACT_LIMIT = 100_000
+"""Up to this many texts exact search takes less than a minute; beyond, an approximate library pays."""
+
+_QUERIES = 1024  # texts that are compared at once
+_COLUMNS = 8192  # with this many others
+_GROUP = 32  # columns whose maximum is looked at first
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest pool texts of some texts, nearest first: rows of the pool and cosine similarities, (N, k)."""
+
+    indices_N_k: Int32Array
+    similarities_N_k: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.indices_N_k)
+
+
+NeighbourGraph: TypeAlias = Neighbours
+Search: TypeAlias = Callable[[Float32Array, Float32Array, int], Neighbours]
+"""Searches, for queries (N, d), the k nearest of base texts (P, d), all of unit length, by the inner product."""
+
+
+def exact_search(queries_N_d: Float32Array, base_P_d: Float32Array, k: int) -> Neighbours:
+    """Search by comparing all pairs, in blocks.
+
+    Args:
+        queries_N_d: Queries at unit length.
+        base_P_d: Base texts at unit length.
+        k: Neighbours of each query, at most P.
+    """
+    indices_N_k = np.empty((len(queries_N_d), k), dtype=np.int32)
+    similarities_N_k = np.empty((len(queries_N_d), k), dtype=np.float32)
+    for first in range(0, len(queries_N_d), _QUERIES):
+        block = slice(first, first + _QUERIES)
+        indices_N_k[block], similarities_N_k[block] = _nearest(queries_N_d[block], base_P_d, k)
+    return Neighbours(indices_N_k, similarities_N_k)
+
+
+def _nearest(queries_M_d: Float32Array, base_P_d: Float32Array, k: int) -> tuple[Int32Array, Float32Array]:
+    found: list[Int32Array] = []
+    near: list[Float32Array] = []
+    for first in range(0, len(base_P_d), _COLUMNS):
+        similarities = queries_M_d @ base_P_d[first : first + _COLUMNS].T
+        top = _largest(similarities, k)
+        near.append(np.take_along_axis(similarities, top, axis=1))
+        found.append((top + first).astype(np.int32))
+    indices, similarities = np.concatenate(found, axis=1), np.concatenate(near, axis=1)
+    order = np.lexsort((indices, -similarities), axis=1)[:, :k]
+    return np.take_along_axis(indices, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+
+
+def _largest(values_M_B: Float32Array, k: int) -> IntArray:
+    """Return the columns of the k largest values of each row, in any order.
+
+    The k largest values lie in the k groups with the largest maxima. Looking for groups first leaves little to
+    partition: comparing 100,000 texts takes a third of the time.
+    """
+    columns = values_M_B.shape[1]
+    groups = columns // _GROUP
+    if columns % _GROUP or groups <= k:
+        return np.argpartition(values_M_B, columns - min(k, columns), axis=1)[:, -min(k, columns) :]
+    maxima = values_M_B.reshape(-1, _GROUP, groups).max(axis=1)  # column j belongs to group j mod groups
+    best = np.argpartition(maxima, groups - k, axis=1)[:, -k:]
+    candidates = (best[:, :, None] + groups * np.arange(_GROUP)).reshape(len(values_M_B), -1)
+    of_candidates = np.take_along_axis(values_M_B, candidates, axis=1)
+    chosen = np.argpartition(of_candidates, candidates.shape[1] - k, axis=1)[:, -k:]
+    return np.take_along_axis(candidates, chosen, axis=1)
+
+
+def neighbour_graph(
+    embeddings_P_d: Float32Array, k: int = NEIGHBOURS, search: Search = exact_search
+) -> NeighbourGraph:
+    """Return the nearest neighbours of each pool text among the others.
+
+    Args:
+        embeddings_P_d: Raw embeddings.
+        k: Neighbours of each text; fewer if the pool is smaller.
+        search: How to search.
+    """
+    unit_P_d = unit_length(embeddings_P_d)
+    k = min(k, len(unit_P_d) - 1)
+    if k < 1:
+        return Neighbours(np.empty((len(unit_P_d), 0), np.int32), np.empty((len(unit_P_d), 0), np.float32))
+    return _without_itself(search(unit_P_d, unit_P_d, k + 1))
+
+
+def nearest_in_pool(
+    embeddings_N_d: Float32Array, pool_P_d: Float32Array, k: int, search: Search = exact_search
+) -> Neighbours:
+    """Return the nearest pool texts of new texts.
+
+    Args:
+        embeddings_N_d: Raw embeddings of the new texts.
+        pool_P_d: Raw embeddings of the pool.
+        k: Neighbours of each text; fewer if the pool is smaller.
+        search: How to search.
+    """
+    return search(unit_length(embeddings_N_d), unit_length(pool_P_d), min(k, len(pool_P_d)))
+
+
+def _without_itself(found: Neighbours) -> Neighbours:
+    """Drop each text from its own neighbours; among many equal texts it may be missing, then the last goes."""
+    itself = found.indices_N_k == np.arange(len(found), dtype=np.int32)[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    shape = (len(found), found.indices_N_k.shape[1] - 1)
+    return Neighbours(
+        found.indices_N_k[~itself].reshape(shape), found.similarities_N_k[~itself].reshape(shape)
+    )
+
+
+def neighbour_mean(probs_P_C: Float32Array, indices_N_k: NDArray[np.integer]) -> Float32Array:
+    """Return the mean of the rows of ``probs_P_C`` over each text's neighbours, (N, C)."""
+    total = np.zeros((len(indices_N_k), probs_P_C.shape[1]), dtype=np.float32)
+    for column in range(indices_N_k.shape[1]):
+        total += probs_P_C[indices_N_k[:, column]]
+    return total / np.float32(indices_N_k.shape[1])
+
+
+def unit_length(embeddings_N_d: Float32Array) -> Float32Array:
+    """Scale each row to length 1; a row of zeros stays."""
+    lengths = np.linalg.norm(embeddings_N_d, axis=1, keepdims=True)
+    scaled: Float32Array = (embeddings_N_d / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return scaled
+
+
+def save_graph(graph: NeighbourGraph, path: Path) -> None:
+    """Write a graph; the same graph writes the same bytes."""
+    from safetensors.numpy import save_file
+
+    save_file({"indices": graph.indices_N_k, "similarities": graph.similarities_N_k}, path)
+
+
+def load_graph(path: Path) -> NeighbourGraph:
+    """Read a graph that ``save_graph`` wrote."""
+    from safetensors.numpy import load_file
+
+    arrays = load_file(path)
+    return Neighbours(arrays["indices"], arrays["similarities"])

@@ -1,0 +1,236 @@
+"""Predict with a fitted head: pool texts over their neighbours, new texts over their nearest pool texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import log_softmax, softmax
+from threadpoolctl import threadpool_limits
+
+from star_al.head.fitted_head import FittedHead
+from star_al.head.inputs import PoolTexts, TextFeatures
+from star_al.head.laplace import BLOCK, blocks_of
+from star_al.head.neighbours import Search, exact_search, neighbour_mean, unit_length
+from star_al.head.smoothing import LOWEST
+from star_al.types import Float32Array, FloatArray, IntArray
+
+_BLOCK_TEXTS = 16_384  # texts that are predicted at once
+_MATCHED_TEXTS = 400  # pool texts on which the spread of the samples is matched
+_MATCHED_DRAWS = range(2 * BLOCK)
+_LOG_T_BOUND = 4.0
+
+Predict = Callable[[Float32Array, tuple[FloatArray, ...]], Float32Array]
+"""Predicts by one function: maps scaled features and offsets to probabilities, (N, C)."""
+
+
+class HeadPredictor:
+    """Predictions of one head for texts of its pool and for new ones.
+
+    With ``draws=None`` the prediction is that of the fitted weights at the temperature from cross-validation. Samples
+    get a temperature of their own, at which their mean is as confident as that prediction, on average over the pool:
+    averaging over samples softens, and cross-validation has already set how soft predictions must be.
+
+    Args:
+        head: The head.
+        pool: The pool that it was fitted on, the same texts in the same order.
+        search: How to search for the nearest pool texts of new texts.
+    """
+
+    def __init__(self, head: FittedHead, pool: PoolTexts, search: Search = exact_search) -> None:
+        self.head = head
+        self._pool = pool
+        self._search = search
+        self._deviations: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
+
+    def predict_pool(
+        self, rows_N: IntArray | None = None, *, draws: range | None = None, seed: int = 0
+    ) -> FloatArray:
+        """Predict texts of the pool. A labelled text is predicted like any other; its label counts for others only.
+
+        Args:
+            rows_N: Rows of the pool; None for all.
+            draws: Numbers of the posterior's samples; None for the fitted weights.
+            seed: With a sample's number it decides the sample.
+
+        Returns:
+            Log-probabilities (N, K, C).
+        """
+        rows_N = np.arange(len(self._pool)) if rows_N is None else np.asarray(rows_N, dtype=np.int64)
+        if draws is None:
+            own_N_C, mean_N_C = self._own_pool[rows_N], self._neighbours_of_rows(self._labelled_pool, rows_N)
+            return self._finish(own_N_C, mean_N_C, self.head.smoothing.temperature)[:, None]
+        temperature = self._sample_temperature
+        return self._stack(
+            [
+                self._finish(own_N_C, mean_N_C, temperature)
+                for own_N_C, mean_N_C in self._pool_samples(rows_N, draws, seed)
+            ],
+            len(rows_N),
+        )
+
+    def predict_new(self, texts: TextFeatures, *, draws: range | None = None, seed: int = 0) -> FloatArray:
+        """Predict texts that are not in the pool.
+
+        Args:
+            texts: Their features and offsets, of the same kinds as the pool's.
+            draws: Numbers of the posterior's samples; None for the fitted weights.
+            seed: With a sample's number it decides the sample.
+
+        Returns:
+            Log-probabilities (N, K, C).
+        """
+        features, offsets = self.head.reader.features(texts), self.head.reader.offsets(texts)
+        near_N_k = self._nearest(texts)
+        if draws is None:
+            mean_N_C = self._neighbours(self._labelled_pool, near_N_k)
+            own_N_C = self._fitted(features, offsets)
+            return self._finish(own_N_C, mean_N_C, self.head.smoothing.temperature)[:, None]
+        temperature = self._sample_temperature
+        rows_V, place = np.unique(near_N_k, return_inverse=True)
+        place = place.reshape(near_N_k.shape)
+        predictions = []
+        for predict in self._samples(draws, seed):
+            labelled_V_C = self._with_labels(predict(*self._read(rows_V)), rows_V)
+            mean_N_C = self._neighbours(labelled_V_C, place)
+            predictions.append(self._finish(predict(features, offsets), mean_N_C, temperature))
+        return self._stack(predictions, len(texts))
+
+    # -- the fitted weights -----------------------------------------------------------------------------
+
+    @cached_property
+    def _features_P_r(self) -> Float32Array:
+        return self.head.reader.features(self._pool)
+
+    @cached_property
+    def _offsets(self) -> tuple[FloatArray, ...]:
+        return self.head.reader.offsets(self._pool)
+
+    @cached_property
+    def _own_pool(self) -> Float32Array:
+        """Unsmoothed probabilities of the whole pool, (P, C)."""
+        return self._fitted(self._features_P_r, self._offsets)
+
+    @cached_property
+    def _labelled_pool(self) -> Float32Array:
+        """The same, labels in place of the predictions of labelled texts."""
+        return self._with_labels(self._own_pool.copy(), np.arange(len(self._pool)))
+
+    def _fitted(self, features_N_r: Float32Array, offsets: tuple[FloatArray, ...]) -> Float32Array:
+        out = np.empty((len(features_N_r), self.head.n_labels), dtype=np.float32)
+        with threadpool_limits(1):
+            for first in range(0, len(out), _BLOCK_TEXTS):
+                block = slice(first, first + _BLOCK_TEXTS)
+                of_block = tuple(offset_N_C[block] for offset_N_C in offsets)
+                out[block] = softmax(self.head.logits(features_N_r[block], of_block), axis=1)
+        return out
+
+    # -- samples ----------------------------------------------------------------------------------------
+
+    def _samples(self, draws: range, seed: int) -> Iterator[Predict]:
+        """One function for each draw."""
+        for block, places in blocks_of(draws):
+            if (seed, block) not in self._deviations:
+                self._deviations[seed, block] = self.head.posterior.deviations(block, seed)
+            weights_S_r_C, bias_S_C = self._deviations[seed, block]
+            for place in places:
+                yield self._sample(weights_S_r_C[place], bias_S_C[place])
+
+    def _sample(self, weights_r_C: FloatArray, bias_C: FloatArray) -> Predict:
+        def predict(features_N_r: Float32Array, offsets: tuple[FloatArray, ...]) -> Float32Array:
+            with threadpool_limits(1):
+                logits_N_C = self.head.logits(features_N_r, offsets)
+                logits_N_C += features_N_r @ weights_r_C + bias_C
+            probs_N_C: Float32Array = softmax(logits_N_C, axis=1).astype(np.float32)
+            return probs_N_C
+
+        return predict
+
+    def _pool_samples(
+        self, rows_N: IntArray, draws: range, seed: int
+    ) -> Iterator[tuple[Float32Array, Float32Array]]:
+        """For each draw: unsmoothed probabilities of the rows, and the mean over their neighbours."""
+        near_N_k = self._near_rows(rows_N)
+        rows_V, place = np.unique(np.concatenate([rows_N, near_N_k.ravel()]), return_inverse=True)
+        own_at, near_at = place[: len(rows_N)], place[len(rows_N) :].reshape(near_N_k.shape)
+        read = self._read(rows_V)
+        for predict in self._samples(draws, seed):
+            probs_V_C = predict(*read)
+            own_N_C = probs_V_C[own_at]
+            yield own_N_C, self._neighbours(self._with_labels(probs_V_C, rows_V), near_at)
+
+    @cached_property
+    def _sample_temperature(self) -> float:
+        step = -(-len(self._pool) // _MATCHED_TEXTS)
+        rows_M = np.arange(0, len(self._pool), step)
+        goal = float(np.exp(self.predict_pool(rows_M).max(axis=2)).mean())
+        drawn = list(self._pool_samples(rows_M, _MATCHED_DRAWS, 0))
+
+        def excess(log_t: float) -> float:
+            logs = self._stack([self._finish(*each, float(np.exp(log_t))) for each in drawn], len(rows_M))
+            return float(np.exp(logs).mean(axis=1).max(axis=1).mean()) - goal
+
+        if excess(-_LOG_T_BOUND) <= 0:
+            return float(np.exp(-_LOG_T_BOUND))
+        if excess(_LOG_T_BOUND) >= 0:
+            return float(np.exp(_LOG_T_BOUND))
+        return float(np.exp(brentq(excess, -_LOG_T_BOUND, _LOG_T_BOUND, xtol=1e-3)))
+
+    # -- neighbours -------------------------------------------------------------------------------------
+
+    def _read(self, rows_V: IntArray) -> tuple[Float32Array, tuple[FloatArray, ...]]:
+        return self._features_P_r[rows_V], tuple(offset_P_C[rows_V] for offset_P_C in self._offsets)
+
+    def _near_rows(self, rows_N: IntArray) -> IntArray:
+        number = self.head.smoothing.neighbours
+        if self._pool.graph is None or not number:
+            return np.zeros((len(rows_N), 0), dtype=np.int64)
+        near_N_k: IntArray = self._pool.graph.indices_N_k[rows_N, :number].astype(np.int64)
+        return near_N_k
+
+    @cached_property
+    def _unit_pool(self) -> Float32Array:
+        return unit_length(self._pool.features[self._embedding_kind])
+
+    @property
+    def _embedding_kind(self) -> str:
+        return "encoder" if "encoder" in self._pool.features else "model"
+
+    def _nearest(self, texts: TextFeatures) -> IntArray:
+        number = self.head.smoothing.neighbours
+        if not number:
+            return np.zeros((len(texts), 0), dtype=np.int64)
+        queries = unit_length(texts.features[self._embedding_kind])
+        near_N_k: IntArray = self._search(queries, self._unit_pool, number).indices_N_k.astype(np.int64)
+        return near_N_k
+
+    def _neighbours_of_rows(self, probs_P_C: Float32Array, rows_N: IntArray) -> Float32Array:
+        return self._neighbours(probs_P_C, self._near_rows(rows_N))
+
+    @staticmethod
+    def _neighbours(probs_V_C: Float32Array, near_N_k: IntArray) -> Float32Array:
+        if not near_N_k.shape[1]:
+            return np.zeros((len(near_N_k), probs_V_C.shape[1]), dtype=np.float32)
+        return neighbour_mean(probs_V_C, near_N_k)
+
+    def _with_labels(self, probs_V_C: Float32Array, rows_V: IntArray) -> Float32Array:
+        """Put labels in place of the predictions of labelled rows, and return the array."""
+        _, at_V, at_U = np.intersect1d(
+            rows_V, self.head.fixed_rows_U, assume_unique=True, return_indices=True
+        )
+        probs_V_C[at_V] = self.head.fixed_probs_U_C[at_U]
+        return probs_V_C
+
+    def _finish(self, own_N_C: Float32Array, mean_N_C: Float32Array, temperature: float) -> FloatArray:
+        """Smooth and temper; returns log-probabilities (N, C)."""
+        smoothing = self.head.smoothing
+        probs_N_C = own_N_C.astype(np.float64)
+        if smoothing.neighbours:
+            probs_N_C = (1 - smoothing.weight) * probs_N_C + smoothing.weight * mean_N_C
+        log_probs: FloatArray = log_softmax(np.log(np.maximum(probs_N_C, LOWEST)) / temperature, axis=1)
+        return log_probs
+
+    def _stack(self, log_probs: list[FloatArray], n: int) -> FloatArray:
+        return np.stack(log_probs, axis=1) if log_probs else np.zeros((n, 0, self.head.n_labels))
