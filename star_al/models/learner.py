@@ -420,7 +420,7 @@ class LoraLearner:
         self._load()
         prompts = [self._states_prompts.encode(item) for item in asked]
         self._truncated.update(prompt.item_id for prompt in prompts if prompt.truncated)
-        return LanguageModelStates(self.backbone).encode(prompts, advance)
+        return LanguageModelStates(self.backbone, self._states_prompts.prefix).encode(prompts, advance)
 
     def _posterior(self, folder: Path | None) -> Posterior | None:
         return None if folder is None else self._posteriors.load(folder)

@@ -63,6 +63,34 @@ def test_states_are_the_same_bits_in_any_company(model: Path) -> None:
         np.testing.assert_array_equal(one.states([item], ignore).vectors_N_d[0], whole[number])
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_long_prefix_is_read_once(
+    tmp_path: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prompt of many labels is longer than the texts, and the same for all."""
+    labels = [f"label of number {number}" for number in range(12)]
+    one = learner(
+        build_tiny_model(tmp_path, architecture=architecture),
+        EVERY["map"],
+        task={"kind": "classification", "labels": labels},
+        model={"max_tokens": 240},
+    )
+    prefix = len(one.prompts.prefix)
+    assert prefix > 100 and one.backbone.readout.supports_prefix
+    hidden, read = type(one.backbone.readout).hidden, list[int]()
+
+    def watched(self: Any, ids: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        read.append(ids.shape[1])
+        return hidden(self, ids, *args, **kwargs)
+
+    monkeypatch.setattr(type(one.backbone.readout), "hidden", watched)
+    found = one.states(items(), ignore).vectors_N_d
+    expected = [plain(one, one.prompts.encode(item)) for item in items()]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert max(read[-2:]) < prefix
+    np.testing.assert_array_equal(one.states(items()[3:4], ignore).vectors_N_d[0], found[3])
+
+
 @pytest.mark.parametrize("layers", [None, 1])
 def test_training_does_not_change_them(model: Path, tmp_path: Path, layers: int | None) -> None:
     """Also where the frozen blocks' activations are kept: the whole model runs."""
