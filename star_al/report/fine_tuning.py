@@ -24,12 +24,13 @@ def fine_tuning_in_words(snapshot: CampaignSnapshot) -> str:
         return ""
     points = f"{signed(100 * found.low, 1)} to {signed(100 * found.high, 1)}"
     chance = ", so it may be chance" if found.may_be_chance else ""
-    gains = "gains" if found.value >= 0 else "loses"
-    return (
-        f"With {count(newest.round.labels, 'label')}, fine-tuning the language model {gains} "
-        f"{abs(100 * found.value):.1f} points over the head on {count(newest.main.n, 'held-out text')} "
+    side = "better" if found.value >= 0 else "worse"
+    words = (
+        f"With {count(newest.round.labels, 'label')}, the fine-tuned language model is "
+        f"{abs(100 * found.value):.1f} points {side} than the head on {count(newest.main.n, 'held-out text')} "
         f"(95 % interval {points}{chance}). {_seconds(newest.round)}"
     )
+    return words.strip()
 
 
 def _difference(snapshot: CampaignSnapshot, newest: EvaluatedRound) -> Difference | None:

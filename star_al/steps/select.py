@@ -199,9 +199,12 @@ def _reason(
     blended = float(scores.blended_N[position])
     terms = [] if adapted is None else [f"{ranker} {measure} {adapted:.3f}"]
     terms += [] if base is None else [f"base entropy {base:.3f}"]
-    weight = "" if scores.weight is None else f", weight of the {model} {scores.weight.value:.2f}"
-    terms_in_words = " and ".join(terms)
-    text = f"{how}rank {rank} of {len(scores.item_ids)}: blended {blended:.3f} from {terms_in_words}{weight}"
+    text = f"{how}rank {rank} of {len(scores.item_ids)}: "
+    if len(terms) == 1:  # nothing was blended
+        text += terms[0]
+    else:
+        weight = "" if scores.weight is None else f", weight of the {model} {scores.weight.value:.2f}"
+        text += f"blended {blended:.3f} from {' and '.join(terms)}{weight}"
     text += _split_in_words(known["aleatoric"], known["epistemic"], known["samples"])
     predicted, confidence = guess
     return Reason(

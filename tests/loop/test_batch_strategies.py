@@ -61,7 +61,7 @@ def test_a_diversified_batch_comes_from_the_top_of_the_ranking_and_says_so(
     assert max(ranks) <= 30 and len(set(ranks)) == 8
     assert ranks != list(range(1, 9))
     for query, rank in zip(asked, ranks, strict=True):
-        first, last = query.reason.text.split(f"rank {rank} of {len(rank_of)}: blended")
+        first, last = query.reason.text.split(f"rank {rank} of {len(rank_of)}: ")
         assert last and first.startswith(f"{name} within the top 30, ")
         covers = kind in ("facility_location", "uncertainty_herding")
         assert covers or first == f"{name} within the top 30, "

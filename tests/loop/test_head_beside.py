@@ -83,7 +83,7 @@ def test_a_head_that_ranks_leaves_the_language_model_to_the_end(tmp_path: Path) 
     assert first.reason.adapted_uncertainty is not None, (
         "the round is no cold start, though it has no adapter"
     )
-    assert "from head margin 0." in first.reason.text
+    assert ": head margin 0." in first.reason.text
     assert rounds(world)[2].evaluation is not None
     assert rounds(world)[2].evaluation.stop_agreement is not None  # type: ignore[union-attr]
 

@@ -111,8 +111,8 @@ def test_every_query_says_why_it_was_asked(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     cold, trained = world.asked()[0], world.asked()[-1]
-    assert "at random" in cold.reason.text
-    assert trained.reason.blended is not None and "blended" in trained.reason.text
+    assert cold.reason.text.startswith("cold start (no labels to train on): stands for ")
+    assert trained.reason.blended is not None and ": adapted margin 0." in trained.reason.text
     assert [q.rank for q in world.store.queries(world.campaign_id, 1)] == [1, 2, 3, 4]
     assert trained.reason.predicted in ("sport", "business", "tech")
 

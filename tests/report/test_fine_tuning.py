@@ -52,7 +52,7 @@ def test_both_models_on_the_same_texts_are_compared_in_pairs() -> None:
     snapshot = with_head(on_same_texts=OnSameTexts(5, 12, 3, 150))
     words = fine_tuning_in_words(snapshot)
     assert words.startswith(
-        "With 125 labels, fine-tuning the language model gains 6.0 points over the head on 150"
+        "With 125 labels, the fine-tuned language model is 6.0 points better than the head on 150"
     )
     assert "may be chance" not in words
     assert words.endswith("Training took 33 s, the head 0.8 s.")
@@ -68,7 +68,7 @@ def test_without_pairs_the_interval_is_wider() -> None:
 
 def test_where_the_head_ranks_the_time_is_that_of_the_later_training() -> None:
     words = fine_tuning_in_words(with_head("head", on_same_texts=OnSameTexts(5, 4, 5, 150)))
-    assert "loses 0.7 points" in words and "may be chance" in words
+    assert "0.7 points worse" in words and "may be chance" in words
     assert words.endswith("Training took 62 s, the head 0.8 s.")
 
 

@@ -85,6 +85,7 @@ def record(path: Path) -> dict[str, Any]:
                     r.index,
                     r.state.value,
                     r.adapter_sha256,
+                    r.head_sha256,
                     r.scores_sha256,
                     r.labels,
                     r.labels_bought,
