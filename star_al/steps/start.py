@@ -9,17 +9,18 @@ import numpy as np
 from star_al import rng
 from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.greedy import GreedyRule, InOrder, Pick, greedy_batch
-from star_al.acquire.herding import herding
+from star_al.acquire.herding import herding, open_label_weights
 from star_al.acquire.search import Search
 from star_al.common.wording import count
 from star_al.data.item_labels import content_id
 from star_al.parts import RoundParts
+from star_al.steps.base_predictions import base_log_probs
 from star_al.steps.batch import Chosen, notes_in_words
-from star_al.steps.embeddings import POOL_TEXTS, directions, pool_sample, text_embeddings
+from star_al.steps.embeddings import POOL_TEXTS, PoolSample, directions, pool_sample, text_embeddings
 from star_al.steps.known import known_ids, no_near_duplicates
 from star_al.steps.pool import candidates
 from star_al.steps.stands_for import stands_for
-from star_al.types import Float32Array, Item
+from star_al.types import Float32Array, FloatArray, Item
 
 SEARCH_TEXTS = 30
 """A search chooses among this many of the most similar texts for each text of the batch."""
@@ -75,7 +76,9 @@ def _herding(parts: RoundParts, size: int, without: frozenset[str]) -> list[Chos
     known_L_d = np.zeros((0, sample.points_N_d.shape[1]), np.float32)
     if known:
         known_L_d = directions(text_embeddings(parts, None, known), sample.centre_d)
-    picks = _picks(parts, herding(sample.points_N_d, known_L_d), sample.item_ids, size, without)
+    picks = _picks(
+        parts, herding(sample.points_N_d, known_L_d, _weights(parts, sample)), sample.item_ids, size, without
+    )
     item_ids = [sample.item_ids[pick.position] for pick in picks]
     covered = stands_for(parts, item_ids, known, sample)
     how = [f"{notes_in_words(pick.notes)}{words}" for pick, words in zip(picks, covered, strict=True)]
@@ -83,6 +86,15 @@ def _herding(parts: RoundParts, size: int, without: frozenset[str]) -> list[Chos
         Chosen(item_id, words.removesuffix(", ") or "covers what is left of the pool")
         for item_id, words in zip(item_ids, how, strict=True)
     ]
+
+
+def _weights(parts: RoundParts, sample: PoolSample) -> FloatArray | None:
+    """Weights of texts by how open the labels' names leave their label; None without names that tell something."""
+    spec = parts.spec
+    if not (spec.head_ranks and spec.head.label_names and sample.item_ids) or parts.task.is_multiple_choice:
+        return None
+    seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "names") % 2**32
+    return open_label_weights(base_log_probs(parts, sample.item_ids), sample.points_N_d, seed)
 
 
 def _search(parts: RoundParts, size: int, without: frozenset[str]) -> list[Chosen]:

@@ -15,8 +15,8 @@ from star_al.acquire.herding import herding
 from star_al.acquire.search import Search
 from star_al.config.spec import CampaignSpec
 from star_al.replay import find_round, replay_round
-from star_al.steps import embeddings
-from star_al.types import Query
+from star_al.steps import embeddings, start
+from star_al.types import Float32Array, FloatArray, Query
 from support.world import World
 
 CHANGES: dict[str, Any] = {"n": 70, "acquisition__batch_size": 8, "stopping__max_rounds": 2}
@@ -65,6 +65,26 @@ def test_a_herding_start_covers_the_pool_scores_nothing_and_says_what_each_text_
     matches = [re.fullmatch(words, query.reason.text) for query in asked]
     counts = [int(match[2] or 0) if match else -1 for match in matches]
     assert min(counts) >= 0 and counts[0] > 1 and sum(counts) <= len(pool)
+    assert replays(world)
+
+
+@pytest.mark.parametrize(("scorer", "label_names"), [("head", True), ("head", False), ("learner", True)])
+def test_texts_whose_label_the_names_leave_open_weigh_more_where_a_head_reads_names(
+    scorer: str, label_names: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictions: list[FloatArray] = []
+
+    def only_the_last(log_probs_N_C: FloatArray, points_N_d: Float32Array, seed: int) -> FloatArray:
+        predictions.append(log_probs_N_C)
+        return np.eye(len(points_N_d))[-1]
+
+    monkeypatch.setattr(start, "open_label_weights", only_the_last)
+    world = world_of(tmp_path, "herding", acquisition__scorer=scorer, head__label_names=label_names)
+    pool = sorted(world.store.pool_ids(world.campaign_id, 0))
+    world.run(max_rounds=1)
+    weighs = scorer == "head" and label_names
+    assert (first(world)[0].item_id == pool[-1]) is weighs
+    assert [len(each) for each in predictions] == ([len(pool)] if weighs else [])
     assert replays(world)
 
 

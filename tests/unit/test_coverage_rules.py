@@ -16,13 +16,13 @@ from star_al.acquire.coverage import newly_covered, similar_from
 from star_al.acquire.embeddings import unit_vectors
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import GreedyRule, greedy_batch
-from star_al.acquire.herding import herding
+from star_al.acquire.herding import compactness, herding, open_label_weights
 from star_al.acquire.kernels import clipped_cosine, rbf
 from star_al.acquire.measures import label_probability
 from star_al.acquire.search import RELEVANCE, Search
 from star_al.acquire.typiclust import typical_order
 from star_al.acquire.uncertainty_herding import adaptive_rbf, uncertainty_herding
-from star_al.types import Float32Array, FloatArray
+from star_al.types import Float32Array, FloatArray, IntArray
 
 
 def texts(n: int, d: int = 16, groups: int = 12, seed: int = 0) -> Float32Array:
@@ -97,6 +97,42 @@ def test_herding_is_scikit_activemls_max_herding(n_known: int) -> None:
     reference = MaxHerding(metric=lambda x, y: max(0.0, float(x @ y)), random_state=0)
     expected = reference.query(samples, labels, batch_size=40) - n_known
     assert chosen(herding(pool, known), 400, 40) == expected.tolist()
+
+
+def test_herding_covers_what_weighs_more() -> None:
+    pool = texts(200, groups=2, seed=4)
+    near = pool @ pool[0] > 0.5
+    batch = chosen(herding(pool, pool[:0], np.where(near, 1.0, 0.01)), 200, 2)
+    assert near[batch].all()
+
+
+def guesses(classes: IntArray, n_classes: int, confidence: FloatArray) -> FloatArray:
+    """Predictions of a class each, as sure as given; the rest is spread over the others."""
+    probs = np.repeat((1 - confidence)[:, None] / (n_classes - 1), n_classes, axis=1)
+    probs[np.arange(len(classes)), classes] = confidence
+    return np.log(probs)
+
+
+def test_open_labels_weigh_more_where_the_predicted_classes_are_compact() -> None:
+    random = np.random.default_rng(0)
+    groups = random.integers(6, size=300)
+    points = unit_vectors((np.eye(12)[groups] + 0.2 * random.standard_normal((300, 12))).astype(np.float32))
+    confidence = random.uniform(0.3, 0.9, 300)
+    weights = open_label_weights(guesses(groups, 6, confidence), points, seed=1)
+    assert weights is not None
+    np.testing.assert_array_equal(np.argsort(weights), np.argsort(-confidence))
+    assert weights.min() == pytest.approx(0.2) and weights.max() == pytest.approx(1.0)
+    assert open_label_weights(guesses(random.permutation(groups), 6, confidence), points, seed=1) is None
+
+
+def test_compactness_is_one_for_clusters_and_about_zero_for_chance() -> None:
+    random = np.random.default_rng(0)
+    groups = random.integers(6, size=400)
+    points = unit_vectors((np.eye(12)[groups] + 0.05 * random.standard_normal((400, 12))).astype(np.float32))
+    assert compactness(groups, points, 6, seed=0) == pytest.approx(1.0, abs=0.3)
+    assert compactness(random.permutation(groups), points, 6, seed=0) < 0.1
+    assert compactness(np.zeros(400, dtype=np.int64), points, 6, seed=0) < 0.0
+    assert compactness(groups[:5], points[:5], 6, seed=0) == 0.0
 
 
 # -- uncertainty herding -------------------------------------------------------------------------------
