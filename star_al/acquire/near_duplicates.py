@@ -35,6 +35,8 @@ class NearDuplicates:
             analyzer="char_wb", ngram_range=(SHINGLE, SHINGLE), alternate_sign=False, dtype=np.float64
         )
         self._shingles_M_V = vectors.transform([text[:_CHARACTERS] for text in texts_M])
+        # By column, the texts that share a shingle with one are found without passing over all of them.
+        self._by_shingle_M_V = self._shingles_M_V.tocsc()
         self._threshold = threshold - 1e-9  # rounding may put equal texts below 1
         self._is_similar_M = np.zeros(len(texts_M), dtype=bool)
         for start in range(0, len(known_L), _BLOCK):
@@ -47,7 +49,10 @@ class NearDuplicates:
 
     def add(self, position: int) -> None:
         """See ``Constraint.add``."""
-        self._mark(self._shingles_M_V[[position]])
+        row = slice(*self._shingles_M_V.indptr[position : position + 2])
+        shared = self._by_shingle_M_V[:, self._shingles_M_V.indices[row]]
+        similarity_M = shared @ self._shingles_M_V.data[row]
+        self._is_similar_M |= similarity_M >= self._threshold
 
     def _mark(self, shingles_L_V: csr_matrix) -> None:
         """Mark the candidates that are near-duplicates of any of the given texts."""

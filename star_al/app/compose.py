@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,11 +14,14 @@ from star_al.config.changes import refuse_removed_settings
 from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
-from star_al.ports import Learner, Progress, Store
+from star_al.ports import Learner, Pool, Progress, Store
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Round
+from star_al.types import Campaign, Item, Role, Round
 
 if TYPE_CHECKING:
+    from star_al.models.encoder import SentenceEncoder
+    from star_al.models.head_texts import LanguageModel
+    from star_al.models.learner import LoraLearner
     from star_al.models.posterior import Method
 
 
@@ -57,12 +60,81 @@ def open_learner(
         rounds: The rounds so far. A campaign keeps the dtype that its first round ran in, so that a resumed
             one does not depend on a probe.
         progress: Where the learner tells what a user should know.
-        cache: A folder that keeps activations of frozen blocks; None keeps none and writes nothing.
+        cache: A folder that keeps activations of frozen blocks; None keeps none and writes nothing but what a
+            head reads of the pool.
 
     Raises:
         ConfigError: The adapters of ``rounds`` need a setting that this version no longer has.
     """
     refuse_removed_settings(rounds)
+    if not spec.has_head_learner:
+        return _open_lora(file, spec, rounds, progress, cache)
+    reads_model = spec.head.features in ("model", "both")
+    language_model = _open_lora(file, spec, rounds, progress, cache) if reads_model else None
+    return open_head(file, spec, progress, language_model, keep=cache is not None)
+
+
+def open_head(
+    file: CampaignFile,
+    spec: CampaignSpec,
+    progress: Progress,
+    language_model: Learner | None = None,
+    *,
+    keep: bool = True,
+) -> Learner:
+    """The head of ``spec``: what is trained, or what ranks or stands beside a language model.
+
+    Args:
+        file: The campaign file.
+        spec: The settings of the task and the head.
+        progress: Where the learner shows its work.
+        language_model: The learner beside it, whose base model's states it may read; None without.
+        keep: Keep the features of all texts; False for those of the pool alone.
+    """
+    from star_al.models.encoder import open_encoder
+    from star_al.models.head_learner import HeadLearner
+    from star_al.models.head_texts import TextReader
+
+    name, device = model_path(file, spec.head.encoder, "head.encoder"), file.spec.model.device
+
+    def open_() -> SentenceEncoder:
+        return open_encoder(
+            name,
+            revision=spec.head.revision,
+            device=device,
+            dtype="float32",  # the same on all machines, so that a campaign can move from one to another
+            max_tokens=spec.head.max_tokens,
+            say=progress.say,
+        )
+
+    states = None if spec.head.features == "encoder" else cast("LanguageModel | None", language_model)
+    reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
+    return HeadLearner(ClosedTask(spec.task), spec, reader, StoredPools(file), progress.say)
+
+
+class StoredPools:
+    """Finds the pools of a campaign's rounds in its database."""
+
+    def __init__(self, file: CampaignFile) -> None:
+        self._file = file
+
+    def __call__(self, key: str) -> Pool | None:
+        """The pool with this key; None if no round had it."""
+        with reading(self._file) as (store, campaign):
+            for round_ in reversed(store.rounds(campaign.campaign_id)):
+                ids = store.item_ids(campaign.campaign_id, Role.POOL, by_round=round_.index)
+                if (pool := Pool(tuple(ids), self._load)).key == key:
+                    return pool
+        return None
+
+    def _load(self, item_ids: Sequence[str]) -> list[Item]:
+        with reading(self._file) as (store, campaign):
+            return store.items(campaign.campaign_id, item_ids)
+
+
+def _open_lora(
+    file: CampaignFile, spec: CampaignSpec, rounds: Sequence[Round], progress: Progress, cache: Path | None
+) -> LoraLearner:
     from star_al.models.learner import LoraLearner
 
     here = file.spec.model.model_dump(include={"device", "batch_tokens", "trunk_cache_gb"})
@@ -234,11 +306,15 @@ def open_parts(
         learner: A learner of these settings; None opens one that writes nothing.
     """
     spec = spec or CampaignSpec.model_validate(campaign.config)
+    keep = learner is not None
+    learner = learner or open_learner(file, spec, store.rounds(campaign.campaign_id), progress)
+    beside = partial(open_head, file, spec, progress, learner, keep=keep)
     return Parts(
         campaign=campaign,
         spec=spec,
         store=store,
-        learner=learner or open_learner(file, spec, store.rounds(campaign.campaign_id), progress),
+        learner=learner,
+        head=deferred_learner(beside) if spec.has_head_beside else None,
         artefacts=ArtefactFolder(file.artefact_folder),
         progress=progress,
     )

@@ -54,12 +54,12 @@ def model_card(parts: Parts, facts: ModelFacts) -> str:
         _metadata(parts, facts),
         f"# {parts.campaign.name}\n\n{_introduction(parts, facts)}",
         f"## Use it\n\n{_use(facts)}",
-        f"## Labels\n\n{_labels(parts, facts)}",
-        f"## Accuracy\n\n{_accuracy(facts)}",
-        f"## Calibration\n\n{_calibration(facts)}",
-        f"## Data\n\n{_data(parts, facts)}",
+        f"## Labels\n\n{labels_section(parts, facts)}",
+        f"## Accuracy\n\n{accuracy_section(facts)}",
+        f"## Calibration\n\n{calibration_section(facts)}",
+        f"## Data\n\n{data_section(parts, facts)}",
         f"## Prompt\n\n{_prompt(facts)}",
-        f"## Settings\n\n{_fenced(_settings(parts), 'yaml')}",
+        f"## Settings\n\n{fenced(_settings(parts), 'yaml')}",
         f"## Licence\n\n{_licence(parts, facts)}",
     ]
     return "\n\n".join(sections) + "\n"
@@ -97,7 +97,7 @@ def _introduction(parts: Parts, facts: ModelFacts) -> str:
 
 def _use(facts: ModelFacts) -> str:
     needs = "`pip install torch transformers peft`, then run `python example.py` in this folder:"
-    return f"{needs}\n\n{_fenced(facts.example, 'python')}\n\n{_posterior_words(facts)}"
+    return f"{needs}\n\n{fenced(facts.example, 'python')}\n\n{_posterior_words(facts)}"
 
 
 def _posterior_words(facts: ModelFacts) -> str:
@@ -115,7 +115,8 @@ def _posterior_words(facts: ModelFacts) -> str:
     )
 
 
-def _labels(parts: Parts, facts: ModelFacts) -> str:
+def labels_section(parts: Parts, facts: ModelFacts) -> str:
+    """The labels, and how often each was trained on."""
     if parts.task.is_multiple_choice:
         return "Each text has options of its own; the labels are their letters."
     trained = parts.store.training_labels(parts.campaign.campaign_id, facts.round.index)
@@ -124,18 +125,19 @@ def _labels(parts: Parts, facts: ModelFacts) -> str:
     return "\n".join(["| label | trained on |", "|---|---|", *rows])
 
 
-def _accuracy(facts: ModelFacts) -> str:
+def accuracy_section(facts: ModelFacts, base: str = "The base model without training") -> str:
+    """How accurate the model is, and how that was measured; ``base`` is what it is compared with."""
     found = _chosen(facts.evaluations, "adapted")
     if found is None:
         return "It was not measured: there were no labelled texts that the model was not trained on."
-    base = _chosen(facts.evaluations, "base")
+    untrained = _chosen(facts.evaluations, "base")
     lines = [
         f"{_percent(found.accuracy)} (95 % interval {_percent(found.accuracy_low)} to "
         f"{_percent(found.accuracy_high)}, Wilson), macro-F1 {found.macro_f1:.2f}, on {count(found.n, 'text')}: "
         f"{SPLITS.get(found.split, found.split.value)}."
     ]
-    if base is not None:
-        lines.append(f"The base model without training: {_percent(base.accuracy)}.")
+    if untrained is not None:
+        lines.append(f"{base}: {_percent(untrained.accuracy)}.")
     rows = [
         f"| {_cell(name)} | {'–' if recall is None else _percent(recall)} |"
         for name, recall in found.recall.items()
@@ -143,7 +145,8 @@ def _accuracy(facts: ModelFacts) -> str:
     return "\n".join([*lines, "", "| label | recall |", "|---|---|", *rows])
 
 
-def _calibration(facts: ModelFacts) -> str:
+def calibration_section(facts: ModelFacts) -> str:
+    """How probabilities were calibrated."""
     temperature = facts.record["temperature"]
     note = facts.round.evaluation.temperature_note if facts.round.evaluation else ""
     words = [f"Probabilities are scaled by the temperature {temperature:.3f} ({note})."]
@@ -157,7 +160,8 @@ def _calibration(facts: ModelFacts) -> str:
     return " ".join(words)
 
 
-def _data(parts: Parts, facts: ModelFacts) -> str:
+def data_section(parts: Parts, facts: ModelFacts) -> str:
+    """What the model was trained on."""
     store, campaign_id = parts.store, parts.campaign.campaign_id
     pool = len(store.item_ids(campaign_id, Role.POOL))
     return (
@@ -168,10 +172,10 @@ def _data(parts: Parts, facts: ModelFacts) -> str:
 
 
 def _prompt(facts: ModelFacts) -> str:
-    shown = f"{_fenced(str(facts.record['template']), 'text')}\n\nThe label follows."
+    shown = f"{fenced(str(facts.record['template']), 'text')}\n\nThe label follows."
     if facts.record["text"] == "{text}":
         return shown
-    made = _fenced(str(facts.record["text"]), "text")
+    made = fenced(str(facts.record["text"]), "text")
     return f"{shown} A text is made of columns; give the labeller a dictionary of them:\n\n{made}"
 
 
@@ -205,7 +209,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _fenced(text: str, language: str) -> str:
+def fenced(text: str, language: str) -> str:
     """A code block whose fence is longer than any in the text."""
     fence = "```"
     while fence in text:

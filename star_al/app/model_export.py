@@ -13,6 +13,7 @@ import numpy as np
 
 from star_al import rng
 from star_al.app.compose import open_parts, reading
+from star_al.app.head_card import head_card
 from star_al.app.model_card import ModelFacts, model_card
 from star_al.app.predicting import Predictor, own_files
 from star_al.common.files import disk_errors, publish
@@ -42,12 +43,16 @@ class ExportedModel:
         difference: By how much probabilities of the mean alone differ from that average, at most, on some texts;
             None for a single function.
         base: The folder or hub name of the base model that is needed; None if the weights are whole.
+        what: What was exported: adapter, weights or head.
+        size_bytes: Bytes of the folder.
     """
 
     round_index: int
     samples: int
     difference: float | None
     base: str | None
+    what: str
+    size_bytes: int
 
 
 def export_model(
@@ -96,11 +101,14 @@ def _write(
     record = parts.learner.export(
         adapter, folder, draws=draws, seed=predictor.seed, merged=merged, examples=items
     )
+    is_head = parts.spec.has_head_learner
     exported = ExportedModel(
         round_index=round_index,
         samples=1 if draws is None else len(draws),
         difference=None if draws is None else _difference(parts, predictor, adapter, items),
         base=None if record["base"] is None else str(record["base"]),
+        what="head" if is_head else "weights" if merged else "adapter",
+        size_bytes=sum(path.stat().st_size for path in folder.rglob("*")),
     )
     whole: JsonObject = {
         "labels": list(parts.task.spec.label_names),
@@ -122,7 +130,8 @@ def _write(
         merged=merged,
     )
     with _disk_errors(folder):
-        (folder / "README.md").write_text(model_card(parts, facts), encoding="utf-8")
+        card = head_card(parts, facts, exported.size_bytes) if is_head else model_card(parts, facts)
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return exported
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from star_al.app.annotators import check_server, connection, open_annotator, unencrypted
 from star_al.app.beginning_again import begin_again, has_answers
-from star_al.app.compose import find_started, open_learner, open_parts, open_store, reading
+from star_al.app.compose import find_started, open_head, open_learner, open_parts, open_store, reading
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
 from star_al.app.model_check import check_untrained, texts_of_data
@@ -223,12 +223,15 @@ def _find_or_create(
     """
     campaign = store.find_campaign(file.spec.name)
     if given is None:  # this takes seconds, or minutes for a large model
-        trying = ", and trying one training step" if campaign is None else ""
-        progress.say(f"Loading the model {file.spec.model.name}{trying}")
+        trains_model = campaign is None and not file.spec.has_head_learner
+        trying = ", and trying one training step" if trains_model else ""
+        progress.say(f"Loading the {file.spec.model_in_words}{trying}")
     if campaign is not None:
         return campaign, given
     learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
     learner.check(texts_of_data(file))
+    if file.spec.has_head_beside:
+        open_head(file, file.spec, progress, learner).check()
     try:
         return create_campaign(file, store, progress), learner
     except StoreError:
@@ -362,4 +365,4 @@ def _renamed_in_words(renamed: Mapping[str, str], found: Relabelling) -> str:
 
 def _where_it_runs(parts: Parts) -> str:
     versions = parts.learner.versions()
-    return f"Model {parts.spec.model.name} on {versions['device']} in {versions['dtype']}"
+    return f"{sentence_case(parts.spec.model_in_words)} on {versions['device']} in {versions['dtype']}"

@@ -10,6 +10,7 @@ import typer
 from star_al.cli.completion import round_numbers
 from star_al.cli.console import make_progress, say
 from star_al.cli.options import DEFAULT_CONFIG, Config, Public, Push, load, open_hub
+from star_al.common.wording import megabytes
 
 if TYPE_CHECKING:
     from star_al.app.model_export import ExportedModel
@@ -40,7 +41,8 @@ def export_model(
     It holds the adapter in peft's format, or with --merged whole weights, the
     tokenizer, the labels and the temperature, a short example.py, and README.md,
     the model card. The example needs torch, transformers and peft, and gives the
-    probabilities of `star-al predict`.
+    probabilities of `star-al predict`. With learner.kind: head it holds the head,
+    and needs numpy and sentence-transformers.
     """
     from star_al.app import model_export
 
@@ -48,16 +50,19 @@ def export_model(
     done = model_export.export_model(
         load(config), out, make_progress(), round_index=round_index, merged=merged
     )
-    what = "weights" if merged else "adapter"
-    say(f"Wrote the {what} of round {done.round_index} to {out}. Try it with: python {out / 'example.py'}")
+    size = f" ({megabytes(done.size_bytes)})" if done.what == "head" else ""
+    say(
+        f"Wrote the {done.what} of round {done.round_index} to {out}{size}. "
+        f"Try it with: python {out / 'example.py'}"
+    )
     for line in _about(done, merged):
         say(line)
     if hub is not None:
         if done.base is not None and Path(done.base).is_dir():
-            say(
-                f"The base model is a folder of this machine, {done.base}: "
-                "others need it as well. --merged writes whole weights."
-            )
+            what, way = "base model", " --merged writes whole weights."
+            if done.what == "head":
+                what, way = "sentence encoder", ""
+            say(f"The {what} is a folder of this machine, {done.base}: others need it as well.{way}")
         say(f"Pushed to {hub.push(out, f'Model of round {done.round_index}')}")
 
 

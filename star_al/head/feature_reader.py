@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,8 +36,12 @@ class FeatureReader:
             components: Principal components of each kind.
         """
         kinds = ("encoder", "model") if kind == "both" else (kind,)
+        for name in kinds:
+            key = f"scaling/{name}/{components}"
+            if key not in pool.kept:
+                pool.kept[key] = FeatureScaling.of(pool.features[name], components)
         return cls(
-            {name: FeatureScaling.of(pool.features[name], components) for name in kinds},
+            {name: pool.kept[f"scaling/{name}/{components}"] for name in kinds},
             {name: values_P_C.mean(axis=0) for name, values_P_C in sorted(pool.offsets.items())},
         )
 
@@ -51,7 +56,24 @@ class FeatureReader:
         return tuple(self.offset_means)
 
     def features(self, texts: TextFeatures) -> Float32Array:
-        """Return scaled features, (N, r), of mean squared length 1 over the pool."""
+        """Return scaled features, (N, r), of mean squared length 1 over the pool; those of a pool are kept."""
+        if not isinstance(texts, PoolTexts):
+            return self._scaled(texts)
+        digest = hashlib.sha256()
+        for scaling in self.scalings.values():
+            digest.update(scaling.mean_d.tobytes() + scaling.matrix_d_r.tobytes())
+        key = f"features/{'/'.join(self.scalings)}"
+        # A head that was read from disk has equal scalings, but not the same objects.
+        if pool_has := texts.kept.get(key):
+            known, scaled_P_r = pool_has
+            if known == digest.digest():
+                found: Float32Array = scaled_P_r
+                return found
+        scaled_P_r = self._scaled(texts)
+        texts.kept[key] = digest.digest(), scaled_P_r
+        return scaled_P_r
+
+    def _scaled(self, texts: TextFeatures) -> Float32Array:
         blocks = [scaling.apply(texts.features[name]) for name, scaling in self.scalings.items()]
         side_by_side: Float32Array = np.concatenate(blocks, axis=1) / np.float32(np.sqrt(len(blocks)))
         return side_by_side

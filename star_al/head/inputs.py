@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -59,6 +60,11 @@ class PoolTexts(TextFeatures):
         super().__post_init__()
         if self.graph is not None and len(self.graph) != len(self):
             raise ValueError(f"a graph of {len(self.graph)} texts for a pool of {len(self)}")
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What was computed from the pool's features alone and is the same in each round: scalings, scaled features."""
+        return {}
 
     @property
     def neighbours(self) -> int:

@@ -60,7 +60,10 @@ class HeadPredictor:
         """
         rows_N = np.arange(len(self._pool)) if rows_N is None else np.asarray(rows_N, dtype=np.int64)
         if draws is None:
-            own_N_C, mean_N_C = self._own_pool[rows_N], self._neighbours_of_rows(self._labelled_pool, rows_N)
+            own_N_C, mean_N_C = (
+                self._own_pool[rows_N],
+                self._neighbours_of_rows(self.labelled_pool_P_C, rows_N),
+            )
             return self._finish(own_N_C, mean_N_C, self.head.smoothing.temperature)[:, None]
         temperature = self._sample_temperature
         return self._stack(
@@ -85,7 +88,7 @@ class HeadPredictor:
         features, offsets = self.head.reader.features(texts), self.head.reader.offsets(texts)
         near_N_k = self._nearest(texts)
         if draws is None:
-            mean_N_C = self._neighbours(self._labelled_pool, near_N_k)
+            mean_N_C = self._neighbours(self.labelled_pool_P_C, near_N_k)
             own_N_C = self._fitted(features, offsets)
             return self._finish(own_N_C, mean_N_C, self.head.smoothing.temperature)[:, None]
         temperature = self._sample_temperature
@@ -114,8 +117,8 @@ class HeadPredictor:
         return self._fitted(self._features_P_r, self._offsets)
 
     @cached_property
-    def _labelled_pool(self) -> Float32Array:
-        """The same, labels in place of the predictions of labelled texts."""
+    def labelled_pool_P_C(self) -> Float32Array:
+        """Unsmoothed probabilities of the pool, labels in place of the predictions of labelled texts."""
         return self._with_labels(self._own_pool.copy(), np.arange(len(self._pool)))
 
     def _fitted(self, features_N_r: Float32Array, offsets: tuple[FloatArray, ...]) -> Float32Array:
@@ -191,7 +194,8 @@ class HeadPredictor:
         return near_N_k
 
     @cached_property
-    def _unit_pool(self) -> Float32Array:
+    def unit_pool_P_d(self) -> Float32Array:
+        """What the nearest pool texts are searched by: embeddings of the pool at unit length."""
         return unit_length(self._pool.features[self._embedding_kind])
 
     @property
@@ -203,7 +207,7 @@ class HeadPredictor:
         if not number:
             return np.zeros((len(texts), 0), dtype=np.int64)
         queries = unit_length(texts.features[self._embedding_kind])
-        near_N_k: IntArray = self._search(queries, self._unit_pool, number).indices_N_k.astype(np.int64)
+        near_N_k: IntArray = self._search(queries, self.unit_pool_P_d, number).indices_N_k.astype(np.int64)
         return near_N_k
 
     def _neighbours_of_rows(self, probs_P_C: Float32Array, rows_N: IntArray) -> Float32Array:

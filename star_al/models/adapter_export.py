@@ -37,6 +37,9 @@ from star_al.types import Item, JsonObject
 TOP = "."
 """The name of the adapter at the top of a folder."""
 
+LORA_NEEDS = "torch, transformers and peft"
+"""What an exported adapter needs."""
+
 _ABOVE = ".."
 """What adapters for the merged weights name as their base model."""
 
@@ -217,7 +220,7 @@ def example_code(record: JsonObject) -> str:
     call = (
         "labeller(text)" if record["labels"] else 'labeller(text, ["the first option", "the second option"])'
     )
-    return f'''"""Label probabilities of texts. Needs torch, transformers and peft."""
+    return f'''"""Label probabilities of texts. Needs {record.get("needs", LORA_NEEDS)}."""
 
 from pathlib import Path
 

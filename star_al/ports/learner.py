@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,11 @@ class Pool:
 
     item_ids: tuple[str, ...]
     load: LoadItems
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of the ids."""
+        return hashlib.sha256("\n".join(self.item_ids).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

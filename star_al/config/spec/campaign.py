@@ -279,6 +279,13 @@ class CampaignSpec(Spec):
         return isinstance(self.learner, HeadLearnerSpec)
 
     @property
+    def model_in_words(self) -> str:
+        """What is loaded to train and predict."""
+        if self.has_head_learner:
+            return f"sentence encoder {self.head.encoder}"
+        return f"model {self.model.name}"
+
+    @property
     def head_ranks(self) -> bool:
         """True if the head ranks the pool."""
         return self.has_head_learner or self.acquisition.scorer == "head"
