@@ -6,13 +6,12 @@ A kernel maps an array of cosines to similarities from 0 to 1, in place where it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from star_al.types import Float32Array, FloatArray
-
-Points: TypeAlias = FloatArray | Float32Array
+Points: TypeAlias = NDArray[np.floating[Any]]
 """Unit vectors. Their precision is that of all that is computed with them."""
 
 Kernel: TypeAlias = Callable[[Points], Points]

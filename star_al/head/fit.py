@@ -153,7 +153,7 @@ def _held_out(
     if pool.graph is not None:
         for fold, weights in selected.fold_weights.items():
             inside = np.flatnonzero(fold_n == fold)
-            near_m_k = pool.graph.indices_N_k[examples.rows_n[inside]]
+            near_m_k = pool.graph.indices_N_k[examples.rows_n[inside]].astype(np.int64)
             rows_V, place = np.unique(near_m_k, return_inverse=True)
             probs_V_C = _predict(problem, weights, selected.settings, features_P_r, offsets, rows_V)
             _fix_labels(probs_V_C, rows_V, _others(examples, fold_n != fold), problem.n_labels)

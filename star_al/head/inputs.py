@@ -34,7 +34,9 @@ class TextFeatures:
     offsets: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lengths = {len(values) for values in (*self.features.values(), *self.offsets.values())}
+        lengths = {len(each) for each in self.features.values()} | {
+            len(each) for each in self.offsets.values()
+        }
         if not self.features or len(lengths) != 1:
             raise ValueError(f"features and offsets of the same texts have lengths {sorted(lengths)}")
         if unknown := set(self.features) - {"encoder", "model"}:

@@ -57,10 +57,16 @@ class HeldOut:
     def smoothed(self, smoothing: Smoothing) -> FloatArray:
         """Return smoothed log-probabilities at temperature 1, (n, C); they need not be normalised."""
         if not smoothing.neighbours:
-            return np.log(np.maximum(self.own_n_C, LOWEST))
+            return _log(self.own_n_C)
         mean_n_C = self.around_n_k_C[:, : smoothing.neighbours].mean(axis=1, dtype=np.float64)
         mixed_n_C = (1 - smoothing.weight) * self.own_n_C + smoothing.weight * mean_n_C
-        return np.log(np.maximum(mixed_n_C, LOWEST))
+        return _log(mixed_n_C)
+
+
+def _log(probs_N_C: FloatArray) -> FloatArray:
+    """Return logarithms, of zeros those of the lowest probability."""
+    logs_N_C: FloatArray = np.log(np.maximum(probs_N_C, LOWEST))
+    return logs_N_C
 
 
 def smoothing_candidates(neighbours: int | None, available: int) -> tuple[Smoothing, ...]:
@@ -72,7 +78,7 @@ def smoothing_candidates(neighbours: int | None, available: int) -> tuple[Smooth
     """
     if available == 0 or neighbours == 0:
         return (Smoothing(0, 0.0),)
-    numbers = NUMBERS if neighbours is None else (neighbours,)
+    numbers: tuple[int, ...] = NUMBERS if neighbours is None else (neighbours,)
     numbers = tuple(dict.fromkeys(min(number, available) for number in numbers))
     near = sorted(
         (Smoothing(number, weight, _SMOOTHED_TEMPERATURE) for number in numbers for weight in WEIGHTS),

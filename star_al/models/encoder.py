@@ -220,7 +220,8 @@ def _require_finite(vectors_N_d: Float32Array, texts: Sequence[str]) -> None:
 def unit(vectors_N_d: Float32Array) -> Float32Array:
     """Return vectors at unit length; zero vectors stay zero."""
     norms = np.linalg.norm(vectors_N_d, axis=1, keepdims=True)
-    return (vectors_N_d / np.where(norms == 0, 1, norms)).astype(np.float32)
+    units_N_d: Float32Array = (vectors_N_d / np.where(norms == 0, 1, norms)).astype(np.float32)
+    return units_N_d
 
 
 def pair_text(question: str, option: str) -> str:

@@ -103,7 +103,7 @@ class FeatureStore:
         new = rows[~self._sound[rows]].tolist()
         if not new:
             return
-        content, size = memoryview(self._mapped).cast("B"), self._mapped.shape[1] * 4
+        content, size = self._mapped.data.cast("B"), self._mapped.shape[1] * 4
         cuts = self._records["cut"][new].tolist()
         checksums = [
             zlib.crc32(content[row * size : (row + 1) * size], cut)

@@ -22,9 +22,9 @@ def rows_by_ranker(rows: Sequence[JsonObject], model: str) -> list[JsonObject]:
         as ``beside_accuracy``.
     """
     if model != "head":
-        return [row | {"beside_accuracy": row["head_accuracy"]} for row in rows]
+        return [{**row, "beside_accuracy": row["head_accuracy"]} for row in rows]
     return [
-        row | {name: row[f"head_{name}"] for name in METRICS} | {"beside_accuracy": row["accuracy"]}
+        {**row, **{name: row[f"head_{name}"] for name in METRICS}, "beside_accuracy": row["accuracy"]}
         for row in rows
     ]
 

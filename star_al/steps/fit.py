@@ -119,9 +119,9 @@ def fit_model(
 def learner_versions(parts: Parts) -> JsonObject:
     """Libraries, device, dtype and base key of the learner, and of the head beside it under ``head``."""
     versions: JsonObject = {**parts.learner.versions(), "base_key": parts.learner.base_key}
-    if parts.head is not None:
-        versions["head"] = {**parts.head.versions(), "base_key": parts.head.base_key}
-    return versions
+    if parts.head is None:
+        return versions
+    return {**versions, "head": {**parts.head.versions(), "base_key": parts.head.base_key}}
 
 
 def _fit_shadow(

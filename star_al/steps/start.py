@@ -73,7 +73,7 @@ def _herding(parts: RoundParts, size: int, without: frozenset[str]) -> list[Chos
     """Texts that together cover the pool; those that were asked before and ``without`` count as covered."""
     sample = pool_sample(parts)
     known = sorted({*known_ids(parts), *without})
-    known_L_d = np.zeros((0, sample.points_N_d.shape[1]), np.float32)
+    known_L_d: Float32Array = np.zeros((0, sample.points_N_d.shape[1]), np.float32)
     if known:
         known_L_d = directions(text_embeddings(parts, None, known), sample.centre_d)
     picks = _picks(

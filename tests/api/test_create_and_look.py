@@ -30,7 +30,8 @@ def create(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Create:
     monkeypatch.chdir(tmp_path)
 
     def create_(data: Any, labels: Any = LABELS, **options: Any) -> Campaign:
-        return Campaign.create(data, labels, **{"model": "model", "progress": Quiet()} | options)
+        settings: dict[str, Any] = {"model": "model", "progress": Quiet()} | options
+        return Campaign.create(data, labels, **settings)
 
     return create_
 

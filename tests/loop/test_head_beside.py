@@ -213,9 +213,9 @@ def test_when_the_language_model_is_trained_may_change_between_rounds(tmp_path: 
 def test_a_lost_head_is_trained_again(tmp_path: Path) -> None:
     world = World(tmp_path, **RANKS)
     loop = Loop(world.leased_parts())
-    loop.push = lambda round_: (
+    loop.push = lambda round_: (  # type: ignore[method-assign]
         (_ for _ in ()).throw(KilledError()) if round_.index == 1 else Loop.push(loop, round_)
-    )  # type: ignore[method-assign]
+    )
     with pytest.raises(KilledError):
         loop.run()
     lost = rounds(world)[1].head_sha256

@@ -259,6 +259,6 @@ def test_no_texts_give_no_rows(folder: Path) -> None:
 
 def test_unit_vectors_and_pairs() -> None:
     rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32))
-    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(rows, np.array([[0.6, 0.8], [0, 0]]), rtol=1e-6)
     assert rows.dtype == np.float32
     assert pair_text("Which?", "this") == "Which?\nthis"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,8 +25,13 @@ def test_parameters_are_counted_from_the_configuration(architecture: str, tmp_pa
 
 
 def test_of_experts_only_those_in_use_count(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": 50}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "vocab_size": 50,
+    }
+    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 2}
 
     def counted(experts: int, used: int) -> float | None:
         config = MixtralConfig(**sizes, **heads, num_local_experts=experts, num_experts_per_tok=used)

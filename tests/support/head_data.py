@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from star_al.head import LABEL_NAMES, Examples, LabelNames, PoolTexts, TextFeatures, neighbour_graph
-from star_al.types import Float32Array, IntArray
+from star_al.types import Float32Array, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def clusters(
     name_C_d = centres_C_d + 0.5 * generator.standard_normal((n_labels, d))
     labels_of = LabelNames((name_C_d + 3).astype(np.float32))
 
-    def offsets(embeddings: Float32Array) -> dict[str, np.ndarray]:
+    def offsets(embeddings: Float32Array) -> dict[str, FloatArray]:
         similarities = labels_of.similarities(generator.permutation(embeddings) if misleading else embeddings)
         return {LABEL_NAMES: similarities} if names else {}
 

@@ -32,7 +32,7 @@ def build_tiny_encoder(
     folder.mkdir(parents=True, exist_ok=True)
     pieces = BertWordPieceTokenizer(lowercase=True)
     pieces.train_from_iterator([*SENTENCES, *words] * 4, vocab_size=400, show_progress=False)
-    fast: Any = transformers.BertTokenizerFast
+    fast: Any = transformers.BertTokenizerFast  # type: ignore[attr-defined]
     tokenizer = fast(tokenizer_object=pieces._tokenizer, do_lower_case=True)
     tokenizer.model_max_length = LIMIT
     with torch.random.fork_rng(devices=[]), quiet():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def naive(similarity: FloatArray, weights: FloatArray, known: FloatArray, k: int
 
 @pytest.mark.parametrize("n_known", [0, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_coverage_equals_naive_greedy(n_known: int, dtype: type) -> None:
+def test_coverage_equals_naive_greedy(n_known: int, dtype: type[np.floating[Any]]) -> None:
     random = np.random.default_rng(n_known)
     points, known = texts(700, seed=1).astype(dtype), texts(n_known, seed=2).astype(dtype)
     weights = random.random(700)

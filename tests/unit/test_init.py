@@ -439,7 +439,7 @@ class Answers:
     def confirm(self, question: str, *, default: bool) -> bool:
         return bool(self._answer(question))
 
-    def text(self, question: str) -> str:
+    def text(self, question: str, default: str | None = None) -> str:
         return str(self._answer(question))
 
 

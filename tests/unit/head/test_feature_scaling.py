@@ -5,9 +5,10 @@ import pytest
 
 from star_al.head import feature_scaling
 from star_al.head.feature_scaling import FeatureScaling
+from star_al.types import Float32Array
 
 
-def _features(n: int = 200, d: int = 12) -> np.ndarray:
+def _features(n: int = 200, d: int = 12) -> Float32Array:
     generator = np.random.default_rng(0)
     mixed = generator.standard_normal((n, d)) @ generator.standard_normal((d, d))
     return (mixed + 5).astype(np.float32)

@@ -7,6 +7,7 @@ from scipy.special import log_softmax
 from star_al.head.folds import CrossValidation, Settings, deal_folds, n_folds
 from star_al.head.ridge import Penalty, RidgeProblem
 from star_al.head.selection import default_settings, log_prior, select_settings
+from star_al.types import FloatArray, IntArray
 
 
 def test_each_of_few_texts_is_a_fold_and_many_share_three() -> None:
@@ -46,7 +47,7 @@ def test_held_out_predictions_are_those_of_fits_without_the_fold() -> None:
         np.testing.assert_allclose(found_n_C[inside], expected, atol=0.2)  # folds are fitted roughly
 
 
-def _validation(offset_n_C: np.ndarray, targets_n: np.ndarray) -> CrossValidation:
+def _validation(offset_n_C: FloatArray, targets_n: IntArray) -> CrossValidation:
     generator = np.random.default_rng(1)
     n = len(targets_n)
     problem = RidgeProblem.of(generator.standard_normal((n, 3)) / 3, targets_n, 3)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from star_al.head import LabelNames, check_names, name_text, plain_name, zero_shot
+from star_al.types import Float32Array
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_zero_shot_predicts_the_closest_name_and_takes_out_a_name_close_to_all_t
     assert centred.argmax(axis=1).tolist() == [0, 1]
 
 
-def _texts() -> tuple[np.ndarray, np.ndarray]:
+def _texts() -> tuple[Float32Array, Float32Array]:
     """Texts about one of three subjects, and the directions of the subjects."""
     generator = np.random.default_rng(0)
     subjects = np.linalg.qr(generator.standard_normal((30, 4)))[0].T

@@ -31,7 +31,7 @@ def _dense(curvature: Curvature) -> FloatArray:
         fisher = np.diag(probs_C) - np.outer(probs_C, probs_C)
         dense += weight * np.kron(np.outer(features_q, features_q), fisher)
     assert dense.shape == (q * labels, q * labels)
-    return dense
+    return np.asarray(dense, dtype=np.float64)
 
 
 def test_products_and_the_diagonal_are_those_of_the_dense_matrix() -> None:

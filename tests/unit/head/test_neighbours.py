@@ -15,6 +15,7 @@ from star_al.head.neighbours import (
     save_graph,
     unit_length,
 )
+from star_al.types import Float32Array
 
 
 @pytest.mark.parametrize(("n", "k"), [(30, 5), (700, 20), (700, 1)])
@@ -60,7 +61,7 @@ def test_a_small_pool_has_fewer_neighbours(n: int) -> None:
 def test_another_search_can_be_plugged_in() -> None:
     asked: list[int] = []
 
-    def search(queries: np.ndarray, base: np.ndarray, k: int) -> Neighbours:
+    def search(queries: Float32Array, base: Float32Array, k: int) -> Neighbours:
         asked.append(k)
         return exact_search(queries, base, k)
 
