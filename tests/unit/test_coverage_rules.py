@@ -18,7 +18,7 @@ from star_al.acquire.embeddings import unit_vectors
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import GreedyRule, greedy_batch
 from star_al.acquire.herding import compactness, herding, open_label_weights
-from star_al.acquire.kernels import clipped_cosine, rbf
+from star_al.acquire.kernels import Points, clipped_cosine, rbf
 from star_al.acquire.measures import label_probability
 from star_al.acquire.search import RELEVANCE, Search
 from star_al.acquire.typiclust import typical_order
@@ -50,7 +50,7 @@ def test_the_kernel_of_cosines_is_the_rbf_of_distances() -> None:
         rbf(0.0)
 
 
-def naive(similarity: FloatArray, weights: FloatArray, known: FloatArray, k: int) -> list[int]:
+def naive(similarity: Points, weights: FloatArray, known: Points, k: int) -> list[int]:
     """Greedy coverage by its definition; ``known`` holds similarities with known texts, (M, L)."""
     batch: list[int] = []
     for _ in range(k):

@@ -225,7 +225,6 @@ def test_held_out_labels_do_not_leak_through_neighbours() -> None:
     generator = np.random.default_rng(0)
     texts = generator.standard_normal((60, 16)).astype(np.float32)
     labels = generator.integers(0, 2, 60)
-    data = clusters(n_labels=2, n=60, d=16, names=False)
     graph = Neighbours(np.arange(60, dtype=np.int32)[:, None], np.ones((60, 1), dtype=np.float32))
     pool = PoolTexts({"encoder": texts}, graph=graph)
     record = fit_head(pool, Examples(np.arange(60), labels), 2).record
