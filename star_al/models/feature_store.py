@@ -128,7 +128,7 @@ class FeatureStore:
                     return
                 known = len(self._records) if n > len(self._records) else 0
                 index.seek(_HEADER.itemsize + known * _RECORD.itemsize)
-                new: NDArray[np.void] = np.fromfile(index, dtype=_RECORD, count=n - known)
+                new: npt.NDArray[np.void] = np.fromfile(index, dtype=_RECORD, count=n - known)
             mapped = np.memmap(self._vectors, dtype=np.float32, mode="r", shape=(n, dimension))
             self._mapped = mapped.view(np.ndarray)  # the class memmap makes each access slower
         except (OSError, ValueError):  # no files yet, or damaged ones
