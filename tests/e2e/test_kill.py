@@ -30,6 +30,8 @@ WRITES = (
     "save_base_predictions",
 )
 STEPS_A_ROUND = 7
+TRAINING_STEPS = 2
+"""Steps of the language model where a head ranks: train and measure."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,32 @@ def test_killed_at_every_step_border(
     assert done.returncode == 0, done.output
     assert kills >= 2 * STEPS_A_ROUND
     assert controller.record(campaign) == unbroken
+
+
+def test_killed_at_every_step_border_where_a_head_ranks(
+    tmp_path: Path, database_url: Callable[[], str], zygote: Zygote
+) -> None:
+    changes = {
+        "acquisition__scorer": "head",
+        "learner": {"kind": "lora", "train": [3]},
+        "stopping__max_rounds": 2,
+    }
+    whole = write_campaign(tmp_path / "whole", **changes)
+    done = zygote.run("run", str(whole))
+    assert done.returncode == 0, done.output
+    database = {"url": database_url(), "lease_seconds": 60.0}
+    campaign = write_campaign(tmp_path / "killed", **changes, database=database)
+    kills = 0
+    while (
+        zygote.run("run", str(campaign), at=("SIGKILL", "commit_step", 1, "after")).returncode
+        == -signal.SIGKILL
+    ):
+        kills += 1
+        assert kills < 60, "no progress"
+    assert kills >= 2 * STEPS_A_ROUND + 2 * TRAINING_STEPS
+    assert controller.record(campaign) == controller.record(whole)
+    adapters = [adapter for _, _, adapter, *_ in controller.record(campaign)["rounds"]]
+    assert [bool(each) for each in adapters] == [False, True, True]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -245,3 +245,14 @@ def test_a_warm_start_goes_on_from_the_last_trained_adapter(tmp_path: Path) -> N
     assert last == 4 and first < 3
     adapter = world.parts().artefacts.path_of(rounds(world)[4].adapter_sha256 or "")
     assert f'"parent": "{rounds(world)[first].adapter_sha256}"' in (adapter / "model.json").read_text()
+
+
+def test_a_head_that_is_all_there_is_runs_like_an_adapter(tmp_path: Path) -> None:
+    world = World(tmp_path, learner={"kind": "head"}, acquisition__measure="bald", stopping__max_rounds=2)
+    world.run()
+    assert trained(world) == [1, 2]
+    assert {model for model, _ in models(world, 2)} == {"base", "adapted"}
+    assert all(one.head_sha256 is None for one in rounds(world))
+    assert ": head bald " in world.asked()[-1].reason.text
+    assert world.round(2).fit.samples == world.file.spec.head.samples  # type: ignore[union-attr]
+    assert replay_round(world.round_parts(1)).same_batch

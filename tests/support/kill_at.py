@@ -55,7 +55,11 @@ def use_numpy_learner() -> None:
     def numpy_learner(file: Any, spec: Any, rounds: Any, progress: Any, **_: Any) -> NumpyLearner:
         return NumpyLearner(ClosedTask(spec.task))
 
+    def numpy_head(file: Any, spec: Any, progress: Any, *_: Any, **__: Any) -> NumpyLearner:
+        return NumpyLearner(ClosedTask(spec.task), "head")
+
     compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]
+    compose.open_head = running.open_head = numpy_head  # type: ignore[attr-defined, assignment]
 
 
 _IN_TRANSACTION = threading.RLock()
