@@ -28,8 +28,8 @@ class LanguageModel(Protocol):
     def states_key(self) -> str:
         """A hash of all that the states depend on."""
 
-    def states(self, items: Sequence[Item], advance: Advance) -> Float32Array:
-        """The states of texts, (N, d)."""
+    def states(self, items: Sequence[Item], advance: Advance) -> Encoded:
+        """The states of texts, and whether a text was cut."""
 
 
 class TextReader:
@@ -136,7 +136,7 @@ class TextReader:
         self, model: LanguageModel, item_ids: Sequence[str], load: LoadItems, *, of_pool: bool
     ) -> Float32Array:
         def encode(items: Sequence[Item], advance: Advance) -> Encoded:
-            return Encoded(model.states(items, advance), np.zeros(len(items), dtype=bool))
+            return model.states(items, advance)
 
         reading = _Reading("Reading texts with the language model", item_ids, load, encode, self._progress)
         return self._rows(self._stated, reading, of_pool=of_pool).vectors_N_d

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from star_al.errors import ModelError
+from star_al.models.encoded import Encoded
 from star_al.models.encoder import SentenceEncoder
 from star_al.models.head_learner import HeadLearner
 from star_al.models.nearest_search import RememberingSearch
 from star_al.ports import StoredItems, ignore
-from star_al.types import Float32Array, FloatArray, Item
+from star_al.types import FloatArray, Item
 from support.head_learners import head_learner, head_spec, pool_of
 from support.tiny_encoder import build_tiny_encoder
 
@@ -176,12 +177,12 @@ class States:
 
     states_key = "0" * 64
 
-    def states(self, items: Sequence[Item], advance: Any) -> Float32Array:
+    def states(self, items: Sequence[Item], advance: Any) -> Encoded:
         found = np.zeros((len(items), 6), dtype=np.float32)
         for row, item in zip(found, items, strict=True):
             row[int(item.item_id[2:]) % 3] = 4.0
             row[3:] = [len(item.text) % 7, len(item.text) % 5, 1.0]
-        return found
+        return Encoded(found, np.zeros(len(items), dtype=bool))
 
 
 def test_the_states_of_a_language_model_are_read_where_they_tell_more(encoder: Path, tmp_path: Path) -> None:
