@@ -12,7 +12,7 @@ from star_al.head.feature_reader import FeatureReader
 from star_al.head.fitted_head import FittedHead
 from star_al.head.folds import CrossValidation, Settings, combined, deal_folds
 from star_al.head.inputs import Examples, FeatureKind, HeadOptions, PoolTexts
-from star_al.head.laplace import Posterior
+from star_al.head.laplace import UNKNOWN_VARIANCE, Posterior, jackknife_variance, measured_rows
 from star_al.head.ridge import RidgeProblem, Weights
 from star_al.head.selection import Selected, default_settings, select_settings
 from star_al.head.smoothing import HeldOut, Smoothing, choose_smoothing, smoothing_candidates
@@ -49,7 +49,12 @@ def fit_head(
 
 @dataclass(frozen=True)
 class _Candidate:
-    """The best settings for one kind of features."""
+    """The best settings for one kind of features.
+
+    Attributes:
+        fold_weights: Weights of the fits that leave out one fold; none with fewer than two labelled texts.
+        measured: Features and offsets of the pool texts on which the spread of the posterior is measured.
+    """
 
     kind: FeatureKind
     reader: FeatureReader
@@ -57,7 +62,8 @@ class _Candidate:
     offsets: tuple[FloatArray, ...]
     problem: RidgeProblem
     settings: Settings
-    start: Weights | None
+    fold_weights: dict[int, Weights]
+    measured: tuple[Float32Array, tuple[FloatArray, ...]]
     smoothing: Smoothing
     score: float
     held_out_nll: float | None
@@ -72,9 +78,11 @@ class _Candidate:
         of_examples = tuple(offset_P_C[examples.rows_n] for offset_P_C in offsets)
         problem = RidgeProblem.of(features_n_r, examples.targets_n, n_labels, examples.counts_n)
         candidates = smoothing_candidates(options.neighbours, pool.neighbours)
+        rows_M = measured_rows(len(pool))
+        measured = (features_P_r[rows_M], tuple(offset_P_C[rows_M] for offset_P_C in offsets))
         parts = (kind, reader, features_n_r, of_examples, problem)
         if len(np.unique(examples.rows_n)) < 2:
-            return cls(*parts, default_settings(reader.offset_names), None, candidates[0], 0.0, None)
+            return cls(*parts, default_settings(reader.offset_names), {}, measured, candidates[0], 0.0, None)
         fold_n = deal_folds(examples.rows_n, examples.targets_n, options.seed)
         selected = select_settings(CrossValidation(problem, of_examples, fold_n), reader.offset_names)
         held_out = _held_out(pool, examples, problem, fold_n, selected, features_P_r, offsets)
@@ -82,7 +90,8 @@ class _Candidate:
         return cls(
             *parts,
             selected.settings,
-            selected.fold_weights[0],
+            selected.fold_weights,
+            measured,
             smoothing,
             score + _PRIOR_OF_KIND[kind],
             -score / len(examples),
@@ -90,7 +99,9 @@ class _Candidate:
 
     def head(self, examples: Examples, n_labels: int, scores: dict[FeatureKind, float]) -> FittedHead:
         offset_n_C = combined(self.offsets, self.settings.offset_weights_J)
-        weights = self.problem.fit(self.settings.penalty, offset_n_C, start=self.start)
+        weights = self.problem.fit(
+            self.settings.penalty, offset_n_C, start=next(iter(self.fold_weights.values()), None)
+        )
         rows = np.arange(len(examples))
         rows_U, probs_U_C = examples.fixed(n_labels)
         return FittedHead(
@@ -104,12 +115,26 @@ class _Candidate:
                 self.problem.weights_n,
                 self.settings.penalty.strength,
                 self.settings.penalty.bias_sd,
+                self._logit_variance(weights),
             ),
             smoothing=self.smoothing,
             fixed_rows_U=rows_U,
             fixed_probs_U_C=probs_U_C,
             record=self._record(len(examples), scores),
         )
+
+    def _logit_variance(self, weights: Weights) -> float:
+        if not self.fold_weights:
+            return UNKNOWN_VARIANCE
+        features_M_r, offsets = self.measured
+        each = [self._logits(features_M_r, offsets, of_fold) for of_fold in self.fold_weights.values()]
+        probs_M_C = softmax(self._logits(features_M_r, offsets, weights), axis=1)
+        return jackknife_variance(np.stack(each), probs_M_C)
+
+    def _logits(
+        self, features_M_r: Float32Array, offsets: tuple[FloatArray, ...], weights: Weights
+    ) -> FloatArray:
+        return _logits(self.problem, weights, self.settings, features_M_r, offsets)
 
     def _record(self, n: int, scores: dict[FeatureKind, float]) -> JsonObject:
         return {
@@ -155,28 +180,25 @@ def _held_out(
             inside = np.flatnonzero(fold_n == fold)
             near_m_k = pool.graph.indices_N_k[examples.rows_n[inside]].astype(np.int64)
             rows_V, place = np.unique(near_m_k, return_inverse=True)
-            probs_V_C = _predict(problem, weights, selected.settings, features_P_r, offsets, rows_V)
+            of_rows = tuple(offset_P_C[rows_V] for offset_P_C in offsets)
+            logits_V_C = _logits(problem, weights, selected.settings, features_P_r[rows_V], of_rows)
+            probs_V_C = softmax(logits_V_C, axis=1).astype(np.float32)
             _fix_labels(probs_V_C, rows_V, _others(examples, fold_n != fold), problem.n_labels)
             around_n_k_C[inside] = probs_V_C[place.reshape(near_m_k.shape)]
     return HeldOut(own_n_C, around_n_k_C, problem.targets_n, problem.weights_n)
 
 
-def _predict(
+def _logits(
     problem: RidgeProblem,
     weights: Weights,
     settings: Settings,
-    features_P_r: Float32Array,
+    features_V_r: Float32Array,
     offsets: tuple[FloatArray, ...],
-    rows_V: IntArray,
-) -> Float32Array:
-    """Predict rows of the pool, (V, C)."""
-    weights_r_C = problem.basis_r_d.T @ weights.basis_r_C
-    logits_V_C = features_P_r[rows_V] @ weights_r_C + weights.bias_C
-    offset_V_C = combined(tuple(offset[rows_V] for offset in offsets), settings.offset_weights_J)
-    if offset_V_C is not None:
-        logits_V_C += offset_V_C
-    probs_V_C: Float32Array = softmax(logits_V_C, axis=1).astype(np.float32)
-    return probs_V_C
+) -> FloatArray:
+    """Return the logits of texts, (V, C)."""
+    logits_V_C: FloatArray = features_V_r @ (problem.basis_r_d.T @ weights.basis_r_C) + weights.bias_C
+    offset_V_C = combined(offsets, settings.offset_weights_J)
+    return logits_V_C if offset_V_C is None else logits_V_C + offset_V_C
 
 
 def _others(examples: Examples, kept_n: IntArray) -> Examples:

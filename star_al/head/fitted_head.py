@@ -126,6 +126,7 @@ def _to_parts(head: FittedHead) -> tuple[dict[str, NDArray[Any]], JsonObject]:
         "offset_weights": [[name, weight] for name, weight in head.offset_weights.items()],
         "strength": head.posterior.strength,
         "bias_sd": head.posterior.bias_sd,
+        "logit_variance": head.posterior.variance,
         "neighbours": head.smoothing.neighbours,
         "neighbour_weight": head.smoothing.weight,
         "temperature": head.smoothing.temperature,
@@ -151,6 +152,7 @@ def _from_parts(arrays: dict[str, NDArray[Any]], rest: dict[str, Any]) -> Fitted
         arrays["example_weights"],
         float(rest["strength"]),
         float(rest["bias_sd"]),
+        float(rest["logit_variance"]),
     )
     return FittedHead(
         reader,

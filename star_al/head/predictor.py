@@ -12,18 +12,17 @@ from threadpoolctl import threadpool_limits
 
 from star_al.head.fitted_head import FittedHead
 from star_al.head.inputs import PoolTexts, TextFeatures
-from star_al.head.laplace import BLOCK, blocks_of
+from star_al.head.laplace import BLOCK, blocks_of, logit_variance, measured_rows
 from star_al.head.neighbours import Search, exact_search, neighbour_mean, unit_length
 from star_al.head.smoothing import LOWEST
 from star_al.types import Float32Array, FloatArray, IntArray
 
 _BLOCK_TEXTS = 16_384  # texts that are predicted at once
-_MATCHED_TEXTS = 400  # pool texts on which the spread of the samples is matched
-_MATCHED_DRAWS = range(2 * BLOCK)
+_MATCHED_DRAWS = range(2 * BLOCK)  # that find the temperature of samples
 _LOG_T_BOUND = 4.0
 
 Predict = Callable[[Float32Array, tuple[FloatArray, ...]], Float32Array]
-"""Predicts by one function: maps scaled features and offsets to probabilities, (N, C)."""
+"""Predicts by one function: it maps scaled features and offsets to probabilities, (N, C)."""
 
 
 class HeadPredictor:
@@ -135,11 +134,9 @@ class HeadPredictor:
     def _samples(self, draws: range, seed: int) -> Iterator[Predict]:
         """One function for each draw."""
         for block, places in blocks_of(draws):
-            if (seed, block) not in self._deviations:
-                self._deviations[seed, block] = self.head.posterior.deviations(block, seed)
-            weights_S_r_C, bias_S_C = self._deviations[seed, block]
+            weights_S_r_C, bias_S_C = self._deviations_of(block, seed)
             for place in places:
-                yield self._sample(weights_S_r_C[place], bias_S_C[place])
+                yield self._sample(self._scale * weights_S_r_C[place], self._scale * bias_S_C[place])
 
     def _sample(self, weights_r_C: FloatArray, bias_C: FloatArray) -> Predict:
         def predict(features_N_r: Float32Array, offsets: tuple[FloatArray, ...]) -> Float32Array:
@@ -150,6 +147,23 @@ class HeadPredictor:
             return probs_N_C
 
         return predict
+
+    def _deviations_of(self, block: int, seed: int) -> tuple[FloatArray, FloatArray]:
+        if (seed, block) not in self._deviations:
+            self._deviations[seed, block] = self.head.posterior.deviations(block, seed)
+        return self._deviations[seed, block]
+
+    @cached_property
+    def _scale(self) -> float:
+        """What samples are multiplied by, so that logits vary as the jackknife says; at most 1."""
+        rows_M = measured_rows(len(self._pool))
+        features_M_r, offsets = self._read(rows_M)
+        weights_S_r_C, bias_S_C = self._deviations_of(0, 0)
+        with threadpool_limits(1):
+            deviations_S_M_C = features_M_r @ weights_S_r_C + bias_S_C[:, None]
+            probs_M_C = softmax(self.head.logits(features_M_r, offsets), axis=1)
+        found = logit_variance(deviations_S_M_C, probs_M_C)
+        return float(np.sqrt(min(1.0, self.head.posterior.variance / max(found, 1e-300))))
 
     def _pool_samples(
         self, rows_N: IntArray, draws: range, seed: int
@@ -166,8 +180,7 @@ class HeadPredictor:
 
     @cached_property
     def _sample_temperature(self) -> float:
-        step = -(-len(self._pool) // _MATCHED_TEXTS)
-        rows_M = np.arange(0, len(self._pool), step)
+        rows_M = measured_rows(len(self._pool))
         goal = float(np.exp(self.predict_pool(rows_M).max(axis=2)).mean())
         drawn = list(self._pool_samples(rows_M, _MATCHED_DRAWS, 0))
 

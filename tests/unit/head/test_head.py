@@ -21,6 +21,7 @@ from star_al.head import (
     TextFeatures,
     fit_head,
 )
+from star_al.types import FloatArray
 from support.head_data import Clusters, clusters
 
 
@@ -127,14 +128,30 @@ def test_a_sample_is_one_function_of_seed_and_number() -> None:
     np.testing.assert_allclose(np.exp(many).sum(axis=2), 1, atol=1e-9)
 
 
-def test_more_labels_bring_samples_together() -> None:
+def _entropy(probs: FloatArray) -> FloatArray:
+    entropy: FloatArray = -(probs * np.log(np.maximum(probs, 1e-300))).sum(axis=-1)
+    return entropy
+
+
+def test_samples_differ_and_their_mean_is_as_confident_as_the_prediction() -> None:
     data = clusters(noise=1.5)
-    shares = []
+    predictor = HeadPredictor(fit_head(data.pool, data.examples(40), 4), data.pool)
+    samples = np.exp(predictor.predict_new(data.new, draws=range(64)))
+    mean = samples.mean(axis=1)
+    prediction = np.exp(predictor.predict_new(data.new)[:, 0])
+    assert mean.max(axis=1).mean() == pytest.approx(prediction.max(axis=1).mean(), abs=0.03)
+    bald = _entropy(mean) - _entropy(samples).mean(axis=1)
+    share = bald.mean() / _entropy(mean).mean()
+    assert 0.05 < share < 0.95
+
+
+def test_more_labels_narrow_the_posterior() -> None:
+    data = clusters(noise=1.5)
+    spread = []
     for n in (20, 250):
-        predictor = HeadPredictor(fit_head(data.pool, data.examples(n), 4), data.pool)
-        samples = np.exp(predictor.predict_new(data.new, draws=range(32)))
-        shares.append(float(samples.max(axis=2).std(axis=1).mean()))
-    assert shares[1] < shares[0]
+        weights_S_r_C, _ = fit_head(data.pool, data.examples(n), 4).posterior.deviations(0, seed=0)
+        spread.append(float(weights_S_r_C.std()))
+    assert spread[1] < spread[0]
 
 
 def test_the_same_arguments_write_the_same_bytes_whatever_the_number_of_threads(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 
 from star_al.head.curvature import Curvature
-from star_al.head.laplace import BLOCK, Posterior, blocks_of
+from star_al.head.laplace import BLOCK, Posterior, blocks_of, jackknife_variance, logit_variance
 from star_al.types import FloatArray
 
 
@@ -77,6 +77,7 @@ def _posterior(n: int = 8, r: int = 5, labels: int = 3) -> Posterior:
         np.ones(n),
         0.5,
         0.8,
+        1.0,
     )
 
 
@@ -107,6 +108,25 @@ def test_a_sample_depends_on_seed_and_number_alone() -> None:
     first, again, other = (posterior.deviations(1, seed) for seed in (7, 7, 8))
     np.testing.assert_array_equal(first[0], again[0])
     assert not np.allclose(first[0], other[0])
+
+
+def test_the_variance_of_logits_ignores_shifts_and_labels_out_of_the_question() -> None:
+    probs_N_C = np.array([[0.5, 0.5, 0.0]])
+    plain = np.array([[[1.0, -1.0, 0.0]], [[-1.0, 1.0, 0.0]]])
+    assert logit_variance(plain, probs_N_C) == pytest.approx(1.0)
+    shifted = plain + np.array([5.0, -5.0])[:, None, None]
+    shifted[:, :, 2] += np.array([100.0, -100.0])[:, None]
+    assert logit_variance(shifted, probs_N_C) == pytest.approx(1.0)
+
+
+def test_the_jackknife_finds_the_variance_of_a_mean() -> None:
+    """The mean of K numbers has the variance of the numbers ÷ K; the folds are the numbers."""
+    generator = np.random.default_rng(0)
+    numbers_K = generator.standard_normal(2000)
+    means_K = (numbers_K.sum() - numbers_K) / 1999
+    logits_K_1_C = np.stack([means_K, -means_K], axis=1)[:, None] / 2
+    found = jackknife_variance(logits_K_1_C, np.array([[0.5, 0.5]]))
+    assert found == pytest.approx(numbers_K.var() / 2000 / 4, rel=0.01)
 
 
 def test_draws_are_found_in_their_blocks() -> None:
