@@ -30,6 +30,7 @@ from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_an
 from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
 from star_al.parts import LeasedParts
+from star_al.steps.answers import evaluations_in_words
 from star_al.steps.compare_prompts import compare_prompts
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
 from star_al.steps.evaluate import evaluate_round, measure_beside
@@ -44,7 +45,6 @@ from star_al.steps.train import is_measuring_due, is_training_due
 from star_al.types import (
     HELD_OUT,
     NO_RESULTS,
-    Evaluation,
     Event,
     JsonObject,
     Label,
@@ -190,7 +190,7 @@ class Loop:
         )
         round_ = replace(round_, state=RoundState.EVALUATED, evaluation=evaluation)
         results = StepResults(evaluations=found.evaluations, held_out=found.held_out)
-        return self._commit(round_, "evaluate", _describe(found.evaluations), watch, results)
+        return self._commit(round_, "evaluate", evaluations_in_words(found.evaluations), watch, results)
 
     def decide(self, round_: Round) -> Round:
         """Stop, with the reason in words, or go on, by the stopping rules of today's settings."""
@@ -301,7 +301,7 @@ class Loop:
             evaluations=[one for one in earlier if one.model not in LEARNER_MODELS] + [*found.evaluations],
             held_out=[one for one in predictions if one.model != "adapted"] + [*found.held_out],
         )
-        return self._commit(round_, "measure", _describe(found.evaluations), watch, results)
+        return self._commit(round_, "measure", evaluations_in_words(found.evaluations), watch, results)
 
     # -- what the steps share --------------------------------------------------------------------------
 
@@ -412,17 +412,3 @@ class _Watch:
 
 def _hash(inputs: object) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-
-
-def _describe(evaluations: Sequence[Evaluation]) -> str:
-    """The message of the evaluate step: accuracy and calibration of the models that were measured."""
-    last = {one.model: one for one in evaluations}
-    if "adapted" not in last and "head" not in last:
-        return "no held-out labels, so no metrics"
-    main = last.get("adapted") or last["head"]
-    base = f" (base {last['base'].accuracy:.3f})" if "base" in last else ""
-    beside = f", head {last['head'].accuracy:.3f}" if main.model == "adapted" and "head" in last else ""
-    return (
-        f"accuracy {main.accuracy:.3f}{base}{beside}, "
-        f"ECE {main.ece:.3f}, NLL {main.nll:.3f} on {count(main.n, 'text')}"
-    )
