@@ -92,6 +92,7 @@ def open_head(
         keep: Keep the features of all texts; False for those of the pool alone.
     """
     from star_al.models.encoder import open_encoder
+    from star_al.models.head_choices import ChoiceHeadLearner, pair_pool, pair_spec
     from star_al.models.head_learner import HeadLearner
     from star_al.models.head_texts import TextReader
 
@@ -107,23 +108,36 @@ def open_head(
             say=progress.say,
         )
 
+    task, folder = ClosedTask(spec.task), file.feature_folder
+    if task.is_multiple_choice:
+        spec = pair_spec(spec)
+        reader = TextReader(spec, name, open_, folder, progress, keep=keep)
+        of_pairs = HeadLearner(
+            ClosedTask(spec.task), spec, reader, StoredPools(file, pair_pool), progress.say
+        )
+        return ChoiceHeadLearner(task, reader, of_pairs)
     states = None if spec.head.features == "encoder" else cast("LanguageModel | None", language_model)
-    reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
-    return HeadLearner(ClosedTask(spec.task), spec, reader, StoredPools(file), progress.say)
+    reader = TextReader(spec, name, open_, folder, progress, keep=keep, language_model=states)
+    return HeadLearner(task, spec, reader, StoredPools(file), progress.say)
 
 
 class StoredPools:
-    """Finds the pools of a campaign's rounds in its database."""
+    """Finds the pools of a campaign's rounds in its database.
 
-    def __init__(self, file: CampaignFile) -> None:
-        self._file = file
+    Args:
+        file: The campaign file.
+        made_of: Makes the pool that a head reads of the campaign's own.
+    """
+
+    def __init__(self, file: CampaignFile, made_of: Callable[[Pool], Pool] = lambda pool: pool) -> None:
+        self._file, self._made_of = file, made_of
 
     def __call__(self, key: str) -> Pool | None:
         """The pool with this key; None if no round had it."""
         with reading(self._file) as (store, campaign):
             for round_ in reversed(store.rounds(campaign.campaign_id)):
                 ids = store.item_ids(campaign.campaign_id, Role.POOL, by_round=round_.index)
-                if (pool := Pool(tuple(ids), self._load)).key == key:
+                if (pool := self._made_of(Pool(tuple(ids), self._load))).key == key:
                     return pool
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,17 @@ def head_learner(
 ) -> HeadLearner:
     """A head that keeps its features in ``folder`` and finds pools among ``pools``."""
 
-    def open_() -> SentenceEncoder:
-        return open_encoder(str(encoder), device="cpu", dtype="float32")
-
     progress = Quiet()
-    reader = TextReader(spec, str(encoder), open_, folder, progress, keep=keep, language_model=language_model)
+    reader = TextReader(
+        spec, str(encoder), opener(encoder), folder, progress, keep=keep, language_model=language_model
+    )
     by_key = {pool.key: pool for pool in pools}
     return HeadLearner(ClosedTask(spec.task), spec, reader, by_key.get, progress.say)
+
+
+def opener(encoder: Path) -> Callable[[], SentenceEncoder]:
+    """What opens the encoder in a folder."""
+    return lambda: open_encoder(str(encoder), device="cpu", dtype="float32")
 
 
 def pool_of(items: Sequence[Item]) -> Pool:
