@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from star_al.acquire.blend import normalise
 from star_al.acquire.epig import epig
 from star_al.acquire.near_duplicates import NearDuplicates
 from star_al.acquire.ranking import rank_order
 from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
+from star_al.steps import batch as batches
 from star_al.steps import embeddings, score_shards, start
 from star_al.steps.batch import choose_batch
 from star_al.steps.batch_rules import Ranking
 from star_al.steps.known import known_ids
 from star_al.steps.score_plan import score_plan
-from star_al.types import Categorical, Float32Array, Item, Query
+from star_al.types import Categorical, Float32Array, FloatArray, Item, Query
 from support import stored
 from support.campaigns import make_rows, write_jsonl
 from support.world import World
@@ -66,6 +68,34 @@ def test_a_diversified_batch_comes_from_the_top_of_the_ranking_and_says_so(
         covers = kind in ("facility_location", "uncertainty_herding")
         assert covers or first == f"{name} within the top 30, "
         assert query.reason.blended is not None and query.reason.predicted is not None
+
+
+@pytest.mark.parametrize("most", [10_000, 20])
+def test_uncertainty_herding_covers_the_pool_or_a_draw_by_score(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "POOL_TEXTS", most)
+    world = world_of(tmp_path, kind="uncertainty_herding", top=None)
+    world.run()
+    asked = batch_of(world, 1)
+    assert len(asked) == 8
+    assert all(query.reason.text.startswith("uncertainty herding over the pool, ") for query in asked)
+    round_ = find_round(world.store, world.campaign, 1)
+    assert replay_round(world.parts().for_round(round_)).same_batch
+    ranking = Ranking(*_scored(world, 1))
+    whole = [each.item_id for each in choose_batch(world.round_parts(1), ranking, 10_000)]
+    assert sorted(whole) == sorted(ranking.item_ids) and whole[:8] == ids(asked)
+
+
+def _scored(world: World, index: int) -> tuple[tuple[str, ...], FloatArray, Path, Path]:
+    """What a ranking of a round's adapted scores consists of."""
+    parts, round_ = world.parts(), world.round(index)
+    assert round_.scores_sha256 is not None and round_.adapter_sha256 is not None
+    file = parts.artefacts.score_file(round_.scores_sha256)
+    item_ids, columns = score_file.read_scores(file)
+    assert columns.adapted_uncertainty is not None
+    scores_N = normalise(columns.adapted_uncertainty, "minmax")
+    return item_ids, scores_N, file, parts.artefacts.path_of(round_.adapter_sha256)
 
 
 @pytest.mark.parametrize("kind", [*DIVERSIFIED, "top_k", "power", "random"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from star_al.rng import derive_seed, draw, generator, keyed_order, keyed_uniform
+from star_al.rng import derive_seed, draw, draw_by_weight, generator, keyed_order, keyed_uniform
 
 IDS = [f"item-{i}" for i in range(2000)]
 
@@ -47,3 +47,19 @@ def test_a_draw_takes_the_smallest_keys_in_order_from_any_order_of_the_stream(n:
 def test_draws_of_other_seeds_are_other_draws_and_larger_ones_extend_smaller_ones() -> None:
     assert draw(IDS, 50, 1) != draw(IDS, 50, 2)
     assert draw(IDS, 50, 1) == draw(IDS, 100, 1)[:50]
+
+
+def test_a_draw_by_weight_takes_heavy_ids_more_often_and_those_without_weight_last() -> None:
+    ids = [f"item-{number}" for number in range(40)]
+    weights = [0.0] * 10 + [1.0] * 20 + [8.0] * 10
+    counts: dict[str, int] = dict.fromkeys(ids, 0)
+    for seed in range(200):
+        drawn = draw_by_weight(ids, weights, 10, seed)
+        assert len(set(drawn)) == 10
+        assert draw_by_weight(ids[::-1], weights[::-1], 10, seed) == drawn
+        for item_id in drawn:
+            counts[item_id] += 1
+    light, heavy = sum(counts[each] for each in ids[10:30]) / 20, sum(counts[each] for each in ids[30:]) / 10
+    assert sum(counts[each] for each in ids[:10]) == 0
+    assert heavy > 3 * light > 0
+    assert sorted(draw_by_weight(ids, weights, 99, 1)) == sorted(ids)
