@@ -68,8 +68,10 @@ _THEN = (
     "uncertainty_herding",
     "herding",
 )
+_STARTS = ("random", "typical", "herding")
 _RULES = {
-    f"{start}, {then}": Arm(start, then) for start in ("random", "typical", "herding") for then in _THEN
+    **{f"{start}, {then}": Arm(start, then) for start in _STARTS for then in _THEN},
+    "plain herding, facility_location": Arm("plain herding", "facility_location"),
 }
 RULES = ("recommended", *(name for name, arm in _RULES.items() if arm not in (RANDOM, RECOMMENDED)))
 """Starts and rules with the same head."""

@@ -20,7 +20,7 @@ from star_al.acquire.cluster_margin import ClusterMargin, pool_clusters
 from star_al.acquire.embeddings import centred_directions
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import GreedyRule, greedy_batch
-from star_al.acquire.herding import herding
+from star_al.acquire.herding import herding, open_label_weights
 from star_al.acquire.measures import margin, predictive_entropy
 from star_al.acquire.typiclust import typical_order
 from star_al.acquire.uncertainty_herding import uncertainty_herding
@@ -88,11 +88,21 @@ def typical(view: View) -> IntArray:
     return typical_order(points_P_d, view.k, view.seed("typical")).order_N[: view.k]
 
 
-def by_herding(view: View) -> IntArray:
+def by_plain_herding(view: View) -> IntArray:
     """Cover the pool by a kernel, whatever the learner says (MaxHerding)."""
     rest = view.unlabelled
     rule = herding(view.directions(rest, rest), view.directions(view.rows_n, rest))
     return _greedy(rule, rest, view.k)
+
+
+def by_herding(view: View) -> IntArray:
+    """The same; a start weighs texts by how open the labels' names leave their label."""
+    if view.log_probs_P_C is None or len(view.rows_n):
+        return by_plain_herding(view)
+    rest = view.unlabelled
+    points_M_d = view.directions(rest, rest)
+    weights_M = open_label_weights(view.log_probs_P_C, points_M_d, view.seed("names"))
+    return _greedy(herding(points_M_d, points_M_d[:0], weights_M), rest, view.k)
 
 
 def by_entropy(view: View) -> IntArray:
@@ -216,6 +226,7 @@ CHOOSERS: Mapping[str, Chooser] = {
     "random": at_random,
     "typical": typical,
     "herding": by_herding,
+    "plain herding": by_plain_herding,
     "entropy": by_entropy,
     "margin": by_margin,
     "facility_location": by_facility_location,
@@ -232,4 +243,4 @@ CHOOSERS: Mapping[str, Chooser] = {
     "small-text ContrastiveActiveLearning": small_text("ContrastiveActiveLearning", pbar=None),
     "small-text LightweightCoreset": small_text("LightweightCoreset"),
 }
-"""Choosers by the name that arms use. The first three need no predictions, so they can be starts."""
+"""Choosers by the name that arms use. The first four need no predictions, so they can be starts."""

@@ -53,7 +53,7 @@ class Head:
 
     def __init__(self, split: Split, *, names: bool = True, neighbours: int | None = None) -> None:
         self._n_labels = len(split.labels)
-        self._options = HeadOptions(neighbours=neighbours, seed=split.seed)
+        self.options = HeadOptions(neighbours=neighbours, seed=split.seed)
         self._names = LabelNames(split.names_C_d) if names else None
         graph = None if neighbours == 0 else neighbour_graph(split.pool_P_d)
         self._pool = PoolTexts({"encoder": split.pool_P_d}, self._offsets(split.pool_P_d), graph)
@@ -61,7 +61,7 @@ class Head:
 
     def fit(self, rows_n: IntArray, answers_n: IntArray) -> None:
         """See ``Learner.fit``."""
-        fitted = fit_head(self._pool, Examples(rows_n, answers_n), self._n_labels, self._options)
+        fitted = fit_head(self._pool, Examples(rows_n, answers_n), self._n_labels, self.options)
         self._predictor = HeadPredictor(fitted, self._pool)
 
     def predict_pool(self) -> FloatArray:
@@ -76,8 +76,8 @@ class Head:
         """See ``Learner.without_labels``."""
         if self._names is None:
             return None
-        pool_P_C, test_T_C = (texts.offsets["label_names"] for texts in (self._pool, self._test))
-        return zero_shot(np.concatenate([pool_P_C, test_T_C]), pool_P_C.mean(axis=0))
+        both = (self._pool.offsets["label_names"], self._test.offsets["label_names"])
+        return zero_shot(np.concatenate(both))
 
     def _offsets(self, vectors_N_d: Float32Array) -> dict[str, FloatArray]:
         return {} if self._names is None else {"label_names": self._names.similarities(vectors_N_d)}

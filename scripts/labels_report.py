@@ -117,18 +117,14 @@ def labels_table(
         "",
         *(f"{each.name}, {_reference_labels(each, there[0])}" for each in found),
         "pooled",
+        "seeds",
         "s a run",
     ]
     clear = _clear(found, there) if corrected else {}
     rows = []
     for each in there:
-        row = [
-            each.arm,
-            *(_cell(one, each, clear) for one in found),
-            _pooled(found, each),
-            _seconds(found, each.arm),
-        ]
-        rows.append(row)
+        cells = [_cell(one, each, clear) for one in found]
+        rows.append([each.arm, *cells, _pooled(found, each), _seeds(found, each), _seconds(found, each.arm)])
     return table(heading, rows)
 
 
@@ -161,6 +157,16 @@ def _pooled(found: Sequence[SetResults], compared: Compared) -> str:
         return NONE
     ratios = [one.ratio(compared.arm, str(compared.references[one.name])) for one in found]
     return percent(geometric_mean(ratios).figure)
+
+
+def _seeds(found: Sequence[SetResults], compared: Compared) -> str:
+    """The number of seeds, of the set with the fewest to that with the most."""
+    counts = [
+        len(one.seeds(compared.arm, str(compared.references[one.name])))
+        for one in found
+        if _has(one, compared)
+    ]
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
 
 
 def _seconds(found: Sequence[SetResults], arm: str) -> str:
