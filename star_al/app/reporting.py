@@ -21,7 +21,7 @@ from star_al.report.page import campaign_page
 from star_al.report.questions import shown_text
 from star_al.report.snapshot import CampaignSnapshot, OnSameTexts
 from star_al.report.study_page import StudySnapshot, study_page
-from star_al.stats.learning_curves import study_results
+from star_al.stats.learning_curves import Comparison, study_results
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Campaign, Query, Round
 
@@ -78,7 +78,13 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
         made_at=datetime.now(UTC),
         program=__version__,
         on_same_texts=_on_same_texts(store, campaign, rounds),
+        simulated=_simulated(store, campaign),
     )
+
+
+def _simulated(store: Store, campaign: Campaign) -> Comparison | None:
+    study = store.study(campaign.name)
+    return None if study is None else study_results(store, study)
 
 
 def _on_same_texts(store: Store, campaign: Campaign, rounds: Sequence[Round]) -> OnSameTexts | None:

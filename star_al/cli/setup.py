@@ -21,6 +21,7 @@ from star_al.errors import ConfigError
 
 if TYPE_CHECKING:
     from star_al.config.spec import CampaignFile
+    from star_al.stats.learning_curves import Comparison
 
 
 class Annotators(StrEnum):
@@ -245,11 +246,14 @@ def demo(
     with resumable("star-al", "demo", "--folder", folder):
         from star_al.app import running
         from star_al.app.demo import prepare_demo
+        from star_al.app.demo_comparison import compare_with_random
 
         progress = make_progress()
         file = load(prepare_demo(folder, progress.say))
         running.run(file, progress)
-        _show_demo(file, folder)
+        progress.say("Comparing with random choice, by the head")
+        comparison = compare_with_random(file, progress)
+        _show_demo(file, folder, comparison)
     took = count(round(time.monotonic() - start), "second")
     say(f"The demo took {took} and at most {_peak_gigabytes():.1f} GB of memory.")
     say("")
@@ -260,14 +264,18 @@ def demo(
     )
 
 
-def _show_demo(file: CampaignFile, folder: Path) -> None:
+def _show_demo(file: CampaignFile, folder: Path, comparison: Comparison) -> None:
     from star_al.app import compose
     from star_al.app.reporting import write_report
     from star_al.cli.inspect import draw, print_history
+    from star_al.stats.learning_curves import in_words
 
     with compose.reading(file) as (store, campaign):
         print_history(store, campaign)
         draw(store, campaign, folder)
+    say("By the head, in simulated campaigns on the same texts:")
+    for line in in_words(comparison):
+        say(f"  {line}")
     write_report(file, folder / "report.html")
     say(str(folder / "report.html"))
 

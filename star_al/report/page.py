@@ -27,6 +27,7 @@ from star_al.report.round_charts import (
 )
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
+from star_al.stats.learning_curves import Comparison, in_words
 from star_al.types import JsonObject, Role, Round, RoundCollection
 
 
@@ -52,6 +53,7 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         tiles=_tiles(snapshot),
         curve=accuracy_by_labels(snapshot) if evaluated else None,
         control=_control(evaluated),
+        simulated_results=_simulated(snapshot.simulated),
         calibration=_calibration(evaluated),
         few_texts=_few_texts(evaluated),
         confusion=confusion(newest.main, _trained_on(snapshot)) if newest else None,
@@ -71,6 +73,11 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         config=config_yaml(snapshot.spec),
         versions=_versions(snapshot),
     )
+
+
+def _simulated(comparison: Comparison | None) -> list[str]:
+    """What simulated campaigns on the same texts show, in sentences; none without finished runs."""
+    return in_words(comparison) if comparison is not None and comparison.strategies else []
 
 
 def config_yaml(spec: CampaignSpec) -> str:

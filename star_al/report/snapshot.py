@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from star_al.config.spec import CampaignSpec
+from star_al.stats.learning_curves import Comparison
 from star_al.types import Campaign, Evaluation, JsonObject, Label, Query, Round
 
 
@@ -60,6 +61,7 @@ class CampaignSnapshot:
         texts: The texts of the queries' items, cut to what the page shows, by item id.
         lead_times: Seconds that each answer took, by round.
         program: Version of star_al that makes the page.
+        simulated: The study with the campaign's name, whose runs took place on the same texts; None without one.
         on_same_texts: Language model and head in the newest round that has predictions of both; None without one.
     """
 
@@ -77,6 +79,7 @@ class CampaignSnapshot:
     made_at: datetime
     program: str
     on_same_texts: OnSameTexts | None = None
+    simulated: Comparison | None = None
 
     @property
     def evaluated(self) -> tuple[EvaluatedRound, ...]:

@@ -178,7 +178,9 @@ def _repeated_looks(evaluated: Sequence[EvaluatedRound]) -> str:
 
 
 def _no_control(snapshot: CampaignSnapshot) -> str:
-    if any(each.shadow for each in snapshot.evaluated):
+    if any(each.shadow for each in snapshot.evaluated) or (
+        snapshot.simulated and snapshot.simulated.strategies
+    ):
         return ""
     if snapshot.spec.acquisition.control_share:
         return "Whether random texts would have done as well: the control arm has not been evaluated yet."

@@ -19,6 +19,7 @@ from star_al.app.starter_file import SCHEMA_FILE
 from star_al.common.process_identity import ProcessIdentity
 from star_al.config.file import load_campaign
 from star_al.config.writing import with_values
+from star_al.stats.learning_curves import Comparison
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.base_predictions import base_log_probs
 from star_al.types import FloatArray
@@ -403,6 +404,9 @@ def test_the_demo_shows_rounds_pictures_and_what_to_do_next(
 ) -> None:
     # What prepares the model and the news needs a package index and has tests of its own.
     monkeypatch.setattr("star_al.app.demo.prepare_demo", lambda folder, say: folder / "campaign.yaml")
+    # With a head and an encoder, simulated campaigns have tests of their own, too.
+    compared = Comparison("small", (), (), None, None)
+    monkeypatch.setattr("star_al.app.demo_comparison.compare_with_random", lambda file, progress: compared)
     code, out, err = star_al("demo", "--folder", own_copy)
     assert code == 0, err
     assert "Stopped at round 2: round limit" in out

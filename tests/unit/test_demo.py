@@ -12,6 +12,7 @@ import pytest
 from star_al.app import demo
 from star_al.common.files import sha256_of
 from star_al.config.file import load_campaign
+from star_al.config.spec import LoraLearnerSpec
 from star_al.errors import ConfigError, DataError, ModelError, StarALError, StoreError
 
 
@@ -45,11 +46,12 @@ def use_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cached_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that holds a model, in a folder whose name YAML must quote."""
+    """A cache that holds a model and an encoder, in a folder whose name YAML must quote."""
     cache = tmp_path / 'c: #"Käse"'
     monkeypatch.setenv("STAR_AL_CACHE", str(cache))
     model = cache / demo.MODEL_FOLDER
     model.mkdir(parents=True)
+    (cache / demo.ENCODER_FOLDER).mkdir()
     return model
 
 
@@ -85,11 +87,22 @@ def test_articles_are_mixed_the_same_way_whatever_their_order_in_the_wheel(tmp_p
     assert 10 <= first_half.count("sports") <= 30
 
 
+def test_of_an_article_the_headline_and_the_first_paragraphs_are_shown() -> None:
+    paragraphs = ["A headline", "a" * 300, "b" * 200, "c" * 300]
+    assert demo.beginning("\n\n".join(paragraphs)) == "\n\n".join(paragraphs[:3])
+    assert (
+        demo.beginning("word " * 1000).endswith("word")
+        and len(demo.beginning("word " * 1000)) <= demo.BEGINNING
+    )
+
+
 def test_campaign_names_the_model_and_the_data_beside_it(tmp_path: Path, cached_model: Path) -> None:
     folder = tmp_path / "demo"
     put_data(folder)
     campaign = load_campaign(demo.prepare_demo(folder, silent))
     assert campaign.spec.model.name == str(cached_model)
+    assert campaign.spec.head.encoder == str(cached_model.with_name(demo.ENCODER_FOLDER))
+    assert campaign.spec.has_head_beside and campaign.spec.learner == LoraLearnerSpec(kind="lora", head=True)
     assert campaign.resolve(campaign.spec.data.path) == folder.resolve() / "pool.jsonl"
     assert campaign.resolve(str(campaign.spec.evaluation.path)) == folder.resolve() / "test.jsonl"
     assert campaign.database_url == f"sqlite:///{folder.resolve() / 'star_al.db'}"
