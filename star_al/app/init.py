@@ -27,7 +27,7 @@ from star_al.app.init_learner import (
     learner_settings,
     lora_settings,
 )
-from star_al.app.init_names import described
+from star_al.app.init_names import UnclearNames, described, unclear_by_form
 from star_al.app.init_questions import Ask, with_answers
 from star_al.app.init_reading import form_settings, read_data, text_columns_of
 from star_al.app.init_request import CampaignRequest
@@ -60,6 +60,7 @@ def propose_campaign(
     ask: Ask | None = None,
     estimate: EstimateRound | None = None,
     tell: Callable[[str], None] = lambda decision: None,
+    unclear: UnclearNames = unclear_by_form,
 ) -> CampaignSpec:
     """Propose a campaign; reads all of the data once.
 
@@ -70,7 +71,8 @@ def propose_campaign(
         ask: Asks the user what cannot be told from the data; without it, guesses stand.
         estimate: Estimates how long a round of LoRA takes, which decides what is trained unless the user does;
             without it, LoRA is trained every round.
-        tell: Called with a sentence that says what was decided by the estimate.
+        tell: Called with a sentence about each decision, and about names of labels that say nothing.
+        unclear: Finds such names.
 
     Returns:
         A valid specification.
@@ -121,8 +123,11 @@ def propose_campaign(
     if not spec.head_ranks:
         return spec
     sample = _sample(data, columns)
-    tree["task"]["labels"] = _with_descriptions(labels, described(labels, sample, ask=ask, tell=tell))
-    return _validated(request, tree | chosen | head_settings(sample, tell))
+    chosen |= head_settings(sample, tell)
+    encoder = _validated(request, tree | chosen).head.encoder
+    descriptions = described(labels, sample, encoder, ask=ask, tell=tell, unclear=unclear)
+    tree["task"]["labels"] = _with_descriptions(labels, descriptions)
+    return _validated(request, tree | chosen)
 
 
 def _with_descriptions(labels: Sequence[str], descriptions: Mapping[str, str]) -> list[object]:

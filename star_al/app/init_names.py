@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from star_al.app.init_questions import Ask
+from star_al.errors import ModelError
 
-UnclearNames = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
-"""Returns the names of labels, among those given, that say nothing about the texts given."""
+UnclearNames = Callable[[Sequence[str], Sequence[str], str], Sequence[str]]
+"""Returns the names of labels, among those given, that say nothing about the texts given to the encoder named."""
 
 SHOWN = 5
 """Names that a warning lists."""
@@ -16,19 +18,51 @@ SHOWN = 5
 _ASKED = 10
 """With more unclear names than this, nobody is asked at the terminal: the file is the better place to write."""
 
+_TEXTS = 300
+_CHARACTERS = 500
+"""How many texts names are compared with, and how much of each: it takes seconds."""
+
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SHORTEST = 3
 _VOWELS = set("aeiouy")
 
 
-def unclear_by_form(names: Sequence[str], texts: Sequence[str] = ()) -> list[str]:
+def unclear_by_form(names: Sequence[str], texts: Sequence[str] = (), encoder: str = "") -> list[str]:
     """Return the names without a word: numbers, single letters, and abbreviations without a vowel.
 
     Args:
         names: Names of labels.
         texts: Not looked at.
+        encoder: Not used.
     """
     return [name for name in names if not any(map(_is_word, _LETTERS.findall(name)))]
+
+
+def unclear_here(names: Sequence[str], texts: Sequence[str], encoder: str) -> list[str]:
+    """Return the names that tell an encoder nothing; by their form alone if it is not on this machine.
+
+    Args:
+        names: Names of labels.
+        texts: Some texts of the pool.
+        encoder: Its folder or its name on the hub.
+    """
+    from star_al.models.hub_download import find_cached
+
+    by_form = unclear_by_form(names)
+    if len(names) < 2 or not texts or not (Path(encoder).is_dir() or find_cached(encoder, None)):
+        return by_form
+    from star_al.head import LabelNames, check_names, name_text
+    from star_al.models.encoder import open_encoder
+
+    try:
+        opened = open_encoder(encoder)
+        of_names = opened.encode([name_text(name) for name in names]).vectors_N_d
+        of_texts = opened.encode([text[:_CHARACTERS] for text in texts[:_TEXTS]]).vectors_N_d
+    except ModelError:  # the campaign's start tells what is wrong with it
+        return by_form
+    check = check_names(names, LabelNames(of_names).similarities(of_texts), of_texts)
+    suspects = {names[column] for column in check.suspects} | set(by_form)
+    return list(names) if check.tell_nothing else [name for name in names if name in suspects]
 
 
 def _is_word(letters: str) -> bool:
@@ -39,6 +73,7 @@ def _is_word(letters: str) -> bool:
 def described(
     names: Sequence[str],
     texts: Sequence[str],
+    encoder: str = "",
     *,
     ask: Ask | None,
     tell: Callable[[str], None],
@@ -49,6 +84,7 @@ def described(
     Args:
         names: Names of labels.
         texts: Some texts of the pool.
+        encoder: The encoder that will read them.
         ask: Asks the user; None without a terminal.
         tell: Called with a sentence if a name stays unclear.
         unclear: Finds such names.
@@ -56,7 +92,7 @@ def described(
     Returns:
         Descriptions by name.
     """
-    found = list(unclear(names, texts))
+    found = list(unclear(names, texts, encoder))
     descriptions: Mapping[str, str] = {}
     if ask is not None and 0 < len(found) <= _ASKED:
         descriptions = _ask_all(found, ask)

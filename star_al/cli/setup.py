@@ -146,6 +146,7 @@ def init(
     """
     from star_al.app.init import propose_campaign
     from star_al.app.init_findings import findings
+    from star_al.app.init_names import unclear_here
     from star_al.app.init_request import CampaignRequest
     from star_al.app.round_time import estimate_in
     from star_al.app.starter_file import SCHEMA_FILE, write_starter_file
@@ -173,7 +174,9 @@ def init(
     )
     decisions: list[str] = []
     here = target.parent
-    spec = propose_campaign(request, here, complain, terminal(), estimate_in(here), decisions.append)
+    spec = propose_campaign(
+        request, here, complain, terminal(), estimate_in(here), decisions.append, unclear_here
+    )
     written = write_starter_file(out, spec)
     skipped = (
         f"skipped {count(written.duplicates, 'duplicate')} and {count(written.empty, 'row')} without text"
