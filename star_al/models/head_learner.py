@@ -208,8 +208,8 @@ class HeadLearner:
     ) -> Categorical:
         """See ``Learner.predict``.
 
-        Without draws it is the mean of the posterior's predictions, approximated as in ``star_al.head``, at
-        the temperature that cross-validation chose.
+        Without draws it is the prediction of the fitted weights, the posterior's mode, at the temperature that
+        cross-validation chose.
         """
         item_ids = ids_of(items)
         if folder is None:
@@ -285,7 +285,7 @@ class HeadLearner:
     ) -> JsonObject:
         """See ``Learner.export``.
 
-        The folder predicts by the posterior's mean, without samples. If the head smooths over neighbours, it holds
+        The folder predicts by the fitted weights, without samples. If the head smooths over neighbours, it holds
         the vectors of the whole pool.
 
         Raises:
