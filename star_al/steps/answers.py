@@ -76,12 +76,15 @@ class RoundModel:
         self._parts, self._learner = parts, learner
         self._folder: Path | None = None if sha256 is None else parts.artefacts.path_of(sha256)
         self._draws = ranking_draws(parts.spec) if ranks else _draws_beside(parts, learner)
+        self._is_head = ranks and parts.spec.head_ranks
         self._measure = MEASURES.get(parts.spec.acquisition.measure)
         self._seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "evaluate")
 
     def answers(self, split: Split) -> Answers:
         """Answers to all items of a split."""
         log_probs, uncertainty = self._predict(split.items, self._draws)
+        if self._is_head and self._draws is not None:  # the samples are for the measure alone
+            log_probs = self._predict(split.items, None)[0]
         return Answers(pad(log_probs), None if self._measure is None else np.array(uncertainty))
 
     def mean_log_probs(self, items: Sequence[Item]) -> FloatArray:
