@@ -6,7 +6,7 @@ because a label that few examples have drawn yet is not a rare label.
 The problem is solved by Newton's method in the basis of the examples' singular vectors. There it has at most n rows
 however many features there are, and its Hessian is nearly diagonal, so that a step takes few conjugate gradients: a fit
 of 385 examples of 77 labels takes 20 ms from a warm start. L-BFGS takes four times as long, and a classifier by least
-squares, though twice as fast, has 8 to 13 points less accuracy with many labels.
+squares, though faster, has 7 to 13 points less accuracy with many labels.
 """
 
 from __future__ import annotations
