@@ -14,7 +14,8 @@ from star_al.types import Evaluation, Role, Round
 from support.stored import adapter
 from support.world import World
 
-ARM = {"acquisition__control_share": 0.5}
+ARM = {"acquisition__control_share": 0.5, "acquisition__cold_start": "random"}
+"""A random start extends the control set as a whole."""
 
 
 def rounds(world: World) -> list[Round]:
