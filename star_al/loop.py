@@ -190,7 +190,9 @@ class Loop:
         )
         round_ = replace(round_, state=RoundState.EVALUATED, evaluation=evaluation)
         results = StepResults(evaluations=found.evaluations, held_out=found.held_out)
-        return self._commit(round_, "evaluate", evaluations_in_words(found.evaluations), watch, results)
+        return self._commit(
+            round_, "evaluate", evaluations_in_words(found.evaluations, parts.spec), watch, results
+        )
 
     def decide(self, round_: Round) -> Round:
         """Stop, with the reason in words, or go on, by the stopping rules of today's settings."""
@@ -301,7 +303,9 @@ class Loop:
             evaluations=[one for one in earlier if one.model not in LEARNER_MODELS] + [*found.evaluations],
             held_out=[one for one in predictions if one.model != "adapted"] + [*found.held_out],
         )
-        return self._commit(round_, "measure", evaluations_in_words(found.evaluations), watch, results)
+        return self._commit(
+            round_, "measure", evaluations_in_words(found.evaluations, parts.spec), watch, results
+        )
 
     # -- what the steps share --------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from star_al import rng
 from star_al.acquire.measures import MEASURES, predictive_mean_log
 from star_al.common.paging import pages
 from star_al.common.wording import count
+from star_al.config.spec import CampaignSpec
 from star_al.parts import RoundParts
 from star_al.ports import Learner
 from star_al.stats import metrics
@@ -179,13 +180,14 @@ def evaluation(
     )
 
 
-def evaluations_in_words(evaluations: Sequence[Evaluation]) -> str:
+def evaluations_in_words(evaluations: Sequence[Evaluation], spec: CampaignSpec) -> str:
     """Accuracy and calibration of the models that were measured."""
     last = {one.model: one for one in evaluations}
     if "adapted" not in last and "head" not in last:
         return "no held-out labels, so no metrics"
     main = last.get("adapted") or last["head"]
-    base = f" (base {last['base'].accuracy:.3f})" if "base" in last else ""
+    untrained = "by label names alone" if spec.has_head_learner else "base"
+    base = f" ({untrained} {last['base'].accuracy:.3f})" if "base" in last else ""
     beside = f", head {last['head'].accuracy:.3f}" if main.model == "adapted" and "head" in last else ""
     return (
         f"accuracy {main.accuracy:.3f}{base}{beside}, "

@@ -43,7 +43,7 @@ class Fitted:
     def in_words(self, n_labels: int) -> str:
         """What was trained on ``n_labels`` labels."""
         if not self.artefacts:
-            return "no labels yet, base model only"
+            return "no labels yet, so nothing to train on"
         what = "trained" if self.adapter else "trained the head"
         beside = ", and a head" if self.adapter and self.head else ""
         words = f"{what} on {count(n_labels, 'label')}{beside}"

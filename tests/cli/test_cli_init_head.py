@@ -25,6 +25,7 @@ def test_a_head_is_proposed_trained_and_told_of(
     code, out, err = star_al("run", "--max-rounds", "1", *small)
     assert code == 0, err
     assert "Loading the sentence encoder encoder" in out + err and "None" not in out + err
+    assert "no labels yet, so nothing to train on" in out + err and "(by label names alone 0." in out + err
     code, out, _ = star_al("history", *small)
     assert code == 0 and "None" not in out
     code, out, _ = star_al("status", *small)
