@@ -1,5 +1,9 @@
 """A linear head on frozen features of texts: fitted in a second, with a posterior, label names and neighbours."""
 
+from star_al.head.choice_fit import fit_choice_head
+from star_al.head.choice_head import FittedChoiceHead
+from star_al.head.choice_inputs import SIMILARITY, ChoiceTexts
+from star_al.head.choice_predictor import ChoicePredictor, choice_zero_shot
 from star_al.head.fit import fit_head
 from star_al.head.fitted_head import FittedHead
 from star_al.head.inputs import LABEL_NAMES, ZERO_SHOT, Examples, HeadOptions, PoolTexts, TextFeatures
@@ -21,8 +25,12 @@ __all__ = [
     "EXACT_LIMIT",
     "LABEL_NAMES",
     "NEIGHBOURS",
+    "SIMILARITY",
     "ZERO_SHOT",
+    "ChoicePredictor",
+    "ChoiceTexts",
     "Examples",
+    "FittedChoiceHead",
     "FittedHead",
     "HeadOptions",
     "HeadPredictor",
@@ -34,7 +42,9 @@ __all__ = [
     "Search",
     "TextFeatures",
     "check_names",
+    "choice_zero_shot",
     "exact_search",
+    "fit_choice_head",
     "fit_head",
     "load_graph",
     "name_text",

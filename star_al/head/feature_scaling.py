@@ -47,13 +47,13 @@ class FeatureScaling:
             components: How many principal components to keep, at most d.
         """
         step = -(-len(features_P_d) // SAMPLE)
-        sample = _unit_length(np.asarray(features_P_d[::step], dtype=np.float64))
+        sample = unit_length(np.asarray(features_P_d[::step], dtype=np.float64))
         mean_d = sample.mean(axis=0)
         centred = sample - mean_d
         spread_d = centred.std(axis=0)
         inverse_d = np.divide(1.0, spread_d, out=np.zeros_like(spread_d), where=spread_d > 1e-9)
         with threadpool_limits(1):  # several threads would add up in any order
-            matrix_d_r = inverse_d[:, None] * _components(centred * inverse_d, components)
+            matrix_d_r = inverse_d[:, None] * principal_components(centred * inverse_d, components)
             size = np.sqrt(np.square(centred @ matrix_d_r).sum(axis=1).mean())
         return cls(mean_d.astype(np.float32), (matrix_d_r / max(size, 1e-12)).astype(np.float32))
 
@@ -62,17 +62,18 @@ class FeatureScaling:
         out = np.empty((len(features_N_d), self.matrix_d_r.shape[1]), dtype=np.float32)
         with threadpool_limits(1):
             for first in range(0, len(out), _BLOCK):
-                block = _unit_length(np.asarray(features_N_d[first : first + _BLOCK], dtype=np.float32))
+                block = unit_length(np.asarray(features_N_d[first : first + _BLOCK], dtype=np.float32))
                 out[first : first + _BLOCK] = (block - self.mean_d) @ self.matrix_d_r
         return out
 
 
-def _unit_length(features_N_d: Any) -> Any:
+def unit_length(features_N_d: Any) -> Any:
+    """Return rows at length 1; zero rows stay zero."""
     lengths = np.linalg.norm(features_N_d, axis=1, keepdims=True)
     return features_N_d / np.maximum(lengths, 1e-12)
 
 
-def _components(standard_N_d: FloatArray, components: int) -> FloatArray:
+def principal_components(standard_N_d: FloatArray, components: int) -> FloatArray:
     """Return the leading right singular vectors, (d, r)."""
     d = standard_N_d.shape[1]
     kept = min(components, d)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from star_al.common.files import disk_errors
-from star_al.errors import ModelError, StoreError
 from star_al.head.feature_reader import FeatureReader
 from star_al.head.feature_scaling import FeatureScaling
+from star_al.head.head_files import read_parts, write_parts
 from star_al.head.laplace import Posterior
 from star_al.head.smoothing import Smoothing
 from star_al.types import Float32Array, FloatArray, IntArray, JsonObject
 
-ARRAYS = "head.safetensors"
-RECORD = "head.json"
 VERSION = 1
 
 
@@ -71,15 +64,7 @@ class FittedHead:
             StoreError: The folder cannot be written.
         """
         arrays, rest = _to_parts(self)
-        text = json.dumps(rest, indent=1, sort_keys=True) + "\n"
-        advice = "Check the disk and the permissions of the folder, then run again."
-        with disk_errors(
-            StoreError, f"{folder}: the head cannot be written", advice, also=(SafetensorError,)
-        ):
-            save_file(
-                {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}, folder / ARRAYS
-            )
-            (folder / RECORD).write_text(text, encoding="utf-8")
+        write_parts(folder, arrays, rest)
 
     @classmethod
     def load(cls, folder: Path) -> FittedHead:
@@ -88,20 +73,7 @@ class FittedHead:
         Raises:
             ModelError: A file is missing or damaged.
         """
-        try:
-            arrays = load_file(folder / ARRAYS)
-            rest = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            for name, array in arrays.items():
-                # safetensors checks the layout of a file and not its values: a flipped bit may be a NaN.
-                if not np.isfinite(array).all():
-                    raise ValueError(f"{name} holds NaN or infinity")
-            return _from_parts(arrays, rest)
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as exc:
-            words = " ".join(str(exc).split())[:200]
-            raise ModelError(
-                f"{folder}: the head is damaged or incomplete ({words}). "
-                "Restore it, or delete its folder and run again."
-            ) from exc
+        return read_parts(folder, _from_parts)
 
 
 def _to_parts(head: FittedHead) -> tuple[dict[str, NDArray[Any]], JsonObject]:

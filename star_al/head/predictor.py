@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
 from star_al.head.fitted_head import FittedHead
 from star_al.head.inputs import PoolTexts, TextFeatures
 from star_al.head.laplace import BLOCK, blocks_of, logit_variance, measured_rows
+from star_al.head.matched_temperature import matched_temperature
 from star_al.head.neighbours import Search, exact_search, neighbour_mean, unit_length
 from star_al.head.smoothing import LOWEST
 from star_al.types import Float32Array, FloatArray, IntArray
 
 _BLOCK_TEXTS = 16_384  # texts that are predicted at once
 _MATCHED_DRAWS = range(2 * BLOCK)  # that find the temperature of samples
-_LOG_T_BOUND = 4.0
 
 Predict = Callable[[Float32Array, tuple[FloatArray, ...]], Float32Array]
 """Predicts by one function: it maps scaled features and offsets to probabilities, (N, C)."""
@@ -184,15 +183,11 @@ class HeadPredictor:
         goal = float(np.exp(self.predict_pool(rows_M).max(axis=2)).mean())
         drawn = list(self._pool_samples(rows_M, _MATCHED_DRAWS, 0))
 
-        def excess(log_t: float) -> float:
-            logs = self._stack([self._finish(*each, float(np.exp(log_t))) for each in drawn], len(rows_M))
-            return float(np.exp(logs).mean(axis=1).max(axis=1).mean()) - goal
+        def confidence(temperature: float) -> float:
+            logs = self._stack([self._finish(*each, temperature) for each in drawn], len(rows_M))
+            return float(np.exp(logs).mean(axis=1).max(axis=1).mean())
 
-        if excess(-_LOG_T_BOUND) <= 0:
-            return float(np.exp(-_LOG_T_BOUND))
-        if excess(_LOG_T_BOUND) >= 0:
-            return float(np.exp(_LOG_T_BOUND))
-        return float(np.exp(brentq(excess, -_LOG_T_BOUND, _LOG_T_BOUND, xtol=1e-3)))
+        return matched_temperature(goal, confidence)
 
     # -- neighbours -------------------------------------------------------------------------------------
 
