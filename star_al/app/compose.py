@@ -19,6 +19,7 @@ from star_al.task import ClosedTask
 from star_al.types import Campaign, Item, Role, Round
 
 if TYPE_CHECKING:
+    from star_al.models.choice_reader import ChoiceModel
     from star_al.models.encoder import SentenceEncoder
     from star_al.models.head_texts import LanguageModel
     from star_al.models.learner import LoraLearner
@@ -91,8 +92,9 @@ def open_head(
         language_model: The learner beside it, whose base model's states it may read; None without.
         keep: Keep the features of all texts; False for those of the pool alone.
     """
+    from star_al.models.choice_reader import ChoiceReader
     from star_al.models.encoder import open_encoder
-    from star_al.models.head_choices import ChoiceHeadLearner, pair_pool, pair_spec
+    from star_al.models.head_choices import ChoiceHeadLearner
     from star_al.models.head_learner import HeadLearner
     from star_al.models.head_texts import TextReader
 
@@ -108,36 +110,28 @@ def open_head(
             say=progress.say,
         )
 
-    task, folder = ClosedTask(spec.task), file.feature_folder
+    task, pools = ClosedTask(spec.task), StoredPools(file)
+    model = None if spec.head.features == "encoder" else language_model
     if task.is_multiple_choice:
-        spec = pair_spec(spec)
-        reader = TextReader(spec, name, open_, folder, progress, keep=keep)
-        of_pairs = HeadLearner(
-            ClosedTask(spec.task), spec, reader, StoredPools(file, pair_pool), progress.say
-        )
-        return ChoiceHeadLearner(task, reader, of_pairs)
-    states = None if spec.head.features == "encoder" else cast("LanguageModel | None", language_model)
-    reader = TextReader(spec, name, open_, folder, progress, keep=keep, language_model=states)
-    return HeadLearner(task, spec, reader, StoredPools(file), progress.say)
+        texts = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep)
+        return ChoiceHeadLearner(task, ChoiceReader(texts, cast("ChoiceModel | None", model)), pools)
+    states = cast("LanguageModel | None", model)
+    reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
+    return HeadLearner(task, spec, reader, pools, progress.say)
 
 
 class StoredPools:
-    """Finds the pools of a campaign's rounds in its database.
+    """Finds the pools of a campaign's rounds in its database."""
 
-    Args:
-        file: The campaign file.
-        made_of: Makes the pool that a head reads of the campaign's own.
-    """
-
-    def __init__(self, file: CampaignFile, made_of: Callable[[Pool], Pool] = lambda pool: pool) -> None:
-        self._file, self._made_of = file, made_of
+    def __init__(self, file: CampaignFile) -> None:
+        self._file = file
 
     def __call__(self, key: str) -> Pool | None:
         """The pool with this key; None if no round had it."""
         with reading(self._file) as (store, campaign):
             for round_ in reversed(store.rounds(campaign.campaign_id)):
                 ids = store.item_ids(campaign.campaign_id, Role.POOL, by_round=round_.index)
-                if (pool := self._made_of(Pool(tuple(ids), self._load))).key == key:
+                if (pool := Pool(tuple(ids), self._load)).key == key:
                     return pool
         return None
 

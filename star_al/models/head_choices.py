@@ -1,83 +1,97 @@
-"""A head for multiple choice: it tells of each question with one of its options how likely it is the right one."""
+"""The head as a learner for multiple choice: the options of a question compete by features of question and option."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
-from star_al.config.spec import CampaignSpec, TaskSpec
 from star_al.errors import ModelError
-from star_al.head import zero_shot
-from star_al.models.encoder import pair_text, unit
-from star_al.models.feature_store import text_key
-from star_al.models.head_learner import FORMAT, HeadLearner
-from star_al.models.head_texts import TextReader
-from star_al.ports import Advance, Pool, ids_of, ignore
+from star_al.head import (
+    ChoicePredictor,
+    ChoiceTexts,
+    FittedChoiceHead,
+    HeadOptions,
+    choice_zero_shot,
+    fit_choice_head,
+)
+from star_al.models.adapter_record import read_record, save_record
+from star_al.models.artefact_files import damaged
+from star_al.models.choice_reader import ChoiceReader
+from star_al.models.encoder import unit
+from star_al.models.head_learner import KIND, FindPool, content_of, head_versions, loader_of
+from star_al.ports import Advance, Pool, ids_of
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, Float32Array, FloatArray, Item, JsonObject, JsonValue
 
-WRONG, RIGHT = "wrong", "right"
+FORMAT = 1
+"""Version of the artefact, and of how a head for multiple choice reads and predicts."""
+
+_OPENED = 2  # heads that are kept in memory: a round's own and its shadow's
 
 
-def pair_spec(spec: CampaignSpec) -> CampaignSpec:
-    """Return the settings of a head that tells right options from wrong ones; these names tell it nothing."""
-    task = TaskSpec.model_validate({"kind": "classification", "labels": [WRONG, RIGHT]})
-    head = spec.head.model_copy(update={"label_names": False, "features": "encoder"})
-    return spec.model_copy(update={"task": task, "head": head})
+@dataclass(frozen=True)
+class _ReadPool:
+    """A pool that was read: its key, the row of each question by item id, and what the head reads."""
+
+    key: str
+    row_of: Mapping[str, int]
+    texts: ChoiceTexts
 
 
-def pair_pool(pool: Pool) -> Pool:
-    """Return the pool of all questions with each of their options."""
-    pairs = {pair.item_id: pair for item in pool.load(pool.item_ids) for pair in _pairs(item)}
-    return Pool(tuple(pairs), lambda ids: [pairs[pair_id] for pair_id in ids])
+@dataclass(frozen=True)
+class _Opened:
+    """A trained head that predicts, and the pool that it was trained on."""
 
-
-def _pairs(item: Item) -> list[Item]:
-    return [
-        Item(f"{item.item_id}/{column}", pair_text(item.text, option))
-        for column, option in enumerate(item.options)
-    ]
+    pool: _ReadPool
+    predictor: ChoicePredictor
 
 
 class ChoiceHeadLearner:
-    """Implements ``star_al.ports.Learner`` for multiple choice by a head on pairs of question and option.
-
-    An item's probabilities are the odds of its pairs, normalised. So what options have in common, such as how many
-    there are, drops out.
+    """Implements ``star_al.ports.Learner`` for multiple choice. Nothing is loaded before it is needed.
 
     Args:
         task: The task.
-        reader: Reads pairs, by ``pair_spec``.
-        pairs: The head on pairs, by ``pair_spec``.
+        reader: Reads questions and options.
+        find_pool: Finds the pool of a head that another process has trained.
     """
 
-    def __init__(self, task: ClosedTask, reader: TextReader, pairs: HeadLearner) -> None:
-        self._task, self._reader, self._pairs = task, reader, pairs
+    def __init__(self, task: ClosedTask, reader: ChoiceReader, find_pool: FindPool) -> None:
+        self._task, self._reader, self._find_pool = task, reader, find_pool
+        self._pool: _ReadPool | None = None
+        self._heads: OrderedDict[str, _Opened] = OrderedDict()
+
+    # -- what it is --------------------------------------------------------------------------------------
 
     @property
     def truncated(self) -> int:
-        """See ``Learner.truncated``; pairs are counted."""
-        return self._pairs.truncated
+        """See ``Learner.truncated``."""
+        return self._reader.texts.cut
 
     @cached_property
     def base_key(self) -> str:
-        """Hash of everything that zero-shot predictions depend on."""
-        parts = ["zero-shot choices", FORMAT, self._reader.encoder.fingerprint]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """Hash of everything that zero-shot predictions depend on: the encoder."""
+        return _hash("zero-shot choices", FORMAT, self._reader.texts.encoder.fingerprint)
+
+    @cached_property
+    def _head_key(self) -> str:
+        """Hash of everything that a head is trained for: features, and whether the options' similarity guides it."""
+        return _hash("choices", FORMAT, self._reader.keys, self._reader.reads_similarity)
+
+    def versions(self) -> JsonObject:
+        """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
+        return head_versions(self._reader.texts, FORMAT)
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
-        self._pairs.check()
-
-    def versions(self) -> JsonObject:
-        """See ``Learner.versions``."""
-        return self._pairs.versions()
+        self._reader.texts.encoder.check()
 
     def with_other_prompt(self) -> ChoiceHeadLearner | None:
         """Return None: a head has no prompt."""
@@ -85,26 +99,24 @@ class ChoiceHeadLearner:
 
     def training_steps(self, n_examples: int) -> int:
         """See ``Learner.training_steps``."""
-        return self._pairs.training_steps(n_examples)
+        return 1
+
+    # -- before training ---------------------------------------------------------------------------------
 
     def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
         """See ``Learner.base_predict``: zero-shot, by the similarity of a question to its options."""
-        found = self._zero_shot(items)
+        log_probs_N_C = self._zero_shot(items)
         advance(len(items))
+        rows = [row[np.isfinite(row)] for row in log_probs_N_C]
         return [
-            BasePrediction(item.item_id, row, np.full(len(row), -np.log(len(row))))
-            for item, row in zip(items, found, strict=True)
+            BasePrediction(item_id, row, np.full(len(row), -np.log(len(row))))
+            for item_id, row in zip(ids_of(items), rows, strict=True)
         ]
 
-    def _zero_shot(self, items: Sequence[Item]) -> list[FloatArray]:
-        """Return log-probabilities (C_n,) of each item's options."""
-        texts = {text_key(text): text for item in items for text in (item.text, *item.options)}
-        read = self._reader.embeddings(tuple(texts), lambda keys: [Item(key, texts[key]) for key in keys])
-        vector_of = dict(zip(texts.values(), unit(read).astype(np.float64), strict=True))
-        return [
-            zero_shot(np.array([[vector_of[option] @ vector_of[item.text] for option in item.options]]))[0]
-            for item in items
-        ]
+    def _zero_shot(self, items: Sequence[Item]) -> FloatArray:
+        return choice_zero_shot(*self._reader.similarities(ids_of(items), loader_of(items)))
+
+    # -- training ----------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -116,37 +128,103 @@ class ChoiceHeadLearner:
         parent: Path | None,
         advance: Advance,
     ) -> str:
-        """See ``Learner.fit``."""
-        pairs: list[tuple[Item, JsonValue]] = []
-        for item, value in examples:
-            right = self._task.column(item, value)
-            pairs += [(pair, RIGHT if column == right else WRONG) for column, pair in enumerate(_pairs(item))]
-        return self._pairs.fit(
-            pairs, pool=pair_pool(pool), seed=seed, folder=folder, parent=parent, advance=advance
-        )
+        """See ``Learner.fit``; a head is trained anew each round, whatever ``parent`` is.
+
+        Raises:
+            ValueError: An example is not in the pool.
+        """
+        read = self._read_pool(pool)
+        for item, _ in examples:
+            if item.item_id not in read.row_of:
+                raise ValueError(f"item {item.item_id} is not in the pool that the head is trained on")
+        rows_n = np.array([read.row_of[item.item_id] for item, _ in examples], dtype=np.int64)
+        targets_n = np.array([self._task.column(item, value) for item, value in examples], dtype=np.int64)
+        options = HeadOptions(features=self._reader.kinds, seed=seed)
+        fit_choice_head(read.texts, rows_n, targets_n, options).save(folder)
+        record = {"format": FORMAT, "kind": KIND, "head_key": self._head_key, "pool": read.key}
+        save_record(folder, record)
+        advance(1)
+        return KIND
+
+    def _read_pool(self, pool: Pool) -> _ReadPool:
+        """Read a pool, or find it among those that were read."""
+        known = [opened.pool for opened in self._heads.values()] + ([self._pool] if self._pool else [])
+        read = next((each for each in known if each.key == pool.key), None)
+        if read is None:
+            texts = self._reader.read(pool.item_ids, pool.load, of_pool=True)
+            read = _ReadPool(pool.key, {item_id: row for row, item_id in enumerate(pool.item_ids)}, texts)
+        self._pool = read
+        return read
+
+    # -- predicting --------------------------------------------------------------------------------------
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
     ) -> Categorical:
-        """See ``Learner.predict``."""
+        """See ``Learner.predict``.
+
+        Without draws it is the prediction of the fitted weights, at the temperature that cross-validation chose.
+        """
         if folder is None:
-            rows = [row[None] for row in self._zero_shot(items)]
+            log_probs_N_K_C = self._zero_shot(items)[:, None]
         else:
-            rows = self._odds(folder, items, draws, seed)
-        width = max((row.shape[1] for row in rows), default=1)
-        log_probs_N_K_C = np.full((len(items), 1 if draws is None else len(draws), width), -np.inf)
-        for number, row in enumerate(rows):
-            log_probs_N_K_C[number, :, : row.shape[1]] = row
+            log_probs_N_K_C = self._predicted(self._open(folder), items, draws, seed)
         advance(len(items))
         return Categorical(ids_of(items), log_probs_N_K_C)
 
-    def _odds(self, folder: Path, items: Sequence[Item], draws: range | None, seed: int) -> list[FloatArray]:
-        """Return log-probabilities (K, C_n) of each item's options."""
-        pairs = [pair for item in items for pair in _pairs(item)]
-        found = self._pairs.predict(folder, pairs, draws=draws, seed=seed, advance=ignore).log_probs_N_K_C
-        odds_M_K = found[:, :, 1] - found[:, :, 0]
-        ends = np.cumsum([len(item.options) for item in items])[:-1]
-        return [log_softmax(rows.T, axis=1) for rows in np.split(odds_M_K, ends)] if items else []
+    def _predicted(
+        self, opened: _Opened, items: Sequence[Item], draws: range | None, seed: int
+    ) -> FloatArray:
+        """Return log-probabilities (N, K, C) of questions of the pool and of others."""
+        item_ids = ids_of(items)
+        rows_N = np.array([opened.pool.row_of.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
+        of_pool, others = np.flatnonzero(rows_N >= 0), np.flatnonzero(rows_N < 0)
+        parts = [(of_pool, opened.predictor.predict_pool(rows_N[of_pool], draws=draws, seed=seed))]
+        if len(others):
+            texts = self._reader.read([item_ids[n] for n in others], loader_of(items))
+            parts.append((others, opened.predictor.predict_new(texts, draws=draws, seed=seed)))
+        width = max(part.shape[2] for _, part in parts)
+        log_probs_N_K_C = np.full((len(item_ids), 1 if draws is None else len(draws), width), -np.inf)
+        for places, part in parts:
+            log_probs_N_K_C[places, :, : part.shape[2]] = part
+        return log_probs_N_K_C
+
+    def _open(self, folder: Path) -> _Opened:
+        """Return a trained head with its pool.
+
+        Raises:
+            ModelError: It is damaged, was trained for another encoder, or its pool is gone.
+        """
+        content = content_of(folder)
+        if content in self._heads:
+            self._heads.move_to_end(content)
+            return self._heads[content]
+        record = read_record(folder)
+        if record.get("head_key") != self._head_key:
+            raise ModelError(
+                f"{folder}: this head was trained for another encoder or by another version of star_al. "
+                "Restore head as it was, or train again."
+            )
+        pool = self._pool_of(folder, record)
+        opened = _Opened(pool, ChoicePredictor(FittedChoiceHead.load(folder), pool.texts))
+        self._heads[content] = opened
+        while len(self._heads) > _OPENED:
+            self._heads.popitem(last=False)
+        return opened
+
+    def _pool_of(self, folder: Path, record: Mapping[str, Any]) -> _ReadPool:
+        key = record.get("pool")
+        if not isinstance(key, str):
+            raise damaged(folder, "it names no pool")
+        if self._pool is not None and self._pool.key == key:
+            return self._pool
+        pool = self._find_pool(key)
+        if pool is None:
+            raise ModelError(
+                f"{folder}: the texts that this head was trained on are not in the campaign's database. "
+                "Restore the database that belongs to it."
+            )
+        return self._read_pool(pool)
 
     def export(
         self,
@@ -167,4 +245,10 @@ class ChoiceHeadLearner:
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``: of the question with all its options."""
-        return self._pairs.embed(None, items, advance)
+        embeddings_N_d = unit(self._reader.texts.embeddings(ids_of(items), loader_of(items)))
+        advance(len(items))
+        return embeddings_N_d
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -111,14 +111,7 @@ class HeadLearner:
 
     def versions(self) -> JsonObject:
         """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
-        return {
-            **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "sentence-transformers")},
-            "device": str(self._reader.encoder.device),
-            "dtype": self._reader.encoder.dtype,
-            "encoder": self._spec.head.encoder,
-            "weights": self._reader.encoder.fingerprint,
-            "head_format": FORMAT,
-        }
+        return head_versions(self._reader, FORMAT)
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
@@ -150,7 +143,7 @@ class HeadLearner:
         ]
 
     def _zero_shot(self, items: Sequence[Item]) -> FloatArray:
-        embeddings_N_d = self._reader.embeddings(ids_of(items), _loader(items))
+        embeddings_N_d = self._reader.embeddings(ids_of(items), loader_of(items))
         return zero_shot(self._reader.name_similarities(embeddings_N_d))
 
     # -- training ----------------------------------------------------------------------------------------
@@ -232,7 +225,7 @@ class HeadLearner:
             found = opened.predictor.predict_pool(rows_N[of_pool], draws=draws, seed=seed)
             log_probs_N_K_C[of_pool] = found
         if len(others):
-            texts = self._reader.texts([item_ids[n] for n in others], _loader(items))
+            texts = self._reader.texts([item_ids[n] for n in others], loader_of(items))
             log_probs_N_K_C[others] = predict_new(opened.predictor, texts, draws, seed)
         return log_probs_N_K_C
 
@@ -242,7 +235,7 @@ class HeadLearner:
         Raises:
             ModelError: It is damaged, was trained for another encoder or other labels, or its pool is gone.
         """
-        content = _content(folder)
+        content = content_of(folder)
         if content in self._heads:
             self._heads.move_to_end(content)
             return self._heads[content]
@@ -306,7 +299,7 @@ class HeadLearner:
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``: the encoder's vectors at unit length, whatever the head."""
-        embeddings_N_d = unit(self._reader.embeddings(ids_of(items), _loader(items)))
+        embeddings_N_d = unit(self._reader.embeddings(ids_of(items), loader_of(items)))
         advance(len(items))
         return embeddings_N_d
 
@@ -321,7 +314,24 @@ def predict_new(predictor: HeadPredictor, texts: TextFeatures, draws: range | No
     return np.concatenate(found)
 
 
-def _loader(items: Sequence[Item]) -> Callable[[Sequence[str]], list[Item]]:
+def head_versions(reader: TextReader, head_format: int) -> JsonObject:
+    """Return libraries, device, and a hash of the encoder's weights.
+
+    Args:
+        reader: Reads texts with the encoder.
+        head_format: Version of how the head reads and predicts.
+    """
+    return {
+        **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "sentence-transformers")},
+        "device": str(reader.encoder.device),
+        "dtype": reader.encoder.dtype,
+        "encoder": reader.spec.head.encoder,
+        "weights": reader.encoder.fingerprint,
+        "head_format": head_format,
+    }
+
+
+def loader_of(items: Sequence[Item]) -> Callable[[Sequence[str]], list[Item]]:
     """Return what loads some of the items by their ids."""
 
     def load(item_ids: Sequence[str]) -> list[Item]:
@@ -331,7 +341,7 @@ def _loader(items: Sequence[Item]) -> Callable[[Sequence[str]], list[Item]]:
     return load
 
 
-def _content(folder: Path) -> str:
+def content_of(folder: Path) -> str:
     """Return a hash of a head's files, so that a folder that changed is read again."""
     digest = hashlib.sha256()
     try:

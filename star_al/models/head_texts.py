@@ -58,12 +58,13 @@ class TextReader:
     ) -> None:
         self.encoder_name = encoder_name
         self.folder = folder
-        self._spec = spec
+        self.spec = spec
         self._open_encoder = open_encoder
-        self._progress = progress
+        self.progress = progress
         self._keep = keep
         self._language_model = language_model
         self._cut: set[str] = set()
+        self._stores: dict[str, FeatureStore] = {}
 
     @cached_property
     def encoder(self) -> SentenceEncoder:
@@ -85,20 +86,28 @@ class TextReader:
         """How many different texts so far were longer than the encoder reads."""
         return len(self._cut)
 
+    def note_cut(self, item_ids: Sequence[str]) -> None:
+        """Count texts that were longer than the encoder reads."""
+        self._cut.update(item_ids)
+
     # -- label names -----------------------------------------------------------------------------------
 
     @cached_property
     def label_texts(self) -> tuple[str, ...]:
         """What stands for each label: its description, or else its name."""
-        return tuple(name_text(label.name, label.description) for label in self._spec.task.labels)
+        return tuple(name_text(label.name, label.description) for label in self.spec.task.labels)
 
     @cached_property
     def label_embeddings_C_d(self) -> Float32Array:
         """Embeddings of ``label_texts``."""
-        return self._encoded.rows(
-            [text_key(text) for text in self.label_texts],
-            paged(lambda page: self.encoder.encode([self.label_texts[position] for position in page])),
-        ).vectors_N_d
+        return (
+            self._store(self.encoder.fingerprint)
+            .rows(
+                [text_key(text) for text in self.label_texts],
+                paged(lambda page: self.encoder.encode([self.label_texts[position] for position in page])),
+            )
+            .vectors_N_d
+        )
 
     @cached_property
     def label_names(self) -> LabelNames:
@@ -127,9 +136,9 @@ class TextReader:
         def encode(items: Sequence[Item], advance: Advance) -> Encoded:
             return self.encoder.encode([text_of(item) for item in items], advance)
 
-        reading = _Reading("Reading texts with the sentence encoder", item_ids, load, encode, self._progress)
-        found = self._rows(self._encoded, reading, of_pool=of_pool)
-        self._cut.update(item_ids[row] for row in np.flatnonzero(found.cut_N))
+        reading = _Reading("Reading texts with the sentence encoder", item_ids, load, encode, self.progress)
+        found = self.kept_rows(self.encoder.fingerprint, reading, of_pool=of_pool)
+        self.note_cut([item_ids[row] for row in np.flatnonzero(found.cut_N)])
         return found.vectors_N_d
 
     def _states(
@@ -138,21 +147,27 @@ class TextReader:
         def encode(items: Sequence[Item], advance: Advance) -> Encoded:
             return model.states(items, advance)
 
-        reading = _Reading("Reading texts with the language model", item_ids, load, encode, self._progress)
-        return self._rows(self._stated, reading, of_pool=of_pool).vectors_N_d
+        reading = _Reading("Reading texts with the language model", item_ids, load, encode, self.progress)
+        return self.kept_rows(model.states_key, reading, of_pool=of_pool).vectors_N_d
 
-    def _rows(self, store: FeatureStore, reading: _Reading, *, of_pool: bool) -> Encoded:
-        """Return rows from the store, or compute them without it."""
-        if self._keep or of_pool or not reading.item_ids:
-            return store.rows(reading.item_ids, reading)
-        pages = [page for _, page in reading(np.arange(len(reading.item_ids)))]
+    def kept_rows(self, fingerprint: str, reading: Reading, *, of_pool: bool) -> Encoded:
+        """Return rows that are kept, or compute them; they are kept if they are the pool's or all are to be kept.
+
+        Args:
+            fingerprint: Of what computes the rows.
+            reading: Computes them.
+            of_pool: True for rows of the pool.
+        """
+        if self._keep or of_pool or not reading.keys:
+            return self._store(fingerprint).rows(reading.keys, reading)
+        pages = [page for _, page in reading(np.arange(len(reading.keys)))]
         return Encoded(
             np.concatenate([page.vectors_N_d for page in pages]),
             np.concatenate([page.cut_N for page in pages]),
         )
 
     def _offsets(self, encoded_N_d: Float32Array) -> Mapping[str, FloatArray]:
-        if not self._spec.head.label_names:
+        if not self.spec.head.label_names:
             return {}
         return {LABEL_NAMES: self.name_similarities(encoded_N_d)}
 
@@ -170,18 +185,11 @@ class TextReader:
             found[first : first + _ROWS] = self.label_names.similarities(padded)[: len(block)]
         return found
 
-    @cached_property
-    def _encoded(self) -> FeatureStore:
-        return self._store(self.encoder.fingerprint)
-
-    @cached_property
-    def _stated(self) -> FeatureStore:
-        assert self._language_model is not None
-        return self._store(self._language_model.states_key)
-
     def _store(self, fingerprint: str) -> FeatureStore:
-        limit = int(self._spec.head.cache_gb * 1e9)
-        return FeatureStore(self.folder, fingerprint, limit, self._progress.say)
+        if fingerprint not in self._stores:
+            limit = int(self.spec.head.cache_gb * 1e9)
+            self._stores[fingerprint] = FeatureStore(self.folder, fingerprint, limit, self.progress.say)
+        return self._stores[fingerprint]
 
 
 def text_of(item: Item) -> str:
@@ -197,12 +205,23 @@ def some_of(texts: TextFeatures, rows: Sequence[int]) -> TextFeatures:
     )
 
 
+class Reading(Protocol):
+    """Computes rows of features page by page."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """A key for each row."""
+
+    def __call__(self, positions: Positions) -> Iterator[tuple[Positions, Encoded]]:
+        """Yield the rows at some positions."""
+
+
 @dataclass(frozen=True)
 class _Reading:
     """Reads the texts at some positions, page by page, and shows how far it is."""
 
     what: str
-    item_ids: Sequence[str]
+    keys: Sequence[str]
     load: LoadItems
     encode: Callable[[Sequence[Item], Advance], Encoded]
     progress: Progress
@@ -212,4 +231,4 @@ class _Reading:
             yield from paged(lambda page: self._page(page, advance))(positions)
 
     def _page(self, page: Positions, advance: Advance) -> Encoded:
-        return self.encode(self.load([self.item_ids[position] for position in page]), advance)
+        return self.encode(self.load([self.keys[position] for position in page]), advance)

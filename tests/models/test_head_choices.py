@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
-from star_al.models.head_choices import ChoiceHeadLearner, pair_pool, pair_spec
-from star_al.models.head_learner import HeadLearner
+from star_al.models.choice_reader import ChoiceModel, ChoiceReader, pair_features
+from star_al.models.encoded import Encoded
+from star_al.models.encoder import SentenceEncoder, unit
+from star_al.models.head_choices import ChoiceHeadLearner
 from star_al.models.head_texts import TextReader
 from star_al.ports import ignore
 from star_al.task import ClosedTask
-from star_al.types import FloatArray, Item
+from star_al.types import BasePrediction, FloatArray, Item
 from support.head_learners import head_spec, opener, pool_of
 from support.quiet import Quiet
 from support.tiny_encoder import build_tiny_encoder
@@ -44,12 +49,13 @@ def right(item: Item) -> int:
 POOL, NEW = questions(30), questions(9, first=100)
 
 
-def opened(encoder: Path, folder: Path) -> ChoiceHeadLearner:
-    whole, progress = spec(), Quiet()
-    of_pairs, pairs = pair_spec(whole), pair_pool(pool_of(POOL))
-    reader = TextReader(of_pairs, str(encoder), opener(encoder), folder, progress)
-    inner = HeadLearner(ClosedTask(of_pairs.task), of_pairs, reader, {pairs.key: pairs}.get, progress.say)
-    return ChoiceHeadLearner(ClosedTask(whole.task), reader, inner)
+def opened(
+    encoder: Path, folder: Path, language_model: ChoiceModel | None = None, *, keep: bool = True
+) -> ChoiceHeadLearner:
+    settings, pool = spec(), pool_of(POOL)
+    texts = TextReader(settings, str(encoder), opener(encoder), folder, Quiet(), keep=keep)
+    reader = ChoiceReader(texts, language_model)
+    return ChoiceHeadLearner(ClosedTask(settings.task), reader, {pool.key: pool}.get)
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +114,104 @@ def test_it_is_not_exported(encoder: Path, trained: tuple[Path, Path], tmp_path:
         opened(encoder, trained[0]).export(
             trained[1], tmp_path, draws=None, seed=0, merged=False, examples=[]
         )
+
+
+def fit(learner: ChoiceHeadLearner, folder: Path, pool: list[Item] = POOL) -> Path:
+    folder.mkdir()
+    examples = [(item, "ABCD"[right(item)]) for item in POOL[:20]]
+    learner.fit(examples, pool=pool_of(pool), seed=1, folder=folder, parent=None, advance=ignore)
+    return folder
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that the encoder has read."""
+    seen: list[str] = []
+    encode = SentenceEncoder.encode
+
+    def counted(self: SentenceEncoder, given: Sequence[str], *rest: Any) -> Any:
+        seen.extend(given)
+        return encode(self, given, *rest)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", counted)
+    return seen
+
+
+def test_features_are_the_pair_the_product_and_the_similarity(encoder: Path) -> None:
+    opened_encoder = opener(encoder)()
+    items = [Item("a", "Which?", ("this", "that")), Item("b", "Who?", ("this",))]
+    found = pair_features(opened_encoder, items, ignore).vectors_N_d
+    pairs = [("Which?", "this"), ("Which?", "that"), ("Who?", "this")]
+    for row, (question, option) in zip(found, pairs, strict=True):
+        pair, one, other = (
+            unit(opened_encoder.encode([text]).vectors_N_d)[0]
+            for text in (f"{question}\n{option}", question, option)
+        )
+        expected = np.concatenate([pair, unit((one * other)[None])[0], [one @ other]])
+        np.testing.assert_allclose(row, expected, atol=1e-6)
+
+
+def test_options_are_read_once_in_all_processes(encoder: Path, tmp_path: Path, read: list[str]) -> None:
+    folder = fit(opened(encoder, tmp_path / "features"), tmp_path / "a")
+    before = predicted(opened(encoder, tmp_path / "features"), folder, POOL + NEW, None)
+    read.clear()
+    again = opened(encoder, tmp_path / "features")
+    np.testing.assert_array_equal(predicted(again, folder, POOL + NEW, None), before)
+    again.base_predict(POOL, ignore)
+    assert read == []
+    unkept = opened(encoder, tmp_path / "features", keep=False)
+    other = questions(2, first=200)
+    for _ in range(2):
+        predicted(unkept, folder, other, None)
+    assert read.count(f"{other[0].text}\n{other[0].options[0]}") == 2
+
+
+def test_the_same_answers_make_the_same_bytes(encoder: Path, tmp_path: Path) -> None:
+    one, other = (fit(opened(encoder, tmp_path / "features"), tmp_path / name) for name in ("a", "b"))
+    assert [file.read_bytes() for file in sorted(one.iterdir())] == [
+        file.read_bytes() for file in sorted(other.iterdir())
+    ]
+
+
+def test_a_head_is_refused_by_another_encoder_or_without_its_pool(encoder: Path, tmp_path: Path) -> None:
+    learner = opened(encoder, tmp_path / "features")
+    grown = fit(learner, tmp_path / "a", POOL + NEW)
+    assert predicted(learner, grown, NEW, None).shape == (9, 1, 4)
+    with pytest.raises(ModelError, match="not in the campaign's database"):
+        predicted(opened(encoder, tmp_path / "features"), grown, POOL, None)
+    other = build_tiny_encoder(tmp_path / "other", seed=1)
+    with pytest.raises(ModelError, match="trained for another encoder"):
+        predicted(opened(other, tmp_path / "features"), grown, POOL, None)
+
+
+def test_examples_must_be_in_the_pool(encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="id000 is not in the pool"):
+        fit(opened(encoder, tmp_path / "features"), tmp_path / "a", POOL[1:])
+
+
+class Oracle:
+    """A language model whose answers are right and whose states say nothing."""
+
+    states_key, base_key = "0" * 64, "1" * 64
+
+    def states(self, items: Sequence[Item], advance: Any) -> Encoded:
+        rows = sum(len(item.options) for item in items)
+        return Encoded(np.ones((rows, 3), dtype=np.float32), np.zeros(rows, dtype=bool))
+
+    def base_predict(self, items: Sequence[Item], advance: Any) -> list[BasePrediction]:
+        found = []
+        for item in items:
+            logits = np.where(np.arange(len(item.options)) == right(item), 4.0, 0.0)
+            found.append(BasePrediction(item.item_id, log_softmax(logits)))
+        return found
+
+
+def test_the_answers_of_a_language_model_lead_the_head(encoder: Path, tmp_path: Path) -> None:
+    learner = opened(encoder, tmp_path / "features", Oracle())
+    folder = tmp_path / "head"
+    folder.mkdir()
+    learner.fit([], pool=pool_of(POOL), seed=1, folder=folder, parent=None, advance=ignore)
+    found = predicted(learner, folder, NEW, None)[:, 0]
+    assert [int(row.argmax()) for row in found] == [right(item) for item in NEW]
+    with pytest.raises(ModelError, match="trained for another encoder"):
+        predicted(opened(encoder, tmp_path / "features"), folder, NEW, None)
