@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,11 @@ class ChoiceTexts:
         """The row of each question's first option."""
         starts_N: IntArray = np.cumsum(self.counts_N) - self.counts_N
         return starts_N
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What was computed from the features alone and is the same in each round: scalings."""
+        return {}
 
     @property
     def present_N_C(self) -> NDArray[np.bool_]:

@@ -27,7 +27,14 @@ class ChoiceScaling:
 
     @classmethod
     def of(cls, pool: ChoiceTexts, kind: str) -> ChoiceScaling:
-        """Compute the scaling of one kind of features on a pool."""
+        """Compute the scaling of one kind of features on a pool, or return the one that the pool keeps."""
+        if kind not in pool.kept:
+            pool.kept[kind] = cls._computed(pool, kind)
+        found: ChoiceScaling = pool.kept[kind]
+        return found
+
+    @classmethod
+    def _computed(cls, pool: ChoiceTexts, kind: str) -> ChoiceScaling:
         step = -(-max(1, len(pool.features[kind])) // SAMPLE)
         sample = pool.some(np.arange(0, len(pool), step))
         apart = within_questions(unit_length(sample.features[kind].astype(np.float64)), sample)
