@@ -222,8 +222,3 @@ def unit(vectors_N_d: Float32Array) -> Float32Array:
     norms = np.linalg.norm(vectors_N_d, axis=1, keepdims=True)
     units_N_d: Float32Array = (vectors_N_d / np.where(norms == 0, 1, norms)).astype(np.float32)
     return units_N_d
-
-
-def pair_text(question: str, option: str) -> str:
-    """Return what is encoded for an option of a multiple-choice question."""
-    return f"{question}\n{option}"

@@ -13,7 +13,7 @@ import torch
 
 from star_al.errors import ModelError, NotFiniteError, OutOfMemoryError
 from star_al.models import fixed_batches
-from star_al.models.encoder import SentenceEncoder, open_encoder, pair_text, unit
+from star_al.models.encoder import SentenceEncoder, open_encoder, unit
 from star_al.models.windows import Windows
 from support.tiny_encoder import DIMENSION, LIMIT, build_tiny_encoder
 from support.tiny_model import SENTENCES, build_tiny_model
@@ -257,8 +257,7 @@ def test_no_texts_give_no_rows(folder: Path) -> None:
     assert opened(folder).encode([]).vectors_N_d.shape == (0, DIMENSION)
 
 
-def test_unit_vectors_and_pairs() -> None:
+def test_unit_vectors() -> None:
     rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32))
     np.testing.assert_allclose(rows, np.array([[0.6, 0.8], [0, 0]]), rtol=1e-6)
     assert rows.dtype == np.float32
-    assert pair_text("Which?", "this") == "Which?\nthis"

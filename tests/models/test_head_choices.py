@@ -137,18 +137,15 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_features_are_the_pair_the_product_and_the_similarity(encoder: Path) -> None:
+def test_features_are_the_option_its_difference_and_its_similarity(encoder: Path) -> None:
     opened_encoder = opener(encoder)()
     items = [Item("a", "Which?", ("this", "that")), Item("b", "Who?", ("this",))]
     found = pair_features(opened_encoder, items, ignore).vectors_N_d
     pairs = [("Which?", "this"), ("Which?", "that"), ("Who?", "this")]
-    for row, (question, option) in zip(found, pairs, strict=True):
-        pair, one, other = (
-            unit(opened_encoder.encode([text]).vectors_N_d)[0]
-            for text in (f"{question}\n{option}", question, option)
-        )
-        expected = np.concatenate([pair, unit((one * other)[None])[0], [one @ other]])
-        np.testing.assert_allclose(row, expected, atol=1e-6)
+    for row, texts in zip(found, pairs, strict=True):
+        question, option = (unit(opened_encoder.encode([text]).vectors_N_d)[0] for text in texts)
+        difference = np.abs(question - option) / np.linalg.norm(question - option)
+        np.testing.assert_allclose(row, np.concatenate([option, difference, [question @ option]]), atol=1e-6)
 
 
 def test_options_are_read_once_in_all_processes(encoder: Path, tmp_path: Path, read: list[str]) -> None:
@@ -163,7 +160,7 @@ def test_options_are_read_once_in_all_processes(encoder: Path, tmp_path: Path, r
     other = questions(2, first=200)
     for _ in range(2):
         predicted(unkept, folder, other, None)
-    assert read.count(f"{other[0].text}\n{other[0].options[0]}") == 2
+    assert read.count(other[0].text) == 2
 
 
 def test_the_same_answers_make_the_same_bytes(encoder: Path, tmp_path: Path) -> None:
