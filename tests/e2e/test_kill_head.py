@@ -20,11 +20,11 @@ KILLS = (
 
 
 def write(folder: Path) -> Path:
-    build_tiny_encoder(folder / "encoder")
+    """Write a campaign; all of them read with one encoder, as a tokenizer is not trained the same way twice."""
     return write_campaign(
         folder,
         learner={"kind": "head"},
-        head={"encoder": "encoder"},
+        head={"encoder": "../encoder"},
         model={},
         acquisition={"batch_size": 4},
         stopping__max_rounds=2,
@@ -33,6 +33,7 @@ def write(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_killed_head_campaign_goes_on(tmp_path: Path) -> None:
+    build_tiny_encoder(tmp_path / "encoder")
     whole, broken = write(tmp_path / "whole"), write(tmp_path / "broken")
     done = controller.run("run", str(whole), STAR_AL_TEST_LEARNER="own")
     assert done.returncode == 0, done.stderr
