@@ -100,7 +100,7 @@ def write_campaign(folder: Path, texts: int, labels: int, batch: int, rounds: in
             name = names[number % labels]
             text = " ".join([name, *random.choice(words, 12), str(number)])
             file.write(json.dumps({"text": text, "label": name}) + "\n")
-    spec = {
+    spec: dict[str, Any] = {
         "name": "bench",
         "data": {"path": "pool.jsonl", "text": "text"},
         "task": {"kind": "classification", "labels": names},
@@ -126,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     encoder_module.open_encoder = _open  # type: ignore[assignment]
     if arguments.drawn_neighbours:
-        head_pool.neighbour_graph = _drawn
+        head_pool.neighbour_graph = _drawn  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         path = write_campaign(
             Path(folder), arguments.texts, arguments.labels, arguments.batch, arguments.rounds

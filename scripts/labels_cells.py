@@ -62,7 +62,8 @@ def run(cell: Cell, texts: Texts) -> dict[str, Any]:
     learner = LEARNERS[arm.learner](of)
     answers_P = wrong_answers(of, arm.wrong)
     at_start = learner.without_labels()
-    rows_n, rounds, choosing = np.zeros(0, dtype=np.int64), [], 0.0
+    rows_n: IntArray = np.zeros(0, dtype=np.int64)
+    rounds, choosing = [], 0.0
     log_probs_P_C = None if at_start is None else at_start[: len(of.texts_P)]
     while len(rows_n) < of.sizes.budget:
         asked = time.process_time()

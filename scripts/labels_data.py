@@ -6,15 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from star_al import rng
 from star_al.app.demo import fetch_news
 from star_al.common.files import replacing
 from star_al.head.label_names import name_text
 from star_al.models.encoder import open_encoder
-from star_al.types import Float32Array, FloatArray, IntArray
+from star_al.types import Float32Array, IntArray
 
 Row = tuple[str, str]
 """A text and its label."""
@@ -209,14 +211,14 @@ def _long_tail(order_N: IntArray, targets_N: IntArray, n: int, random: np.random
     return np.array(kept)
 
 
-def _shares(there_C: IntArray, weights_C: FloatArray, n: int) -> IntArray:
+def _shares(there_C: IntArray, weights_C: NDArray[np.floating[Any]], n: int) -> IntArray:
     """Whole numbers near min(there, scale · weights) that add up to ``n``."""
     low, high = 0.0, float(n / weights_C.min())
     for _ in range(100):  # bisection: the sum rises with the scale
         scale = (low + high) / 2
         low, high = (scale, high) if np.minimum(there_C, scale * weights_C).sum() < n else (low, scale)
     exact_C = np.minimum(there_C, high * weights_C)
-    whole_C = np.floor(exact_C).astype(np.int64)
+    whole_C: IntArray = np.floor(exact_C).astype(np.int64)
     largest = np.argsort(whole_C - exact_C, kind="stable")  # the largest remainders are rounded up
     whole_C[largest[: n - whole_C.sum()]] += 1
     return whole_C

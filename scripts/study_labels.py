@@ -20,7 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -78,7 +78,8 @@ def finished(
     cells: Sequence[Cell], paths: dict[str, Path], jobs: int, until: float
 ) -> Iterator[dict[str, Any]]:
     """Run cells side by side, and give their records as they come; start none after ``until``."""
-    waiting, running = list(reversed(cells)), set()
+    waiting = list(reversed(cells))
+    running: set[Future[dict[str, Any]]] = set()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
         while running or (waiting and time.monotonic() < until):
             while waiting and len(running) < jobs and time.monotonic() < until:

@@ -48,7 +48,8 @@ class FittedChoiceHead:
             lower_r_r = cholesky(self.precision_r_r, lower=True)
             noise = [np.random.default_rng([seed, k]).standard_normal(len(self.weights_r)) for k in draws]
             apart = [solve_triangular(lower_r_r, each, lower=True, trans="T") for each in noise]
-        return self.weights_r + np.array(apart).reshape(len(draws), len(self.weights_r))
+        weights_K_r: FloatArray = self.weights_r + np.array(apart).reshape(len(draws), len(self.weights_r))
+        return weights_K_r
 
     def logits(self, texts: ChoiceTexts, weights_K_r: FloatArray) -> FloatArray:
         """Return the logits of options under some weights, (R, K).

@@ -32,7 +32,7 @@ class ChoiceTexts:
     offsets: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rows = {len(each) for each in (*self.features.values(), *self.offsets.values())}
+        rows = {len(each) for each in self.features.values()} | {len(each) for each in self.offsets.values()}
         if not self.features or rows != {int(self.counts_N.sum())}:
             raise ValueError(f"features of {sorted(rows)} options for questions with {self.counts_N.sum()}")
         if len(self.counts_N) and self.counts_N.min() < 1:

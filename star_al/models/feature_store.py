@@ -79,7 +79,7 @@ class FeatureStore:
     # -- reading -------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        self._records = np.empty(0, dtype=_RECORD)
+        self._records: npt.NDArray[np.void] = np.empty(0, dtype=_RECORD)
         self._mapped: Float32Array = np.empty((0, 0), dtype=np.float32)
         self._rows: dict[bytes, int] = {}
         self._sound = np.empty(0, dtype=bool)
@@ -128,7 +128,7 @@ class FeatureStore:
                     return
                 known = len(self._records) if n > len(self._records) else 0
                 index.seek(_HEADER.itemsize + known * _RECORD.itemsize)
-                new: npt.NDArray[np.void] = np.fromfile(index, dtype=_RECORD, count=n - known)
+                new = np.fromfile(index, dtype=_RECORD, count=n - known)
             mapped = np.memmap(self._vectors, dtype=np.float32, mode="r", shape=(n, dimension))
             self._mapped = mapped.view(np.ndarray)  # the class memmap makes each access slower
         except (OSError, ValueError):  # no files yet, or damaged ones

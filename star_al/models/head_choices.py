@@ -141,7 +141,7 @@ class ChoiceHeadLearner:
         targets_n = np.array([self._task.column(item, value) for item, value in examples], dtype=np.int64)
         options = HeadOptions(features=self._reader.kinds, seed=seed)
         fit_choice_head(read.texts, rows_n, targets_n, options).save(folder)
-        record = {"format": FORMAT, "kind": KIND, "head_key": self._head_key, "pool": read.key}
+        record: JsonObject = {"format": FORMAT, "kind": KIND, "head_key": self._head_key, "pool": read.key}
         save_record(folder, record)
         advance(1)
         return KIND

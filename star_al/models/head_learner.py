@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -172,13 +172,13 @@ class HeadLearner:
         options = HeadOptions(features=self._features, neighbours=self._neighbours, seed=seed)
         fitted = fit_head(read.texts, Examples(rows_n, targets_n), len(self._reader.label_texts), options)
         fitted.save(folder)
-        record = {"format": FORMAT, "kind": KIND, "head_key": self._head_key, "pool": read.key}
+        record: JsonObject = {"format": FORMAT, "kind": KIND, "head_key": self._head_key, "pool": read.key}
         save_record(folder, record)
         advance(1)
         return KIND
 
     @property
-    def _features(self) -> str:
+    def _features(self) -> Literal["auto", "encoder", "model", "both"]:
         """What the head reads; without a language model, only the encoder's vectors are there."""
         return "encoder" if len(self._reader.keys) == 1 else self._spec.head.features
 

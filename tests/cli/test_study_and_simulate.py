@@ -21,7 +21,7 @@ from star_al.config.file import load_campaign
 from star_al.head import HeadOptions
 from star_al.head.label_names import name_text
 from star_al.models.encoder import open_encoder
-from star_al.types import Item, Query, Round
+from star_al.types import IntArray, Item, Query, Round
 from support.campaigns import WORDS, write_campaign
 from support.tiny_encoder import build_tiny_encoder
 
@@ -46,7 +46,7 @@ def test_simulate_asks_for_the_texts_of_the_study(tmp_path: Path) -> None:
     gold = {row["text"]: row["label"] for row in map(json.loads, (tmp_path / "pool.jsonl").open())}
     split = split_of(items, gold, tmp_path / "encoder")
     position = {item.item_id: number for number, item in enumerate(items)}
-    rows_n = np.zeros(0, dtype=np.int64)
+    rows_n: IntArray = np.zeros(0, dtype=np.int64)
     head = Head(split)
     log_probs_P_C = head.without_labels()
     for number, round_ in enumerate(rounds[:3]):

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_killed_at_every_step_border(
 def test_killed_at_every_step_border_where_a_head_ranks(
     tmp_path: Path, database_url: Callable[[], str], zygote: Zygote
 ) -> None:
-    changes = {
+    changes: dict[str, Any] = {
         "acquisition__scorer": "head",
         "learner": {"kind": "lora", "train": [3]},
         "stopping__max_rounds": 2,

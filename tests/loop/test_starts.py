@@ -76,7 +76,8 @@ def test_texts_whose_label_the_names_leave_open_weigh_more_where_a_head_reads_na
 
     def only_the_last(log_probs_N_C: FloatArray, points_N_d: Float32Array, seed: int) -> FloatArray:
         predictions.append(log_probs_N_C)
-        return np.eye(len(points_N_d))[-1]
+        last_N: FloatArray = np.eye(len(points_N_d))[-1]
+        return last_N
 
     monkeypatch.setattr(start, "open_label_weights", only_the_last)
     world = world_of(tmp_path, "herding", acquisition__scorer=scorer, head__label_names=label_names)

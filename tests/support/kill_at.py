@@ -59,7 +59,7 @@ def use_numpy_learner() -> None:
         return NumpyLearner(ClosedTask(spec.task), "head")
 
     compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]
-    compose.open_head = running.open_head = numpy_head  # type: ignore[attr-defined, assignment]
+    compose.open_head = running.open_head = numpy_head  # type: ignore[attr-defined]
 
 
 _IN_TRANSACTION = threading.RLock()

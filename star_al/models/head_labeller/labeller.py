@@ -46,8 +46,10 @@ class Labeller:
         while len(self._encoder) > 1 and isinstance(self._encoder[-1], Normalize):
             del self._encoder[-1]
         self._encoder.max_seq_length = self._record["max_tokens"]
-        prompt = (self._encoder.prompts or {}).get(self._encoder.default_prompt_name) or ""
-        self._windows = Windows(self._encoder.tokenizer, prompt, self._record["max_tokens"])
+        prompt = (self._encoder.prompts or {}).get(self._encoder.default_prompt_name or "") or ""
+        self._windows = Windows(
+            self._encoder.tokenizer, prompt, self._record["max_tokens"], self._record["most_windows"]
+        )
 
     def __call__(self, text: str | Mapping[str, object]) -> dict[str, float]:
         """Return the calibrated probability of each label.
