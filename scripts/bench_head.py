@@ -126,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     encoder_module.open_encoder = _open  # type: ignore[assignment]
     if arguments.drawn_neighbours:
-        head_pool.neighbour_graph = _drawn  # type: ignore[attr-defined]
+        head_pool.neighbour_graph = _drawn  # type: ignore[assignment, attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         path = write_campaign(
             Path(folder), arguments.texts, arguments.labels, arguments.batch, arguments.rounds
