@@ -204,7 +204,7 @@ def _base(rounds: Sequence[Round], parts: Parts) -> LatestModel:
     found = rounds[0].evaluation.base_temperature if rounds and rounds[0].evaluation else None
     scaling = ["contextual calibration"] if parts.spec.task.contextual_calibration else []
     scaling += ["no temperature yet" if found is None else f"temperature {found:.2f} of round 0"]
-    what = "head by the labels' names" if parts.spec.head_ranks else "base model"
+    what = parts.spec.untrained_head_in_words if parts.spec.head_ranks else "base model"
     trained = "head" if parts.spec.head_ranks else "adapter"
     note = f"{what}, {', '.join(scaling)}; no {trained} has been trained and evaluated yet"
     return LatestModel(None, 1.0 if found is None else found, note)

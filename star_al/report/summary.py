@@ -29,7 +29,7 @@ class Summary:
 def summarise(snapshot: CampaignSnapshot) -> Summary:
     """Describe the campaign in sentences."""
     evaluated = snapshot.evaluated
-    result = _accuracy(evaluated[-1]) if evaluated else _not_evaluated(snapshot)
+    result = _accuracy(evaluated[-1], snapshot.spec) if evaluated else _not_evaluated(snapshot)
     sentences = [
         *_gain_over_base(evaluated),
         fine_tuning_in_words(snapshot),
@@ -42,12 +42,12 @@ def summarise(snapshot: CampaignSnapshot) -> Summary:
     return Summary(result, tuple(filter(None, sentences)), _next_step(snapshot), tuple(_unknown(snapshot)))
 
 
-def _accuracy(newest: EvaluatedRound) -> str:
+def _accuracy(newest: EvaluatedRound, spec: CampaignSpec) -> str:
     adapted = newest.main
     result = f"classifies {percent(adapted.accuracy)} of {count(adapted.n, 'held-out text')} correctly"
     band = f"95 % interval {interval(adapted.accuracy_low, adapted.accuracy_high)}"
     if newest.round.labels == 0:
-        model = "head by the labels' names" if newest.model == "head" else "base model"
+        model = spec.untrained_head_in_words if newest.model == "head" else "base model"
         return f"Without training labels, the {model} {result} ({band})."
     model = "head" if newest.model == "head" else "model"
     return f"Trained on {count(newest.round.labels, 'label')}, the {model} {result} ({band})."

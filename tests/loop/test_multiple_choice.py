@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from star_al.app.predicting import Predictor
 from star_al.types import Role
 from support import stored
 from support.campaigns import FILLERS, write_campaign, write_jsonl
@@ -43,3 +44,17 @@ def test_options_of_unequal_number_are_asked_labelled_and_measured(tmp_path: Pat
     assert all(
         row.adapted_uncertainty is not None and 0 <= row.adapted_uncertainty <= 1 + 1e-9 for row in top
     )
+
+
+def test_a_head_ranks_questions_with_options(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", make_questions(50))
+    write_campaign(
+        tmp_path,
+        data={"path": "pool.jsonl", "options": "options"},
+        task={"kind": "multiple_choice"},
+        acquisition__scorer="head",
+    )
+    world = World(tmp_path)
+    assert Predictor(world.parts()).model.note.startswith("head by the similarity of options")
+    assert world.run().kind == "stopped"
+    assert {one.head_sha256 is None for one in world.store.rounds(world.campaign_id)[1:]} == {False}

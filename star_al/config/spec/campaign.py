@@ -286,6 +286,13 @@ class CampaignSpec(Spec):
         return f"model {self.model.name}"
 
     @property
+    def untrained_head_in_words(self) -> str:
+        """What predicts before there are labels, where a head ranks the pool."""
+        if self.task.kind == "multiple_choice":
+            return "head by the similarity of options"
+        return "head by the labels' names"
+
+    @property
     def head_ranks(self) -> bool:
         """True if the head ranks the pool."""
         return self.has_head_learner or self.acquisition.scorer == "head"
