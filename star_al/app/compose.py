@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -72,12 +72,13 @@ def open_learner(
         return _open_lora(file, spec, rounds, progress, cache)
     reads_model = spec.head.features in ("model", "both")
     language_model = _open_lora(file, spec, rounds, progress, cache) if reads_model else None
-    return open_head(file, spec, progress, language_model, keep=cache is not None)
+    return open_head(file, spec, rounds, progress, language_model, keep=cache is not None)
 
 
 def open_head(
     file: CampaignFile,
     spec: CampaignSpec,
+    rounds: Sequence[Round],
     progress: Progress,
     language_model: Learner | None = None,
     *,
@@ -88,6 +89,7 @@ def open_head(
     Args:
         file: The campaign file.
         spec: The settings of the task and the head.
+        rounds: The rounds so far, as for ``open_learner``.
         progress: Where the learner shows its work.
         language_model: The learner beside it, whose base model's states it may read; None without.
         keep: Keep the features of all texts; False for those of the pool alone.
@@ -99,13 +101,14 @@ def open_head(
     from star_al.models.head_texts import TextReader
 
     name, device = model_path(file, spec.head.encoder, "head.encoder"), file.spec.model.device
+    dtype = _dtype_of_encoder(spec, rounds)
 
     def open_() -> SentenceEncoder:
         return open_encoder(
             name,
             revision=spec.head.revision,
             device=device,
-            dtype="float32",  # the same on all machines, so that a campaign can move from one to another
+            dtype=dtype,
             max_tokens=spec.head.max_tokens,
             say=progress.say,
         )
@@ -118,6 +121,14 @@ def open_head(
     states = cast("LanguageModel | None", model)
     reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
     return HeadLearner(task, spec, reader, pools, progress.say)
+
+
+def _dtype_of_encoder(spec: CampaignSpec, rounds: Sequence[Round]) -> str:
+    """The dtype that the first round read texts in; that of the settings before there is one."""
+    fits = [round_.fit.versions for round_ in rounds if round_.fit]
+    of_head = fits if spec.has_head_learner else [each["head"] for each in fits if "head" in each]
+    dtypes = [each["dtype"] for each in of_head if isinstance(each, Mapping) and "dtype" in each]
+    return str(dtypes[0]) if dtypes else spec.model.dtype
 
 
 class StoredPools:
@@ -315,8 +326,9 @@ def open_parts(
     """
     spec = spec or CampaignSpec.model_validate(campaign.config)
     keep = learner is not None
-    learner = learner or open_learner(file, spec, store.rounds(campaign.campaign_id), progress)
-    beside = partial(open_head, file, spec, progress, learner, keep=keep)
+    rounds = store.rounds(campaign.campaign_id)
+    learner = learner or open_learner(file, spec, rounds, progress)
+    beside = partial(open_head, file, spec, rounds, progress, learner, keep=keep)
     return Parts(
         campaign=campaign,
         spec=spec,

@@ -231,7 +231,7 @@ def _find_or_create(
     learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
     learner.check(texts_of_data(file))
     if file.spec.has_head_beside:
-        open_head(file, file.spec, progress, learner).check()
+        open_head(file, file.spec, [], progress, learner).check()
     try:
         return create_campaign(file, store, progress), learner
     except StoreError:

@@ -62,6 +62,7 @@ def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonO
         )
         _write_code(out / "labeller")
     return {
+        "dtype": reader.encoder.dtype,
         "max_tokens": reader.encoder.max_tokens,
         "most_windows": reader.encoder.most_windows,
         "names_weight": names_weight,

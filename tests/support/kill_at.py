@@ -55,7 +55,7 @@ def use_numpy_learner() -> None:
     def numpy_learner(file: Any, spec: Any, rounds: Any, progress: Any, **_: Any) -> NumpyLearner:
         return NumpyLearner(ClosedTask(spec.task))
 
-    def numpy_head(file: Any, spec: Any, progress: Any, *_: Any, **__: Any) -> NumpyLearner:
+    def numpy_head(file: Any, spec: Any, rounds: Any, progress: Any, *_: Any, **__: Any) -> NumpyLearner:
         return NumpyLearner(ClosedTask(spec.task), "head")
 
     compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]

@@ -27,7 +27,7 @@ class ModelSpec(Spec):
     )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         default="auto",
-        description="Number format of the base model's weights.",
+        description="Number format of the weights of the language model and the sentence encoder.",
         json_schema_extra=choices(
             auto="bfloat16 if a short test finds it no slower than float32 on this device, else float32",
             bfloat16="half the memory of float32",

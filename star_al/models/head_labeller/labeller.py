@@ -41,7 +41,7 @@ class Labeller:
             base or self._record["base"],
             revision=None if base else self._record["revision"],
             device=device,
-            model_kwargs={"dtype": torch.float32},
+            model_kwargs={"dtype": getattr(torch, self._record["dtype"])},
         ).eval()
         while len(self._encoder) > 1 and isinstance(self._encoder[-1], Normalize):
             del self._encoder[-1]
