@@ -181,7 +181,8 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             "this one has 5 (posterior.members)",
         ),
         (
-            MINIMAL + "acquisition: {adaptive_samples: 4}\nposterior: {samples: 16}\n",
+            MINIMAL
+            + "acquisition: {adaptive_samples: 4, batch: {kind: facility_location}}\nposterior: {samples: 16}\n",
             "does not go with acquisition.batch.kind: facility_location, which needs all samples",
         ),
         (
