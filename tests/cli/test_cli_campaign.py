@@ -411,4 +411,4 @@ def test_the_demo_shows_rounds_pictures_and_what_to_do_next(
     assert code == 0, err
     assert "Stopped at round 2: round limit" in out
     assert (own_copy / "learning_curve.png").is_file()
-    assert "seconds and at most" in out and "star-al init data.csv --label-column label" in out
+    assert "and at most" in out and "star-al init data.csv --label-column label" in out

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from star_al.app import compose, running
 from star_al.app.compose import open_store
 from star_al.app.running import leased
 from star_al.config.file import load_campaign
@@ -21,9 +20,7 @@ StarAl = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, star_al: StarAl) -> Path:
     """The folder of a finished campaign, as the current one; its model is the NumPy learner."""
-    for module in (compose, running):
-        monkeypatch.setattr(module, "open_learner", module.open_learner)  # put back at the end
-    use_numpy_learner()
+    use_numpy_learner(monkeypatch.setattr)
     write_campaign(tmp_path, stopping__max_rounds=1)
     monkeypatch.chdir(tmp_path)
     assert star_al("run")[0] == 0

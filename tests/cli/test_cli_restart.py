@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from star_al.app import compose, running
 from support.campaigns import write_campaign
 from support.kill_at import use_numpy_learner
 
@@ -20,9 +19,7 @@ API = {"kind": "api"}
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, star_al: StarAl) -> Path:
     """The folder of a campaign whose first questions nobody has answered, as the current one."""
-    for module in (compose, running):
-        monkeypatch.setattr(module, "open_learner", module.open_learner)  # put back at the end
-    use_numpy_learner()
+    use_numpy_learner(monkeypatch.setattr)
     write_campaign(tmp_path, annotator=API)
     monkeypatch.chdir(tmp_path)
     assert star_al("run", "-q")[0] == 6

@@ -21,7 +21,6 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from star_al.app import compose, running
 from star_al.cli.everywhere import moved_to_front
 from star_al.cli.main import app, run_command
 from star_al.config.file import load_campaign
@@ -131,9 +130,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for seed, name in ((2, "new.jsonl"), (3, "more.jsonl")):
         write_jsonl(tmp_path / name, make_rows(20, seed=seed))
 
-    for module in (compose, running):
-        monkeypatch.setattr(module, "open_learner", module.open_learner)  # put back at the end
-    use_numpy_learner()
+    use_numpy_learner(monkeypatch.setattr)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

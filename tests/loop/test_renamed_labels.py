@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from star_al.annotators.label_studio import label_config
-from star_al.app import compose, running
+from star_al.app import running
 from star_al.app.compose import open_store
 from star_al.app.renaming import rename_label
 from star_al.config.changes import changed_fields, renamed_labels
@@ -171,9 +171,7 @@ def test_a_merge_renames_labels_and_settles_disputes_from_the_same_answers() -> 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a campaign file on SQLite with the NumPy learner."""
-    for module in (compose, running):
-        monkeypatch.setattr(module, "open_learner", module.open_learner)  # put back at the end
-    use_numpy_learner()
+    use_numpy_learner(monkeypatch.setattr)
 
     def once(path: Path, rounds: int = 1) -> None:
         running.run(load_campaign(path), Quiet(), max_rounds=rounds)

@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> None:
     cli()
 
 
-def use_numpy_learner() -> None:
+def use_numpy_learner(replace: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Put the NumPy learner in the place of models and heads; a test passes what puts them back at its end."""
     from star_al.app import compose, running
     from star_al.task import ClosedTask
     from support.numpy_learner import NumpyLearner
@@ -58,8 +59,9 @@ def use_numpy_learner() -> None:
     def numpy_head(file: Any, spec: Any, rounds: Any, progress: Any, *_: Any, **__: Any) -> NumpyLearner:
         return NumpyLearner(ClosedTask(spec.task), "head")
 
-    compose.open_learner = running.open_learner = numpy_learner  # type: ignore[attr-defined]
-    compose.open_head = running.open_head = numpy_head  # type: ignore[attr-defined]
+    for module in (compose, running):
+        replace(module, "open_learner", numpy_learner)
+        replace(module, "open_head", numpy_head)
 
 
 _IN_TRANSACTION = threading.RLock()
