@@ -111,7 +111,10 @@ def propose_campaign(
         "annotator": {"kind": "oracle", "gold": answers.column}
         if rehearsal
         else {"kind": request.annotator or "label_studio"},
-        "evaluation": {"size": max(1, min(100, n_rows // 5)), "calibration": min(30, n_rows // 10)},
+        "evaluation": {
+            "size": max(1, min(100, n_rows // 5)),
+            "calibration": 0 if request.learner == "head" else min(30, n_rows // 10),  # a head needs none
+        },
         "stopping": {"max_labels": max(1, min(500 + n_given, n_rows))},
     }
     if request.learner == "head":

@@ -48,7 +48,8 @@ class EvaluationSpec(Spec):
         default=30,
         description=(
             "Random texts to fit the temperature on; they are labelled first and never trained on. "
-            "They are drawn with every `kind`. With 0, the temperature is 1."
+            "They are drawn with every `kind`. With 0, the temperature is 1; a head calibrates itself by "
+            "cross-validation all the same."
         ),
     )
     stop_set: Annotated[int, Field(ge=0)] = Field(
