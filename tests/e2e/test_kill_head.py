@@ -25,7 +25,7 @@ def write(folder: Path) -> Path:
         folder,
         learner={"kind": "head"},
         head={"encoder": "../encoder"},
-        model={},
+        model={"dtype": "float32"},  # else a short probe of the machine decides, in each process anew
         acquisition={"batch_size": 4},
         stopping__max_rounds=2,
     )
