@@ -35,7 +35,7 @@ def test_simulate_asks_for_the_texts_of_the_study(tmp_path: Path) -> None:
         n=90,
         learner={"kind": "head"},
         head={"encoder": "encoder"},
-        model={},
+        model={"dtype": "float32"},  # else a short probe decides, in each process anew
         acquisition={"batch_size": 6, "batch": {"near_duplicates": None}},
         evaluation={"kind": "audit", "size": 8, "stop_set": 0},
         stopping__max_rounds=2,
@@ -78,7 +78,7 @@ def stored(config: Path, name: str) -> tuple[list[Round], list[Query], list[Item
 
 
 def split_of(items: list[Item], gold: dict[str, str], folder: Path) -> Split:
-    encoder = open_encoder(str(folder), device="cpu")
+    encoder = open_encoder(str(folder), device="cpu", dtype="float32")
     vectors_P_d = encoder.encode([item.text for item in items]).vectors_N_d
     return Split(
         name="bbc",
