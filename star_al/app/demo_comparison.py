@@ -18,8 +18,7 @@ def compare_with_random(file: CampaignFile, progress: Progress) -> Comparison:
 
     The study has the campaign's name, so that the campaign's page shows it.
     """
-    # Random choice starts at random, too; the recommended strategy has a start of its own.
-    acquisition = file.spec.acquisition.model_copy(update={"candidates": None, "cold_start": "random"})
+    acquisition = file.spec.acquisition.model_copy(update={"candidates": None})
     changes = {"learner": HeadLearnerSpec(kind="head"), "acquisition": acquisition}
     simulated = file.model_copy(update={"spec": file.spec.model_copy(update=changes)})
     known = file.feature_folder  # the campaign has encoded all texts already

@@ -156,7 +156,8 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     tree["artefacts"] = str(folder / run.campaign)
     strategy, start, scorer = _parts_of(run.strategy)
     if strategy != AS_CONFIGURED:
-        tree["acquisition"] = _merged(_merged(tree["acquisition"], PLAIN), STRATEGIES[strategy])
+        plain = PLAIN | {"cold_start": _plain_start(file.spec.acquisition, strategy)}
+        tree["acquisition"] = _merged(_merged(tree["acquisition"], plain), STRATEGIES[strategy])
     if start:
         tree["acquisition"]["cold_start"] = start
     if scorer == BY_HEAD:
@@ -165,6 +166,16 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
         tree["posterior"] = {"kind": scorer}
     spec = _validated(tree, f"{file.path}: strategy {run.strategy}")
     return CampaignFile(path=file.path, spec=spec, shared_trunk=folder / "trunk")
+
+
+def _plain_start(acquisition: AcquisitionSpec, strategy: str) -> str:
+    """How a strategy without a start of its own begins: as the file says, but not with the preset's good start.
+
+    Random choice is random from its first batch on, since a study measures what the others save against it.
+    """
+    preset = STRATEGIES.get(acquisition.preset, {})
+    is_presets = acquisition.cold_start == preset.get("cold_start")
+    return "random" if strategy == "random" or is_presets else acquisition.cold_start
 
 
 def _own_file(file: CampaignFile) -> str | None:

@@ -114,6 +114,18 @@ def test_a_strategy_may_name_its_start_and_that_a_head_ranks(tmp_path: Path) -> 
     assert spec_of(file, "margin:typical@map").posterior.kind == "map"
 
 
+def test_strategies_begin_at_random_unless_they_or_the_file_name_another_start(tmp_path: Path) -> None:
+    by_preset = study_file(
+        tmp_path / "preset", acquisition__preset="recommended", acquisition__cold_start="herding"
+    )
+    assert spec_of(by_preset, "config").acquisition.cold_start == "herding"
+    assert spec_of(by_preset, "margin").acquisition.cold_start == "random"
+    typical = study_file(tmp_path / "typical", acquisition__cold_start="typical")
+    assert spec_of(typical, "margin").acquisition.cold_start == "typical"
+    assert spec_of(typical, "random").acquisition.cold_start == "random"
+    assert spec_of(typical, "random:typical").acquisition.cold_start == "typical"
+
+
 def test_recommended_is_the_preset_whatever_the_file_says(tmp_path: Path) -> None:
     file = study_file(tmp_path, acquisition__preset="star", acquisition__cold_start="typical")
     found, preset = spec_of(file, "recommended").acquisition, AcquisitionSpec(preset="recommended")
