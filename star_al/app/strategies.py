@@ -156,7 +156,7 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     tree["artefacts"] = str(folder / run.campaign)
     strategy, start, scorer = _parts_of(run.strategy)
     if strategy != AS_CONFIGURED:
-        plain = PLAIN | {"cold_start": _plain_start(file.spec.acquisition, strategy)}
+        plain = {**PLAIN, "cold_start": _plain_start(file.spec.acquisition, strategy)}
         tree["acquisition"] = _merged(_merged(tree["acquisition"], plain), STRATEGIES[strategy])
     if start:
         tree["acquisition"]["cold_start"] = start
