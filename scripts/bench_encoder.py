@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.app.demo import demo_encoder, fetch_news
 from star_al.models.encoded import Encoded
-from star_al.models.encoder import open_encoder, unit
+from star_al.models.encoder import open_encoder
 from star_al.models.feature_store import FeatureStore, Positions, paged
 from star_al.types import Float32Array
 
@@ -55,7 +56,7 @@ def time_encoder(model: Path, n: int) -> None:
             encoder = open_encoder(str(model), dtype=dtype)
             encoder.encode(texts[:8])
             start = time.perf_counter()
-            vectors[dtype] = unit(encoder.encode(texts).vectors_N_d)
+            vectors[dtype] = unit_vectors(encoder.encode(texts).vectors_N_d)
             seconds = time.perf_counter() - start
             print(
                 f"{name}, {dtype}: {seconds:.1f} s for {len(texts)} texts, {1000 * seconds / len(texts):.1f} ms each"
@@ -77,8 +78,8 @@ def compare_windows(model: Path, n: int, seeds: int) -> None:
         encoder = open_encoder(str(model))
         encoder.most_windows = most
         vectors = encoder.encode([row["text"] for row in rows]).vectors_N_d
-        names = unit(encoder.encode(labels).vectors_N_d)
-        zero_shot = (np.argmax(unit(vectors) @ names.T, axis=1) == targets).mean()
+        names = unit_vectors(encoder.encode(labels).vectors_N_d)
+        zero_shot = (np.argmax(unit_vectors(vectors) @ names.T, axis=1) == targets).mean()
         scaled = StandardScaler().fit_transform(vectors)
         found[name] = {budget: [] for budget in BUDGETS}
         for seed in range(seeds):
@@ -123,7 +124,7 @@ def time_neighbours(model: Path, n: int) -> None:
     sentences = [
         line for row in fetch_news(print)[:600] for line in row["text"].split("\n") if len(line) > 40
     ]
-    base = _mixtures(unit(open_encoder(str(model)).encode(sentences).vectors_N_d), n)
+    base = _mixtures(unit_vectors(open_encoder(str(model)).encode(sentences).vectors_N_d), n)
     queries = base[np.random.default_rng(1).choice(n, 500, replace=False)]
     search = ApproximateSearch()
     start = time.perf_counter()
@@ -145,7 +146,7 @@ def _mixtures(vectors_M_d: Float32Array, n: int) -> Float32Array:
     first, second = rng.integers(len(vectors_M_d), size=(2, n))
     share = rng.uniform(0, 0.4, (n, 1)).astype(np.float32)
     noise = 0.015 * rng.standard_normal((n, vectors_M_d.shape[1]), dtype=np.float32)
-    return unit((1 - share) * vectors_M_d[first] + share * vectors_M_d[second] + noise)
+    return unit_vectors((1 - share) * vectors_M_d[first] + share * vectors_M_d[second] + noise)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from star_al.types import Float32Array, FloatArray
+
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
 COMPONENTS = 128
 """Principal components that are kept. With up to 600 labels more are no better, and fits take longer."""
@@ -67,10 +70,11 @@ class FeatureScaling:
         return out
 
 
-def unit_length(features_N_d: Any) -> Any:
-    """Return rows at length 1; zero rows stay zero."""
+def unit_length(features_N_d: NDArray[FloatT]) -> NDArray[FloatT]:
+    """Return rows at length 1, in their precision; zero rows stay zero."""
     lengths = np.linalg.norm(features_N_d, axis=1, keepdims=True)
-    return features_N_d / np.maximum(lengths, 1e-12)
+    units_N_d: NDArray[FloatT] = features_N_d / np.maximum(lengths, 1e-12)
+    return units_N_d
 
 
 def principal_components(standard_N_d: FloatArray, components: int) -> FloatArray:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax
 
+from star_al.head.feature_scaling import unit_length
 from star_al.head.inputs import LABEL_NAMES
-from star_al.head.neighbours import unit_length
 from star_al.head.selection import DEFAULT_OFFSET_WEIGHTS
 from star_al.types import Float32Array, FloatArray
 

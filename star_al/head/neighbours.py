@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from star_al.head.feature_scaling import unit_length
 from star_al.types import Float32Array, IntArray
 
 Int32Array: TypeAlias = NDArray[np.int32]
@@ -149,13 +150,6 @@ def neighbour_mean(probs_P_C: Float32Array, indices_N_k: NDArray[np.integer]) ->
     for column in range(indices_N_k.shape[1]):
         total += probs_P_C[indices_N_k[:, column]]
     return total / np.float32(indices_N_k.shape[1])
-
-
-def unit_length(embeddings_N_d: Float32Array) -> Float32Array:
-    """Scale each row to length 1; a row of zeros stays."""
-    lengths = np.linalg.norm(embeddings_N_d, axis=1, keepdims=True)
-    scaled: Float32Array = (embeddings_N_d / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return scaled
 
 
 def save_graph(graph: NeighbourGraph, path: Path) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
+from star_al.head.feature_scaling import unit_length
 from star_al.head.fitted_head import FittedHead
 from star_al.head.inputs import PoolTexts, TextFeatures
 from star_al.head.laplace import BLOCK, blocks_of, logit_variance, measured_rows
 from star_al.head.matched_temperature import matched_temperature
-from star_al.head.neighbours import Search, exact_search, neighbour_mean, unit_length
+from star_al.head.neighbours import Search, exact_search, neighbour_mean
 from star_al.head.smoothing import LOWEST
 from star_al.types import Float32Array, FloatArray, IntArray
 

@@ -10,9 +10,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.head import SIMILARITY, ZERO_SHOT, ChoiceTexts
 from star_al.models.encoded import Encoded
-from star_al.models.encoder import SentenceEncoder, unit
+from star_al.models.encoder import SentenceEncoder
 from star_al.models.feature_store import Positions
 from star_al.models.head_texts import LanguageModel, TextReader
 from star_al.ports import Advance, LoadItems, Progress
@@ -148,10 +149,10 @@ def pair_features(encoder: SentenceEncoder, items: Sequence[Item], advance: Adva
     row_of = {text: row for row, text in enumerate(texts)}
     encoded = encoder.encode(texts)
     question_R, option_R = ([row_of[pair[side]] for pair in pairs] for side in (0, 1))
-    units = unit(encoded.vectors_N_d)
+    units = unit_vectors(encoded.vectors_N_d)
     options_R_d, questions_R_d = units[option_R], units[question_R]
     similarity_R_1 = (options_R_d * questions_R_d).sum(axis=1, keepdims=True)
-    difference_R_d = unit(np.abs(options_R_d - questions_R_d))
+    difference_R_d = unit_vectors(np.abs(options_R_d - questions_R_d))
     advance(len(pairs))
     return Encoded(
         np.concatenate([options_R_d, difference_R_d, similarity_R_1], axis=1),

@@ -215,10 +215,3 @@ def _require_finite(vectors_N_d: Float32Array, texts: Sequence[str]) -> None:
         raise NotFiniteError(
             f"the encoder answers NaN for the text {text[:60]!r}. Check the weights of head.encoder, or set another."
         )
-
-
-def unit(vectors_N_d: Float32Array) -> Float32Array:
-    """Return vectors at unit length; zero vectors stay zero."""
-    norms = np.linalg.norm(vectors_N_d, axis=1, keepdims=True)
-    units_N_d: Float32Array = (vectors_N_d / np.where(norms == 0, 1, norms)).astype(np.float32)
-    return units_N_d

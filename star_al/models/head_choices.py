@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.errors import ModelError
 from star_al.head import (
     ChoicePredictor,
@@ -25,7 +26,6 @@ from star_al.head import (
 from star_al.models.adapter_record import read_record, save_record
 from star_al.models.artefact_files import damaged
 from star_al.models.choice_reader import ChoiceReader
-from star_al.models.encoder import unit
 from star_al.models.head_learner import KIND, FindPool, content_of, head_versions, loader_of
 from star_al.ports import Advance, Pool, ids_of
 from star_al.task import ClosedTask
@@ -245,7 +245,7 @@ class ChoiceHeadLearner:
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``: of the question with all its options."""
-        embeddings_N_d = unit(self._reader.texts.embeddings(ids_of(items), loader_of(items)))
+        embeddings_N_d = unit_vectors(self._reader.texts.embeddings(ids_of(items), loader_of(items)))
         advance(len(items))
         return embeddings_N_d
 

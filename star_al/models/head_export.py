@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.errors import ModelError
 from star_al.head import LABEL_NAMES, HeadPredictor
 from star_al.models.artefact_files import translate_write_errors
-from star_al.models.encoder import unit
 from star_al.models.head_texts import TextReader
 from star_al.types import JsonObject
 
@@ -50,7 +50,7 @@ def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonO
     names_weight = head.offset_weights.get(LABEL_NAMES, 0.0)
     if names_weight:
         arrays |= {
-            "names": unit(reader.label_embeddings_C_d),
+            "names": unit_vectors(reader.label_embeddings_C_d),
             "names_mean": head.reader.offset_means[LABEL_NAMES],
         }
     if smoothing.neighbours:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.head import (
@@ -27,7 +28,6 @@ from star_al.head import (
 )
 from star_al.models.adapter_record import read_record, save_record
 from star_al.models.artefact_files import damaged
-from star_al.models.encoder import unit
 from star_al.models.head_export import NEEDS, write_head
 from star_al.models.head_pool import HeadPool, read_pool
 from star_al.models.head_texts import TextReader, some_of
@@ -299,7 +299,7 @@ class HeadLearner:
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``: the encoder's vectors at unit length, whatever the head."""
-        embeddings_N_d = unit(self._reader.embeddings(ids_of(items), loader_of(items)))
+        embeddings_N_d = unit_vectors(self._reader.embeddings(ids_of(items), loader_of(items)))
         advance(len(items))
         return embeddings_N_d
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.errors import ModelError, NotFiniteError, OutOfMemoryError
 from star_al.models import fixed_batches
-from star_al.models.encoder import SentenceEncoder, open_encoder, unit
+from star_al.models.encoder import SentenceEncoder, open_encoder
 from star_al.models.windows import Windows
 from support.tiny_encoder import DIMENSION, LIMIT, build_tiny_encoder
 from support.tiny_model import SENTENCES, build_tiny_model
@@ -258,6 +259,6 @@ def test_no_texts_give_no_rows(folder: Path) -> None:
 
 
 def test_unit_vectors() -> None:
-    rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32))
+    rows = unit_vectors(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32))
     np.testing.assert_allclose(rows, np.array([[0.6, 0.8], [0, 0]]), rtol=1e-6)
     assert rows.dtype == np.float32

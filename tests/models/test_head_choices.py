@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models.choice_reader import ChoiceModel, ChoiceReader, pair_features
 from star_al.models.encoded import Encoded
-from star_al.models.encoder import SentenceEncoder, unit
+from star_al.models.encoder import SentenceEncoder
 from star_al.models.head_choices import ChoiceHeadLearner
 from star_al.models.head_texts import TextReader
 from star_al.ports import ignore
@@ -143,7 +144,7 @@ def test_features_are_the_option_its_difference_and_its_similarity(encoder: Path
     found = pair_features(opened_encoder, items, ignore).vectors_N_d
     pairs = [("Which?", "this"), ("Which?", "that"), ("Who?", "this")]
     for row, texts in zip(found, pairs, strict=True):
-        question, option = (unit(opened_encoder.encode([text]).vectors_N_d)[0] for text in texts)
+        question, option = (unit_vectors(opened_encoder.encode([text]).vectors_N_d)[0] for text in texts)
         difference = np.abs(question - option) / np.linalg.norm(question - option)
         np.testing.assert_allclose(row, np.concatenate([option, difference, [question @ option]]), atol=1e-6)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from star_al.head import neighbours as module
+from star_al.head.feature_scaling import unit_length
 from star_al.head.neighbours import (
     Neighbours,
     exact_search,
@@ -13,7 +14,6 @@ from star_al.head.neighbours import (
     neighbour_graph,
     neighbour_mean,
     save_graph,
-    unit_length,
 )
 from star_al.types import Float32Array
 
