@@ -27,7 +27,7 @@ from star_al.models.adapter_record import read_record, save_record
 from star_al.models.artefact_files import damaged
 from star_al.models.choice_reader import ChoiceReader
 from star_al.models.head_learner import KIND, FindPool, content_of, head_versions, loader_of
-from star_al.ports import Advance, Pool, ids_of
+from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, Float32Array, FloatArray, Item, JsonObject, JsonValue
 
@@ -97,7 +97,7 @@ class ChoiceHeadLearner:
         """Return None: a head has no prompt."""
         return None
 
-    def training_steps(self, n_examples: int) -> int:
+    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
         """See ``Learner.training_steps``."""
         return 1
 
@@ -127,8 +127,9 @@ class ChoiceHeadLearner:
         folder: Path,
         parent: Path | None,
         advance: Advance,
+        taught: Taught | None = None,
     ) -> str:
-        """See ``Learner.fit``; a head is trained anew each round, whatever ``parent`` is.
+        """See ``Learner.fit``; a head is trained anew each round on labels alone, without ``parent`` and ``taught``.
 
         Raises:
             ValueError: An example is not in the pool.

@@ -32,7 +32,7 @@ from star_al.models.head_export import NEEDS, write_head
 from star_al.models.head_pool import HeadPool, read_pool
 from star_al.models.head_texts import TextReader, some_of
 from star_al.models.licence import find_licence
-from star_al.ports import Advance, Pool, ids_of
+from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, Float32Array, FloatArray, Item, JsonObject, JsonValue
 
@@ -125,7 +125,7 @@ class HeadLearner:
         """Return None: a head has no prompt."""
         return None
 
-    def training_steps(self, n_examples: int) -> int:
+    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
         """See ``Learner.training_steps``."""
         return 1
 
@@ -157,8 +157,9 @@ class HeadLearner:
         folder: Path,
         parent: Path | None,
         advance: Advance,
+        taught: Taught | None = None,
     ) -> str:
-        """See ``Learner.fit``; a head is trained anew each round, whatever ``parent`` is.
+        """See ``Learner.fit``; a head is trained anew each round on labels alone, without ``parent`` and ``taught``.
 
         Raises:
             ValueError: An example is not in the pool.

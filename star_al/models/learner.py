@@ -29,7 +29,7 @@ from star_al.models.target_layers import transformer_blocks
 from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
 from star_al.models.trunk import Trunk
-from star_al.ports import Advance, Pool, ignore
+from star_al.ports import Advance, Pool, Taught, ignore
 from star_al.task import ClosedTask
 from star_al.types import (
     BasePrediction,
@@ -290,7 +290,7 @@ class LoraLearner:
 
     # -- adapters ------------------------------------------------------------------------------------------
 
-    def training_steps(self, n_examples: int) -> int:
+    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
         """See ``Learner.training_steps``."""
         return self._method.steps(n_examples, self._spec.adapter)
 
@@ -303,6 +303,7 @@ class LoraLearner:
         folder: Path,
         parent: Path | None,
         advance: Advance,
+        taught: Taught | None = None,
     ) -> str:
         """See ``Learner.fit``; the pool is not looked at."""
         columns = [self._task.column(item, value) for item, value in examples]

@@ -5,7 +5,7 @@ upserts or are guarded by the lease's epoch, and the same inputs give the same r
 """
 
 from star_al.ports.annotator import Annotator, LoadItems, StillOurs
-from star_al.ports.learner import Learner, Pool, StoredItems, ids_of
+from star_al.ports.learner import Learner, Pool, StoredItems, Taught, ids_of
 from star_al.ports.progress import Advance, Progress, ignore
 from star_al.ports.store import Store
 
@@ -19,6 +19,7 @@ __all__ = [
     "StillOurs",
     "Store",
     "StoredItems",
+    "Taught",
     "ids_of",
     "ignore",
 ]

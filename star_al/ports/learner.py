@@ -11,7 +11,7 @@ from typing import Protocol, overload
 
 from star_al.ports.annotator import LoadItems
 from star_al.ports.progress import Advance
-from star_al.types import BasePrediction, Float32Array, Item, JsonObject, JsonValue, Predictions
+from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,24 @@ def ids_of(items: Sequence[Item]) -> tuple[str, ...]:
     return items.item_ids if isinstance(items, StoredItems) else tuple(item.item_id for item in items)
 
 
+@dataclass(frozen=True)
+class Taught:
+    """Texts of the pool with another model's answers, on which a model is trained beside what people answered.
+
+    Attributes:
+        items: The texts (M); none of them is labelled or held out.
+        probs_M_C: The other model's probabilities; rows sum to 1, and an option that an item lacks has 0.
+        weight: What one of these texts counts in the loss, against one that people answered.
+    """
+
+    items: Sequence[Item]
+    probs_M_C: FloatArray
+    weight: float
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
 class Learner(Protocol):
     """What a campaign trains: a language model with an adapter, or a head. Its posterior can be sampled.
 
@@ -114,8 +132,8 @@ class Learner(Protocol):
             A learner to predict with the base model; None if the model has no chat template.
         """
 
-    def training_steps(self, n_examples: int) -> int:
-        """How many optimiser steps ``fit`` takes on this many examples."""
+    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
+        """How many optimiser steps ``fit`` takes on this many examples and taught texts."""
 
     def fit(
         self,
@@ -126,6 +144,7 @@ class Learner(Protocol):
         folder: Path,
         parent: Path | None,
         advance: Advance,
+        taught: Taught | None = None,
     ) -> str:
         """Train an adapter. The same arguments on the same machine write the same bytes.
 
@@ -136,6 +155,7 @@ class Learner(Protocol):
             folder: An empty folder to write the adapter into.
             parent: The folder of the adapter to start from (warm start), or ``None``.
             advance: Counts optimiser steps.
+            taught: Texts with the answers of another model, which a language model learns beside the examples.
 
         Returns:
             The kind of the artefact.

@@ -16,7 +16,7 @@ from star_al.app.compose import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models.learner import LoraLearner
-from star_al.ports import Learner, StoredItems, ignore
+from star_al.ports import Learner, StoredItems, Taught, ignore
 from star_al.task import ClosedTask
 from star_al.types import Float32Array, FloatArray, Item
 from support.head_learners import head_learner, head_spec, pool_of
@@ -131,6 +131,15 @@ def test_training_counts_its_steps(kind: Kind, tmp_path: Path) -> None:
     learner, counts = kind.open(), list[int]()
     kind.fit(tmp_path / "b", learner, advance=counts.append)
     assert sum(counts) == learner.training_steps(len(EXAMPLES))
+
+
+def test_training_on_taught_texts_counts_its_steps_and_repeats_its_bytes(kind: Kind, tmp_path: Path) -> None:
+    learner, counts = kind.open(), list[int]()
+    others = POOL[12:]
+    taught = Taught(others, np.random.default_rng(0).dirichlet(np.ones(3), len(others)), weight=0.5)
+    once = kind.fit(tmp_path / "b", learner, taught=taught, advance=counts.append)
+    assert sum(counts) == learner.training_steps(len(EXAMPLES), len(taught))
+    assert digest(kind.fit(tmp_path / "c", kind.open(), taught=taught)) == digest(once)
 
 
 def test_what_was_trained_predicts_its_labels(kind: Kind, trained: Path) -> None:

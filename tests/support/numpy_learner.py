@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from star_al.errors import ModelError
-from star_al.ports import Advance, Pool
+from star_al.ports import Advance, Pool, Taught
 from star_al.task import ClosedTask
 from star_al.types import (
     BasePrediction,
@@ -34,6 +34,7 @@ class NumpyLearner:
         self.name = name
         self.base_calls: list[str] = []
         self.trained_on: list[int] = []
+        self.taught: list[Taught | None] = []
 
     @property
     def base_key(self) -> str:
@@ -52,8 +53,8 @@ class NumpyLearner:
     def with_other_prompt(self) -> NumpyLearner | None:
         return None  # there is no prompt
 
-    def training_steps(self, n_examples: int) -> int:
-        return n_examples
+    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
+        return n_examples + n_taught
 
     def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
         self.base_calls += [item.item_id for item in items]
@@ -78,6 +79,7 @@ class NumpyLearner:
         folder: Path,
         parent: Path | None,
         advance: Advance,
+        taught: Taught | None = None,
     ) -> str:
         counts: dict[str, list[float]] = {}
         width = max(len(self.task.label_names(item)) for item, _ in examples)
@@ -86,11 +88,18 @@ class NumpyLearner:
             for word in item.text.split():
                 counts.setdefault(word, [0.0] * width)[column] += 1.0
             advance(1)
+        if taught is not None:
+            for item, probs_C in zip(taught.items, taught.probs_M_C, strict=True):
+                for word in item.text.split():
+                    row = counts.setdefault(word, [0.0] * width)
+                    counts[word] = [old + taught.weight * p for old, p in zip(row, probs_C, strict=True)]
+                advance(1)
         model = {"seed": seed, "parent": parent.name if parent else None, "counts": counts}
         if self.name != "numpy":
             model["name"] = self.name
         (folder / "model.json").write_text(json.dumps(model, sort_keys=True))
         self.trained_on.append(len(examples))
+        self.taught.append(taught)
         return self.name
 
     def predict(
