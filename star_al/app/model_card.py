@@ -11,6 +11,7 @@ from star_al import __version__
 from star_al.common.wording import count
 from star_al.config.writing import to_yaml
 from star_al.parts import Parts
+from star_al.stats.ece_floor import ece_in_words
 from star_al.types import Evaluation, JsonObject, Role, Round
 
 SPLITS = {
@@ -155,8 +156,11 @@ def calibration_section(facts: ModelFacts) -> str:
         for scaling in ("raw", "temperature")
     )
     if raw is not None:
-        after = "" if scaled is None else f", {scaled.ece:.3f} after"
-        words.append(f"Expected calibration error: {raw.ece:.3f} before scaling{after}.")
+        after = "" if scaled is None else f", {ece_in_words(scaled)} after"
+        words.append(
+            f"Expected calibration error: {ece_in_words(raw)} before scaling{after}. By chance alone means: as much "
+            f"as a perfectly calibrated model would show on {count(raw.n, 'text')}."
+        )
     return " ".join(words)
 
 

@@ -159,6 +159,7 @@ def print_history(store: Store, campaign: Campaign) -> None:
     """Print the rounds as a table, with notes below it."""
     from star_al.cli import tables
     from star_al.config.spec import CampaignSpec
+    from star_al.report.snapshot import find_evaluation
     from star_al.stats.ranking_model import rows_by_ranker
 
     model = CampaignSpec.model_validate(campaign.config).ranking_model
@@ -166,14 +167,13 @@ def print_history(store: Store, campaign: Campaign) -> None:
     if not rows:
         say(f"Campaign {campaign.name} has no rounds yet.")
         return
-    notes = [
-        round_.evaluation.temperature_note
-        for round_ in store.rounds(campaign.campaign_id)
-        if round_.evaluation
-    ]
+    rounds = [round_ for round_ in store.rounds(campaign.campaign_id) if round_.evaluation]
+    note = rounds[-1].evaluation.temperature_note if rounds and rounds[-1].evaluation else None
+    evaluations = store.evaluations(campaign.campaign_id, rounds[-1].index) if rounds else []
+    newest = find_evaluation(evaluations, model, "temperature", "raw")
     print_table(tables.history_table(rows))
-    for note in tables.history_notes(rows, notes[-1] if notes else None, model):
-        say(note)
+    for line in tables.history_notes(rows, note, model, newest):
+        say(line)
 
 
 def _csv(rows: Sequence[JsonObject]) -> str:

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from star_al.common.wording import count
 from star_al.display.text import one_line
-from star_al.types import CampaignSummary, JsonObject, JsonValue, RoundState
+from star_al.stats.ece_floor import ece_floor
+from star_al.types import CampaignSummary, Evaluation, JsonObject, JsonValue, RoundState
 
 if TYPE_CHECKING:
     from star_al.app.status import ExplainedQuery
@@ -61,13 +62,16 @@ def history_table(rows: Sequence[JsonObject]) -> Table:
     return table
 
 
-def history_notes(rows: Sequence[JsonObject], temperature_note: str | None, model: str) -> list[str]:
+def history_notes(
+    rows: Sequence[JsonObject], temperature_note: str | None, model: str, newest: Evaluation | None = None
+) -> list[str]:
     """Explain what the table cannot: why values are missing, where T comes from, why the campaign stopped.
 
     Args:
         rows: The rows of the table.
         temperature_note: How the newest temperature came about.
         model: The model that ranks the pool: ``adapted``, or ``head`` beside a language model.
+        newest: The newest evaluation of that model.
     """
     notes = []
     if any(row["beside_accuracy"] is not None for row in rows):
@@ -88,6 +92,11 @@ def history_notes(rows: Sequence[JsonObject], temperature_note: str | None, mode
         notes.append(
             "α: agreement between annotators (Krippendorff; 0 chance, 1 full agreement); "
             "disp: texts dropped as disputed"
+        )
+    if newest is not None:
+        floor = ece_floor(newest.bins).mean
+        notes.append(
+            f"ECE: a perfectly calibrated model would show {floor:.3f} on {count(newest.n, 'text')}, by chance alone"
         )
     if temperature_note:
         notes.append(temperature_note if temperature_note.startswith("T =") else f"T: {temperature_note}")

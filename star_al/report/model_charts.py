@@ -13,6 +13,7 @@ from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
 from star_al.report.render import Picture, Table
 from star_al.report.round_charts import MODELS
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
+from star_al.stats.ece_floor import ece_in_words
 from star_al.stats.ranking_model import rows_by_ranker
 from star_al.types import Histogram, Round
 
@@ -109,14 +110,14 @@ def reliability(newest: EvaluatedRound) -> Picture | None:
         for each in drawn_bins(evaluation.bins)
     )
     index = newest.round.index
-    errors = "; ".join(f"{label} {each.ece:.3f}" for label, each in found.items())
+    errors = "; ".join(f"{label} {ece_in_words(each)}" for label, each in found.items())
     return Picture(
         f"Reliability, round {index}",
         draw_svg("reliability", lambda: reliability_diagram(newest.evaluations, None, index, (4.7, 5.4))),
         f"Accuracy by confidence at round {index}. Expected calibration error: {errors}.",
         Table(("model", "confidence", "texts", "mean confidence", "accuracy", "95 % interval"), rows),
         "Below the diagonal the model is overconfident. Bars are 95 % intervals; where they cross the diagonal, the "
-        "difference may be chance.",
+        "difference may be chance. By chance alone is what a perfectly calibrated model would show on as many texts.",
     )
 
 

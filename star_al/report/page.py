@@ -27,6 +27,7 @@ from star_al.report.round_charts import (
 )
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
+from star_al.stats.ece_floor import ece_floor
 from star_al.stats.learning_curves import Comparison, in_words
 from star_al.types import JsonObject, Role, Round, RoundCollection
 
@@ -104,7 +105,8 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
                 ("zero-shot", percent(base.accuracy), interval(base.accuracy_low, base.accuracy_high))
             )
         scaling = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
-        tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaling}"))
+        chance = f"{number(ece_floor(adapted.bins).mean)} by chance alone"
+        tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaling}; {chance}"))
     bought = sum(snapshot.labels.values()) - snapshot.labels["test"]
     tiles.append(("labels", f"{bought:,}", f"{snapshot.labels['pool']:,} for training"))
     if snapshot.rounds:

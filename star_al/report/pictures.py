@@ -18,6 +18,7 @@ from star_al.report.canvas import (
     save_png,
 )
 from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
+from star_al.stats.ece_floor import ece_in_words
 from star_al.stats.ranking_model import rows_by_ranker
 from star_al.types import Campaign, Evaluation, JsonObject
 
@@ -171,14 +172,14 @@ def reliability_diagram(
     found = {(evaluation.model, evaluation.scaling): evaluation for evaluation in evaluations}
     base = found.get(("base", "contextual")) or found.get(("base", "raw"))
     if base is not None:
-        _curve(axes, base, f"base model (ECE {base.ece:.3f})", "^", color=GREEN, linewidth=1.0)
+        _curve(axes, base, f"base model, ECE {ece_in_words(base)}", "^", color=GREEN, linewidth=1.0)
     model = "adapted" if ("adapted", "raw") in found else "head"
     raw, scaled = found.get((model, "raw")), found.get((model, "temperature"))
     if raw is not None:
-        _curve(axes, raw, f"{model}, raw (ECE {raw.ece:.3f})", "s", color=ORANGE, linewidth=1.2)
+        _curve(axes, raw, f"{model}, raw, ECE {ece_in_words(raw)}", "s", color=ORANGE, linewidth=1.2)
         _bars(counts, raw, -1, ORANGE)
     if scaled is not None:
-        text = f"{model}, T = {scaled.temperature:.2f} (ECE {scaled.ece:.3f})"
+        text = f"{model}, T = {scaled.temperature:.2f}, ECE {ece_in_words(scaled)}"
         _curve(axes, scaled, text, "o", color=BLUE, linewidth=1.2)
         _bars(counts, scaled, +1, BLUE)
     n = f" of {evaluations[0].n}" if evaluations else ""
@@ -186,7 +187,7 @@ def reliability_diagram(
     axes.set_ylim(-0.04, 1.06)
     if name is not None:
         axes.set_title(f"{name}: reliability at round {round_index}", loc="left", parse_math=False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(loc="outside lower center", ncols=1, frameon=False)
     counts.set_xlabel("confidence in the predicted label")
     counts.set_ylabel(f"texts{n}")
     counts.set_xlim(0, 1.03)

@@ -10,6 +10,7 @@ from star_al.report.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, SERIES, SMA
 from star_al.report.formatting import duration, number, sentence
 from star_al.report.render import Picture, Table
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
+from star_al.stats.ece_floor import ece_floor
 from star_al.types import Round
 
 MODELS = (
@@ -27,7 +28,7 @@ WAITING = "collect"
 def calibration_over_rounds(
     evaluated: Sequence[EvaluatedRound], measure: str, title: str, unit: str
 ) -> Picture:
-    """Draw a measure (``ece`` or ``nll``) of the models by round."""
+    """Draw a measure (``ece`` or ``nll``) of the models by round; the ECE with its noise floor."""
     series = []
     for model, scalings, label, color, mark in MODELS:
         found = [
@@ -36,6 +37,9 @@ def calibration_over_rounds(
         points = [(index, getattr(each, measure)) for index, each in found if each is not None]
         if points:
             series.append((label, points, {"color": color, "marker": mark}))
+    if measure == "ece":
+        floors = [(each.round.index, ece_floor(each.main.bins).mean) for each in evaluated]
+        series.append(("by chance alone", floors, {"color": GREY, "linestyle": ":"}))
 
     def draw() -> Any:
         figure, axes = new_figure(*SMALL)

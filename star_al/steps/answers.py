@@ -16,6 +16,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.parts import RoundParts
 from star_al.ports import Learner
 from star_al.stats import metrics
+from star_al.stats.ece_floor import ece_in_words
 from star_al.stats.temperature import Temperature, apply_temperature
 from star_al.steps.base_predictions import base_log_probs, pad
 from star_al.steps.pool import SHARD_ITEMS, all_draws, ranking_draws
@@ -191,5 +192,5 @@ def evaluations_in_words(evaluations: Sequence[Evaluation], spec: CampaignSpec) 
     beside = f", head {last['head'].accuracy:.3f}" if main.model == "adapted" and "head" in last else ""
     return (
         f"accuracy {main.accuracy:.3f}{base}{beside}, "
-        f"ECE {main.ece:.3f}, NLL {main.nll:.3f} on {count(main.n, 'text')}"
+        f"ECE {ece_in_words(main)}, NLL {main.nll:.3f} on {count(main.n, 'text')}"
     )

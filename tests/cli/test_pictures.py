@@ -12,6 +12,7 @@ from star_al.errors import StoreError
 from star_al.report.pictures import draw_pictures, learning_curve, reliability_diagram
 from star_al.report.reliability_bins import drawn_bins
 from star_al.stats import metrics
+from star_al.stats.ece_floor import ece_in_words
 from star_al.types import Campaign, Evaluation, FloatArray, Role
 
 
@@ -74,7 +75,7 @@ def test_the_diagram_shows_few_bins_with_intervals() -> None:
     raw = evaluation("adapted", "raw", 3.0)
     figure = reliability_diagram([evaluation("base", "raw", 1.0), raw], "x", 4)
     curves = {each.get_label(): each for each in figure.axes[0].containers}
-    curve, _, (bars,) = curves[f"adapted, raw (ECE {raw.ece:.3f})"]
+    curve, _, (bars,) = curves[f"adapted, raw, ECE {ece_in_words(raw)}"]
     drawn = drawn_bins(raw.bins)
     assert list(curve.get_xdata()) == [each.confidence for each in drawn]
     intervals = [(low, high) for (_, low), (_, high) in bars.get_segments()]
