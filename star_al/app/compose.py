@@ -120,7 +120,7 @@ def open_head(
         return ChoiceHeadLearner(task, ChoiceReader(texts, cast("ChoiceModel | None", model)), pools)
     states = cast("LanguageModel | None", model)
     reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
-    return HeadLearner(task, spec, reader, pools, progress.say)
+    return HeadLearner(task, spec, reader, pools)
 
 
 def _dtype_of_encoder(spec: CampaignSpec, rounds: Sequence[Round]) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,18 +21,12 @@ from star_al.head import (
     choice_zero_shot,
     fit_choice_head,
 )
-from star_al.models.adapter_record import read_record, save_record
-from star_al.models.artefact_files import damaged
 from star_al.models.choice_reader import ChoiceReader
-from star_al.models.head_learner import KIND, FindPool, content_of, head_versions, loader_of
+from star_al.models.head_texts import loader_of
+from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, Float32Array, FloatArray, Item, JsonObject, JsonValue
-
-FORMAT = 1
-"""Version of the artefact, and of how a head for multiple choice reads and predicts."""
-
-_OPENED = 2  # heads that are kept in memory: a round's own and its shadow's
 
 
 @dataclass(frozen=True)
@@ -44,14 +36,6 @@ class _ReadPool:
     key: str
     row_of: Mapping[str, int]
     texts: ChoiceTexts
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A trained head that predicts, and the pool that it was trained on."""
-
-    pool: _ReadPool
-    predictor: ChoicePredictor
 
 
 class ChoiceHeadLearner:
@@ -64,9 +48,8 @@ class ChoiceHeadLearner:
     """
 
     def __init__(self, task: ClosedTask, reader: ChoiceReader, find_pool: FindPool) -> None:
-        self._task, self._reader, self._find_pool = task, reader, find_pool
-        self._pool: _ReadPool | None = None
-        self._heads: OrderedDict[str, _Opened] = OrderedDict()
+        self._task, self._reader = task, reader
+        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, _load)
 
     # -- what it is --------------------------------------------------------------------------------------
 
@@ -87,7 +70,7 @@ class ChoiceHeadLearner:
 
     def versions(self) -> JsonObject:
         """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
-        return head_versions(self._reader.texts, FORMAT)
+        return {**self._reader.texts.versions(), "head_format": FORMAT}
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
@@ -134,28 +117,18 @@ class ChoiceHeadLearner:
         Raises:
             ValueError: An example is not in the pool.
         """
-        read = self._read_pool(pool)
-        for item, _ in examples:
-            if item.item_id not in read.row_of:
-                raise ValueError(f"item {item.item_id} is not in the pool that the head is trained on")
-        rows_n = np.array([read.row_of[item.item_id] for item, _ in examples], dtype=np.int64)
+        read = self._heads.read_pool(pool)
+        rows_n = rows_in(read, examples)
         targets_n = np.array([self._task.column(item, value) for item, value in examples], dtype=np.int64)
         options = HeadOptions(features=self._reader.kinds, seed=seed)
         fit_choice_head(read.texts, rows_n, targets_n, options).save(folder)
-        record: JsonObject = {"format": FORMAT, "kind": KIND, "head_key": self._head_key, "pool": read.key}
-        save_record(folder, record)
+        self._heads.save_record(folder, read)
         advance(1)
         return KIND
 
     def _read_pool(self, pool: Pool) -> _ReadPool:
-        """Read a pool, or find it among those that were read."""
-        known = [opened.pool for opened in self._heads.values()] + ([self._pool] if self._pool else [])
-        read = next((each for each in known if each.key == pool.key), None)
-        if read is None:
-            texts = self._reader.read(pool.item_ids, pool.load, of_pool=True)
-            read = _ReadPool(pool.key, {item_id: row for row, item_id in enumerate(pool.item_ids)}, texts)
-        self._pool = read
-        return read
+        texts = self._reader.read(pool.item_ids, pool.load, of_pool=True)
+        return _ReadPool(pool.key, {item_id: row for row, item_id in enumerate(pool.item_ids)}, texts)
 
     # -- predicting --------------------------------------------------------------------------------------
 
@@ -169,63 +142,19 @@ class ChoiceHeadLearner:
         if folder is None:
             log_probs_N_K_C = self._zero_shot(items)[:, None]
         else:
-            log_probs_N_K_C = self._predicted(self._open(folder), items, draws, seed)
+            log_probs_N_K_C = self._predicted(folder, items, draws, seed)
         advance(len(items))
         return Categorical(ids_of(items), log_probs_N_K_C)
 
-    def _predicted(
-        self, opened: _Opened, items: Sequence[Item], draws: range | None, seed: int
-    ) -> FloatArray:
+    def _predicted(self, folder: Path, items: Sequence[Item], draws: range | None, seed: int) -> FloatArray:
         """Return log-probabilities (N, K, C) of questions of the pool and of others."""
-        item_ids = ids_of(items)
-        rows_N = np.array([opened.pool.row_of.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
-        of_pool, others = np.flatnonzero(rows_N >= 0), np.flatnonzero(rows_N < 0)
-        parts = [(of_pool, opened.predictor.predict_pool(rows_N[of_pool], draws=draws, seed=seed))]
-        if len(others):
-            texts = self._reader.read([item_ids[n] for n in others], loader_of(items))
-            parts.append((others, opened.predictor.predict_new(texts, draws=draws, seed=seed)))
-        width = max(part.shape[2] for _, part in parts)
-        log_probs_N_K_C = np.full((len(item_ids), 1 if draws is None else len(draws), width), -np.inf)
-        for places, part in parts:
-            log_probs_N_K_C[places, :, : part.shape[2]] = part
-        return log_probs_N_K_C
+        head = self._heads.open(folder)
 
-    def _open(self, folder: Path) -> _Opened:
-        """Return a trained head with its pool.
+        def predict_others(item_ids: Sequence[str]) -> FloatArray:
+            texts = self._reader.read(item_ids, loader_of(items))
+            return head.predictor.predict_new(texts, draws=draws, seed=seed)
 
-        Raises:
-            ModelError: It is damaged, was trained for another encoder, or its pool is gone.
-        """
-        content = content_of(folder)
-        if content in self._heads:
-            self._heads.move_to_end(content)
-            return self._heads[content]
-        record = read_record(folder)
-        if record.get("head_key") != self._head_key:
-            raise ModelError(
-                f"{folder}: this head was trained for another encoder or by another version of star_al. "
-                "Restore head as it was, or train again."
-            )
-        pool = self._pool_of(folder, record)
-        opened = _Opened(pool, ChoicePredictor(FittedChoiceHead.load(folder), pool.texts))
-        self._heads[content] = opened
-        while len(self._heads) > _OPENED:
-            self._heads.popitem(last=False)
-        return opened
-
-    def _pool_of(self, folder: Path, record: Mapping[str, Any]) -> _ReadPool:
-        key = record.get("pool")
-        if not isinstance(key, str):
-            raise damaged(folder, "it names no pool")
-        if self._pool is not None and self._pool.key == key:
-            return self._pool
-        pool = self._find_pool(key)
-        if pool is None:
-            raise ModelError(
-                f"{folder}: the texts that this head was trained on are not in the campaign's database. "
-                "Restore the database that belongs to it."
-            )
-        return self._read_pool(pool)
+        return head.predict(ids_of(items), draws, seed, predict_others)
 
     def export(
         self,
@@ -249,6 +178,10 @@ class ChoiceHeadLearner:
         embeddings_N_d = unit_vectors(self._reader.texts.embeddings(ids_of(items), loader_of(items)))
         advance(len(items))
         return embeddings_N_d
+
+
+def _load(folder: Path, pool: _ReadPool) -> ChoicePredictor:
+    return ChoicePredictor(FittedChoiceHead.load(folder), pool.texts)
 
 
 def _hash(*parts: object) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -26,39 +23,16 @@ from star_al.head import (
     fit_head,
     zero_shot,
 )
-from star_al.models.adapter_record import read_record, save_record
-from star_al.models.artefact_files import damaged
 from star_al.models.head_export import NEEDS, write_head
 from star_al.models.head_pool import HeadPool, read_pool
-from star_al.models.head_texts import TextReader, some_of
+from star_al.models.head_texts import TextReader, loader_of, some_of
 from star_al.models.licence import find_licence
+from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
 from star_al.types import BasePrediction, Categorical, Float32Array, FloatArray, Item, JsonObject, JsonValue
 
-FORMAT = 1
-"""Version of the artefact, and of how a head reads and predicts."""
-
-KIND = "head"
-
 _ROWS = 256  # new texts that are predicted at once
-_OPENED = 2  # heads that are kept in memory: a round's own and its shadow's
-
-FindPool = Callable[[str], Pool | None]
-"""Finds a pool of the campaign by its key; None if there is none."""
-
-
-@dataclass
-class _Opened:
-    """A trained head that predicts.
-
-    Attributes:
-        pool: The pool that it was trained on.
-        predictor: Predicts by it.
-    """
-
-    pool: HeadPool
-    predictor: HeadPredictor
 
 
 class HeadLearner:
@@ -69,24 +43,13 @@ class HeadLearner:
         spec: The campaign's settings.
         reader: Reads texts.
         find_pool: Finds the pool of a head that another process has trained.
-        say: Called with messages for the user.
     """
 
-    def __init__(
-        self,
-        task: ClosedTask,
-        spec: CampaignSpec,
-        reader: TextReader,
-        find_pool: FindPool,
-        say: Callable[[str], None],
-    ) -> None:
+    def __init__(self, task: ClosedTask, spec: CampaignSpec, reader: TextReader, find_pool: FindPool) -> None:
         self._task = task
         self._spec = spec
         self._reader = reader
-        self._find_pool = find_pool
-        self._say = say
-        self._pool: HeadPool | None = None
-        self._heads: OrderedDict[str, _Opened] = OrderedDict()
+        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, _load)
         self._checked = False
 
     # -- what it is --------------------------------------------------------------------------------------
@@ -111,7 +74,7 @@ class HeadLearner:
 
     def versions(self) -> JsonObject:
         """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
-        return head_versions(self._reader, FORMAT)
+        return {**self._reader.versions(), "head_format": FORMAT}
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
@@ -164,17 +127,13 @@ class HeadLearner:
         Raises:
             ValueError: An example is not in the pool.
         """
-        read = self._read_pool(pool)
-        rows_n = np.array([read.row_of.get(item.item_id, -1) for item, _ in examples], dtype=np.int64)
-        if (rows_n < 0).any():
-            item, _ = examples[int((rows_n < 0).argmax())]
-            raise ValueError(f"item {item.item_id} is not in the pool that the head is trained on")
+        read = self._heads.read_pool(pool)
+        rows_n = rows_in(read, examples)
         targets_n = np.array([self._task.column(item, value) for item, value in examples], dtype=np.int64)
         options = HeadOptions(features=self._features, neighbours=self._neighbours, seed=seed)
         fitted = fit_head(read.texts, Examples(rows_n, targets_n), len(self._reader.label_texts), options)
         fitted.save(folder)
-        record: JsonObject = {"format": FORMAT, "kind": KIND, "head_key": self._head_key, "pool": read.key}
-        save_record(folder, record)
+        self._heads.save_record(folder, read)
         advance(1)
         return KIND
 
@@ -189,11 +148,7 @@ class HeadLearner:
         return None if neighbours == "auto" else neighbours
 
     def _read_pool(self, pool: Pool) -> HeadPool:
-        """Read a pool, or find it among those that were read."""
-        known = [opened.pool for opened in self._heads.values()] + ([self._pool] if self._pool else [])
-        read = next((each for each in known if each.key == pool.key), None)
-        self._pool = read or read_pool(pool, self._reader, self._neighbours)
-        return self._pool
+        return read_pool(pool, self._reader, self._neighbours)
 
     # -- predicting --------------------------------------------------------------------------------------
 
@@ -205,67 +160,22 @@ class HeadLearner:
         Without draws it is the prediction of the fitted weights, the posterior's mode, at the temperature that
         cross-validation chose.
         """
-        item_ids = ids_of(items)
         if folder is None:
             log_probs_N_K_C = self._zero_shot(items)[:, None, :]
         else:
-            log_probs_N_K_C = self._predicted(self._open(folder), items, draws, seed)
+            log_probs_N_K_C = self._predicted(folder, items, draws, seed)
         advance(len(items))
-        return Categorical(item_ids, log_probs_N_K_C)
+        return Categorical(ids_of(items), log_probs_N_K_C)
 
-    def _predicted(
-        self, opened: _Opened, items: Sequence[Item], draws: range | None, seed: int
-    ) -> FloatArray:
+    def _predicted(self, folder: Path, items: Sequence[Item], draws: range | None, seed: int) -> FloatArray:
         """Return log-probabilities (N, K, C) of texts of the pool and of others."""
-        item_ids = ids_of(items)
-        rows_N = np.array([opened.pool.row_of.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
-        of_pool, others = np.flatnonzero(rows_N >= 0), np.flatnonzero(rows_N < 0)
-        shape = (len(item_ids), 1 if draws is None else len(draws), len(self._reader.label_texts))
-        log_probs_N_K_C = np.empty(shape)
-        if len(of_pool):
-            found = opened.predictor.predict_pool(rows_N[of_pool], draws=draws, seed=seed)
-            log_probs_N_K_C[of_pool] = found
-        if len(others):
-            texts = self._reader.texts([item_ids[n] for n in others], loader_of(items))
-            log_probs_N_K_C[others] = predict_new(opened.predictor, texts, draws, seed)
-        return log_probs_N_K_C
+        head = self._heads.open(folder)
 
-    def _open(self, folder: Path) -> _Opened:
-        """Return a trained head with its pool.
+        def predict_others(item_ids: Sequence[str]) -> FloatArray:
+            texts = self._reader.texts(item_ids, loader_of(items))
+            return _in_blocks(head.predictor, texts, draws, seed)
 
-        Raises:
-            ModelError: It is damaged, was trained for another encoder or other labels, or its pool is gone.
-        """
-        content = content_of(folder)
-        if content in self._heads:
-            self._heads.move_to_end(content)
-            return self._heads[content]
-        record = read_record(folder)
-        if record.get("head_key") != self._head_key:
-            raise ModelError(
-                f"{folder}: this head was trained for another encoder, for other labels or by another version of "
-                "star_al. Restore head and task.labels as they were, or train again."
-            )
-        pool = self._pool_of(folder, record)
-        opened = _Opened(pool, HeadPredictor(FittedHead.load(folder), pool.texts, pool.search))
-        self._heads[content] = opened
-        while len(self._heads) > _OPENED:
-            self._heads.popitem(last=False)
-        return opened
-
-    def _pool_of(self, folder: Path, record: Mapping[str, Any]) -> HeadPool:
-        key = record.get("pool")
-        if not isinstance(key, str):
-            raise damaged(folder, "it names no pool")
-        if self._pool is not None and self._pool.key == key:
-            return self._pool
-        pool = self._find_pool(key)
-        if pool is None:
-            raise ModelError(
-                f"{folder}: the texts that this head was trained on are not in the campaign's database. "
-                "Restore the database that belongs to it."
-            )
-        return self._read_pool(pool)
+        return head.predict(ids_of(items), draws, seed, predict_others)
 
     def export(
         self,
@@ -295,7 +205,7 @@ class HeadLearner:
             "base": str(Path(name).resolve()) if is_local else name,
             "revision": None if is_local else self._spec.head.revision,
             "base_licence": find_licence(encoder.folder, name),
-            **write_head(out, self._open(folder).predictor, self._reader),
+            **write_head(out, self._heads.open(folder).predictor, self._reader),
         }
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
@@ -305,7 +215,11 @@ class HeadLearner:
         return embeddings_N_d
 
 
-def predict_new(predictor: HeadPredictor, texts: TextFeatures, draws: range | None, seed: int) -> FloatArray:
+def _load(folder: Path, pool: HeadPool) -> HeadPredictor:
+    return HeadPredictor(FittedHead.load(folder), pool.texts, pool.search)
+
+
+def _in_blocks(predictor: HeadPredictor, texts: TextFeatures, draws: range | None, seed: int) -> FloatArray:
     """Predict texts that are not in the pool in blocks of one size, so that no text depends on the others."""
     found = []
     for first in range(0, len(texts), _ROWS):
@@ -313,41 +227,3 @@ def predict_new(predictor: HeadPredictor, texts: TextFeatures, draws: range | No
         padded = rows + rows[-1:] * (_ROWS - len(rows))
         found.append(predictor.predict_new(some_of(texts, padded), draws=draws, seed=seed)[: len(rows)])
     return np.concatenate(found)
-
-
-def head_versions(reader: TextReader, head_format: int) -> JsonObject:
-    """Return libraries, device, and a hash of the encoder's weights.
-
-    Args:
-        reader: Reads texts with the encoder.
-        head_format: Version of how the head reads and predicts.
-    """
-    return {
-        **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "sentence-transformers")},
-        "device": str(reader.encoder.device),
-        "dtype": reader.encoder.dtype,
-        "encoder": reader.spec.head.encoder,
-        "weights": reader.encoder.fingerprint,
-        "head_format": head_format,
-    }
-
-
-def loader_of(items: Sequence[Item]) -> Callable[[Sequence[str]], list[Item]]:
-    """Return what loads some of the items by their ids."""
-
-    def load(item_ids: Sequence[str]) -> list[Item]:
-        by_id = {item.item_id: item for item in items}
-        return [by_id[item_id] for item_id in item_ids]
-
-    return load
-
-
-def content_of(folder: Path) -> str:
-    """Return a hash of a head's files, so that a folder that changed is read again."""
-    digest = hashlib.sha256()
-    try:
-        for file in sorted(folder.iterdir()):
-            digest.update(f"{file.name}\0".encode() + file.read_bytes())
-    except OSError as exc:
-        raise damaged(folder, exc) from exc
-    return digest.hexdigest()

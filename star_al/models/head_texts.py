@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from star_al.models.encoded import Encoded
 from star_al.models.encoder import SentenceEncoder
 from star_al.models.feature_store import FeatureStore, Positions, paged, text_key
 from star_al.ports import Advance, LoadItems, Progress
-from star_al.types import Float32Array, FloatArray, Item
+from star_al.types import Float32Array, FloatArray, Item, JsonObject
 
 _ROWS = 256  # texts that are compared with names at once
 
@@ -80,6 +81,16 @@ class TextReader:
         """Hashes of what the features depend on."""
         states = () if self._language_model is None else (self._language_model.states_key,)
         return (self.encoder.fingerprint, *states)
+
+    def versions(self) -> JsonObject:
+        """Return libraries, device, and a hash of the encoder's weights."""
+        return {
+            **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "sentence-transformers")},
+            "device": str(self.encoder.device),
+            "dtype": self.encoder.dtype,
+            "encoder": self.spec.head.encoder,
+            "weights": self.encoder.fingerprint,
+        }
 
     @property
     def cut(self) -> int:
@@ -195,6 +206,16 @@ class TextReader:
 def text_of(item: Item) -> str:
     """Return what is read of an item; one question with other options is another item."""
     return "\n".join((item.text, *item.options))
+
+
+def loader_of(items: Sequence[Item]) -> LoadItems:
+    """Return what loads some of the items by their ids."""
+
+    def load(item_ids: Sequence[str]) -> list[Item]:
+        by_id = {item.item_id: item for item in items}
+        return [by_id[item_id] for item_id in item_ids]
+
+    return load
 
 
 def some_of(texts: TextFeatures, rows: Sequence[int]) -> TextFeatures:

@@ -50,6 +50,3 @@ class RememberingSearch:
             np.concatenate([found[key].indices_N_k[:, :k] for key in keys]),
             np.concatenate([found[key].similarities_N_k[:, :k] for key in keys]),
         )
-
-    def _knows(self, key: bytes, k: int) -> bool:
-        return key in self._found and self._found[key].indices_N_k.shape[1] >= k

@@ -45,7 +45,7 @@ def head_learner(
         spec, str(encoder), opener(encoder), folder, progress, keep=keep, language_model=language_model
     )
     by_key = {pool.key: pool for pool in pools}
-    return HeadLearner(ClosedTask(spec.task), spec, reader, by_key.get, progress.say)
+    return HeadLearner(ClosedTask(spec.task), spec, reader, by_key.get)
 
 
 def opener(encoder: Path) -> Callable[[], SentenceEncoder]:
