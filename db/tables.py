@@ -177,6 +177,11 @@ class RoundRow(Base):
     head_sha256: Mapped[str | None]
     shadow_labels: Mapped[int | None]
     shadow_sha256: Mapped[str | None]
+    taught_texts: Mapped[int | None]  # unlabelled texts that the adapter learned with the head's answers
+    taught_weight: Mapped[float | None]  # of such a text, against a labelled one
+    delivered_head_weight: Mapped[float | None]
+    delivered_adapted_weight: Mapped[float | None]
+    delivered_note: Mapped[str | None]
     sequence_low: Mapped[float | None]
     sequence_high: Mapped[float | None]
     samples: Mapped[int | None]
@@ -380,7 +385,7 @@ class EvaluationRow(Base):
     __table_args__ = (
         _to_round(),
         _one_of("split", Role),
-        CheckConstraint("model IN ('base', 'adapted', 'shadow', 'head')", name="model"),
+        CheckConstraint("model IN ('base', 'adapted', 'shadow', 'head', 'delivered')", name="model"),
         CheckConstraint("scaling IN ('raw', 'contextual', 'temperature')", name="scaling"),
     )
 

@@ -41,6 +41,7 @@ from star_al.steps.resume import refuse_another_model, resumed
 from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
+from star_al.steps.teach import TAUGHT_WEIGHT, taught_ids
 from star_al.steps.train import is_measuring_due, is_training_due
 from star_al.types import (
     HELD_OUT,
@@ -170,6 +171,8 @@ class Loop:
             samples=parts.spec.samples if training else None,
             shadow_labels=fitted.shadow_labels,
             shadow_sha256=fitted.shadow.sha256 if fitted.shadow else None,
+            taught_texts=fitted.taught,
+            taught_weight=TAUGHT_WEIGHT if fitted.taught else None,
         )
         round_ = replace(round_, state=RoundState.FITTED, fit=fit)
         head_seconds = {} if fitted.head_seconds is None else {"head": fitted.head_seconds}
@@ -279,13 +282,18 @@ class Loop:
         round_ = replace(round_, config={**round_.config, **now})
         parts = self.parts.for_round(round_)
         adapter = train_artefact(parts, parts.learner, training)
+        taught = len(taught_ids(parts, training)) or None
         assert round_.fit is not None
         fit = replace(
             round_.fit,
             input_hash=self._input_hash(round_, training),
             adapter_sha256=adapter.sha256,
+            taught_texts=taught,
+            taught_weight=TAUGHT_WEIGHT if taught else None,
         )
-        message = f"trained the language model on {count(len(training), 'label')}"
+        message = f"trained the language model on {count(len(training), 'label')}" + (
+            f" and on the head's answers to {count(taught, 'other text')}" if taught else ""
+        )
         round_ = replace(round_, fit=fit)
         return self._commit(round_, "train", message, watch, StepResults(adapters=(adapter,)))
 

@@ -118,6 +118,11 @@ def _proof(row: JsonObject) -> Iterator[str]:
             f"Control arm: trained only on {count(row['shadow_labels'], 'random label')}, "
             f"accuracy {percent(row['shadow_accuracy'])} %"
         )
+    if isinstance(row["taught_texts"], int):
+        yield (
+            f"Language model of round {row['round']}: also trained on the head's answers to "
+            f"{count(row['taught_texts'], 'unlabelled text')}, which do not count as labels"
+        )
     if row["stop_advice"]:
         yield f"Advice: stop, {row['stop_advice']} (set stopping.automatic: true to stop automatically)"
 

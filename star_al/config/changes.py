@@ -9,7 +9,14 @@ from typing import TypeVar
 
 from star_al.config.dotted_names import flatten
 from star_al.config.secret_settings import may_hold_secret
-from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec, Spec
+from star_al.config.spec import (
+    AcquisitionSpec,
+    CampaignFile,
+    CampaignSpec,
+    LabelStudioSpec,
+    LoraLearnerSpec,
+    Spec,
+)
 from star_al.config.spec.acquisition import EARLIER_DEFAULTS
 from star_al.config.spec.posterior import LINEARISED
 from star_al.config.writing import plain_label, to_one_line
@@ -186,17 +193,22 @@ def renamed_labels(stored: JsonObject, current: CampaignSpec) -> dict[str, str]:
 def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFile:
     """The campaign file with the defaults that its campaign began with, where it names no value.
 
-    Before there were presets, ``acquisition`` had other defaults; and ``acquisition.batch.near_duplicates`` was
-    off in version 0.1.
+    Before there were presets, ``acquisition`` had other defaults; ``acquisition.batch.near_duplicates`` was off in
+    version 0.1; and no head taught a language model.
     """
-    before, now = CampaignSpec.model_validate(stored).acquisition, file.spec.acquisition
+    before, now = CampaignSpec.model_validate(stored), file.spec
+    update: dict[str, object] = {"acquisition": _earlier_acquisition(before, now)}
+    if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):
+        update["learner"] = _with_unset_from(now.learner, before.learner, ["taught"])
+    return file.model_copy(update={"spec": now.model_copy(update=update)})
+
+
+def _earlier_acquisition(before: CampaignSpec, now: CampaignSpec) -> AcquisitionSpec:
     # The default of a whole section names a preset too, which no file has asked for.
-    names_preset = "acquisition" in file.spec.model_fields_set and "preset" in now.model_fields_set
-    if before.preset != "none" or names_preset:
-        return file
-    acquisition = _with_unset_from(now, before, EARLIER_DEFAULTS)
-    spec = file.spec.model_copy(update={"acquisition": acquisition})
-    return file.model_copy(update={"spec": spec})
+    names_preset = "acquisition" in now.model_fields_set and "preset" in now.acquisition.model_fields_set
+    if before.acquisition.preset != "none" or names_preset:
+        return now.acquisition
+    return _with_unset_from(now.acquisition, before.acquisition, EARLIER_DEFAULTS)
 
 
 def _with_unset_from(now: SpecT, before: SpecT, names: Collection[str]) -> SpecT:

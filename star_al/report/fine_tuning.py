@@ -28,9 +28,20 @@ def fine_tuning_in_words(snapshot: CampaignSnapshot) -> str:
     words = (
         f"With {count(newest.round.labels, 'label')}, the fine-tuned language model is "
         f"{abs(100 * found.value):.1f} points {side} than the head on {count(newest.main.n, 'held-out text')} "
-        f"(95 % interval {points}{chance}). {_seconds(newest.round)}"
+        f"(95 % interval {points}{chance}). {_taught(newest.round)} {_seconds(newest.round)}"
     )
-    return words.strip()
+    return " ".join(words.split())
+
+
+def _taught(round_: Round) -> str:
+    """What the language model learned beside what people answered; empty if nothing."""
+    n = round_.fit.taught_texts if round_.fit else None
+    if not n:
+        return ""
+    return (
+        f"It was trained on these labels and on the head's answers to {count(n, 'unlabelled text')}, "
+        "which do not count as labels."
+    )
 
 
 def _difference(snapshot: CampaignSnapshot, newest: EvaluatedRound) -> Difference | None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from star_al.common.wording import count
 from star_al.errors import StoreError
 from star_al.parts import Parts, RoundParts, round_spec
-from star_al.ports import Learner
+from star_al.ports import Learner, Taught
 from star_al.steps.control_arm import control_labels
 from star_al.steps.pool import round_pool
+from star_al.steps.teach import is_taught, taught_ids, taught_texts
 from star_al.types import Adapter, JsonObject, Label, Round
 
 
@@ -25,6 +26,7 @@ class Fitted:
             then trained later (``star_al.steps.train``).
         head: The head beside a language model; None without one.
         head_seconds: How long it took to train it.
+        taught: How many texts of the pool the head taught the adapter; None if it taught nothing.
         shadow: The model of the control arm.
         shadow_labels: How many labels it was trained on; None without a control arm.
     """
@@ -32,6 +34,7 @@ class Fitted:
     adapter: Adapter | None = None
     head: Adapter | None = None
     head_seconds: float | None = None
+    taught: int | None = None
     shadow: Adapter | None = None
     shadow_labels: int | None = None
 
@@ -46,10 +49,15 @@ class Fitted:
             return "no labels yet, so nothing to train on"
         what = "trained" if self.adapter else "trained the head"
         beside = ", and a head" if self.adapter and self.head else ""
-        words = f"{what} on {count(n_labels, 'label')}{beside}"
+        words = f"{what} on {count(n_labels, 'label')}{beside}{taught_in_words(self.taught)}"
         if self.shadow_labels:
             words += f", and the control arm on {count(self.shadow_labels, 'random label')}"
         return words
+
+
+def taught_in_words(n: int | None) -> str:
+    """What the head taught a language model, to go on with after what that was trained on."""
+    return f", which taught it its answers to {count(n, 'other text')}" if n else ""
 
 
 def fit_round(parts: RoundParts, training: Sequence[Label]) -> Fitted:
@@ -70,24 +78,41 @@ def fit_round(parts: RoundParts, training: Sequence[Label]) -> Fitted:
         head = train_artefact(parts, parts.head, training)
         head_seconds = time.monotonic() - start
     head_ranks = parts.spec.ranking_model == "head"
-    adapter = None if head_ranks else train_artefact(parts, parts.learner, training)
+    adapter, taught = None, None
+    if not head_ranks:
+        teacher = parts.artefacts.path_of(head.sha256) if head else None
+        adapter = train_artefact(parts, parts.learner, training, teacher=teacher)
+        taught = len(taught_ids(parts, training)) or None
     shadow, shadow_labels = _fit_shadow(parts, training, head if head_ranks else adapter)
-    return Fitted(adapter, head, head_seconds, shadow, shadow_labels)
+    return Fitted(adapter, head, head_seconds, taught, shadow, shadow_labels)
 
 
 def train_artefact(
-    parts: RoundParts, learner: Learner, training: Sequence[Label], *, shadow: bool = False
+    parts: RoundParts,
+    learner: Learner,
+    training: Sequence[Label],
+    *,
+    shadow: bool = False,
+    teacher: Path | None = None,
 ) -> Adapter:
-    """Train and keep an artefact in the artefact folder."""
+    """Train and keep an artefact in the artefact folder; see ``fit_model``."""
     with parts.artefacts.stage() as folder:
-        kind = fit_model(parts, learner, training, folder, shadow=shadow)
+        kind = fit_model(parts, learner, training, folder, shadow=shadow, teacher=teacher)
         return parts.artefacts.adopt(folder, kind)
 
 
 def fit_model(
-    parts: RoundParts, learner: Learner, training: Sequence[Label], folder: Path, *, shadow: bool = False
+    parts: RoundParts,
+    learner: Learner,
+    training: Sequence[Label],
+    folder: Path,
+    *,
+    shadow: bool = False,
+    teacher: Path | None = None,
 ) -> str:
     """Train a model on a round's labels, with a warm start from the last adapter where that is configured.
+
+    A language model is taught by a head where that is configured.
 
     Args:
         parts: The round.
@@ -95,6 +120,7 @@ def fit_model(
         training: Its snapshot of labels, or a part of it for the shadow.
         folder: Where to write the artefact; empty.
         shadow: Train the model of the control arm, which starts from the last shadow.
+        teacher: A head that was trained on ``training``; None to take the round's, or to train one anew.
 
     Returns:
         The kind of the artefact.
@@ -107,13 +133,44 @@ def fit_model(
     parent = _parent(parts, shadow=shadow) if warm else None
     items = parts.store.items(parts.campaign.campaign_id, [label.item_id for label in training])
     examples = [(item, label.value) for item, label in zip(items, training, strict=True)]
-    steps = learner.training_steps(len(examples))
+    taught = None if is_head else _taught(parts, training, teacher, shadow=shadow)
+    steps = learner.training_steps(len(examples), len(taught) if taught else 0)
     index, seed = parts.round.index, parts.round.seed
     what = "the shadow of " if shadow else "the head of " if is_head else ""
     with parts.progress.task(f"Training {what}round {index}", steps) as advance:
         return learner.fit(
-            examples, pool=round_pool(parts), seed=seed, folder=folder, parent=parent, advance=advance
+            examples,
+            pool=round_pool(parts),
+            seed=seed,
+            folder=folder,
+            parent=parent,
+            advance=advance,
+            taught=taught,
         )
+
+
+def _taught(
+    parts: RoundParts, training: Sequence[Label], teacher: Path | None, *, shadow: bool
+) -> Taught | None:
+    """What a head that knows the same labels teaches the language model; None if nothing is taught."""
+    if parts.head is None or not is_taught(parts):
+        return None
+    if teacher is None and not shadow:
+        teacher = _head_of_round(parts)
+    if teacher is not None:
+        return taught_texts(parts, training, teacher)
+    with parts.artefacts.stage() as folder:
+        fit_model(parts, parts.head, training, folder, shadow=shadow)
+        return taught_texts(parts, training, folder)
+
+
+def _head_of_round(parts: RoundParts) -> Path | None:
+    """The round's head; None if it is missing or damaged."""
+    sha256 = parts.round.head_sha256
+    try:
+        return parts.artefacts.path_of(sha256) if sha256 else None
+    except StoreError:
+        return None
 
 
 def learner_versions(parts: Parts) -> JsonObject:

@@ -24,8 +24,8 @@ class Evaluation:
     """Metrics of one model on the held-out split of a round.
 
     Attributes:
-        model: ``base``, ``adapted``, ``shadow`` (the model of the control arm), or ``head`` (beside a language
-            model).
+        model: ``base``, ``adapted``, ``shadow`` (the model of the control arm), ``head`` (beside a language
+            model), or ``delivered`` (what both give together).
         scaling: ``raw``, ``contextual`` or ``temperature``.
         confusion_C_C: Rows are true labels, columns predicted labels.
         brier: Ranges from 0 to 2.

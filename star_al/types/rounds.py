@@ -46,6 +46,9 @@ class RoundFit:
         shadow_labels: How many random labels the shadow trained on; ``None`` without a control arm.
         shadow_sha256: The shadow, which is of the same kind as what ranks the pool.
         head_sha256: The head beside a language model; ``None`` if there is none, or no label to train on.
+        taught_texts: How many texts of the pool the adapter learned with the head's answers, beside those that
+            people answered; ``None`` if there were none.
+        taught_weight: What such a text counted, against one that people answered.
     """
 
     input_hash: str
@@ -55,6 +58,8 @@ class RoundFit:
     shadow_labels: int | None = None
     shadow_sha256: str | None = None
     head_sha256: str | None = None
+    taught_texts: int | None = None
+    taught_weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,10 @@ class RoundEvaluation:
         stop_set: Column of each item of the stop set, as the ranking model predicts it, by item id.
         stop_agreement: Agreement on the stop set with the round before.
         adapted_temperature: Temperature of a language model that was trained beside the ranking head.
+        delivered_head_weight: Weight of the head in what the round delivers; ``None`` if the round has not both a
+            head and a language model.
+        delivered_adapted_weight: Weight of the language model.
+        delivered_note: How the weights came about.
     """
 
     temperature: float
@@ -76,6 +85,9 @@ class RoundEvaluation:
     stop_set: Mapping[str, int] = field(default_factory=dict)
     stop_agreement: float | None = None
     adapted_temperature: float | None = None
+    delivered_head_weight: float | None = None
+    delivered_adapted_weight: float | None = None
+    delivered_note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

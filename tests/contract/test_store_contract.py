@@ -934,6 +934,13 @@ HISTORY = [
     "head_macro_f1",
     "head_nll",
     "head_ece",
+    "taught_texts",
+    "taught_weight",
+    "delivered_head_weight",
+    "delivered_adapted_weight",
+    "delivered_accuracy",
+    "delivered_nll",
+    "delivered_ece",
     "stop_advice",
     "seconds",
     "stop_reason",
@@ -983,19 +990,32 @@ def test_history_of_a_round_without_evaluation_has_no_metrics(store: Store) -> N
 def test_a_round_keeps_what_proves_its_worth(store: Store) -> None:
     campaign_id, lease = abc(store)
     store.start_round(lease, a_round(0), [])
-    fit = RoundFit("abc", head_sha256="cd", shadow_labels=4, shadow_sha256="ab")
-    measured = RoundEvaluation(1.8, 1.1, "fitted", adapted_temperature=0.9)
+    fit = RoundFit(
+        "abc", head_sha256="cd", shadow_labels=4, shadow_sha256="ab", taught_texts=9, taught_weight=0.5
+    )
+    measured = RoundEvaluation(
+        1.8,
+        1.1,
+        "fitted",
+        adapted_temperature=0.9,
+        delivered_head_weight=0.75,
+        delivered_adapted_weight=0.0,
+        delivered_note="the head alone",
+    )
     decision = RoundDecision(3, 0.5, 0.9, stop_advice="stable")
     decided = a_round(0, fit=fit, evaluation=measured, decision=decision)
     shadow, head = evaluation("shadow", nll=0.7), evaluation("head", nll=0.6)
     scaled = evaluation("head", "temperature", nll=0.4)
-    results = StepResults(evaluations=[evaluation(), head, scaled, shadow])
+    delivered = evaluation("delivered", nll=0.3)
+    results = StepResults(evaluations=[evaluation(), delivered, head, scaled, shadow])
     store.commit_step(lease, decided, EVENT, results)
     assert store.rounds(campaign_id) == [decided]
-    assert store.evaluations(campaign_id, 0)[1:] == [head, scaled, shadow]
+    assert store.evaluations(campaign_id, 0)[1:] == [delivered, head, scaled, shadow]
     [row] = store.history(campaign_id)
     assert (row["head_accuracy"], row["head_nll"], row["head_ece"]) == (scaled.accuracy, 0.4, scaled.ece)
     assert row["shadow_accuracy"] == shadow.accuracy
+    assert [row[name] for name in ("taught_texts", "taught_weight")] == [9, 0.5]
+    assert [row[f"delivered_{name}"] for name in ("head_weight", "adapted_weight", "nll")] == [0.75, 0.0, 0.3]
     assert [row[name] for name in ("sequence_low", "shadow_labels", "stop_advice")] == [0.5, 4, "stable"]
 
 

@@ -50,7 +50,8 @@ def test_a_head_beside_is_measured_and_changes_nothing_else_where_texts_are_not_
 ) -> None:
     by_rank = {"cold_start": "random", "batch": {"kind": "top_k"}}  # else texts are compared by the encoder
     alone = World(tmp_path / "alone", acquisition=by_rank)
-    beside = World(tmp_path / "beside", learner={"kind": "lora", "head": True}, acquisition=by_rank)
+    learner = {"kind": "lora", "head": True, "taught": False}
+    beside = World(tmp_path / "beside", learner=learner, acquisition=by_rank)
     for world in (alone, beside):
         world.run()
     assert asked(alone) == asked(beside)

@@ -14,7 +14,7 @@ from star_al.report.page import campaign_page
 from star_al.report.snapshot import CampaignSnapshot, OnSameTexts
 from star_al.stats.accuracy_difference import paired_accuracy_difference, unpaired_accuracy_difference
 from star_al.stats.ranking_model import rows_by_ranker
-from star_al.types import Evaluation
+from star_al.types import Evaluation, RoundFit
 from support.report_snapshot import a_snapshot
 
 
@@ -70,6 +70,16 @@ def test_where_the_head_ranks_the_time_is_that_of_the_later_training() -> None:
     words = fine_tuning_in_words(with_head("head", on_same_texts=OnSameTexts(5, 4, 5, 150)))
     assert "0.7 points worse" in words and "may be chance" in words
     assert words.endswith("Training took 62 s, the head 0.8 s.")
+
+
+def test_what_the_head_taught_is_told_apart_from_labels() -> None:
+    snapshot = with_head()
+    fit = RoundFit("inputs", taught_texts=1200, taught_weight=1.0)
+    taught = replace(snapshot, rounds=tuple(replace(one, fit=fit) for one in snapshot.rounds))
+    assert "on the head's answers to 1,200 unlabelled texts, which do not count as labels." in (
+        fine_tuning_in_words(taught)
+    )
+    assert "answers" not in fine_tuning_in_words(snapshot)
 
 
 def test_without_a_head_nothing_is_said() -> None:

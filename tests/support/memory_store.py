@@ -913,6 +913,11 @@ def _history_row(one: Round, evaluations: Sequence[Evaluation]) -> dict[str, Jso
     row |= {"shadow_labels": one.fit.shadow_labels if one.fit else None}
     row |= {"shadow_accuracy": getattr(by_key.get(("shadow", "raw")), "accuracy", None)}
     row |= {f"head_{name}": getattr(head, name, None) for name in HEAD_METRICS}
+    row |= {name: getattr(one.fit, name, None) for name in ("taught_texts", "taught_weight")}
+    weights = ("delivered_head_weight", "delivered_adapted_weight")
+    row |= {name: getattr(one.evaluation, name, None) for name in weights}
+    delivered = by_key.get(("delivered", "raw"))
+    row |= {f"delivered_{name}": getattr(delivered, name, None) for name in ("accuracy", "nll", "ece")}
     row |= {"stop_advice": one.decision.stop_advice if one.decision else None}
     return row | {"seconds": sum(one.seconds.values()), "stop_reason": one.stop_reason}
 

@@ -103,6 +103,17 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
+    def _settings_without_teaching_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
+        """Without a file, a learner that does not say whether a head teaches it is one of an earlier version."""
+        if info.context == FROM_FILE or not isinstance(tree, dict):
+            return tree
+        learner = tree.get("learner", {})
+        if not isinstance(learner, dict) or learner.get("kind", "lora") != "lora":
+            return tree
+        return tree | {"learner": {"kind": "lora", "taught": False} | learner}
+
+    @model_validator(mode="before")
+    @classmethod
     def _read_templates_of_0_1(cls, tree: Any, info: ValidationInfo) -> Any:
         """In a campaign that version 0.1 stored, braces other than its three fields are text."""
         if info.context == FROM_FILE or not isinstance(tree, dict):
@@ -171,6 +182,15 @@ class CampaignSpec(Spec):
             raise ValueError(
                 "learner.train: at_end and a list of label counts need acquisition.scorer: head, which chooses the "
                 "texts in the other rounds"
+            )
+        if (
+            isinstance(self.learner, LoraLearnerSpec)
+            and self.learner.taught is True
+            and not self.has_head_beside
+        ):
+            raise ValueError(
+                "learner.taught: true needs a head beside the language model. Set learner.head: true or "
+                "acquisition.scorer: head"
             )
         if self.head_ranks and self.acquisition.adaptive_samples is not None:
             raise ValueError(
@@ -301,6 +321,13 @@ class CampaignSpec(Spec):
     def has_head_beside(self) -> bool:
         """True if a head is trained beside the language model."""
         return isinstance(self.learner, LoraLearnerSpec) and (self.learner.head or self.head_ranks)
+
+    @property
+    def is_taught(self) -> bool:
+        """True if the head teaches the language model its answers to unlabelled texts."""
+        if not isinstance(self.learner, LoraLearnerSpec) or not self.has_head_beside:
+            return False
+        return self.task.kind == "classification" if self.learner.taught == "auto" else self.learner.taught
 
     @property
     def ranking_model(self) -> Literal["adapted", "head"]:

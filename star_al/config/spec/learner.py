@@ -36,6 +36,15 @@ class LoraLearnerSpec(Spec):
         ),
     )
 
+    taught: Literal["auto"] | bool = Field(
+        default="auto",
+        description=(
+            "Train the language model on the head's answers to unlabelled texts of the pool too, beside what people "
+            "answered. `auto` does so where a head is trained beside it and each text gets one of the labels of "
+            "`task`; `true` needs the head, `false` trains on the labels alone."
+        ),
+    )
+
     @field_validator("train")
     @classmethod
     def _counts_rise(cls, train: str | tuple[int, ...]) -> str | tuple[int, ...]:
