@@ -19,7 +19,6 @@ from star_al.head import (
     TextFeatures,
     fit_head,
     neighbour_graph,
-    zero_shot,
 )
 from star_al.types import Float32Array, FloatArray, IntArray
 
@@ -76,8 +75,9 @@ class Head:
         """See ``Learner.without_labels``."""
         if self._names is None:
             return None
-        both = (self._pool.offsets["label_names"], self._test.offsets["label_names"])
-        return zero_shot(np.concatenate(both))
+        none = np.zeros(0, dtype=np.int64)
+        self.fit(none, none)
+        return np.concatenate([self.predict_pool(), self.predict_test()])
 
     def _offsets(self, vectors_N_d: Float32Array) -> dict[str, FloatArray]:
         return {} if self._names is None else {"label_names": self._names.similarities(vectors_N_d)}

@@ -16,9 +16,9 @@ from functools import cached_property
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.patience import Patience
 from star_al.config.spec import CampaignSpec
-from star_al.ports import Annotator, Learner, Progress, Store
+from star_al.ports import Annotator, Learner, Pool, Progress, Store
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Lease, Round, Waiting
+from star_al.types import Campaign, Lease, Role, Round, Waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,17 @@ class Parts:
     def ranker_sha256(self, round_: Round) -> str | None:
         """What ranked the pool of a round: its head or its adapter; None if it had no label to train on."""
         return round_.head_sha256 if self.spec.ranking_model == "head" else round_.adapter_sha256
+
+    @cached_property
+    def first_pool(self) -> Pool:
+        """The pool of round 0, over which a head without labels predicts."""
+        return self.pool(0)
+
+    def pool(self, round_index: int) -> Pool:
+        """All texts of the pool that had joined by a round, labelled or not."""
+        campaign_id = self.campaign.campaign_id
+        item_ids = self.store.item_ids(campaign_id, Role.POOL, by_round=round_index)
+        return Pool(tuple(item_ids), lambda ids: self.store.items(campaign_id, ids))
 
     @cached_property
     def task(self) -> ClosedTask:

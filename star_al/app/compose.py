@@ -120,15 +120,21 @@ def open_head(
         return ChoiceHeadLearner(task, ChoiceReader(texts, cast("ChoiceModel | None", model)), pools)
     states = cast("LanguageModel | None", model)
     reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
-    return HeadLearner(task, spec, reader, pools)
+    over_pool = all("zero_shot" in each for each in _versions_of_head(spec, rounds)[:1])
+    return HeadLearner(task, spec, reader, pools, zero_shot_over_pool=over_pool)
 
 
 def _dtype_of_encoder(spec: CampaignSpec, rounds: Sequence[Round]) -> str:
     """The dtype that the first round read texts in; that of the settings before there is one."""
+    dtypes = [each["dtype"] for each in _versions_of_head(spec, rounds) if "dtype" in each]
+    return str(dtypes[0]) if dtypes else spec.model.dtype
+
+
+def _versions_of_head(spec: CampaignSpec, rounds: Sequence[Round]) -> list[Mapping[str, Any]]:
+    """What the rounds that had a head record of how it read texts."""
     fits = [round_.fit.versions for round_ in rounds if round_.fit]
     of_head = fits if spec.has_head_learner else [each["head"] for each in fits if "head" in each]
-    dtypes = [each["dtype"] for each in of_head if isinstance(each, Mapping) and "dtype" in each]
-    return str(dtypes[0]) if dtypes else spec.model.dtype
+    return [each for each in of_head if isinstance(each, Mapping)]
 
 
 class StoredPools:

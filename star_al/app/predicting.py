@@ -38,7 +38,7 @@ from star_al.parts import Parts
 from star_al.ports import Advance, Learner, Progress
 from star_al.replay import find_round
 from star_al.stats.temperature import apply_temperature
-from star_al.steps.base_predictions import as_log_probs
+from star_al.steps.base_predictions import as_log_probs, pool_of_base
 from star_al.steps.pool import SHARD_ITEMS, all_draws
 from star_al.task import ClosedTask
 from star_al.types import FloatArray, Item, JsonObject, Round
@@ -160,7 +160,8 @@ class Predictor:
         folder = self.adapter
         if folder is None:
             contextual = parts.spec.task.contextual_calibration
-            found = self._learner.base_predict(items, advance)
+            pool = pool_of_base(parts, self._learner)
+            found = self._learner.base_predict(items, advance, pool)
             return as_log_probs(found, contextual=contextual)[:, None, :]
         return self._learner.predict(
             folder, items, draws=self.draws, seed=self.seed, advance=advance

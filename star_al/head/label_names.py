@@ -56,21 +56,19 @@ class LabelNames:
         return similarities_N_C.astype(np.float64)
 
 
-def zero_shot(similarities_N_C: FloatArray, pool_mean_C: FloatArray | None = None) -> FloatArray:
-    """Predict without labels: softmax of the scaled similarities.
+def zero_shot(similarities_N_C: FloatArray) -> FloatArray:
+    """Predict texts by themselves, without labels and pool: softmax of the scaled similarities.
 
-    The scale is fixed; 15 to 20 gave the highest likelihood on banking77 and hwu64.
+    The scale is fixed; 15 to 20 gave the highest likelihood on banking77 and hwu64. Where the pool is known, a head
+    that was fitted to no labels predicts better.
 
     Args:
         similarities_N_C: Of ``LabelNames``.
-        pool_mean_C: Their mean over the pool, where it is known. Taking it out keeps a name that is close to all texts
-            from being predicted for all.
 
     Returns:
         Log-probabilities (N, C).
     """
-    centred_N_C = similarities_N_C if pool_mean_C is None else similarities_N_C - pool_mean_C
-    log_probs_N_C: FloatArray = log_softmax(DEFAULT_OFFSET_WEIGHTS[LABEL_NAMES] * centred_N_C, axis=1)
+    log_probs_N_C: FloatArray = log_softmax(DEFAULT_OFFSET_WEIGHTS[LABEL_NAMES] * similarities_N_C, axis=1)
     return log_probs_N_C
 
 

@@ -63,6 +63,11 @@ class ChoiceHeadLearner:
         """Hash of everything that zero-shot predictions depend on: the encoder."""
         return _hash("zero-shot choices", FORMAT, self._reader.texts.encoder.fingerprint)
 
+    @property
+    def base_reads_pool(self) -> bool:
+        """Return False: each question is answered by itself."""
+        return False
+
     @cached_property
     def _head_key(self) -> str:
         """Hash of everything that a head is trained for: features, and whether the options' similarity guides it."""
@@ -86,7 +91,9 @@ class ChoiceHeadLearner:
 
     # -- before training ---------------------------------------------------------------------------------
 
-    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+    def base_predict(
+        self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
+    ) -> list[BasePrediction]:
         """See ``Learner.base_predict``: zero-shot, by the similarity of a question to its options."""
         log_probs_N_C = self._zero_shot(items)
         advance(len(items))

@@ -14,25 +14,17 @@ import numpy as np
 from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
-from star_al.head import (
-    Examples,
-    FittedHead,
-    HeadOptions,
-    HeadPredictor,
-    TextFeatures,
-    fit_head,
-    zero_shot,
-)
+from star_al.head import Examples, HeadOptions, fit_head
 from star_al.models.head_export import NEEDS, write_head
 from star_al.models.head_pool import HeadPool, read_pool
-from star_al.models.head_texts import TextReader, loader_of, some_of
+from star_al.models.head_texts import TextReader, loader_of
 from star_al.models.licence import find_licence
 from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
+from star_al.models.text_heads import load_head, predict_texts
+from star_al.models.zero_shot import OVER_POOL, ZeroShot
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
-from star_al.types import BasePrediction, Categorical, Float32Array, FloatArray, Item, JsonObject, JsonValue
-
-_ROWS = 256  # new texts that are predicted at once
+from star_al.types import BasePrediction, Categorical, Float32Array, Item, JsonObject, JsonValue
 
 
 class HeadLearner:
@@ -43,13 +35,24 @@ class HeadLearner:
         spec: The campaign's settings.
         reader: Reads texts.
         find_pool: Finds the pool of a head that another process has trained.
+        zero_shot_over_pool: False in a campaign that began when zero-shot predictions did not depend on the pool.
     """
 
-    def __init__(self, task: ClosedTask, spec: CampaignSpec, reader: TextReader, find_pool: FindPool) -> None:
+    def __init__(
+        self,
+        task: ClosedTask,
+        spec: CampaignSpec,
+        reader: TextReader,
+        find_pool: FindPool,
+        *,
+        zero_shot_over_pool: bool = True,
+    ) -> None:
         self._task = task
         self._spec = spec
         self._reader = reader
-        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, _load)
+        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, load_head)
+        over_pool = zero_shot_over_pool and spec.head.label_names
+        self._zero_shot = ZeroShot(reader, self._neighbours, self._heads.read_pool, over_pool=over_pool)
         self._checked = False
 
     # -- what it is --------------------------------------------------------------------------------------
@@ -59,11 +62,15 @@ class HeadLearner:
         """See ``Learner.truncated``."""
         return self._reader.cut
 
-    @cached_property
+    @property
     def base_key(self) -> str:
-        """Hash of everything that zero-shot predictions depend on: the encoder, and what stands for the labels."""
-        parts = ["zero-shot", FORMAT, self._reader.encoder.fingerprint, self._reader.label_texts]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """Hash of everything that zero-shot predictions depend on but the pool: the encoder, and the labels' names."""
+        return self._zero_shot.key
+
+    @property
+    def base_reads_pool(self) -> bool:
+        """See ``Learner.base_reads_pool``."""
+        return self._zero_shot.over_pool
 
     @cached_property
     def _head_key(self) -> str:
@@ -74,7 +81,8 @@ class HeadLearner:
 
     def versions(self) -> JsonObject:
         """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
-        return {**self._reader.versions(), "head_format": FORMAT}
+        zero_shot: JsonObject = {"zero_shot": OVER_POOL} if self.base_reads_pool else {}
+        return {**self._reader.versions(), "head_format": FORMAT, **zero_shot}
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
@@ -94,9 +102,11 @@ class HeadLearner:
 
     # -- before training ---------------------------------------------------------------------------------
 
-    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+    def base_predict(
+        self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
+    ) -> list[BasePrediction]:
         """See ``Learner.base_predict``: zero-shot, by the similarity of a text to the labels' names."""
-        log_probs_N_C = self._zero_shot(items)
+        log_probs_N_C = self._zero_shot.log_probs(items, pool)
         advance(len(items))
         # A head has no preference among labels to divide by, so its content-free prediction is uniform.
         uniform_C = np.full(log_probs_N_C.shape[1], -np.log(log_probs_N_C.shape[1]))
@@ -104,10 +114,6 @@ class HeadLearner:
             BasePrediction(item_id, row.copy(), uniform_C)
             for item_id, row in zip(ids_of(items), log_probs_N_C, strict=True)
         ]
-
-    def _zero_shot(self, items: Sequence[Item]) -> FloatArray:
-        embeddings_N_d = self._reader.embeddings(ids_of(items), loader_of(items))
-        return zero_shot(self._reader.name_similarities(embeddings_N_d))
 
     # -- training ----------------------------------------------------------------------------------------
 
@@ -161,21 +167,11 @@ class HeadLearner:
         cross-validation chose.
         """
         if folder is None:
-            log_probs_N_K_C = self._zero_shot(items)[:, None, :]
+            log_probs_N_K_C = self._zero_shot.log_probs(items)[:, None, :]
         else:
-            log_probs_N_K_C = self._predicted(folder, items, draws, seed)
+            log_probs_N_K_C = predict_texts(self._heads.open(folder), self._reader, items, draws, seed)
         advance(len(items))
         return Categorical(ids_of(items), log_probs_N_K_C)
-
-    def _predicted(self, folder: Path, items: Sequence[Item], draws: range | None, seed: int) -> FloatArray:
-        """Return log-probabilities (N, K, C) of texts of the pool and of others."""
-        head = self._heads.open(folder)
-
-        def predict_others(item_ids: Sequence[str]) -> FloatArray:
-            texts = self._reader.texts(item_ids, loader_of(items))
-            return _in_blocks(head.predictor, texts, draws, seed)
-
-        return head.predict(ids_of(items), draws, seed, predict_others)
 
     def export(
         self,
@@ -213,17 +209,3 @@ class HeadLearner:
         embeddings_N_d = unit_vectors(self._reader.embeddings(ids_of(items), loader_of(items)))
         advance(len(items))
         return embeddings_N_d
-
-
-def _load(folder: Path, pool: HeadPool) -> HeadPredictor:
-    return HeadPredictor(FittedHead.load(folder), pool.texts, pool.search)
-
-
-def _in_blocks(predictor: HeadPredictor, texts: TextFeatures, draws: range | None, seed: int) -> FloatArray:
-    """Predict texts that are not in the pool in blocks of one size, so that no text depends on the others."""
-    found = []
-    for first in range(0, len(texts), _ROWS):
-        rows = list(range(first, min(first + _ROWS, len(texts))))
-        padded = rows + rows[-1:] * (_ROWS - len(rows))
-        found.append(predictor.predict_new(some_of(texts, padded), draws=draws, seed=seed)[: len(rows)])
-    return np.concatenate(found)

@@ -142,6 +142,11 @@ class LoraLearner:
         parts = [self.model_key, self.backbone.dtype, self._task.spec.contextual_calibration]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @property
+    def base_reads_pool(self) -> bool:
+        """Return False: a language model reads each text by itself."""
+        return False
+
     @cached_property
     def _posteriors(self) -> FittedPosteriors:
         return FittedPosteriors(self._method, self._spec.posterior.kind, self.model_key)
@@ -258,7 +263,9 @@ class LoraLearner:
 
     # -- base model ----------------------------------------------------------------------------------------
 
-    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+    def base_predict(
+        self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
+    ) -> list[BasePrediction]:
         """See ``Learner.base_predict``."""
         log_probs = self._predict_by_base(self._encode(items), advance)
         priors = self._priors(items) if self._task.spec.contextual_calibration else [None] * len(items)

@@ -96,7 +96,11 @@ class Learner(Protocol):
 
     @property
     def base_key(self) -> str:
-        """A hash of all that base predictions depend on: weights, dtype, prompt, labels, truncation."""
+        """A hash of all that base predictions depend on but the pool: weights, dtype, prompt, labels, truncation."""
+
+    @property
+    def base_reads_pool(self) -> bool:
+        """True if base predictions depend on the pool as well, as those of a head do."""
 
     @property
     def truncated(self) -> int:
@@ -118,8 +122,15 @@ class Learner(Protocol):
     def versions(self) -> JsonObject:
         """Libraries, device and dtype, for the record of a round."""
 
-    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+    def base_predict(
+        self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
+    ) -> list[BasePrediction]:
         """Predict with the frozen base model, adapter off, in the order of ``items``.
+
+        Args:
+            items: What to predict.
+            advance: Counts items.
+            pool: The campaign's first pool, if base predictions depend on it; None for each text by itself.
 
         Raises:
             ModelError: The model cannot be loaded or its answers are NaN.

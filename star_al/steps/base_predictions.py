@@ -1,7 +1,11 @@
-"""Predictions of the frozen base model: made once for each model, prompt and item, then read from the store."""
+"""Predictions of the frozen base model: made once for each model, prompt and item, then read from the store.
+
+Those of a head depend on the pool as well. It is the pool of round 0, so that texts which join later change nothing.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +13,7 @@ import numpy as np
 from star_al.acquire.measures import predictive_entropy
 from star_al.common.paging import pages
 from star_al.parts import Parts
-from star_al.ports import Learner
+from star_al.ports import Learner, Pool
 from star_al.stats.temperature import contextual_calibration
 from star_al.steps.pool import SHARD_ITEMS
 from star_al.types import BasePrediction, FloatArray
@@ -43,7 +47,7 @@ def base_log_probs(
         LeaseLostError: Another controller has taken over the campaign.
     """
     learner = learner or parts.ranker
-    stored = parts.store.base_predictions(learner.base_key, item_ids)
+    stored = parts.store.base_predictions(_key(parts, learner), item_ids)
     missing = [item_id for item_id in item_ids if item_id not in stored]
     for page in pages(missing, SHARD_ITEMS):
         stored |= _predict_base(parts, learner, page)
@@ -62,12 +66,27 @@ def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> 
 
 def _predict_base(parts: Parts, learner: Learner, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
+    pool = pool_of_base(parts, learner)
     with parts.progress.task("Predicting with the base model", len(items)) as advance:
-        predictions = learner.base_predict(items, advance)
+        predictions = learner.base_predict(items, advance, pool)
     if parts.lease is not None:  # read them back, as another campaign may have stored its own first
-        parts.store.save_base_predictions(parts.lease, learner.base_key, predictions)
-        return parts.store.base_predictions(learner.base_key, item_ids)
+        key = _key(parts, learner)
+        parts.store.save_base_predictions(parts.lease, key, predictions)
+        return parts.store.base_predictions(key, item_ids)
     return {prediction.item_id: prediction for prediction in predictions}
+
+
+def _key(parts: Parts, learner: Learner) -> str:
+    """A hash of all that base predictions depend on; the pool is not part of a learner's own key."""
+    pool = pool_of_base(parts, learner)
+    if pool is None:
+        return learner.base_key
+    return hashlib.sha256(f"{learner.base_key}/{pool.key}".encode()).hexdigest()
+
+
+def pool_of_base(parts: Parts, learner: Learner) -> Pool | None:
+    """The pool on which a learner's base predictions depend; None if they do not."""
+    return parts.first_pool if learner.base_reads_pool else None
 
 
 def pad(rows: Sequence[FloatArray]) -> FloatArray:

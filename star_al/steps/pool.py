@@ -8,7 +8,6 @@ from star_al import rng
 from star_al.config.spec import CampaignSpec
 from star_al.parts import Parts, RoundParts
 from star_al.ports import Pool, StoredItems
-from star_al.types import Role
 
 SAMPLED_MEASURES = frozenset({"bald", "epig"})
 """Measures that compare posterior samples; the others need the predictive mean alone."""
@@ -29,9 +28,7 @@ def candidates(parts: RoundParts) -> tuple[str, ...]:
 
 def round_pool(parts: RoundParts) -> Pool:
     """All texts of the pool that had joined by this round, labelled or not."""
-    campaign_id = parts.campaign.campaign_id
-    item_ids = parts.store.item_ids(campaign_id, Role.POOL, by_round=parts.round.index)
-    return Pool(tuple(item_ids), lambda ids: parts.store.items(campaign_id, ids))
+    return parts.pool(parts.round.index)
 
 
 def stored_items(parts: Parts, item_ids: Sequence[str]) -> StoredItems:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from star_al.ports import Advance
+from star_al.ports import Advance, Pool
 from star_al.types import BasePrediction, Item
 from support.numpy_learner import NumpyLearner
 from support.world import World
@@ -28,7 +28,9 @@ class Knowing(NumpyLearner):
     def with_other_prompt(self) -> NumpyLearner | None:
         return self._other
 
-    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+    def base_predict(
+        self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
+    ) -> list[BasePrediction]:
         labels = self._world.store.labels(self._world.campaign_id)
         known = sorted(labels)[: round(self._share * len(labels))]
         names = self.task.spec.label_names

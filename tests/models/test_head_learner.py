@@ -135,6 +135,38 @@ def test_names_and_descriptions_decide_without_labels(encoder: Path, tmp_path: P
     assert other.base_key != learner.base_key
 
 
+def test_zero_shot_over_a_pool_is_a_head_without_labels(encoder: Path, tmp_path: Path) -> None:
+    learner, folder = opened(encoder, tmp_path / "features"), tmp_path / "a"
+    folder.mkdir()
+    learner.fit([], pool=pool_of(POOL), seed=1, folder=folder, parent=None, advance=ignore)
+    found = [each.log_probs_C for each in learner.base_predict(POOL + NEW, ignore, pool_of(POOL))]
+    np.testing.assert_array_equal(found, predicted(learner, folder, POOL + NEW)[:, 0])
+    for item, row in zip([POOL[3], NEW[2]], [found[3], found[42]], strict=True):
+        (alone,) = opened(encoder, tmp_path / "features").base_predict([item], ignore, pool_of(POOL))
+        np.testing.assert_array_equal(alone.log_probs_C, row)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_pool_of_few_texts_is_predicted_without_labels(encoder: Path, tmp_path: Path, n: int) -> None:
+    learner = opened(encoder, tmp_path / "features")
+    for each in learner.base_predict(POOL[:n] + NEW, ignore, pool_of(POOL[:n])):
+        np.testing.assert_allclose(np.exp(each.log_probs_C).sum(), 1)
+
+
+def test_a_campaign_that_began_without_the_pool_goes_on_without_it(encoder: Path, tmp_path: Path) -> None:
+    now, earlier = (
+        head_learner(encoder, tmp_path / "features", head_spec(LABELS), over_pool=over_pool)
+        for over_pool in (True, False)
+    )
+    assert now.base_key != earlier.base_key
+    assert "zero_shot" in now.versions() and "zero_shot" not in earlier.versions()
+    assert not earlier.base_reads_pool
+    given, none = (earlier.base_predict(NEW, ignore, pool) for pool in (pool_of(POOL), None))
+    np.testing.assert_array_equal([a.log_probs_C for a in given], [b.log_probs_C for b in none])
+    unnamed = opened(encoder, tmp_path / "features", head={"label_names": False})
+    assert not unnamed.base_reads_pool  # without names a head without labels predicts nothing
+
+
 def test_contextual_calibration_changes_nothing(encoder: Path, tmp_path: Path) -> None:
     prior = opened(encoder, tmp_path / "features").base_predict(POOL[:1], ignore)[0].log_prior_C
     assert prior is not None

@@ -41,6 +41,10 @@ class NumpyLearner:
         return f"{self.name}-base of {', '.join(self.task.spec.label_names)}"  # labels are in the prompt
 
     @property
+    def base_reads_pool(self) -> bool:
+        return False
+
+    @property
     def truncated(self) -> int:
         return 0
 
@@ -56,7 +60,9 @@ class NumpyLearner:
     def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
         return n_examples + n_taught
 
-    def base_predict(self, items: Sequence[Item], advance: Advance) -> list[BasePrediction]:
+    def base_predict(
+        self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
+    ) -> list[BasePrediction]:
         self.base_calls += [item.item_id for item in items]
         advance(len(items))
         return [

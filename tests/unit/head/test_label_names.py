@@ -35,12 +35,10 @@ def test_similarities_are_cosines() -> None:
     np.testing.assert_allclose(found, [[1, 0], [0.5**0.5, 0.5**0.5]], atol=1e-6)
 
 
-def test_zero_shot_predicts_the_closest_name_and_takes_out_a_name_close_to_all_texts() -> None:
-    similarities = np.array([[0.3, 0.4], [0.1, 0.4]])
-    plain, centred = zero_shot(similarities), zero_shot(similarities, similarities.mean(axis=0))
-    np.testing.assert_allclose(np.exp(plain).sum(axis=1), 1)
-    assert plain.argmax(axis=1).tolist() == [1, 1]
-    assert centred.argmax(axis=1).tolist() == [0, 1]
+def test_zero_shot_predicts_the_closest_name() -> None:
+    found = zero_shot(np.array([[0.3, 0.4], [0.4, 0.1]]))
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+    assert found.argmax(axis=1).tolist() == [1, 0]
 
 
 def _texts() -> tuple[Float32Array, Float32Array]:
