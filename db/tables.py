@@ -191,6 +191,7 @@ class RoundRow(Base):
     temperature_note: Mapped[str | None]
     pool_size: Mapped[int | None]
     blend_weight: Mapped[float | None]
+    blend_head_weight: Mapped[float | None]
     blend_note: Mapped[str | None]
     blend_curve: Mapped[Any] = mapped_column(nullable=False)
     scores_sha256: Mapped[str | None]
@@ -285,6 +286,7 @@ class ScoreTableRow(Base):
     aleatoric: Mapped[float | None]  # adds up with epistemic to the entropy of the predictive mean, in nats
     epistemic: Mapped[float | None]
     samples: Mapped[int | None]  # how many posterior samples the item got
+    head_uncertainty: Mapped[float | None]
 
     __table_args__ = (_to_round(), _to_campaign_item(), CheckConstraint("rank >= 1", name="rank"))
 

@@ -234,6 +234,7 @@ class Loop:
         selection = RoundSelection(
             asked=asked,
             blend_weight=batch.weight.value if batch.weight else None,
+            blend_head_weight=batch.weight.head if batch.weight else None,
             blend_note=batch.weight.note if batch.weight else None,
             blend_curve=batch.weight.curve if batch.weight else (),
             histograms=batch.histograms or {},

@@ -8,6 +8,7 @@ two models have different ranges, and a sum of raw values would rank by the larg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -46,13 +47,13 @@ def normalise(
 
 
 def scheduled_weight(
-    kind: Literal["schedule", "constant", "off", "measured"], trained_round: int, constant: float
+    kind: Literal["schedule", "constant", "off"], trained_round: int, constant: float
 ) -> float | None:
     """Return λ_t, the weight of the adapted model.
 
     Args:
         kind: ``schedule`` for the paper's λ_t = min(0.9, 0.1·t), ``constant`` for a given number, ``off`` for
-            the adapted model alone. ``measured`` starts from the schedule (see ``measured_blend_weight``).
+            the adapted model alone.
         trained_round: t, counted from 1 for the first round with an adapter; 0 for a round without.
         constant: The number for ``constant``.
 
@@ -61,8 +62,7 @@ def scheduled_weight(
     """
     if trained_round == 0:
         return None
-    schedule = min(0.9, 0.1 * trained_round)
-    return {"schedule": schedule, "measured": schedule, "constant": constant, "off": 1.0}[kind]
+    return {"schedule": min(0.9, 0.1 * trained_round), "constant": constant, "off": 1.0}[kind]
 
 
 def blend(
@@ -99,6 +99,62 @@ def blend(
     if adapted_N.shape != base_N.shape:
         raise ValueError(f"{len(adapted_N)} adapted scores cannot be blended with {len(base_N)} base scores")
     return weight * normalise(adapted_N, method, pool_N) + (1.0 - weight) * normalise(base_N, method)
+
+
+def blend_ranks(
+    scores_J_N: Sequence[FloatArray], weights_J: Sequence[float], method: Literal["minmax", "rank"]
+) -> FloatArray:
+    """Blend the ranks that several models give a pool, Σ_j w_j · rank_j, on the scale of the first one's scores.
+
+    The blend decides the order alone: the text that comes n-th gets the n-th highest normalised score of the first
+    model. So a batch rule that weighs texts by their scores, such as facility location, works as it does without a
+    blend, and a weight of 1 for the first model changes nothing.
+
+    Args:
+        scores_J_N: Uncertainties of the pool by each model.
+        weights_J: Weights of the models, which add up to 1.
+        method: How the first model's scores are normalised.
+
+    Returns:
+        Scores in [0, 1], (N,).
+
+    Raises:
+        ValueError: A score is not finite, or the lengths differ.
+    """
+    if len({len(scores_N) for scores_N in scores_J_N}) > 1:
+        raise ValueError(
+            f"scores of different lengths cannot be blended: {[len(each) for each in scores_J_N]}"
+        )
+    spaced_N = np.sort(normalise(scores_J_N[0], method))
+    ranked_N = sum(
+        weight * pool_ranks(scores_N) for weight, scores_N in zip(weights_J, scores_J_N, strict=True)
+    )
+    if len(spaced_N) == 0 or spaced_N[-1] == 0.0:  # the first model tells nothing apart
+        return normalise(np.asarray(ranked_N), "minmax")
+    places_N = pool_ranks(np.asarray(ranked_N)) * (len(spaced_N) - 1)
+    return np.interp(places_N, np.arange(len(spaced_N)), spaced_N)
+
+
+def pool_ranks(scores_N: FloatArray, pool_P: FloatArray | None = None) -> FloatArray:
+    """Rank scores in a pool, from 0 to 1; equal scores share their mean rank, so that constant ones have ½.
+
+    Args:
+        scores_N: Scores to rank.
+        pool_P: Scores of the pool, if ``scores_N`` are other ones.
+
+    Returns:
+        Ranks (N,).
+
+    Raises:
+        ValueError: A score is NaN or infinite.
+    """
+    pool_P = scores_N if pool_P is None else pool_P
+    if not (np.isfinite(scores_N).all() and np.isfinite(pool_P).all()):
+        raise ValueError("scores that are not finite cannot be ranked")
+    if len(pool_P) < 2:
+        return np.full(len(scores_N), 0.5)
+    ranks_N: FloatArray = _mean_ranks(scores_N, pool_P) / (len(pool_P) - 1)
+    return ranks_N.clip(0.0, 1.0)
 
 
 def _mean_ranks(scores_N: FloatArray, pool_N: FloatArray) -> FloatArray:

@@ -38,6 +38,7 @@ class Scores(NamedTuple):
         aleatoric: Part of the entropy of the adapted model's predictive mean, in nats.
         epistemic: The other part.
         samples: How many posterior samples each item got.
+        head_uncertainty: Uncertainty of a head that has a part in the blend.
     """
 
     base_uncertainty: FloatArray | None = None
@@ -45,6 +46,7 @@ class Scores(NamedTuple):
     aleatoric: FloatArray | None = None
     epistemic: FloatArray | None = None
     samples: IntArray | None = None
+    head_uncertainty: FloatArray | None = None
 
 
 class _Page(NamedTuple):

@@ -63,6 +63,9 @@ So a training that diverges or runs out of memory does not end the campaign."""
 FREE_BEFORE_TRAINING = frozenset({"adapter", "posterior"})
 """What may change as well until the first adapter is trained."""
 
+NEW_IN_BLEND = ("towards", "calibrate_base")
+"""Settings of ``acquisition.blend`` that earlier versions, with or without presets, did not have."""
+
 _LONGEST = 160
 """Characters of a value that a message shows."""
 
@@ -194,21 +197,30 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     """The campaign file with the defaults that its campaign began with, where it names no value.
 
     Before there were presets, ``acquisition`` had other defaults; ``acquisition.batch.near_duplicates`` was off in
-    version 0.1; and no head taught a language model.
+    version 0.1; no head taught a language model; and a measured blend was shrunk towards the schedule.
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
-    update: dict[str, object] = {"acquisition": _earlier_acquisition(before, now)}
+    update: dict[str, object] = {"acquisition": _earlier_acquisition(before, now, stored)}
     if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):
         update["learner"] = _with_unset_from(now.learner, before.learner, ["taught"])
     return file.model_copy(update={"spec": now.model_copy(update=update)})
 
 
-def _earlier_acquisition(before: CampaignSpec, now: CampaignSpec) -> AcquisitionSpec:
+def _earlier_acquisition(before: CampaignSpec, now: CampaignSpec, stored: JsonObject) -> AcquisitionSpec:
     # The default of a whole section names a preset too, which no file has asked for.
     names_preset = "acquisition" in now.model_fields_set and "preset" in now.acquisition.model_fields_set
-    if before.acquisition.preset != "none" or names_preset:
-        return now.acquisition
-    return _with_unset_from(now.acquisition, before.acquisition, EARLIER_DEFAULTS)
+    earlier = [] if before.acquisition.preset != "none" or names_preset else EARLIER_DEFAULTS
+    acquisition = _with_unset_from(now.acquisition, before.acquisition, earlier)
+    blend = _with_unset_from(acquisition.blend, before.acquisition.blend, _unknown_when_stored(stored))
+    return acquisition.model_copy(update={"blend": blend})
+
+
+def _unknown_when_stored(stored: JsonObject) -> list[str]:
+    """Those of ``NEW_IN_BLEND`` that the version which stored the settings did not know."""
+    acquisition = stored.get("acquisition")
+    blend = acquisition.get("blend") if isinstance(acquisition, dict) else None
+    known = blend if isinstance(blend, dict) else {}
+    return [name for name in NEW_IN_BLEND if name not in known]
 
 
 def _with_unset_from(now: SpecT, before: SpecT, names: Collection[str]) -> SpecT:

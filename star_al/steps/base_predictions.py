@@ -14,16 +14,21 @@ from star_al.acquire.measures import predictive_entropy
 from star_al.common.paging import pages
 from star_al.parts import Parts
 from star_al.ports import Learner, Pool
+from star_al.stats.label_bias import without_bias
 from star_al.stats.temperature import contextual_calibration
 from star_al.steps.pool import SHARD_ITEMS
 from star_al.types import BasePrediction, FloatArray
 
 
-def base_entropies(parts: Parts, item_ids: Sequence[str]) -> FloatArray:
-    """Predictive entropy (N,) of the ranker's base model: the base term of the blend, whatever the measure."""
-    return predictive_entropy(
-        base_log_probs(parts, item_ids)[:, None, :], per_option=parts.task.is_multiple_choice
-    )
+def base_entropies(parts: Parts, item_ids: Sequence[str], bias_C: FloatArray | None = None) -> FloatArray:
+    """Predictive entropy (N,) of the ranker's base model: the base term of the blend, whatever the measure.
+
+    ``bias_C`` is added to its log-probabilities first (``star_al.steps.base_bias``).
+    """
+    log_probs_N_C = base_log_probs(parts, item_ids)
+    if bias_C is not None and len(item_ids):
+        log_probs_N_C = without_bias(log_probs_N_C, bias_C)
+    return predictive_entropy(log_probs_N_C[:, None, :], per_option=parts.task.is_multiple_choice)
 
 
 def base_log_probs(

@@ -14,6 +14,7 @@ from star_al.acquire.measures import MEASURES, Measure, label_probability
 from star_al.acquire.ranking import power_noise
 from star_al.config.spec.task import normalise_label
 from star_al.parts import RoundParts
+from star_al.steps.base_bias import base_bias
 from star_al.steps.blend_weight import planned_weight
 from star_al.steps.control_arm import control_size
 from star_al.steps.pool import batch_sizes, candidates, posterior_seed, ranking_draws
@@ -40,6 +41,8 @@ class ScorePlan:
         with_base: True if base uncertainties are needed, for the blend or for a cold start.
         adaptive: How samples are spread over the candidates; None if each gets all of ``draws``.
         target_label: Column of the label to look for; None for other measures than its probability.
+        head: Hash of a head that has a part in the blend; None if it has none.
+        base_bias: The label bias to add to the base model's log-probabilities; empty if it is left as it is.
         targets: Sorted ids of the items whose answers EPIG is about; empty for other measures.
         keeps_samples: True if the score file keeps the predictions of all samples, False for their mean alone. A
             head's samples cost so little that those of some items are drawn again where they are needed.
@@ -55,6 +58,8 @@ class ScorePlan:
     targets: tuple[str, ...] = ()
     keeps_samples: bool = True
     target_label: int | None = None
+    head: str | None = None
+    base_bias: tuple[float, ...] = ()
 
     @property
     def uncertainty(self) -> Measure:
@@ -82,6 +87,8 @@ class ScorePlan:
         inputs += [list(self.targets)] if self.targets else []
         inputs += [] if self.keeps_samples else ["mean"]
         inputs += [] if self.target_label is None else [f"label {self.target_label}"]
+        inputs += [] if self.head is None else [f"head {self.head}"]
+        inputs += [list(self.base_bias)] if self.base_bias else []
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
@@ -92,17 +99,22 @@ def score_plan(parts: RoundParts) -> ScorePlan | None:
     if acquisition.cold_start != "base_uncertainty" if is_cold else acquisition.batch.kind == "random":
         return None
     item_ids = candidates(parts)
+    with_base = is_cold or acquisition.blend.kind != "off"
+    bias_C = base_bias(parts) if with_base else None
+    has_head_part = acquisition.blend.kind == "prequential" and parts.spec.ranking_model == "adapted"
     return ScorePlan(
         item_ids=item_ids,
         adapter=adapter,
         seed=posterior_seed(parts),
         draws=None if is_cold else ranking_draws(parts.spec),
         measure=acquisition.measure,
-        with_base=is_cold or acquisition.blend.kind != "off",
+        with_base=with_base,
         adaptive=None if is_cold else _adaptive_plan(parts, len(item_ids)),
         targets=() if is_cold else _epig_targets(parts, item_ids),
         keeps_samples=not parts.spec.head_ranks,
         target_label=_target_label(parts),
+        head=parts.round.head_sha256 if has_head_part and not is_cold else None,
+        base_bias=() if bias_C is None else tuple(bias_C.tolist()),
     )
 
 

@@ -23,6 +23,7 @@ from star_al.common.wording import count
 from star_al.parts import Parts
 from star_al.ports import Advance, ignore
 from star_al.steps.base_predictions import base_entropies, base_log_probs
+from star_al.steps.graded_answers import head_measure
 from star_al.steps.pool import SHARD_ITEMS, stored_items
 from star_al.steps.score_plan import ScorePlan
 from star_al.types import FloatArray
@@ -74,17 +75,30 @@ class ShardScorer:
         return shards
 
     def _write(self, shard: Shard, draws: range | None, earlier: Sequence[Shard], advance: Advance) -> None:
-        base_N = base_entropies(self.parts, shard.item_ids) if self.plan.with_base else None
+        base_N = self._base(shard.item_ids) if self.plan.with_base else None
         if self.adapter_folder is None:
             log_probs_N_K_C = base_log_probs(self.parts, shard.item_ids)[:, None, :]
             advance(len(shard.item_ids))
             score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
             return
         log_probs_N_K_C = _after(earlier, shard.item_ids, self._predict(shard.item_ids, draws, advance))
-        scores = self._scores(base_N, log_probs_N_K_C)
+        scores = self._scores(base_N, log_probs_N_K_C)._replace(head_uncertainty=self._head(shard.item_ids))
         if draws is not None and not self.plan.keeps_samples:
             log_probs_N_K_C = self._predict(shard.item_ids, None, ignore)
         score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, scores)
+
+    def _base(self, item_ids: Sequence[str]) -> FloatArray:
+        bias_C = np.array(self.plan.base_bias) if self.plan.base_bias else None
+        return base_entropies(self.parts, item_ids, bias_C)
+
+    def _head(self, item_ids: Sequence[str]) -> FloatArray | None:
+        """Uncertainty of the head, by its mean prediction; None if it has no part in the blend."""
+        if self.plan.head is None or self.parts.head is None:
+            return None
+        folder, items = self.parts.artefacts.path_of(self.plan.head), stored_items(self.parts, item_ids)
+        predictions = self.parts.head.predict(folder, items, draws=None, seed=self.plan.seed, advance=ignore)
+        measure = head_measure(self.parts)
+        return measure(predictions.log_probs_N_K_C, per_option=self.parts.task.is_multiple_choice)
 
     def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> FloatArray:
         items = stored_items(self.parts, item_ids)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from star_al import rng
-from star_al.acquire.blend import blend
+from star_al.acquire.blend import blend, blend_ranks, pool_ranks
 from star_al.acquire.measured_blend_weight import BlendWeight
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import random_order, rank_order
 from star_al.artefacts.score_file import Scores, read_predictions, read_scores
 from star_al.config.spec import CampaignSpec
+from star_al.config.spec.acquisition import BlendSpec
 from star_al.labelling.queries import query_id
 from star_al.parts import Parts, RoundParts
 from star_al.steps.batch import choose_batch, different_texts
 from star_al.steps.batch_rules import Ranking
 from star_al.steps.blend_weight import final_weight
 from star_al.steps.control_arm import control_size, next_control_items
+from star_al.steps.graded_answers import MODELS
 from star_al.steps.pool import candidates
 from star_al.steps.start import choose_start, starts_by_texts
 from star_al.types import (
@@ -67,11 +69,16 @@ class _Scores:
     columns: Scores
     blended_N: FloatArray
     weight: BlendWeight | None
+    ranks: Mapping[str, FloatArray]
 
     def of(self, position: int) -> dict[str, Any]:
         """One item's scores by name; None for those that were not computed."""
         columns = self.columns._asdict().items()
         return {name: None if column is None else column[position].item() for name, column in columns}
+
+    def ranks_of(self, position: int) -> dict[str, float]:
+        """One item's ranks in the pool by name; none unless the blend learns from the answers."""
+        return {name: float(ranks_N[position]) for name, ranks_N in self.ranks.items()}
 
 
 def select_batch(
@@ -95,11 +102,11 @@ def select_batch(
     """
     if score_file is None and not starts_by_texts(parts):
         return _random_batch(parts, size, buffer)
-    control = _control_queries(parts, size)
-    without = [query.item_id for query in control]
     if score_file is None:
-        return _first_batch(parts, control, size, buffer)
+        return _first_batch(parts, _control_queries(parts, size), size, buffer)
     scores = _read_scores(parts, score_file)
+    control = _control_queries(parts, size, _Ranked(parts, scores, score_file))
+    without = [query.item_id for query in control]
     # Ranks are by score even where the batch is drawn or diversified: they say how uncertain the model is.
     order = rank_order(scores.blended_N, scores.item_ids)
     ranking = Ranking(scores.item_ids, scores.blended_N, score_file, adapter_folder)
@@ -135,14 +142,43 @@ def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
     return Selection(queries=_queries(parts, item_ids, reasons, size, control=control))
 
 
-def _control_queries(parts: RoundParts, size: int) -> tuple[Query, ...]:
+@dataclass(frozen=True)
+class _Ranked:
+    """A pool with scores, of which control items need their ranks and the model's guess where a blend learns."""
+
+    parts: RoundParts
+    scores: _Scores
+    score_file: Path
+
+    def add_to(self, reason: Reason, item_ids: Sequence[str]) -> list[Reason]:
+        """A reason for each item, with its ranks and its predicted label if the pool has it."""
+        place = {item_id: position for position, item_id in enumerate(self.scores.item_ids)}
+        there = [item_id for item_id in item_ids if item_id in place]
+        if not self.scores.ranks or not there:
+            return [reason] * len(item_ids)
+        guesses = dict(zip(there, _guesses(self.parts, self.score_file, there), strict=True))
+        return [
+            replace(
+                reason,
+                predicted=guesses[item_id][0],
+                confidence=guesses[item_id][1],
+                **self.scores.ranks_of(place[item_id]),
+            )
+            if item_id in place
+            else reason
+            for item_id in item_ids
+        ]
+
+
+def _control_queries(parts: RoundParts, size: int, ranked: _Ranked | None = None) -> tuple[Query, ...]:
     """The control arm's share of a batch."""
     n = control_size(size, parts.spec.acquisition.control_share)
     # The whole pool, not candidates(): if acquisition.candidates left out the next item in control order, the
     # control set would end there.
     free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index) if n else ()
     item_ids = next_control_items(parts, free, n)
-    reasons = [Reason("control arm: drawn at random, whatever the model says")] * len(item_ids)
+    reason = Reason("control arm: drawn at random, whatever the model says")
+    reasons = ranked.add_to(reason, item_ids) if ranked else [reason] * len(item_ids)
     return _queries(parts, item_ids, reasons, size, control=True)
 
 
@@ -157,10 +193,27 @@ def _first_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buffe
 
 def _read_scores(parts: RoundParts, score_file: Path) -> _Scores:
     item_ids, columns = read_scores(score_file)
-    weight = final_weight(parts, columns)
-    value, method = weight.value if weight else None, parts.spec.acquisition.blend.normalise
-    blended_N = blend(columns.adapted_uncertainty, columns.base_uncertainty, value, method)
-    return _Scores(item_ids, columns, blended_N, weight)
+    weight, settings = final_weight(parts, columns), parts.spec.acquisition.blend
+    ranks: dict[str, FloatArray] = {}
+    if weight is not None and settings.learns_from_answers:
+        ranks = {f"{name}_rank": pool_ranks(scores_N) for name, scores_N in _scored(columns).items()}
+    return _Scores(item_ids, columns, _blended(columns, weight, settings), weight, ranks)
+
+
+def _blended(columns: Scores, weight: BlendWeight | None, settings: BlendSpec) -> FloatArray:
+    if weight is None or settings.kind != "prequential":
+        value = weight.value if weight else None
+        return blend(columns.adapted_uncertainty, columns.base_uncertainty, value, settings.normalise)
+    head = weight.head or 0.0
+    weights = {"adapted": weight.value, "base": 1.0 - weight.value - head, "head": head}
+    scored = _scored(columns)
+    return blend_ranks(list(scored.values()), [weights[name] for name in scored], settings.normalise)
+
+
+def _scored(columns: Scores) -> dict[str, FloatArray]:
+    """Uncertainties of the pool by model, in the order of ``MODELS``."""
+    named = {name: getattr(columns, f"{name}_uncertainty") for name in MODELS}
+    return {name: scores_N for name, scores_N in named.items() if scores_N is not None}
 
 
 def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) -> dict[str, tuple[int, int]]:
@@ -199,12 +252,16 @@ def _reason(
     blended = float(scores.blended_N[position])
     terms = [] if adapted is None else [f"{ranker} {measure} {adapted:.3f}"]
     terms += [] if base is None else [f"base entropy {base:.3f}"]
+    beside = known["head_uncertainty"]
+    terms += [] if beside is None else [f"head's uncertainty {beside:.3f}"]
     text = f"{how}rank {rank} of {len(scores.item_ids)}: "
     if len(terms) == 1:  # nothing was blended
         text += terms[0]
     else:
         weight = "" if scores.weight is None else f", weight of the {model} {scores.weight.value:.2f}"
-        text += f"blended {blended:.3f} from {' and '.join(terms)}{weight}"
+        if scores.weight is not None and scores.weight.head is not None:
+            weight += f" and of the head {scores.weight.head:.2f}"
+        text += f"blended {blended:.3f} from {', '.join(terms[:-1])} and {terms[-1]}{weight}"
     text += _split_in_words(known["aleatoric"], known["epistemic"], known["samples"])
     predicted, confidence = guess
     return Reason(
@@ -215,6 +272,7 @@ def _reason(
         predicted=predicted,
         confidence=confidence,
         **known,
+        **scores.ranks_of(position),
     )
 
 
@@ -268,6 +326,7 @@ def _histograms(scores: _Scores) -> dict[str, Histogram]:
     arrays = {
         "base": columns.base_uncertainty,
         "adapted": columns.adapted_uncertainty,
+        "head": columns.head_uncertainty,
         "blended": scores.blended_N,
     }
     histograms = {}

@@ -25,7 +25,9 @@ class QueryState(StrEnum):
 class Reason:
     """Why an item was chosen. Uncertainties are in nats (in [0, 1] for margin and least confidence).
 
-    ``aleatoric``, ``epistemic`` and ``samples`` are as in ``ScoreRow``.
+    ``aleatoric``, ``epistemic``, ``samples`` and ``head_uncertainty`` are as in ``ScoreRow``. ``base_rank``,
+    ``adapted_rank`` and ``head_rank`` are ranks by each model's uncertainty over the pool of that time, from 0 to 1.
+    They are kept, also for texts that no score has chosen, where a blend learns from the answers.
     """
 
     text: str
@@ -39,6 +41,10 @@ class Reason:
     aleatoric: float | None = None
     epistemic: float | None = None
     samples: int | None = None
+    head_uncertainty: float | None = None
+    base_rank: float | None = None
+    adapted_rank: float | None = None
+    head_rank: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

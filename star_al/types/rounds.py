@@ -118,7 +118,9 @@ class RoundSelection:
         blend_weight: Weight of the adapted model in the blend; ``None`` without a blend.
         blend_note: How the weight came about.
         blend_curve: (weight, AUROC for held-out errors) pairs, if the weight was measured.
-        histograms: Histograms of the pool's scores, by name: base, adapted, blended.
+        histograms: Histograms of the pool's scores, by name: base, adapted, head, blended.
+        blend_head_weight: Weight of a head that is trained beside the adapted model and does not rank the pool;
+            ``None`` if it has no part in the blend. The rest is the base model's.
     """
 
     asked: int
@@ -126,6 +128,7 @@ class RoundSelection:
     blend_note: str | None = None
     blend_curve: Sequence[tuple[float, float]] = ()
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    blend_head_weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ class ScoreRow:
         aleatoric: With ``epistemic`` it adds up to the entropy of the adapted model's predictive mean, in
             nats. Both are ``None`` if there is only one sample.
         samples: How many posterior samples the item got; ``None`` without an adapter.
+        head_uncertainty: Of a head that has a part in the blend; ``None`` without one.
     """
 
     item_id: str
@@ -23,6 +24,7 @@ class ScoreRow:
     aleatoric: float | None = None
     epistemic: float | None = None
     samples: int | None = None
+    head_uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -651,7 +651,12 @@ def test_a_round_comes_back_as_it_was_committed(store: Store) -> None:
         decision=RoundDecision(3, 0.5, 0.9, "the budget is spent", "stable"),
         scores_sha256="def",
         selection=RoundSelection(
-            4, 1 / 3, "measured", ((0.0, 0.5), (0.5, 0.75)), {"blended": Histogram((0.0, 0.5, 1.0), (3, 4))}
+            4,
+            1 / 3,
+            "measured",
+            ((0.0, 0.5), (0.5, 0.75)),
+            {"blended": Histogram((0.0, 0.5, 1.0), (3, 4))},
+            0.25,
         ),
         collection=RoundCollection(2, 1, -1 / 3),
     )
@@ -739,7 +744,7 @@ def test_a_step_replaces_what_its_round_had_and_leaves_what_it_does_not_make(sto
     other = [ScoreRow("c", 1, 0.1, 0.2, 0.3)]
     store.commit_step(lease, a_round(1), EVENT, StepResults(evaluations=[evaluation()], ranking=other))
     first = [evaluation(), evaluation("base")]
-    rows = [ScoreRow("b", 2, None, None, 0.1), ScoreRow("a", 1, 0.7, 0.8, 0.9, 0.6, 0.2, 16)]
+    rows = [ScoreRow("b", 2, None, None, 0.1), ScoreRow("a", 1, 0.7, 0.8, 0.9, 0.6, 0.2, 16, 0.4)]
     store.commit_step(lease, a_round(), EVENT, StepResults(evaluations=first, ranking=rows))
     assert store.evaluations(campaign_id, 0) == first
     assert ranking(store, campaign_id, 0) == [rows[1], rows[0]]

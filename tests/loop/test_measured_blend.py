@@ -14,7 +14,7 @@ from star_al.types import Role
 from support.world import World
 
 MEASURED = {
-    "acquisition__blend": {"kind": "measured"},
+    "acquisition__blend": {"kind": "measured", "towards": "schedule"},
     "evaluation": {"kind": "audit", "size": 30, "calibration": 20, "stop_set": 0},
     "n": 120,
 }
@@ -55,7 +55,7 @@ def test_the_weight_is_that_of_the_rounds_own_held_out_items(tmp_path: Path) -> 
 def test_with_nothing_held_out_the_schedule_stands(tmp_path: Path) -> None:
     world = World(
         tmp_path,
-        acquisition__blend={"kind": "measured"},
+        acquisition__blend={"kind": "measured", "towards": "schedule"},
         evaluation={"kind": "none", "calibration": 0, "stop_set": 0},
     )
     world.run()

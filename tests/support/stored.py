@@ -39,6 +39,7 @@ def ranking(store: Store, campaign_id: int, round_index: int) -> list[ScoreRow]:
         table.aleatoric,
         table.epistemic,
         table.samples,
+        table.head_uncertainty,
     )
     of_round = (table.campaign_id == campaign_id) & (table.round_index == round_index)
     return [ScoreRow(**row) for row in _rows(store, select(*columns).where(of_round).order_by(table.rank))]

@@ -46,15 +46,19 @@ JOINT_SAMPLES = 16
 class BlendSpec(Spec):
     """How base and adapted uncertainty are combined (STAR's dynamic uncertainty)."""
 
-    kind: Literal["schedule", "constant", "off", "measured"] = Field(
+    kind: Literal["schedule", "constant", "off", "prequential", "measured"] = Field(
         default="off",
         description="How much the adapted model's uncertainty counts beside the base model's.",
         json_schema_extra=choices(
             schedule="0.1 in the first trained round, 0.1 more in each later one, at most 0.9 (STAR)",
             constant="`weight` in every round",
             off="only the adapted model counts",
+            prequential=(
+                "learned from the answers: each model counts by how well its uncertainty has foretold the errors on "
+                "the texts that were asked"
+            ),
             measured=(
-                "the weight that best predicts errors on held-out labels, shrunk towards the schedule "
+                "the weight that best predicts errors on held-out labels, shrunk towards another one (`towards`) "
                 "while there are few"
             ),
         ),
@@ -70,6 +74,36 @@ class BlendSpec(Spec):
             rank="by rank in the pool, which outliers do not affect",
         ),
     )
+    towards: Literal["prequential", "schedule"] = Field(
+        default="prequential",
+        description="The weight that a measured one is shrunk towards. Only for `kind: measured`.",
+        json_schema_extra=choices(
+            prequential="the one learned from the answers, as by `kind: prequential`",
+            schedule="STAR's, as in campaigns that began with an earlier version",
+        ),
+    )
+    calibrate_base: bool = Field(
+        default=False,
+        description=(
+            "Take the base model's label bias out before its uncertainty is blended: divide its probabilities by "
+            "their mean over the pool (batch calibration, Zhou et al. 2023), and correct that by the labels bought "
+            "so far."
+        ),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_blends_shrink_towards_the_schedule(cls, section: Any, info: ValidationInfo) -> Any:
+        """Read settings stored before ``towards`` existed as they were meant."""
+        stored = (
+            info.context != FROM_FILE and isinstance(section, dict) and {"kind", "weight"} <= section.keys()
+        )
+        return {"towards": "schedule", **section} if stored else section
+
+    @property
+    def learns_from_answers(self) -> bool:
+        """True if the weight, or the one that it is shrunk towards, is learned from the answers."""
+        return self.kind == "prequential" or (self.kind == "measured" and self.towards == "prequential")
 
 
 class BatchSpec(Spec):

@@ -203,6 +203,11 @@ class CampaignSpec(Spec):
             self._require_target_label()
         if self.acquisition.measure == "bald" and self.samples < 2:
             raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
+        if self.acquisition.measure == "label_probability" and self.acquisition.blend.kind == "prequential":
+            raise ValueError(
+                "acquisition.blend.kind: prequential does not go with acquisition.measure: label_probability, which "
+                "looks for a label and not for errors"
+            )
         if self.acquisition.measure == "epig" and self.acquisition.blend.kind == "measured":
             raise ValueError(
                 "acquisition.blend.kind: measured does not go with acquisition.measure: epig, which is not "
@@ -224,7 +229,8 @@ class CampaignSpec(Spec):
         wants_all = {
             "measure: bald": self.acquisition.measure == "bald",
             "measure: epig": self.acquisition.measure == "epig",
-            "blend.kind: measured": self.acquisition.blend.kind == "measured",
+            f"blend.kind: {self.acquisition.blend.kind}": self.acquisition.blend.kind
+            in ("measured", "prequential"),
             f"batch.kind: {self.acquisition.batch.kind}": self.acquisition.batch.diversifies,
             "batch.balance": self.acquisition.batch.balance,
             "batch.near_duplicates": self.acquisition.batch.near_duplicates is not None,
