@@ -43,6 +43,7 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "epig": {"measure": "epig"},
     "star": {"blend": {"kind": "schedule"}},
     "star_measured": {"blend": {"kind": "measured"}},
+    "star_prequential": {"blend": {"kind": "prequential"}},
     "power": {"batch": {"kind": "power"}},
     "batchbald": {"measure": "bald", "batch": {"kind": "batchbald"}},
     "badge": {"batch": {"kind": "badge"}},

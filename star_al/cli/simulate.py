@@ -71,11 +71,12 @@ def simulate(
     """Run labelled data through the loop with several strategies and seeds, and compare them.
 
     Strategies: random, entropy, margin, least_confidence, bald, epig, star
-    (blended by the schedule of STAR), star_measured, power, batchbald, badge,
-    k_centre, facility_location, cluster_margin, uncertainty_herding,
-    recommended, and config (the file as it is). A strategy can name how its
-    first batch is chosen (random, base_uncertainty, typical or herding), as
-    in margin:herding, and that a head ranks the texts, as in margin@head.
+    (blended by the schedule of STAR), star_measured, star_prequential, power,
+    batchbald, badge, k_centre, facility_location, cluster_margin,
+    uncertainty_herding, recommended, and config (the file as it is). A strategy
+    can name how its first batch is chosen (random, base_uncertainty, typical or
+    herding), as in margin:herding, and that a head ranks the texts, as in
+    margin@head.
 
     Posteriors: map, mc_dropout, ensemble, laplace, clora and tfb. By default
     each strategy uses the campaign's posterior with its settings; other

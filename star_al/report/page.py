@@ -21,6 +21,7 @@ from star_al.report.round_charts import (
     agreement_by_round,
     blend_curve,
     blend_in_words,
+    blend_weights,
     calibration_over_rounds,
     lead_times,
     seconds_by_step,
@@ -61,7 +62,9 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         macro_f1=percent(newest.main.macro_f1) if newest else "",
         newest=newest,
         blend=blend_in_words(snapshot.rounds),
-        selection=_existing(score_histogram(snapshot.rounds), blend_curve(snapshot.rounds)),
+        selection=_existing(
+            score_histogram(snapshot.rounds), blend_weights(snapshot.rounds), blend_curve(snapshot.rounds)
+        ),
         questions=questions(snapshot.asked, snapshot.texts),
         columns=COLUMNS,
         simulated=isinstance(snapshot.spec.annotator, OracleSpec),

@@ -11,7 +11,7 @@ from star_al.report.formatting import duration, number, sentence
 from star_al.report.render import Picture, Table
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.stats.ece_floor import ece_floor
-from star_al.types import Round
+from star_al.types import Round, RoundSelection
 
 MODELS = (
     ("base", ("contextual", "raw"), "base model", GREEN, "^"),
@@ -71,8 +71,57 @@ def blend_in_words(rounds: Sequence[Round]) -> str:
     (first, start), (last, end) = weights[0], weights[-1]
     way = f" (it was {start:.2f} in round {first})" if first != last else ""
     note = next((made.blend_note for _, made in reversed(found) if made.blend_note), "")
-    text = f"The adapted model's uncertainty has the weight λ = {end:.2f} in the score of round {last}{way}"
+    heads = [made.blend_head_weight for _, made in found if made.blend_weight is not None]
+    head = "" if heads[-1] is None else f", and the head's {heads[-1]:.2f}"
+    text = f"The adapted model's uncertainty has the weight λ = {end:.2f} in the score of round {last}{way}{head}"
     return f"{text}: {note}." if note else f"{text}."
+
+
+def blend_weights(rounds: Sequence[Round]) -> Picture | None:
+    """Draw the weights of the models in the blend by round.
+
+    Returns:
+        The chart, or ``None`` if fewer than two rounds blended, or all with the same weights.
+    """
+    weights = {each.index: _weights(each.selection) for each in rounds if each.selection}
+    found = {index: named for index, named in weights.items() if named}
+    if len(found) < 2 or all(named == next(iter(found.values())) for named in found.values()):
+        return None
+    styles = {
+        "adapted model": {"color": BLUE, "marker": "o"},
+        "base model": {"color": GREEN, "marker": "^"},
+        "head": {"color": PURPLE, "marker": "D"},
+    }
+    names = [name for name in styles if any(name in named for named in found.values())]
+
+    def draw() -> Any:
+        figure, axes = new_figure(*SMALL)
+        for name in names:
+            points = [(index, named[name]) for index, named in found.items() if name in named]
+            axes.plot(*zip(*points, strict=True), label=name, markersize=4, linewidth=1.4, **styles[name])
+        axes.set_xlabel("round")
+        axes.set_ylabel("weight in the score")
+        axes.set_ylim(-0.03, 1.03)
+        _whole_rounds(axes)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        return figure
+
+    rows = tuple(
+        (str(index), *(number(named.get(name), 2) for name in names)) for index, named in found.items()
+    )
+    newest = list(found.values())[-1]
+    caption = f"Newest of {count(len(found), 'round')}: {', '.join(f'{name} {newest[name]:.2f}' for name in newest)}."
+    table = Table(("round", *names), rows)
+    return Picture("Weight of each model in the score", draw_svg("blend-weights", draw), caption, table)
+
+
+def _weights(selection: RoundSelection) -> dict[str, float]:
+    """The weights of a round's blend by model; none if nothing was blended."""
+    adapted, head = selection.blend_weight, selection.blend_head_weight
+    if adapted is None:
+        return {}
+    rest = max(0.0, 1.0 - adapted - (head or 0.0))
+    return {"adapted model": adapted, "base model": rest} | ({} if head is None else {"head": head})
 
 
 def blend_curve(rounds: Sequence[Round]) -> Picture | None:

@@ -42,6 +42,7 @@ def spec_of(file: CampaignFile, strategy: str, seed: int = 0) -> CampaignSpec:
         ("bald", "bald", "off", "top_k"),
         ("star", "entropy", "schedule", "top_k"),
         ("star_measured", "entropy", "measured", "top_k"),
+        ("star_prequential", "entropy", "prequential", "top_k"),
         ("batchbald", "bald", "off", "batchbald"),
         ("badge", "entropy", "off", "badge"),
         ("config", "least_confidence", "constant", "power"),

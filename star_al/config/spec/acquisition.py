@@ -85,8 +85,8 @@ class BlendSpec(Spec):
     calibrate_base: bool = Field(
         default=False,
         description=(
-            "Take the base model's label bias out before its uncertainty is blended: divide its probabilities by "
-            "their mean over the pool (batch calibration, Zhou et al. 2023), and correct that by the labels bought "
+            "Take the base model's label bias out of its uncertainty. Its probabilities are divided by "
+            "their mean over the pool (batch calibration, Zhou et al. 2023), corrected by the labels bought "
             "so far."
         ),
     )
