@@ -16,7 +16,7 @@ from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Learner, Pool, Progress, Store
 from star_al.task import ClosedTask
-from star_al.types import Campaign, Item, Role, Round
+from star_al.types import Campaign, Item, Role, Round, RoundFit
 
 if TYPE_CHECKING:
     from star_al.models.choice_reader import ChoiceModel
@@ -162,7 +162,8 @@ def _open_lora(
 ) -> LoraLearner:
     from star_al.models.learner import LoraLearner
 
-    here = file.spec.model.model_dump(include={"device", "batch_tokens", "trunk_cache_gb"})
+    of_this_machine = {"device", "trunk_cache_gb"} | ({"batch_tokens"} & file.spec.model.model_fields_set)
+    here = file.spec.model.model_dump(include=of_this_machine)
     fits = [round_.fit for round_ in rounds if round_.fit]
     dtypes = [fit.versions["dtype"] for fit in fits if "dtype" in fit.versions]
     if dtypes and spec.model.dtype == "auto":
@@ -174,9 +175,20 @@ def _open_lora(
         spec,
         model_path(file, spec.model.given_name),
         method,
+        batches=_recorded_batches(fits),
         cache=cache,
         say=progress.say,
     )
+
+
+def _recorded_batches(fits: Sequence[RoundFit]) -> dict[str, int]:
+    """The scoring batch that a campaign first used on each device."""
+    recorded: dict[str, int] = {}
+    for fit in fits:
+        tokens = fit.versions.get("batch_tokens")
+        if isinstance(tokens, int):
+            recorded.setdefault(str(fit.versions.get("device")), tokens)
+    return recorded
 
 
 class _DeferredLearner:

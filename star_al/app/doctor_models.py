@@ -72,7 +72,7 @@ def check_training(file: CampaignFile) -> str:
         f"one step and one sample of {spec.posterior.kind} on {count(len(items), 'text')} in {seconds:.0f} s"
     )
     new = [line for line in said if line not in learner.prompts.warnings]  # these are told with the model
-    return ". ".join([done, *new])
+    return ". ".join([f"{done}; {learner.scoring_batch().in_words()}", *new])
 
 
 def check_encoder(file: CampaignFile) -> str:

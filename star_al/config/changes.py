@@ -197,10 +197,14 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     """The campaign file with the defaults that its campaign began with, where it names no value.
 
     Before there were presets, ``acquisition`` had other defaults; ``acquisition.batch.near_duplicates`` was off in
-    version 0.1; no head taught a language model; and a measured blend was shrunk towards the schedule.
+    version 0.1; no head taught a language model; a measured blend was shrunk towards the schedule; and scoring
+    batches had 4096 tokens before they were measured.
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
-    update: dict[str, object] = {"acquisition": _earlier_acquisition(before, now, stored)}
+    update: dict[str, object] = {
+        "acquisition": _earlier_acquisition(before, now, stored),
+        "model": _with_unset_from(now.model, before.model, ["batch_tokens"]),
+    }
     if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):
         update["learner"] = _with_unset_from(now.learner, before.learner, ["taught"])
     return file.model_copy(update={"spec": now.model_copy(update=update)})

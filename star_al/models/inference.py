@@ -13,6 +13,7 @@ from torch import Tensor
 
 from star_al.errors import NotFiniteError, OutOfMemoryError
 from star_al.models.backbone import Backbone
+from star_al.models.batch_choice import BatchChoice, choose_batch
 from star_al.models.collate import collate
 from star_al.models.likelihood import label_scorer, prompt_embedder
 from star_al.models.minibatch import Minibatch
@@ -33,15 +34,30 @@ class Inference:
         backbone: The base model.
         trunk: Frozen blocks whose activations are used; ``None`` to run the whole model.
         prefix: Tokens that begin all prompts.
-        minibatch_tokens: Padded tokens of a minibatch. Halved for good whenever a minibatch does not fit into
-            memory.
+        minibatch_tokens: Padded tokens of a minibatch; ``None`` to measure which are best. Halved for good whenever a
+            minibatch does not fit into memory.
+
+    Attributes:
+        batch: The size of minibatches before any was halved.
     """
 
     def __init__(
-        self, backbone: Backbone, trunk: Trunk | None, prefix: tuple[int, ...], minibatch_tokens: int
+        self, backbone: Backbone, trunk: Trunk | None, prefix: tuple[int, ...], minibatch_tokens: int | None
     ) -> None:
         self._backbone, self.trunk, self._prefix = backbone, trunk, prefix
-        self._minibatch_tokens = minibatch_tokens
+        self.batch = (
+            choose_batch(backbone, self._read_whole)
+            if minibatch_tokens is None
+            else BatchChoice(minibatch_tokens, {})
+        )
+        self._minibatch_tokens = self.batch.tokens
+
+    def _read_whole(self, prompts: Sequence[Prompt]) -> None:
+        """Score prompts as one minibatch by the whole base model."""
+        readout = self._backbone.readout
+        self._probe_lengths(prompts)
+        with torch.inference_mode():
+            label_scorer(readout)(collate(prompts, readout)).cpu()
 
     def label_log_probs(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from star_al.models.activation_cache import ActivationCache
 from star_al.models.adapter_export import low_rank, write_adapters, write_merged, write_reader
 from star_al.models.adapter_record import save_record
 from star_al.models.backbone import DTYPES, Backbone, load_backbone
+from star_al.models.batch_choice import BatchChoice
 from star_al.models.encoded import Encoded
 from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
 from star_al.models.inference import Inference
@@ -74,6 +75,8 @@ class LoraLearner:
         model_path: A folder or hub name, already resolved against the campaign file.
         method: The posterior method of ``spec.posterior``.
         dtype: Overrides the spec's, so that a resumed campaign keeps the one that its rounds recorded.
+        batches: Scoring batches that earlier rounds recorded, by device. With ``model.batch_tokens: auto`` they are
+            kept, so that a resumed campaign reads the same minibatches on any machine.
         cache: Folder for activations of frozen blocks (``adapter.layers``); ``None`` to keep none.
         say: Called with messages for the user.
     """
@@ -86,6 +89,7 @@ class LoraLearner:
         method: Method,
         *,
         dtype: str | None = None,
+        batches: Mapping[str, int] | None = None,
         cache: Path | None = None,
         say: Callable[[str], None] = _discard,
     ) -> None:
@@ -94,6 +98,7 @@ class LoraLearner:
         self._model_path = model_path
         self._method = method
         self._dtype = dtype or spec.model.dtype
+        self._batches = batches or {}
         self._cache = cache
         self._say = say
         self._truncated: set[str] = set()
@@ -205,12 +210,21 @@ class LoraLearner:
         )
 
     def versions(self) -> JsonObject:
-        """See ``Learner.versions``: libraries, device, dtype, a hash of the weights, and how prompts are read."""
+        """See ``Learner.versions``: libraries, device, dtype, a hash of the weights, and how prompts are read.
+
+        Once the model is loaded, also the size of scoring batches.
+        """
+        batch = {} if self._inference is None else {"batch_tokens": self._inference.batch.tokens}
         return {
             **self.backbone.versions(),
             "weights": self.backbone.fingerprint,
             "prompts": PROMPTS_VERSION,
+            **batch,
         }
+
+    def scoring_batch(self) -> BatchChoice:
+        """Return the size of scoring batches, and what was measured; loads the model."""
+        return self._load().batch
 
     def with_other_prompt(self) -> LoraLearner | None:
         """See ``Learner.with_other_prompt``; the weights are loaded once for both."""
@@ -218,7 +232,9 @@ class LoraLearner:
             return None
         task = self._spec.task.model_copy(update={"chat_template": not self._spec.task.chat_template})
         spec = self._spec.model_copy(update={"task": task})
-        other = LoraLearner(ClosedTask(task), spec, self._model_path, self._method, dtype=self._dtype)
+        other = LoraLearner(
+            ClosedTask(task), spec, self._model_path, self._method, dtype=self._dtype, batches=self._batches
+        )
         other.backbone = self.backbone
         return other
 
@@ -232,10 +248,13 @@ class LoraLearner:
         """
         if self._inference is None:
             trunk = self._open_trunk()
-            self._inference = Inference(
-                self.backbone, trunk, self.prompts.prefix, self._spec.model.batch_tokens
-            )
+            self._inference = Inference(self.backbone, trunk, self.prompts.prefix, self._minibatch_tokens())
         return self._inference
+
+    def _minibatch_tokens(self) -> int | None:
+        """Return the tokens of a scoring batch; ``None`` to measure which are best."""
+        asked = self._spec.model.batch_tokens
+        return asked if asked != "auto" else self._batches.get(str(self.backbone.versions()["device"]))
 
     def _open_trunk(self) -> Trunk | None:
         """Return the frozen blocks, or ``None`` if there are none or the model cannot start above them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 from star_al.app.compose import posterior_method
@@ -37,7 +38,12 @@ EVERY: Mapping[str, Mapping[str, Any]] = {kind: quick(kind) for kind in sorted(_
 
 
 def learner(
-    folder: Path, posterior: Mapping[str, Any], *, dtype: str = "float32", **sections: Any
+    folder: Path,
+    posterior: Mapping[str, Any] = MappingProxyType({"kind": "map"}),
+    *,
+    dtype: str = "float32",
+    batches: Mapping[str, int] | None = None,
+    **sections: Any,
 ) -> LoraLearner:
     """Return a learner on the model in ``folder`` that classifies into ``LABELS``."""
     spec = CampaignSpec.model_validate(
@@ -54,7 +60,8 @@ def learner(
             **sections,
         }
     )
-    return LoraLearner(ClosedTask(spec.task), spec, str(folder), posterior_method(spec.posterior))
+    method = posterior_method(spec.posterior)
+    return LoraLearner(ClosedTask(spec.task), spec, str(folder), method, batches=batches)
 
 
 def items(n: int = 8) -> list[Item]:

@@ -43,9 +43,13 @@ class ModelSpec(Spec):
         default=512,
         description="Tokens of prompt and text together, at most; longer texts are cut to fit.",
     )
-    batch_tokens: Annotated[int, Field(ge=64)] = Field(
-        default=4096,
-        description="Tokens in a scoring minibatch, padding included. Lower it if memory runs out.",
+    batch_tokens: Literal["auto"] | Annotated[int, Field(ge=64, strict=True)] = Field(
+        default="auto",
+        description=(
+            "Tokens in a scoring minibatch, padding included: a number, or `auto`. `auto` times a few sizes when a "
+            "model is first used on a machine, and keeps the best in the user's cache."
+        ),
+        examples=["auto", 4096],
     )
     trunk_cache_gb: Annotated[float, Field(ge=0)] = Field(
         default=4.0,
