@@ -8,7 +8,8 @@ one after another in a single row, so that R is 1 for Q, K and V; the mask is st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import torch
@@ -18,13 +19,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 _CHUNK_ELEMENTS = 2**19  # attention weights held at once: 1 MiB in bfloat16, which stays in the CPU's cache
 
-_Slices: TypeAlias = tuple[slice, slice, slice]
-"""Sequences, heads and tokens of Q, K or V."""
+_Place: TypeAlias = Callable[[Tensor], Tensor]
+"""Gives the part of Q, K, V or the output that holds some sequences, (n, heads, tokens, d), in their memory."""
 
 
-def sequence_slices(
+def sequence_parts(
     q_R_H_S_d: Tensor, mask_R_1_S_S: Tensor | None, lengths_R: tuple[int, ...] | None
-) -> Iterator[tuple[_Slices, Tensor | None]]:
+) -> Iterator[tuple[_Place, Tensor | None]]:
     """Cut attention into parts that can be computed one after another.
 
     Args:
@@ -34,22 +35,42 @@ def sequence_slices(
             own.
 
     Yields:
-        Where the part lies in Q, K and V, and its mask: a few rows, or one of the joined sequences.
+        Where the part lies in Q, K and V, and its mask: a few rows, or a few joined sequences of one length.
     """
-    every = slice(None)
+    rows, heads, width, _ = q_R_H_S_d.shape
     if lengths_R is None:
-        rows, heads, width, _ = q_R_H_S_d.shape
-        size = max(1, _CHUNK_ELEMENTS // (heads * width**2))
-        for start in range(0, rows, size):
-            part = slice(start, start + size)
-            shared = mask_R_1_S_S is None or len(mask_R_1_S_S) == 1
-            yield (part, every, every), mask_R_1_S_S if shared else mask_R_1_S_S[part]  # type: ignore[index]
+        size = _sequences_at_once(heads, width)
+        for first in range(0, rows, size):
+            yield _rows(first, size), _mask_of(mask_R_1_S_S, first, size, width)
         return
-    start = 0
-    for row, length in enumerate(lengths_R):
-        mask = None if mask_R_1_S_S is None else mask_R_1_S_S[row : row + 1, :, :length, :length]
-        yield (every, every, slice(start, start + length)), mask
-        start += length
+    start = first = 0
+    for length, run in groupby(lengths_R):
+        left, most = len(list(run)), _sequences_at_once(heads, length)
+        while left:
+            size = min(left, most)
+            yield _joined(start, size, length), _mask_of(mask_R_1_S_S, first, size, length)
+            start, first, left = start + size * length, first + size, left - size
+
+
+def _sequences_at_once(heads: int, width: int) -> int:
+    return max(1, _CHUNK_ELEMENTS // (heads * width**2))
+
+
+def _mask_of(mask_R_1_S_S: Tensor | None, first: int, size: int, width: int) -> Tensor | None:
+    if mask_R_1_S_S is None:
+        return None
+    rows = mask_R_1_S_S if len(mask_R_1_S_S) == 1 else mask_R_1_S_S[first : first + size]
+    return rows[:, :, :width, :width]
+
+
+def _rows(first: int, size: int) -> _Place:
+    return lambda x_R_H_S_d: x_R_H_S_d[first : first + size]
+
+
+def _joined(start: int, size: int, length: int) -> _Place:
+    """Return where ``size`` sequences of one length lie that follow one another in a row."""
+    end = start + size * length
+    return lambda x_1_H_S_d: x_1_H_S_d[0, :, start:end].unflatten(1, (size, length)).transpose(0, 1)
 
 
 class RecomputedAttention(torch.autograd.Function):
@@ -71,10 +92,10 @@ class RecomputedAttention(torch.autograd.Function):
         ctx.causal, ctx.scale, ctx.lengths_R = causal, scale, lengths_R
         out_R_H_S_d = _empty_output(q_R_H_S_d, v_R_G_S_d)
         grouped = q_R_H_S_d.shape[1] != k_R_G_S_d.shape[1]
-        for place, mask in sequence_slices(q_R_H_S_d, mask_R_1_S_S, lengths_R):
-            q, k, v = (tensor[place] for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d))
-            out_R_H_S_d[place] = scaled_dot_product_attention(
-                q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=grouped
+        for place, mask in sequence_parts(q_R_H_S_d, mask_R_1_S_S, lengths_R):
+            q, k, v = (place(tensor) for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d))
+            place(out_R_H_S_d).copy_(
+                scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=grouped)
             )
         return out_R_H_S_d
 
@@ -84,11 +105,11 @@ class RecomputedAttention(torch.autograd.Function):
         """Return the gradients of Q, K and V."""
         q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, mask_R_1_S_S = ctx.saved_tensors
         grads = [torch.empty_like(tensor) for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d)]
-        for place, mask in sequence_slices(q_R_H_S_d, mask_R_1_S_S, ctx.lengths_R):
-            q, k, v, grad = (tensor[place] for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, grad_R_H_S_d))
+        for place, mask in sequence_parts(q_R_H_S_d, mask_R_1_S_S, ctx.lengths_R):
+            q, k, v, grad = (place(tensor) for tensor in (q_R_H_S_d, k_R_G_S_d, v_R_G_S_d, grad_R_H_S_d))
             part_mask = _causal_mask(q.shape[-2], q) if ctx.causal else mask
             for whole, part in zip(grads, _gradients(q, k, v, grad, part_mask, ctx.scale), strict=True):
-                whole[place] = part
+                place(whole).copy_(part)
         return *grads, None, None, None, None
 
 

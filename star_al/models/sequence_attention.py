@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from star_al.models.recomputed_attention import RecomputedAttention, sequence_slices
+from star_al.models.recomputed_attention import RecomputedAttention, sequence_parts
 
 
 class SequenceAttention(TorchFunctionMode):
@@ -76,18 +76,19 @@ class SequenceAttention(TorchFunctionMode):
             )
         outs = [
             scaled_dot_product_attention(
-                query[place],
-                key[place],
-                value[place],
+                place(query),
+                place(key),
+                place(value),
                 mask,
                 dropout_p,
                 mask is None,
                 scale=scale,
                 enable_gqa=enable_gqa,
             )
-            for place, mask in sequence_slices(query, attn_mask, lengths_R)
+            for place, mask in sequence_parts(query, attn_mask, lengths_R)
         ]
-        return torch.cat(outs, dim=-2)
+        # (n, heads, tokens, d) of n sequences each → one row of all tokens.
+        return torch.cat([out.transpose(0, 1).flatten(1, 2) for out in outs], dim=1)[None]
 
 
 def _is_shared_by_heads(mask: Tensor) -> bool:
