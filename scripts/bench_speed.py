@@ -1,12 +1,12 @@
-"""Compare the cost of scoring and of a training step between star_al and stock peft, on the same items.
+"""Compare the cost of scoring and of a training step between star_al, transformers and peft, on the same texts.
 
-python scripts/bench_speed.py --model some/model/folder --json speed.json
+python scripts/bench_speed.py --model some/model/folder --json docs/studies/speed.json --page docs/studies/speed.md
 
-Prints medians of seconds, ratios of them and peak memory. The compared paths take turns, so that other load on the
-machine affects all of them alike. "Stock peft" uses the same batches and the same head as star_al. When it scores,
-it reads every prompt whole, as "base" does. star_al reads the prefix that all prompts share only once, where the
-method allows it; "base, prefix once" shows what that alone saves. On a CPU with other load, use one thread and
-count CPU seconds:
+Every path gets its own best batch: each is timed with a few sizes in turns, a size that is far behind the path's best
+drops out, and the fastest time of the best size counts. The paths take turns, so that other load on the machine
+affects all of them alike. Parts and shapes may be run one by one (``--parts``, ``--shapes``): the JSON file keeps what
+it has of the others, and the table is made from all of it. On a CPU with other load, use one thread and count CPU
+seconds:
 
 OMP_NUM_THREADS=1 python scripts/bench_speed.py --model some/model/folder --clock cpu
 """
@@ -15,54 +15,56 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
-import peft
 import torch
-from pydantic import TypeAdapter
+from speed_paths import (
+    KINDS,
+    TARGETS,
+    fit,
+    prompts,
+    score,
+    star_way,
+    stock_adapter,
+    stock_score,
+    training_step,
+)
+from speed_table import MARKS, table
 
-from star_al.app.compose import posterior_method
-from star_al.config.spec import AdapterSpec, PosteriorSpec
-from star_al.models.backbone import DTYPES, Backbone, load_backbone
-from star_al.models.collate import collate
-from star_al.models.likelihood import label_log_probs, label_scorer
-from star_al.models.lora import ADAPTER, attached, lora_config, lora_layers
-from star_al.models.minibatch_plan import plan_minibatches
-from star_al.models.posterior import Posterior, Training
+from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
-from star_al.models.train import reproducible, training_loss
-
-T = TypeVar("T")
 
 PARTS = ("scoring", "training", "memory")
-BATCH_TOKENS = 4096
-PREFIX = 24  # tokens that all prompts begin with, like an instruction
-LABELS = ((11,), (12,))  # two labels of one token each, like "yes" and "no"
-TARGETS: Mapping[str, Any] = {"all projections": "all-linear", "q, v": ("q_proj", "v_proj")}
-KINDS: Mapping[str, dict[str, Any]] = {
-    "map": {},
-    "mc_dropout": {},
-    "ensemble": {},
-    "tfb": {},
-    "laplace": {},
-    "clora": {"kl_weight": 0.01},
-}
+SHAPES = {"32 × 90": (32, 90), "16 × 171": (16, 171), "8 × 400": (8, 400)}  # texts, and tokens of each
+PREFIX_SHARE = 0.25
 
+TOKENS = (384, 768, 1536, 3072)
+"""Sizes of our batches, in tokens: those that ``model.batch_tokens: auto`` measures on a CPU."""
 
-STOCK = {"stock peft, eval": False, "stock peft, dropout": True}  # the value: whether dropout is on
+TEXTS = (2, 4, 8, 16)
+"""Sizes of the other programs' batches, in texts."""
+
+STOCK = {"peft, eval": False, "peft, dropout": True}  # the value: whether dropout is on
 STAR = "the released STAR way"
-PATHS = ("base", "base, prefix once", *KINDS, *STOCK, STAR)
+PATHS = ("base", "base, prefix once", "transformers", *KINDS, *STOCK, STAR)
+TRAINING_TEXTS, TRAINING_TOKENS = 8, 171
+
+_BEHIND = 1.3
+"""A size that is this much slower than the best of its path is not timed again."""
+
+Work = Callable[[], AbstractContextManager[Callable[[], object]]]
+"""Prepares a run, and yields what is timed."""
 
 
 def main() -> None:
@@ -70,34 +72,52 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a model folder or hub name")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--items", type=int, default=16, help="texts to score")
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--clock", choices=["wall", "cpu"], default="wall", help="use cpu on a machine with other load"
     )
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=PATHS, help="what to score with")
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="what to train")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="what is there already is kept")
+    parser.add_argument("--page", type=Path, help="a page whose table is written again")
+    parser.add_argument("--machine", default="", help="words on the machine for the table")
     parser.add_argument("--peak", help=argparse.SUPPRESS)  # one path in a process of its own
     arguments = parser.parse_args()
     backbone = _load(arguments, arguments.dtype)
     if arguments.peak:
         print(_peak(backbone, arguments.peak))
         return
-    result: dict[str, Any] = {"versions": dict(backbone.versions()), "clock": arguments.clock}
+    result: dict[str, Any] = {}
+    if arguments.json and arguments.json.exists():
+        result = json.loads(arguments.json.read_text())
+    result |= {"versions": dict(backbone.versions()), "clock": arguments.clock}
+    if arguments.machine:
+        result["machine"] = arguments.machine
     with quiet():
         if "scoring" in arguments.parts:
-            result["scoring"] = bench_scoring(arguments, backbone)
-            show_scoring(result["scoring"])
+            for shape in arguments.shapes:
+                result.setdefault("scoring", {})[shape] = bench_scoring(arguments, backbone, shape)
+                _write(arguments, result)
         if "training" in arguments.parts:
-            result["training"] = bench_training(arguments, backbone)
-            show_training(result["training"])
+            for targets in arguments.targets:
+                result.setdefault("training", {}).update(bench_training(arguments, backbone, targets))
+                _write(arguments, result)
         if "memory" in arguments.parts:
             result["peak memory, MiB"] = bench_memory(arguments)
-            show_memory(result["peak memory, MiB"])
+            _write(arguments, result)
+    print(table(result))
+
+
+def _write(arguments: argparse.Namespace, result: Mapping[str, Any]) -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.page:
+        before, _, rest = arguments.page.read_text().partition(MARKS[0])
+        after = rest.partition(MARKS[1])[2]
+        arguments.page.write_text(f"{before}{MARKS[0]}\n\n{table(result)}\n\n{MARKS[1]}{after}")
 
 
 def _load(arguments: argparse.Namespace, dtype: str) -> Backbone:
@@ -106,213 +126,129 @@ def _load(arguments: argparse.Namespace, dtype: str) -> Backbone:
     return backbone
 
 
-def prompts(n: int, seed: int = 0) -> list[Prompt]:
-    """Return prompts of random tokens that are as long as those of BoolQ: from 128 tokens on, with a long tail."""
-    generator = torch.Generator().manual_seed(seed)
-    lengths = (torch.randn(n, generator=generator) * 0.35 + 5.1).exp().clamp(128, 480).long().tolist()
-    prefix = tuple(range(100, 100 + PREFIX))
-    return [
-        Prompt(f"i{index:05d}", prefix + _tokens(length - PREFIX, generator), LABELS)
-        for index, length in enumerate(lengths)
-    ]
-
-
-def _tokens(n: int, generator: torch.Generator) -> tuple[int, ...]:
-    return tuple(torch.randint(100, 400, (n,), generator=generator).tolist())
-
-
 class Clock:
-    """Collects seconds by path; the caller lets the paths take turns."""
+    """Seconds by path and size of batch, of paths that take turns."""
 
     def __init__(self, device: torch.device, kind: str) -> None:
         self._cuda = device.type == "cuda"
         self._read = time.process_time if kind == "cpu" else time.perf_counter
-        self._seconds: dict[str, list[float]] = {}
+        self.seconds: dict[str, dict[int, float]] = {}
 
     def _now(self) -> float:
         if self._cuda:
             torch.cuda.synchronize()
         return self._read()
 
-    def run(self, path: str, work: Callable[[], T], *, times: int = 1) -> T:
-        """Time ``work``, count it ``times`` times, and return its result."""
-        start = self._now()
-        result = work()
-        self._seconds.setdefault(path, []).append((self._now() - start) * times)
-        return result
+    def time(self, path: str, works: Mapping[int, Work]) -> None:
+        """Run a path once with each size that is not far behind its best."""
+        own = self.seconds.setdefault(path, {})
+        for size, work in works.items():
+            if own.get(size, 0.0) > _BEHIND * min(own.values(), default=math.inf):
+                continue
+            with work() as run:
+                start = self._now()
+                run()
+                own[size] = min(self._now() - start, own.get(size, math.inf))
 
-    def medians(self) -> dict[str, float]:
-        """Median seconds by path, without the first turn, which warms up."""
-        return {path: median(seconds[1:] or seconds) for path, seconds in self._seconds.items()}
+    def best(self) -> dict[str, dict[str, Any]]:
+        """The best size of each path with its seconds, and the seconds of all sizes."""
+        return {
+            path: {"batch": min(own, key=own.__getitem__), "seconds": min(own.values()), "all": own}
+            for path, own in self.seconds.items()
+        }
 
 
 # -- scoring -----------------------------------------------------------------------------------------------
 
 
-def bench_scoring(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
-    """Measure the seconds that each path takes to score all items with K samples."""
-    items, k, clock = prompts(arguments.items), arguments.samples, Clock(backbone.device, arguments.clock)
-    whole = _load(arguments, "float32")
-    paths = {"base", "mc_dropout", *arguments.paths}  # the ratios refer to these two
+def bench_scoring(arguments: argparse.Namespace, backbone: Backbone, shape: str) -> dict[str, Any]:
+    """Measure the seconds of one pass over all texts by path."""
+    n, tokens = SHAPES[shape]
+    prefix = int(PREFIX_SHARE * tokens)
+    items, clock = prompts(n, tokens, prefix), Clock(backbone.device, arguments.clock)
     with tempfile.TemporaryDirectory() as name:
-        posteriors = {kind: _fit(backbone, kind, k, Path(name) / kind) for kind in KINDS if kind in paths}
-        adapter = Path(name) / "mc_dropout"
-        for turn in range(arguments.repeats + 1):
-            clock.run("base", partial(_score, backbone, items, prefix=False), times=k)
-            if "base, prefix once" in paths:
-                clock.run("base, prefix once", partial(_score, backbone, items), times=k)
-            for kind, posterior in posteriors.items():
-                sample = turn % k
-                clock.run(kind, partial(_score, backbone, items, posterior, sample), times=k)
-            for path in (path for path in STOCK if path in paths):
-                with _stock_from(backbone, adapter, STOCK[path]):
-                    clock.run(path, partial(_score, backbone, items, prefix=False), times=k)
-            if STAR in paths:
-                with _stock_from(whole, adapter, True, trainable=True) as model:
-                    clock.run(STAR, partial(star_way, model, items), times=k)
-    seconds = clock.medians()
-    return {
-        "items": len(items),
-        "tokens": sum(map(len, items)),
-        "samples": k,
-        "seconds": seconds,
-        "of K base forwards": {path: value / seconds["base"] for path, value in seconds.items()},
-    }
+        works = _scoring_works(arguments, backbone, items, items[0].tokens[:prefix], Path(name))
+        for works_by_size in works.values():  # warms up
+            with next(iter(works_by_size.values()))() as run:
+                run()
+        for _ in range(arguments.repeats):
+            for path, works_by_size in works.items():
+                clock.time(path, works_by_size)
+    return {"texts": n, "tokens": sum(map(len, items)), "prefix": prefix, "paths": clock.best()}
 
 
-def _fit(backbone: Backbone, kind: str, k: int, folder: Path) -> Posterior:
-    """Fit a posterior for a few steps; its cost does not depend on what it has learned."""
-    plain = {"map": {}, "ensemble": {"members": k}}.get(kind, {"samples": k})
-    raw = {"kind": kind, **plain, **KINDS[kind]}
-    method = posterior_method(TypeAdapter(PosteriorSpec).validate_python(raw))
-    folder.mkdir()
-    spec = AdapterSpec(rank=8, epochs=1, batch_size=4, dropout=0.1, target_modules=TARGETS["all projections"])
-    examples = [(prompt, index % 2) for index, prompt in enumerate(prompts(8, seed=1))]
-    training = Training(backbone, examples, spec, "model", 0, None, lambda n: None)
-    return method.load(folder, method.fit(training, folder))
-
-
-def _score(
+def _scoring_works(
+    arguments: argparse.Namespace,
     backbone: Backbone,
-    items: list[Prompt],
-    posterior: Posterior | None = None,
-    sample: int | None = None,
-    prefix: bool = True,
-) -> None:
-    """Score all items once."""
-    readout, score = backbone.readout, label_scorer(backbone.readout)
-    shared = prefix and (posterior is None or posterior.shares_prefix)
-    start = items[0].tokens[:PREFIX] if shared else ()
-    drawn = nullcontext(score) if posterior is None else posterior.draw(backbone, score, 0, sample)
-    with drawn as own:
-        for positions in plan_minibatches(
-            items, BATCH_TOKENS, packed_up_to=2**31 if readout.supports_packing else 0
-        ):
-            batch = collate([items[position] for position in positions], readout, prefix=start)
-            with torch.inference_mode():
-                own(batch).cpu()
+    items: Sequence[Prompt],
+    prefix: tuple[int, ...],
+    folder: Path,
+) -> dict[str, dict[int, Work]]:
+    """Return what is run for each path, by size of batch."""
+    wanted, k = arguments.paths, arguments.samples
+    adapted = {kind for kind in KINDS if kind in wanted}
+    if {STAR, *STOCK} & set(wanted):
+        adapted.add("mc_dropout")
+    posteriors = {kind: fit(backbone, kind, k, folder / kind) for kind in KINDS if kind in adapted}
 
+    def ours(size: int, **options: Any) -> Work:
+        return lambda: nullcontext(partial(score, backbone, items, size, **options))
 
-@contextmanager
-def _stock_from(
-    backbone: Backbone, folder: Path, training: bool, *, trainable: bool = False
-) -> Iterator[Any]:
-    """Load an adapter with peft; ``training`` turns its dropout on."""
-    model = peft.PeftModel.from_pretrained(backbone.model, str(folder), is_trainable=trainable)
-    try:
-        yield model.train(training)
-    finally:
-        model.unload()
-        backbone.model.requires_grad_(False).eval()
+    @contextmanager
+    def by_peft(size: int, dropout: bool) -> Iterator[Callable[[], object]]:
+        with stock_adapter(backbone, folder / "mc_dropout", dropout) as model:
+            yield partial(stock_score, model.base_model.model, items, size)
 
+    @contextmanager
+    def by_star(whole: Backbone) -> Iterator[Callable[[], object]]:
+        with stock_adapter(whole, folder / "mc_dropout", True, trainable=True) as model:
+            yield partial(star_way, model, items)
 
-def star_way(model: Any, items: list[Prompt]) -> list[float]:
-    """Score once as the code released with STAR does: item by item, all logits, one entropy a token in a loop.
-
-    As in that code, autograd stays on and the adapter is the one that was just trained.
-    """
-    scores = []
-    for item in items:
-        logits = model(torch.tensor([item.tokens], device=model.device)).logits[0]
-        entropies = []
-        for position in range(len(item.tokens)):
-            p = torch.softmax(logits[position].float(), dim=-1)
-            entropies.append(-(p * torch.log(p + 1e-12)).sum().item())
-        scores.append(sum(entropies))
-    return scores
+    works: dict[str, dict[int, Work]] = {
+        "base": {size: ours(size) for size in TOKENS},
+        "base, prefix once": {size: ours(size, prefix=prefix) for size in TOKENS},
+        "transformers": {
+            size: lambda size=size: nullcontext(partial(stock_score, backbone.model, items, size))  # type: ignore[misc]
+            for size in TEXTS
+        },
+        **{
+            kind: {size: ours(size, posterior=posterior, sample=0) for size in TOKENS}
+            for kind, posterior in posteriors.items()
+        },
+        **{path: {size: partial(by_peft, size, on) for size in TEXTS} for path, on in STOCK.items()},
+    }
+    if STAR in wanted:
+        works[STAR] = {1: partial(by_star, _load(arguments, "float32"))}
+    return {path: work for path, work in works.items() if path in wanted}
 
 
 # -- training ----------------------------------------------------------------------------------------------
 
 
-def bench_training(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
-    """Measure the seconds of a training step by path and setting; without dropout, also compare the losses."""
+def bench_training(arguments: argparse.Namespace, backbone: Backbone, targets: str) -> dict[str, Any]:
+    """Measure the seconds of a training step by path, with and without dropout; without, also compare losses."""
     result: dict[str, Any] = {}
-    for targets in TARGETS:
-        for dropout in (0.1, 0.0):
-            clock = Clock(backbone.device, arguments.clock)
-            losses: dict[str, float] = {}
-            for _ in range(arguments.repeats + 1):
-                for path in ("ours", "stock peft"):
-                    with _step(backbone, path, targets, dropout) as step:
-                        losses[path] = clock.run(path, step)
-            seconds = clock.medians()
-            row: dict[str, Any] = {"seconds": seconds, "ratio": seconds["ours"] / seconds["stock peft"]}
-            result[f"{targets}, dropout {dropout:g}"] = row | ({} if dropout else {"losses": losses})
+    items = prompts(TRAINING_TEXTS, TRAINING_TOKENS, 0, seed=2)
+    sizes = {"ours": (len(items),), "stock peft": (1, 2, 4, 8)}
+    for dropout in (0.1, 0.0):
+        clock = Clock(backbone.device, arguments.clock)
+        losses: dict[str, float] = {}
+
+        @contextmanager
+        def step(path: str, size: int, dropout: float = dropout) -> Iterator[Callable[[], object]]:
+            with training_step(backbone, path, targets, dropout, items, size) as run:
+                yield lambda: losses.update({path: run()})  # noqa: B023
+
+        for turn in range(arguments.repeats + 1):
+            for path, own in sizes.items():
+                clock.time(path, {size: partial(step, path, size) for size in own})
+            if turn == 0:
+                clock.seconds.clear()  # it warms up
+        result[f"{targets}, dropout {dropout:g}"] = {
+            "paths": clock.best(),
+            **({} if dropout else {"losses": losses}),
+        }
     return result
-
-
-@contextmanager
-def _step(backbone: Backbone, path: str, targets: str, dropout: float) -> Iterator[Callable[[], float]]:
-    """Yield a function that takes one optimiser step and returns its loss; ours runs reproducibly, as campaigns do."""
-    spec = AdapterSpec(rank=8, dropout=dropout, target_modules=TARGETS[targets])
-    examples = [(prompt, index % 2) for index, prompt in enumerate(prompts(8, seed=2))]
-    kind, setting = (attached, reproducible(0)) if path == "ours" else (_stock_fresh, nullcontext())
-    with setting, kind(backbone.model, spec) as model:
-        model.train()
-        torch.manual_seed(0)
-        for layer in lora_layers(model).values():
-            torch.nn.init.normal_(layer.lora_A[ADAPTER].weight, std=0.02)
-            torch.nn.init.normal_(layer.lora_B[ADAPTER].weight, std=0.02)
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, lr=1e-4)
-        loss_of = training_loss if path == "ours" else _stock_loss
-
-        def step() -> float:
-            loss = loss_of(backbone, model, examples)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            optimiser.zero_grad()
-            return float(loss.item())
-
-        yield step
-
-
-@contextmanager
-def _stock_fresh(model: Any, spec: AdapterSpec) -> Iterator[Any]:
-    config = lora_config(model, spec)
-    config.lora_dropout = spec.dropout
-    wrapped = peft.get_peft_model(model, config)
-    try:
-        yield wrapped
-    finally:
-        wrapped.unload()
-        model.requires_grad_(False).eval()
-
-
-def _stock_loss(backbone: Backbone, model: Any, examples: list[tuple[Prompt, int]]) -> torch.Tensor:
-    batch = collate([prompt for prompt, _ in examples], backbone.readout)
-    columns = torch.tensor([column for _, column in examples], device=backbone.device)
-    with _autocast(backbone):
-        log_probs = label_log_probs(backbone.readout, batch)
-    return torch.nn.functional.nll_loss(log_probs, columns)
-
-
-def _autocast(backbone: Backbone) -> AbstractContextManager[Any]:
-    if backbone.dtype == "float32":
-        return nullcontext()
-    return torch.autocast(backbone.device.type, dtype=DTYPES[backbone.dtype])
 
 
 # -- memory ------------------------------------------------------------------------------------------------
@@ -330,46 +266,19 @@ def bench_memory(arguments: argparse.Namespace) -> dict[str, int]:
 def _peak(backbone: Backbone, path: str) -> int:
     """Peak memory in MiB: of the device, or on a CPU of the whole process, model included."""
     if path.startswith("training"):
-        with quiet(), _step(backbone, path.partition(", ")[2], "all projections", 0.1) as step:
+        items = prompts(TRAINING_TEXTS, TRAINING_TOKENS, 0, seed=2)
+        own = path.partition(", ")[2]
+        with quiet(), training_step(backbone, own, "all projections", 0.1, items, len(items)) as step:
             step()
             step()
     else:
-        items = prompts(int(path.split()[1]))
-        short = [Prompt(item.item_id, item.tokens[: PREFIX + 8], item.labels) for item in items]
-        _score(backbone, short)
+        score(backbone, prompts(int(path.split()[1]), 32, 0), max(TOKENS))
     if backbone.device.type == "cuda":
         return torch.cuda.max_memory_allocated() // 2**20
     status = Path("/proc/self/status")  # ru_maxrss begins with the peak of the parent process
     if status.exists():
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) // 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
-
-
-# -- output ------------------------------------------------------------------------------------------------
-
-
-def show_scoring(scoring: dict[str, Any]) -> None:
-    seconds, k = scoring["seconds"], scoring["samples"]
-    print(f"Scoring {scoring['items']} items, {scoring['tokens']} tokens, K = {k}")
-    for path, value in seconds.items():
-        micro, ratio = value / scoring["tokens"] / k * 1e6, scoring["of K base forwards"][path]
-        print(f"  {path:24} {value:8.2f} s  {micro:6.0f} µs a token a pass  {ratio:5.2f} × K base forwards")
-    for slow in (path for path in ("stock peft, dropout", STAR) if path in seconds):
-        print(f"  mc_dropout is {seconds[slow] / seconds['mc_dropout']:.1f} × faster than {slow}")
-
-
-def show_training(training: dict[str, Any]) -> None:
-    print("A training step, r 8, batch 8")
-    for setting, row in training.items():
-        ours, stock = row["seconds"]["ours"], row["seconds"]["stock peft"]
-        losses = "".join(f", loss of {path} {loss:.5f}" for path, loss in row.get("losses", {}).items())
-        print(f"  {setting:30} ours {ours:6.2f} s, stock peft {stock:6.2f} s: {row['ratio']:.2f}{losses}")
-
-
-def show_memory(peaks: dict[str, int]) -> None:
-    print("Peak memory, MiB")
-    for path, value in peaks.items():
-        print(f"  {path:24} {value:6}")
 
 
 if __name__ == "__main__":
