@@ -2,10 +2,10 @@
 
     python scripts/study_blend.py --cache DIR [--data DIR] [--encoder ENCODER] [--seeds 5] [--report]
 
-The adapted model is a head, the base model is its zero-shot prediction by the labels' names. The plain head does not
-use those names, so that its base model knows something that it does not. Each cell (set, arm, seed) is a line of JSON
-under ``--out``, and is left alone when it is there. ``--data``, ``--encoder`` and ``--cache`` are those of
-``study_labels.py``.
+The adapted model is a head, and the base model predicts each text by the labels' names alone, with a preference for
+some labels as a language model has one. The plain head does not use those names, so that its base model knows something
+that it does not. Each cell (set, arm, seed) is a line of JSON under ``--out``, and is left alone when it is there.
+``--data``, ``--encoder`` and ``--cache`` are those of ``study_labels.py``.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from star_al.acquire.prequential import Graded, fit_slopes, shares  # noqa: E402
 from star_al.common.files import replacing  # noqa: E402
 from star_al.common.user_cache import cache_folder  # noqa: E402
 from star_al.config.spec.acquisition import FACILITY_TOP  # noqa: E402
+from star_al.head import LabelNames, zero_shot  # noqa: E402
 from star_al.stats.label_bias import batch_bias, fit_bias, without_bias  # noqa: E402
 from star_al.types import FloatArray, IntArray  # noqa: E402
 
@@ -79,10 +80,10 @@ def _arms() -> dict[str, Arm]:
     made = []
     for learner, choice in itertools.product(("head", "plain head"), ("star", "recommended")):
         made.append(Arm(learner, choice, "alone"))
-        for kind, calibrated in itertools.product(("schedule", "prequential"), (False, True)):
-            made.append(Arm(learner, choice, kind, calibrated))
+        made += [Arm(learner, choice, "schedule"), Arm(learner, choice, "prequential")]
+        made.append(Arm(learner, choice, "prequential", calibrated=True))
         if learner == "plain head":
-            made.append(Arm(learner, choice, "with head", True))
+            made.append(Arm(learner, choice, "with head", calibrated=True))
     return {arm.name: arm for arm in made}
 
 
@@ -99,9 +100,7 @@ class Run:
         self.arm, self.of = arm, of
         self.learner = LEARNERS[arm.learner](of)
         self.beside = LEARNERS["head"](of)
-        named = self.beside.without_labels()
-        assert named is not None
-        self.base_P_C = named[: len(of.texts_P)]
+        self.base_P_C = zero_shot(LabelNames(of.names_C_d).similarities(of.pool_P_d))
         self.rows_n: IntArray = np.zeros(0, dtype=np.int64)
         self.graded: list[tuple[FloatArray, NDArray[np.bool_]]] = []
         self.measure = predictive_entropy if arm.choice == "star" else margin
@@ -216,10 +215,11 @@ def records(path: Path) -> dict[int, dict[str, Any]]:
 
 def run_missing(arguments: argparse.Namespace) -> None:
     loaded: dict[str, Texts] = {}
+    until = float("inf") if arguments.minutes is None else time.monotonic() + 60.0 * arguments.minutes
     for seed, set_name, arm in itertools.product(range(arguments.seeds), arguments.sets, ARMS):
         path = path_of(arguments.out, set_name, arm)
         there = records(path)
-        if seed in there:
+        if seed in there or time.monotonic() > until:
             continue
         if set_name not in loaded:
             loaded[set_name] = load(prepare(set_name, arguments.data, arguments.encoder, arguments.cache))
@@ -297,6 +297,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="folder of finished cells")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, help="start no further cell after this time")
     parser.add_argument("--report", action="store_true", help="run nothing; print the table")
     arguments = parser.parse_args(sys.argv[1:])
     (report(arguments.out) if arguments.report else run_missing(arguments))

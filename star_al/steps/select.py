@@ -76,7 +76,7 @@ class _Scores:
         columns = self.columns._asdict().items()
         return {name: None if column is None else column[position].item() for name, column in columns}
 
-    def ranks_of(self, position: int) -> dict[str, float]:
+    def ranks_of(self, position: int) -> dict[str, Any]:
         """One item's ranks in the pool by name; none unless the blend learns from the answers."""
         return {name: float(ranks_N[position]) for name, ranks_N in self.ranks.items()}
 
@@ -248,12 +248,13 @@ def _reason(
 ) -> Reason:
     known, measure = scores.of(position), spec.acquisition.measure
     ranker, model = ("head", "head") if spec.head_ranks else ("adapted", "adapted model")
-    adapted, base = known["adapted_uncertainty"], known["base_uncertainty"]
-    blended = float(scores.blended_N[position])
-    terms = [] if adapted is None else [f"{ranker} {measure} {adapted:.3f}"]
-    terms += [] if base is None else [f"base entropy {base:.3f}"]
-    beside = known["head_uncertainty"]
-    terms += [] if beside is None else [f"head's uncertainty {beside:.3f}"]
+    blended, ranks = float(scores.blended_N[position]), scores.ranks_of(position)
+    named = {"adapted": f"{ranker} {measure}", "base": "base entropy", "head": "head's uncertainty"}
+    terms = [
+        f"{words} {known[f'{name}_uncertainty']:.3f}{_rank_in_words(ranks.get(f'{name}_rank'))}"
+        for name, words in named.items()
+        if known[f"{name}_uncertainty"] is not None
+    ]
     text = f"{how}rank {rank} of {len(scores.item_ids)}: "
     if len(terms) == 1:  # nothing was blended
         text += terms[0]
@@ -272,8 +273,12 @@ def _reason(
         predicted=predicted,
         confidence=confidence,
         **known,
-        **scores.ranks_of(position),
+        **ranks,
     )
+
+
+def _rank_in_words(rank: float | None) -> str:
+    return "" if rank is None else f" (above {100 * rank:.0f} % of the texts)"
 
 
 def _split_in_words(aleatoric: float | None, epistemic: float | None, samples: int | None) -> str:

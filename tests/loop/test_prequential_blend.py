@@ -117,6 +117,7 @@ def test_the_batch_is_the_top_of_the_blended_ranks_and_says_so(tmp_path: Path) -
         assert reason.base_rank == pytest.approx((rankdata(columns[1])[place] - 1) / (len(item_ids) - 1))
         assert reason.head_rank is None and reason.head_uncertainty is None
         assert f"weight of the adapted model {weight:.2f}" in reason.text
+        assert f"(above {100 * (reason.base_rank or 0.0):.0f} % of the texts)" in reason.text
 
 
 def test_control_items_keep_their_ranks_but_no_score(tmp_path: Path) -> None:
