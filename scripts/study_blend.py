@@ -216,7 +216,7 @@ def records(path: Path) -> dict[int, dict[str, Any]]:
 def run_missing(arguments: argparse.Namespace) -> None:
     loaded: dict[str, Texts] = {}
     until = float("inf") if arguments.minutes is None else time.monotonic() + 60.0 * arguments.minutes
-    for seed, set_name, arm in itertools.product(range(arguments.seeds), arguments.sets, ARMS):
+    for seed, set_name, arm in itertools.product(range(arguments.seeds), arguments.sets, arguments.arms):
         path = path_of(arguments.out, set_name, arm)
         there = records(path)
         if seed in there or time.monotonic() > until:
@@ -296,6 +296,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=cache_folder() / "study", help="folder of encoded sets")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of finished cells")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--minutes", type=float, help="start no further cell after this time")
     parser.add_argument("--report", action="store_true", help="run nothing; print the table")

@@ -33,7 +33,7 @@ HALF_WAY = 20
 class HeldOut:
     """M labelled items that were not trained on: uncertainties, and whether the adapted model errs.
 
-    ``head_M`` are those of a head beside the adapted model, if it has a part in the blend.
+    ``head_M`` are those of a head beside the adapted model, if it has a part in the blend; NaN where it was not asked.
     """
 
     adapted_M: FloatArray

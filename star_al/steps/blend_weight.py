@@ -77,7 +77,10 @@ def _prequential(parts: RoundParts, pool: Scores, held_out: HeldOut | None) -> B
 
 
 def _with(graded: Graded, held_out: HeldOut, pool: Scores) -> Graded:
-    """The answers and the held-out labels, which grade the newest model as a group of their own."""
+    """The answers and the held-out labels, which grade the newest model as a group of their own.
+
+    Those that a head beside has not predicted (it is not asked about calibration items) are a further group.
+    """
     assert pool.adapted_uncertainty is not None and pool.base_uncertainty is not None
     n = len(held_out.errors_M)
     if not n:
@@ -86,12 +89,16 @@ def _with(graded: Graded, held_out: HeldOut, pool: Scores) -> Graded:
         pool_ranks(held_out.adapted_M, pool.adapted_uncertainty),
         pool_ranks(held_out.base_M, pool.base_uncertainty),
     ]
+    lacks_head_M = np.zeros(n, dtype=np.int64)
     if pool.head_uncertainty is not None:
-        head_M = held_out.head_M
-        ranks.append(np.full(n, np.nan) if head_M is None else pool_ranks(head_M, pool.head_uncertainty))
+        head_M = np.full(n, np.nan) if held_out.head_M is None else held_out.head_M
+        there = np.isfinite(head_M)
+        ranks.append(np.full(n, np.nan))
+        ranks[-1][there] = pool_ranks(head_M[there], pool.head_uncertainty)
+        lacks_head_M = (~there).astype(np.int64)
     return Graded(
         ranks_M_J=np.concatenate([graded.ranks_M_J, np.stack(ranks, axis=1)]),
         errors_M=np.concatenate([graded.errors_M, held_out.errors_M]),
-        groups_M=np.concatenate([graded.groups_M, np.full(n, graded.groups_M.max(initial=-1) + 1)]),
+        groups_M=np.concatenate([graded.groups_M, graded.groups_M.max(initial=-1) + 1 + lacks_head_M]),
         ages_M=np.concatenate([graded.ages_M, np.zeros(n)]),
     )

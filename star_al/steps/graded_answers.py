@@ -46,18 +46,21 @@ def held_out(parts: RoundParts) -> HeldOut:
     ]
     known = [(one, wrong) for one, wrong in graded if wrong is not None]
     item_ids = [one.item_id for one, _ in known]
-    has_head = bool(item_ids) and all(item_id in beside for item_id in item_ids)
     return HeldOut(
         adapted_M=np.array([one.uncertainty for one, _ in known], dtype=np.float64),
         base_M=base_entropies(parts, item_ids, base_bias(parts)),
         errors_M=np.array([wrong for _, wrong in known], dtype=np.bool_),
-        head_M=_uncertainty(parts, [beside[item_id] for item_id in item_ids]) if has_head else None,
+        head_M=_uncertainty(parts, [beside.get(item_id) for item_id in item_ids]) if beside else None,
     )
 
 
-def _uncertainty(parts: Parts, predictions: list[HeldOutPrediction]) -> FloatArray:
-    log_probs_N_K_C = pad([one.log_probs_C for one in predictions])[:, None, :]
-    return head_measure(parts)(log_probs_N_K_C, per_option=parts.task.is_multiple_choice)
+def _uncertainty(parts: Parts, predictions: list[HeldOutPrediction | None]) -> FloatArray:
+    """Uncertainties of a head beside the model that ranks; NaN where there is no prediction."""
+    uncertainty_N = np.full(len(predictions), np.nan)
+    there = [row for row, one in enumerate(predictions) if one is not None]
+    log_probs_M_1_C = pad([one.log_probs_C for one in predictions if one is not None])[:, None, :]
+    uncertainty_N[there] = head_measure(parts)(log_probs_M_1_C, per_option=parts.task.is_multiple_choice)
+    return uncertainty_N
 
 
 def _predicted(parts: Parts, item: Item, one: HeldOutPrediction) -> JsonValue:

@@ -18,7 +18,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.errors import ConfigError
 from star_al.replay import replay_round
 from star_al.stats.label_bias import batch_bias, fit_bias, without_bias
-from star_al.steps import score_shards
+from star_al.steps import blend_weight, score_shards
 from star_al.steps.base_predictions import base_log_probs
 from star_al.types import FloatArray, Role, Round
 from support.campaigns import write_campaign
@@ -182,6 +182,38 @@ def test_held_out_labels_join_and_a_measured_weight_is_shrunk_towards_the_answer
     graded = graded_by_hand(measured, 3, ("adapted", "base"))
     assert value == pytest.approx(shares(fit_slopes(graded, np.array([1.0, 0.0])))[0])
     assert note is not None and note.startswith("learned from the answers: measuring needs 10 errors")
+
+
+def test_held_out_labels_grade_a_head_beside_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Graded] = []
+
+    def spy(graded: Graded, prior_J: FloatArray) -> FloatArray:
+        seen.append(graded)
+        return fit_slopes(graded, prior_J)
+
+    monkeypatch.setattr(blend_weight, "fit_slopes", spy)
+    world = World(
+        tmp_path,
+        **{**WITH_HEAD, "evaluation": {"kind": "audit", "size": 20, "calibration": 10, "stop_set": 0}},
+    )
+    world.run()
+    _, scores = read_scores(file_of(world, world.round(2)))
+    assert scores.head_uncertainty is not None
+    graded = seen[1]  # that of round 2; the first round with a blend is round 1
+    assert len(graded.errors_M) == 12 + 30
+    held_out = graded.ranks_M_J[12:]
+    known = np.isfinite(held_out[:, 2])
+    assert (
+        known.sum() == 20 and np.isfinite(held_out[:, :2]).all()
+    )  # the head is not asked about calibration items
+    assert set(graded.groups_M[12:][known]) == {1} and set(graded.groups_M[12:][~known]) == {2}
+    assert set(graded.ages_M) == {0.0}
+    head = next(one for one in world.store.held_out(world.campaign_id, 2) if one.model == "head")
+    probs_C = np.exp(head.log_probs_C)
+    entropy = float(-(probs_C * np.log(probs_C)).sum())
+    pool_N = scores.head_uncertainty
+    rank = ((pool_N < entropy).sum() + (pool_N <= entropy).sum() - 1) / 2 / (len(pool_N) - 1)
+    assert np.isclose(held_out[:, 2], rank.clip(0.0, 1.0)).any()
 
 
 def test_the_base_models_label_bias_is_taken_out_by_the_pool_and_the_labels(tmp_path: Path) -> None:
