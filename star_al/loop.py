@@ -33,6 +33,7 @@ from star_al.parts import LeasedParts
 from star_al.steps.answers import evaluations_in_words
 from star_al.steps.compare_prompts import compare_prompts
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
+from star_al.steps.delivery import with_delivery
 from star_al.steps.evaluate import evaluate_round, measure_beside
 from star_al.steps.fit import fit_round, learner_versions, train_artefact
 from star_al.steps.held_out import growing_audit, held_out_queries
@@ -59,8 +60,8 @@ from star_al.types import (
     StepResults,
 )
 
-LEARNER_MODELS = ("base", "adapted")
-"""Models of a round that are the language model, untrained and trained."""
+LEARNER_MODELS = ("base", "adapted", "delivered")
+"""Models of a round that are the language model, untrained and trained, or that need it."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,8 @@ class Loop:
             stop_set=found.stop_set,
             stop_agreement=stop_agreement(parts, found.stop_set),
         )
+        if found.delivery is not None:
+            evaluation = with_delivery(evaluation, found.delivery)
         round_ = replace(round_, state=RoundState.EVALUATED, evaluation=evaluation)
         results = StepResults(evaluations=found.evaluations, held_out=found.held_out)
         return self._commit(
@@ -305,6 +308,7 @@ class Loop:
         found = measure_beside(parts)
         assert round_.evaluation is not None
         evaluation = replace(round_.evaluation, adapted_temperature=found.temperature.value)
+        evaluation = with_delivery(evaluation, found.delivery)
         round_ = replace(round_, evaluation=evaluation)
         earlier = self.store.evaluations(self.campaign_id, round_.index)
         predictions = self.store.held_out(self.campaign_id, round_.index)

@@ -190,6 +190,8 @@ def evaluations_in_words(evaluations: Sequence[Evaluation], spec: CampaignSpec) 
     untrained = "by label names alone" if spec.has_head_learner else "base"
     base = f" ({untrained} {last['base'].accuracy:.3f})" if "base" in last else ""
     beside = f", head {last['head'].accuracy:.3f}" if main.model == "adapted" and "head" in last else ""
+    if "delivered" in last:
+        beside += f", delivered {last['delivered'].accuracy:.3f}"
     return (
         f"accuracy {main.accuracy:.3f}{base}{beside}, "
         f"ECE {ece_in_words(main)}, NLL {main.nll:.3f} on {count(main.n, 'text')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 from star_al import rng
 from star_al.parts import RoundParts
 from star_al.ports import Learner
+from star_al.stats.delivery import Delivery
 from star_al.stats.temperature import Temperature, fit_temperature
 from star_al.steps.answers import (
     NO_ITEMS,
@@ -23,6 +25,7 @@ from star_al.steps.answers import (
     split_of,
 )
 from star_al.steps.base_predictions import base_log_probs
+from star_al.steps.delivery import delivered_evaluations, weigh
 from star_al.steps.held_out import audit_so_far
 from star_al.types import Evaluation, HeldOutPrediction, Role
 
@@ -38,6 +41,7 @@ class EvaluationResults:
         stop_set: The predicted column of each item of the stop set.
         held_out: Predictions of the audit and calibration items. Those of a test file are not kept, as it may
             be large.
+        delivery: What is delivered of head and language model; None if the round has not trained both yet.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -45,6 +49,7 @@ class EvaluationResults:
     base_temperature: Temperature
     stop_set: dict[str, int]
     held_out: tuple[HeldOutPrediction, ...]
+    delivery: Delivery | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class MeasuredBeside:
     evaluations: tuple[Evaluation, ...]
     temperature: Temperature
     held_out: tuple[HeldOutPrediction, ...]
+    delivery: Delivery
 
 
 def evaluate_round(parts: RoundParts) -> EvaluationResults:
@@ -69,6 +75,7 @@ def evaluate_round(parts: RoundParts) -> EvaluationResults:
     found = measuring.measure(name, ranker)
     base = _base_temperature(parts, measuring.calibration, parts.ranker)
     evaluations, predictions = list(found.evaluations), list(found.held_out)
+    delivery = None
     if name == "adapted":
         evaluations = [*measuring.base(base), *evaluations]
         if parts.head is not None and parts.spec.has_head_beside:
@@ -76,6 +83,9 @@ def evaluate_round(parts: RoundParts) -> EvaluationResults:
             beside = measuring.measure("head", head)
             evaluations += beside.evaluations
             predictions += [one for one in beside.held_out if one.item_id not in measuring.calibration_ids]
+            if parts.round.head_sha256 is not None:
+                delivery, delivered = measuring.deliver(head=beside, adapted=found)
+                evaluations += delivered
     if parts.round.shadow_sha256 is not None and measuring.role is not None and measuring.held_out.items:
         shadow = _shadow(parts, measuring.held_out, found.on_held_out)
         log_probs_N_C = shadow.log_probs_N_C
@@ -91,6 +101,7 @@ def evaluate_round(parts: RoundParts) -> EvaluationResults:
         base_temperature=base,
         stop_set=_stop_set(parts, ranker),
         held_out=tuple(predictions),
+        delivery=delivery,
     )
 
 
@@ -101,10 +112,13 @@ def measure_beside(parts: RoundParts) -> MeasuredBeside:
         "adapted", RoundModel(parts, parts.learner, parts.round.adapter_sha256, ranks=False)
     )
     base = _base_temperature(parts, measuring.calibration, parts.learner)
+    head = measuring.measure("head", RoundModel(parts, parts.ranker, parts.round.head_sha256, ranks=False))
+    delivery, delivered = measuring.deliver(head=head, adapted=found)
     return MeasuredBeside(
-        evaluations=(*measuring.base(base), *found.evaluations),
+        evaluations=(*measuring.base(base), *found.evaluations, *delivered),
         temperature=found.temperature,
         held_out=tuple(one for one in found.held_out if one.item_id not in measuring.calibration_ids),
+        delivery=delivery,
     )
 
 
@@ -112,6 +126,7 @@ def measure_beside(parts: RoundParts) -> MeasuredBeside:
 class _Measured:
     evaluations: tuple[Evaluation, ...]
     temperature: Temperature
+    on_calibration: Answers
     on_held_out: Answers
     held_out: tuple[HeldOutPrediction, ...]
 
@@ -150,7 +165,14 @@ class _Measuring:
             evaluations += scaled(name, on_held_out.log_probs_N_C, self.held_out, self.role, temperature)
             if self.role is Role.AUDIT:
                 predictions += kept(self._parts, name, self.held_out, on_held_out)
-        return _Measured(tuple(evaluations), temperature, on_held_out, tuple(predictions))
+        return _Measured(tuple(evaluations), temperature, on_calibration, on_held_out, tuple(predictions))
+
+    def deliver(self, *, head: _Measured, adapted: _Measured) -> tuple[Delivery, Sequence[Evaluation]]:
+        """Weigh both models on the calibration items, and measure what they give together."""
+        delivery = weigh(head.on_calibration, adapted.on_calibration, self.calibration)
+        return delivery, delivered_evaluations(
+            delivery, head.on_held_out, adapted.on_held_out, self.held_out, self.role
+        )
 
     def base(self, fitted: Temperature) -> list[Evaluation]:
         """Evaluations of the learner's base model."""
