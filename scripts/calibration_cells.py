@@ -209,9 +209,9 @@ class Refined:
     def __init__(self, method: PostHoc, trained: Path) -> None:
         self._method, self._trained = method, trained
 
-    def steps(self, n_examples: int, adapter: Any) -> int:
+    def steps(self, n_examples: int, adapter: Any, n_taught: int = 0) -> int:
         """See ``Method.steps``."""
-        return self._method.steps(n_examples, adapter)
+        return self._method.steps(n_examples, adapter, n_taught)
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
         """See ``Method.fit``."""

@@ -21,6 +21,7 @@ from star_al.models.lora import ADAPTER, attached, lora_config, lora_layers
 from star_al.models.minibatch_plan import plan_minibatches
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
+from star_al.models.targets import answered
 from star_al.models.train import reproducible, training_loss
 
 LABELS = ((11,), (12,))  # two labels of one token each, like "yes" and "no"
@@ -174,7 +175,7 @@ def training_step(
             torch.nn.init.normal_(layer.lora_B[ADAPTER].weight, std=0.02)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimiser = torch.optim.AdamW(parameters, lr=1e-4)
-        loss_of = training_loss if path == "ours" else _stock_loss
+        loss_of = _own_loss if path == "ours" else _stock_loss
 
         def step() -> float:
             total = 0.0
@@ -189,6 +190,10 @@ def training_step(
             return total
 
         yield step
+
+
+def _own_loss(backbone: Backbone, model: Any, examples: list[tuple[Prompt, int]]) -> torch.Tensor:
+    return training_loss(backbone, model, [answered(prompt, column) for prompt, column in examples])
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from star_al.models.adapter_file import WEIGHTS, load_adapter
 from star_al.models.learner import LoraLearner
 from star_al.models.lora import ADAPTER, attached, lora_layers
 from star_al.models.prompts import Prompt
+from star_al.models.targets import answered
 from star_al.models.train import _start_from, training_loss
 from star_al.task import ClosedTask
 from star_al.types import FloatArray, Item
@@ -177,11 +178,11 @@ def own_gradient(
     one: LoraLearner, prompts: Sequence[Prompt], columns: Sequence[int], adapter: Path
 ) -> dict[str, tuple[Tensor | None, Tensor | None]]:
     """Return star_al's gradient of A and B by layer, at the adapter in a folder."""
-    examples = list(zip(prompts, columns, strict=True))
+    targets = [answered(prompt, column) for prompt, column in zip(prompts, columns, strict=True)]
     with attached(one.backbone.model, one._spec.adapter) as model:
         _start_from(model, load_adapter(adapter))
         model.train()
-        training_loss(one.backbone, model, examples).backward()
+        training_loss(one.backbone, model, targets).backward()
         return {name: _gradient(layer) for name, layer in lora_layers(model).items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from star_al.models.prompts import PROMPTS_VERSION, Prompt, PromptFormat
 from star_al.models.quiet import quiet
 from star_al.models.states import STATES_VERSION, LanguageModelStates, pair_items, pair_task
 from star_al.models.target_layers import transformer_blocks
+from star_al.models.targets import TaughtPrompts
 from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
 from star_al.models.trunk import Trunk
@@ -318,7 +320,7 @@ class LoraLearner:
 
     def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
         """See ``Learner.training_steps``."""
-        return self._method.steps(n_examples, self._spec.adapter)
+        return self._method.steps(n_examples, self._spec.adapter, n_taught)
 
     def fit(
         self,
@@ -337,6 +339,8 @@ class LoraLearner:
         training = self._training(
             list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
         )
+        if taught is not None:
+            training = replace(training, taught=self._taught_prompts(taught))
         message = (
             f"training ran out of memory on {self.backbone.device}. "
             "Lower adapter.batch_size, or set another model.device."
@@ -348,6 +352,9 @@ class LoraLearner:
         save_record(folder, {**fitted, **record})
         self._require_answers(folder, prompts[:FEW_PROMPTS])
         return kind
+
+    def _taught_prompts(self, taught: Taught) -> TaughtPrompts:
+        return TaughtPrompts(self._encode(taught.items), taught.probs_M_C, taught.weight)
 
     def _require_answers(self, folder: Path, prompts: Sequence[Prompt]) -> None:
         """Check that a fitted posterior answers what it was trained on.

@@ -33,7 +33,7 @@ def prompt_embedder(readout: Readout) -> Callable[[Minibatch], Tensor]:
     read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
 
     def embed(batch: Minibatch) -> Tensor:
-        hidden_P_d = _hidden_at_nodes(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
+        hidden_P_d = hidden_at_nodes(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
         return hidden_P_d[~batch.inner_P]  # nodes at the ends of prompts are in the prompts' order
 
     return embed
@@ -53,13 +53,39 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
     Returns:
         Log-likelihoods (B, C) float32; −inf for labels that a prompt does not have.
     """
-    hidden_P_d = _hidden_at_nodes(readout, batch, prefix)
+    hidden_P_d = hidden_at_nodes(readout, batch, prefix)
     tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
     terms_E = readout.logits(hidden_P_d, tokens_U)[batch.edge_nodes_E, columns_E]
     if batch.inner_P.any():
         normalisers_P = torch.zeros(len(hidden_P_d), device=hidden_P_d.device)
         normalisers_P[batch.inner_P] = readout.log_normalisers(hidden_P_d[batch.inner_P])
         terms_E = terms_E - normalisers_P[batch.edge_nodes_E]
+    return _sum_by_label(batch, terms_E)
+
+
+def answer_log_likelihoods(readout: Readout, batch: Minibatch) -> Tensor:
+    """Compute the language model's own log p(all tokens of a label | prompt). Differentiable.
+
+    Args:
+        readout: The model.
+        batch: Prompts and labels, without a prefix.
+
+    Returns:
+        Log-likelihoods (B, C) float32; −inf for labels that a prompt does not have.
+    """
+    return answers_of_hidden(readout, batch, hidden_at_nodes(readout, batch))
+
+
+def answers_of_hidden(readout: Readout, batch: Minibatch, hidden_P_d: Tensor) -> Tensor:
+    """Return what ``answer_log_likelihoods`` does, from the hidden states at the minibatch's nodes."""
+    tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
+    logits_E = readout.logits(hidden_P_d, tokens_U)[batch.edge_nodes_E, columns_E]
+    terms_E = logits_E - readout.fused_log_normalisers(hidden_P_d)[batch.edge_nodes_E]
+    return _sum_by_label(batch, terms_E)
+
+
+def _sum_by_label(batch: Minibatch, terms_E: Tensor) -> Tensor:
+    """Add up the edges of each label, (B, C); −inf for labels that a prompt does not have."""
     sums = torch.zeros(batch.exists_B_C.numel(), device=terms_E.device)
     sums_B_C = sums.index_add(0, batch.edge_labels_E, terms_E).view(batch.exists_B_C.shape)
     return sums_B_C.masked_fill(~batch.exists_B_C, -torch.inf)
@@ -70,7 +96,7 @@ def label_log_probs(readout: Readout, batch: Minibatch) -> Tensor:
     return label_log_likelihoods(readout, batch).log_softmax(dim=-1)
 
 
-def _hidden_at_nodes(readout: Readout, batch: Minibatch, prefix: PrefixCache | None) -> Tensor:
+def hidden_at_nodes(readout: Readout, batch: Minibatch, prefix: PrefixCache | None = None) -> Tensor:
     """Return the last hidden states (P, d) at the minibatch's nodes."""
     with batch.skipping_trunk():
         hidden_R_S_d = readout.hidden(batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix)

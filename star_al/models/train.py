@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import Any, Protocol
 
 import peft
 import torch
 from torch import Tensor, nn
 
-from star_al.config.spec import AdapterSpec
+from star_al.config.spec import AdapterSpec, Loss
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.backbone import DTYPES, Backbone
 from star_al.models.bare_base import left_as_it_was
 from star_al.models.collate import collate
 from star_al.models.fused_lora import fused_lora_layers
-from star_al.models.likelihood import label_log_probs
+from star_al.models.likelihood import answer_log_likelihoods, label_log_probs
 from star_al.models.lora import ADAPTER, attached, lora_layers, set_dropout_sequences
 from star_al.models.minibatch import Minibatch, join
 from star_al.models.prompts import Prompt
+from star_al.models.readout import Readout
 from star_al.models.sequence_attention import SequenceAttention
+from star_al.models.targets import Target, TaughtPrompts, minibatch_parts, target_minibatches
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 
@@ -58,8 +61,12 @@ def train(
     advance: Advance,
     trunk: Trunk | None = None,
     extension: TrainingExtension | None = None,
+    taught: TaughtPrompts | None = None,
 ) -> tuple[Mapping[str, Tensor], peft.PeftConfig]:
-    """Fit A and B by the mean of −log p(label | prompt), normalised over labels.
+    """Fit A and B by the cross-entropy between labels and the model's answers.
+
+    With ``adapter.loss: labels`` an answer is log p(label | prompt) normalised over the prompt's labels, with
+    ``answer`` it is the language model's own log-likelihood of the label's tokens.
 
     Args:
         backbone: The base model, which is left as it was.
@@ -70,6 +77,7 @@ def train(
         advance: Called with 1 after each optimiser step.
         trunk: Frozen blocks whose activations are used.
         extension: What the posterior adds.
+        taught: Further prompts, with the answers of another model.
 
     Returns:
         The tensors under peft's names, and peft's configuration.
@@ -84,7 +92,9 @@ def train(
     with left_as_it_was(backbone.model), reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)
-        _optimise(backbone, model, examples, spec, seed, advance, trunk, extension)
+        total = step_count(len(examples), spec, 0 if taught is None else len(taught.prompts))
+        minibatches = islice(target_minibatches(examples, taught, spec, seed), total)
+        _optimise(backbone, model, minibatches, total, spec, advance, trunk, extension)
         tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         config = model.peft_config[ADAPTER]
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}, config
@@ -93,9 +103,9 @@ def train(
 def _optimise(
     backbone: Backbone,
     model: nn.Module,
-    examples: Sequence[tuple[Prompt, int]],
+    minibatches: Iterator[list[Target]],
+    total: int,
     spec: AdapterSpec,
-    seed: int,
     advance: Advance,
     trunk: Trunk | None,
     extension: TrainingExtension | None,
@@ -105,14 +115,13 @@ def _optimise(
     groups = [group for optimiser in optimisers for group in optimiser.param_groups]
     rates = [group["lr"] for group in groups]
     parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
-    total = step_count(len(examples), spec)
-    minibatches = _shuffled_minibatches(len(examples), spec.batch_size, seed)
+    average = _Average([parameter for group in groups for parameter in group["params"]])
+    averaged_from = total - round(spec.average * total)
     model.train()
-    for step in range(total):
+    for step, targets in enumerate(minibatches):
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * learning_rate_factor(step, total, spec.warmup_ratio)
-        chosen = [examples[index] for index in next(minibatches)]
-        loss = training_loss(backbone, model, chosen, trunk, extension)
+        loss = training_loss(backbone, model, targets, trunk, extension, loss=spec.loss)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
@@ -121,7 +130,10 @@ def _optimise(
         for optimiser in optimisers:
             optimiser.step()
             optimiser.zero_grad()
+        if step >= averaged_from:
+            average.add()
         advance(1)
+    average.put_in()
     # Each step checks its loss and gradient, so only what the last one made of the weights is unknown.
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not torch.isfinite(parameter).all():
@@ -152,37 +164,56 @@ def _not_finite(
 def training_loss(
     backbone: Backbone,
     model: nn.Module,
-    examples: Sequence[tuple[Prompt, int]],
+    targets: Sequence[Target],
     trunk: Trunk | None = None,
     extension: TrainingExtension | None = None,
+    *,
+    loss: Loss = "labels",
 ) -> Tensor:
     """Compute the loss of one minibatch.
 
     Args:
         backbone: The base model.
         model: The base model with an adapter in its layers.
-        examples: Prompts with the columns of their labels.
+        targets: Prompts and what they are trained towards.
         trunk: Frozen blocks whose activations are used.
         extension: What the posterior adds.
+        loss: ``adapter.loss``.
 
     Returns:
-        The mean of −log p(label | prompt) in nats, plus the extension's penalty; a scalar.
+        The weighted mean of −Σ_c q_c log p(c | prompt) in nats, plus the extension's penalty; a scalar.
     """
-    batch = collate([prompt for prompt, _ in examples], backbone.readout, trunk)
+    batch = collate([target.prompt for target in targets], backbone.readout, trunk)
     if extension is not None:
         extension.before_forward(batch)
     keep_rows = extension is not None and extension.reads_sequences
     batch, attention = for_device(batch, backbone, keep_rows=keep_rows)
     set_dropout_sequences(model, batch)
-    columns_B = torch.tensor([column for _, column in examples], device=backbone.device)
     half = backbone.dtype != "float32"
     autocast = torch.autocast(
         backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half
     )
     with fused_lora_layers(model), attention, autocast:
-        log_probs_B_C = label_log_probs(backbone.readout, batch)
-    loss = nn.functional.nll_loss(log_probs_B_C, columns_B)
-    return loss if extension is None else loss + extension.penalty()
+        log_probs_B_C = log_answers(backbone.readout, batch, loss)
+    cost = _cross_entropy(log_probs_B_C, targets)
+    return cost if extension is None else cost + extension.penalty()
+
+
+def log_answers(readout: Readout, batch: Minibatch, loss: Loss) -> Tensor:
+    """Compute the log-probabilities that a loss is made of, (B, C) float32; −inf for labels a prompt does not have."""
+    if loss == "answer":
+        return answer_log_likelihoods(readout, batch)
+    return label_log_probs(readout, batch)
+
+
+def _cross_entropy(log_probs_B_C: Tensor, targets: Sequence[Target]) -> Tensor:
+    width, device = log_probs_B_C.shape[1], log_probs_B_C.device
+    shares = [[*target.shares, *[0.0] * (width - len(target.shares))] for target in targets]
+    shares_B_C = torch.tensor(shares, device=device)
+    weights_B = torch.tensor([target.weight for target in targets], device=device)
+    # 0 · log 0 = 0: labels that a prompt does not have are −inf.
+    terms_B_C = shares_B_C * torch.where(shares_B_C > 0, log_probs_B_C, 0.0)
+    return -(weights_B * terms_B_C.sum(dim=1)).sum() / weights_B.sum()
 
 
 def for_device(
@@ -210,9 +241,10 @@ def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, 
     ]
 
 
-def step_count(n: int, spec: AdapterSpec) -> int:
-    """Return the number of optimiser steps on n examples."""
-    return max(spec.epochs * math.ceil(n / spec.batch_size), spec.min_steps)
+def step_count(n: int, spec: AdapterSpec, n_taught: int = 0) -> int:
+    """Return the number of optimiser steps on n examples: ``epochs`` passes over them, whatever is taught beside."""
+    n_own, _ = minibatch_parts(n, n_taught, spec)
+    return max(spec.epochs * math.ceil(n / n_own), spec.min_steps)
 
 
 def learning_rate_factor(step: int, total: int, warmup_ratio: float) -> float:
@@ -221,12 +253,32 @@ def learning_rate_factor(step: int, total: int, warmup_ratio: float) -> float:
     return (step + 1) / (warmup + 1) if step < warmup else (total - step) / (total - warmup)
 
 
-def _shuffled_minibatches(n: int, size: int, seed: int) -> Iterator[list[int]]:
-    """Yield positions of examples, epoch after epoch without end, each epoch in its own random order."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        order = torch.randperm(n, generator=generator).tolist()
-        yield from (order[start : start + size] for start in range(0, n, size))
+class _Average:
+    """The mean of parameters over some steps (Izmailov et al. 2018, arXiv 1803.05407).
+
+    Args:
+        parameters: The parameters.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters, self._count = parameters, 0
+        self._means: list[Tensor] = []
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Take in the parameters as they are now."""
+        if not self._means:
+            self._means = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._count += 1
+        for mean, parameter in zip(self._means, self._parameters, strict=True):
+            mean += (parameter - mean) / self._count
+
+    @torch.no_grad()
+    def put_in(self) -> None:
+        """Give the parameters their means; leave them as they are if nothing was taken in."""
+        if self._means:
+            for parameter, mean in zip(self._parameters, self._means, strict=True):
+                parameter.copy_(mean)
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.collate import collate
-from star_al.models.likelihood import label_log_likelihoods, label_log_probs
+from star_al.models.likelihood import answer_log_likelihoods, label_log_likelihoods, label_log_probs
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Training
-from star_al.models.posterior.curvature import Curvature, _Layer, _Tokens, curvature
+from star_al.models.posterior.curvature import Curvature, _Layer, _Tokens, curvature, token_cotangents
 from star_al.models.posterior.kfac import Block
 from star_al.models.posterior.laplace import FILE, GaussianAdapter, Laplace, last_block
 from star_al.models.posterior.merging import merged
@@ -170,6 +170,45 @@ def test_blocks_are_means_of_inputs_times_sums_of_gradients(architecture: str, t
             expected = torch.kron(wide.T @ wide, narrow.T @ narrow) / len(EXAMPLES)
             tolerance = 1e-4 * float(expected.abs().max())
             torch.testing.assert_close(dense(block).float(), expected, rtol=1e-3, atol=tolerance)
+
+
+def test_drawn_tokens_have_the_fisher_information_of_the_vocabulary(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places are independent, and at each Σ vvᵀ is Wᵀ(diag p − ppᵀ)W."""
+    monkeypatch.setattr("star_al.models.posterior.curvature.PASSES", 6000)
+    weight = backbone.readout.head.weight.detach()
+    hidden = 0.5 * torch.randn(2, weight.shape[1], generator=torch.Generator().manual_seed(0))
+    drawn = torch.stack(list(token_cotangents(backbone.readout, hidden, torch.Generator().manual_seed(1))))
+    p = backbone.readout.logits(hidden, torch.arange(len(weight))).softmax(dim=-1)
+    for place in (0, 1):
+        expected = weight.T @ (p[place].diag() - p[place][:, None] * p[place]) @ weight
+        found = drawn[:, place].T @ drawn[:, place]
+        assert float((found - expected).norm()) < 0.15 * float(expected.norm())
+    between = drawn[:, 0].T @ drawn[:, 1]
+    assert float(between.norm()) < 0.15 * float((drawn[:, 0].T @ drawn[:, 0]).norm())
+
+
+def test_the_curvature_is_that_of_the_likelihood_that_was_trained(backbone: Backbone) -> None:
+    weights = adapter(backbone)
+    spec = AdapterSpec(loss="answer")
+    found = curvature(
+        Training(backbone, EXAMPLES, spec, "tiny", 0, None, lambda _: None),
+        weights,
+        layers=sorted(weights.a),
+        n_kfac=FULL,
+        seed=0,
+    )
+    with (
+        torch.no_grad(),
+        merged(backbone.model, weights.a, lambda n: (weights.b[n] * weights.scale, weights.a[n])),
+    ):
+        answers = answer_log_likelihoods(backbone.readout, collate(PROMPTS, backbone.readout))
+    columns = [column for _, column in EXAMPLES]
+    assert found.log_likelihood == pytest.approx(float(answers[range(5), columns].sum()), rel=1e-5)
+    assert found.log_likelihood < curve(backbone, weights).log_likelihood
+    for pair in found.blocks.values():
+        assert all(torch.isfinite(dense(block)).all() and dense(block).trace() > 0 for block in pair)
 
 
 def test_batches_and_packing_do_not_matter(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from star_al.models.minibatch import join
 from star_al.models.prompts import Prompt
 from star_al.models.readout_checks import open_readout
 from star_al.models.sequence_attention import SequenceAttention
+from star_al.models.targets import answered
 from star_al.models.train import training_loss
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
@@ -198,7 +199,7 @@ def test_no_mask_of_all_tokens_is_made(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(SequenceAttention, "_attention", watched)
     with attached(backbone.model, SPEC) as model:
-        training_loss(backbone, model, [(prompt, 0) for prompt in prompts()])
+        training_loss(backbone, model, [answered(prompt, 0) for prompt in prompts()])
     assert sizes and max(sizes) <= 4
 
 
@@ -206,7 +207,7 @@ def test_training_takes_the_layout_that_the_extension_can_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = backbone_of(tmp_path / "m", "llama")
-    examples = [(prompt, index) for index, prompt in enumerate(prompts())]
+    examples = [answered(prompt, index) for index, prompt in enumerate(prompts())]
     shapes: list[tuple[int, ...]] = []
     backbone.readout.lengths.longest(2 * max(LENGTHS))
     hidden = backbone.readout.hidden

@@ -11,7 +11,7 @@ from star_al.config.spec.acquisition import (
     BatchSpec,
     BlendSpec,
 )
-from star_al.config.spec.adapter import AdapterSpec
+from star_al.config.spec.adapter import AdapterSpec, Loss
 from star_al.config.spec.annotator import AnnotatorSpec, ApiSpec, LabelStudioSpec, OracleSpec
 from star_al.config.spec.base import FROM_FILE, Spec, scalar_text
 from star_al.config.spec.campaign import CampaignSpec
@@ -60,6 +60,7 @@ __all__ = [
     "LaplaceSpec",
     "LearnerSpec",
     "LoraLearnerSpec",
+    "Loss",
     "MapSpec",
     "McDropoutSpec",
     "ModelSpec",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from star_al.config.spec.base import Fraction, Positive, Spec
+from star_al.config.spec.base import Fraction, Positive, Spec, choices
+
+Loss: TypeAlias = Literal["labels", "answer"]
+"""What training moves up, see ``AdapterSpec.loss``."""
 
 
 class AdapterSpec(Spec):
@@ -40,6 +43,29 @@ class AdapterSpec(Spec):
             "much faster."
         ),
         examples=[6],
+    )
+    loss: Loss = Field(
+        default="labels",
+        description="What training moves up.",
+        json_schema_extra=choices(
+            labels="the right label's probability among all labels; each label is read, so many labels are slow",
+            answer="the probability of the right label's own words; takes as long with many labels as with few",
+        ),
+    )
+    average: Fraction = Field(
+        default=0.0,
+        description=(
+            "Average the adapter's weights over this share of the steps, the last ones. Two trainings on the same "
+            "labels then differ less."
+        ),
+        examples=[0.5],
+    )
+    taught_share: Fraction = Field(
+        default=0.5,
+        description=(
+            "Share of a training minibatch that are texts with the head's answers, where the head teaches the "
+            "language model."
+        ),
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         default=5e-4, description="Highest learning rate of AdamW; it falls linearly towards 0."

@@ -23,6 +23,7 @@ from star_al.config.spec import AdapterSpec
 from star_al.models.backbone import Backbone
 from star_al.models.minibatch import Minibatch
 from star_al.models.prompts import Prompt
+from star_al.models.targets import TaughtPrompts
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.types import JsonObject
@@ -47,6 +48,8 @@ class Training:
         parent: Folder of the last adapter for a warm start; ``None`` for a fresh start.
         advance: Called with the number of minibatches that went through the model.
         trunk: Frozen blocks whose activations are used; ``None`` to run the whole model.
+        taught: Further prompts with the answers of another model. The adapter learns from them; what a posterior
+            measures, it measures on ``examples``, which people answered.
     """
 
     backbone: Backbone
@@ -57,6 +60,7 @@ class Training:
     parent: Path | None
     advance: Advance
     trunk: Trunk | None = None
+    taught: TaughtPrompts | None = None
 
 
 class Posterior(Protocol):
@@ -106,7 +110,7 @@ class LowRankPosterior(Posterior, Protocol):
 class Method(Protocol):
     """A way to fit a posterior."""
 
-    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+    def steps(self, n_examples: int, adapter: AdapterSpec, n_taught: int = 0) -> int:
         """Return how many minibatches ``fit`` sends through the model, at most."""
 
     def fit(self, training: Training, folder: Path) -> JsonObject:

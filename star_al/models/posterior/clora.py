@@ -61,12 +61,12 @@ class CLora:
     def __init__(self, spec: CLoraSpec) -> None:
         self._spec = spec
 
-    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+    def steps(self, n_examples: int, adapter: AdapterSpec, n_taught: int = 0) -> int:
         """See ``Method.steps``; choosing w trains once for each candidate, on the examples that are not held out."""
-        held_out, last = self._held_out(n_examples), step_count(n_examples, adapter)
+        held_out, last = self._held_out(n_examples), step_count(n_examples, adapter, n_taught)
         if not held_out:
             return last
-        trial = step_count(n_examples - held_out, adapter)
+        trial = step_count(n_examples - held_out, adapter, n_taught)
         return last + len(CANDIDATES) * (trial + loss_steps(held_out, adapter.batch_size, len(self._draws)))
 
     def fit(self, training: Training, folder: Path) -> JsonObject:

@@ -1,9 +1,11 @@
 """Curvature of the training loss in an adapter's weights, by KFAC, without ever computing gradients of the weights.
 
-The likelihood is the softmax over a prompt's labels. Its Fisher information in the label log-likelihoods,
-diag(p) − ppᵀ, is sent backwards through the model as a few cotangents, and hooks on the adapted layers
-collect what passes them. In a layer y = W₀x + s·BAx with output gradient g, A has the input x and the output
-gradient s·Bᵀg, and B has the input Ax and the output gradient s·g.
+The likelihood is the one that was trained. With ``adapter.loss: labels`` it is the softmax over a prompt's labels,
+and its Fisher information in their log-probabilities, diag(p) − ppᵀ, is sent backwards through the model as a few
+cotangents. With ``loss: answer`` it is the softmax over the vocabulary at each token of the right label, whose Fisher
+information is estimated by tokens that the model draws. Hooks on the adapted layers collect what passes them. In a
+layer y = W₀x + s·BAx with output gradient g, A has the input x and the output gradient s·Bᵀg, and B has the input Ax
+and the output gradient s·g.
 
 A label answers a whole prompt, so tokens are reduced before items are summed (KFAC-reduce, Eschenhagen et al.
 2023, arXiv 2311.00636): inputs are averaged over the prompt's tokens, gradients are summed over them, and
@@ -13,10 +15,11 @@ trained model, is described better by a low rank, and costs one vector an item (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,18 +28,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.collate import collate
-from star_al.models.likelihood import label_log_probs
+from star_al.models.likelihood import answers_of_hidden, hidden_at_nodes, label_log_probs
 from star_al.models.minibatch import Minibatch
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Training
 from star_al.models.posterior.kfac import Block, LowRankFactor
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
+from star_al.models.readout import Readout
 from star_al.models.sequence_attention import SequenceAttention
 from star_al.models.target_layers import dense_layers
+from star_al.models.targets import answered
 
 PASSES = 16
 """Backward passes of a minibatch, at most; with more labels, random mixtures of the cotangents are sent back."""
+
+_LOGITS_AT_ONCE = 2**24  # float32 logits of the whole vocabulary: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -101,21 +108,42 @@ def _accumulate(
 ) -> float:
     """Add a minibatch of examples to the factors, and return the log-likelihood of their labels."""
     backbone = training.backbone
-    batch = collate([prompt for prompt, _ in examples], backbone.readout, training.trunk)
+    targets = [answered(prompt, column, training.adapter.loss) for prompt, column in examples]
+    batch = collate([target.prompt for target in targets], backbone.readout, training.trunk)
     modules, tokens = dense_layers(backbone.model), _Tokens.of(batch)
+    outputs = _answer_outputs if training.adapter.loss == "answer" else _label_outputs
     with torch.enable_grad(), _attention(backbone.device), ExitStack() as watching:
         for name, layer in layers.items():
             watching.enter_context(layer.watching(modules[name], tokens))
-        log_probs_B_C = label_log_probs(backbone.readout, batch)
+        output, log_probs_B_C, sent_back = outputs(backbone.readout, batch, generator)
         if log_probs_B_C.isnan().any():
             raise ModelError(
                 "the model answers NaN for a labelled item. Check its weights; "
                 "only a new campaign may set model.dtype: float32."
             )
-        for cotangent_B_C in cotangents(log_probs_B_C.detach(), generator):
-            log_probs_B_C.backward(cotangent_B_C, retain_graph=True)
-    columns_B = torch.tensor([column for _, column in examples], device=log_probs_B_C.device)
-    return float(log_probs_B_C.detach().double().gather(1, columns_B[:, None]).sum())
+        for cotangent in sent_back():
+            output.backward(cotangent, retain_graph=True)
+    columns_B = torch.tensor([target.shares.index(1.0) for target in targets], device=log_probs_B_C.device)
+    return float(log_probs_B_C.double().gather(1, columns_B[:, None]).sum())
+
+
+_Outputs: TypeAlias = tuple[Tensor, Tensor, Callable[[], Iterable[Tensor]]]
+"""What is differentiated, log p of the labels that were read (B, C), and what makes the cotangents of the first."""
+
+
+def _label_outputs(readout: Readout, batch: Minibatch, generator: torch.Generator) -> _Outputs:
+    """Return the outputs where the likelihood is the softmax over a prompt's labels."""
+    log_probs_B_C = label_log_probs(readout, batch)
+    found_B_C = log_probs_B_C.detach()
+    return log_probs_B_C, found_B_C, partial(cotangents, found_B_C, generator)
+
+
+def _answer_outputs(readout: Readout, batch: Minibatch, generator: torch.Generator) -> _Outputs:
+    """Return the outputs where the likelihood is the language model's own, of the right label's tokens."""
+    hidden_P_d = hidden_at_nodes(readout, batch)
+    with torch.no_grad():
+        log_probs_B_C = answers_of_hidden(readout, batch, hidden_P_d)
+    return hidden_P_d, log_probs_B_C, partial(token_cotangents, readout, hidden_P_d.detach(), generator)
 
 
 def _attention(device: torch.device) -> AbstractContextManager[object]:
@@ -150,6 +178,45 @@ def cotangents(log_probs_B_C: Tensor, generator: torch.Generator) -> Tensor:
         roots_B_C_S = roots_B_C_S @ signs.to(roots_B_C_S.device) / PASSES**0.5
     roots_S_B_C: Tensor = roots_B_C_S.movedim(-1, 0).to(log_probs_B_C.dtype)
     return roots_S_B_C
+
+
+def token_cotangents(readout: Readout, hidden_P_d: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield vectors v (P, d) with Σ vvᵀ = the next token's Fisher information in the hidden states, in expectation.
+
+    For a drawn token t, the gradient of log p(t | h) has mean 0 and the Fisher information as its covariance. Tokens
+    at different places are drawn independently, so that what a prompt's places send back together has the sum of
+    their informations.
+
+    Args:
+        readout: The model.
+        hidden_P_d: Hidden states.
+        generator: Draws the tokens, ``PASSES`` at each place.
+    """
+    leaf = hidden_P_d.clone().requires_grad_()
+    (mean_P_d,) = torch.autograd.grad(readout.fused_log_normalisers(leaf).sum(), leaf)
+    tokens_P_S = _draw_tokens(readout, hidden_P_d, generator)
+    tokens_U, columns_P_S = torch.unique(tokens_P_S, return_inverse=True)
+    for columns_P in columns_P_S.T:
+        logits_P_1 = readout.logits(leaf, tokens_U).gather(1, columns_P[:, None])
+        (gradient_P_d,) = torch.autograd.grad(logits_P_1.sum(), leaf)
+        yield (gradient_P_d - mean_P_d) / PASSES**0.5
+
+
+@torch.no_grad()
+def _draw_tokens(readout: Readout, hidden_P_d: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw ``PASSES`` next tokens at each place, (P, PASSES)."""
+    vocabulary = torch.arange(readout.head.weight.shape[0], device=hidden_P_d.device)
+    size = max(1, _LOGITS_AT_ONCE // len(vocabulary))
+    drawn = [
+        torch.multinomial(
+            readout.logits(part_Q_d, vocabulary).softmax(dim=-1).cpu(),
+            PASSES,
+            replacement=True,
+            generator=generator,
+        )
+        for part_Q_d in hidden_P_d.split(size)
+    ]
+    return torch.cat(drawn).to(hidden_P_d.device)
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ class Ensemble:
     def __init__(self, spec: EnsembleSpec) -> None:
         self._spec = spec
 
-    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+    def steps(self, n_examples: int, adapter: AdapterSpec, n_taught: int = 0) -> int:
         """See ``Method.steps``."""
-        return self._spec.members * step_count(n_examples, adapter)
+        return self._spec.members * step_count(n_examples, adapter, n_taught)
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
         """See ``Method.fit``; in a warm start, each member starts from the parent's member of the same number."""

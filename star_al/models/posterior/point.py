@@ -41,6 +41,7 @@ def fit_point(training: Training, folder: Path, extension: TrainingExtension | N
             advance=training.advance,
             trunk=training.trunk,
             extension=extension,
+            taught=training.taught,
         )
     save_adapter(folder, tensors, config, base=training.base, dropout=training.adapter.dropout)
 
@@ -48,9 +49,9 @@ def fit_point(training: Training, folder: Path, extension: TrainingExtension | N
 class PostHoc(ABC):
     """A method that starts from an ordinary adapter; implements ``Method``."""
 
-    def steps(self, n_examples: int, adapter: AdapterSpec) -> int:
+    def steps(self, n_examples: int, adapter: AdapterSpec, n_taught: int = 0) -> int:
         """See ``Method.steps``."""
-        return step_count(n_examples, adapter) + self.refining_steps(n_examples, adapter)
+        return step_count(n_examples, adapter, n_taught) + self.refining_steps(n_examples, adapter)
 
     def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
         """Return how many minibatches ``refine`` sends through the model, at most."""

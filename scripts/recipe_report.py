@@ -1,0 +1,91 @@
+"""Write the tables of ``bench_recipe.py`` from its finished cells."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from calibration_report import table
+from recipe_cells import PROMPTS, TEST, finished
+
+from star_al.common.files import replacing
+
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+"""What stands between these lines of the page is written by ``--report``."""
+
+HEADING = (
+    "recipe",
+    "cells",
+    "accuracy",
+    "spread over seeds",
+    "NLL",
+    "ECE",
+    "CPU s to train",
+    "CPU s to score",
+)
+
+Record: TypeAlias = Mapping[str, Any]
+
+
+def write_report(cells: Path, page: Path) -> None:
+    """Write the tables into the page.
+
+    Raises:
+        ValueError: The page lacks the lines that the tables stand between.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} lacks the lines {BEGIN} and {END}")
+    text = "\n\n".join(sections(finished(cells)))
+    with replacing(page) as new:
+        new.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    print(text)
+
+
+def sections(records: Sequence[Record]) -> Iterator[str]:
+    """Yield a heading with a table for each set and number of labels, the best recipe first."""
+    groups: dict[tuple[str, int], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        groups[record["set"], record["labels"]][record["recipe"]].append(record)
+    order = list(PROMPTS)
+    for name, labels in sorted(groups, key=lambda key: (order.index(key[0]), key[1])):
+        recipes = groups[name, labels]
+        ranked = sorted(recipes.items(), key=lambda pair: -_mean(pair[1], "accuracy"))
+        rows = [_row(recipe, own) for recipe, own in ranked]
+        yield f"### {name}, {labels} labels"
+        yield table(HEADING, rows)
+
+
+def _row(recipe: str, records: Sequence[Record]) -> list[str]:
+    mean = _mean(records, "accuracy")
+    error = 196 * (mean * (1 - mean) / (TEST * len({record["draw"] for record in records}))) ** 0.5
+    spread = spread_over_seeds(records)
+    return [
+        recipe,
+        str(len(records)),
+        f"{100 * mean:.1f} ± {error:.1f}",
+        "–" if spread is None else f"{spread:.1f}",
+        f"{_mean(records, 'nll'):.3f}",
+        f"{_mean(records, 'ece'):.3f}",
+        f"{_mean(records, 'train_s'):.0f}",
+        f"{_mean(records, 'score_s'):.0f}",
+    ]
+
+
+def spread_over_seeds(records: Sequence[Record]) -> float | None:
+    """Return the standard deviation of accuracy over seeds of one draw, in points; None without two seeds of a draw."""
+    by_draw: dict[int, list[float]] = defaultdict(list)
+    for record in records:
+        by_draw[record["draw"]].append(100 * record["accuracy"])
+    repeated = [accuracies for accuracies in by_draw.values() if len(accuracies) > 1]
+    squares = sum(float(np.var(accuracies)) * len(accuracies) for accuracies in repeated)
+    degrees = sum(len(accuracies) - 1 for accuracies in repeated)
+    return (squares / degrees) ** 0.5 if degrees else None
+
+
+def _mean(records: Sequence[Record], name: str) -> float:
+    return float(np.mean([record[name] for record in records]))
