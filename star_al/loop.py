@@ -2,8 +2,9 @@
 
     prepare → (fit → evaluate → decide → score → select → push → collect) → next round
 
-``prepare`` requests labels for the audit and calibration items, once. Where a head ranks the pool, ``train`` and
-``measure`` of the language model come after ``push`` in the rounds that train it, and after the last round.
+``prepare`` requests labels for the audit and calibration items, once. Where a head ranks the pool, the language
+model is trained and measured beside these steps (``star_al.training``), from ``push`` on in the rounds that train it,
+and after the last round.
 
 Each step computes outside any transaction. It ends in one short transaction, which stores its results and the
 round's new state. So the program may be killed at any moment: started again, the loop goes on after the last
@@ -12,10 +13,8 @@ stored step, and repeats at most one step, with the same result.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -32,24 +31,24 @@ from star_al.labelling.tally import tally_round
 from star_al.parts import LeasedParts
 from star_al.steps.answers import evaluations_in_words
 from star_al.steps.compare_prompts import compare_prompts
+from star_al.steps.cut_texts import say_cut_texts
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
 from star_al.steps.delivery import with_delivery
-from star_al.steps.evaluate import evaluate_round, measure_beside
-from star_al.steps.fit import fit_round, learner_versions, train_artefact
+from star_al.steps.evaluate import evaluate_round
+from star_al.steps.fit import fit_round, input_hash, learner_versions
 from star_al.steps.held_out import growing_audit, held_out_queries
 from star_al.steps.pool import batch_sizes
 from star_al.steps.resume import refuse_another_model, resumed
 from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
-from star_al.steps.teach import TAUGHT_WEIGHT, taught_ids
-from star_al.steps.train import is_measuring_due, is_training_due
+from star_al.steps.teach import TAUGHT_WEIGHT
+from star_al.training import DueTraining
 from star_al.types import (
     HELD_OUT,
     NO_RESULTS,
     Event,
     JsonObject,
-    Label,
     Role,
     Round,
     RoundCollection,
@@ -58,10 +57,8 @@ from star_al.types import (
     RoundSelection,
     RoundState,
     StepResults,
+    Waiting,
 )
-
-LEARNER_MODELS = ("base", "adapted", "delivered")
-"""Models of a round that are the language model, untrained and trained, or that need it."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +78,12 @@ class Loop:
     """Runs the rounds of a campaign under its lease."""
 
     def __init__(self, parts: LeasedParts) -> None:
-        self.parts = parts
         self.store = parts.store
         self.campaign_id = parts.campaign.campaign_id
-        self._said_truncated: set[str] = set()
+        self._said_cut: set[str] = set()
+        self._wait_for_people = parts.wait
+        self.parts = replace(parts, wait=self._wait)
+        self.training = DueTraining(self.parts, self._commit)
 
     def run(self, max_rounds: int | None = None) -> Outcome:
         """Go on from where the campaign stands, for at most ``max_rounds`` rounds in this call."""
@@ -97,14 +96,17 @@ class Loop:
             while True:
                 round_ = self.run_round(round_)
                 if round_.state is RoundState.STOPPED:
+                    self.training.finish()
                     return Outcome("stopped", round_.index, round_.stop_reason or "")
                 finished += 1
                 if finished == max_rounds:
+                    self.training.finish()
                     return Outcome(
                         "paused", round_.index, f"{count(finished, 'round')} finished, as requested"
                     )
                 round_ = self._start_round(round_.index + 1)
         except (StillOpenError, PausedError) as exc:
+            self.training.raise_failure()
             rounds = self.store.rounds(self.campaign_id)
             kind = "held" if isinstance(exc, PausedError) else "waiting"
             return Outcome(kind, rounds[-1].index if rounds else 0, str(exc))
@@ -120,19 +122,11 @@ class Loop:
             RoundState.SELECTED: self.push,
             RoundState.PUSHED: self.collect,
         }
-        while (step := self._training_step(round_) or steps.get(round_.state)) is not None:
+        round_ = self._kept_up(round_)
+        while (step := steps.get(round_.state)) is not None:
             refuse_if_paused(self.parts)
-            round_ = step(round_)
+            round_ = self._kept_up(step(round_))
         return round_
-
-    def _training_step(self, round_: Round) -> Callable[[Round], Round] | None:
-        """What is left to do for the language model of a round whose pool the head has ranked."""
-        parts = self.parts.for_round(round_)
-        if (
-            parts.spec.task.labels != self.parts.spec.task.labels
-        ):  # it is trained in a round with the new labels
-            return None
-        return self.train if is_training_due(parts) else self.measure if is_measuring_due(parts) else None
 
     # -- the steps, in order ---------------------------------------------------------------------------
 
@@ -165,7 +159,7 @@ class Loop:
         parts = self.parts.for_round(round_)
         fitted = fit_round(parts, training)
         fit = RoundFit(
-            input_hash=self._input_hash(round_, training),
+            input_hash=input_hash(self.parts, round_, training),
             versions=learner_versions(self.parts),
             adapter_sha256=fitted.adapter.sha256 if fitted.adapter else None,
             head_sha256=fitted.head.sha256 if fitted.head else None,
@@ -178,7 +172,9 @@ class Loop:
         round_ = replace(round_, state=RoundState.FITTED, fit=fit)
         head_seconds = {} if fitted.head_seconds is None else {"head": fitted.head_seconds}
         results = StepResults(adapters=fitted.artefacts)
-        return self._commit(round_, "fit", fitted.in_words(len(training)), watch, results, head_seconds)
+        return self._commit(
+            round_, "fit", fitted.in_words(len(training)), watch.seconds(), results, head_seconds
+        )
 
     def evaluate(self, round_: Round) -> Round:
         """Measure the base and the adapted model on the held-out split, fit temperatures, predict the stop set."""
@@ -197,7 +193,7 @@ class Loop:
         round_ = replace(round_, state=RoundState.EVALUATED, evaluation=evaluation)
         results = StepResults(evaluations=found.evaluations, held_out=found.held_out)
         return self._commit(
-            round_, "evaluate", evaluations_in_words(found.evaluations, parts.spec), watch, results
+            round_, "evaluate", evaluations_in_words(found.evaluations, parts.spec), watch.seconds(), results
         )
 
     def decide(self, round_: Round) -> Round:
@@ -211,20 +207,22 @@ class Loop:
         state = RoundState.STOPPED if decision.stop_reason else RoundState.DECIDED
         round_ = replace(round_, state=state, decision=decision)
         advice = f"; advice: stop, {decision.stop_advice}" if decision.stop_advice else ""
-        return self._commit(round_, "decide", (decision.stop_reason or "go on") + advice, watch)
+        return self._commit(round_, "decide", (decision.stop_reason or "go on") + advice, watch.seconds())
 
     def score(self, round_: Round) -> Round:
         """Compute base and adapted uncertainty of every candidate in the pool."""
         watch = _Watch()
         plan = score_plan(self.parts.for_round(round_))
         if plan is None:
-            return self._commit(replace(round_, state=RoundState.SCORED), "score", "not needed", watch)
+            return self._commit(
+                replace(round_, state=RoundState.SCORED), "score", "not needed", watch.seconds()
+            )
         with self.parts.artefacts.work(f"scores-{self.campaign_id}-{round_.index}") as folder:
             scored = score_pool(self.parts, plan, self._ranker_folder(round_), folder)
             sha256 = score_file.concatenate(scored.stages, self.parts.artefacts.scores)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
             # Committed inside the block, whose end removes the shards: a crash before it keeps them.
-            return self._commit(round_, "score", scored.in_words(plan), watch)
+            return self._commit(round_, "score", scored.in_words(plan), watch.seconds())
 
     def select(self, round_: Round) -> Round:
         """Blend the uncertainties, choose the batch, and note for each item why it was chosen."""
@@ -251,7 +249,7 @@ class Loop:
         if audit:
             message += f", and {count(len(audit), 'more audit text')}"
         results = StepResults(queries=(*batch.queries, *audit), ranking=batch.ranking)
-        return self._commit(round_, "select", message, watch, results)
+        return self._commit(round_, "select", message, watch.seconds(), results)
 
     def push(self, round_: Round) -> Round:
         """Make each of the round's queries exist in the annotation tool exactly once."""
@@ -259,7 +257,7 @@ class Loop:
         self._withdraw_buffer(round_.index)
         n_open = self._push_open()
         return self._commit(
-            replace(round_, state=RoundState.PUSHED), "push", count(n_open, "open task"), watch
+            replace(round_, state=RoundState.PUSHED), "push", count(n_open, "open task"), watch.seconds()
         )
 
     def collect(self, round_: Round) -> Round:
@@ -274,53 +272,21 @@ class Loop:
         collection = RoundCollection(
             skipped=tally.dropped, disputed=tally.disputed, agreement=tally.agreement
         )
+        round_ = self.training.as_stored(round_)  # its language model may have been trained meanwhile
         round_ = replace(round_, state=RoundState.COLLECTED, collection=collection)
-        return self._commit(round_, "collect", tally.in_words(), watch)
-
-    def train(self, round_: Round) -> Round:
-        """Train the language model on the snapshot of labels by which the head has ranked the pool."""
-        watch = _Watch()
-        training = self.store.training_labels(self.campaign_id, round_.index)
-        # As in ``fit``, but for what the round's batch follows from.
-        now = {name: self._config()[name] for name in ("adapter", "posterior")}
-        round_ = replace(round_, config={**round_.config, **now})
-        parts = self.parts.for_round(round_)
-        adapter = train_artefact(parts, parts.learner, training)
-        taught = len(taught_ids(parts, training)) or None
-        assert round_.fit is not None
-        fit = replace(
-            round_.fit,
-            input_hash=self._input_hash(round_, training),
-            adapter_sha256=adapter.sha256,
-            taught_texts=taught,
-            taught_weight=TAUGHT_WEIGHT if taught else None,
-        )
-        message = f"trained the language model on {count(len(training), 'label')}" + (
-            f" and on the head's answers to {count(taught, 'other text')}" if taught else ""
-        )
-        round_ = replace(round_, fit=fit)
-        return self._commit(round_, "train", message, watch, StepResults(adapters=(adapter,)))
-
-    def measure(self, round_: Round) -> Round:
-        """Measure the language model that was trained after the head had ranked the pool, and its base model."""
-        watch = _Watch()
-        parts = self.parts.for_round(round_)
-        found = measure_beside(parts)
-        assert round_.evaluation is not None
-        evaluation = replace(round_.evaluation, adapted_temperature=found.temperature.value)
-        evaluation = with_delivery(evaluation, found.delivery)
-        round_ = replace(round_, evaluation=evaluation)
-        earlier = self.store.evaluations(self.campaign_id, round_.index)
-        predictions = self.store.held_out(self.campaign_id, round_.index)
-        results = StepResults(
-            evaluations=[one for one in earlier if one.model not in LEARNER_MODELS] + [*found.evaluations],
-            held_out=[one for one in predictions if one.model != "adapted"] + [*found.held_out],
-        )
-        return self._commit(
-            round_, "measure", evaluations_in_words(found.evaluations, parts.spec), watch, results
-        )
+        return self._commit(round_, "collect", tally.in_words(), watch.seconds())
 
     # -- what the steps share --------------------------------------------------------------------------
+
+    def _kept_up(self, round_: Round) -> Round:
+        """Keep up with the training of the language model; return the round as it is stored then."""
+        self.training.keep_up(round_)
+        return self.training.as_stored(round_)
+
+    def _wait(self, waiting: Waiting) -> bool:
+        """Wait for people, and keep up with the training of the language model."""
+        self.training.keep_up()
+        return self._wait_for_people(replace(waiting, beside=self.training.in_words()))
 
     def _push_open(self) -> int:
         return self.parts.patience.until_reached(partial(push_open, self.parts))
@@ -342,15 +308,6 @@ class Loop:
         config: JsonObject = self.parts.spec.model_dump(mode="json")
         return config
 
-    def _input_hash(self, round_: Round, training: Sequence[Label]) -> str:
-        """A hash of all that the models are a function of: settings, seed, and the snapshot of labels."""
-        names = ["task", "model", "adapter", "posterior"]
-        if self.parts.spec.has_head_learner or self.parts.spec.has_head_beside:
-            names += ["learner", "head"]
-        settings = [self.parts.spec.model_dump(mode="json")[name] for name in names]
-        labels = [[label.item_id, label.value] for label in training]
-        return _hash([settings, round_.seed, labels])
-
     def _start_round(self, index: int) -> Round:
         labels = self.store.labels(self.campaign_id, Role.POOL)
         training = [labels[item_id] for item_id in sorted(labels)]
@@ -370,7 +327,7 @@ class Loop:
         round_: Round,
         step: str,
         message: str,
-        watch: _Watch,
+        seconds: float,
         results: StepResults = NO_RESULTS,
         apart: Mapping[str, float] = MappingProxyType({}),
     ) -> Round:
@@ -378,27 +335,13 @@ class Loop:
 
         ``apart`` are seconds of the step that the round counts under names of their own.
         """
-        seconds = watch.seconds()
         rest = seconds - sum(apart.values())
         round_ = replace(round_, seconds={**round_.seconds, step: rest, **apart})
         event = Event(step, message, round_.index, seconds)
         self.store.commit_step(self.parts.lease, round_, event, results)
         self.parts.progress.say(f"Round {round_.index} · {step:<8} · {message} ({seconds:.1f} s)")
-        self._say_if_texts_were_cut()
+        say_cut_texts(self.parts, self._said_cut)
         return round_
-
-    def _say_if_texts_were_cut(self) -> None:
-        """Say it once in a run, for each model that reads texts."""
-        limit = f"model.max_tokens = {self.parts.spec.model.max_tokens}"
-        encoder = "what the sentence encoder reads (head.max_tokens)"
-        readers = {encoder if self.parts.spec.has_head_learner else limit: self.parts.learner}
-        if self.parts.head is not None:
-            readers[encoder] = self.parts.head
-        for limit, learner in readers.items():
-            n = learner.truncated
-            if n and limit not in self._said_truncated:
-                self._said_truncated.add(limit)
-                self.parts.progress.say(f"Long texts are cut to {limit}: {count(n, 'text')} so far")
 
     def _asked_at(self, step: str, round_index: int | None) -> datetime:
         """When a step sent its queries, by the log; the present moment if it sent none."""
@@ -425,7 +368,3 @@ class _Watch:
 
     def seconds(self) -> float:
         return time.monotonic() - self._start
-
-
-def _hash(inputs: object) -> str:
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

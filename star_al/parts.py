@@ -16,7 +16,7 @@ from functools import cached_property
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.patience import Patience
 from star_al.config.spec import CampaignSpec
-from star_al.ports import Annotator, Learner, Pool, Progress, Store
+from star_al.ports import Annotator, Background, Learner, Pool, Progress, Store
 from star_al.task import ClosedTask
 from star_al.types import Campaign, Lease, Role, Round, Waiting
 
@@ -83,8 +83,17 @@ class Parts:
         annotator: Annotator,
         wait: Callable[[Waiting], bool],
         patience: Patience | None = None,
+        background: Background | None = None,
     ) -> LeasedParts:
-        """The same parts with what a controller has besides; ``patience`` None does not wait for what is away."""
+        """The same parts with what a controller has besides.
+
+        Args:
+            lease: The campaign's lease.
+            annotator: Who answers.
+            wait: As ``LeasedParts.wait``.
+            patience: How long to wait for what is away; None does not.
+            background: As ``LeasedParts.background``.
+        """
         return LeasedParts(
             campaign=self.campaign,
             spec=self.spec,
@@ -97,6 +106,7 @@ class Parts:
             annotator=annotator,
             wait=wait,
             patience=patience or Patience(say=self.progress.say),
+            background=background,
         )
 
 
@@ -137,6 +147,8 @@ class LeasedParts(Parts):
     wait: Callable[[Waiting], bool]
     """Called after a poll that did not end the waiting; True to poll again, False to give up."""
     patience: Patience
+    background: Background | None = None
+    """Where the language model is trained while a head ranks the pool; None trains it in turn."""
 
 
 def round_spec(round_: Round) -> CampaignSpec:

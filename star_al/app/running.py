@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from star_al.app.label_config import check_labels
 from star_al.app.model_check import check_untrained, texts_of_data
 from star_al.app.same_data import refuse_other_data
 from star_al.app.starting import create_campaign
+from star_al.app.training_process import TrainingProcess
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.common.patience import Patience
 from star_al.common.process_identity import ProcessIdentity, has_ended
@@ -95,7 +96,8 @@ def controlling(
     patience = Patience(waits=not no_wait, say=progress.say)
     store = _store_to_run_in(file, people, patience)
     try:
-        campaign, learner = _find_or_create(file, store, progress, learner)
+        given = learner
+        campaign, learner = _find_or_create(file, store, progress, given)
         file = keep_earlier_defaults(file, campaign.config)
         refuse_other_data(file, store, campaign)
         _refuse_archived(file, store, campaign)
@@ -105,6 +107,7 @@ def controlling(
         with (
             leased(file, store, campaign, patience) as (lease, heartbeat),
             _hints(people, campaign, webhook) as hints,
+            ExitStack() as ending,
         ):
             guarded = GuardedProgress(progress, heartbeat)
             if restarts:
@@ -112,15 +115,22 @@ def controlling(
                 learner.check(texts_of_data(file))
                 campaign = begin_again(file, store, campaign, lease, guarded, restarts)
             _adopt_config(file, store, campaign, lease, guarded)
-            parts = _parts(file, store, campaign, guarded, learner).leased(
-                lease,
-                annotator or open_annotator(file, store, campaign),
-                Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
-                patience,
-            )
+            annotator = annotator or open_annotator(file, store, campaign)
+            parts = _parts(file, store, campaign, guarded, learner)
             parts.artefacts.prepare()
             check_untrained(parts)
-            yield parts
+            background = None
+            if people is not None and file.spec.ranking_model == "head":
+                background = ending.enter_context(TrainingProcess(file, lease, guarded, heartbeat.check))
+                # The learner that was checked would stay in memory beside that of the process.
+                parts = _parts(file, store, campaign, guarded, given)
+            yield parts.leased(
+                lease,
+                annotator,
+                Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
+                patience,
+                background,
+            )
     finally:
         progress.waiting(None)
         store.close()

@@ -16,6 +16,10 @@ from star_al.types import Waiting
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 1.0, 1.5, 30.0
 """Seconds between two polls: short while answers arrive, longer while nobody labels."""
 
+AT_WORK = 120.0
+"""Seconds after an answer in which pauses stay short: whoever reads a text for a minute must not wait for a poll when
+the answer to it was the last of the batch."""
+
 LEASE_EVERY = 0.5
 """Seconds between two checks of the lease during a pause."""
 
@@ -51,7 +55,7 @@ class Waiter:
     Args:
         progress: Where the line is shown.
         check: Raises ``LeaseLostError`` if another controller has taken over the campaign.
-        no_wait: Do not wait at all.
+        no_wait: Do not wait for people, only for what the machine does beside.
         hints: Ends a pause early when answers have arrived.
     """
 
@@ -78,7 +82,7 @@ class Waiter:
         Raises:
             LeaseLostError: Another controller has taken over the campaign.
         """
-        if self._no_wait:
+        if self._no_wait and waiting.beside is None:
             return False
         left = _seconds_left(waiting)
         if left <= 0:
@@ -109,18 +113,24 @@ class Waiter:
 
 
 class Pauses:
-    """Seconds until the next poll, which grow while nothing happens."""
+    """Seconds until the next poll, which grow while nobody answers."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, Mapping[str, int]] | None = None
         self._next = FIRST_PAUSE
+        self._short = 0.0  # seconds for which pauses stay short
 
     def after(self, waiting: Waiting) -> float:
         """Return how long to pause after a poll with this result."""
         seen = waiting.closed, dict(waiting.answers)
         if seen != self._seen:
+            self._short = AT_WORK if self._seen is not None else 0.0
             self._seen, self._next = seen, FIRST_PAUSE
-        pause, self._next = self._next, min(self._next * GROWTH, LONGEST_PAUSE)
+        pause = self._next
+        if self._short > 0:
+            self._short -= pause
+        else:
+            self._next = min(pause * GROWTH, LONGEST_PAUSE)
         return pause
 
 
@@ -137,6 +147,8 @@ def in_words(waiting: Waiting) -> str:
         parts.append(waiting.place)
     if waiting.until:
         parts.append(f"closes {clock(waiting.until, datetime.now(UTC))}")
+    if waiting.beside:
+        parts.append(waiting.beside)
     return " · ".join(parts)
 
 

@@ -21,7 +21,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from star_al.errors import StarALError
 from star_al.ports import Advance, Progress
@@ -54,7 +54,8 @@ class MessageKind(IntEnum):
     TASK_STARTED = 1  # (number, description, total)
     TASK_ADVANCED = 2  # (number, units)
     TASK_ENDED = 3  # (number)
-    PROCESS_ENDED = 4  # a ``ProcessResult``
+    PROCESS_ENDED = 4  # a ``ProcessResult``; of a training process, its error or None
+    RESULT = 5  # of a training process, a part of what it found out
 
 
 class Message(NamedTuple):
@@ -144,15 +145,24 @@ class _Running:
 
     def result(self) -> ProcessResult:
         self.process.join()
-        value, error = self.outcome or (None, StarALError(_describe_exit(self.process.exitcode or 0)))
+        value, error = self.outcome or (
+            None,
+            StarALError(describe_exit(self.process.exitcode or 0, "use fewer --jobs")),
+        )
         return ProcessResult(value, error, time.monotonic() - self.since)
 
 
-def _describe_exit(code: int) -> str:
+def describe_exit(code: int, for_memory: str) -> str:
+    """How a worker process ended that sent no result.
+
+    Args:
+        code: Its exit code; negative for a signal.
+        for_memory: What to do if it ran out of memory.
+    """
     if code >= 0:
         return f"the worker process ended with exit code {code} and no message."
     name = signal.Signals(-code).name
-    memory = " It may have run out of memory: use fewer --jobs." if name == "SIGKILL" else ""
+    memory = f" It may have run out of memory: {for_memory}." if name == "SIGKILL" else ""
     return f"the worker process was ended by {name}.{memory}"
 
 
@@ -205,10 +215,17 @@ class ProgressRelay:
 # -- in the worker --------------------------------------------------------------------------------------
 
 
+class Pipe(Protocol):
+    """The way to the parent process."""
+
+    def send(self, message: Any, /) -> None:
+        """Send a message."""
+
+
 class PipeProgress:
     """A progress display that sends messages to the parent process."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Pipe) -> None:
         self._pipe, self._lock, self._tasks = pipe, threading.Lock(), 0
 
     def say(self, message: str) -> None:
@@ -247,7 +264,7 @@ def _run_worker(
     pipe: Connection, threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit_cleanly)
+    signal.signal(signal.SIGTERM, exit_cleanly)
     threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
     warnings.simplefilter("ignore")  # libraries' warnings, as on the command line
     progress = PipeProgress(pipe)
@@ -260,11 +277,17 @@ def _run_worker(
     except StarALError as exc:
         progress.send(MessageKind.PROCESS_ENDED, (None, exc))
     except Exception as exc:
-        what = " ".join(f"{type(exc).__name__}: {exc}".split())
-        progress.send(MessageKind.PROCESS_ENDED, (None, StarALError(f"internal error: {what[:500]}")))
+        progress.send(MessageKind.PROCESS_ENDED, (None, internal_error(exc)))
 
 
-def _exit_cleanly(number: int, frame: FrameType | None) -> NoReturn:
+def internal_error(exc: Exception) -> StarALError:
+    """An error that no user should meet, as one that can be shown."""
+    what = " ".join(f"{type(exc).__name__}: {exc}".split())
+    return StarALError(f"internal error: {what[:500]}")
+
+
+def exit_cleanly(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal handler that lets a process release what it holds."""
     raise SystemExit(128 + number)
 
 

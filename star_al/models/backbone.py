@@ -39,6 +39,11 @@ def use_threads(n: int) -> None:
     torch.set_num_threads(n)
 
 
+def threads_in_use() -> int:
+    """Return the number of threads that torch computes with; it may change the last digits of a result."""
+    return torch.get_num_threads()
+
+
 def resolve_device(name: str) -> torch.device:
     """Return the device of a name; ``auto`` is CUDA if there is one, else the CPU.
 

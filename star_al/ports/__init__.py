@@ -1,10 +1,11 @@
-"""What the loop needs from the world, as Protocols: a learner, an annotator, a store, a progress display.
+"""What the loop needs from the world, as Protocols: a learner, an annotator, a store, a background, a progress display.
 
 Adapters import this package, never the reverse. Every method may be called again after a crash: writes are
 upserts or are guarded by the lease's epoch, and the same inputs give the same result.
 """
 
 from star_al.ports.annotator import Annotator, LoadItems, StillOurs
+from star_al.ports.background import Background
 from star_al.ports.learner import Learner, Pool, StoredItems, Taught, ids_of
 from star_al.ports.progress import Advance, Progress, ignore
 from star_al.ports.store import Store
@@ -12,6 +13,7 @@ from star_al.ports.store import Store
 __all__ = [
     "Advance",
     "Annotator",
+    "Background",
     "Learner",
     "LoadItems",
     "Pool",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,9 +25,9 @@ from star_al.steps.answers import (
     split_of,
 )
 from star_al.steps.base_predictions import base_log_probs
-from star_al.steps.delivery import delivered_evaluations, weigh
+from star_al.steps.delivery import delivered_evaluations, weigh, with_delivery
 from star_al.steps.held_out import audit_so_far
-from star_al.types import Evaluation, HeldOutPrediction, Role
+from star_al.types import Evaluation, HeldOutPrediction, MeasuredBeside, Role
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,6 @@ class EvaluationResults:
     stop_set: dict[str, int]
     held_out: tuple[HeldOutPrediction, ...]
     delivery: Delivery | None = None
-
-
-@dataclass(frozen=True)
-class MeasuredBeside:
-    """Metrics of a language model that was trained after the head had ranked the pool, as in ``EvaluationResults``."""
-
-    evaluations: tuple[Evaluation, ...]
-    temperature: Temperature
-    held_out: tuple[HeldOutPrediction, ...]
-    delivery: Delivery
 
 
 def evaluate_round(parts: RoundParts) -> EvaluationResults:
@@ -114,11 +104,12 @@ def measure_beside(parts: RoundParts) -> MeasuredBeside:
     base = _base_temperature(parts, measuring.calibration, parts.learner)
     head = measuring.measure("head", RoundModel(parts, parts.ranker, parts.round.head_sha256, ranks=False))
     delivery, delivered = measuring.deliver(head=head, adapted=found)
+    assert parts.round.evaluation is not None
+    record = replace(parts.round.evaluation, adapted_temperature=found.temperature.value)
     return MeasuredBeside(
+        record=with_delivery(record, delivery),
         evaluations=(*measuring.base(base), *found.evaluations, *delivered),
-        temperature=found.temperature,
         held_out=tuple(one for one in found.held_out if one.item_id not in measuring.calibration_ids),
-        delivery=delivery,
     )
 
 

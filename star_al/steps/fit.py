@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from star_al.common.wording import count
@@ -13,7 +15,7 @@ from star_al.parts import Parts, RoundParts, round_spec
 from star_al.ports import Learner, Taught
 from star_al.steps.control_arm import control_labels
 from star_al.steps.pool import round_pool
-from star_al.steps.teach import is_taught, taught_ids, taught_texts
+from star_al.steps.teach import TAUGHT_WEIGHT, is_taught, taught_ids, taught_texts
 from star_al.types import Adapter, JsonObject, Label, Round
 
 
@@ -171,6 +173,32 @@ def _head_of_round(parts: RoundParts) -> Path | None:
         return parts.artefacts.path_of(sha256) if sha256 else None
     except StoreError:
         return None
+
+
+def as_trained_now(parts: Parts, round_: Round, training: Sequence[Label]) -> Round:
+    """A fitted round as today's settings train its language model; what its batch follows from stays."""
+    now: JsonObject = parts.spec.model_dump(mode="json", include={"adapter", "posterior"})
+    round_ = replace(round_, config={**round_.config, **now})
+    taught = len(taught_ids(parts.for_round(round_), training)) or None
+    assert round_.fit is not None
+    fit = replace(
+        round_.fit,
+        input_hash=input_hash(parts, round_, training),
+        taught_texts=taught,
+        taught_weight=TAUGHT_WEIGHT if taught else None,
+    )
+    return replace(round_, fit=fit)
+
+
+def input_hash(parts: Parts, round_: Round, training: Sequence[Label]) -> str:
+    """A hash of all that a round's models are a function of: settings, seed, and the snapshot of labels."""
+    names = ["task", "model", "adapter", "posterior"]
+    if parts.spec.has_head_learner or parts.spec.has_head_beside:
+        names += ["learner", "head"]
+    settings = [parts.spec.model_dump(mode="json")[name] for name in names]
+    labels = [[label.item_id, label.value] for label in training]
+    inputs = json.dumps([settings, round_.seed, labels], sort_keys=True)
+    return hashlib.sha256(inputs.encode()).hexdigest()
 
 
 def learner_versions(parts: Parts) -> JsonObject:

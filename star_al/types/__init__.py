@@ -28,6 +28,7 @@ from star_al.types.scores import Histogram, ScoreRow
 from star_al.types.step_results import NO_RESULTS, StepResults
 from star_al.types.studies import Study, StudyRun
 from star_al.types.tasks import Ensured, ExternalTask
+from star_al.types.training import MeasuredBeside, TrainingResult
 
 __all__ = [
     "HELD_OUT",
@@ -57,6 +58,7 @@ __all__ = [
     "Label",
     "Lease",
     "Marks",
+    "MeasuredBeside",
     "Poll",
     "Predictions",
     "Query",
@@ -76,5 +78,6 @@ __all__ = [
     "StepResults",
     "Study",
     "StudyRun",
+    "TrainingResult",
     "Waiting",
 ]

@@ -60,6 +60,7 @@ class Waiting:
         place: Where to label.
         until: When the round closes at the latest.
         disputed: Items without a label on which annotators disagree, still open or closed.
+        beside: What the machine does meanwhile, in words; None if it only waits.
     """
 
     closed: int
@@ -69,6 +70,7 @@ class Waiting:
     place: str | None = None
     until: datetime | None = None
     disputed: int = 0
+    beside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from star_al.app.waiting import LONGEST_PAUSE, Pauses, Waiter, in_words
+from star_al.app.waiting import AT_WORK, LONGEST_PAUSE, Pauses, Waiter, in_words
 from star_al.errors import AnnotatorError, LeaseLostError
 from star_al.types import Waiting
 from support.quiet import Quiet
@@ -107,8 +107,22 @@ def test_pauses_grow_and_begin_again_when_somebody_answers() -> None:
     assert quiet[:4] == [1.0, 1.5, 2.25, 3.375] and quiet[-1] == LONGEST_PAUSE
     assert all(later >= earlier for earlier, later in itertools.pairwise(quiet))
     assert pauses.after(Waiting(1, 9)) == 1.0
-    assert pauses.after(Waiting(1, 9)) == 1.5
     assert pauses.after(Waiting(1, 9, answers={"ann": 1})) == 1.0
+
+
+def test_pauses_stay_short_while_somebody_reads_and_grow_when_nobody_answers_any_more() -> None:
+    pauses = Pauses()
+    pauses.after(Waiting(0, 9))
+    assert [pauses.after(Waiting(1, 9)) for _ in range(int(AT_WORK))] == [1.0] * int(AT_WORK)
+    assert [pauses.after(Waiting(1, 9)) for _ in range(3)] == [1.0, 1.5, 2.25]
+
+
+def test_a_run_that_does_not_wait_for_people_waits_for_what_is_trained() -> None:
+    progress = Quiet()
+    waiter = Waiter(progress, fine, no_wait=True)
+    assert waiter(Waiting(0, 2, beside="training round 3: 4 of 9"))
+    assert progress.waited == ["0 of 2 labelled · training round 3: 4 of 9"]
+    assert not waiter(Waiting(0, 2))
 
 
 def test_no_wait_gives_up_at_once_without_a_line() -> None:

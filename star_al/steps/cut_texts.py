@@ -1,0 +1,25 @@
+"""Tell the user that texts are longer than the models read."""
+
+from __future__ import annotations
+
+from star_al.common.wording import count
+from star_al.parts import Parts
+
+
+def say_cut_texts(parts: Parts, said: set[str]) -> None:
+    """Say once, for each model that reads texts, how many it has cut so far.
+
+    Args:
+        parts: The campaign.
+        said: What has been said; added to.
+    """
+    limit = f"model.max_tokens = {parts.spec.model.max_tokens}"
+    encoder = "what the sentence encoder reads (head.max_tokens)"
+    readers = {encoder if parts.spec.has_head_learner else limit: parts.learner}
+    if parts.head is not None:
+        readers[encoder] = parts.head
+    for what, learner in readers.items():
+        n = learner.truncated
+        if n and what not in said:
+            said.add(what)
+            parts.progress.say(f"Long texts are cut to {what}: {count(n, 'text')} so far")
