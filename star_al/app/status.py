@@ -18,7 +18,7 @@ from star_al.ports import Store
 from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
 from star_al.stats.ranking_model import rows_by_ranker
-from star_al.steps.train import lacks_final_model
+from star_al.steps.train import due_rounds
 from star_al.task import ClosedTask
 from star_al.types import Annotation, Campaign, Item, JsonObject, Query, Round, RoundState
 
@@ -75,7 +75,7 @@ def status(file: CampaignFile, store: Store, campaign: Campaign) -> Status:
         newest=rounds[-1] if rounds else None,
         latest_metrics=next((row for row in reversed(history) if row["accuracy"] is not None), None),
         run=run,
-        next_step=_next_step(rounds, counts.open, running=run is not None),
+        next_step=_next_step(rounds, counts.open, _untrained(file, rounds), running=run is not None),
     )
 
 
@@ -172,12 +172,18 @@ def _place(store: Store, campaign: Campaign, people: LabelStudioSpec) -> str | N
     return f"{url}/projects/{projects[0]}/data"
 
 
-def _next_step(rounds: list[Round], n_open: int, *, running: bool) -> str:
+def _untrained(file: CampaignFile, rounds: list[Round]) -> int | None:
+    """The first round whose language model is still to be trained; None if there is none."""
+    due = due_rounds(rounds, file.spec.task.labels)
+    return next((round_.index for round_ in due if round_.adapter_sha256 is None), None)
+
+
+def _next_step(rounds: list[Round], n_open: int, untrained: int | None, *, running: bool) -> str:
     if not rounds:
         return _waiting(n_open, "held-out text") if n_open else "the first round has not started"
     newest = rounds[-1]
     if newest.stop_reason:
-        left = "; the language model is " if lacks_final_model(newest) else ""
+        left = "" if untrained is None else "; the language model is "
         if left:
             left += "being trained" if running else "not trained yet: continue with `star-al run`"
         return f"stopped: {newest.stop_reason}{left}"
@@ -186,7 +192,13 @@ def _next_step(rounds: list[Round], n_open: int, *, running: bool) -> str:
         progress = f"round {newest.index}: {_waiting(n_open, 'text')}"
     elif newest.state is RoundState.COLLECTED:
         progress = f"round {newest.index} is finished"
-    return progress if running else f"{progress}; continue with `star-al run`"
+    if not running:
+        return f"{progress}; continue with `star-al run`"
+    return (
+        progress
+        if untrained is None
+        else f"{progress}; the language model of round {untrained} is being trained"
+    )
 
 
 def _waiting(n: int, what: str) -> str:
