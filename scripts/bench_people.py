@@ -245,6 +245,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for a case")
     parser.add_argument("--data", type=Path, help="JSON lines with text and label; news articles by default")
     parser.add_argument("--texts", type=int, default=2000)
+    parser.add_argument("--characters", type=int, default=300, help="that are kept of each text")
     parser.add_argument("--encoder", default="sentence-transformers/all-MiniLM-L6-v2")
     parser.add_argument("--model", default="HuggingFaceTB/SmolLM2-135M-Instruct")
     parser.add_argument("--verbose", action="store_true", help="print what each run wrote")
@@ -253,7 +254,8 @@ def main() -> None:
         rows = fetch_news(print)
     else:
         rows = [json.loads(line) for line in arguments.data.read_text(encoding="utf-8").splitlines()]
-    kept = {row["text"]: {"text": row["text"], "label": row["label"]} for row in rows}
+    n = arguments.characters
+    kept = {row["text"][:n].strip(): {"text": row["text"][:n].strip(), "label": row["label"]} for row in rows}
     rows = list(kept.values())[: arguments.texts]
     with tempfile.TemporaryDirectory() as folder:
         server = start_server(Path(folder) / "server")

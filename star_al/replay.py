@@ -27,13 +27,15 @@ class Replay:
         round_index: The round.
         stored: Ids of the items that it asked, in order.
         replayed: Ids of the items that it asks now.
-        same_adapter: True if training gave the same bytes; None for a round without an adapter.
+        same_adapter: True if training what ranked the pool gave the same bytes; None if nothing was trained.
+        artefact: What was trained: an adapter or a head.
     """
 
     round_index: int
     stored: tuple[str, ...]
     replayed: tuple[str, ...]
     same_adapter: bool | None
+    artefact: str = "adapter"
 
     @property
     def same_batch(self) -> bool:
@@ -64,7 +66,8 @@ def replay_round(parts: RoundParts) -> Replay:
         size, _ = batch_sizes(parts)
         selection = select_batch(parts, scores, folder, size)
         same_adapter = None if folder is None else content_hash(folder) == parts.ranker_sha256(round_)
-    return Replay(round_index, stored, tuple(query.item_id for query in selection.queries), same_adapter)
+    asked = tuple(query.item_id for query in selection.queries)
+    return Replay(round_index, stored, asked, same_adapter, "head" if parts.spec.head_ranks else "adapter")
 
 
 def find_round(store: Store, campaign: Campaign, round_index: int) -> Round:

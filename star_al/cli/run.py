@@ -94,8 +94,8 @@ def replay(config: Config = DEFAULT_CONFIG, *, round_index: RoundIndex) -> None:
     from star_al.app import running
 
     result = running.replay(load(config), round_index, make_progress())
-    trained = {True: " and trained the same adapter", False: " and trained a different adapter", None: ""}
-    adapters = trained[result.same_adapter]
+    trained = {True: " and trained the same ", False: " and trained a different ", None: ""}
+    adapters = trained[result.same_adapter] + ("" if result.same_adapter is None else result.artefact)
     stored = count(len(result.stored), "text")
     if result.same_batch:
         say(f"Replaying round {round_index} chose the same {stored} in the same order{adapters}.")

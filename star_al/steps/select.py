@@ -197,7 +197,8 @@ def _read_scores(parts: RoundParts, score_file: Path) -> _Scores:
     ranks: dict[str, FloatArray] = {}
     if weight is not None and settings.learns_from_answers:
         ranks = {f"{name}_rank": pool_ranks(scores_N) for name, scores_N in _scored(columns).items()}
-    return _Scores(item_ids, columns, _blended(columns, weight, settings), weight, ranks)
+    used = None if settings.kind == "off" else weight
+    return _Scores(item_ids, columns, _blended(columns, weight, settings), used, ranks)
 
 
 def _blended(columns: Scores, weight: BlendWeight | None, settings: BlendSpec) -> FloatArray:

@@ -68,7 +68,12 @@ def test_a_round_is_replayed(star_al: StarAl, own: Path) -> None:
     code, out, err = star_al("replay", own, "--round", 2)
     assert code == 2 or "same" in out, (out, err)
     code, out, err = star_al("replay", own, "--round", 1)
-    assert code == 0, (out, err)
+    assert code == 0 and "and trained the same head." in out, (out, err)
+
+
+def test_history_shows_no_weight_where_nothing_was_blended(star_al: StarAl, own: Path) -> None:
+    code, out, _ = star_al("history", own, "--format", "json")
+    assert code == 0 and {row["blend_weight"] for row in json.loads(out)} == {None}
 
 
 def test_a_replay_without_the_features_gives_the_same(star_al: StarAl, own: Path) -> None:

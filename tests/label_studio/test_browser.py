@@ -24,6 +24,7 @@ from support.campaigns import write_campaign, write_jsonl
 from support.label_studio_server import LabelStudio
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
+from support.tiny_encoder import build_tiny_encoder
 
 pytestmark = pytest.mark.browser
 
@@ -78,20 +79,20 @@ def labelling(logged_in: LabellingPage) -> LabellingPage:
 def campaign(
     label_studio: LabelStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Write a campaign that asks all rows at once, the most uncertain first."""
+    """Write a campaign that asks all rows at once, the most uncertain first; the NumPy learner is the default."""
     monkeypatch.setenv(TOKEN, label_studio.token)
-    for module in (compose, running):
-        monkeypatch.setattr(module, "open_learner", numpy_learner)
 
     def write(rows: list[dict[str, Any]], *, annotator: dict[str, Any], **changes: Any) -> Path:
         write_jsonl(tmp_path / "pool.jsonl", rows)
+        if "learner" not in changes:
+            for module in (compose, running):
+                monkeypatch.setattr(module, "open_learner", numpy_learner)
         people = {"kind": "label_studio", "url": label_studio.url, "token_env": TOKEN}
         return write_campaign(
             tmp_path,
             annotator=people | annotator,
-            acquisition={"batch_size": len(rows), "cold_start": "base_uncertainty"},
             evaluation={"kind": "none", "calibration": 0},
-            **changes,
+            **{"acquisition": {"batch_size": len(rows), "cold_start": "base_uncertainty"}, **changes},
         )
 
     return write
@@ -239,26 +240,33 @@ def test_multiple_choice_with_options_of_each_item(
     assert found == {first[0]: ("B", False), second[0]: ("A", False)}
 
 
-def test_labels_are_shown_and_answered_as_they_are(
-    labelling: LabellingPage, campaign: Callable[..., Path]
+def test_odd_labels_are_answered_as_they_are_and_teach_a_head_that_asks_on(
+    labelling: LabellingPage, campaign: Callable[..., Path], tmp_path: Path
 ) -> None:
+    build_tiny_encoder(tmp_path / "encoder")
     path = campaign(
         [{"id": str(number), "text": f"text {number}"} for number in range(3)],
         name="odd",
         task={"kind": "classification", "labels": ODD_LABELS},
         annotator={},
+        learner={"kind": "head"},
+        head={"encoder": "encoder"},
+        acquisition={"batch_size": 2},
     )
-    run(path)
-    labelling.label_all_tasks("odd")
-    assert labelling.options == [f"{label} [{hotkey}]" for hotkey, label in enumerate(ODD_LABELS, 1)]
-    given = {}
-    for label in ODD_LABELS[:2]:
-        given[labelling.text] = (label, False)
-        labelling.choices.nth(ODD_LABELS.index(label)).click()
-        labelling.submit()
+    given: dict[str, tuple[object, bool]] = {}
+    for labels in (ODD_LABELS[:2], ODD_LABELS[2:3]):
+        run(path)
+        labelling.label_all_tasks("odd")
+        assert labelling.options == [f"{label} [{hotkey}]" for hotkey, label in enumerate(ODD_LABELS, 1)]
+        for label in labels:
+            given[labelling.text] = (label, False)
+            labelling.choices.nth(ODD_LABELS.index(label)).click()
+            labelling.submit()
     assert labelling.complaints == []
-    run(path)
+    assert running.run(load_campaign(path), Quiet(), no_wait=True).kind == "stopped"
     assert {text: outcome(annotation) for text, annotation in answers(path).items()} == given
+    assert [query.round_index for _, query in asked(path)] == [0, 0, 1]
+    assert "head margin" in asked(path)[2][1].reason.text
 
 
 def test_sixty_labels_and_a_text_are_in_sight(
