@@ -18,7 +18,7 @@ from star_al.models.targets import Target, answered, taught
 from star_al.models.train import reproducible, training_loss
 from star_al.types import Item
 
-FEW, BATCH, TURNS = 5, 8, 5
+FEW, BATCH, TURNS = 5, 8, 3
 """Labels of the cheap step, texts of a minibatch, and steps of which the median counts."""
 
 
@@ -43,7 +43,7 @@ def step_costs(place: Workplace, texts: Texts) -> Iterator[str]:
                 spent.append(time.process_time() - started)
             return float(np.median(spent[1:]))
 
-        for loss in cast(tuple[Loss, ...], ("labels", "answer")):
+        for loss in cast(tuple[Loss, ...], ("answer", "labels")):
             many_s, few_s = (seconds(_targets(own, loss), loss) for own in (prompts, few))
             n = len(prompts[0].labels)
             yield f"loss: {loss}: {many_s:.2f} s with {n} labels, {few_s:.2f} s with {FEW}: {many_s / few_s:.2f} times"
