@@ -15,14 +15,13 @@ from star_al.common.paging import pages
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import check_out, write_text
 from star_al.labelling.ballots import newest_revisions
-from star_al.parts import round_spec
 from star_al.ports import Store
 from star_al.report.page import campaign_page
 from star_al.report.questions import shown_text
 from star_al.report.snapshot import CampaignSnapshot, OnSameTexts
 from star_al.report.study_page import StudySnapshot, study_page
 from star_al.stats.learning_curves import Comparison, study_results
-from star_al.task import ClosedTask
+from star_al.steps.right_answers import RightAnswers, right_answers
 from star_al.types import Annotation, Campaign, Query, Round
 
 ITEMS_PAGE = 1_000
@@ -63,6 +62,7 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
     queries = store.queries(campaign_id)
     annotations = store.annotations(campaign_id)
     answered = asked(store, campaign, queries, annotations)
+    right = right_answers(store, campaign_id, rounds)
     return CampaignSnapshot(
         campaign=campaign,
         spec=CampaignSpec.model_validate(campaign.config),
@@ -77,7 +77,8 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
         lead_times=_lead_times(queries, annotations),
         made_at=datetime.now(UTC),
         program=__version__,
-        on_same_texts=_on_same_texts(store, campaign, rounds),
+        right_answers=right,
+        on_same_texts=_on_same_texts(rounds, right),
         simulated=_simulated(store, campaign),
     )
 
@@ -87,27 +88,20 @@ def _simulated(store: Store, campaign: Campaign) -> Comparison | None:
     return None if study is None else study_results(store, study)
 
 
-def _on_same_texts(store: Store, campaign: Campaign, rounds: Sequence[Round]) -> OnSameTexts | None:
+def _on_same_texts(rounds: Sequence[Round], right: Mapping[int, RightAnswers]) -> OnSameTexts | None:
     """Compare language model and head text by text, in the newest round that keeps predictions of both."""
     trained = [one for one in rounds if one.adapter_sha256 is not None and one.head_sha256 is not None]
     if not trained:
         return None
     index = trained[-1].index
-    predicted: dict[str, dict[str, int]] = defaultdict(dict)
-    for one in store.held_out(campaign.campaign_id, index):
-        predicted[one.item_id][one.model] = int(one.log_probs_C.argmax())
-    labels, task = store.labels(campaign.campaign_id), ClosedTask(round_spec(trained[-1]).task)
-    item_ids = [item_id for item_id, by in predicted.items() if {"adapted", "head"} <= by.keys()]
-    only_adapted = only_head = n = 0
-    for item in store.items(campaign.campaign_id, item_ids):
-        truth = task.find(item.options, labels[item.item_id].value) if item.item_id in labels else None
-        if truth is None:  # the label has been renamed since
-            continue
-        right = {name: column == task.column(item, truth) for name, column in predicted[item.item_id].items()}
-        n += 1
-        only_adapted += right["adapted"] and not right["head"]
-        only_head += right["head"] and not right["adapted"]
-    return OnSameTexts(index, only_adapted, only_head, n)
+    adapted, head = right[index].get("adapted", {}), right[index].get("head", {})
+    both = [(adapted[item_id], head[item_id]) for item_id in adapted.keys() & head.keys()]
+    return OnSameTexts(
+        index,
+        only_adapted=sum(one and not other for one, other in both),
+        only_head=sum(other and not one for one, other in both),
+        n=len(both),
+    )
 
 
 def _texts(store: Store, campaign: Campaign, queries: Sequence[Query]) -> dict[str, str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.config.writing import to_yaml
 from star_al.report.agreement import disputed_labels, pairs_of_people
 from star_al.report.confusion import confusion
-from star_al.report.formatting import duration, interval, number, percent, signed
-from star_al.report.labels_saved import Compared, Saved, compare_with_control, labels_saved
+from star_al.report.formatting import duration, interval, number, percent
+from star_al.report.labels_saved import control_comparison
 from star_al.report.model_charts import accuracy_by_labels, reliability, score_histogram
 from star_al.report.questions import COLUMNS, questions
 from star_al.report.reliability_bins import LEAST_TEXTS
@@ -33,15 +31,6 @@ from star_al.stats.learning_curves import Comparison, in_words
 from star_al.types import JsonObject, Role, Round, RoundCollection
 
 
-@dataclass(frozen=True)
-class ControlComparison:
-    """The comparison with the control arm: the result, how far it can be trusted, and the table."""
-
-    result: str
-    caution: str
-    table: Table
-
-
 def campaign_page(snapshot: CampaignSnapshot) -> str:
     """Render a campaign's page as HTML."""
     evaluated = snapshot.evaluated
@@ -54,7 +43,7 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         summary=summarise(snapshot),
         tiles=_tiles(snapshot),
         curve=accuracy_by_labels(snapshot) if evaluated else None,
-        control=_control(evaluated),
+        control=control_comparison(snapshot),
         simulated_results=_simulated(snapshot.simulated),
         calibration=_calibration(evaluated),
         few_texts=_few_texts(evaluated),
@@ -115,56 +104,6 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
     if snapshot.rounds:
         tiles.append(("round", f"{snapshot.rounds[-1].index}", snapshot.rounds[-1].state.value))
     return tiles
-
-
-def _control(evaluated: Sequence[EvaluatedRound]) -> ControlComparison | None:
-    rows = compare_with_control(evaluated)
-    if not rows:
-        return None
-    header = (
-        "labels",
-        "control arm: random texts",
-        "95 % interval",
-        "active curve",
-        "difference, points",
-    )
-    table = Table(header, tuple(map(_control_row, rows)))
-    result = _describe_saving(labels_saved(evaluated), rows[-1].labels)
-    return ControlComparison(result, _caution(rows), table)
-
-
-def _caution(rows: Sequence[Compared]) -> str:
-    """Say how far the comparison can be trusted."""
-    last = rows[-1]
-    text = "This is one campaign, so luck plays a part; both curves are smoothed to be non-decreasing. "
-    if last.active is not None:
-        points = 100 * (last.active - last.control.accuracy)
-        inside = last.control.accuracy_low <= last.active <= last.control.accuracy_high
-        text += (
-            f"At {count(last.labels, 'label')} the active curve is {abs(points):.1f} points "
-            f"{'above' if points >= 0 else 'below'} the control arm, "
-            f"{'within its interval, so it may be chance' if inside else 'outside its interval'}. "
-        )
-    return f"{text}The control arm says nothing about larger label counts."
-
-
-def _control_row(row: Compared) -> tuple[str, ...]:
-    points = None if row.active is None else 100 * (row.active - row.control.accuracy)
-    band = interval(row.control.accuracy_low, row.control.accuracy_high)
-    return f"{row.labels:,}", percent(row.control.accuracy), band, percent(row.active), signed(points, 1)
-
-
-def _describe_saving(saved: Saved | None, labels: int) -> str:
-    if saved is None:
-        return (
-            f"The control arm has {count(labels, 'label')} so far: too few to say how many labels are saved."
-        )
-    reached = f"The control arm reached {percent(saved.accuracy)} with {count(round(saved.control), 'random label')}"
-    if saved.active is None:
-        return f"{reached}; the active curve has not reached it."
-    share = 1 - saved.active / saved.control
-    change = f"{percent(abs(share), 0)} {'fewer' if share >= 0 else 'more'}"
-    return f"{reached}; the active curve needed {round(saved.active):,}, {change}."
 
 
 def _calibration(evaluated: Sequence[EvaluatedRound]) -> list[Picture]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from star_al.config.spec import CampaignSpec
@@ -62,6 +62,8 @@ class CampaignSnapshot:
         lead_times: Seconds that each answer took, by round.
         program: Version of star_al that makes the page.
         simulated: The study with the campaign's name, whose runs took place on the same texts; None without one.
+        right_answers: Which audit items each model predicted right, by round, model and item id; empty where single
+            answers are not stored.
         on_same_texts: Language model and head in the newest round that has predictions of both; None without one.
     """
 
@@ -78,6 +80,7 @@ class CampaignSnapshot:
     lead_times: Mapping[int, Sequence[float]]
     made_at: datetime
     program: str
+    right_answers: Mapping[int, Mapping[str, Mapping[str, bool]]] = field(default_factory=dict)
     on_same_texts: OnSameTexts | None = None
     simulated: Comparison | None = None
 

@@ -6,14 +6,15 @@ gain) are advice, and end it only if the rules are automatic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from star_al.common.wording import count
 from star_al.config.spec import StoppingSpec
-from star_al.types import FloatArray
+from star_al.stats.expected_gain import LEVEL, STEP, ExpectedGain, expected_gain
+from star_al.stats.measured_rounds import MeasuredRounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +26,22 @@ class StopView:
         labels_bought: Human labels so far.
         pool_size: Items that may still be labelled.
         accuracy: Accuracy of the adapted model; None without held-out labels.
-        sequence_low: Lower end of the accuracy's confidence sequence; None without held-out labels.
+        accuracy_low: Lower end of the accuracy's one-sided confidence sequence; None without held-out labels.
         agreements: Agreement of the stop set's predictions between each round and the one before, newest last.
         rules: The stopping rules.
-        curve: Labels trained on and accuracy of each round that was measured, this one last.
+        curve: The rounds with labels that were measured, this one last; None if no rule looks at them.
+        untrained: Accuracy of the base model or of the majority class, whichever is higher.
     """
 
     round_index: int
     labels_bought: int
     pool_size: int
     accuracy: float | None
-    sequence_low: float | None
+    accuracy_low: float | None
     agreements: tuple[float, ...]
     rules: StoppingSpec
-    curve: tuple[tuple[int, float], ...] = ()
+    curve: MeasuredRounds | None = None
+    untrained: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +60,6 @@ def decide(view: StopView) -> Decision:
     return Decision(_limit(view), goal)
 
 
-def expected_gain(curve: Sequence[tuple[int, float]]) -> float | None:
-    """Accuracy that the next hundred labels are expected to bring, by a power law through the learning curve.
-
-    Least squares of accuracy ≈ a − b·n^−c over the rounds with labels, b ≥ 0, 0.05 ≤ c ≤ 2 (the form of
-    Cortes et al. 1993); its rise from the last n to n + 100. None with fewer than 4 different n, where three
-    parameters would fit anything.
-    """
-    labels_R = np.array([n for n, _ in curve if n > 0], dtype=np.float64)
-    accuracy_R = np.array([accuracy for n, accuracy in curve if n > 0])
-    if len(np.unique(labels_R)) < 4:
-        return None
-    fits = [_power_law(labels_R, accuracy_R, c) for c in np.linspace(0.05, 2.0, 40)]
-    _, scale, power = min(fits)
-    last = labels_R[-1]
-    return float(scale * (last**-power - (last + 100.0) ** -power))
-
-
-def _power_law(labels_R: FloatArray, accuracy_R: FloatArray, power: float) -> tuple[float, float, float]:
-    """Squared error, b and c of the best a − b·n^−c with this c; a and b are a linear regression."""
-    x_R = labels_R**-power
-    centred_R = x_R - x_R.mean()
-    scale = max(0.0, -float(centred_R @ accuracy_R / (centred_R @ centred_R)))
-    residual_R = accuracy_R - accuracy_R.mean() + scale * centred_R
-    return float(residual_R @ residual_R), scale, power
-
-
 def agreement(previous: Mapping[str, int], current: Mapping[str, int]) -> float | None:
     """Share of the common items whose predicted label is the same; None without common items."""
     shared = previous.keys() & current.keys()
@@ -92,7 +69,7 @@ def agreement(previous: Mapping[str, int], current: Mapping[str, int]) -> float 
 
 
 def _target(view: StopView) -> str | None:
-    target, low = view.rules.target_accuracy, view.sequence_low
+    target, low = view.rules.target_accuracy, view.accuracy_low
     if target is None or low is None or low < target:
         return None
     return (
@@ -112,14 +89,31 @@ def _stable(view: StopView) -> str | None:
 
 
 def _gain(view: StopView) -> str | None:
+    """Little is left to gain in this round and in the one before, in a curve that has risen."""
     least = view.rules.min_gain
-    gain, before = (expected_gain(curve) for curve in (view.curve, view.curve[:-1]))
-    if least is None or gain is None or before is None or max(gain, before) >= least:
+    if least is None or view.curve is None:
+        return None
+    newest = _judged(view.curve, least, view.untrained)
+    if newest is None or _judged(view.curve.first(len(view.curve) - 1), least, view.untrained) is None:
         return None  # two rounds in a row must agree, as accuracy on a hundred audit items is noisy
     return (
-        f"little left to gain: 100 more labels are expected to bring {100 * gain:.2f} points of accuracy, "
-        f"under {100 * least:g} (a power law through {len(view.curve)} rounds)"
+        f"little left to gain: {STEP} more labels are expected to bring {100 * newest.value:.2f} points of accuracy, "
+        f"and at most {100 * newest.high:.2f} with {LEVEL:.0%} confidence, under {100 * least:g} (a power law through "
+        f"{len(view.curve)} rounds)"
     )
+
+
+def _judged(curve: MeasuredRounds, least: float, untrained: float) -> ExpectedGain | None:
+    """The expected gain, if it is certainly small; else None.
+
+    A curve that has not begun to rise looks like one that has ended. So it must have risen by more than what counts as
+    little, and lie above what is known without training.
+    """
+    # The same draws for the same curve, so that a campaign that goes on decides as before.
+    gain = expected_gain(curve, np.random.default_rng(len(curve)))
+    if gain is None or gain.high >= least or gain.rise_low <= least or gain.accuracy_low <= untrained:
+        return None
+    return gain
 
 
 def _limit(view: StopView) -> str | None:

@@ -2,9 +2,10 @@
 
 The campaign's seed puts all items of the pool in one random order. A share of each batch is taken from that
 order: its next items that were not chosen yet. The control set is the prefix of the order up to the first item
-without a label. It is a random sample of the whole pool, whatever the active part chooses: an item that the
-active part chose early has its label when its turn comes, at no extra cost. The shadow is an adapter that is
-trained on the control set alone.
+without a label, cut after the last item that was asked for the arm. It is a random sample of the whole pool,
+whatever the active part chooses: an item that the active part chose early has its label when its turn comes, at no
+extra cost. Without the cut, items of the active part would follow the last one of the arm just because they were
+chosen, as nothing but their choice gave them a label. The shadow is a model that is trained on the control set alone.
 """
 
 from __future__ import annotations
@@ -33,18 +34,28 @@ def next_control_items(parts: Parts, free: Collection[str], n: int) -> tuple[str
     return rng.draw(free, n, _seed(parts))
 
 
-def control_labels(parts: Parts, training: Sequence[Label]) -> list[Label]:
-    """The control set among the labels of a round, sorted by item id; skipped items do not end it."""
+def control_labels(parts: Parts, training: Sequence[Label], size: int | None = None) -> list[Label]:
+    """The control set among the labels of a round, sorted by item id; skipped items do not end it.
+
+    Args:
+        parts: The campaign.
+        training: The labels of the round.
+        size: The size that the set had, for a round that is trained again; versions before 0.2 did not cut it.
+    """
     label_of = {label.item_id: label for label in training}
     store, campaign_id = parts.store, parts.campaign.campaign_id
-    dropped, _ = without_label([query for query in store.queries(campaign_id) if query.purpose is Role.POOL])
+    asked = [query for query in store.queries(campaign_id) if query.purpose is Role.POOL]
+    dropped, _ = without_label(asked)
     chosen = []
     for item_id in rng.keyed_sorted(store.item_ids(campaign_id, Role.POOL), _seed(parts)):
         if item_id in label_of:
             chosen.append(label_of[item_id])
         elif item_id not in dropped:
             break
-    return sorted(chosen, key=lambda label: label.item_id)
+    if size is None:
+        for_the_arm = {query.item_id for query in asked if query.control}
+        size = max((n for n, label in enumerate(chosen, 1) if label.item_id in for_the_arm), default=0)
+    return sorted(chosen[:size], key=lambda label: label.item_id)
 
 
 def _seed(parts: Parts) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from star_al.parts import Parts, RoundParts, round_spec
-from star_al.stats.confidence_sequence import confidence_sequence
+from star_al.stats.confidence_sequence import confidence_sequence, lower_confidence_sequence
+from star_al.stats.measured_rounds import MeasuredRounds, RoundMeasurement, measured_rounds
 from star_al.stats.stopping import StopView, agreement, decide
+from star_al.steps.right_answers import right_answers
 from star_al.types import Evaluation, JsonObject, Role, Round, RoundDecision
 
 
@@ -34,15 +36,17 @@ def decide_round(parts: RoundParts) -> RoundDecision:
     pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
     raw = _raw_evaluation(parts, round_)
     low, high = _confidence_sequence(parts, raw)
+    by_gain = rules.min_gain is not None and raw is not None
     view = StopView(
         round_index=round_.index,
         labels_bought=round_.labels_bought,
         pool_size=len(pool),
         accuracy=raw.accuracy if raw else None,
-        sequence_low=low,
+        accuracy_low=_accuracy_low(parts, raw),
         agreements=_agreements(rounds),
         rules=rules,
-        curve=tuple(_learning_curve(parts, rounds)) if rules.min_gain is not None else (),
+        curve=_learning_curve(parts, rounds) if by_gain else None,
+        untrained=_untrained(parts, raw) if raw is not None else 0.0,
     )
     decision = decide(view)
     return RoundDecision(
@@ -94,11 +98,32 @@ def _confidence_sequence(parts: RoundParts, raw: Evaluation | None) -> tuple[flo
     return confidence_sequence(round(raw.accuracy * raw.n), raw.n, parts.round.index + 1, level)
 
 
-def _learning_curve(parts: Parts, rounds: Sequence[Round]) -> Iterator[tuple[int, float]]:
-    """The number of labels trained on and the accuracy, for each round that was measured."""
-    for round_ in rounds:
-        if raw := _raw_evaluation(parts, round_):
-            yield round_.labels, raw.accuracy
+def _accuracy_low(parts: RoundParts, raw: Evaluation | None) -> float | None:
+    """The lower bound that the target is compared with; None if nothing was measured."""
+    if raw is None:
+        return None
+    level = parts.spec.stopping.confidence
+    return lower_confidence_sequence(round(raw.accuracy * raw.n), raw.n, parts.round.index + 1, level)
+
+
+def _learning_curve(parts: Parts, rounds: Sequence[Round]) -> MeasuredRounds:
+    """The rounds that were measured, with the answers to single audit items."""
+    right, model = right_answers(parts.store, parts.campaign.campaign_id, rounds), parts.spec.ranking_model
+    (curve,) = measured_rounds(
+        [
+            RoundMeasurement(one.labels, raw.accuracy, raw.n, right[one.index].get(model))
+            for one in rounds
+            if (raw := _raw_evaluation(parts, one))
+        ]
+    )
+    return curve
+
+
+def _untrained(parts: RoundParts, raw: Evaluation) -> float:
+    """The accuracy of the base model or of the majority class, whichever is higher."""
+    found = parts.store.evaluations(parts.campaign.campaign_id, parts.round.index)
+    base = max((one.accuracy for one in found if one.model == "base"), default=0.0)
+    return max(base, max(map(sum, raw.confusion_C_C)) / raw.n)
 
 
 def _raw_evaluation(parts: Parts, round_: Round) -> Evaluation | None:

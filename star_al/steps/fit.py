@@ -257,7 +257,7 @@ def _trained_again(parts: RoundParts, sha256: str) -> Path:
     training: Sequence[Label] = parts.store.training_labels(parts.campaign.campaign_id, index)
     shadow = sha256 != parts.round.adapter_sha256  # they are the same while the control set is all labels
     if shadow:
-        training = control_labels(parts, training)
+        training = control_labels(parts, training, parts.round.fit.shadow_labels if parts.round.fit else None)
     found = train_artefact(parts, parts.learner, training, shadow=shadow).sha256
     if found != sha256:
         raise StoreError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,96 +17,90 @@ from star_al.report.agreement import disputed_labels, pairs_of_people
 from star_al.report.canvas import draw_svg, new_figure
 from star_al.report.confusion import confusion
 from star_al.report.formatting import duration, interval, percent
-from star_al.report.labels_saved import compare_with_control, labels_saved
+from star_al.report.labels_saved import control_comparison
 from star_al.report.page import campaign_page
 from star_al.report.questions import cut, questions, shown_text
 from star_al.report.reliability_bins import LEAST_TEXTS, drawn_bins
 from star_al.report.render import json_for_page
-from star_al.report.snapshot import AskedQuery, EvaluatedRound
+from star_al.report.snapshot import AskedQuery, CampaignSnapshot
 from star_al.report.study_page import study_page
 from star_al.report.summary import summarise
 from star_al.stats.metrics import wilson_interval
-from star_al.types import CalibrationBin, Item, QueryState, Round, RoundFit, RoundState
+from star_al.types import CalibrationBin, Item, QueryState, RoundFit
 from support import records
 from support.report_snapshot import a_snapshot, an_asked_query
 from support.report_study import a_study
 
-
-def evaluated(
-    index: int, labels: int, accuracy: float, shadow: tuple[int, float] | None = None
-) -> EvaluatedRound:
-    fit = RoundFit("inputs", shadow_labels=shadow and shadow[0])
-    round_ = Round(index, RoundState.COLLECTED, 0, {}, labels=labels, fit=fit)
-    evaluations = [records.evaluation("adapted", "raw", accuracy=accuracy)]
-    if shadow is not None:
-        evaluations.append(records.evaluation("shadow", "raw", accuracy=shadow[1]))
-    return EvaluatedRound(round_, evaluations)
-
-
-CAMPAIGN = [
-    evaluated(0, 0, 0.5),
-    evaluated(1, 100, 0.7, (20, 0.52)),
-    evaluated(2, 200, 0.8, (40, 0.60)),
-    evaluated(3, 300, 0.9, (60, 0.58)),
-]
-
-
 # -- the control arm ------------------------------------------------------------------------------------
 
 
-def test_the_active_curve_is_read_at_the_control_arms_label_counts() -> None:
-    rows = compare_with_control(CAMPAIGN)
-    assert [row.labels for row in rows] == [20, 40, 60]
-    assert [row.active for row in rows] == pytest.approx([0.54, 0.58, 0.62])
+def with_arms(active: Sequence[float], control: Sequence[float], *, held_out: int = 400) -> CampaignSnapshot:
+    """A campaign of one round per accuracy, whose control arm has a fifth of the labels."""
+    snapshot = a_snapshot(rounds=len(active), held_out=held_out)
+    evaluations = {
+        index: [
+            records.evaluation("adapted", "raw", accuracy=one, n=held_out),
+            *([records.evaluation("shadow", "raw", accuracy=other, n=held_out)] if index else []),
+        ]
+        for index, (one, other) in enumerate(zip(active, control, strict=True))
+    }
+    fits = [RoundFit("inputs", shadow_labels=20 * index if index else None) for index in range(len(active))]
+    rounds = tuple(
+        replace(one, labels=100 * one.index, fit=fit) for one, fit in zip(snapshot.rounds, fits, strict=True)
+    )
+    return replace(snapshot, rounds=rounds, evaluations=evaluations)
 
 
-def test_below_the_active_curves_first_point_nothing_is_compared() -> None:
-    rows = compare_with_control([evaluated(0, 50, 0.5, (10, 0.4)), evaluated(1, 100, 0.7, (50, 0.5))])
-    assert [row.active for row in rows] == [None, pytest.approx(0.5)]
+def words_of(snapshot: CampaignSnapshot) -> str:
+    found = control_comparison(snapshot)
+    assert found is not None
+    return found.result
 
 
-def test_labels_saved_are_read_off_rising_curves() -> None:
-    # The isotonic fit of the control arm, (0.52, 0.59, 0.59), is at its end after 40 labels. The active curve
-    # gains 0.2 over its first 100 labels from 0.5, so it is there after 45.
-    saved = labels_saved(CAMPAIGN)
-    assert saved is not None
-    assert (saved.accuracy, saved.control, saved.active) == pytest.approx((0.59, 40.0, 45.0))
+def rising(n: int, scale: float) -> list[float]:
+    """Accuracies of ``n`` rounds along one curve, whose label counts are multiplied by ``scale``."""
+    return [0.2] + [0.95 - 3.0 * (scale * index) ** -0.5 for index in range(1, n)]
 
 
-def test_a_control_arm_that_new_rows_have_shortened_is_read_by_its_labels() -> None:
-    shorter = [*CAMPAIGN[:3], evaluated(3, 300, 0.9, (30, 0.55))]
-    saved = labels_saved(shorter)
-    assert saved is not None
-    assert (saved.accuracy, saved.control) == pytest.approx((0.60, 40.0))
+def test_arms_on_one_curve_have_no_labels_saved() -> None:
+    words = words_of(with_arms(rising(16, 100), rising(16, 20)))
+    assert words.startswith("With 100 to 300 labels, the active curve is 0.")
+    assert "may be chance: whether labels are saved cannot be told yet" in words and "fewer" not in words
 
 
-def test_an_active_curve_that_never_reaches_the_control_arm_saves_nothing() -> None:
-    low = [evaluated(0, 0, 0.4), evaluated(1, 100, 0.5, (20, 0.5)), evaluated(2, 200, 0.55, (40, 0.7))]
-    saved = labels_saved(low)
-    assert saved is not None and saved.active is None
+def test_a_curve_that_needs_a_quarter_of_the_labels_says_how_many_it_saves() -> None:
+    start, faster = rising(16, 100)[:2], rising(16, 400)[2:]
+    words = words_of(with_arms([*start, *faster], rising(26, 20)[:16], held_out=3000))
+    found = re.search(r"needed (\d+)\xa0% fewer labels \(98\xa0% interval (\d+) to (\d+)\xa0%\)", words)
+    assert found is not None, words
+    share, low, high = map(int, found.groups())
+    assert low < share < high and 25 <= share <= 75
 
 
-@pytest.mark.parametrize("rounds", [CAMPAIGN[:1], CAMPAIGN[:2], []], ids=["none", "one point", "no rounds"])
-def test_without_two_points_of_the_control_arm_nothing_is_saved(rounds: list[EvaluatedRound]) -> None:
-    assert labels_saved(rounds) is None
+def test_a_worse_curve_needs_more_labels() -> None:
+    words = words_of(with_arms(rising(26, 25), rising(26, 20), held_out=5000))
+    assert "points below the control arm" in words and "% more labels" in words
 
 
-@pytest.mark.parametrize(
-    ("active", "words"),
-    [
-        (0.55, "10.0 points above the control arm, within its interval, so it may be chance"),
-        (0.95, "outside its interval"),
-    ],
-    ids=["within", "outside"],
-)
-def test_the_page_says_when_a_difference_may_be_chance(active: float, words: str) -> None:
-    snapshot = a_snapshot(rounds=3)
-    last = snapshot.rounds[2].index
-    shadow = records.evaluation("shadow", "raw", accuracy=0.45, accuracy_low=0.35, accuracy_high=0.56)
-    adapted = records.evaluation("adapted", "raw", accuracy=active)
-    evaluations = {**snapshot.evaluations, 1: [adapted], last: [adapted, shadow]}
-    rounds = (*snapshot.rounds[:2], replace(snapshot.rounds[2], fit=RoundFit("inputs", shadow_labels=30)))
-    assert words in campaign_page(replace(snapshot, rounds=rounds, evaluations=evaluations))
+def test_few_rounds_of_the_control_arm_say_nothing() -> None:
+    assert words_of(with_arms(rising(7, 100), rising(7, 20))).startswith(
+        "The control arm has 120 labels so far: too few to compare."
+    )
+    assert control_comparison(a_snapshot(rounds=1)) is None
+
+
+def test_while_all_labels_are_random_ones_both_arms_are_one_model() -> None:
+    snapshot = with_arms(rising(8, 100), rising(8, 100))
+    fits = [RoundFit("inputs", shadow_labels=one.labels or None) for one in snapshot.rounds]
+    rounds = tuple(replace(one, fit=fit) for one, fit in zip(snapshot.rounds, fits, strict=True))
+    assert "too few to compare" in words_of(replace(snapshot, rounds=rounds))
+
+
+def test_the_table_of_the_control_arm_has_a_row_for_each_label_count() -> None:
+    found = control_comparison(with_arms(rising(16, 100), rising(16, 20)))
+    assert found is not None
+    assert [row[0] for row in found.table.rows] == [str(20 * index) for index in range(1, 16)]
+    assert [row[3] == "–" for row in found.table.rows] == [20 * index < 100 for index in range(1, 16)]
 
 
 # -- the confusion matrix -------------------------------------------------------------------------------

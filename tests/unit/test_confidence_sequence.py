@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binom
 
 from star_al.config.spec import StoppingSpec
-from star_al.stats.confidence_sequence import confidence_sequence
+from star_al.stats.confidence_sequence import confidence_sequence, lower_confidence_sequence
 from star_al.stats.metrics import wilson_interval
 from star_al.stats.stopping import StopView, decide
 from star_al.types import FloatArray, IntArray
@@ -19,6 +19,7 @@ CAMPAIGNS, ROUNDS, POPULATION = 1000, 12, 3000
 
 # The simulated campaigns ask for few different intervals, each many times.
 audit_interval, bounds_at = cache(wilson_interval), cache(confidence_sequence)
+lower_bound_at = cache(lower_confidence_sequence)
 
 
 def test_each_end_of_an_interval_has_half_of_what_its_look_may_spend() -> None:
@@ -26,6 +27,25 @@ def test_each_end_of_an_interval_has_half_of_what_its_look_may_spend() -> None:
         low, high = confidence_sequence(70, 100, look)
         assert binom.sf(69, 100, low) == pytest.approx(spent / 2)
         assert binom.cdf(70, 100, high) == pytest.approx(spent / 2)
+
+
+def test_a_bound_of_one_side_has_all_of_what_its_look_may_spend() -> None:
+    for look, spent in ((1, 0.05 / 2), (3, 0.05 / 12)):
+        assert binom.sf(69, 100, lower_confidence_sequence(70, 100, look)) == pytest.approx(spent)
+    assert lower_confidence_sequence(0, 10, 1) == lower_confidence_sequence(0, 0, 1) == 0.0
+    with pytest.raises(ValueError, match="look 0"):
+        lower_confidence_sequence(1, 2, 0)
+
+
+def test_the_lower_bounds_hold_at_once_in_95_of_100_campaigns() -> None:
+    """The hardest case: independent looks at one accuracy, whose bounds may all fail on their own."""
+    random = np.random.default_rng(0)
+    right_S_R = random.binomial(100, 0.8, size=(4000, ROUNDS))
+    missed = sum(
+        any(lower_bound_at(int(right), 100, look) > 0.8 for look, right in enumerate(right_R, 1))
+        for right_R in right_S_R
+    )
+    assert 0.02 < missed / 4000 <= 0.05
 
 
 def test_without_items_nothing_is_known_and_the_ends_are_exact() -> None:
@@ -83,7 +103,7 @@ def test_the_audit_interval_covers_the_true_accuracy_of_the_last_round() -> None
 
 
 def test_the_sequence_covers_all_rounds_at_once_and_its_targets_are_kept() -> None:
-    covered, stopped, wrongly = 0, 0, 0
+    covered, stopped, wrongly, above = 0, 0, 0, 0
     rules = StoppingSpec(automatic=True, target_accuracy=0.75)
     for seed in range(CAMPAIGNS):
         campaign = simulated(seed)
@@ -91,14 +111,17 @@ def test_the_sequence_covers_all_rounds_at_once_and_its_targets_are_kept() -> No
         covered += all(
             low <= truth <= high for (low, high), truth in zip(bounds, campaign.truth_R, strict=True)
         )
-        for index, (low, _) in enumerate(bounds):
-            view = StopView(index, 100, 100, campaign.right_R[index] / campaign.n_R[index], low, (), rules)
+        for index in range(ROUNDS):
+            right, n = int(campaign.right_R[index]), int(campaign.n_R[index])
+            low = lower_bound_at(right, n, index + 1)
+            above += low > bounds[index][0]
+            view = StopView(index, 100, 100, right / n, low, (), rules)
             if decide(view).reason:
                 stopped += 1
                 wrongly += campaign.truth_R[index] < 0.75
                 break
     assert covered / CAMPAIGNS >= 0.95
-    assert stopped > 200
+    assert stopped > 200 and above >= stopped, "one side alone is sharper"
     assert wrongly / CAMPAIGNS <= 0.05
 
 

@@ -39,7 +39,7 @@ class StoppingSpec(Spec):
         default=None,
         description=(
             "Goal: an accuracy, from 0 to 1. "
-            "Reached when a confidence sequence for the accuracy lies above it."
+            "Reached when the one-sided bound of a confidence sequence for the accuracy lies above it."
         ),
         examples=[0.9],
     )
@@ -61,8 +61,8 @@ class StoppingSpec(Spec):
     min_gain: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
         description=(
-            "Goal: less accuracy than this is expected from 100 further labels. "
-            "The expectation is a power law fitted to the learning curve."
+            "Goal: less accuracy than this is expected from 100 further labels, with 90 % confidence. "
+            "The expectation is a power law fitted to the learning curve, which must have risen before."
         ),
         examples=[0.005],
     )
