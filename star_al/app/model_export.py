@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +15,8 @@ from star_al import rng
 from star_al.app.compose import open_parts, reading
 from star_al.app.head_card import head_card
 from star_al.app.model_card import ModelFacts, model_card
-from star_al.app.predicting import Predictor, own_files
+from star_al.app.predicting import own_files
+from star_al.app.predictor import Predictor, Which
 from star_al.common.files import disk_errors, publish
 from star_al.config.spec import CampaignFile
 from star_al.data import check_out
@@ -24,7 +25,7 @@ from star_al.parts import Parts
 from star_al.ports import Progress
 from star_al.replay import find_round
 from star_al.stats.temperature import apply_temperature
-from star_al.types import Item, JsonObject, Role
+from star_al.types import Evaluation, Item, JsonObject, Role
 
 RECORD = "labeller.json"
 """The file by which an exported model is known."""
@@ -62,20 +63,23 @@ def export_model(
     *,
     round_index: int | None = None,
     merged: bool = False,
+    which: Which = Which.BEST,
 ) -> ExportedModel:
     """Write the model of a round as a folder that other programs use.
 
-    The folder is written beside its place and renamed when it is complete.
+    The folder is written beside its place and renamed when it is complete. It holds one model: of a round that
+    delivers head and language model together, the one with more weight.
 
     Args:
         file: The campaign.
         out: A folder that does not exist, is empty, or holds an earlier export, which is replaced.
         progress: Where progress is shown.
         round_index: The round; None for the newest that has an evaluated adapter.
-        merged: Write whole weights in place of an adapter.
+        merged: Write whole weights of the language model in place of an adapter.
+        which: The head or the language model, or what is best.
 
     Raises:
-        DataError: There is no such round, or ``out`` holds other files.
+        DataError: There is no such round or model, or ``out`` holds other files.
         StoreError: The campaign has not been started, or the folder cannot be written.
         ModelError: No adapter has been trained yet, or the posterior cannot be exported.
     """
@@ -83,25 +87,45 @@ def export_model(
     _require_free(out)
     with reading(file) as (store, campaign):
         parts = open_parts(file, store, campaign, progress)
-        predictor = Predictor(parts, round_index, only_learner=True)
+        if merged and which is Which.BEST and not parts.spec.has_head_learner:
+            which = Which.LORA
+        predictor = Predictor(parts, round_index, which=which, alone=True)
         if predictor.adapter is None or predictor.model.round_index is None:
             raise ModelError(
                 f"campaign {file.spec.name!r} has no adapter that was trained and evaluated yet. "
                 "Label some texts and run `star-al run` first."
             )
-        with _replacing_folder(out) as folder:
-            return _write(parts, predictor, predictor.adapter, predictor.model.round_index, folder, merged)
+        _say_if_it_is_half(parts, round_index, which)
+        try:
+            with _replacing_folder(out) as folder:
+                return _write(parts, predictor, folder, merged)
+        except ModelError as exc:
+            if which is not Which.BEST or not (predictor.is_head and parts.spec.has_head_beside):
+                raise
+            predictor = Predictor(parts, predictor.model.round_index, which=Which.LORA)
+            parts.progress.say(f"The head cannot be exported, so the language model is: {exc}")
+            with _replacing_folder(out) as folder:
+                return _write(parts, predictor, folder, merged)
 
 
-def _write(
-    parts: Parts, predictor: Predictor, adapter: Path, round_index: int, folder: Path, merged: bool
-) -> ExportedModel:
+def _say_if_it_is_half(parts: Parts, round_index: int | None, which: Which) -> None:
+    whole = Predictor(parts, round_index, which=which)
+    if whole.is_mix:
+        parts.progress.say(
+            f"`star-al predict` uses both models: {whole.model.note}. A folder holds one, so it gets the one with "
+            "more weight; --model head or lora chooses."
+        )
+
+
+def _write(parts: Parts, predictor: Predictor, folder: Path, merged: bool) -> ExportedModel:
+    adapter, round_index = predictor.adapter, predictor.model.round_index
+    assert adapter is not None and round_index is not None
     parts.progress.say(f"Exporting the {predictor.model.note}")
     draws, items = predictor.draws, _some_items(parts)
-    record = parts.learner.export(
+    record = predictor.learner.export(
         adapter, folder, draws=draws, seed=predictor.seed, merged=merged, examples=items
     )
-    is_head = parts.spec.has_head_learner
+    is_head = predictor.is_head
     exported = ExportedModel(
         round_index=round_index,
         samples=1 if draws is None else len(draws),
@@ -122,7 +146,7 @@ def _write(
     write_record(folder, whole)
     facts = ModelFacts(
         round=find_round(parts.store, parts.campaign, round_index),
-        evaluations=tuple(parts.store.evaluations(parts.campaign.campaign_id, round_index)),
+        evaluations=_evaluations(parts, round_index, of_head_beside=is_head and parts.spec.has_head_beside),
         record=whole,
         example=example_code(whole),
         samples=exported.samples,
@@ -133,6 +157,14 @@ def _write(
         card = head_card(parts, facts, exported.size_bytes) if is_head else model_card(parts, facts)
         (folder / "README.md").write_text(card, encoding="utf-8")
     return exported
+
+
+def _evaluations(parts: Parts, round_index: int, *, of_head_beside: bool) -> tuple[Evaluation, ...]:
+    """What was measured of the exported model, as ``adapted``, and of its base model."""
+    found = parts.store.evaluations(parts.campaign.campaign_id, round_index)
+    if not of_head_beside:
+        return tuple(found)
+    return tuple(replace(one, model="adapted") for one in found if one.model == "head")
 
 
 def _text_of_a_row(parts: Parts) -> JsonObject:
@@ -156,7 +188,7 @@ def _difference(parts: Parts, predictor: Predictor, adapter: Path, items: Sequen
     """The largest difference between probabilities of the posterior's mean and the average over samples."""
     with parts.progress.task("Comparing with the mean alone", 2 * len(items)) as advance:
         averaged = predictor.answers(items, advance)
-        mean_N_C = parts.learner.predict(
+        mean_N_C = predictor.learner.predict(
             adapter, items, draws=None, seed=predictor.seed, advance=advance
         ).log_probs_N_K_C[:, 0]
     probs_N_C = np.exp(apply_temperature(mean_N_C, predictor.model.temperature))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from star_al.cli.console import complain, make_progress, say, say_file
-from star_al.cli.options import DEFAULT_CONFIG, Config, Public, Push, load, open_hub
+from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, Which, load, open_hub
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
@@ -60,11 +60,15 @@ def predict(
         Path, typer.Option("--in", help="File of texts, with the campaign's columns.", show_default=False)
     ],
     out: OutFile,
+    model: Model = Which.BEST,
     format_: FormatOption = Format.CSV,
     bom: Bom = False,
     spreadsheet_safe: SpreadsheetSafe = False,
 ) -> None:
-    """Predict the labels of the texts in a file with the newest adapter.
+    """Predict the labels of the texts in a file with the newest model.
+
+    Where a head stands beside the language model, it takes what is best on the
+    calibration labels: one of them or both, each with its weight.
 
     Every row comes back, in order; rows without a text have no prediction.
     Adds the columns predicted, confidence and probability_<label>, all
@@ -76,7 +80,8 @@ def predict(
 
     options = _options(bom, spreadsheet_safe)
     with _target(out, format_) as path:
-        done = predicting.predict_file(load(config), texts, path, make_progress(), options)
+        which = predicting.Which(model.value)
+        done = predicting.predict_file(load(config), texts, path, make_progress(), options, which)
     message = f"Wrote {count(done.n, 'prediction')} to {_name(out)} ({done.model.note})"
     _tell(out, f"{message}{_left_out(done.counts)}.")
 

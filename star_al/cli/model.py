@@ -9,7 +9,7 @@ import typer
 
 from star_al.cli.completion import round_numbers
 from star_al.cli.console import make_progress, say
-from star_al.cli.options import DEFAULT_CONFIG, Config, Public, Push, load, open_hub
+from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, Which, load, open_hub
 from star_al.common.wording import megabytes
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def export_model(
     merged: Annotated[
         bool, typer.Option("--merged", help="Write whole weights, which need no base model.")
     ] = False,
+    model: Model = Which.BEST,
     push: Push = None,
     public: Public = False,
 ) -> None:
@@ -42,13 +43,19 @@ def export_model(
     tokenizer, the labels and the temperature, a short example.py, and README.md,
     the model card. The example needs torch, transformers and peft, and gives the
     probabilities of `star-al predict`. With learner.kind: head it holds the head,
-    and needs numpy and sentence-transformers.
+    and needs numpy and sentence-transformers. Of a head beside a language model
+    it holds the better one, by its weight on calibration labels.
     """
     from star_al.app import model_export
 
     hub = open_hub(push, "model", public)
     done = model_export.export_model(
-        load(config), out, make_progress(), round_index=round_index, merged=merged
+        load(config),
+        out,
+        make_progress(),
+        round_index=round_index,
+        merged=merged,
+        which=model_export.Which(model.value),
     )
     size = f" ({megabytes(done.size_bytes)})" if done.what == "head" else ""
     say(

@@ -48,6 +48,23 @@ Push = Annotated[
 Public = Annotated[bool, typer.Option("--public", help="With --push: let everybody read the new repository.")]
 
 
+class Which(StrEnum):
+    """Models of a campaign with a head and a language model."""
+
+    BEST = "best"
+    HEAD = "head"
+    LORA = "lora"
+
+
+Model = Annotated[
+    Which,
+    typer.Option(
+        "--model",
+        help="Where a head stands beside the language model: the head, the language model (lora), or what is best.",
+    ),
+]
+
+
 class Shape(StrEnum):
     """Formats of a table."""
 

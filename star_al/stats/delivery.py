@@ -9,6 +9,7 @@ model chose would not do: where the head asked because it was unsure, it looks w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +58,9 @@ def fit_delivery(graded: Graded) -> Delivery:
     """Fit the weights (1 − s)/(T·T_head) and s/(T·T_adapted); T_head and T_adapted are those of each model alone.
 
     s and T minimise Σ −log p(y) plus the priors' −log density: s as above, log T as for a temperature. A model whose
-    share is below ``LEAST_SHARE`` gets the weight 0. So does one without which the other is right more often than the
-    mix, by more than a standard error: a model that is seldom right may be likely enough to spoil one that is not.
+    share is below ``LEAST_SHARE`` gets the weight 0. So does the worse one, where one is right more often than the
+    other by more than a standard error, and than the mix: likelihood alone lets a model that is often wrong spoil
+    one that is right, but never sure.
     """
     n = len(graded.targets_N)
     if n == 0:
@@ -70,12 +72,11 @@ def fit_delivery(graded: Graded) -> Delivery:
     scaled = Graded(graded.head_N_C / head_t, graded.adapted_N_C / adapted_t, graded.targets_N)
     share, temperature = _fit_share(scaled)
     both = (1.0 - share) / (temperature * head_t), share / (temperature * adapted_t)
-    right_N = _right(graded, *both)
-    head_gain, adapted_gain = (_gain(_right(graded, *alone), right_N) for alone in ((1.0, 0.0), (0.0, 1.0)))
     note = f"weighed on {count(n, 'calibration label')}"
-    if share < LEAST_SHARE or head_gain > max(1.0, adapted_gain):
+    better = _better_alone(graded, both)
+    if share < LEAST_SHARE or better == "head":
         return Delivery(1.0 / head_t, 0.0, note)
-    if share > 1.0 - LEAST_SHARE or adapted_gain > 1.0:
+    if share > 1.0 - LEAST_SHARE or better == "adapted":
         return Delivery(0.0, 1.0 / adapted_t, note)
     return Delivery(*both, note)
 
@@ -99,10 +100,22 @@ def _right(graded: Graded, head: float, adapted: float) -> NDArray[np.bool_]:
     return right_N
 
 
-def _gain(alone_N: NDArray[np.bool_], both_N: NDArray[np.bool_]) -> float:
-    """How much more often a model alone is right than the mix, in standard errors of the paired difference."""
-    differ = int((alone_N != both_N).sum())
-    return float(alone_N.sum() - both_N.sum()) / max(1.0, differ**0.5)
+def _better_alone(graded: Graded, both: tuple[float, float]) -> Literal["head", "adapted"] | None:
+    """Which model is better than the other and than the mix; None if it is not clear, or the mix is better."""
+    right = {"head": _right(graded, 1.0, 0.0), "adapted": _right(graded, 0.0, 1.0)}
+    both_N = _right(graded, *both)
+    names: tuple[Literal["head", "adapted"], ...] = ("head", "adapted")
+    first, second = sorted(names, key=lambda name: -right[name].sum())
+    if _gain(right[first], both_N) > 1.0:
+        return first
+    is_clear = _gain(right[first], right[second]) > 1.0
+    return first if is_clear and right[first].sum() >= both_N.sum() else None
+
+
+def _gain(one_N: NDArray[np.bool_], other_N: NDArray[np.bool_]) -> float:
+    """How much more often one is right than the other, in standard errors of the paired difference."""
+    differ = int((one_N != other_N).sum())
+    return float(one_N.sum() - other_N.sum()) / max(1.0, differ**0.5)
 
 
 def _fit_share(scaled: Graded) -> tuple[float, float]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from star_al import rng
+from star_al.app.predictor import Predictor, Which
+from star_al.errors import DataError
 from star_al.stats.delivery import Graded, fit_delivery, mixed
-from star_al.types import Role, Round
+from star_al.stats.temperature import fit_temperature
+from star_al.types import Event, Role, Round
 from support.world import World
 
 BESIDE: dict[str, Any] = {"learner": {"kind": "lora", "head": True}}
@@ -29,8 +34,6 @@ def log_probs(world: World, model: str, role: Role) -> np.ndarray[Any, Any]:
     }[model]
     ids = sorted(world.store.labels(world.campaign_id, role))
     draws = None if model == "head" else range(2)
-    from star_al import rng
-
     seed = rng.derive_seed(world.campaign.seed, round_.index, "evaluate")
     found = learner.predict(
         world.parts().artefacts.path_of(sha256 or ""),
@@ -95,3 +98,71 @@ def test_without_calibration_labels_both_count_the_same(tmp_path: Path) -> None:
     assert measured is not None
     assert (measured.delivered_head_weight, measured.delivered_adapted_weight) == (0.5, 0.5)
     assert "no calibration labels" in (measured.delivered_note or "")
+
+
+def deliver(world: World, head: float, adapted: float) -> None:
+    """Let the last round deliver by these weights."""
+    round_ = last(world)
+    assert round_.evaluation is not None
+    weights = replace(round_.evaluation, delivered_head_weight=head, delivered_adapted_weight=adapted)
+    world.store.commit_step(
+        world.lease(), replace(round_, evaluation=weights), Event("measure", "weighed", round_.index)
+    )
+
+
+def ignore(n: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize("changes", [BESIDE, AT_END])
+def test_predictions_are_those_that_were_measured(tmp_path: Path, changes: dict[str, Any]) -> None:
+    world = World(tmp_path, **changes)
+    world.run()
+    deliver(world, 0.3, 0.9)
+    predictor = Predictor(world.parts())
+    ids = sorted(world.store.labels(world.campaign_id, Role.AUDIT))
+    found = predictor.answers(world.load_items(ids), ignore)
+    both = mixed(*(log_probs(world, model, Role.AUDIT) for model in ("head", "adapted")), 0.3, 0.9)
+    np.testing.assert_allclose([one.probabilities_C for one in found], np.exp(both), atol=1e-9)
+    assert predictor.is_mix and predictor.model.note == "head (25%) and adapter (75%) of round 3"
+    assert all(one.epistemic is not None and one.epistemic >= 0 for one in found)
+
+
+@pytest.mark.parametrize(("head", "adapted", "note"), [(0.8, 0.0, "head"), (0.0, 1.2, "adapter")])
+def test_a_model_without_weight_does_not_predict(
+    tmp_path: Path, head: float, adapted: float, note: str
+) -> None:
+    world = World(tmp_path, **BESIDE)
+    world.run()
+    deliver(world, head, adapted)
+    predictor = Predictor(world.parts())
+    assert not predictor.is_mix and predictor.model.note.startswith(f"{note} of round 3, temperature")
+    assert predictor.is_head is (note == "head")
+
+
+def test_either_model_can_be_asked_for(tmp_path: Path) -> None:
+    world = World(tmp_path, **BESIDE)
+    world.run()
+    deliver(world, 0.3, 0.9)
+    sha256 = {Which.HEAD: last(world).head_sha256, Which.LORA: last(world).adapter_sha256}
+    items = world.load_items(sorted(world.store.labels(world.campaign_id, Role.CALIBRATION)))
+    for which, name in ((Which.HEAD, "head"), (Which.LORA, "adapter")):
+        predictor = Predictor(world.parts(), which=which)
+        assert predictor.adapter == world.parts().artefacts.path_of(sha256[which] or "")
+        assert predictor.model.note.startswith(f"{name} of round 3") and not predictor.is_mix
+        own = fit_temperature(
+            log_probs(world, "head" if which is Which.HEAD else "adapted", Role.CALIBRATION),
+            targets(world, Role.CALIBRATION),
+        )
+        assert predictor.model.temperature == pytest.approx(own.value)
+        assert len(predictor.answers(items, ignore)) == len(items)
+    alone = Predictor(world.parts(), alone=True)
+    assert alone.adapter == Predictor(world.parts(), which=Which.LORA).adapter, "it has more weight"
+
+
+def test_a_model_that_the_campaign_does_not_have_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    with pytest.raises(DataError, match="has no head that was trained and evaluated"):
+        Predictor(world.parts(), which=Which.HEAD)
+    assert Predictor(world.parts(), which=Which.LORA).model == Predictor(world.parts()).model

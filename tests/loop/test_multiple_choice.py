@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from star_al.app.predicting import Predictor
+from star_al.app.predictor import Predictor
 from star_al.types import Role
 from support import stored
 from support.campaigns import FILLERS, write_campaign, write_jsonl

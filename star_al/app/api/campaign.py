@@ -20,6 +20,7 @@ from star_al.app.api.input_data import Texts, rows_of
 from star_al.app.api.question import Question, make_question
 from star_al.app.api.tables import Records, as_table
 from star_al.app.model_export import ExportedModel
+from star_al.app.predictor import Which
 from star_al.app.status import Status
 from star_al.app.status import status as read_status
 from star_al.config.file import load_campaign
@@ -302,21 +303,24 @@ class Campaign:
         campaign = self._stored()
         return as_table([] if campaign is None else exporting.label_rows(self._file, self._store(), campaign))
 
-    def predict(self, texts: Texts) -> Records:
+    def predict(self, texts: Texts, *, model: str = "best") -> Records:
         """Predict texts with the newest evaluated model.
 
         Args:
             texts: Strings, or rows with the campaign's columns (needed for multiple choice).
+            model: Where a head stands beside the language model: ``head``, ``lora``, or ``best``, which may be both
+                together.
 
         Returns:
             One row per text: ``predicted``, ``confidence``, ``probability_<label>`` for each label, and
             ``total_uncertainty`` with its parts, in nats.
 
         Raises:
-            DataError: A text is empty or a column is missing.
+            DataError: A text is empty, a column is missing, or there is no such model.
             StoreError: The campaign has not been started.
             ModelError: The model cannot predict.
         """
+        which = _which(model)
         rows = rows_of(texts, self._file.spec.data.text)
         with self._lock:
             campaign = self._stored()
@@ -327,7 +331,7 @@ class Campaign:
             parts = compose.open_parts(
                 self._file, self._store(), campaign, self._progress, learner=self._model()
             )
-            return as_table(predicting.predict_rows(parts, rows, self._progress))
+            return as_table(predicting.predict_rows(parts, rows, self._progress, which))
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the campaign's page, a single HTML file that needs no network.
@@ -381,7 +385,12 @@ class Campaign:
         return done.n
 
     def export_model(
-        self, folder: str | Path, *, round_index: int | None = None, merged: bool = False
+        self,
+        folder: str | Path,
+        *,
+        round_index: int | None = None,
+        merged: bool = False,
+        model: str = "best",
     ) -> ExportedModel:
         """Write the model as a folder that other programs use.
 
@@ -389,6 +398,7 @@ class Campaign:
             folder: A folder that does not exist, is empty, or holds an earlier export.
             round_index: The round whose model to write; by default the newest.
             merged: Write whole weights, which need no base model, in place of an adapter.
+            model: Where a head stands beside the language model: ``head``, ``lora``, or ``best``.
 
         Returns:
             What was written.
@@ -399,7 +409,12 @@ class Campaign:
             ModelError: No adapter has been trained yet, or the posterior cannot be exported.
         """
         return model_export.export_model(
-            self._file, Path(folder), self._progress, round_index=round_index, merged=merged
+            self._file,
+            Path(folder),
+            self._progress,
+            round_index=round_index,
+            merged=merged,
+            which=_which(model),
         )
 
     @property
@@ -604,3 +619,14 @@ def _as_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(names, str):
         raise ConfigError(f"{names!r} is a single string. Give a list: [{names!r}, …].")
     return None if names is None else tuple(names)
+
+
+def _which(model: str) -> Which:
+    """Return which model is meant.
+
+    Raises:
+        DataError: There is no such one.
+    """
+    if model not in list(Which):
+        raise DataError(f"model is {model!r}. Give one of {', '.join(Which)}.")
+    return Which(model)

@@ -1,0 +1,264 @@
+"""The model by which a campaign predicts: the head, the language model, or both by their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from star_al import rng
+from star_al.acquire.measures import entropy_split, predictive_mean_log
+from star_al.data import ModelAnswer
+from star_al.errors import DataError
+from star_al.parts import Parts
+from star_al.ports import Advance, Learner
+from star_al.replay import find_round
+from star_al.stats.delivery import mixed
+from star_al.stats.temperature import apply_temperature
+from star_al.steps.base_predictions import as_log_probs
+from star_al.steps.delivery import delivery_of
+from star_al.steps.pool import all_draws
+from star_al.task import ClosedTask
+from star_al.types import FloatArray, Item, Round
+
+
+class Which(StrEnum):
+    """Which model predicts in a campaign with a head and a language model."""
+
+    BEST = "best"
+    HEAD = "head"
+    LORA = "lora"
+
+
+@dataclass(frozen=True)
+class LatestModel:
+    """The model that predicts; ``round_index`` is ``None`` for the base model, ``note`` describes it."""
+
+    round_index: int | None
+    temperature: float
+    note: str
+
+
+class Predictor:
+    """Predicts with what a campaign's newest evaluated round delivers, or else with the base model.
+
+    Args:
+        parts: The campaign.
+        round_index: The round whose model predicts; None for the newest.
+        which: The head or the language model alone, or what the round delivers of both.
+        alone: Of a mix, take the model with more weight.
+
+    Raises:
+        DataError: There is no such round, or it has no evaluated model of this kind.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        round_index: int | None = None,
+        *,
+        which: Which = Which.BEST,
+        alone: bool = False,
+    ) -> None:
+        self._parts = parts
+        rounds = parts.store.rounds(parts.campaign.campaign_id)
+        if round_index is not None:
+            rounds = [find_round(parts.store, parts.campaign, round_index)]
+        found = [one for each in rounds if (one := _trained_in(parts, each, which, alone=alone)) is not None]
+        if not found and (round_index is not None or which is not Which.BEST):
+            where = "the campaign" if round_index is None else f"round {round_index}"
+            other = "Run `star-al run` first." if round_index is None else "Give another round."
+            raise DataError(f"{where} has no {_kind(parts, which)} that was trained and evaluated. {other}")
+        self._newest = found[-1] if found else None
+        self.model = self._newest.described(parts) if self._newest else _base(rounds, parts)
+
+    @property
+    def adapter(self) -> Path | None:
+        """The folder of the adapter or head, the heavier one of a mix; None for the base model.
+
+        Raises:
+            StoreError: It is missing or damaged.
+        """
+        return None if self._newest is None else self._parts.artefacts.path_of(self._newest.heavier.sha256)
+
+    @property
+    def learner(self) -> Learner:
+        """What predicts, the heavier one of a mix; without a trained model, what ranks the pool."""
+        return self._parts.ranker if self._newest is None else self._newest.heavier.learner
+
+    @property
+    def is_head(self) -> bool:
+        """True if ``learner`` is a head."""
+        return self._parts.spec.has_head_learner or self.learner is self._parts.head
+
+    @property
+    def is_mix(self) -> bool:
+        """True if head and language model predict together."""
+        return self._newest is not None and len(self._newest.models) > 1
+
+    @property
+    def draws(self) -> range | None:
+        """The samples that a prediction of ``learner`` averages over; None for the posterior's mean or mode."""
+        return _draws(self._parts, self.learner)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the samples."""
+        return rng.derive_seed(self._parts.campaign.seed, self.model.round_index or 0, "evaluate")
+
+    @property
+    def task(self) -> ClosedTask:
+        """The campaign's task."""
+        return self._parts.task
+
+    def answers(self, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
+        """Predict items.
+
+        Returns:
+            For each item the label, its calibrated probabilities, and the uncertainty of the raw samples.
+        """
+        log_probs_N_K_C, mean_N_C = self._log_probs(items, advance)
+        probs_N_C = np.exp(apply_temperature(mean_N_C, self.model.temperature))
+        aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C)
+        is_split = log_probs_N_K_C.shape[1] > 1
+        return [
+            ModelAnswer(
+                label=self.task.value(item, int(probs_N_C[n].argmax())),
+                probabilities_C=tuple(probs_N_C[n, : len(self.task.label_names(item))].tolist()),
+                total_uncertainty=float(aleatoric_N[n] + epistemic_N[n]),
+                aleatoric=float(aleatoric_N[n]) if is_split else None,
+                epistemic=float(epistemic_N[n]) if is_split else None,
+            )
+            for n, item in enumerate(items)
+        ]
+
+    def answers_by_id(self, items: Sequence[Item], advance: Advance) -> dict[str, ModelAnswer]:
+        """Predict items, repeated ones once; returns the answers by item id."""
+        different = list({item.item_id: item for item in items}.values())
+        if not different:
+            return {}
+        answers = self.answers(different, advance)
+        return {item.item_id: answer for item, answer in zip(different, answers, strict=True)}
+
+    def _log_probs(self, items: Sequence[Item], advance: Advance) -> tuple[FloatArray, FloatArray]:
+        """Log-probabilities of every sample (N, K, C) and their mean (N, C), before the temperature."""
+        if self._newest is None:
+            contextual = self._parts.spec.task.contextual_calibration
+            mean_N_C = as_log_probs(self.learner.base_predict(items, advance), contextual=contextual)
+            return mean_N_C[:, None, :], mean_N_C
+        samples = [self._samples(one, items, advance) for one in self._newest.models]
+        means = [np.array(predictive_mean_log(each)) for each in samples]
+        if len(samples) == 1:
+            return samples[0], means[0]
+        weights = [one.weight for one in self._newest.models]
+        return mixed(*samples, *weights), mixed(*means, *weights)
+
+    def _samples(self, one: _Model, items: Sequence[Item], advance: Advance) -> FloatArray:
+        folder = self._parts.artefacts.path_of(one.sha256)
+        draws = _draws(self._parts, one.learner)
+        found: FloatArray = one.learner.predict(
+            folder, items, draws=draws, seed=self.seed, advance=advance
+        ).log_probs_N_K_C
+        return found
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A head or an adapter of a round, with its weight in what is delivered."""
+
+    learner: Learner
+    sha256: str
+    weight: float
+    name: str
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What predicts for a round: a model with its temperature, or a head and an adapter by their weights."""
+
+    round_index: int
+    models: tuple[_Model, ...]
+    temperature: float
+
+    @property
+    def heavier(self) -> _Model:
+        return max(self.models, key=lambda one: one.weight)
+
+    def described(self, parts: Parts) -> LatestModel:
+        where = f"of round {self.round_index}"
+        if len(self.models) == 1:
+            note = f"{self.models[0].name} {where}, temperature {self.temperature:.2f}"
+        else:
+            total = sum(one.weight for one in self.models)
+            shares = " and ".join(f"{one.name} ({one.weight / total:.0%})" for one in self.models)
+            note = f"{shares} {where}"
+        return LatestModel(self.round_index, self.temperature, note)
+
+
+def _trained_in(parts: Parts, round_: Round, which: Which, *, alone: bool) -> _Trained | None:
+    """What of a round predicts; None if nothing of it was trained and evaluated."""
+    index, found = round_.index, _evaluated(parts, round_)
+    head, adapted = found.get(Which.HEAD), found.get(Which.LORA)
+    delivery = delivery_of(round_.evaluation)
+    if which is Which.BEST and head and adapted and delivery:
+        weights = {Which.HEAD: delivery.head_weight, Which.LORA: delivery.adapted_weight}
+        if alone or 0.0 in weights.values():
+            which = Which.HEAD if weights[Which.HEAD] > weights[Which.LORA] else Which.LORA
+        else:
+            models = tuple(replace(found[name].models[0], weight=weights[name]) for name in weights)
+            return _Trained(index, models, 1.0)
+    if which is Which.BEST:
+        return adapted or head
+    return found.get(which)
+
+
+def _evaluated(parts: Parts, round_: Round) -> dict[Which, _Trained]:
+    """The models of a round that were trained and evaluated, each with its own temperature."""
+    evaluation, found = round_.evaluation, {}
+    if evaluation is None:  # an interrupted round may have been trained
+        return {}
+    head_ranks = parts.spec.ranking_model == "head"
+    adapted = evaluation.adapted_temperature if head_ranks else evaluation.temperature
+    main = Which.HEAD if parts.spec.has_head_learner else Which.LORA
+    if round_.adapter_sha256 is not None and adapted is not None:
+        name = "head" if main is Which.HEAD else "adapter"
+        found[main] = _Trained(
+            round_.index, (_Model(parts.learner, round_.adapter_sha256, 1.0, name),), adapted
+        )
+    if round_.head_sha256 is not None and parts.head is not None:
+        temperature = evaluation.temperature if head_ranks else _head_temperature(parts, round_)
+        found[Which.HEAD] = _Trained(
+            round_.index, (_Model(parts.head, round_.head_sha256, 1.0, "head"),), temperature
+        )
+    return found
+
+
+def _head_temperature(parts: Parts, round_: Round) -> float:
+    """The temperature of a head that does not rank the pool; 1 if none was fitted for it."""
+    rows = parts.store.evaluations(parts.campaign.campaign_id, round_.index)
+    return next(
+        (one.temperature for one in rows if one.model == "head" and one.scaling == "temperature"), 1.0
+    )
+
+
+def _draws(parts: Parts, learner: Learner) -> range | None:
+    return None if learner is parts.head else all_draws(parts.spec)
+
+
+def _kind(parts: Parts, which: Which) -> str:
+    if which is Which.BEST:
+        return "head" if parts.spec.has_head_learner else "adapter"
+    return {Which.HEAD: "head", Which.LORA: "language model"}[which]
+
+
+def _base(rounds: Sequence[Round], parts: Parts) -> LatestModel:
+    found = rounds[0].evaluation.base_temperature if rounds and rounds[0].evaluation else None
+    scaling = ["contextual calibration"] if parts.spec.task.contextual_calibration else []
+    scaling += ["no temperature yet" if found is None else f"temperature {found:.2f} of round 0"]
+    what = parts.spec.untrained_head_in_words if parts.spec.head_ranks else "base model"
+    trained = "head" if parts.spec.head_ranks else "adapter"
+    note = f"{what}, {', '.join(scaling)}; no {trained} has been trained and evaluated yet"
+    return LatestModel(None, 1.0 if found is None else found, note)
