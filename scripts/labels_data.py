@@ -208,7 +208,8 @@ def _long_tail(order_N: IntArray, targets_N: IntArray, n: int, random: np.random
         if taken_C[label] < wanted_C[label]:
             taken_C[label] += 1
             kept.append(place)
-    return np.array(kept)
+    # Frequent labels go on after rare ones are used up, so the end of the order holds few labels.
+    return random.permutation(np.array(kept))
 
 
 def _shares(there_C: IntArray, weights_C: NDArray[np.floating[Any]], n: int) -> IntArray:

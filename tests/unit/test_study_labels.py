@@ -60,6 +60,17 @@ def test_a_long_tail_has_frequencies_by_rank(texts: Texts) -> None:
     assert counts == pytest.approx([48, 24, 16, 12], abs=1)
 
 
+def test_in_a_long_tail_pool_and_test_have_the_same_frequencies(small_sets: None, texts: Texts) -> None:
+    shares = []
+    for seed in range(20):
+        of = split("banking77_tail", texts, seed)
+        in_pool = np.bincount(of.targets_P, minlength=4) / len(of.targets_P)
+        shares.append(np.bincount(of.test_targets_T, minlength=4) / len(of.test_targets_T) - in_pool)
+        assert len(set(of.test_targets_T.tolist())) == 4
+    assert np.mean(shares, axis=0) == pytest.approx(np.zeros(4), abs=0.03)
+    assert np.abs(shares).max() < 0.2
+
+
 def test_the_asked_share_of_answers_is_wrong(small_sets: None, texts: Texts) -> None:
     of = split("bbc", texts, 0)
     assert (wrong_answers(of, 0.0) == of.targets_P).all()
