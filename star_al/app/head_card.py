@@ -26,9 +26,11 @@ def head_card(parts: Parts, facts: ModelFacts, size_bytes: int) -> str:
         facts: What the card tells.
         size_bytes: Bytes of the folder.
     """
-    untrained = "By the similarity of texts to the labels' names, without training"
+    by_names = "By the similarity of texts to the labels' names, without training"
+    by_options = "By the similarity of texts to their options, without training"
+    untrained = by_options if parts.task.is_multiple_choice else by_names
     sections = [
-        _metadata(facts),
+        _metadata(parts, facts),
         f"# {parts.campaign.name}\n\n{_introduction(parts, facts)}",
         f"## Use it\n\n{_use(facts, size_bytes)}",
         f"## Labels\n\n{labels_section(parts, facts)}",
@@ -48,18 +50,20 @@ def _encoder(facts: ModelFacts) -> str:
     return Path(name).name if Path(name).is_absolute() else name
 
 
-def _metadata(facts: ModelFacts) -> str:
+def _metadata(parts: Parts, facts: ModelFacts) -> str:
     lines = ["---", "library_name: sentence-transformers"]
     if not Path(str(facts.record["base"])).is_absolute():
         lines.append(f"base_model: {facts.record['base']}")
     if (licence := facts.record["base_licence"]) is not None:
         lines.append(f"license: {licence}")
-    return "\n".join([*lines, "tags: [star-al, active-learning, text-classification]", "---"])
+    kind = "multiple-choice" if parts.task.is_multiple_choice else "text-classification"
+    return "\n".join([*lines, f"tags: [star-al, active-learning, {kind}]", "---"])
 
 
 def _introduction(parts: Parts, facts: ModelFacts) -> str:
+    what = "chooses one of a text's options" if parts.task.is_multiple_choice else "gives a text one label"
     return (
-        f"This model gives a text one label. It is a linear model (a head) on the frozen sentence encoder "
+        f"This model {what}. It is a linear model (a head) on the frozen sentence encoder "
         f"`{_encoder(facts)}`, trained on {count(facts.round.labels, 'label')} in round {facts.round.index} of an "
         f"active-learning campaign with star_al {__version__}."
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from star_al.acquire.embeddings import unit_vectors
-from star_al.errors import ModelError
 from star_al.head import (
     ChoicePredictor,
     ChoiceTexts,
@@ -22,6 +21,7 @@ from star_al.head import (
     fit_choice_head,
 )
 from star_al.models.choice_reader import ChoiceReader
+from star_al.models.head_export import refuse_merged, write_choice_head
 from star_al.models.head_texts import loader_of
 from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
 from star_al.ports import Advance, Pool, Taught, ids_of
@@ -173,12 +173,13 @@ class ChoiceHeadLearner:
         merged: bool,
         examples: Sequence[Item],
     ) -> JsonObject:
-        """Refuse: the exported code reads texts with labels of the task alone.
+        """See ``Learner.export``. The folder predicts by the fitted weights, without samples.
 
         Raises:
-            ModelError: Always.
+            ModelError: The head reads more than the encoder's vectors, or ``merged`` is True.
         """
-        raise ModelError("a head for multiple choice cannot be exported. Use star-al predict.")
+        refuse_merged(merged)
+        return write_choice_head(out, self._heads.open(folder).predictor.head, self._reader.texts)
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``: of the question with all its options."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from star_al.acquire.embeddings import unit_vectors
 from star_al.errors import ModelError
-from star_al.head import LABEL_NAMES, HeadPredictor
+from star_al.head import LABEL_NAMES, SIMILARITY, FittedChoiceHead, HeadPredictor
 from star_al.models.artefact_files import translate_write_errors
 from star_al.models.head_texts import TextReader
+from star_al.models.licence import find_licence
+from star_al.models.opened_heads import KIND
 from star_al.types import JsonObject
-
-NEEDS = "numpy and sentence-transformers"
-"""What the exported folder needs."""
 
 
 def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonObject:
@@ -29,18 +31,14 @@ def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonO
         reader: Read the texts that it was trained on.
 
     Returns:
-        What the code needs to know besides.
+        What is needed to use the folder.
 
     Raises:
         ModelError: The head reads more than the sentence encoder's vectors.
         StoreError: The folder cannot be written.
     """
     head = predictor.head
-    if list(head.reader.scalings) != ["encoder"] or set(head.offset_weights) - {LABEL_NAMES}:
-        raise ModelError(
-            "the head reads the language model as well, which an exported head cannot do. "
-            "Set head.features: encoder, and run another round."
-        )
+    _require_encoder_alone(list(head.reader.scalings), set(head.offset_weights) - {LABEL_NAMES})
     scaling, smoothing = head.reader.scalings["encoder"], head.smoothing
     arrays = {
         "mean": scaling.mean_d,
@@ -55,16 +53,9 @@ def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonO
         }
     if smoothing.neighbours:
         arrays |= {"pool": predictor.unit_pool_P_d, "pool_probabilities": predictor.labelled_pool_P_C}
-    with translate_write_errors(out):
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())},
-            out / "head.safetensors",
-        )
-        _write_code(out / "labeller")
+    _write(out, arrays, "labeller.py")
     return {
-        "dtype": reader.encoder.dtype,
-        "max_tokens": reader.encoder.max_tokens,
-        "most_windows": reader.encoder.most_windows,
+        **_needed(reader),
         "names_weight": names_weight,
         "neighbours": smoothing.neighbours,
         "neighbour_weight": smoothing.weight,
@@ -72,11 +63,82 @@ def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonO
     }
 
 
-def _write_code(folder: Path) -> None:
+def write_choice_head(out: Path, head: FittedChoiceHead, reader: TextReader) -> JsonObject:
+    """Write a head for multiple choice, and the code that predicts by it.
+
+    Args:
+        out: Where to write.
+        head: The head.
+        reader: Read the texts that it was trained on.
+
+    Returns:
+        What is needed to use the folder.
+
+    Raises:
+        ModelError: The head reads more than the sentence encoder's vectors.
+        StoreError: The folder cannot be written.
+    """
+    _require_encoder_alone(list(head.scalings), set(head.offset_weights) - {SIMILARITY})
+    weights_d = head.scalings["encoder"].matrix_d_r.astype(np.float64) @ head.weights_r
+    _write(out, {"weights": weights_d}, "choice_labeller.py")
+    return {
+        **_needed(reader),
+        "similarity_weight": head.offset_weights.get(SIMILARITY, 0.0),
+        "neighbours": 0,
+        "head_temperature": head.temperature,
+    }
+
+
+def refuse_merged(merged: bool) -> None:
+    """Refuse to write a head as whole weights of a language model.
+
+    Raises:
+        ModelError: ``merged`` is True.
+    """
+    if merged:
+        raise ModelError("a head has no weights to merge into a language model. Leave out --merged.")
+
+
+def _require_encoder_alone(features: Sequence[str], further_offsets: Collection[str]) -> None:
+    if list(features) != ["encoder"] or further_offsets:
+        raise ModelError(
+            "the head reads the language model as well, which an exported head cannot do. "
+            "Set head.features: encoder, and run another round."
+        )
+
+
+def _needed(reader: TextReader) -> JsonObject:
+    """What the folder needs, and how its code reads texts."""
+    name = reader.encoder_name
+    is_local = Path(name).is_dir()
+    return {
+        "kind": KIND,
+        "needs": "numpy and sentence-transformers",
+        "base": str(Path(name).resolve()) if is_local else name,
+        "revision": None if is_local else reader.spec.head.revision,
+        "base_licence": find_licence(reader.encoder.folder, name),
+        "dtype": reader.encoder.dtype,
+        "max_tokens": reader.encoder.max_tokens,
+        "most_windows": reader.encoder.most_windows,
+    }
+
+
+def _write(out: Path, arrays: Mapping[str, NDArray[Any]], labeller: str) -> None:
+    with translate_write_errors(out):
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())},
+            out / "head.safetensors",
+        )
+        _write_code(out / "labeller", labeller)
+
+
+def _write_code(folder: Path, labeller: str) -> None:
+    """Write the code, in which the given module of ``head_labeller`` is the labeller."""
     folder.mkdir()
     models = resources.files("star_al.models")
     sources = {name: models / name for name in ("windows.py", "quiet.py")}
-    sources |= {name: models / "head_labeller" / name for name in ("__init__.py", "labeller.py")}
+    parts = {"__init__.py": "__init__.py", "texts.py": "texts.py", "labeller.py": labeller}
+    sources |= {name: models / "head_labeller" / part for name, part in parts.items()}
     for name, source in sources.items():
         code = re.sub(
             r"\bstar_al\.models\.(head_labeller\.)?", "labeller.", source.read_text(encoding="utf-8")

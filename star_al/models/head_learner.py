@@ -13,12 +13,10 @@ import numpy as np
 
 from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
-from star_al.errors import ModelError
 from star_al.head import Examples, HeadOptions, fit_head
-from star_al.models.head_export import NEEDS, write_head
+from star_al.models.head_export import refuse_merged, write_head
 from star_al.models.head_pool import HeadPool, read_pool
 from star_al.models.head_texts import TextReader, loader_of
-from star_al.models.licence import find_licence
 from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
 from star_al.models.text_heads import load_head, predict_texts
 from star_al.models.zero_shot import OVER_POOL, ZeroShot
@@ -191,18 +189,8 @@ class HeadLearner:
         Raises:
             ModelError: The head reads more than the encoder's vectors, or ``merged`` is True.
         """
-        if merged:
-            raise ModelError("a head has no weights to merge into a language model. Leave out --merged.")
-        encoder, name = self._reader.encoder, self._reader.encoder_name
-        is_local = Path(name).is_dir()
-        return {
-            "kind": KIND,
-            "needs": NEEDS,
-            "base": str(Path(name).resolve()) if is_local else name,
-            "revision": None if is_local else self._spec.head.revision,
-            "base_licence": find_licence(encoder.folder, name),
-            **write_head(out, self._heads.open(folder).predictor, self._reader),
-        }
+        refuse_merged(merged)
+        return write_head(out, self._heads.open(folder).predictor, self._reader)
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``: the encoder's vectors at unit length, whatever the head."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
@@ -17,6 +18,7 @@ from star_al.models.choice_reader import ChoiceModel, ChoiceReader, pair_feature
 from star_al.models.encoded import Encoded
 from star_al.models.encoder import SentenceEncoder
 from star_al.models.head_choices import ChoiceHeadLearner
+from star_al.models.head_labeller.choice_labeller import Labeller
 from star_al.models.head_texts import TextReader
 from star_al.ports import ignore
 from star_al.task import ClosedTask
@@ -110,11 +112,31 @@ def test_without_labels_the_likeness_of_question_and_option_decides(encoder: Pat
     assert predicted(learner, None, [], None).shape[0] == 0
 
 
-def test_it_is_not_exported(encoder: Path, trained: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="multiple choice cannot be exported"):
-        opened(encoder, trained[0]).export(
-            trained[1], tmp_path, draws=None, seed=0, merged=False, examples=[]
-        )
+def test_an_exported_head_answers_as_the_head_does(
+    encoder: Path, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    learner, temperature = opened(encoder, trained[0]), 1.5
+    record = learner.export(trained[1], tmp_path, draws=None, seed=0, merged=False, examples=[])
+    whole = {"labels": [], "temperature": temperature, "text": "{text}", "columns": {"text": "text"}}
+    (tmp_path / "labeller.json").write_text(json.dumps(record | whole))
+    labeller = Labeller(tmp_path, device="cpu")
+    for item, row in zip(NEW, predicted(learner, trained[1], NEW, None)[:, 0], strict=True):
+        expected = softmax(row[: len(item.options)] / temperature)
+        found = labeller(item.text, item.options)
+        assert list(found) == list("ABCD"[: len(item.options)])
+        np.testing.assert_allclose(list(found.values()), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="give 1 to 26 options"):
+        labeller("Which?", [])
+
+
+def test_a_head_that_reads_a_language_model_is_not_exported(encoder: Path, tmp_path: Path) -> None:
+    learner, folder = opened(encoder, tmp_path / "features", Oracle()), tmp_path / "head"
+    folder.mkdir()
+    learner.fit([], pool=pool_of(POOL), seed=1, folder=folder, parent=None, advance=ignore)
+    with pytest.raises(ModelError, match="reads the language model as well"):
+        learner.export(folder, tmp_path, draws=None, seed=0, merged=False, examples=[])
+    with pytest.raises(ModelError, match="no weights to merge"):
+        learner.export(folder, tmp_path, draws=None, seed=0, merged=True, examples=[])
 
 
 def fit(learner: ChoiceHeadLearner, folder: Path, pool: list[Item] = POOL) -> Path:
