@@ -177,6 +177,8 @@ def _open_lora(
         method,
         batches=_recorded_batches(fits),
         cache=cache,
+        features=None if cache is None else file.feature_folder,
+        packs_base_embeddings=bool(fits) and "base_embeddings" not in fits[0].versions,
         say=progress.say,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,9 @@ from star_al.head.choice_head import FittedChoiceHead
 from star_al.head.choice_inputs import SIMILARITY, ChoiceTexts, by_question
 from star_al.head.choice_scaling import ChoiceScaling, within_questions
 from star_al.head.conditional_logit import ConditionalLogit
+from star_al.head.coordinate_search import Axis, coordinate_search
 from star_al.head.folds import combined, deal_folds
-from star_al.head.inputs import ZERO_SHOT, FeatureKind, HeadOptions
+from star_al.head.inputs import PRIOR_OF_KIND, ZERO_SHOT, FeatureKind, HeadOptions
 from star_al.stats.temperature import fit_temperature
 from star_al.types import FloatArray, IntArray, JsonObject
 
@@ -29,8 +31,6 @@ DEFAULT_OFFSET_WEIGHTS = {SIMILARITY: 2.0, ZERO_SHOT: 0.5}
 
 _STRENGTH_SD = 0.7  # in powers of ten
 _OFFSET_SDS = {SIMILARITY: 5.0, ZERO_SHOT: 0.5}
-_PRIOR_OF_KIND = {"encoder": 0.0, "both": -1.0, "model": -2.0}  # with few answers the encoder alone
-_SWEEPS = 2
 
 
 class _Settings(NamedTuple):
@@ -67,7 +67,7 @@ def fit_choice_head(
         names = tuple(sorted(pool.offsets))
         candidates = [
             _Candidate.of(pool, rows_n, targets_n, kind, names, options.seed)
-            for kind in _kinds(pool, options)
+            for kind in options.kinds(pool.features)
         ]
         best = max(candidates, key=lambda each: each.score)
         return best.head({each.kind: each.score for each in candidates})
@@ -113,7 +113,7 @@ class _Candidate:
         scored = search.scored(settings)
         temperature = fit_temperature(scored.held_out_n_C, targets_n).value
         nll = -_log_likelihood(scored.held_out_n_C, targets_n) / len(targets_n)
-        return cls(*parts, settings, temperature, scored.score + _PRIOR_OF_KIND[kind], nll)
+        return cls(*parts, settings, temperature, scored.score + PRIOR_OF_KIND[kind], nll)
 
     def head(self, scores: dict[FeatureKind, float]) -> FittedChoiceHead:
         offsets_n_C = _combined(self.problem, self.offsets, self.settings)
@@ -143,7 +143,7 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Search:
-    """Searches settings by cross-validated likelihood, each along its grid in the direction that improves."""
+    """Searches settings by cross-validated likelihood."""
 
     problem: ConditionalLogit
     offset_names: tuple[str, ...]
@@ -153,29 +153,14 @@ class _Search:
     _weights: dict[int, FloatArray] = field(default_factory=dict)
 
     def best(self, settings: _Settings) -> _Settings:
-        for _ in range(_SWEEPS):
-            before = settings
-            for place, name in enumerate(self.offset_names):
-                settings = self._walk(
-                    [_with_weight(settings, place, w) for w in OFFSET_WEIGHTS[name]], settings
-                )
-            settings = self._walk([settings._replace(strength=each) for each in STRENGTHS], settings)
-            if settings == before:
-                break
-        return settings
-
-    def _walk(self, grid: list[_Settings], settings: _Settings) -> _Settings:
-        here = grid.index(settings)
-        for step in (1, -1):
-            moved = False
-            while 0 <= here + step < len(grid) and (
-                self.scored(grid[here + step]).score > self.scored(grid[here]).score
-            ):
-                here += step
-                moved = True
-            if moved:
-                break
-        return grid[here]
+        axes = [
+            *(
+                Axis(OFFSET_WEIGHTS[name], partial(_with_weight, place=place))
+                for place, name in enumerate(self.offset_names)
+            ),
+            Axis(STRENGTHS, lambda settings, strength: settings._replace(strength=strength)),
+        ]
+        return coordinate_search(settings, axes, lambda each: self.scored(each).score)
 
     def scored(self, settings: _Settings) -> _Scored:
         if settings not in self._tried:
@@ -203,7 +188,7 @@ class _Search:
         return -0.5 * total
 
 
-def _with_weight(settings: _Settings, place: int, weight: float) -> _Settings:
+def _with_weight(settings: _Settings, weight: float, *, place: int) -> _Settings:
     weights = list(settings.offset_weights_J)
     weights[place] = weight
     return settings._replace(offset_weights_J=tuple(weights))
@@ -220,12 +205,3 @@ def _log_likelihood(log_probs_n_C: FloatArray, targets_n: IntArray) -> float:
 
 def _parts(kind: FeatureKind) -> tuple[str, ...]:
     return ("encoder", "model") if kind == "both" else (kind,)
-
-
-def _kinds(pool: ChoiceTexts, options: HeadOptions) -> tuple[FeatureKind, ...]:
-    """Return the kinds of features to compare."""
-    if options.features != "auto":
-        return (options.features,)
-    if len(pool.features) == 2:
-        return ("encoder", "both", "model")
-    return ("encoder",) if "encoder" in pool.features else ("model",)

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from star_al.head.feature_reader import FeatureReader
 from star_al.head.fitted_head import FittedHead
 from star_al.head.folds import CrossValidation, Settings, combined, deal_folds
-from star_al.head.inputs import Examples, FeatureKind, HeadOptions, PoolTexts
+from star_al.head.inputs import PRIOR_OF_KIND, Examples, FeatureKind, HeadOptions, PoolTexts
 from star_al.head.laplace import UNKNOWN_VARIANCE, Posterior, jackknife_variance, measured_rows
 from star_al.head.ridge import RidgeProblem, Weights
 from star_al.head.selection import Selected, default_settings, select_settings
@@ -19,9 +19,6 @@ from star_al.head.smoothing import HeldOut, Smoothing, choose_smoothing, smoothi
 from star_al.types import Float32Array, FloatArray, IntArray, JsonObject
 
 DEFAULTS = HeadOptions()
-
-_PRIOR_OF_KIND = {"encoder": 0.0, "both": -1.0, "model": -2.0}
-"""Log-priors of the features: with few labels the encoder alone."""
 
 
 def fit_head(
@@ -41,7 +38,7 @@ def fit_head(
     _check(pool, examples, n_labels)
     with threadpool_limits(1):  # several threads would add up in any order
         candidates = [
-            _Candidate.of(pool, examples, n_labels, kind, options) for kind in _kinds(pool, options)
+            _Candidate.of(pool, examples, n_labels, kind, options) for kind in options.kinds(pool.features)
         ]
         best = max(candidates, key=lambda each: each.score)
         return best.head(examples, n_labels, {each.kind: each.score for each in candidates})
@@ -93,7 +90,7 @@ class _Candidate:
             selected.fold_weights,
             measured,
             smoothing,
-            score + _PRIOR_OF_KIND[kind],
+            score + PRIOR_OF_KIND[kind],
             -score / len(examples),
         )
 
@@ -152,15 +149,6 @@ class _Candidate:
             "held_out_nll": self.held_out_nll,
             "scores": {kind: scores[kind] for kind in sorted(scores)},
         }
-
-
-def _kinds(pool: PoolTexts, options: HeadOptions) -> tuple[FeatureKind, ...]:
-    """Return the kinds of features to compare."""
-    if options.features != "auto":
-        return (options.features,)
-    if len(pool.features) == 2:
-        return ("encoder", "both", "model")
-    return ("encoder",) if "encoder" in pool.features else ("model",)
 
 
 def _held_out(

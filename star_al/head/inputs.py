@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from star_al.head.neighbours import NeighbourGraph
 
 FeatureKind: TypeAlias = Literal["encoder", "model", "both"]
+
+PRIOR_OF_KIND: Mapping[FeatureKind, float] = {"encoder": 0.0, "both": -1.0, "model": -2.0}
+"""Log-priors of the features: with few labels the encoder alone."""
 
 LABEL_NAMES = "label_names"
 ZERO_SHOT = "zero_shot"
@@ -128,3 +131,11 @@ class HeadOptions:
     features: Literal["auto", "encoder", "model", "both"] = "auto"
     neighbours: int | None = None
     seed: int = 0
+
+    def kinds(self, available: Collection[str]) -> tuple[FeatureKind, ...]:
+        """Return the kinds of features to compare, of those that are there."""
+        if self.features != "auto":
+            return (self.features,)
+        if len(available) == 2:
+            return ("encoder", "both", "model")
+        return ("encoder",) if "encoder" in available else ("model",)

@@ -1,17 +1,16 @@
 """Choose the head's settings by cross-validated likelihood, shrunk to defaults that suit few labels.
 
 The score of settings is the log-likelihood of held-out labels plus the log-density of a prior. Without labels the
-defaults win, with ten they weigh as much as the labels, with hundreds they are forgotten. Settings are searched one
-after the other, each along a grid in the direction that improves: about ten fits a fold instead of a hundred.
+defaults win, with ten they weigh as much as the labels, with hundreds they are forgotten.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from star_al.head.coordinate_search import Axis, coordinate_search
 from star_al.head.folds import CrossValidation, Settings
 from star_al.head.inputs import LABEL_NAMES, ZERO_SHOT
 from star_al.head.ridge import Penalty, Weights
@@ -34,7 +33,6 @@ _SDS = {LABEL_NAMES: 10.0, ZERO_SHOT: 0.5}  # of the priors of the offsets' weig
 _STRENGTH_SD = 0.7  # in powers of ten
 _BIAS_SD = 0.5  # in powers of ten
 _STRENGTH_CENTRE = 0.02
-_SWEEPS = 2
 
 
 class Selected(NamedTuple):
@@ -71,46 +69,21 @@ def select_settings(validation: CrossValidation, offset_names: Sequence[str]) ->
         validation: The examples, of at least two texts.
         offset_names: The names of its offsets, in order.
     """
-    search = _Search(validation, tuple(offset_names), {})
-    settings = default_settings(offset_names)
-    for _ in range(_SWEEPS):
-        before = settings
-        settings = search.walk(BIAS_SDS, settings, _with_bias_sd)
-        for place, name in enumerate(offset_names):
-            settings = search.walk(OFFSET_WEIGHTS[name], settings, _with_offset_weight(place))
-        settings = search.walk(STRENGTHS, settings, _with_strength)
-        if settings == before:
-            break
-    return search.tried[settings]
+    tried: dict[Settings, Selected] = {}
 
+    def score(settings: Settings) -> float:
+        if settings not in tried:
+            held_out, fold_weights = validation.held_out(settings)
+            found = validation.log_likelihood(held_out) + log_prior(settings, offset_names)
+            tried[settings] = Selected(settings, found, held_out, fold_weights)
+        return tried[settings].score
 
-@dataclass(frozen=True)
-class _Search:
-    validation: CrossValidation
-    offset_names: tuple[str, ...]
-    tried: dict[Settings, Selected]
-
-    def walk(
-        self, grid: Sequence[float], settings: Settings, with_value: Callable[[Settings, float], Settings]
-    ) -> Settings:
-        """Move along the grid while the score improves, upwards first."""
-        values = [with_value(settings, value) for value in grid]
-        here = values.index(settings)
-        for step in (1, -1):
-            moved = False
-            while 0 <= here + step < len(grid) and self.score(values[here + step]) > self.score(values[here]):
-                here += step
-                moved = True
-            if moved:
-                break
-        return values[here]
-
-    def score(self, settings: Settings) -> float:
-        if settings not in self.tried:
-            held_out, fold_weights = self.validation.held_out(settings)
-            score = self.validation.log_likelihood(held_out) + log_prior(settings, self.offset_names)
-            self.tried[settings] = Selected(settings, score, held_out, fold_weights)
-        return self.tried[settings].score
+    axes = [
+        Axis(BIAS_SDS, _with_bias_sd),
+        *(Axis(OFFSET_WEIGHTS[name], _with_offset_weight(place)) for place, name in enumerate(offset_names)),
+        Axis(STRENGTHS, _with_strength),
+    ]
+    return tried[coordinate_search(default_settings(offset_names), axes, score)]
 
 
 def _with_bias_sd(settings: Settings, value: float) -> Settings:

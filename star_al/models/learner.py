@@ -15,6 +15,7 @@ from star_al.models.activation_cache import ActivationCache
 from star_al.models.adapter_export import low_rank, write_adapters, write_merged, write_reader
 from star_al.models.adapter_record import save_record
 from star_al.models.backbone import DTYPES, Backbone, load_backbone
+from star_al.models.base_embeddings import KEPT, BaseEmbeddings
 from star_al.models.batch_choice import BatchChoice
 from star_al.models.encoded import Encoded
 from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
@@ -80,6 +81,9 @@ class LoraLearner:
         batches: Scoring batches that earlier rounds recorded, by device. With ``model.batch_tokens: auto`` they are
             kept, so that a resumed campaign reads the same minibatches on any machine.
         cache: Folder for activations of frozen blocks (``adapter.layers``); ``None`` to keep none.
+        features: Folder for embeddings by the base model; ``None`` to keep none.
+        packs_base_embeddings: True in a campaign that began when the base model embedded texts each time, in
+            minibatches of several lengths.
         say: Called with messages for the user.
     """
 
@@ -93,6 +97,8 @@ class LoraLearner:
         dtype: str | None = None,
         batches: Mapping[str, int] | None = None,
         cache: Path | None = None,
+        features: Path | None = None,
+        packs_base_embeddings: bool = False,
         say: Callable[[str], None] = _discard,
     ) -> None:
         self._task = task
@@ -102,6 +108,8 @@ class LoraLearner:
         self._dtype = dtype or spec.model.dtype
         self._batches = batches or {}
         self._cache = cache
+        self._features = features
+        self._packs_base_embeddings = packs_base_embeddings
         self._say = say
         self._truncated: set[str] = set()
         self._inference: Inference | None = None
@@ -221,6 +229,7 @@ class LoraLearner:
             **self.backbone.versions(),
             "weights": self.backbone.fingerprint,
             "prompts": PROMPTS_VERSION,
+            **({} if self._packs_base_embeddings else {"base_embeddings": KEPT}),
             **batch,
         }
 
@@ -414,7 +423,20 @@ class LoraLearner:
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``; the hidden state is the one after the final norm."""
+        if folder is None and not self._packs_base_embeddings:
+            return self._base_embeddings.of(items, self._embed_by_base, advance)
         return self._load().embeddings(self._encode(items), self._posterior(folder), advance)
+
+    @cached_property
+    def _base_embeddings(self) -> BaseEmbeddings:
+        limit = int(self._spec.head.cache_gb * 1e9)
+        return BaseEmbeddings(self._features, (self.model_key, self.backbone.dtype), limit, self._say)
+
+    def _embed_by_base(self, items: Sequence[Item], advance: Advance) -> Encoded:
+        self._load()
+        states = LanguageModelStates(self.backbone, self.prompts.prefix, "Set another model.device.")
+        found = states.encode(self._encode(items), advance)
+        return Encoded(found.vectors_N_d[:, -found.vectors_N_d.shape[1] // 3 :], found.cut_N)
 
     # -- features for a head ------------------------------------------------------------------------------
 

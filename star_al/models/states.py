@@ -42,10 +42,17 @@ class LanguageModelStates:
     Args:
         backbone: The model, without an adapter.
         prefix: Tokens that begin prompts; they are read once where that pays.
+        advice: What to do if a prompt does not fit into memory.
     """
 
-    def __init__(self, backbone: Backbone, prefix: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        prefix: tuple[int, ...],
+        advice: str = "Set another model.device, or head.features: encoder.",
+    ) -> None:
         self._backbone = backbone
+        self._advice = advice
         self._prefix = prefix if backbone.readout.supports_prefix else ()
 
     def encode(self, prompts: Sequence[Prompt], advance: Advance) -> Encoded:
@@ -85,10 +92,7 @@ class LanguageModelStates:
         batches = list(fixed_batches(lengths, backbone.context - size, backbone.device))
         # The probe of lengths takes gradients, so it comes before the inference mode.
         shared = {batch.width: self._pays_to_share(size, batch.width) for batch in batches}
-        message = (
-            f"a prompt does not fit into the memory of {backbone.device}. "
-            "Set another model.device, or head.features: encoder."
-        )
+        message = f"a prompt does not fit into the memory of {backbone.device}. {self._advice}"
         with translate_out_of_memory(message), torch.inference_mode():
             cache = backbone.readout.read_prefix(prefix) if any(shared.values()) else None
             for batch in batches:

@@ -58,6 +58,7 @@ def text_embeddings(parts: Parts, adapter_folder: Path | None, item_ids: Sequenc
     """Embeddings (N, d) by which texts are compared.
 
     They are a sentence encoder's where there is a head, whatever was trained since; else those of the language model.
+    Learners keep those of frozen models, so that each text is read once; an adapter changes them each round.
 
     Args:
         parts: The campaign.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import pytest
 import torch
 
 from star_al.errors import ModelError
+from star_al.models.encoded import Encoded
 from star_al.models.learner import LoraLearner
+from star_al.models.prompts import Prompt
+from star_al.models.states import LanguageModelStates
+from star_al.ports import Advance
 from star_al.types import Item
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
 from support.tiny_model import ARCHITECTURES, build_tiny_model
@@ -70,6 +75,52 @@ def test_a_frozen_trunk_gives_the_same(model: Path) -> None:
     np.testing.assert_allclose(
         started.embed(None, items(), ignore), whole.embed(None, items(), ignore), atol=1e-4
     )
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the texts that the base model reads from now on."""
+    read: list[str] = []
+    encode = LanguageModelStates.encode
+
+    def count(self: LanguageModelStates, prompts: Sequence[Prompt], advance: Advance) -> Encoded:
+        read.extend(prompt.item_id for prompt in prompts)
+        return encode(self, prompts, advance)
+
+    monkeypatch.setattr(LanguageModelStates, "encode", count)
+    return read
+
+
+def test_the_base_model_reads_a_text_once_in_all_processes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, ids, seen = counted(monkeypatch), [item.item_id for item in items()], []
+    one, other = (learner(model, EVERY["map"], features=tmp_path / "features") for _ in range(2))
+    few = one.embed(None, items()[5:], ignore)
+    whole = other.embed(None, items(), seen.append)
+    np.testing.assert_array_equal(whole[5:], few)
+    assert sorted(read) == sorted(ids) and sum(seen) == len(ids)
+    assert learner(model, EVERY["map"]).embed(None, items()[:1], ignore).flags.writeable
+    adapted = one.embed(fit(one, tmp_path / "a"), items(), ignore)
+    assert np.abs(adapted - whole).max() > 1e-3  # those of an adapter are its own
+
+
+def test_an_embedding_of_the_base_model_is_the_same_to_the_bit_whatever_is_embedded_with_it(
+    model: Path, tmp_path: Path
+) -> None:
+    kept = learner(model, EVERY["map"], features=tmp_path / "features").embed(None, items(), ignore)
+    alone = [learner(model, EVERY["map"]).embed(None, [item], ignore)[0] for item in items()[::3]]
+    np.testing.assert_array_equal(alone, kept[::3])
+
+
+def test_a_campaign_that_began_with_packed_embeddings_keeps_them(model: Path, tmp_path: Path) -> None:
+    now = learner(model, EVERY["map"], features=tmp_path / "features")
+    earlier = learner(
+        model, EVERY["map"], features=tmp_path / "features", packs_base_embeddings=True, dtype="bfloat16"
+    )
+    assert "base_embeddings" in now.versions() and "base_embeddings" not in earlier.versions()
+    packed = earlier._load().embeddings(earlier._encode(items()), None, ignore)
+    np.testing.assert_array_equal(earlier.embed(None, items(), ignore), packed)
+    assert not (tmp_path / "features").exists()
 
 
 def test_no_items_give_no_rows_and_numbers_that_are_none_are_refused(

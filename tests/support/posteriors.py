@@ -43,6 +43,8 @@ def learner(
     *,
     dtype: str = "float32",
     batches: Mapping[str, int] | None = None,
+    features: Path | None = None,
+    packs_base_embeddings: bool = False,
     **sections: Any,
 ) -> LoraLearner:
     """Return a learner on the model in ``folder`` that classifies into ``LABELS``."""
@@ -61,7 +63,15 @@ def learner(
         }
     )
     method = posterior_method(spec.posterior)
-    return LoraLearner(ClosedTask(spec.task), spec, str(folder), method, batches=batches)
+    return LoraLearner(
+        ClosedTask(spec.task),
+        spec,
+        str(folder),
+        method,
+        batches=batches,
+        features=features,
+        packs_base_embeddings=packs_base_embeddings,
+    )
 
 
 def items(n: int = 8) -> list[Item]:

@@ -123,5 +123,5 @@ class HeadSpec(Spec):
     )
     cache_gb: Annotated[float, Field(ge=0)] = Field(
         default=4.0,
-        description="Disk limit (GB) for the features of texts, which are computed once and kept.",
+        description="Disk limit (GB) for features and embeddings of texts, which are computed once and kept.",
     )
