@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -38,7 +39,7 @@ from support.label_studio_people import Person
 from support.label_studio_server import LabelStudio, start_server
 
 TOKEN = "STAR_AL_BENCH_TOKEN"
-HELD_OUT = 20
+HELD_OUT = 10
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,7 @@ def _trains(events: list[Event], moment: Event) -> bool:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the run end, too
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

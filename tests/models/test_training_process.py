@@ -97,6 +97,18 @@ def test_one_that_is_killed_is_an_error_that_says_so(
         assert not process.busy
 
 
+def test_one_whose_parent_is_gone_ends(trained: tuple[CampaignFile, LeasedParts, Round]) -> None:
+    file, parts, round_ = trained
+    with TrainingProcess(file, parts.lease, Quiet(), fine) as process:
+        process.start(round_)
+        running = process._running
+        assert running is not None and running._process.stdin is not None
+        running._process.stdin.close()  # as the system does when the parent dies
+        assert running._process.wait(120) == 1
+        with pytest.raises(ModelError, match="exit code 1"):
+            list(process.results(wait=True))
+
+
 def test_an_error_of_the_model_arrives_with_its_kind(
     trained: tuple[CampaignFile, LeasedParts, Round],
 ) -> None:
