@@ -18,7 +18,7 @@ from star_al.ports import Advance, Learner
 from star_al.replay import find_round
 from star_al.stats.delivery import mixed
 from star_al.stats.temperature import apply_temperature
-from star_al.steps.base_predictions import as_log_probs
+from star_al.steps.base_predictions import as_log_probs, pool_of_base
 from star_al.steps.delivery import delivery_of
 from star_al.steps.pool import all_draws
 from star_al.task import ClosedTask
@@ -147,7 +147,8 @@ class Predictor:
         """Log-probabilities of every sample (N, K, C) and their mean (N, C), before the temperature."""
         if self._newest is None:
             contextual = self._parts.spec.task.contextual_calibration
-            mean_N_C = as_log_probs(self.learner.base_predict(items, advance), contextual=contextual)
+            found = self.learner.base_predict(items, advance, pool_of_base(self._parts, self.learner))
+            mean_N_C = as_log_probs(found, contextual=contextual)
             return mean_N_C[:, None, :], mean_N_C
         samples = [self._samples(one, items, advance) for one in self._newest.models]
         means = [np.array(predictive_mean_log(each)) for each in samples]
