@@ -9,6 +9,7 @@ from rich.table import Table
 
 from star_al.common.wording import count
 from star_al.display.text import one_line
+from star_al.stats.delivered_words import delivered_in_words
 from star_al.stats.ece_floor import ece_floor
 from star_al.types import CampaignSummary, Evaluation, JsonObject, JsonValue, RoundState
 
@@ -118,6 +119,11 @@ def _proof(row: JsonObject) -> Iterator[str]:
             f"Control arm: trained only on {count(row['shadow_labels'], 'random label')}, "
             f"accuracy {percent(row['shadow_accuracy'])} %"
         )
+    head, adapted = row["delivered_head_weight"], row["delivered_adapted_weight"]
+    if isinstance(head, float) and isinstance(adapted, float):
+        accuracy = row["delivered_accuracy"]
+        measured = "" if accuracy is None else f", accuracy {percent(accuracy)} %"
+        yield f"Predictions of round {row['round']} come from {delivered_in_words(head, adapted)}{measured}"
     if isinstance(row["taught_texts"], int):
         yield (
             f"Language model of round {row['round']}: also trained on the head's answers to "

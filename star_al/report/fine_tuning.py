@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from star_al.common.wording import count
-from star_al.report.formatting import duration, signed
+from star_al.report.formatting import duration, percent, signed
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.stats.accuracy_difference import (
     Difference,
     paired_accuracy_difference,
     unpaired_accuracy_difference,
 )
+from star_al.stats.delivered_words import delivered_in_words
 from star_al.types import Round
 
 
@@ -28,9 +29,10 @@ def fine_tuning_in_words(snapshot: CampaignSnapshot) -> str:
     words = (
         f"With {count(newest.round.labels, 'label')}, the fine-tuned language model is "
         f"{abs(100 * found.value):.1f} points {side} than the head on {count(newest.main.n, 'held-out text')} "
-        f"(95 % interval {points}{chance}). {_taught(newest.round)} {_seconds(newest.round)}"
+        f"(95 % interval {points}{chance})."
     )
-    return " ".join(words.split())
+    more = _taught(newest.round), _delivered(newest), _seconds(newest.round)
+    return " ".join([words, *filter(None, more)])
 
 
 def _taught(round_: Round) -> str:
@@ -42,6 +44,18 @@ def _taught(round_: Round) -> str:
         f"It was trained on these labels and on the head's answers to {count(n, 'unlabelled text')}, "
         "which do not count as labels."
     )
+
+
+def _delivered(newest: EvaluatedRound) -> str:
+    """What is delivered of both models, and how good it is; empty if that is not known."""
+    found, weights = newest.delivered, newest.round.evaluation
+    if found is None or weights is None:
+        return ""
+    head, adapted = weights.delivered_head_weight, weights.delivered_adapted_weight
+    if head is None or adapted is None:
+        return ""
+    words = delivered_in_words(head, adapted)
+    return f"Predictions come from {words}, {weights.delivered_note}: accuracy {percent(found.accuracy)}."
 
 
 def _difference(snapshot: CampaignSnapshot, newest: EvaluatedRound) -> Difference | None:

@@ -38,7 +38,8 @@ def accuracy_by_labels(snapshot: CampaignSnapshot) -> Picture:
     header = ["round", "labels", "all labels", "accuracy", "95 % interval"]
     header += ["confidence sequence"] * with_sequence + ["random labels", "control"] * with_control
     second = any(each.beside for each in evaluated)
-    header += [NAMES["adapted" if model == "head" else "head"]] * second + ["base"]
+    together = any(each.delivered for each in evaluated)
+    header += [NAMES["adapted" if model == "head" else "head"]] * second + ["delivered"] * together + ["base"]
     newest = evaluated[-1].main
     caption = (
         f"Accuracy by training labels over {count(len(evaluated), 'round')}. Newest: {percent(newest.accuracy)}, "
@@ -49,7 +50,8 @@ def accuracy_by_labels(snapshot: CampaignSnapshot) -> Picture:
         draw_svg("learning", lambda: learning_curve(rows, None, TALL, model=model)),
         caption,
         Table(
-            tuple(header), tuple(_curve_row(each, with_sequence, with_control, second) for each in evaluated)
+            tuple(header),
+            tuple(_curve_row(each, with_sequence, with_control, second, together) for each in evaluated),
         ),
         _curve_note(evaluated, with_sequence),
     )
@@ -69,7 +71,7 @@ def _curve_note(evaluated: Sequence[EvaluatedRound], with_sequence: bool) -> str
 
 
 def _curve_row(
-    each: EvaluatedRound, with_sequence: bool, with_control: bool, second: bool
+    each: EvaluatedRound, with_sequence: bool, with_control: bool, second: bool, together: bool
 ) -> tuple[str, ...]:
     round_, main = each.round, each.main
     cells = [str(round_.index), f"{round_.labels:,}", f"{round_.labels_bought:,}", percent(main.accuracy)]
@@ -81,6 +83,8 @@ def _curve_row(
         cells.append(percent(each.shadow.accuracy if each.shadow else None))
     if second:
         cells.append(percent(each.beside.accuracy if each.beside else None))
+    if together:
+        cells.append(percent(each.delivered.accuracy if each.delivered else None))
     return (*cells, percent(each.base.accuracy if each.base else None))
 
 

@@ -90,6 +90,7 @@ def learning_curve(
     lowest = _confidence_sequence(axes, rows)
     axes.plot(labels, accuracy, color=BLUE, marker="o", linewidth=2.0, label=NAMES[model])
     beside = _beside(axes, rows, NAMES["adapted" if model == "head" else "head"])
+    beside += _delivered(axes, rows)
     if labels[0] == 0:
         axes.plot(labels[:1], accuracy[:1], color=GREY, marker="D", markersize=8, linestyle="none", zorder=4)
     _control_arm(axes, rows)
@@ -128,6 +129,16 @@ def _beside(axes: Any, rows: Sequence[JsonObject], label: str) -> list[float]:
     if found:
         labels = [_number(row["labels"]) for row in found]
         axes.plot(labels, accuracy, color=PURPLE, marker="D", markersize=4.5, linewidth=1.6, label=label)
+    return accuracy
+
+
+def _delivered(axes: Any, rows: Sequence[JsonObject]) -> list[float]:
+    """Draw what is delivered of both models, and return its accuracies in percent."""
+    found = [row for row in rows if row.get("delivered_accuracy") is not None]
+    accuracy = [100 * _number(row["delivered_accuracy"]) for row in found]
+    if found:
+        labels = [_number(row["labels"]) for row in found]
+        axes.plot(labels, accuracy, color=GREEN, marker="^", markersize=4.5, linewidth=1.6, label="delivered")
     return accuracy
 
 

@@ -123,6 +123,11 @@ class EvaluatedRound:
         return find_evaluation(self.evaluations, other, "temperature", "raw")
 
     @property
+    def delivered(self) -> Evaluation | None:
+        """What is delivered of language model and head; None if the round has not both."""
+        return find_evaluation(self.evaluations, "delivered", "raw")
+
+    @property
     def base(self) -> Evaluation | None:
         """The base model before any temperature, with contextual calibration if the task asks for it."""
         return find_evaluation(self.evaluations, "base", "contextual", "raw")

@@ -26,6 +26,12 @@ def all_curves(comparison: Comparison) -> Picture:
                 thin = style | {"linestyle": ":", "linewidth": 1.2, "markersize": 3}
                 label = f"{curve.strategy}: {curve.beside}"
                 axes.plot(curve.beside_labels_R, _percents(curve.beside_accuracy_R), label=label, **thin)
+            if curve.delivered_labels_R:
+                dashed = style | {"linestyle": "--", "linewidth": 1.2, "markersize": 3}
+                label = f"{curve.strategy}: delivered"
+                axes.plot(
+                    curve.delivered_labels_R, _percents(curve.delivered_accuracy_R), label=label, **dashed
+                )
         _zero_shot(axes, comparison)
         _axes_of_curves(axes)
         _legend(figure, comparison)

@@ -68,6 +68,8 @@ class RunCurve:
         beside: The other model that was measured: ``head`` or ``language model``; None without one.
         beside_labels_R: Labels bought when it was.
         beside_accuracy_R: Its accuracy.
+        delivered_labels_R: Labels bought when both models were weighed.
+        delivered_accuracy_R: Accuracy of what they give together.
     """
 
     strategy: str
@@ -83,6 +85,8 @@ class RunCurve:
     beside: str | None = None
     beside_labels_R: tuple[int, ...] = ()
     beside_accuracy_R: tuple[float, ...] = ()
+    delivered_labels_R: tuple[int, ...] = ()
+    delivered_accuracy_R: tuple[float, ...] = ()
 
     @property
     def aulc(self) -> float | None:
@@ -113,6 +117,9 @@ class StrategyCurve:
         beside_final: Its accuracy in the last round; None if not all runs measured it there.
         beside_labels_R: Labels bought when all runs measured it; empty if that was in one round alone.
         beside_accuracy_R: Its mean accuracy over seeds.
+        delivered_final: Accuracy of both models together, in the last round, likewise.
+        delivered_labels_R: Labels bought when both were weighed, likewise.
+        delivered_accuracy_R: Their mean accuracy together.
     """
 
     strategy: str
@@ -133,6 +140,9 @@ class StrategyCurve:
     beside_final: Estimate | None = None
     beside_labels_R: tuple[float, ...] = ()
     beside_accuracy_R: tuple[float, ...] = ()
+    delivered_final: Estimate | None = None
+    delivered_labels_R: tuple[float, ...] = ()
+    delivered_accuracy_R: tuple[float, ...] = ()
 
     @property
     def is_reference(self) -> bool:
@@ -304,7 +314,10 @@ def _beside_in_words(curve: StrategyCurve) -> str:
     if curve.beside_final is None:
         return ""
     main = "head" if curve.beside == "language model" else "language model"
-    return f" At the end the {main} has {curve.final.mean:.1%}, the {curve.beside} {curve.beside_final.mean:.1%}."
+    both = curve.delivered_final
+    together = "" if both is None else f", and what is delivered of both {both.mean:.1%}"
+    other = f"the {curve.beside} {curve.beside_final.mean:.1%}"
+    return f" At the end the {main} has {curve.final.mean:.1%}, {other}{together}."
 
 
 def saving_in_words(saving: Saving, reference: str) -> str:
@@ -346,20 +359,23 @@ def _strategy(
 
 
 def _beside(runs: Sequence[RunCurve]) -> dict[str, Any]:
-    """What a strategy's curve has of the other model; empty if not all runs measured it."""
-    if not all(run.beside and run.beside_labels_R[-1] == run.labels_R[-1] for run in runs):
-        return {}
-    found = {
-        "beside": runs[0].beside,
-        "beside_final": mean_interval(np.array([run.beside_accuracy_R[-1] for run in runs])),
-    }
-    if any(len(run.beside_labels_R) < 2 for run in runs):
-        return found
-    labels_R, accuracy_S_R = on_common_points([(run.beside_labels_R, run.beside_accuracy_R) for run in runs])
-    return found | {
-        "beside_labels_R": tuple(labels_R.tolist()),
-        "beside_accuracy_R": tuple(accuracy_S_R.mean(axis=0).tolist()),
-    }
+    """What a strategy's curve has of the other model and of both together; empty if not all runs measured it."""
+    found: dict[str, Any] = {}
+    for name in ("beside", "delivered"):
+        curves = [
+            (getattr(run, f"{name}_labels_R"), getattr(run, f"{name}_accuracy_R"), run.labels_R[-1])
+            for run in runs
+        ]
+        if not all(labels and labels[-1] == last for labels, _, last in curves):
+            return found
+        found[f"{name}_final"] = mean_interval(np.array([accuracy[-1] for _, accuracy, _ in curves]))
+        if name == "beside":
+            found["beside"] = runs[0].beside
+        if all(len(labels) > 1 for labels, _, _ in curves):
+            labels_R, accuracy_S_R = on_common_points([(labels, accuracy) for labels, accuracy, _ in curves])
+            found[f"{name}_labels_R"] = tuple(labels_R.tolist())
+            found[f"{name}_accuracy_R"] = tuple(accuracy_S_R.mean(axis=0).tolist())
+    return found
 
 
 def _against(
@@ -424,6 +440,7 @@ def _read_run(store: Store, strategy: str, seed: int, name: str) -> RunCurve:
         return int(_number(row["labels_bought"])) + before
 
     beside = [row for row in measured if row["beside_accuracy"] is not None]
+    delivered = [row for row in measured if row["delivered_accuracy"] is not None]
     bases = [_number(row["base_accuracy"]) for row in measured if row["base_accuracy"] is not None]
     return RunCurve(
         strategy=strategy,
@@ -435,6 +452,8 @@ def _read_run(store: Store, strategy: str, seed: int, name: str) -> RunCurve:
         beside=None if not beside else "head" if spec.ranking_model == "adapted" else "language model",
         beside_labels_R=tuple(map(bought, beside)),
         beside_accuracy_R=tuple(_number(row["beside_accuracy"]) for row in beside),
+        delivered_labels_R=tuple(map(bought, delivered)),
+        delivered_accuracy_R=tuple(_number(row["delivered_accuracy"]) for row in delivered),
         base_accuracy=bases[0] if bases else None,
         majority=_majority(store, campaign.campaign_id, int(_number(measured[-1]["round"]))),
         seconds=_seconds(rows),

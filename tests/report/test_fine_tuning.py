@@ -82,6 +82,37 @@ def test_what_the_head_taught_is_told_apart_from_labels() -> None:
     assert "answers" not in fine_tuning_in_words(snapshot)
 
 
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ((0.9, 0.0), "the head alone"),
+        ((0.0, 0.9), "the language model alone"),
+        ((0.3, 0.9), "the head (25% of the weight) and the language model (75%)"),
+    ],
+)
+def test_what_is_delivered_is_said_and_drawn(weights: tuple[float, float], words: str) -> None:
+    snapshot = with_head()
+    newest = snapshot.rounds[-1].index
+    measured = snapshot.rounds[-1].evaluation
+    assert measured is not None
+    head, adapted = weights
+    measured = replace(
+        measured,
+        delivered_head_weight=head,
+        delivered_adapted_weight=adapted,
+        delivered_note="weighed on 30 calibration labels",
+    )
+    delivered = replace(head_of(snapshot.evaluations[newest]), model="delivered", accuracy=0.876)
+    evaluations = {**snapshot.evaluations, newest: [*snapshot.evaluations[newest], delivered]}
+    rounds = (*snapshot.rounds[:-1], replace(snapshot.rounds[-1], evaluation=measured))
+    both = replace(snapshot, rounds=rounds, evaluations=evaluations)
+    said = fine_tuning_in_words(both)
+    assert f"come from {words}, weighed on 30 calibration labels: accuracy 87.6\u00a0%." in said
+    page = campaign_page(both)
+    assert "<th>delivered</th>" in page or ">delivered<" in page
+    assert ">delivered<" not in campaign_page(snapshot)
+
+
 def test_without_a_head_nothing_is_said() -> None:
     assert fine_tuning_in_words(a_snapshot()) == ""
 
