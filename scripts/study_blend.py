@@ -59,7 +59,7 @@ class Arm:
         learner: The adapted model, by its name in ``LEARNERS``.
         choice: ``star``: random start, entropy, highest first. ``recommended``: herding, margin, facility location.
         blend: ``alone``, ``schedule``, ``prequential``, or ``with head``: prequential with the full head as a
-            third model.
+            third model, which begins with half of the weight.
         calibrated: True if the base model's label bias is taken out.
     """
 
@@ -261,6 +261,61 @@ def report(out: Path) -> None:
         print(f"| {arm.learner} | {arm.choice} | {words} | " + " | ".join(cells) + " |")
 
 
+def report_told(out: Path) -> None:
+    """Print how well each model's ranks told the errors on all of the unlabelled pool, and which weights that asks for.
+
+    The best weights are the shares of the slopes of a regression on the whole pool, whose answers no campaign knows.
+    """
+    heads = (
+        "adapted model",
+        "set",
+        "AUROC adapted",
+        "base",
+        "base, calibrated",
+        "best λ",
+        "λ found",
+        "calibrated",
+    )
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for learner, name in itertools.product(("head", "plain head"), SETS):
+        plain, calibrated = (_rounds(out, name, learner, "prequential", each) for each in (False, True))
+        told = [_mean(plain, "auroc", 0), _mean(plain, "auroc", 1), _mean(calibrated, "auroc", 1)]
+        weights = [_best(plain)[:1], _mean(plain, "weights", 0), _mean(calibrated, "weights", 0)]
+        print(f"| {learner} | {name} | " + " | ".join(map(_figures, [*told, *weights])) + " |")
+    heads = ("set", "AUROC adapted, head", "best weights adapted, base, head", "found")
+    print("\n| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for name in SETS:
+        rounds = _rounds(out, name, "plain head", "with head", True)
+        told = [*_mean(rounds, "auroc", 0), *_mean(rounds, "auroc", 2)]
+        print(
+            f"| {name} | " + " | ".join(map(_figures, [told, _best(rounds), _mean(rounds, "weights")])) + " |"
+        )
+
+
+def _rounds(out: Path, set_name: str, learner: str, blend: str, calibrated: bool) -> list[dict[str, Any]]:
+    """The rounds of all seeds and both choices that have a diagnosis."""
+    arms = [Arm(learner, choice, blend, calibrated) for choice in ("star", "recommended")]
+    found = [record for arm in arms for record in records(path_of(out, set_name, arm.name)).values()]
+    return [each for record in found for each in record["rounds"] if "auroc" in each]
+
+
+def _mean(rounds: Sequence[Mapping[str, Any]], key: str, model: int | None = None) -> list[float]:
+    """The means over rounds of a figure of all models, or of one; empty without rounds."""
+    if not rounds:
+        return []
+    means: list[float] = np.mean([each[key] for each in rounds], axis=0).tolist()
+    return means if model is None else [means[model]]
+
+
+def _best(rounds: Sequence[Mapping[str, Any]]) -> list[float]:
+    slopes = _mean(rounds, "slopes")
+    return shares(np.maximum(slopes, 0.0)).tolist() if slopes else []
+
+
+def _figures(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values) or "–"
+
+
 def _paired(out: Path, set_name: str, arm: Arm, other: Arm) -> list[tuple[float, float]]:
     mine, theirs = (records(path_of(out, set_name, each.name)) for each in (arm, other))
     return [(aulc(mine[seed]), aulc(theirs[seed])) for seed in sorted(mine.keys() & theirs.keys())]
@@ -301,7 +356,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="start no further cell after this time")
     parser.add_argument("--report", action="store_true", help="run nothing; print the table")
     arguments = parser.parse_args(sys.argv[1:])
-    (report(arguments.out) if arguments.report else run_missing(arguments))
+    if not arguments.report:
+        run_missing(arguments)
+    report(arguments.out)
+    print()
+    report_told(arguments.out)
 
 
 if __name__ == "__main__":

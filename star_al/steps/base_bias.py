@@ -15,11 +15,11 @@ BIAS_TEXTS = 2000
 
 
 def base_bias(parts: RoundParts) -> FloatArray | None:
-    """The bias (C,) to add to the base model's log-probabilities; None unless ``blend.calibrate_base`` is set.
+    """The bias (C,) to add to the base model's log-probabilities; None if the blend leaves them as they are.
 
     The texts are a random sample of the first pool, and the labels are those of the round's snapshot.
     """
-    if not parts.spec.acquisition.blend.calibrate_base:
+    if not parts.spec.acquisition.blend.takes_bias_out:
         return None
     store, campaign = parts.store, parts.campaign
     seed = rng.derive_seed(campaign.seed, 0, "label bias")

@@ -13,8 +13,12 @@ from star_al.steps.graded_answers import MODELS, graded_answers, held_out
 
 NOTES = {"schedule": "by the paper's schedule", "constant": "constant", "off": "off: the adapted model alone"}
 
-PRIOR = (1.0, 0.0, 1.0)
-"""Means of the prior of the slopes, in the order of ``MODELS``: without an answer the base model has no part."""
+PRIOR = (1.0, 0.0, 0.0)
+"""Means of the prior of the slopes, in the order of ``MODELS``: the others get a part only by what the answers show.
+
+A head foretold errors as well as the adapted model, but choices that it had half of the say in were worse
+(docs/studies/blend.md).
+"""
 
 
 def planned_weight(parts: RoundParts) -> float | None:

@@ -154,10 +154,10 @@ def test_resuming_and_replaying_give_the_same_weights(
 def test_a_head_beside_has_a_weight_of_its_own(tmp_path: Path) -> None:
     world = World(tmp_path, **WITH_HEAD)
     world.run()
-    assert weights(world)[1][:2] == (0.5, 0.5)
+    assert weights(world)[1][:2] == (1.0, 0.0)
     for index in (2, 3):
         graded = graded_by_hand(world, index, ("adapted", "base", "head"))
-        expected_J = shares(fit_slopes(graded, np.array([1.0, 0.0, 1.0])))
+        expected_J = shares(fit_slopes(graded, np.array([1.0, 0.0, 0.0])))
         value, head, note = weights(world)[index]
         assert (value, head) == (pytest.approx(expected_J[0]), pytest.approx(expected_J[2]))
         assert note is not None and "head" in note

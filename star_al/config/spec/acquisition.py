@@ -82,13 +82,14 @@ class BlendSpec(Spec):
             schedule="STAR's, as in campaigns that began with an earlier version",
         ),
     )
-    calibrate_base: bool = Field(
-        default=False,
+    calibrate_base: bool | None = Field(
+        default=None,
         description=(
             "Take the base model's label bias out of its uncertainty. Its probabilities are divided by "
             "their mean over the pool (batch calibration, Zhou et al. 2023), corrected by the labels bought "
-            "so far."
+            "so far. By default with `kind: prequential`."
         ),
+        examples=[True],
     )
 
     @model_validator(mode="before")
@@ -99,6 +100,11 @@ class BlendSpec(Spec):
             info.context != FROM_FILE and isinstance(section, dict) and {"kind", "weight"} <= section.keys()
         )
         return {"towards": "schedule", **section} if stored else section
+
+    @property
+    def takes_bias_out(self) -> bool:
+        """True if the base model's label bias is taken out of its uncertainty."""
+        return self.kind == "prequential" if self.calibrate_base is None else self.calibrate_base
 
     @property
     def learns_from_answers(self) -> bool:
