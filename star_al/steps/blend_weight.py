@@ -16,7 +16,7 @@ NOTES = {"schedule": "by the paper's schedule", "constant": "constant", "off": "
 PRIOR = (1.0, 0.0, 0.0)
 """Means of the prior of the slopes, in the order of ``MODELS``: the others get a part only by what the answers show.
 
-A head foretold errors as well as the adapted model, but choices that it had half of the say in were worse
+A head foretold errors as well as the adapted model, but learning curves were lower where it had half of the say
 (docs/studies/blend.md).
 """
 
