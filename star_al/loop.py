@@ -39,6 +39,7 @@ from star_al.steps.fit import fit_round, input_hash, learner_versions
 from star_al.steps.held_out import growing_audit, held_out_queries
 from star_al.steps.pool import batch_sizes
 from star_al.steps.resume import refuse_another_model, resumed
+from star_al.steps.sample_spread import spread_warning
 from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
@@ -221,8 +222,10 @@ class Loop:
             scored = score_pool(self.parts, plan, self._ranker_folder(round_), folder)
             sha256 = score_file.concatenate(scored.stages, self.parts.artefacts.scores)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
+            warning = spread_warning(self.parts.for_round(round_), self.parts.artefacts.score_file(sha256))
+            message = "; ".join(filter(None, (scored.in_words(plan), warning)))
             # Committed inside the block, whose end removes the shards: a crash before it keeps them.
-            return self._commit(round_, "score", scored.in_words(plan), watch.seconds())
+            return self._commit(round_, "score", message, watch.seconds())
 
     def select(self, round_: Round) -> Round:
         """Blend the uncertainties, choose the batch, and note for each item why it was chosen."""
