@@ -25,6 +25,11 @@ from star_al.models.quantised import has_float_weight, is_quantised
 
 _CHUNK_ELEMENTS = 2**24  # float32 logits held at once for a normaliser: 64 MiB
 
+_CAST_ELEMENTS = {"cpu": 2**20}
+"""Entries of the head that are cast to float32 at once for a normaliser: on a CPU 4 MiB, which stay in its cache.
+
+A whole head that is cast, written to memory and read again takes longer than its product with the hidden states."""
+
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 """Names that configurations give to the bound of the logits."""
 
@@ -140,16 +145,18 @@ class Readout:
         self.body(input_ids=ids, past_key_values=cache, use_cache=True)
         return PrefixCache(cache)
 
-    def logits(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
+    def logits(self, hidden_P_d: Tensor, tokens_U: Tensor | slice) -> Tensor:
         """Return the logits of the tokens ``tokens_U`` at P positions, (P, U) float32."""
         bias = getattr(self.head, "bias", None)
         return self._finish(hidden_P_d, self.head.weight[tokens_U], None if bias is None else bias[tokens_U])
 
     def log_normalisers(self, hidden_P_d: Tensor) -> Tensor:
         """Return log Σ exp of all logits of the vocabulary at P positions, (P,) float32, in bounded memory."""
-        size = max(1024, _CHUNK_ELEMENTS // max(1, len(hidden_P_d)))
-        chunks = torch.split(torch.arange(self.head.weight.shape[0], device=hidden_P_d.device), size)
-        return torch.stack([self._chunk(hidden_P_d, tokens) for tokens in chunks]).logsumexp(dim=0)
+        tokens, width = self.head.weight.shape
+        cast = _CAST_ELEMENTS.get(hidden_P_d.device.type, tokens * width) // width
+        size = max(128, min(cast, _CHUNK_ELEMENTS // max(1, len(hidden_P_d))))
+        chunks = (slice(start, start + size) for start in range(0, tokens, size))
+        return torch.stack([self._chunk(hidden_P_d, chunk) for chunk in chunks]).logsumexp(dim=0)
 
     def fused_log_normalisers(self, hidden_P_d: Tensor) -> Tensor:
         """Return what ``log_normalisers`` does up to rounding, faster where a gradient is wanted, (P,) float32."""
@@ -158,13 +165,13 @@ class Readout:
         )
         return found
 
-    def _chunk(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
+    def _chunk(self, hidden_P_d: Tensor, tokens_U: slice) -> Tensor:
         if hidden_P_d.requires_grad and torch.is_grad_enabled():
             # Recompute the logits in the backward pass: all chunks together are the whole vocabulary.
             return checkpoint(self._log_sum, hidden_P_d, tokens_U, use_reentrant=False)  # type: ignore[no-any-return]
         return self._log_sum(hidden_P_d, tokens_U)
 
-    def _log_sum(self, hidden_P_d: Tensor, tokens_U: Tensor) -> Tensor:
+    def _log_sum(self, hidden_P_d: Tensor, tokens_U: slice) -> Tensor:
         return self.logits(hidden_P_d, tokens_U).logsumexp(dim=-1)
 
     def _finish(self, hidden_P_d: Tensor, weight_U_d: Tensor, bias_U: Tensor | None) -> Tensor:
