@@ -17,11 +17,15 @@ _CHARACTERS_PER_TOKEN = 4
 _WORDING_TOKENS = 30
 """Tokens of a prompt beside the text and the labels: instruction, template and the marks of a chat."""
 
-_PASSES_OF_TRAINING = 5
-"""Forward passes that take as long as a training step, which also goes backward and changes weights."""
+_TRAINED = 10.0
+_SCORED = 4.0
+"""What a token costs in training and in scoring, in plain matrix products with the model's weights.
 
-_EFFICIENCY = 0.45
-"""What scoring reaches of the speed of plain matrix products; both measured with SmolLM2-135M on two CPU cores."""
+More than the 3 products and the one that it takes: norms, attention and the like run at the speed of memory, not of the
+matrix units. Measured with SmolLM2-135M on two cores of a Xeon with AMX (docs/studies/speed.md)."""
+
+_STEP_TOKENS = 600
+"""A training step takes as long as if its texts had so many more tokens: small products, optimiser, Python."""
 
 _SHARES = (0.25, 0.5)
 """At which shares of the label budget LoRA is trained when it is not trained each round, beside the end."""
@@ -29,10 +33,19 @@ _SHARES = (0.25, 0.5)
 
 @dataclass(frozen=True)
 class RoundWork:
-    """The tokens that a round of LoRA reads: in training, and while it scores the pool and the held-out texts."""
+    """What a round of LoRA reads, in training and while it scores the pool and the held-out texts.
+
+    Attributes:
+        trained: Tokens of all training steps.
+        scored: Tokens of all scoring passes.
+        steps: Training steps.
+        passes: Texts that are scored, each once for each posterior sample.
+    """
 
     trained: float
     scored: float
+    steps: int
+    passes: int
 
 
 def round_work(spec: CampaignSpec, n_texts: int, characters: float) -> RoundWork:
@@ -51,9 +64,12 @@ def round_work(spec: CampaignSpec, n_texts: int, characters: float) -> RoundWork
         adapter.min_steps, math.ceil(trainable(spec, n_texts) / 2 * adapter.epochs / adapter.batch_size)
     )
     scored = min(spec.acquisition.candidates or n_texts, n_texts) + spec.evaluation.calibration
+    passes = scored * spec.posterior.samples
     return RoundWork(
         trained=steps * adapter.batch_size * (wording + text + answers),
-        scored=scored * spec.posterior.samples * (text + answers),  # the wording is read once for all
+        scored=passes * (text + answers),  # the wording is read once for all
+        steps=steps,
+        passes=passes,
     )
 
 
@@ -76,8 +92,8 @@ def seconds_of_round(work: RoundWork, parameters: float, products_per_second: fl
         parameters: Those that each token is multiplied by.
         products_per_second: The speed of the machine.
     """
-    products = parameters * (_PASSES_OF_TRAINING * work.trained + work.scored)
-    return products / (products_per_second * _EFFICIENCY)
+    trained = _TRAINED * (work.trained + _STEP_TOKENS * work.steps)
+    return parameters * (trained + _SCORED * work.scored) / products_per_second
 
 
 def estimate_in(folder: Path) -> Callable[[CampaignSpec, RoundWork], float | None]:
