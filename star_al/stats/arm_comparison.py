@@ -24,7 +24,7 @@ RESAMPLES = 1_000
 LEAST_COUNTS = 3
 """Matched counts below which nothing is said: the noise of training is estimated from their scatter."""
 
-LEAST_LABELS = 25
+LEAST_LABELS = 50
 """Labels below which the arms are not compared: with a handful, luck is larger than ``LUCK`` says."""
 
 LEVEL = 0.98

@@ -20,6 +20,12 @@ from star_al.types import FloatArray
 ROUNDS, ITEMS, BATCH, SHARE = 14, 100, 25, 0.3
 
 
+@pytest.fixture(autouse=True)
+def few_labels_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated learner obeys the law of luck from its first label on."""
+    monkeypatch.setattr(arm_comparison, "LEAST_LABELS", 25)
+
+
 def rounds_of(labels: list[int], right_R_N: FloatArray) -> MeasuredRounds:
     n_R = np.full(len(labels), float(right_R_N.shape[1]))
     return MeasuredRounds(np.array(labels, dtype=np.float64), right_R_N.mean(axis=1), n_R, right_R_N)
