@@ -153,12 +153,12 @@ class _Search:
     _weights: dict[int, FloatArray] = field(default_factory=dict)
 
     def best(self, settings: _Settings) -> _Settings:
-        axes = [
+        axes: list[Axis[_Settings]] = [
             *(
                 Axis(OFFSET_WEIGHTS[name], partial(_with_weight, place=place))
                 for place, name in enumerate(self.offset_names)
             ),
-            Axis(STRENGTHS, lambda settings, strength: settings._replace(strength=strength)),
+            Axis(STRENGTHS, _with_strength),
         ]
         return coordinate_search(settings, axes, lambda each: self.scored(each).score)
 
@@ -186,6 +186,10 @@ class _Search:
         for name, weight in zip(self.offset_names, settings.offset_weights_J, strict=True):
             total += ((weight - DEFAULT_OFFSET_WEIGHTS[name]) / _OFFSET_SDS[name]) ** 2
         return -0.5 * total
+
+
+def _with_strength(settings: _Settings, strength: float) -> _Settings:
+    return settings._replace(strength=strength)
 
 
 def _with_weight(settings: _Settings, weight: float, *, place: int) -> _Settings:
