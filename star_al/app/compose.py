@@ -99,6 +99,7 @@ def open_head(
     from star_al.models.head_choices import ChoiceHeadLearner
     from star_al.models.head_learner import HeadLearner
     from star_al.models.head_texts import TextReader
+    from star_al.models.zero_shot import OVER_POOL
 
     name, device = model_path(file, spec.head.encoder, "head.encoder"), file.spec.model.device
     dtype = _dtype_of_encoder(spec, rounds)
@@ -120,8 +121,8 @@ def open_head(
         return ChoiceHeadLearner(task, ChoiceReader(texts, cast("ChoiceModel | None", model)), pools)
     states = cast("LanguageModel | None", model)
     reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
-    over_pool = all("zero_shot" in each for each in _versions_of_head(spec, rounds)[:1])
-    return HeadLearner(task, spec, reader, pools, zero_shot_over_pool=over_pool)
+    prototypes = all(each.get("zero_shot") == OVER_POOL for each in _versions_of_head(spec, rounds)[:1])
+    return HeadLearner(task, spec, reader, pools, prototypes=prototypes)
 
 
 def _dtype_of_encoder(spec: CampaignSpec, rounds: Sequence[Round]) -> str:

@@ -11,8 +11,17 @@ from threadpoolctl import threadpool_limits
 from star_al.head.feature_reader import FeatureReader
 from star_al.head.fitted_head import FittedHead
 from star_al.head.folds import CrossValidation, Settings, combined, deal_folds
-from star_al.head.inputs import PRIOR_OF_KIND, Examples, FeatureKind, HeadOptions, PoolTexts
+from star_al.head.inputs import (
+    LABEL_NAMES,
+    PRIOR_OF_KIND,
+    PROTOTYPES,
+    Examples,
+    FeatureKind,
+    HeadOptions,
+    PoolTexts,
+)
 from star_al.head.laplace import UNKNOWN_VARIANCE, Posterior, jackknife_variance, measured_rows
+from star_al.head.prototypes import Prototypes, find_prototypes
 from star_al.head.ridge import RidgeProblem, Weights
 from star_al.head.selection import Selected, default_settings, select_settings
 from star_al.head.smoothing import HeldOut, Smoothing, choose_smoothing, smoothing_candidates
@@ -49,6 +58,7 @@ class _Candidate:
     """The best settings for one kind of features.
 
     Attributes:
+        prototypes: Of the labels; None without names.
         fold_weights: Weights of the fits that leave out one fold; none with fewer than two labelled texts.
         measured: Features and offsets of the pool texts on which the spread of the posterior is measured.
     """
@@ -57,6 +67,7 @@ class _Candidate:
     reader: FeatureReader
     features_n_r: FloatArray
     offsets: tuple[FloatArray, ...]
+    prototypes: Prototypes | None
     problem: RidgeProblem
     settings: Settings
     fold_weights: dict[int, Weights]
@@ -71,17 +82,21 @@ class _Candidate:
     ) -> _Candidate:
         reader = FeatureReader.of(pool, kind)
         features_P_r, offsets = reader.features(pool), reader.offsets(pool)
+        prototypes = _prototypes(pool, examples, options, reader, features_P_r, offsets)
+        if prototypes is not None:
+            offsets = (*offsets, prototypes.offsets(features_P_r))
         features_n_r = features_P_r[examples.rows_n].astype(np.float64)
         of_examples = tuple(offset_P_C[examples.rows_n] for offset_P_C in offsets)
         problem = RidgeProblem.of(features_n_r, examples.targets_n, n_labels, examples.counts_n)
         candidates = smoothing_candidates(options.neighbours, pool.neighbours)
         rows_M = measured_rows(len(pool))
         measured = (features_P_r[rows_M], tuple(offset_P_C[rows_M] for offset_P_C in offsets))
-        parts = (kind, reader, features_n_r, of_examples, problem)
+        parts = (kind, reader, features_n_r, of_examples, prototypes, problem)
+        names = _offset_names(reader, prototypes)
         if len(np.unique(examples.rows_n)) < 2:
-            return cls(*parts, default_settings(reader.offset_names), {}, measured, candidates[0], 0.0, None)
+            return cls(*parts, default_settings(names), {}, measured, candidates[0], 0.0, None)
         fold_n = deal_folds(examples.rows_n, examples.targets_n, options.seed)
-        selected = select_settings(CrossValidation(problem, of_examples, fold_n), reader.offset_names)
+        selected = select_settings(CrossValidation(problem, of_examples, fold_n), names)
         held_out = _held_out(pool, examples, problem, fold_n, selected, features_P_r, offsets)
         smoothing, score = choose_smoothing(held_out, candidates)
         return cls(
@@ -101,11 +116,15 @@ class _Candidate:
         )
         rows = np.arange(len(examples))
         rows_U, probs_U_C = examples.fixed(n_labels)
+        offset_weights = self._offset_weights()
+        weights_r_C = self.problem.basis_r_d.T @ weights.basis_r_C
+        if self.prototypes is not None:  # a linear function of the features, as the weights are
+            weights_r_C = weights_r_C + offset_weights.pop(PROTOTYPES) * self.prototypes.weights_r_C
         return FittedHead(
             reader=self.reader,
-            weights_r_C=self.problem.basis_r_d.T @ weights.basis_r_C,
+            weights_r_C=weights_r_C,
             bias_C=weights.bias_C,
-            offset_weights=dict(zip(self.reader.offset_names, self.settings.offset_weights_J, strict=True)),
+            offset_weights=offset_weights,
             posterior=Posterior(
                 self.features_n_r.astype(np.float32),
                 self.problem.logits(weights, offset_n_C, rows),
@@ -119,6 +138,10 @@ class _Candidate:
             fixed_probs_U_C=probs_U_C,
             record=self._record(len(examples), scores),
         )
+
+    def _offset_weights(self) -> dict[str, float]:
+        names = _offset_names(self.reader, self.prototypes)
+        return dict(zip(names, self.settings.offset_weights_J, strict=True))
 
     def _logit_variance(self, weights: Weights) -> float:
         if not self.fold_weights:
@@ -140,15 +163,31 @@ class _Candidate:
             "components": self.reader.width,
             "strength": self.settings.penalty.strength,
             "bias_sd": self.settings.penalty.bias_sd,
-            "offset_weights": dict(
-                zip(self.reader.offset_names, self.settings.offset_weights_J, strict=True)
-            ),
+            "offset_weights": self._offset_weights(),
             "neighbours": self.smoothing.neighbours,
             "neighbour_weight": self.smoothing.weight,
             "temperature": self.smoothing.temperature,
             "held_out_nll": self.held_out_nll,
             "scores": {kind: scores[kind] for kind in sorted(scores)},
         }
+
+
+def _offset_names(reader: FeatureReader, prototypes: Prototypes | None) -> tuple[str, ...]:
+    return reader.offset_names if prototypes is None else (*reader.offset_names, PROTOTYPES)
+
+
+def _prototypes(
+    pool: PoolTexts,
+    examples: Examples,
+    options: HeadOptions,
+    reader: FeatureReader,
+    features_P_r: Float32Array,
+    offsets: tuple[FloatArray, ...],
+) -> Prototypes | None:
+    if not options.prototypes or LABEL_NAMES not in reader.offset_names:
+        return None
+    near_P_k = None if pool.graph is None else pool.graph.indices_N_k
+    return find_prototypes(features_P_r, offsets[reader.offset_names.index(LABEL_NAMES)], near_P_k, examples)
 
 
 def _held_out(

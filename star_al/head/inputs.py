@@ -21,6 +21,7 @@ PRIOR_OF_KIND: Mapping[FeatureKind, float] = {"encoder": 0.0, "both": -1.0, "mod
 
 LABEL_NAMES = "label_names"
 ZERO_SHOT = "zero_shot"
+PROTOTYPES = "prototypes"
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,13 @@ class HeadOptions:
         features: What to read; ``auto`` decides by cross-validated likelihood.
         neighbours: How many neighbours to smooth over; None decides by cross-validated likelihood.
         seed: Of the folds.
+        prototypes: Find prototypes of the labels, where their names are offsets; False as in earlier versions.
     """
 
     features: Literal["auto", "encoder", "model", "both"] = "auto"
     neighbours: int | None = None
     seed: int = 0
+    prototypes: bool = True
 
     def kinds(self, available: Collection[str]) -> tuple[FeatureKind, ...]:
         """Return the kinds of features to compare, of those that are there."""

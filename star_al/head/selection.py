@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from star_al.head.coordinate_search import Axis, coordinate_search
 from star_al.head.folds import CrossValidation, Settings
-from star_al.head.inputs import LABEL_NAMES, ZERO_SHOT
+from star_al.head.inputs import LABEL_NAMES, PROTOTYPES, ZERO_SHOT
 from star_al.head.ridge import Penalty, Weights
 from star_al.types import FloatArray
 
@@ -22,14 +22,21 @@ STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 BIAS_SDS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Grid of the biases' standard deviation: small where labels are equally frequent."""
 
-OFFSET_WEIGHTS = {LABEL_NAMES: (0.0, 5.0, 10.0, 15.0, 20.0, 30.0), ZERO_SHOT: (0.0, 0.25, 0.5, 1.0)}
+OFFSET_WEIGHTS = {
+    LABEL_NAMES: (0.0, 5.0, 10.0, 15.0, 20.0, 30.0),
+    PROTOTYPES: (0.0, 4.0, 8.0, 12.0, 16.0),
+    ZERO_SHOT: (0.0, 0.25, 0.5, 1.0),
+}
 """Grids of the offsets' weights; 0 leaves an offset out."""
 
 DEFAULT_STRENGTH = 0.01
 DEFAULT_BIAS_SD = 1.0
-DEFAULT_OFFSET_WEIGHTS = {LABEL_NAMES: 15.0, ZERO_SHOT: 0.5}
+DEFAULT_OFFSET_WEIGHTS = {LABEL_NAMES: 15.0, PROTOTYPES: 8.0, ZERO_SHOT: 0.5}
 
-_SDS = {LABEL_NAMES: 10.0, ZERO_SHOT: 0.5}  # of the priors of the offsets' weights
+NAMES_BESIDE_PROTOTYPES = 10.0
+"""Default weight of the names where prototypes say what they say as well."""
+
+_SDS = {LABEL_NAMES: 10.0, PROTOTYPES: 8.0, ZERO_SHOT: 0.5}  # of the priors of the offsets' weights
 _STRENGTH_SD = 0.7  # in powers of ten
 _BIAS_SD = 0.5  # in powers of ten
 _STRENGTH_CENTRE = 0.02
@@ -48,8 +55,14 @@ def default_settings(offset_names: Sequence[str]) -> Settings:
     """Return the settings for a head without labels."""
     return Settings(
         Penalty(DEFAULT_STRENGTH, DEFAULT_BIAS_SD),
-        tuple(DEFAULT_OFFSET_WEIGHTS[name] for name in offset_names),
+        tuple(_default_weight(name, offset_names) for name in offset_names),
     )
+
+
+def _default_weight(name: str, offset_names: Sequence[str]) -> float:
+    if name == LABEL_NAMES and PROTOTYPES in offset_names:
+        return NAMES_BESIDE_PROTOTYPES
+    return DEFAULT_OFFSET_WEIGHTS[name]
 
 
 def log_prior(settings: Settings, offset_names: Sequence[str]) -> float:
@@ -58,7 +71,7 @@ def log_prior(settings: Settings, offset_names: Sequence[str]) -> float:
     total = (math.log10(penalty.strength / _STRENGTH_CENTRE) / _STRENGTH_SD) ** 2
     total += (math.log10(penalty.bias_sd / DEFAULT_BIAS_SD) / _BIAS_SD) ** 2
     for name, weight in zip(offset_names, settings.offset_weights_J, strict=True):
-        total += ((weight - DEFAULT_OFFSET_WEIGHTS[name]) / _SDS[name]) ** 2
+        total += ((weight - _default_weight(name, offset_names)) / _SDS[name]) ** 2
     return -0.5 * total
 
 

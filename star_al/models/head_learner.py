@@ -33,7 +33,7 @@ class HeadLearner:
         spec: The campaign's settings.
         reader: Reads texts.
         find_pool: Finds the pool of a head that another process has trained.
-        zero_shot_over_pool: False in a campaign that began when zero-shot predictions did not depend on the pool.
+        prototypes: False in a campaign that began when names were not moved to the texts of the pool.
     """
 
     def __init__(
@@ -43,14 +43,16 @@ class HeadLearner:
         reader: TextReader,
         find_pool: FindPool,
         *,
-        zero_shot_over_pool: bool = True,
+        prototypes: bool = True,
     ) -> None:
         self._task = task
         self._spec = spec
         self._reader = reader
         self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, load_head)
-        over_pool = zero_shot_over_pool and spec.head.label_names
-        self._zero_shot = ZeroShot(reader, self._neighbours, self._heads.read_pool, over_pool=over_pool)
+        self._prototypes = prototypes and spec.head.label_names
+        self._zero_shot = ZeroShot(
+            reader, self._neighbours, self._heads.read_pool, over_pool=self._prototypes
+        )
         self._checked = False
 
     # -- what it is --------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ class HeadLearner:
         read = self._heads.read_pool(pool)
         rows_n = rows_in(read, examples)
         targets_n = np.array([self._task.column(item, value) for item, value in examples], dtype=np.int64)
-        options = HeadOptions(features=self._features, neighbours=self._neighbours, seed=seed)
+        options = HeadOptions(self._features, self._neighbours, seed, prototypes=self._prototypes)
         fitted = fit_head(read.texts, Examples(rows_n, targets_n), len(self._reader.label_texts), options)
         fitted.save(folder)
         self._heads.save_record(folder, read)

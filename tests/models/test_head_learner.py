@@ -155,8 +155,8 @@ def test_a_pool_of_few_texts_is_predicted_without_labels(encoder: Path, tmp_path
 
 def test_a_campaign_that_began_without_the_pool_goes_on_without_it(encoder: Path, tmp_path: Path) -> None:
     now, earlier = (
-        head_learner(encoder, tmp_path / "features", head_spec(LABELS), over_pool=over_pool)
-        for over_pool in (True, False)
+        head_learner(encoder, tmp_path / "features", head_spec(LABELS), prototypes=prototypes)
+        for prototypes in (True, False)
     )
     assert now.base_key != earlier.base_key
     assert "zero_shot" in now.versions() and "zero_shot" not in earlier.versions()

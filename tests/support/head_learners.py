@@ -37,7 +37,7 @@ def head_learner(
     *,
     language_model: LanguageModel | None = None,
     keep: bool = True,
-    over_pool: bool = True,
+    prototypes: bool = True,
 ) -> HeadLearner:
     """A head that keeps its features in ``folder`` and finds pools among ``pools``."""
 
@@ -46,7 +46,7 @@ def head_learner(
         spec, str(encoder), opener(encoder), folder, progress, keep=keep, language_model=language_model
     )
     by_key = {pool.key: pool for pool in pools}
-    return HeadLearner(ClosedTask(spec.task), spec, reader, by_key.get, zero_shot_over_pool=over_pool)
+    return HeadLearner(ClosedTask(spec.task), spec, reader, by_key.get, prototypes=prototypes)
 
 
 def opener(encoder: Path) -> Callable[[], SentenceEncoder]:
