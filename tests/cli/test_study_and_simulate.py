@@ -48,7 +48,9 @@ def test_simulate_asks_for_the_texts_of_the_study(tmp_path: Path) -> None:
     position = {item.item_id: number for number, item in enumerate(items)}
     rows_n: IntArray = np.zeros(0, dtype=np.int64)
     head = Head(split)
-    log_probs_P_C = head.without_labels()
+    of_pool_and_test = head.without_labels()
+    assert of_pool_and_test is not None
+    log_probs_P_C = of_pool_and_test[: len(items)]
     for number, round_ in enumerate(rounds[:3]):
         asked = [position[query.item_id] for query in queries if query.round_index == round_.index]
         if number:
