@@ -161,7 +161,7 @@ def run_case(
     try:
         campaign = store.find_campaign(file.spec.name)
         assert campaign is not None, log.read_text()
-        return waits(store, campaign), clerk.idle
+        return waits(store, campaign, case.learner), clerk.idle
     finally:
         store.close()
 
@@ -180,7 +180,7 @@ def _is_done(path: Path, last: int) -> bool:
         store.close()
 
 
-def waits(store: Store, campaign: Campaign) -> list[Wait]:
+def waits(store: Store, campaign: Campaign, learner: str) -> list[Wait]:
     """The waits between the batches of a campaign."""
     events = store.events(campaign.campaign_id)
     pushed = {
@@ -205,7 +205,7 @@ def waits(store: Store, campaign: Campaign) -> list[Wait]:
                 index,
                 event.created_at.timestamp() - closing,
                 _steps(events, index),
-                _trains(events, event),
+                learner == "lora" and _trains(events, event),
             )
         )
     return found
