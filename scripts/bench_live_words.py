@@ -76,7 +76,8 @@ class Campaign:
 
     def _active(self, chosen: list[int], k: int, model: LogisticRegression | None) -> list[int]:
         if model is None:
-            return self._random_order[~np.isin(self._random_order, chosen)][:k].tolist()
+            free = self._random_order[~np.isin(self._random_order, chosen)]
+            return [int(position) for position in free[:k]]
         rest = np.setdiff1d(np.arange(len(self._pool)), chosen)
         top_two = np.sort(model.predict_proba(self._pool[rest]), axis=1)[:, -2:]
         margin = 1.0 - (top_two[:, 1] - top_two[:, 0])
@@ -84,7 +85,7 @@ class Campaign:
         rule = FacilityLocation(
             self._pool[rest[best]], margin[best].astype(np.float64), self._pool[np.array(chosen)]
         )
-        return rest[best][[pick.position for pick in greedy_batch(rule, [], len(best), k)]].tolist()
+        return [int(rest[best[pick.position]]) for pick in greedy_batch(rule, [], len(best), k)]
 
     def _control_set(self, chosen: set[int], for_the_arm: set[int]) -> list[int]:
         """As ``star_al.steps.control_arm`` has it."""

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,7 @@ def waits(store: Store, campaign: Campaign, learner: str) -> list[Wait]:
 
 
 def _steps(events: list[Event], index: int) -> dict[str, float]:
-    steps = Counter[str]()
+    steps: dict[str, float] = defaultdict(float)
     for event in events:
         if event.round_index == index and event.step in (
             "fit",

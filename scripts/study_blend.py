@@ -241,7 +241,7 @@ def aulc(record: Mapping[str, Any]) -> float:
     """Area under the learning curve, divided by its span, in points."""
     labels = [each["labels"] for each in record["rounds"]]
     accuracy = [each["accuracy"] for each in record["rounds"]]
-    return 100.0 * float(np.trapezoid(accuracy, labels)) / (labels[-1] - labels[0])
+    return float(100.0 * np.trapezoid(accuracy, labels) / (labels[-1] - labels[0]))
 
 
 def report(out: Path) -> None:
@@ -282,8 +282,12 @@ def report_told(out: Path) -> None:
         told = [_mean(plain, "auroc", 0), _mean(plain, "auroc", 1), _mean(calibrated, "auroc", 1)]
         weights = [_best(plain)[:1], _mean(plain, "weights", 0), _mean(calibrated, "weights", 0)]
         print(f"| {learner} | {name} | " + " | ".join(map(_figures, [*told, *weights])) + " |")
-    heads = ("set", "AUROC adapted, head", "best weights adapted, base, head", "found")
-    print("\n| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    _report_told_with_head(out)
+
+
+def _report_told_with_head(out: Path) -> None:
+    columns = ("set", "AUROC adapted, head", "best weights adapted, base, head", "found")
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for name in SETS:
         rounds = _rounds(out, name, "plain head", "with head", True)
         told = [*_mean(rounds, "auroc", 0), *_mean(rounds, "auroc", 2)]

@@ -154,8 +154,8 @@ class Predictor:
         means = [np.array(predictive_mean_log(each)) for each in samples]
         if len(samples) == 1:
             return samples[0], means[0]
-        weights = [one.weight for one in self._newest.models]
-        return mixed(*samples, *weights), mixed(*means, *weights)
+        first, second = (one.weight for one in self._newest.models)
+        return mixed(samples[0], samples[1], first, second), mixed(means[0], means[1], first, second)
 
     def _samples(self, one: _Model, items: Sequence[Item], advance: Advance) -> FloatArray:
         folder = self._parts.artefacts.path_of(one.sha256)

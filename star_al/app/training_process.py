@@ -95,8 +95,8 @@ class TrainingProcess:
         if running is None:
             return
         with ProgressRelay(self._progress) as relay:
-            for message in running.under_way() if wait else ():
-                relay.show(message)
+            for begun in running.under_way() if wait else ():
+                relay.show(begun)
             while (message := self._next(running, wait=wait)) is not None:
                 if message.kind is MessageKind.RESULT:
                     yield message.content

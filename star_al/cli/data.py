@@ -76,11 +76,11 @@ def predict(
     before the temperature, as in the database. The two parts are empty if the
     posterior has one sample.
     """
-    from star_al.app import predicting
+    from star_al.app import predicting, predictor
 
     options = _options(bom, spreadsheet_safe)
     with _target(out, format_) as path:
-        which = predicting.Which(model.value)
+        which = predictor.Which(model.value)
         done = predicting.predict_file(load(config), texts, path, make_progress(), options, which)
     message = f"Wrote {count(done.n, 'prediction')} to {_name(out)} ({done.model.note})"
     _tell(out, f"{message}{_left_out(done.counts)}.")

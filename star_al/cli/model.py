@@ -46,7 +46,7 @@ def export_model(
     and needs numpy and sentence-transformers. Of a head beside a language model
     it holds the better one, by its weight on calibration labels.
     """
-    from star_al.app import model_export
+    from star_al.app import model_export, predictor
 
     hub = open_hub(push, "model", public)
     done = model_export.export_model(
@@ -55,7 +55,7 @@ def export_model(
         make_progress(),
         round_index=round_index,
         merged=merged,
-        which=model_export.Which(model.value),
+        which=predictor.Which(model.value),
     )
     size = f" ({megabytes(done.size_bytes)})" if done.what == "head" else ""
     say(

@@ -9,6 +9,7 @@ weight of their own that cross-validation chooses: they are the mean of the weig
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class Prototypes:
 def find_prototypes(
     features_P_r: Float32Array,
     names_P_C: FloatArray,
-    near_P_k: IntArray | None,
+    near_P_k: NDArray[np.integer[Any]] | None,
     examples: Examples,
 ) -> Prototypes:
     """Find the prototypes of a pool.
@@ -108,7 +109,7 @@ class _Texts:
         for _ in range(_ROUNDS):
             guesses_S_C = self._guesses(_SCALE * said_V_C)
             sums_r_C: Float32Array = self.features_V_r[self.counted_S].T @ guesses_S_C
-            said_V_C = 0.5 * (self.names_V_C + self.features_V_r @ _at_length(sums_r_C))
+            said_V_C = (self.names_V_C + self.features_V_r @ _at_length(sums_r_C)) * np.float32(0.5)
         return sums_r_C
 
     def _guesses(self, logits_V_C: Float32Array) -> Float32Array:

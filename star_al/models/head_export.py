@@ -40,7 +40,7 @@ def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonO
     head = predictor.head
     _require_encoder_alone(list(head.reader.scalings), set(head.offset_weights) - {LABEL_NAMES})
     scaling, smoothing = head.reader.scalings["encoder"], head.smoothing
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "mean": scaling.mean_d,
         "matrix": scaling.matrix_d_r.astype(np.float64) @ head.weights_r_C,
         "bias": head.bias_C,

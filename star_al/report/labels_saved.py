@@ -47,7 +47,7 @@ def control_comparison(snapshot: CampaignSnapshot) -> ControlComparison | None:
     apart = [
         each for each in evaluated if each.shadow is not None and each.shadow_labels != each.round.labels
     ]
-    shadows = {each.shadow_labels: each.shadow for each in evaluated if each.shadow is not None}
+    shadows = {each.shadow_labels or 0: each.shadow for each in evaluated if each.shadow is not None}
     if not shadows:
         return None
     active, control = measured_rounds(
@@ -56,9 +56,7 @@ def control_comparison(snapshot: CampaignSnapshot) -> ControlComparison | None:
     )
     found = compare_arms(active, control, generator(snapshot.campaign.seed, len(evaluated), "arms"))
     rows = tuple(_rows({labels: each for labels, each in shadows.items() if labels}, found))
-    return ControlComparison(
-        _result(found, max(shadows.keys() - {None}, default=0)), CAUTION, Table(HEADER, rows)
-    )
+    return ControlComparison(_result(found, max(shadows)), CAUTION, Table(HEADER, rows))
 
 
 BAND = f"{percent(LEVEL, 0)} interval"

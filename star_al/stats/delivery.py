@@ -8,6 +8,7 @@ model chose would not do: where the head asked because it was unsure, it looks w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,7 +116,7 @@ def _better_alone(graded: Graded, both: tuple[float, float]) -> Literal["head", 
 def _gain(one_N: NDArray[np.bool_], other_N: NDArray[np.bool_]) -> float:
     """How much more often one is right than the other, in standard errors of the paired difference."""
     differ = int((one_N != other_N).sum())
-    return float(one_N.sum() - other_N.sum()) / max(1.0, differ**0.5)
+    return float(one_N.sum() - other_N.sum()) / max(1.0, math.sqrt(differ))
 
 
 def _fit_share(scaled: Graded) -> tuple[float, float]:

@@ -73,8 +73,9 @@ def _gain(labels_R: FloatArray, accuracy_B_R: FloatArray) -> tuple[FloatArray, F
     """The rise (B,) of each curve's power law over the next labels, and the fitted curves (B, R)."""
     mean_B = accuracy_B_R.mean(axis=1, keepdims=True)
     centred_B_R = accuracy_B_R - mean_B
-    least_B = np.full(len(accuracy_B_R), np.inf)
-    gain_B, fitted_B_R = np.zeros(len(accuracy_B_R)), np.zeros_like(accuracy_B_R)
+    least_B: FloatArray = np.full(len(accuracy_B_R), np.inf)
+    gain_B: FloatArray = np.zeros(len(accuracy_B_R))
+    fitted_B_R: FloatArray = np.zeros_like(accuracy_B_R)
     for power in _POWERS:  # with c given, a and b are a linear regression
         x_R = labels_R**-power
         x_R = x_R - x_R.mean()

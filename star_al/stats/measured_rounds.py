@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from star_al.types import FloatArray
+from star_al.types import FloatArray, IntArray
 
 LUCK = 1 / 3
 """The luck of n random labels has the variance LUCK · p(1 − p) / n, if p is the accuracy: as if the accuracy were
@@ -119,7 +119,7 @@ def resampled_accuracies(
     return [_weighted(model.right_R_N, weights_B_N) for model in models if model.right_R_N is not None]
 
 
-def _weighted(right_R_N: FloatArray, weights_B_N: FloatArray) -> FloatArray:
+def _weighted(right_R_N: FloatArray, weights_B_N: IntArray) -> FloatArray:
     there_R_N = ~np.isnan(right_R_N)
     right_B_R = weights_B_N @ np.where(there_R_N, right_R_N, 0.0).T
     # A resample of a growing audit set may hold none of a round's few items.

@@ -10,6 +10,7 @@ from star_al.acquire.prequential import Graded, blend_in_words, fit_slopes, shar
 from star_al.artefacts.score_file import Scores
 from star_al.parts import RoundParts
 from star_al.steps.graded_answers import MODELS, graded_answers, held_out
+from star_al.types import IntArray
 
 NOTES = {"schedule": "by the paper's schedule", "constant": "constant", "off": "off: the adapted model alone"}
 
@@ -93,7 +94,7 @@ def _with(graded: Graded, held_out: HeldOut, pool: Scores) -> Graded:
         pool_ranks(held_out.adapted_M, pool.adapted_uncertainty),
         pool_ranks(held_out.base_M, pool.base_uncertainty),
     ]
-    lacks_head_M = np.zeros(n, dtype=np.int64)
+    lacks_head_M: IntArray = np.zeros(n, dtype=np.int64)
     if pool.head_uncertainty is not None:
         head_M = np.full(n, np.nan) if held_out.head_M is None else held_out.head_M
         there = np.isfinite(head_M)

@@ -93,7 +93,7 @@ def graded_answers(parts: RoundParts, n_models: int) -> Graded:
         ranks_M_J=np.array(ranks, dtype=np.float64).reshape(len(known), n_models),
         errors_M=np.array([wrong for _, wrong in known], dtype=np.bool_),
         groups_M=np.unique(rounds_M, return_inverse=True)[1],
-        ages_M=(index - 1.0) - rounds_M,
+        ages_M=((index - 1) - rounds_M).astype(np.float64),
     )
 
 

@@ -23,7 +23,7 @@ def right_answers(store: Store, campaign_id: int, rounds: Sequence[Round]) -> di
     """
     labels = store.labels(campaign_id, Role.AUDIT)
     items = {item.item_id: item for item in store.items(campaign_id, sorted(labels))}
-    found = {}
+    found: dict[int, Mapping[str, Mapping[str, bool]]] = {}
     for round_ in rounds:
         task = ClosedTask(round_spec(round_).task)
         right: dict[str, dict[str, bool]] = defaultdict(dict)

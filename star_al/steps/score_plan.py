@@ -83,7 +83,15 @@ class ScorePlan:
             base_key: The learner's hash of all that base predictions depend on.
         """
         samples = None if draws is None else [draws.start, draws.stop]
-        inputs = [base_key, self.adapter, self.seed, samples, self.measure, self.with_base, list(shard)]
+        inputs: list[object] = [
+            base_key,
+            self.adapter,
+            self.seed,
+            samples,
+            self.measure,
+            self.with_base,
+            list(shard),
+        ]
         inputs += [list(self.targets)] if self.targets else []
         inputs += [] if self.keeps_samples else ["mean"]
         inputs += [] if self.target_label is None else [f"label {self.target_label}"]

@@ -14,7 +14,7 @@ from star_al.app.predictor import Predictor, Which
 from star_al.errors import DataError
 from star_al.stats.delivery import Graded, fit_delivery, mixed
 from star_al.stats.temperature import fit_temperature
-from star_al.types import Event, Role, Round
+from star_al.types import Event, FloatArray, IntArray, Role, Round
 from support.world import World
 
 BESIDE: dict[str, Any] = {"learner": {"kind": "lora", "head": True}}
@@ -25,7 +25,7 @@ def last(world: World) -> Round:
     return world.store.rounds(world.campaign_id)[-1]
 
 
-def log_probs(world: World, model: str, role: Role) -> np.ndarray[Any, Any]:
+def log_probs(world: World, model: str, role: Role) -> FloatArray:
     """Answers of the last round's models, as the store keeps them or as the model gives them again."""
     round_ = last(world)
     learner, sha256 = {
@@ -42,10 +42,11 @@ def log_probs(world: World, model: str, role: Role) -> np.ndarray[Any, Any]:
         seed=seed,
         advance=lambda n: None,
     ).log_probs_N_K_C
-    return np.log(np.exp(found).mean(axis=1))
+    mean_N_C: FloatArray = np.log(np.exp(found).mean(axis=1))
+    return mean_N_C
 
 
-def targets(world: World, role: Role) -> np.ndarray[Any, Any]:
+def targets(world: World, role: Role) -> IntArray:
     labels = world.store.labels(world.campaign_id, role)
     items = world.load_items(sorted(labels))
     return np.array([world.parts().task.column(item, labels[item.item_id].value) for item in items])
@@ -59,7 +60,8 @@ def test_both_are_weighed_on_calibration_labels_and_measured_on_others(
     world.run()
     expected = fit_delivery(
         Graded(
-            *(log_probs(world, model, Role.CALIBRATION) for model in ("head", "adapted")),
+            log_probs(world, "head", Role.CALIBRATION),
+            log_probs(world, "adapted", Role.CALIBRATION),
             targets(world, Role.CALIBRATION),
         )
     )
@@ -69,7 +71,8 @@ def test_both_are_weighed_on_calibration_labels_and_measured_on_others(
     assert measured.delivered_adapted_weight == pytest.approx(expected.adapted_weight)
     assert measured.delivered_note == expected.note == "weighed on 6 calibration labels"
     both = mixed(
-        *(log_probs(world, model, Role.AUDIT) for model in ("head", "adapted")),
+        log_probs(world, "head", Role.AUDIT),
+        log_probs(world, "adapted", Role.AUDIT),
         expected.head_weight,
         expected.adapted_weight,
     )
@@ -122,7 +125,7 @@ def test_predictions_are_those_that_were_measured(tmp_path: Path, changes: dict[
     predictor = Predictor(world.parts())
     ids = sorted(world.store.labels(world.campaign_id, Role.AUDIT))
     found = predictor.answers(world.load_items(ids), ignore)
-    both = mixed(*(log_probs(world, model, Role.AUDIT) for model in ("head", "adapted")), 0.3, 0.9)
+    both = mixed(log_probs(world, "head", Role.AUDIT), log_probs(world, "adapted", Role.AUDIT), 0.3, 0.9)
     np.testing.assert_allclose([one.probabilities_C for one in found], np.exp(both), atol=1e-9)
     assert predictor.is_mix and predictor.model.note == "head (25%) and adapter (75%) of round 3"
     assert all(one.epistemic is not None and one.epistemic >= 0 for one in found)

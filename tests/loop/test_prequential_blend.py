@@ -66,7 +66,7 @@ def graded_by_hand(world: World, before: int, names: tuple[str, ...]) -> Graded:
         np.array(ranks).reshape(-1, len(names)),
         np.array(errors, dtype=bool),
         groups_M,
-        (before - 2.0) - groups_M,
+        ((before - 2) - groups_M).astype(np.float64),
     )
 
 
@@ -159,7 +159,7 @@ def test_a_head_beside_has_a_weight_of_its_own(tmp_path: Path) -> None:
         graded = graded_by_hand(world, index, ("adapted", "base", "head"))
         expected_J = shares(fit_slopes(graded, np.array([1.0, 0.0, 0.0])))
         value, head, note = weights(world)[index]
-        assert (value, head) == (pytest.approx(expected_J[0]), pytest.approx(expected_J[2]))
+        assert [value, head] == pytest.approx([expected_J[0], expected_J[2]])
         assert note is not None and "head" in note
     for query in world.store.queries(world.campaign_id, 3):
         assert query.reason.head_rank is not None and "and of the head" in query.reason.text

@@ -15,7 +15,7 @@ from support.world import World
 
 def scores_of(path: Path, epistemic: float, aleatoric: float) -> Path:
     """A score file of ten texts with these means."""
-    spread = np.linspace(0.5, 1.5, 10)
+    spread = np.linspace(0.5, 1.5, 10).astype(np.float64)
     scores = Scores(
         adapted_uncertainty=epistemic * spread, aleatoric=aleatoric * spread, epistemic=epistemic * spread
     )

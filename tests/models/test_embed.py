@@ -93,7 +93,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_base_model_reads_a_text_once_in_all_processes(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, ids, seen = counted(monkeypatch), [item.item_id for item in items()], []
+    read, ids = counted(monkeypatch), [item.item_id for item in items()]
+    seen: list[int] = []
     one, other = (learner(model, EVERY["map"], features=tmp_path / "features") for _ in range(2))
     few = one.embed(None, items()[5:], ignore)
     whole = other.embed(None, items(), seen.append)

@@ -118,7 +118,7 @@ def test_an_exported_head_answers_as_the_head_does(
     learner, temperature = opened(encoder, trained[0]), 1.5
     record = learner.export(trained[1], tmp_path, draws=None, seed=0, merged=False, examples=[])
     whole = {"labels": [], "temperature": temperature, "text": "{text}", "columns": {"text": "text"}}
-    (tmp_path / "labeller.json").write_text(json.dumps(record | whole))
+    (tmp_path / "labeller.json").write_text(json.dumps({**record, **whole}))
     labeller = Labeller(tmp_path, device="cpu")
     for item, row in zip(NEW, predicted(learner, trained[1], NEW, None)[:, 0], strict=True):
         expected = softmax(row[: len(item.options)] / temperature)

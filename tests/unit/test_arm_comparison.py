@@ -151,8 +151,8 @@ def test_without_counts_in_common_nothing_is_compared() -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.6])
 def test_labels_saved_are_the_horizontal_distance_of_two_curves(factor: float) -> None:
-    labels_R = np.geomspace(10, 2000, 200)
-    labels_K = np.linspace(40, 300, 40)
+    labels_R = np.geomspace(10, 2000, 200).astype(np.float64)
+    labels_K = np.linspace(40, 300, 40).astype(np.float64)
 
     def curve(n: FloatArray) -> FloatArray:
         return 0.95 - 2.0 * n**-0.5

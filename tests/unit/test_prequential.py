@@ -32,7 +32,8 @@ def answers(n: int, slopes: Sequence[float], seed: int = 0, rounds: int = 3, off
     ranks_M_J = random.random((n, len(slopes)))
     errors_M = random.random(n) < expit(offset + np.sqrt(12.0) * (ranks_M_J - 0.5) @ np.array(slopes))
     groups_M = np.sort(random.integers(rounds, size=n))
-    return Graded(ranks_M_J, errors_M, groups_M, (rounds - 1.0) - groups_M)
+    ages_M: FloatArray = ((rounds - 1) - groups_M).astype(np.float64)
+    return Graded(ranks_M_J, errors_M, groups_M, ages_M)
 
 
 def naive_loss(parameters: FloatArray, graded: Graded, prior_J: FloatArray) -> float:

@@ -120,7 +120,7 @@ def test_a_curve_that_falls_promises_nothing_and_a_short_one_is_not_judged() -> 
 def simulated(kind: str, seed: int) -> MeasuredRounds:
     """A campaign of 16 rounds of 25 labels, with 100 audit items, luck and noise."""
     random = np.random.default_rng(seed)
-    labels_R = 25.0 * np.arange(1, 17)
+    labels_R = np.arange(25, 425, 25).astype(np.float64)
     skill_R = {
         "slow from the majority": 0.5 + 0.35 / (1 + np.exp(-(labels_R - 300) / 40)),
         "slow above the majority": 0.6 + 0.3 / (1 + np.exp(-(labels_R - 300) / 40)),

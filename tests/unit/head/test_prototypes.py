@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
-from star_al.head import Examples, HeadOptions, HeadPredictor, PoolTexts, fit_head, neighbour_graph
+from star_al.head import (
+    Examples,
+    FittedHead,
+    HeadOptions,
+    HeadPredictor,
+    PoolTexts,
+    fit_head,
+    neighbour_graph,
+)
 from star_al.head import prototypes as module
 from star_al.head.prototypes import find_prototypes
 from star_al.types import Float32Array, FloatArray, IntArray
@@ -25,9 +35,13 @@ def topics(seed: int = 0, n: int = 300) -> tuple[Float32Array, FloatArray, IntAr
     return texts_N_d.astype(np.float32), similarities_N_C - similarities_N_C.mean(axis=0), targets_N
 
 
-def accuracy(pool: PoolTexts, targets_N: IntArray, examples: Examples, **options: bool) -> float:
-    head = fit_head(pool, examples, 4, HeadOptions(**options))
+def accuracy(pool: PoolTexts, targets_N: IntArray, examples: Examples, prototypes: bool = True) -> float:
+    head = fit_head(pool, examples, 4, HeadOptions(prototypes=prototypes))
     return float((HeadPredictor(head, pool).predict_pool()[:, 0].argmax(axis=1) == targets_N).mean())
+
+
+def offset_weights(head: FittedHead) -> dict[str, float]:
+    return cast("dict[str, float]", head.record["offset_weights"])
 
 
 def test_without_labels_names_move_to_the_texts_of_the_pool() -> None:
@@ -78,7 +92,7 @@ def test_the_head_holds_the_prototypes_in_its_weights() -> None:
     assert head.offset_weights.keys() == {"label_names"}
     features_N_r = head.reader.features(pool)
     found = find_prototypes(features_N_r, head.reader.offsets(pool)[0], None, NONE)
-    weight = head.record["offset_weights"]["prototypes"]
+    weight = offset_weights(head)["prototypes"]
     assert weight > 0
     np.testing.assert_allclose(head.weights_r_C, weight * found.weights_r_C, atol=1e-6)
 
@@ -90,5 +104,5 @@ def test_without_names_or_with_prototypes_switched_off_a_head_is_as_before() -> 
     named = PoolTexts({"encoder": texts_N_d}, {"label_names": names_N_C}, None)
     for pool, on in ((plain, True), (named, False)):
         head = fit_head(pool, Examples(rows, targets_N[rows]), 4, HeadOptions(prototypes=on))
-        assert "prototypes" not in head.record["offset_weights"]
+        assert "prototypes" not in offset_weights(head)
     assert accuracy(named, targets_N, Examples(rows, targets_N[rows])) > 0.8
