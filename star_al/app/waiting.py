@@ -13,7 +13,7 @@ from star_al.errors import AnnotatorError
 from star_al.ports import Progress
 from star_al.types import Waiting
 
-FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 1.0, 1.5, 30.0
+FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.5, 1.5, 30.0
 """Seconds between two polls: short while answers arrive, longer while nobody labels."""
 
 AT_WORK = 120.0

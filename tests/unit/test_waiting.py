@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from star_al.app.waiting import AT_WORK, LONGEST_PAUSE, Pauses, Waiter, in_words
+from star_al.app.waiting import AT_WORK, FIRST_PAUSE, LONGEST_PAUSE, Pauses, Waiter, in_words
 from star_al.errors import AnnotatorError, LeaseLostError
 from star_al.types import Waiting
 from support.quiet import Quiet
@@ -103,18 +103,19 @@ def test_another_day_is_named_and_of_many_people_the_busiest() -> None:
 
 def test_pauses_grow_and_begin_again_when_somebody_answers() -> None:
     pauses = Pauses()
-    quiet = [pauses.after(Waiting(0, 9)) for _ in range(12)]
-    assert quiet[:4] == [1.0, 1.5, 2.25, 3.375] and quiet[-1] == LONGEST_PAUSE
+    quiet = [pauses.after(Waiting(0, 9)) for _ in range(14)]
+    assert quiet[:4] == [0.5, 0.75, 1.125, 1.6875] and quiet[-1] == LONGEST_PAUSE
     assert all(later >= earlier for earlier, later in itertools.pairwise(quiet))
-    assert pauses.after(Waiting(1, 9)) == 1.0
-    assert pauses.after(Waiting(1, 9, answers={"ann": 1})) == 1.0
+    assert pauses.after(Waiting(1, 9)) == FIRST_PAUSE
+    assert pauses.after(Waiting(1, 9, answers={"ann": 1})) == FIRST_PAUSE
 
 
 def test_pauses_stay_short_while_somebody_reads_and_grow_when_nobody_answers_any_more() -> None:
     pauses = Pauses()
     pauses.after(Waiting(0, 9))
-    assert [pauses.after(Waiting(1, 9)) for _ in range(int(AT_WORK))] == [1.0] * int(AT_WORK)
-    assert [pauses.after(Waiting(1, 9)) for _ in range(3)] == [1.0, 1.5, 2.25]
+    short = [FIRST_PAUSE] * int(AT_WORK / FIRST_PAUSE)
+    assert [pauses.after(Waiting(1, 9)) for _ in short] == short
+    assert [pauses.after(Waiting(1, 9)) for _ in range(3)] == [0.5, 0.75, 1.125]
 
 
 def test_a_run_that_does_not_wait_for_people_waits_for_what_is_trained() -> None:
@@ -135,7 +136,7 @@ def test_no_wait_gives_up_at_once_without_a_line() -> None:
 def test_it_shows_the_line_and_pauses() -> None:
     progress = Quiet()
     waiter = Waiter(progress, fine)
-    assert 0.9 < seconds(lambda: waiter(Waiting(0, 2))) < AT_ONCE
+    assert 0.9 * FIRST_PAUSE < seconds(lambda: waiter(Waiting(0, 2))) < AT_ONCE
     assert progress.waited == ["0 of 2 labelled"]
 
 
@@ -153,7 +154,7 @@ def test_a_hint_ends_the_pause_at_once_and_is_used_up() -> None:
     waiter = patient(hints)
     with after(0.1, hints.woken.set):
         assert seconds(lambda: waiter(Waiting(0, 2, place=PLACE))) < AT_ONCE
-    assert seconds(lambda: waiter(Waiting(1, 3, place=PLACE))) > 0.9
+    assert seconds(lambda: waiter(Waiting(1, 3, place=PLACE))) > 0.9 * FIRST_PAUSE
 
 
 def test_a_hint_during_the_poll_is_not_missed() -> None:
