@@ -15,8 +15,9 @@ from star_al import rng
 from star_al.app.compose import open_parts, reading
 from star_al.app.head_card import head_card
 from star_al.app.model_card import ModelFacts, model_card
+from star_al.app.model_choice import ModelChoice
 from star_al.app.predicting import own_files
-from star_al.app.predictor import Predictor, Which
+from star_al.app.predictor import Predictor
 from star_al.common.files import disk_errors, publish
 from star_al.config.spec import CampaignFile
 from star_al.data import check_out
@@ -63,7 +64,7 @@ def export_model(
     *,
     round_index: int | None = None,
     merged: bool = False,
-    which: Which = Which.BEST,
+    which: ModelChoice = ModelChoice.BEST,
 ) -> ExportedModel:
     """Write the model of a round as a folder that other programs use.
 
@@ -87,8 +88,8 @@ def export_model(
     _require_free(out)
     with reading(file) as (store, campaign):
         parts = open_parts(file, store, campaign, progress)
-        if merged and which is Which.BEST and not parts.spec.has_head_learner:
-            which = Which.LORA
+        if merged and which is ModelChoice.BEST and not parts.spec.has_head_learner:
+            which = ModelChoice.LORA
         predictor = Predictor(parts, round_index, which=which, alone=True)
         if predictor.adapter is None or predictor.model.round_index is None:
             raise ModelError(
@@ -100,15 +101,15 @@ def export_model(
             with _replacing_folder(out) as folder:
                 return _write(parts, predictor, folder, merged)
         except ModelError as exc:
-            if which is not Which.BEST or not (predictor.is_head and parts.spec.has_head_beside):
+            if which is not ModelChoice.BEST or not (predictor.is_head and parts.spec.has_head_beside):
                 raise
-            predictor = Predictor(parts, predictor.model.round_index, which=Which.LORA)
+            predictor = Predictor(parts, predictor.model.round_index, which=ModelChoice.LORA)
             parts.progress.say(f"The head cannot be exported, so the language model is: {exc}")
             with _replacing_folder(out) as folder:
                 return _write(parts, predictor, folder, merged)
 
 
-def _say_if_it_is_half(parts: Parts, round_index: int | None, which: Which) -> None:
+def _say_if_it_is_half(parts: Parts, round_index: int | None, which: ModelChoice) -> None:
     whole = Predictor(parts, round_index, which=which)
     if whole.is_mix:
         parts.progress.say(

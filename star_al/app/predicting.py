@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from star_al.app.compose import open_parts, reading
-from star_al.app.predictor import LatestModel, Predictor, Which
+from star_al.app.model_choice import ModelChoice
+from star_al.app.predictor import LatestModel, Predictor
 from star_al.common.paging import pages
 from star_al.config.spec import CampaignFile, DataSpec
 from star_al.data import (
@@ -51,7 +52,7 @@ def predict_file(
     out: Path,
     progress: Progress,
     options: OutOptions | None = None,
-    which: Which = Which.BEST,
+    which: ModelChoice = ModelChoice.BEST,
 ) -> Predicted:
     """Predict the texts of a file and write all its rows, in order, with the predictions.
 
@@ -85,7 +86,10 @@ def predict_file(
 
 
 def predict_rows(
-    parts: Parts, values: Sequence[Mapping[str, Any]], progress: Progress, which: Which = Which.BEST
+    parts: Parts,
+    values: Sequence[Mapping[str, Any]],
+    progress: Progress,
+    which: ModelChoice = ModelChoice.BEST,
 ) -> list[JsonObject]:
     """Predict texts that are in memory, as rows with the campaign's columns; see ``predict_file``.
 

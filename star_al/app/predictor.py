@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
 from star_al import rng
 from star_al.acquire.measures import entropy_split, predictive_mean_log
+from star_al.app.model_choice import ModelChoice
 from star_al.data import ModelAnswer
 from star_al.errors import DataError
 from star_al.parts import Parts
@@ -23,14 +23,6 @@ from star_al.steps.delivery import delivery_of
 from star_al.steps.pool import all_draws
 from star_al.task import ClosedTask
 from star_al.types import FloatArray, Item, Round
-
-
-class Which(StrEnum):
-    """Which model predicts in a campaign with a head and a language model."""
-
-    BEST = "best"
-    HEAD = "head"
-    LORA = "lora"
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class Predictor:
         parts: Parts,
         round_index: int | None = None,
         *,
-        which: Which = Which.BEST,
+        which: ModelChoice = ModelChoice.BEST,
         alone: bool = False,
     ) -> None:
         self._parts = parts
@@ -68,7 +60,7 @@ class Predictor:
         if round_index is not None:
             rounds = [find_round(parts.store, parts.campaign, round_index)]
         found = [one for each in rounds if (one := _trained_in(parts, each, which, alone=alone)) is not None]
-        if not found and (round_index is not None or which is not Which.BEST):
+        if not found and (round_index is not None or which is not ModelChoice.BEST):
             where = "the campaign" if round_index is None else f"round {round_index}"
             other = "Run `star-al run` first." if round_index is None else "Give another round."
             raise DataError(f"{where} has no {_kind(parts, which)} that was trained and evaluated. {other}")
@@ -199,39 +191,39 @@ class _Trained:
         return LatestModel(self.round_index, self.temperature, note)
 
 
-def _trained_in(parts: Parts, round_: Round, which: Which, *, alone: bool) -> _Trained | None:
+def _trained_in(parts: Parts, round_: Round, which: ModelChoice, *, alone: bool) -> _Trained | None:
     """What of a round predicts; None if nothing of it was trained and evaluated."""
     index, found = round_.index, _evaluated(parts, round_)
-    head, adapted = found.get(Which.HEAD), found.get(Which.LORA)
+    head, adapted = found.get(ModelChoice.HEAD), found.get(ModelChoice.LORA)
     delivery = delivery_of(round_.evaluation)
-    if which is Which.BEST and head and adapted and delivery:
-        weights = {Which.HEAD: delivery.head_weight, Which.LORA: delivery.adapted_weight}
+    if which is ModelChoice.BEST and head and adapted and delivery:
+        weights = {ModelChoice.HEAD: delivery.head_weight, ModelChoice.LORA: delivery.adapted_weight}
         if alone or 0.0 in weights.values():
-            which = Which.HEAD if weights[Which.HEAD] > weights[Which.LORA] else Which.LORA
+            which = max((ModelChoice.LORA, ModelChoice.HEAD), key=weights.__getitem__)
         else:
             models = tuple(replace(found[name].models[0], weight=weights[name]) for name in weights)
             return _Trained(index, models, 1.0)
-    if which is Which.BEST:
+    if which is ModelChoice.BEST:
         return adapted or head
     return found.get(which)
 
 
-def _evaluated(parts: Parts, round_: Round) -> dict[Which, _Trained]:
+def _evaluated(parts: Parts, round_: Round) -> dict[ModelChoice, _Trained]:
     """The models of a round that were trained and evaluated, each with its own temperature."""
     evaluation, found = round_.evaluation, {}
     if evaluation is None:  # an interrupted round may have been trained
         return {}
     head_ranks = parts.spec.ranking_model == "head"
     adapted = evaluation.adapted_temperature if head_ranks else evaluation.temperature
-    main = Which.HEAD if parts.spec.has_head_learner else Which.LORA
+    main = ModelChoice.HEAD if parts.spec.has_head_learner else ModelChoice.LORA
     if round_.adapter_sha256 is not None and adapted is not None:
-        name = "head" if main is Which.HEAD else "adapter"
+        name = "head" if main is ModelChoice.HEAD else "adapter"
         found[main] = _Trained(
             round_.index, (_Model(parts.learner, round_.adapter_sha256, 1.0, name),), adapted
         )
     if round_.head_sha256 is not None and parts.head is not None:
         temperature = evaluation.temperature if head_ranks else _head_temperature(parts, round_)
-        found[Which.HEAD] = _Trained(
+        found[ModelChoice.HEAD] = _Trained(
             round_.index, (_Model(parts.head, round_.head_sha256, 1.0, "head"),), temperature
         )
     return found
@@ -249,10 +241,10 @@ def _draws(parts: Parts, learner: Learner) -> range | None:
     return None if learner is parts.head else all_draws(parts.spec)
 
 
-def _kind(parts: Parts, which: Which) -> str:
-    if which is Which.BEST:
+def _kind(parts: Parts, which: ModelChoice) -> str:
+    if which is ModelChoice.BEST:
         return "head" if parts.spec.has_head_learner else "adapter"
-    return {Which.HEAD: "head", Which.LORA: "language model"}[which]
+    return {ModelChoice.HEAD: "head", ModelChoice.LORA: "language model"}[which]
 
 
 def _base(rounds: Sequence[Round], parts: Parts) -> LatestModel:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from star_al.app.model_choice import ModelChoice
 from star_al.cli.console import complain, make_progress, say, say_file
-from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, Which, load, open_hub
+from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, load, open_hub
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def predict(
         Path, typer.Option("--in", help="File of texts, with the campaign's columns.", show_default=False)
     ],
     out: OutFile,
-    model: Model = Which.BEST,
+    model: Model = ModelChoice.BEST,
     format_: FormatOption = Format.CSV,
     bom: Bom = False,
     spreadsheet_safe: SpreadsheetSafe = False,
@@ -76,12 +77,11 @@ def predict(
     before the temperature, as in the database. The two parts are empty if the
     posterior has one sample.
     """
-    from star_al.app import predicting, predictor
+    from star_al.app import predicting
 
     options = _options(bom, spreadsheet_safe)
     with _target(out, format_) as path:
-        which = predictor.Which(model.value)
-        done = predicting.predict_file(load(config), texts, path, make_progress(), options, which)
+        done = predicting.predict_file(load(config), texts, path, make_progress(), options, model)
     message = f"Wrote {count(done.n, 'prediction')} to {_name(out)} ({done.model.note})"
     _tell(out, f"{message}{_left_out(done.counts)}.")
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from star_al.app.model_choice import ModelChoice
 from star_al.cli.completion import round_numbers
 from star_al.cli.console import make_progress, say
-from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, Which, load, open_hub
+from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, load, open_hub
 from star_al.common.wording import megabytes
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def export_model(
     merged: Annotated[
         bool, typer.Option("--merged", help="Write whole weights, which need no base model.")
     ] = False,
-    model: Model = Which.BEST,
+    model: Model = ModelChoice.BEST,
     push: Push = None,
     public: Public = False,
 ) -> None:
@@ -46,7 +47,7 @@ def export_model(
     and needs numpy and sentence-transformers. Of a head beside a language model
     it holds the better one, by its weight on calibration labels.
     """
-    from star_al.app import model_export, predictor
+    from star_al.app import model_export
 
     hub = open_hub(push, "model", public)
     done = model_export.export_model(
@@ -55,7 +56,7 @@ def export_model(
         make_progress(),
         round_index=round_index,
         merged=merged,
-        which=predictor.Which(model.value),
+        which=model,
     )
     size = f" ({megabytes(done.size_bytes)})" if done.what == "head" else ""
     say(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from star_al.app.model_choice import ModelChoice
 from star_al.cli.completion import campaign_files, round_numbers
 from star_al.cli.everywhere import everywhere
 from star_al.display.text import clean
@@ -48,16 +49,8 @@ Push = Annotated[
 Public = Annotated[bool, typer.Option("--public", help="With --push: let everybody read the new repository.")]
 
 
-class Which(StrEnum):
-    """Models of a campaign with a head and a language model."""
-
-    BEST = "best"
-    HEAD = "head"
-    LORA = "lora"
-
-
 Model = Annotated[
-    Which,
+    ModelChoice,
     typer.Option(
         "--model",
         help="Where a head stands beside the language model: the head, the language model (lora), or what is best.",

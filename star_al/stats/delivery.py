@@ -32,7 +32,7 @@ LOWEST = -30.0
 
 
 @dataclass(frozen=True)
-class Graded:
+class HeldOutAnswers:
     """N labelled random items that neither model was trained on.
 
     Attributes:
@@ -55,7 +55,7 @@ class Delivery:
     note: str
 
 
-def fit_delivery(graded: Graded) -> Delivery:
+def fit_delivery(answers: HeldOutAnswers) -> Delivery:
     """Fit the weights (1 − s)/(T·T_head) and s/(T·T_adapted); T_head and T_adapted are those of each model alone.
 
     s and T minimise Σ −log p(y) plus the priors' −log density: s as above, log T as for a temperature. A model whose
@@ -63,18 +63,18 @@ def fit_delivery(graded: Graded) -> Delivery:
     other by more than a standard error, and than the mix: likelihood alone lets a model that is often wrong spoil
     one that is right, but never sure.
     """
-    n = len(graded.targets_N)
+    n = len(answers.targets_N)
     if n == 0:
         return Delivery(
             EQUAL, EQUAL, "both count the same, as there are no calibration labels to weigh them on"
         )
-    head_t = fit_temperature(graded.head_N_C, graded.targets_N).value
-    adapted_t = fit_temperature(graded.adapted_N_C, graded.targets_N).value
-    scaled = Graded(graded.head_N_C / head_t, graded.adapted_N_C / adapted_t, graded.targets_N)
+    head_t = fit_temperature(answers.head_N_C, answers.targets_N).value
+    adapted_t = fit_temperature(answers.adapted_N_C, answers.targets_N).value
+    scaled = HeldOutAnswers(answers.head_N_C / head_t, answers.adapted_N_C / adapted_t, answers.targets_N)
     share, temperature = _fit_share(scaled)
     both = (1.0 - share) / (temperature * head_t), share / (temperature * adapted_t)
     note = f"weighed on {count(n, 'calibration label')}"
-    better = _better_alone(graded, both)
+    better = _better_alone(answers, both)
     if share < LEAST_SHARE or better == "head":
         return Delivery(1.0 / head_t, 0.0, note)
     if share > 1.0 - LEAST_SHARE or better == "adapted":
@@ -94,17 +94,17 @@ def _bounded(log_probs_N_C: FloatArray) -> FloatArray:
     return np.maximum(log_probs_N_C, LOWEST)
 
 
-def _right(graded: Graded, head: float, adapted: float) -> NDArray[np.bool_]:
+def _right(answers: HeldOutAnswers, head: float, adapted: float) -> NDArray[np.bool_]:
     """Where the mix predicts the label."""
-    predicted_N = mixed(graded.head_N_C, graded.adapted_N_C, head, adapted).argmax(axis=1)
-    right_N: NDArray[np.bool_] = predicted_N == graded.targets_N
+    predicted_N = mixed(answers.head_N_C, answers.adapted_N_C, head, adapted).argmax(axis=1)
+    right_N: NDArray[np.bool_] = predicted_N == answers.targets_N
     return right_N
 
 
-def _better_alone(graded: Graded, both: tuple[float, float]) -> Literal["head", "adapted"] | None:
+def _better_alone(answers: HeldOutAnswers, both: tuple[float, float]) -> Literal["head", "adapted"] | None:
     """Which model is better than the other and than the mix; None if it is not clear, or the mix is better."""
-    right = {"head": _right(graded, 1.0, 0.0), "adapted": _right(graded, 0.0, 1.0)}
-    both_N = _right(graded, *both)
+    right = {"head": _right(answers, 1.0, 0.0), "adapted": _right(answers, 0.0, 1.0)}
+    both_N = _right(answers, *both)
     names: tuple[Literal["head", "adapted"], ...] = ("head", "adapted")
     first, second = sorted(names, key=lambda name: -right[name].sum())
     if _gain(right[first], both_N) > 1.0:
@@ -119,7 +119,7 @@ def _gain(one_N: NDArray[np.bool_], other_N: NDArray[np.bool_]) -> float:
     return float(one_N.sum() - other_N.sum()) / max(1.0, math.sqrt(differ))
 
 
-def _fit_share(scaled: Graded) -> tuple[float, float]:
+def _fit_share(scaled: HeldOutAnswers) -> tuple[float, float]:
     """The share and the temperature."""
     rows, targets_N = np.arange(len(scaled.targets_N)), scaled.targets_N
     head_N_C, adapted_N_C = _bounded(scaled.head_N_C), _bounded(scaled.adapted_N_C)

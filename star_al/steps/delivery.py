@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from star_al.stats.delivery import Delivery, Graded, fit_delivery, mixed
+from star_al.stats.delivery import Delivery, HeldOutAnswers, fit_delivery, mixed
 from star_al.steps.answers import Answers, Split, evaluation
 from star_al.types import Evaluation, Role, RoundEvaluation
 
@@ -15,7 +15,7 @@ DELIVERED = "delivered"
 
 def weigh(head: Answers, adapted: Answers, calibration: Split) -> Delivery:
     """Weigh head and language model by their answers to the calibration items."""
-    return fit_delivery(Graded(head.log_probs_N_C, adapted.log_probs_N_C, calibration.targets_N))
+    return fit_delivery(HeldOutAnswers(head.log_probs_N_C, adapted.log_probs_N_C, calibration.targets_N))
 
 
 def delivered_evaluations(

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from star_al import rng
-from star_al.app.predictor import Predictor, Which
+from star_al.app.model_choice import ModelChoice
+from star_al.app.predictor import Predictor
 from star_al.errors import DataError
-from star_al.stats.delivery import Graded, fit_delivery, mixed
+from star_al.stats.delivery import HeldOutAnswers, fit_delivery, mixed
 from star_al.stats.temperature import fit_temperature
 from star_al.types import Event, FloatArray, IntArray, Role, Round
 from support.world import World
@@ -59,7 +60,7 @@ def test_both_are_weighed_on_calibration_labels_and_measured_on_others(
     world = World(tmp_path, **changes)
     world.run()
     expected = fit_delivery(
-        Graded(
+        HeldOutAnswers(
             log_probs(world, "head", Role.CALIBRATION),
             log_probs(world, "adapted", Role.CALIBRATION),
             targets(world, Role.CALIBRATION),
@@ -147,25 +148,25 @@ def test_either_model_can_be_asked_for(tmp_path: Path) -> None:
     world = World(tmp_path, **BESIDE)
     world.run()
     deliver(world, 0.3, 0.9)
-    sha256 = {Which.HEAD: last(world).head_sha256, Which.LORA: last(world).adapter_sha256}
+    sha256 = {ModelChoice.HEAD: last(world).head_sha256, ModelChoice.LORA: last(world).adapter_sha256}
     items = world.load_items(sorted(world.store.labels(world.campaign_id, Role.CALIBRATION)))
-    for which, name in ((Which.HEAD, "head"), (Which.LORA, "adapter")):
+    for which, name in ((ModelChoice.HEAD, "head"), (ModelChoice.LORA, "adapter")):
         predictor = Predictor(world.parts(), which=which)
         assert predictor.adapter == world.parts().artefacts.path_of(sha256[which] or "")
         assert predictor.model.note.startswith(f"{name} of round 3") and not predictor.is_mix
         own = fit_temperature(
-            log_probs(world, "head" if which is Which.HEAD else "adapted", Role.CALIBRATION),
+            log_probs(world, "head" if which is ModelChoice.HEAD else "adapted", Role.CALIBRATION),
             targets(world, Role.CALIBRATION),
         )
         assert predictor.model.temperature == pytest.approx(own.value)
         assert len(predictor.answers(items, ignore)) == len(items)
     alone = Predictor(world.parts(), alone=True)
-    assert alone.adapter == Predictor(world.parts(), which=Which.LORA).adapter, "it has more weight"
+    assert alone.adapter == Predictor(world.parts(), which=ModelChoice.LORA).adapter, "it has more weight"
 
 
 def test_a_model_that_the_campaign_does_not_have_is_refused(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run()
     with pytest.raises(DataError, match="has no head that was trained and evaluated"):
-        Predictor(world.parts(), which=Which.HEAD)
-    assert Predictor(world.parts(), which=Which.LORA).model == Predictor(world.parts()).model
+        Predictor(world.parts(), which=ModelChoice.HEAD)
+    assert Predictor(world.parts(), which=ModelChoice.LORA).model == Predictor(world.parts()).model

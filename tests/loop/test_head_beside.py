@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from star_al.app.predictor import Predictor, Which
+from star_al.app.model_choice import ModelChoice
+from star_al.app.predictor import Predictor
 from star_al.config.changes import changed_fields
 from star_al.config.file import load_campaign
 from star_al.errors import DataError
@@ -196,14 +197,14 @@ def test_the_head_predicts_until_the_language_model_is_trained(tmp_path: Path) -
     by_head = Predictor(world.parts())
     assert by_head.model.note.startswith("head of round 1, temperature")
     with pytest.raises(DataError, match="the campaign has no language model that was trained and evaluated"):
-        Predictor(world.parts(), which=Which.LORA)
+        Predictor(world.parts(), which=ModelChoice.LORA)
     folder, head = by_head.adapter, world.round(1).head_sha256
     assert folder == world.parts().artefacts.path_of(head or "")
     answer = by_head.answers(item, lambda n: None)[0]
     mean = world.head.predict(folder, item, draws=None, seed=0, advance=lambda n: None)
     assert answer.label == by_head.task.value(item[0], int(mean.log_probs_N_K_C[0, 0].argmax()))
     world.run()
-    at_end = Predictor(world.parts(), which=Which.LORA)
+    at_end = Predictor(world.parts(), which=ModelChoice.LORA)
     temperature = world.round(4).evaluation.adapted_temperature  # type: ignore[union-attr]
     assert at_end.model.note.startswith("adapter of round 4") and at_end.model.temperature == temperature
 

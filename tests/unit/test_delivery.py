@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from star_al.stats.delivery import Graded, fit_delivery, mixed
+from star_al.stats.delivery import HeldOutAnswers, fit_delivery, mixed
 from star_al.stats.temperature import fit_temperature
 from star_al.types import FloatArray, IntArray
 
@@ -21,12 +21,14 @@ def answers(targets_N: IntArray, skill: float, seed: int, n_labels: int = 3) -> 
     return found
 
 
-def graded(n: int, head: float, adapted: float, seed: int = 0) -> Graded:
+def graded(n: int, head: float, adapted: float, seed: int = 0) -> HeldOutAnswers:
     targets_N: IntArray = np.random.default_rng(seed).integers(0, 3, n)
-    return Graded(answers(targets_N, head, seed + 1), answers(targets_N, adapted, seed + 2), targets_N)
+    return HeldOutAnswers(
+        answers(targets_N, head, seed + 1), answers(targets_N, adapted, seed + 2), targets_N
+    )
 
 
-def nll(of: Graded, head: float, adapted: float) -> float:
+def nll(of: HeldOutAnswers, head: float, adapted: float) -> float:
     log_p_N_C = mixed(of.head_N_C, of.adapted_N_C, head, adapted)
     return float(-log_p_N_C[np.arange(len(of.targets_N)), of.targets_N].mean())
 
@@ -62,7 +64,7 @@ def test_the_gradient_is_that_of_the_loss() -> None:
 
 
 def test_without_labels_both_count_the_same() -> None:
-    none = Graded(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+    none = HeldOutAnswers(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
     found = fit_delivery(none)
     assert found.head_weight == found.adapted_weight == 0.5
     assert "no calibration labels" in found.note
@@ -72,10 +74,10 @@ def test_a_noisy_copy_of_the_other_model_is_left_out() -> None:
     of = graded(2_000, 2.0, 0.0)
     noise_N_C = np.random.default_rng(9).normal(scale=2.0, size=of.head_N_C.shape)
     noisy_N_C: FloatArray = log_softmax(of.head_N_C + noise_N_C, axis=1)
-    found = fit_delivery(Graded(of.head_N_C, noisy_N_C, of.targets_N))
+    found = fit_delivery(HeldOutAnswers(of.head_N_C, noisy_N_C, of.targets_N))
     assert found.adapted_weight == 0.0
     assert found.head_weight == pytest.approx(1 / fit_temperature(of.head_N_C, of.targets_N).value)
-    turned = fit_delivery(Graded(noisy_N_C, of.head_N_C, of.targets_N))
+    turned = fit_delivery(HeldOutAnswers(noisy_N_C, of.head_N_C, of.targets_N))
     assert turned.head_weight == 0.0
     assert turned.adapted_weight == pytest.approx(found.head_weight)
 
@@ -101,10 +103,10 @@ def test_a_model_that_is_often_right_but_never_sure_is_not_spoilt_by_one_that_is
     flat, sure = np.zeros((20, 3)), np.zeros((20, 3))
     flat[rows, (targets_N + (rows >= 18)) % 3] = 0.02
     sure[rows, (targets_N + (rows >= 10)) % 3] = 1.0
-    of = Graded(log_softmax(flat, axis=1), log_softmax(sure, axis=1), targets_N)
+    of = HeldOutAnswers(log_softmax(flat, axis=1), log_softmax(sure, axis=1), targets_N)
     assert (mixed(of.head_N_C, of.adapted_N_C, 10.0, 1.0).argmax(axis=1) == targets_N).sum() == 10
     assert fit_delivery(of).adapted_weight == 0.0
-    assert fit_delivery(Graded(of.adapted_N_C, of.head_N_C, targets_N)).head_weight == 0.0
+    assert fit_delivery(HeldOutAnswers(of.adapted_N_C, of.head_N_C, targets_N)).head_weight == 0.0
 
 
 def test_padding_stays_and_no_model_rules_a_label_out() -> None:

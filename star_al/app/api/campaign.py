@@ -19,8 +19,8 @@ from star_al.app.api.creating import create_file
 from star_al.app.api.input_data import Texts, rows_of
 from star_al.app.api.question import Question, make_question
 from star_al.app.api.tables import Records, as_table
+from star_al.app.model_choice import ModelChoice
 from star_al.app.model_export import ExportedModel
-from star_al.app.predictor import Which
 from star_al.app.status import Status
 from star_al.app.status import status as read_status
 from star_al.config.file import load_campaign
@@ -621,12 +621,12 @@ def _as_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def _which(model: str) -> Which:
+def _which(model: str) -> ModelChoice:
     """Return which model is meant.
 
     Raises:
         DataError: There is no such one.
     """
-    if model not in list(Which):
-        raise DataError(f"model is {model!r}. Give one of {', '.join(Which)}.")
-    return Which(model)
+    if model not in list(ModelChoice):
+        raise DataError(f"model is {model!r}. Give one of {', '.join(ModelChoice)}.")
+    return ModelChoice(model)
