@@ -17,7 +17,7 @@ from star_al.models.backbone import DTYPES, first_line, resolve_device, resolve_
 from star_al.models.encoded import Encoded
 from star_al.models.encoder_files import fingerprint, locate_encoder
 from star_al.models.fixed_batches import fixed_batches
-from star_al.models.out_of_memory import in_halves, is_out_of_memory
+from star_al.models.out_of_memory import Portions, is_out_of_memory
 from star_al.models.quiet import quiet
 from star_al.models.windows import MOST_WINDOWS, Windows
 from star_al.ports import Advance
@@ -77,6 +77,7 @@ class SentenceEncoder:
     def __init__(self, folder: Path, device: torch.device, dtype: str, max_tokens: int | None) -> None:
         self.folder, self.device, self.dtype = folder, device, dtype
         self._asked = max_tokens
+        self._portions = Portions()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -190,7 +191,7 @@ class SentenceEncoder:
             "Lower head.max_tokens, or set another model.device."
         )
         try:
-            return in_halves(lambda part: self._read(part, width), texts, message)
+            return self._portions.read(lambda part: self._read(part, width), texts, message)
         except (RuntimeError, ValueError, TypeError, LookupError) as exc:
             raise ModelError(f"{self.folder}: the encoder cannot read a text: {first_line(exc)}") from exc
 

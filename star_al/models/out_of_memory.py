@@ -40,24 +40,44 @@ def translate_out_of_memory(message: str) -> Iterator[None]:
         raise OutOfMemoryError(message) from exc
 
 
-def in_halves(read: Callable[[list[T]], Float32Array], batch: list[T], message: str) -> Float32Array:
-    """Read a batch at once, or half by half if it does not fit into memory.
+class Portions:
+    """Reads batches of about one size, each in as many parts as were needed for the batches before it to fit."""
 
-    Args:
-        read: Returns a row for each of its arguments.
-        batch: What to read.
-        message: Of the error.
+    def __init__(self) -> None:
+        self._parts = 1
 
-    Raises:
-        OutOfMemoryError: Not even a single one fits.
-    """
-    try:
-        return read(batch)
-    except (RuntimeError, MemoryError) as exc:
-        if not is_out_of_memory(exc):
-            raise
-        if len(batch) == 1:
-            raise OutOfMemoryError(message) from exc
-    # Not in the handler: the traceback keeps the activations alive until it ends.
-    half = len(batch) // 2
-    return np.concatenate([in_halves(read, batch[:half], message), in_halves(read, batch[half:], message)])
+    def read(self, read: Callable[[list[T]], Float32Array], batch: list[T], message: str) -> Float32Array:
+        """Read a batch.
+
+        Args:
+            read: Returns a row for each of its arguments.
+            batch: What to read; not empty.
+            message: Of the error.
+
+        Raises:
+            OutOfMemoryError: Not even a single one fits.
+        """
+        found: list[Float32Array] = []
+        start = 0
+        while start < len(batch):
+            part = batch[start : start + -(-len(batch) // self._parts)]
+            rows = self._try(read, part, message)
+            # Not in a handler: the traceback of a failure keeps its activations alive until the handler ends.
+            if rows is None:
+                self._parts *= 2
+            else:
+                found.append(rows)
+                start += len(part)
+        return np.concatenate(found)
+
+    def _try(
+        self, read: Callable[[list[T]], Float32Array], part: list[T], message: str
+    ) -> Float32Array | None:
+        try:
+            return read(part)
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            if len(part) == 1:
+                raise OutOfMemoryError(message) from exc
+        return None

@@ -18,7 +18,7 @@ from star_al.models.backbone import Backbone
 from star_al.models.collate import PREFIX_SHARE
 from star_al.models.encoded import Encoded
 from star_al.models.fixed_batches import fixed_batches
-from star_al.models.out_of_memory import in_halves, translate_out_of_memory
+from star_al.models.out_of_memory import Portions, translate_out_of_memory
 from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
 from star_al.models.readout import PrefixCache
@@ -53,6 +53,7 @@ class LanguageModelStates:
     ) -> None:
         self._backbone = backbone
         self._advice = advice
+        self._portions = Portions()
         self._prefix = prefix if backbone.readout.supports_prefix else ()
 
     def encode(self, prompts: Sequence[Prompt], advance: Advance) -> Encoded:
@@ -100,7 +101,7 @@ class LanguageModelStates:
                     self._read, width=batch.width, size=size, cache=cache if shared[batch.width] else None
                 )
                 filled = [prompts[position] for position in batch.filled]
-                yield batch.positions, in_halves(read, filled, message)[: len(batch.positions)]
+                yield batch.positions, self._portions.read(read, filled, message)[: len(batch.positions)]
 
     def _pays_to_share(self, size: int, width: int) -> bool:
         """Return whether a prefix of this size can and should be read once; depends on the width of a batch alone."""
