@@ -113,7 +113,8 @@ class DueTraining:
                 raise
             self._error = exc
             again = "It is tried again at the end of the campaign and in the next run"
-            record(self._parts, "train", f"the language model could not be trained: {exc} {again}")
+            words = str(exc).rstrip(".")
+            record(self._parts, "train", f"the language model could not be trained: {words}. {again}")
 
     def _next(self, newest: Round | None) -> Round | None:
         """The first round that is due, with the settings to train with."""

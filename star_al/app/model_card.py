@@ -58,7 +58,7 @@ def model_card(parts: Parts, facts: ModelFacts) -> str:
         f"## Labels\n\n{labels_section(parts, facts)}",
         f"## Accuracy\n\n{accuracy_section(facts)}",
         f"## Calibration\n\n{calibration_section(facts)}",
-        f"## Data\n\n{data_section(parts, facts)}",
+        f"## Data\n\n{data_section(parts, facts)}{_taught(facts)}",
         f"## Prompt\n\n{_prompt(facts)}",
         f"## Settings\n\n{fenced(_settings(parts), 'yaml')}",
         f"## Licence\n\n{_licence(parts, facts)}",
@@ -168,13 +168,16 @@ def data_section(parts: Parts, facts: ModelFacts) -> str:
     """What the model was trained on."""
     store, campaign_id = parts.store, parts.campaign.campaign_id
     pool = len(store.item_ids(campaign_id, Role.POOL))
-    taught = facts.round.fit.taught_texts if facts.round.fit and not parts.spec.has_head_learner else None
     return (
         f"`{Path(parts.spec.data.path).name}`: {count(pool, 'text')} to choose from, "
         f"{count(facts.round.labels, 'label')} trained on. The model itself chose most of them as those it was least "
         "sure about, so they are no random sample of the texts."
-        + (f" It also learned the answers of a head to {count(taught, 'unlabelled text')}." if taught else "")
     )
+
+
+def _taught(facts: ModelFacts) -> str:
+    taught = facts.round.fit.taught_texts if facts.round.fit else None
+    return f" It also learned the answers of a head to {count(taught, 'unlabelled text')}." if taught else ""
 
 
 def _prompt(facts: ModelFacts) -> str:

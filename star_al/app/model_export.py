@@ -103,7 +103,10 @@ def export_model(
         except ModelError as exc:
             if which is not ModelChoice.BEST or not (predictor.is_head and parts.spec.has_head_beside):
                 raise
-            predictor = Predictor(parts, predictor.model.round_index, which=ModelChoice.LORA)
+            try:
+                predictor = Predictor(parts, round_index, which=ModelChoice.LORA)
+            except DataError:  # no round has one yet, so the head is all there is
+                raise exc from None
             parts.progress.say(f"The head cannot be exported, so the language model is: {exc}")
             with _replacing_folder(out) as folder:
                 return _write(parts, predictor, folder, merged)

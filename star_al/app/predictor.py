@@ -160,12 +160,17 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Model:
-    """A head or an adapter of a round, with its weight in what is delivered."""
+    """A head or an adapter of a round, with its weight in what is delivered.
+
+    Attributes:
+        share: The weight of its answers at their own temperature; weights compare models that are differently sure.
+    """
 
     learner: Learner
     sha256: str
-    weight: float
     name: str
+    weight: float = 1.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -178,15 +183,15 @@ class _Trained:
 
     @property
     def heavier(self) -> _Model:
-        return max(self.models, key=lambda one: one.weight)
+        return max(self.models, key=lambda one: one.share)
 
     def described(self, parts: Parts) -> LatestModel:
         where = f"of round {self.round_index}"
         if len(self.models) == 1:
             note = f"{self.models[0].name} {where}, temperature {self.temperature:.2f}"
         else:
-            total = sum(one.weight for one in self.models)
-            shares = " and ".join(f"{one.name} ({one.weight / total:.0%})" for one in self.models)
+            total = sum(one.share for one in self.models)
+            shares = " and ".join(f"{one.name} ({one.share / total:.0%})" for one in self.models)
             note = f"{shares} {where}"
         return LatestModel(self.round_index, self.temperature, note)
 
@@ -198,10 +203,13 @@ def _trained_in(parts: Parts, round_: Round, which: ModelChoice, *, alone: bool)
     delivery = delivery_of(round_.evaluation)
     if which is ModelChoice.BEST and head and adapted and delivery:
         weights = {ModelChoice.HEAD: delivery.head_weight, ModelChoice.LORA: delivery.adapted_weight}
+        shares = {name: weight * found[name].temperature for name, weight in weights.items()}
         if alone or 0.0 in weights.values():
-            which = max((ModelChoice.LORA, ModelChoice.HEAD), key=weights.__getitem__)
+            which = max((ModelChoice.LORA, ModelChoice.HEAD), key=shares.__getitem__)
         else:
-            models = tuple(replace(found[name].models[0], weight=weights[name]) for name in weights)
+            models = tuple(
+                replace(found[name].models[0], weight=weights[name], share=shares[name]) for name in weights
+            )
             return _Trained(index, models, 1.0)
     if which is ModelChoice.BEST:
         return adapted or head
@@ -218,13 +226,11 @@ def _evaluated(parts: Parts, round_: Round) -> dict[ModelChoice, _Trained]:
     main = ModelChoice.HEAD if parts.spec.has_head_learner else ModelChoice.LORA
     if round_.adapter_sha256 is not None and adapted is not None:
         name = "head" if main is ModelChoice.HEAD else "adapter"
-        found[main] = _Trained(
-            round_.index, (_Model(parts.learner, round_.adapter_sha256, 1.0, name),), adapted
-        )
+        found[main] = _Trained(round_.index, (_Model(parts.learner, round_.adapter_sha256, name),), adapted)
     if round_.head_sha256 is not None and parts.head is not None:
         temperature = evaluation.temperature if head_ranks else _head_temperature(parts, round_)
         found[ModelChoice.HEAD] = _Trained(
-            round_.index, (_Model(parts.head, round_.head_sha256, 1.0, "head"),), temperature
+            round_.index, (_Model(parts.head, round_.head_sha256, "head"),), temperature
         )
     return found
 

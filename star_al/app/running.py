@@ -123,7 +123,8 @@ def controlling(
             if people is not None and file.spec.ranking_model == "head":
                 background = ending.enter_context(TrainingProcess(file, lease, guarded, heartbeat.check))
                 # The learner that was checked would stay in memory beside that of the process.
-                parts = _parts(file, store, campaign, guarded, given)
+                learner = given
+                parts = _parts(file, store, campaign, guarded, learner)
             yield parts.leased(
                 lease,
                 annotator,

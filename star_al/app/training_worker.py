@@ -15,8 +15,6 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-import psutil
-
 from star_al.app.compose import find_campaign, open_learner, open_parts, open_store
 from star_al.app.training_process import Order
 from star_al.app.worker_processes import MessageKind, PipeProgress, exit_cleanly, internal_error
@@ -72,7 +70,7 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no message
     order: Order = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
-    psutil.Process().nice(PRIORITY)
+    os.nice(max(0, PRIORITY - os.nice(0)))  # one that is nicer already stays so
     progress = PipeProgress(output)
     error: StarALError | None = None
     try:
@@ -85,7 +83,8 @@ def main() -> None:
 
 
 def _exit_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin, whose lock would abort the interpreter when it ends
+        pass
     os._exit(1)
 
 

@@ -202,7 +202,7 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
     update: dict[str, object] = {
-        "acquisition": _earlier_acquisition(before, now, stored),
+        "acquisition": _earlier_acquisition(before, now),
         "model": _with_unset_from(now.model, before.model, ["batch_tokens"]),
     }
     if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):
@@ -210,21 +210,13 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     return file.model_copy(update={"spec": now.model_copy(update=update)})
 
 
-def _earlier_acquisition(before: CampaignSpec, now: CampaignSpec, stored: JsonObject) -> AcquisitionSpec:
+def _earlier_acquisition(before: CampaignSpec, now: CampaignSpec) -> AcquisitionSpec:
     # The default of a whole section names a preset too, which no file has asked for.
     names_preset = "acquisition" in now.model_fields_set and "preset" in now.acquisition.model_fields_set
     earlier = [] if before.acquisition.preset != "none" or names_preset else EARLIER_DEFAULTS
     acquisition = _with_unset_from(now.acquisition, before.acquisition, earlier)
-    blend = _with_unset_from(acquisition.blend, before.acquisition.blend, _unknown_when_stored(stored))
+    blend = _with_unset_from(acquisition.blend, before.acquisition.blend, NEW_IN_BLEND)
     return acquisition.model_copy(update={"blend": blend})
-
-
-def _unknown_when_stored(stored: JsonObject) -> list[str]:
-    """Those of ``NEW_IN_BLEND`` that the version which stored the settings did not know."""
-    acquisition = stored.get("acquisition")
-    blend = acquisition.get("blend") if isinstance(acquisition, dict) else None
-    known = blend if isinstance(blend, dict) else {}
-    return [name for name in NEW_IN_BLEND if name not in known]
 
 
 def _with_unset_from(now: SpecT, before: SpecT, names: Collection[str]) -> SpecT:

@@ -79,7 +79,7 @@ def fit_delivery(answers: HeldOutAnswers) -> Delivery:
         return Delivery(1.0 / head_t, 0.0, note)
     if share > 1.0 - LEAST_SHARE or better == "adapted":
         return Delivery(0.0, 1.0 / adapted_t, note)
-    return Delivery(*both, note)
+    return Delivery(*both, f"{note}, the language model's share {share:.0%}")
 
 
 def mixed(head_N_C: FloatArray, adapted_N_C: FloatArray, head: float, adapted: float) -> FloatArray:

@@ -1,7 +1,8 @@
 """What the labels say about the models that asked for them: the data of a blend that learns its weights.
 
 Everything is read from the store: the ranks that each query keeps, its predicted label, and the round's snapshot of
-labels. So a round that is resumed or replayed learns the same weights, whatever has been labelled since.
+labels. So a round that is resumed or replayed learns the same weights, whatever has been labelled since. Held-out
+labels are read as they are now.
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ def _with_labels(parts: Parts, round_: Round) -> Round:
     """The round, set back to its start if the task's labels have changed since its model was trained."""
     if _same_labels(parts, round_) or round_.state not in (*_TRAINED, RoundState.STOPPED):
         return round_
-    if round_.state is RoundState.STOPPED and stops_still(parts, round_):
+    lacks_model = round_spec(round_).ranking_model == "head" and round_.adapter_sha256 is None
+    if round_.state is RoundState.STOPPED and not lacks_model and stops_still(parts, round_):
         return round_
     return _trained_again(parts, round_, "the labels of the task have changed")
 

@@ -70,7 +70,8 @@ def test_both_are_weighed_on_calibration_labels_and_measured_on_others(
     assert measured is not None
     assert measured.delivered_head_weight == pytest.approx(expected.head_weight)
     assert measured.delivered_adapted_weight == pytest.approx(expected.adapted_weight)
-    assert measured.delivered_note == expected.note == "weighed on 6 calibration labels"
+    assert measured.delivered_note == expected.note
+    assert expected.note.startswith("weighed on 6 calibration labels, the language model's share ")
     both = mixed(
         log_probs(world, "head", Role.AUDIT),
         log_probs(world, "adapted", Role.AUDIT),
@@ -128,7 +129,14 @@ def test_predictions_are_those_that_were_measured(tmp_path: Path, changes: dict[
     found = predictor.answers(world.load_items(ids), ignore)
     both = mixed(log_probs(world, "head", Role.AUDIT), log_probs(world, "adapted", Role.AUDIT), 0.3, 0.9)
     np.testing.assert_allclose([one.probabilities_C for one in found], np.exp(both), atol=1e-9)
-    assert predictor.is_mix and predictor.model.note == "head (25%) and adapter (75%) of round 3"
+    # Weights say which model is surer of itself; shares are of answers at each model's own temperature.
+    head, adapted = (
+        Predictor(world.parts(), which=each).model.temperature
+        for each in (ModelChoice.HEAD, ModelChoice.LORA)
+    )
+    share = 0.3 * head / (0.3 * head + 0.9 * adapted)
+    assert predictor.is_mix
+    assert predictor.model.note == f"head ({share:.0%}) and adapter ({1 - share:.0%}) of round 3"
     assert all(one.epistemic is not None and one.epistemic >= 0 for one in found)
 
 

@@ -260,3 +260,5 @@ def test_a_campaign_that_began_with_a_measured_blend_keeps_the_schedule(tmp_path
     kept = keep_earlier_defaults(file, stored)
     assert kept.spec.acquisition.blend.towards == "schedule"
     assert not changed_fields(stored, kept.spec, trained=True)
+    again = keep_earlier_defaults(file, kept.spec.model_dump(mode="json"))  # as the first start has stored it
+    assert again.spec.acquisition.blend == kept.spec.acquisition.blend

@@ -40,7 +40,7 @@ def test_constant_and_absent_blends_weigh_as_they_say(tmp_path: Path) -> None:
         world.run()
         selections = [each.selection for each in world.store.rounds(world.campaign_id)[:3]]
         weights.append([each and each.blend_weight for each in selections])
-    assert weights == [[None, 0.7, 0.7], [None, 1.0, 1.0]]
+    assert weights == [[None, 0.7, 0.7], [None, None, None]]
 
 
 def test_a_cold_start_by_base_uncertainty_asks_the_least_certain_first(tmp_path: Path) -> None:

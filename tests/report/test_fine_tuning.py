@@ -87,7 +87,7 @@ def test_what_the_head_taught_is_told_apart_from_labels() -> None:
     [
         ((0.9, 0.0), "the head alone"),
         ((0.0, 0.9), "the language model alone"),
-        ((0.3, 0.9), "the head (25% of the weight) and the language model (75%)"),
+        ((0.3, 0.9), "the head and the language model together"),
     ],
 )
 def test_what_is_delivered_is_said_and_drawn(weights: tuple[float, float], words: str) -> None:
