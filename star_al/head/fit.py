@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.special import softmax
@@ -82,11 +84,15 @@ class _Candidate:
     ) -> _Candidate:
         reader = FeatureReader.of(pool, kind)
         features_P_r, offsets = reader.features(pool), reader.offsets(pool)
-        prototypes = _prototypes(pool, examples, options, reader, features_P_r, offsets)
+        prototypes = _prototypes(pool, options, reader, features_P_r, offsets, examples)
         if prototypes is not None:
             offsets = (*offsets, prototypes.offsets(features_P_r))
         features_n_r = features_P_r[examples.rows_n].astype(np.float64)
         of_examples = tuple(offset_P_C[examples.rows_n] for offset_P_C in offsets)
+        fold_n = deal_folds(examples.rows_n, examples.targets_n, options.seed)
+        if prototypes is not None and len(np.unique(fold_n)) > 1:
+            find = partial(_prototypes, pool, options, reader, features_P_r, offsets)
+            of_examples = (*of_examples[:-1], _crossed(examples, fold_n, features_P_r, find))
         problem = RidgeProblem.of(features_n_r, examples.targets_n, n_labels, examples.counts_n)
         candidates = smoothing_candidates(options.neighbours, pool.neighbours)
         rows_M = measured_rows(len(pool))
@@ -95,7 +101,6 @@ class _Candidate:
         names = _offset_names(reader, prototypes)
         if len(np.unique(examples.rows_n)) < 2:
             return cls(*parts, default_settings(names), {}, measured, candidates[0], 0.0, None)
-        fold_n = deal_folds(examples.rows_n, examples.targets_n, options.seed)
         selected = select_settings(CrossValidation(problem, of_examples, fold_n), names)
         held_out = _held_out(pool, examples, problem, fold_n, selected, features_P_r, offsets)
         smoothing, score = choose_smoothing(held_out, candidates)
@@ -178,16 +183,35 @@ def _offset_names(reader: FeatureReader, prototypes: Prototypes | None) -> tuple
 
 def _prototypes(
     pool: PoolTexts,
-    examples: Examples,
     options: HeadOptions,
     reader: FeatureReader,
     features_P_r: Float32Array,
     offsets: tuple[FloatArray, ...],
+    examples: Examples,
 ) -> Prototypes | None:
     if not options.prototypes or LABEL_NAMES not in reader.offset_names:
         return None
     near_P_k = None if pool.graph is None else pool.graph.indices_N_k
     return find_prototypes(features_P_r, offsets[reader.offset_names.index(LABEL_NAMES)], near_P_k, examples)
+
+
+def _crossed(
+    examples: Examples,
+    fold_n: IntArray,
+    features_P_r: Float32Array,
+    find: Callable[[Examples], Prototypes | None],
+) -> FloatArray:
+    """Compare examples with prototypes that were found without the labels of their fold, (n, C).
+
+    To leave out an example's own text is not enough: its label has also moved the guesses about texts like it.
+    """
+    of_folds = []
+    for fold in np.unique(fold_n):
+        found = find(_others(examples, fold_n != fold))
+        assert found is not None
+        of_folds.append(features_P_r[examples.rows_n[fold_n == fold]].astype(np.float64) @ found.weights_r_C)
+    compared_n_C: FloatArray = np.concatenate(of_folds)[np.argsort(np.argsort(fold_n, kind="stable"))]
+    return compared_n_C
 
 
 def _held_out(

@@ -19,9 +19,8 @@ from star_al.head.feature_scaling import FloatT
 from star_al.head.inputs import Examples
 from star_al.types import Float32Array, FloatArray, IntArray
 
-_LENGTH = (
-    0.7  # of a prototype, in features of mean squared length 1; differences between names are about as long
-)
+# Length of a prototype, in features of mean squared length 1; differences between names are about as long.
+_LENGTH = 0.7
 _SCALE = 15.0  # of the mean of what names and prototypes say
 _ROUNDS = 5
 _NEIGHBOURS = 10  # a text's guess is half its own, half the mean of so many neighbours
@@ -51,7 +50,7 @@ class Prototypes:
     def offsets(self, features_P_r: Float32Array) -> FloatArray:
         """Return what the prototypes say of the texts of the pool, (P, C).
 
-        A text with a label is compared with the prototype without it, so that cross-validation is not misled.
+        A text with a label is compared with the prototype without its own part.
         """
         found_P_C: FloatArray = features_P_r @ self.weights_r_C
         at_U, at_C = np.nonzero(self.labels_U_C)

@@ -114,7 +114,11 @@ def _kept(file: Path) -> BatchChoice | None:
 
 def _keep(file: Path, choice: BatchChoice) -> BatchChoice:
     """Keep a choice unless another process has kept one, and return what is kept."""
+    if not choice.microseconds:  # there was no room for a single batch, for now
+        return choice
     with suppress(OSError):  # without it the next start measures again, no more
+        if _kept(file) is None:
+            file.unlink(missing_ok=True)  # damaged
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", encoding="utf-8") as new:
             json.dump(asdict(choice), new)
@@ -128,7 +132,7 @@ def _measure(backbone: Backbone, read: Read) -> BatchChoice:
     best: dict[int, float] = {}
     start = time.perf_counter()
     with quiet():
-        _seconds(backbone, read, candidates[0])  # warms up
+        next(_turn(backbone, read, candidates[:1]), None)  # warms up
         for turn in range(_TURNS):
             if turn and time.perf_counter() - start > _SECONDS:
                 break

@@ -152,10 +152,8 @@ class Readout:
 
     def log_normalisers(self, hidden_P_d: Tensor) -> Tensor:
         """Return log Σ exp of all logits of the vocabulary at P positions, (P,) float32, in bounded memory."""
-        tokens, width = self.head.weight.shape
-        cast = _CAST_ELEMENTS.get(hidden_P_d.device.type, tokens * width) // width
-        size = max(128, min(cast, _CHUNK_ELEMENTS // max(1, len(hidden_P_d))))
-        chunks = (slice(start, start + size) for start in range(0, tokens, size))
+        tokens, size = self.head.weight.shape[0], max(1024, _CHUNK_ELEMENTS // max(1, len(hidden_P_d)))
+        chunks = (slice(start, min(start + size, tokens)) for start in range(0, tokens, size))
         return torch.stack([self._chunk(hidden_P_d, chunk) for chunk in chunks]).logsumexp(dim=0)
 
     def fused_log_normalisers(self, hidden_P_d: Tensor) -> Tensor:
@@ -172,7 +170,14 @@ class Readout:
         return self._log_sum(hidden_P_d, tokens_U)
 
     def _log_sum(self, hidden_P_d: Tensor, tokens_U: slice) -> Tensor:
-        return self.logits(hidden_P_d, tokens_U).logsumexp(dim=-1)
+        # With a gradient in one part: the order of its sums would change with the parts.
+        most = _CAST_ELEMENTS.get(hidden_P_d.device.type)
+        if most is None or (hidden_P_d.requires_grad and torch.is_grad_enabled()):
+            return self.logits(hidden_P_d, tokens_U).logsumexp(dim=-1)
+        size = max(128, most // self.head.weight.shape[1])
+        starts = range(tokens_U.start, tokens_U.stop, size)
+        parts = [self.logits(hidden_P_d, slice(at, min(at + size, tokens_U.stop))) for at in starts]
+        return torch.cat(parts, dim=1).logsumexp(dim=-1)
 
     def _finish(self, hidden_P_d: Tensor, weight_U_d: Tensor, bias_U: Tensor | None) -> Tensor:
         with torch.autocast(hidden_P_d.device.type, enabled=False):

@@ -95,7 +95,8 @@ def target_minibatches(
     n_own, n_taught = minibatch_parts(len(own), len(lessons.prompts), spec)
     others = _shuffled_one_by_one(len(lessons.prompts), derive_seed(seed, 0, "adapter/taught"))
     for part in _shuffled(len(own), n_own, seed):
-        places = [next(others) for _ in range(n_taught)]
+        # The last part of an epoch is shorter, and so are all of few texts.
+        places = [next(others) for _ in range(max(1, round(len(part) * n_taught / n_own)))]
         yield [own[place] for place in part] + [
             taught(lessons.prompts[place], lessons.probs_M_C[place], lessons.weight, spec.loss)
             for place in places

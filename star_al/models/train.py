@@ -88,7 +88,8 @@ def train(
     if not examples:
         raise ModelError("there is no labelled example to train on. Label some items first.")
     # Checks are about the bare model, so they must run before the adapter is in.
-    backbone.readout.lengths.longest(max(len(prompt) for prompt, _ in examples))
+    others = () if taught is None else taught.prompts
+    backbone.readout.lengths.longest(max(map(len, [*(prompt for prompt, _ in examples), *others])))
     with left_as_it_was(backbone.model), reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)

@@ -56,9 +56,12 @@ def expected_gain(model: MeasuredRounds, random: np.random.Generator) -> Expecte
     value, fitted_R = _gain(labels_R, model.accuracy_R[None])
     (drawn_B_R,) = resampled_accuracies([model], RESAMPLES, random)
     drawn_B_R += luck(model, RESAMPLES, random)
-    # What the residuals have beyond items and labels is the noise of training. A power law has three parameters.
-    explained_R = drawn_B_R.var(axis=0)
-    left = np.square(model.accuracy_R - fitted_R[0]).sum() / (len(model) - 3) - explained_R.mean()
+    # What the residuals have beyond those that items and labels leave in a fit is the noise of training. A power
+    # law has three parameters.
+    around_B_R = drawn_B_R - drawn_B_R.mean(axis=0) + fitted_R[0]
+    _, refitted_B_R = _gain(labels_R, around_B_R)
+    explained = np.square(around_B_R - refitted_B_R).sum(axis=1).mean() / (len(model) - 3)
+    left = np.square(model.accuracy_R - fitted_R[0]).sum() / (len(model) - 3) - explained
     drawn_B_R += random.normal(size=drawn_B_R.shape) * np.sqrt(max(0.0, left))
     gain_B, fitted_B_R = _gain(labels_R, drawn_B_R)
     return ExpectedGain(

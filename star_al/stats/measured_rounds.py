@@ -73,8 +73,8 @@ def measured_rounds(*models: Sequence[RoundMeasurement]) -> list[MeasuredRounds]
     kept = [_ascending(rounds) for rounds in models]
     known = [each.right for rounds in kept for each in rounds]
     rights = [right for right in known if right is not None]
-    item_ids = sorted(set().union(*rights)) if rights and len(rights) == len(known) else None
-    return [_arranged(rounds, item_ids) for rounds in kept]
+    item_ids = sorted(set().union(*rights)) if len(rights) == len(known) else []
+    return [_arranged(rounds, item_ids or None) for rounds in kept]
 
 
 def _ascending(rounds: Sequence[RoundMeasurement]) -> list[RoundMeasurement]:

@@ -60,11 +60,11 @@ class AdapterSpec(Spec):
         ),
         examples=[0.5],
     )
-    taught_share: Fraction = Field(
+    taught_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.5,
         description=(
-            "Share of a training minibatch that are texts with the head's answers, where the head teaches the "
-            "language model."
+            "Share of a training minibatch that are texts with the head's answers, where the head teaches. "
+            "There is at least one of them, and one labelled text."
         ),
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(

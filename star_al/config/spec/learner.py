@@ -39,8 +39,8 @@ class LoraLearnerSpec(Spec):
     taught: Literal["auto"] | bool = Field(
         default="auto",
         description=(
-            "Train the language model on the head's answers to unlabelled texts of the pool too, beside what people "
-            "answered. `auto` does so where a head is trained beside it and each text gets one of the labels of "
+            "Train the language model on the head's answers to unlabelled texts too, beside what people answered. "
+            "`auto` does so where a head is trained beside it and each text gets one of the labels of "
             "`task`; `true` needs the head, `false` trains on the labels alone."
         ),
     )
