@@ -133,21 +133,28 @@ class DueTraining:
         """Store a result with its round, whose other values may have changed while it was computed."""
         round_ = self._parts.store.rounds(self._parts.campaign.campaign_id)[due.index]
         if isinstance(result.found, Adapter):
-            self._store_adapter(due, round_, result.found, result.seconds)
+            self._store_adapter(due, round_, result.found, result)
         else:
             self._store_measured(round_, result.found, result.seconds)
 
-    def _store_adapter(self, due: Round, round_: Round, adapter: Adapter, seconds: float) -> None:
+    def _store_adapter(self, due: Round, round_: Round, adapter: Adapter, result: TrainingResult) -> None:
         assert due.fit is not None and round_.fit is not None
         as_trained = {
             name: getattr(due.fit, name) for name in ("input_hash", "taught_texts", "taught_weight")
         }
-        fit = replace(round_.fit, adapter_sha256=adapter.sha256, **as_trained)
+        # The round began before the model was loaded; later ones go on with this batch.
+        versions = {} if result.batch_tokens is None else {"batch_tokens": result.batch_tokens}
+        fit = replace(
+            round_.fit,
+            adapter_sha256=adapter.sha256,
+            versions={**versions, **round_.fit.versions},
+            **as_trained,
+        )
         message = f"trained the language model on {count(round_.labels, 'label')}"
         if due.fit.taught_texts:
             message += f" and on the head's answers to {count(due.fit.taught_texts, 'other text')}"
         round_ = replace(round_, config=due.config, fit=fit)
-        self._commit(round_, "train", message, seconds, StepResults(adapters=(adapter,)))
+        self._commit(round_, "train", message, result.seconds, StepResults(adapters=(adapter,)))
 
     def _store_measured(self, round_: Round, found: MeasuredBeside, seconds: float) -> None:
         store, campaign_id = self._parts.store, self._parts.campaign.campaign_id

@@ -54,7 +54,10 @@ def train_and_measure(parts: Parts, round_: Round) -> Iterator[TrainingResult]:
         start = time.monotonic()
         training = parts.store.training_labels(parts.campaign.campaign_id, round_.index)
         adapter = train_artefact(parts.for_round(round_), parts.learner, training)
-        yield TrainingResult(adapter, time.monotonic() - start)
+        tokens = parts.learner.versions().get("batch_tokens")
+        yield TrainingResult(
+            adapter, time.monotonic() - start, batch_tokens=tokens if isinstance(tokens, int) else None
+        )
         assert round_.fit is not None
         round_ = replace(round_, fit=replace(round_.fit, adapter_sha256=adapter.sha256))
     start = time.monotonic()

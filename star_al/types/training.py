@@ -31,7 +31,9 @@ class TrainingResult:
     Attributes:
         found: The adapter that was trained, or what was measured of it.
         seconds: How long it took.
+        batch_tokens: The scoring batch that was measured for it on this machine; None if there is none.
     """
 
     found: Adapter | MeasuredBeside
     seconds: float
+    batch_tokens: int | None = None

@@ -18,7 +18,17 @@ from star_al.parts import LeasedParts
 from star_al.ports import StillOurs
 from star_al.steps.train import train_and_measure
 from star_al.task import ClosedTask
-from star_al.types import Ensured, ExternalTask, Poll, Query, Round, RoundState, TrainingResult, Waiting
+from star_al.types import (
+    Ensured,
+    ExternalTask,
+    JsonObject,
+    Poll,
+    Query,
+    Round,
+    RoundState,
+    TrainingResult,
+    Waiting,
+)
 from support.campaigns import write_campaign
 from support.world import World
 
@@ -245,3 +255,24 @@ def test_a_round_whose_labels_were_others_is_not_trained_any_more(tmp_path: Path
     run(world, annotator=people)
     assert rounds(world)[-1].index == 2
     assert not rounds(world)[1].adapter_sha256
+
+
+def test_the_batch_that_was_measured_in_the_background_is_kept_with_the_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, **RANKS)
+    before, fit = world.learner.versions(), world.learner.fit
+    loaded: list[bool] = []
+
+    def load_and_fit(*args: Any, **kwargs: Any) -> str:
+        loaded.append(True)
+        return fit(*args, **kwargs)
+
+    def versions() -> JsonObject:
+        return {**before, "batch_tokens": 768} if loaded else before
+
+    monkeypatch.setattr(world.learner, "fit", load_and_fit)
+    monkeypatch.setattr(world.learner, "versions", versions)
+    world.run()
+    trained = [each for each in world.store.rounds(world.campaign_id) if each.adapter_sha256]
+    assert trained and all(each.fit and each.fit.versions["batch_tokens"] == 768 for each in trained)
