@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from star_al.app import compose, demo, model_export, predicting, running
+from star_al.app.model_choice import ModelChoice
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile
 from star_al.config.writing import with_values
 from star_al.models.labeller import Labeller
+from star_al.types import JsonObject
 from support.quiet import Quiet
 
 N_POOL, N_TEST = 60, 60
@@ -22,8 +24,13 @@ def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
     for name, n in (("pool.jsonl", N_POOL), ("test.jsonl", N_TEST)):
         lines = (tmp_path / name).read_text().splitlines(keepends=True)
         (tmp_path / name).write_text("".join(lines[:n]))
-    changes = {"posterior.samples": 2, "evaluation.calibration": 10, "evaluation.stop_set": 10}
-    path.write_text(with_values(path.read_text(), {**changes, "stopping": {"max_rounds": 1}}))
+    changes: JsonObject = {
+        "posterior": {"kind": "mc_dropout", "samples": 2},
+        "evaluation.calibration": 10,
+        "evaluation.stop_set": 10,
+        "stopping": {"max_rounds": 1},
+    }
+    path.write_text(with_values(path.read_text(), changes))
     file = load_campaign(path)
     assert running.run(file, Quiet()).kind == "stopped"
     with compose.reading(file) as (store, campaign):
@@ -38,12 +45,12 @@ def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
 
 def _check_export(file: CampaignFile, folder: Path) -> None:
     """The exported adapter predicts what the campaign does."""
-    done = model_export.export_model(file, folder / "model", Quiet())
+    done = model_export.export_model(file, folder / "model", Quiet(), which=ModelChoice.LORA)
     assert done.samples == 2 and done.difference is not None
     texts = [json.loads(line)["text"] for line in (folder / "test.jsonl").read_text().splitlines()[:6]]
     with compose.reading(file) as (store, campaign):
         parts = compose.open_parts(file, store, campaign, Quiet())
-        rows = predicting.predict_rows(parts, [{"text": text} for text in texts], Quiet())
+        rows = predicting.predict_rows(parts, [{"text": text} for text in texts], Quiet(), ModelChoice.LORA)
         labels = parts.task.spec.label_names
     labeller = Labeller(folder / "model", device="cpu")
     record = json.loads((folder / "model" / "labeller.json").read_text())
