@@ -183,6 +183,11 @@ def split(name: str, texts: Texts, seed: int) -> Split:
     if sizes.long_tail:
         order_N = _long_tail(order_N, texts.targets_N, sizes.pool + sizes.test, random)
     pool, test = order_N[: sizes.pool], order_N[sizes.pool : sizes.pool + sizes.test]
+    return divided(name, seed, texts, pool, test)
+
+
+def divided(name: str, seed: int, texts: Texts, pool: IntArray, test: IntArray) -> Split:
+    """Return a set's pool and test, by the places of their texts."""
     return Split(
         name=name,
         seed=seed,

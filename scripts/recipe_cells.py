@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from labels_cells import packed
-from labels_data import SETS, Split, Texts
+from labels_data import SETS, Split, Texts, divided
 from labels_learners import Head
 from scipy.special import softmax
 
@@ -158,18 +158,7 @@ def draw_texts(name: str, texts: Texts, draw: int) -> Drawn:
     """Draw pool and test of a set."""
     order_N = rng.generator(draw, 0, f"bench/recipe/{name}").permutation(len(texts.texts))
     test, pool = order_N[:TEST], order_N[TEST : TEST + SETS[name].pool]
-    own = Split(
-        name=name,
-        seed=draw,
-        texts_P=tuple(texts.texts[place] for place in pool),
-        pool_P_d=texts.embeddings_N_d[pool],
-        targets_P=texts.targets_N[pool],
-        test_T_d=texts.embeddings_N_d[test],
-        test_targets_T=texts.targets_N[test],
-        labels=texts.labels,
-        names_C_d=texts.names_C_d,
-    )
-    return Drawn(own, tuple(texts.texts[place] for place in test))
+    return Drawn(divided(name, draw, texts, pool, test), tuple(texts.texts[place] for place in test))
 
 
 class Workplace:

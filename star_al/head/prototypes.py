@@ -93,7 +93,17 @@ def find_prototypes(
 
 @dataclass(frozen=True)
 class _Texts:
-    """The texts that are looked at (V), those that count (S) with their neighbours, and the labelled ones (U)."""
+    """The texts that are looked at (V), those that count (S) with their neighbours, and the labelled ones (U).
+
+    Attributes:
+        features_V_r: Scaled features.
+        names_V_C: Centred similarities to the labels' names.
+        counted_S: Places in V of the texts that count.
+        near_S_k: Places in V of their neighbours.
+        labelled_U: Places in V of the labelled texts.
+        labelled_in_S: Places in S of the labelled texts, all of which count.
+        labels_U_C: Their distribution over labels.
+    """
 
     features_V_r: Float32Array
     names_V_C: Float32Array

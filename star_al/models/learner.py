@@ -436,7 +436,8 @@ class LoraLearner:
         self._load()
         states = LanguageModelStates(self.backbone, self.prompts.prefix, "Set another model.device.")
         found = states.encode(self._encode(items), advance)
-        return Encoded(found.vectors_N_d[:, -found.vectors_N_d.shape[1] // 3 :], found.cut_N)
+        size = found.vectors_N_d.shape[1] // 3  # the last of three states is the one at the prompt's end
+        return Encoded(found.vectors_N_d[:, -size:], found.cut_N)
 
     # -- features for a head ------------------------------------------------------------------------------
 
