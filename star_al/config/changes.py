@@ -14,8 +14,10 @@ from star_al.config.spec import (
     CampaignFile,
     CampaignSpec,
     LabelStudioSpec,
+    LaplaceSpec,
     LoraLearnerSpec,
     Spec,
+    TfbSpec,
 )
 from star_al.config.spec.acquisition import EARLIER_DEFAULTS
 from star_al.config.spec.posterior import LINEARISED
@@ -197,8 +199,9 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     """The campaign file with the defaults that its campaign began with, where it names no value.
 
     Before there were presets, ``acquisition`` had other defaults; ``acquisition.batch.near_duplicates`` was off in
-    version 0.1; no head taught a language model; a measured blend was shrunk towards the schedule; and scoring
-    batches had 4096 tokens before they were measured.
+    version 0.1; no head taught a language model; a measured blend was shrunk towards the schedule; scoring batches
+    had 4096 tokens before they were measured; Laplace's prior was centred on zero; and the training loss limited
+    the noise of TFB.
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
     update: dict[str, object] = {
@@ -207,6 +210,10 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     }
     if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):
         update["learner"] = _with_unset_from(now.learner, before.learner, ["taught"])
+    if isinstance(before.posterior, LaplaceSpec) and isinstance(now.posterior, LaplaceSpec):
+        update["posterior"] = _with_unset_from(now.posterior, before.posterior, ["prior_mean"])
+    if isinstance(before.posterior, TfbSpec) and isinstance(now.posterior, TfbSpec):
+        update["posterior"] = _with_unset_from(now.posterior, before.posterior, ["rule", "tolerance"])
     return file.model_copy(update={"spec": now.model_copy(update=update)})
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+from star_al import rng
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError, NotFiniteError
 from star_al.models.activation_cache import ActivationCache
@@ -342,7 +343,7 @@ class LoraLearner:
         advance: Advance,
         taught: Taught | None = None,
     ) -> str:
-        """See ``Learner.fit``; the pool is not looked at."""
+        """See ``Learner.fit``; a posterior may look at some texts of the pool."""
         columns = [self._task.column(item, value) for item, value in examples]
         prompts = self._encode([item for item, _ in examples])
         training = self._training(
@@ -350,6 +351,9 @@ class LoraLearner:
         )
         if taught is not None:
             training = replace(training, taught=self._taught_prompts(taught))
+        if pool is not None:
+            labelled = {item.item_id for item, _ in examples}
+            training = replace(training, unlabelled=partial(self._draw_prompts, pool, labelled, seed))
         message = (
             f"training ran out of memory on {self.backbone.device}. "
             "Lower adapter.batch_size, or set another model.device."
@@ -364,6 +368,12 @@ class LoraLearner:
 
     def _taught_prompts(self, taught: Taught) -> TaughtPrompts:
         return TaughtPrompts(self._encode(taught.items), taught.probs_M_C, taught.weight)
+
+    def _draw_prompts(self, pool: Pool, labelled: Collection[str], seed: int, n: int) -> list[Prompt]:
+        """Return the prompts of n random texts of a pool that are not labelled."""
+        others = [item_id for item_id in pool.item_ids if item_id not in labelled]
+        chosen = sorted(rng.draw(others, n, rng.derive_seed(seed, 0, "adapter/unlabelled")))
+        return self._encode(pool.load(chosen))
 
     def _require_answers(self, folder: Path, prompts: Sequence[Prompt]) -> None:
         """Check that a fitted posterior answers what it was trained on.

@@ -53,7 +53,7 @@ def test_samples_have_the_covariance_of_the_dense_matrix(rank: int, precision: f
 @pytest.mark.parametrize("precision", [0.01, 2.0, 300.0])
 def test_evidence_is_that_of_the_dense_matrix(precision: float) -> None:
     pairs = [block_and_dense(rank, seed=10 * rank) for rank in (1, 3, D)]
-    evidence = Evidence.of([block for block, _ in pairs], squared_norm=4.2, log_likelihood=-7.0)
+    evidence = Evidence.of([block for block, _ in pairs], squared_distance=4.2, log_likelihood=-7.0)
     dense = torch.block_diag(*(dense for _, dense in pairs))
     p = len(dense)
     determinant = torch.linalg.slogdet(dense + precision * torch.eye(p).double()).logabsdet
@@ -61,11 +61,29 @@ def test_evidence_is_that_of_the_dense_matrix(precision: float) -> None:
     assert evidence.log(precision) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_evidence_of_a_linear_gaussian_model_is_exact() -> None:
+    """y = Xw + noise with w ~ N(w₀, 1/τ): there the approximation is the marginal likelihood, N(y; Xw₀, I + XXᵀ/τ)."""
+    n, precision = 12, 1.7
+    x_n_D, y_n = noise(n, D).double(), noise(n, seed=1).double()
+    prior_D = noise(D, seed=2).double()
+    hessian = x_n_D.T @ x_n_D
+    mode_D = torch.linalg.solve(
+        hessian + precision * torch.eye(D).double(), x_n_D.T @ y_n + precision * prior_D
+    )
+    likelihood = torch.distributions.Normal(x_n_D @ mode_D, 1.0).log_prob(y_n).sum()
+    block = Block.of(x_n_D, torch.eye(1))
+    evidence = Evidence.of([block], float((mode_D - prior_D).square().sum()), float(likelihood))
+    marginal = torch.distributions.MultivariateNormal(
+        x_n_D @ prior_D, torch.eye(n).double() + x_n_D @ x_n_D.T / precision
+    )
+    assert evidence.log(precision) == pytest.approx(float(marginal.log_prob(y_n)), rel=1e-5)
+
+
 def test_the_best_precision_has_no_better_neighbour_and_follows_the_weights() -> None:
     blocks = [block_and_dense(3)[0]]
     found = []
-    for squared_norm in (0.1, 1.0, 10.0, 100.0):
-        evidence = Evidence.of(blocks, squared_norm, 0.0)
+    for squared_distance in (0.1, 1.0, 10.0, 100.0):
+        evidence = Evidence.of(blocks, squared_distance, 0.0)
         best = evidence.best_precision()
         found.append(best)
         low, high = LOG_PRECISIONS
@@ -73,7 +91,7 @@ def test_the_best_precision_has_no_better_neighbour_and_follows_the_weights() ->
         assert evidence.log(best) >= max(map(evidence.log, grid)) - 1e-6
         # MacKay's fixed point: τ‖θ‖² is the number of directions that the data determine.
         determined = float((evidence.curvature / (evidence.curvature + best)).sum())
-        assert best * squared_norm == pytest.approx(determined, rel=1e-3)
+        assert best * squared_distance == pytest.approx(determined, rel=1e-3)
     assert found == sorted(found, reverse=True)
 
 
@@ -161,8 +179,8 @@ def test_a_linear_model_equals_laplace_torch() -> None:
     log_probs = (x @ model.weight.detach().T).log_softmax(1)
     gradients = cotangents(log_probs, torch.Generator()).reshape(-1, c)
     block = Block.of(wide_factor(x, d), gradients.T @ gradients / n)
-    squared_norm = float(model.weight.detach().square().sum())
-    evidence = Evidence.of([block], squared_norm, float(log_probs[range(n), y].sum()))
+    squared_distance = float(model.weight.detach().square().sum())
+    evidence = Evidence.of([block], squared_distance, float(log_probs[range(n), y].sum()))
     theirs = float(library.log_marginal_likelihood(torch.tensor(precision)))
     assert evidence.log(precision) == pytest.approx(theirs, rel=1e-4)
     matrix = torch.stack(

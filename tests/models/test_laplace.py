@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from star_al.models.likelihood import answer_log_likelihoods, label_log_likeliho
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Training
 from star_al.models.posterior.curvature import Curvature, _Layer, _Tokens, curvature, token_cotangents
-from star_al.models.posterior.kfac import Block
-from star_al.models.posterior.laplace import FILE, GaussianAdapter, Laplace, last_block
+from star_al.models.posterior.kfac import Block, Evidence
+from star_al.models.posterior.laplace import FILE, START_SEED, GaussianAdapter, Laplace, last_block
 from star_al.models.posterior.merging import merged
 from star_al.models.prompts import Prompt
 from star_al.models.target_layers import dense_layers
@@ -415,3 +417,63 @@ def test_a_layer_that_reads_no_token_is_refused(backbone: Backbone) -> None:
         layer.watching(torch.nn.Linear(32, 16), _Tokens.of(whole)),
     ):
         pass
+
+
+# -- the prior's mean --------------------------------------------------------------------------------------
+
+
+def record_in(folder: Path, record: Any) -> None:
+    (folder / "star_al.json").write_text(json.dumps(record))
+
+
+def test_the_distance_from_the_start_is_that_of_a_loop_over_all_entries(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    """The start is what training without steps of any size would leave."""
+    _, record = fitted(backbone, tmp_path / "a", prior_mean="start", n_kfac=4)
+    method, still = Laplace(LaplaceSpec(kind="laplace", prior_mean="start")), tmp_path / "still"
+    still.mkdir()
+    unmoved = replace(
+        training(backbone), adapter=training(backbone).adapter.model_copy(update={"learning_rate": 1e-30})
+    )
+    method.fit(unmoved, still)
+    start, moved = load_adapter(still), load_adapter(tmp_path / "a")
+    assert all(b.abs().max() < 1e-20 for b in start.b.values()) and all(a.any() for a in start.a.values())
+    total = 0.0
+    for part in ("a", "b"):
+        for name, tensor in getattr(moved, part).items():
+            before = getattr(start, part)[name].flatten().tolist()
+            total += sum((x - x0) ** 2 for x, x0 in zip(tensor.flatten().tolist(), before, strict=True))
+    tau = record["prior_precision"]
+    blocks = [block for pair in method.load(tmp_path / "a", record).blocks.values() for block in pair]
+    expected = Evidence.of(blocks, total, record["log_likelihood"])
+    assert record["log_evidence"] == pytest.approx(expected.log(tau), rel=1e-5)
+    assert record["evidence_precision"] == pytest.approx(expected.best_precision(), rel=1e-2)
+
+
+def test_a_prior_on_zero_measures_from_zero_and_the_samples_are_the_same(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    records = {
+        mean: fitted(backbone, tmp_path / mean, prior_mean=mean, n_kfac=4)[1] for mean in ("zero", "start")
+    }
+    # A starts far from zero, so that seen from there it has moved much farther.
+    assert records["zero"]["evidence_precision"] < records["start"]["evidence_precision"]
+    assert START_SEED not in records["zero"]
+    files = [(tmp_path / mean / FILE).read_bytes() for mean in records]
+    assert files[0] == files[1] and records["zero"]["prior_precision"] == records["start"]["prior_precision"]
+
+
+def test_a_warm_start_keeps_the_prior_of_its_first_adapter(backbone: Backbone, tmp_path: Path) -> None:
+    method, record = fitted(backbone, tmp_path / "a", prior_mean="start", n_kfac=4)
+    record_in(tmp_path / "a", record)
+    (tmp_path / "b").mkdir()
+    later = replace(training(backbone), parent=tmp_path / "a", seed=2**62 + 1)
+    assert method.fit(later, tmp_path / "b")[START_SEED] == record[START_SEED] == 0
+    fresh = replace(training(backbone), seed=2**62 + 1)
+    (tmp_path / "c").mkdir()
+    assert method.fit(fresh, tmp_path / "c")[START_SEED] == 2**62 + 1
+    record_in(tmp_path / "a", {"kind": "laplace"})
+    (tmp_path / "d").mkdir()
+    with pytest.raises(ModelError, match=r"star_al\.json.*start_seed"):
+        method.fit(later, tmp_path / "d")

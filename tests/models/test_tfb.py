@@ -1,4 +1,4 @@
-"""TFB: noise that is isotropic in B's column space, as wide as the training loss allows."""
+"""TFB: noise that is isotropic in B's column space, as wide as predictions or the training loss allow."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.backbone import Backbone
 from star_al.models.learner import LoraLearner
-from star_al.models.posterior.tfb import LARGEST, SMALLEST, NoisyAdapter, column_space, largest_within
+from star_al.models.posterior import Training
+from star_al.models.posterior.tfb import (
+    LARGEST,
+    SMALLEST,
+    NoisyAdapter,
+    _decomposed,
+    column_space,
+    largest_within,
+)
 from star_al.models.target_layers import dense_layers
+from star_al.ports import Pool
 from star_al.rng import derive_seed
-from star_al.types import JsonValue
-from support.posteriors import examples, fit, ignore, learner, predict
+from star_al.types import Item, JsonValue
+from support.posteriors import examples, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
 LAYER = "model.layers.0.self_attn.q_proj"  # 32 × 32
@@ -31,8 +40,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def tfb(model: Path, tolerance: float = 0.003) -> LoraLearner:
-    return learner(model, {"kind": "tfb", "samples": 3, "tolerance": tolerance}, adapter={"epochs": 6})
+def tfb(model: Path, tolerance: float = 0.003, **settings: JsonValue) -> LoraLearner:
+    posterior = {"kind": "tfb", "samples": 3, "rule": "loss", "tolerance": tolerance} | settings
+    return learner(model, posterior, adapter={"epochs": 6})
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +180,77 @@ def test_sigma_is_the_largest_of_a_grid(
     assert record["sigma"] == pytest.approx(
         largest, rel=0.45
     )  # a step of the grid, a factor of 1.35, and one of the search
+
+
+# -- search by predictions ---------------------------------------------------------------------------------
+
+
+def pool_of(n: int) -> tuple[Pool, dict[str, Item]]:
+    by_id = {item.item_id: item for item in items(n)}
+    return Pool(tuple(sorted(by_id)), lambda chosen: [by_id[item_id] for item_id in chosen]), by_id
+
+
+def changed_share(one: LoraLearner, folder: Path, texts: list[Item], samples: int) -> float:
+    """Share of texts whose label the samples change, from the learner's own predictions, text by text."""
+    changed = 0
+    for item in texts:
+        drawn = one.predict(folder, [item], draws=range(samples), seed=4, advance=ignore).log_probs_N_K_C
+        plain = one.predict(folder, [item], draws=None, seed=4, advance=ignore).log_probs_N_K_C
+        changed += int(np.exp(drawn[0]).sum(axis=0).argmax() != plain[0, 0].argmax())
+    return changed / len(texts)
+
+
+def fit_on_pool(one: LoraLearner, folder: Path, pool: Pool) -> Path:
+    folder.mkdir()
+    one.fit(examples(), pool=pool, seed=4, folder=folder, parent=None, advance=ignore)
+    return folder
+
+
+def test_noise_by_predictions_changes_as_few_labels_as_it_may_and_twice_as_much_changes_more(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, by_id = pool_of(48)
+    one = tfb(model, 0.1, rule="predictions", texts=1000)
+    folder = fit_on_pool(one, tmp_path / "a", pool)
+    record = record_of(folder)
+    others = [
+        item for item_id, item in by_id.items() if item_id not in {item.item_id for item, _ in examples()}
+    ]
+    assert record["texts"] == len(others) == 40  # none of those that are labelled
+    assert record["changed"] == changed_share(one, folder, others, samples=3) <= 0.1
+    wider = NoisyAdapter(*_decomposed(folder), record["sigma"] * PARTS**2)
+    monkeypatch.setattr(one._method, "load", lambda *_: wider)
+    monkeypatch.setattr(one._posteriors, "_loaded", None)
+    assert SMALLEST < record["sigma"] < LARGEST and changed_share(one, folder, others, samples=3) > 0.1
+
+
+def test_the_rule_by_predictions_reads_no_label(model: Path, tmp_path: Path) -> None:
+    """The same adapter with other labels gets the same noise."""
+    one = tfb(model, 0.05, rule="predictions")
+    folder = fit_on_pool(one, tmp_path / "a", pool_of(30)[0])
+    found = []
+    for shift in (0, 1):
+        prompts = [(one.prompts.encode(item), (n + shift) % 4) for n, item in enumerate(items(8))]
+        found.append(
+            one._method.refine(
+                Training(one.backbone, prompts, one._spec.adapter, "", 4, None, ignore), folder
+            )
+        )
+    assert found[0] == found[1] and found[0]["texts"] == 8
+
+
+def test_a_model_that_answers_nan_has_no_noise_to_search(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "star_al.models.posterior.predictive.label_log_likelihoods",
+        lambda _, batch: torch.full((int(batch.prompt_rows_R.max()) + 1, 4), torch.nan),
+    )
+    with pytest.raises(ModelError, match=r"answers NaN, so that TFB.*adapter\.learning_rate"):
+        fit(tfb(model, rule="predictions"), tmp_path / "a")
+
+
+# -- search by the loss ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

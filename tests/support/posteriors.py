@@ -16,7 +16,10 @@ from star_al.types import Item
 LABELS = ("sport", "sports", "tech", "politics")  # the first begins the second; all have several tokens
 WORDS = ("striker scored", "cup final", "phone chip", "minister election")
 
-_FEW = {"samples": 3, "members": 2, "hidden": 4}
+_FEW = {"samples": 3, "members": 2, "hidden": 4, "texts": 8}
+
+_NEW: Mapping[str, Mapping[str, Any]] = {"laplace": {"prior_mean": "start"}, "tfb": {"rule": "predictions"}}
+"""What new campaigns have by default; sections that do not come from a file are of earlier versions."""
 
 
 def _kinds() -> dict[str, type[Any]]:
@@ -27,12 +30,13 @@ def _kinds() -> dict[str, type[Any]]:
 def quick(kind: str, **settings: Any) -> dict[str, Any]:
     """Return the ``posterior`` section of a kind, with few samples."""
     few = {name: value for name, value in _FEW.items() if name in _kinds()[kind].model_fields}
-    return {"kind": kind, **few, **settings}
+    return {"kind": kind, **few, **_NEW.get(kind, {}), **settings}
 
 
 EVERY: Mapping[str, Mapping[str, Any]] = {kind: quick(kind) for kind in sorted(_kinds())} | {
     "clora token": quick("clora", context="token"),
-    "laplace last_layer": quick("laplace", subset="last_layer"),
+    "laplace last_layer": quick("laplace", subset="last_layer", prior_mean="zero"),
+    "tfb loss": quick("tfb", rule="loss"),
 }
 """Sections by test name: each kind with its defaults, and settings that take another code path."""
 

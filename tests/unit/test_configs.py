@@ -86,11 +86,11 @@ def other_kinds() -> list[str]:
 @pytest.mark.parametrize("section", other_kinds(), ids=lambda text: re.findall(r"kind: (\w+)", text)[0])
 def test_a_section_of_another_kind_takes_the_place_of_the_shown_one(section: str) -> None:
     tree = read(reference()) | (other := read(section))
-    spec = CampaignSpec.model_validate(tree)
+    spec = CampaignSpec.model_validate(tree, context=FROM_FILE)
     ((name, values),) = other.items()
     assert getattr(spec, name).model_dump(mode="json") == values  # all of its settings, with their defaults
     required = {"kind": values["kind"]}
-    assert CampaignSpec.model_validate(tree | {name: required}) == spec
+    assert CampaignSpec.model_validate(tree | {name: required}, context=FROM_FILE) == spec
 
 
 @pytest.mark.parametrize("colon", ["", ":"])

@@ -88,6 +88,16 @@ class LaplaceSpec(Spec):
     n_kfac: Positive = Field(
         default=10, description="Rank of the low-rank approximation of the wide Kronecker factors."
     )
+    prior_mean: Literal["start", "zero"] = Field(
+        default="start",
+        description=(
+            "Mean of the Gaussian prior, from which the model evidence measures how far training moved the adapter."
+        ),
+        json_schema_extra=choices(
+            start="the adapter before training: random A, zero B",
+            zero="zero, as in campaigns that began with an earlier version",
+        ),
+    )
     prior_precision: Annotated[float, Field(gt=0, strict=True)] | Literal["evidence"] = Field(
         default=1000.0,
         description=(
@@ -97,6 +107,14 @@ class LaplaceSpec(Spec):
         ),
         examples=[1000.0, 12288.0, "evidence"],
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_priors_were_centred_on_zero(cls, section: Any, info: ValidationInfo) -> Any:
+        """Without a file, a section that does not name the prior's mean is one of an earlier version."""
+        if info.context == FROM_FILE or not isinstance(section, dict):
+            return section
+        return {"prior_mean": "zero"} | section
 
     @model_validator(mode="before")
     @classmethod
@@ -149,14 +167,37 @@ class TfbSpec(Spec):
 
     kind: Literal["tfb"] = Field(
         description=(
-            "TFB: noise on the trained adapter, as much as the training loss tolerates. "
+            "TFB: noise on the trained adapter, as much as its predictions bear. "
             "Costs a search over noise levels after training (Shi et al. 2025)."
         )
     )
     samples: Samples = 10
-    tolerance: Annotated[float, Field(gt=0)] = Field(
-        default=0.003, description="Relative increase of the training loss that the noise may cause (ε)."
+    rule: Literal["predictions", "loss"] = Field(
+        default="predictions",
+        description="What limits the noise.",
+        json_schema_extra=choices(
+            predictions="the share of unlabelled texts that get another label; no label is needed",
+            loss="the training loss, as in campaigns that began with an earlier version",
+        ),
     )
+    tolerance: Annotated[float, Field(gt=0)] = Field(
+        default=0.01,
+        description=(
+            "Share of texts whose label the noise may change; with `rule: loss`, the relative increase of the "
+            "training loss, for which 0.003 is usual."
+        ),
+    )
+    texts: Positive = Field(
+        default=100, description="Unlabelled texts of the pool that `rule: predictions` looks at."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_noise_was_limited_by_the_loss(cls, section: Any, info: ValidationInfo) -> Any:
+        """Without a file, a section that does not name the rule is one of an earlier version."""
+        if info.context == FROM_FILE or not isinstance(section, dict) or "rule" in section:
+            return section
+        return {"tolerance": 0.003} | section | {"rule": "loss"}
 
 
 PosteriorSpec: TypeAlias = Annotated[

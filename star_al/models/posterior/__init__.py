@@ -35,6 +35,15 @@ Score: TypeAlias = Callable[[Minibatch], Tensor]
 """Log-likelihoods of labels (B, C) float32, up to a constant of each prompt; −inf for labels it does not have."""
 
 
+DrawPrompts: TypeAlias = Callable[[int], Sequence[Prompt]]
+"""Draws this many random prompts; fewer if there are not so many."""
+
+
+def no_prompts(_: int) -> Sequence[Prompt]:
+    """Draw from a pool that is not there."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Training:
     """Everything that a posterior is fitted from.
@@ -49,7 +58,8 @@ class Training:
         advance: Called with the number of minibatches that went through the model.
         trunk: Frozen blocks whose activations are used; ``None`` to run the whole model.
         taught: Further prompts with the answers of another model. The adapter learns from them; what a posterior
-            measures, it measures on ``examples``, which people answered.
+            measures, it measures on ``examples``, which people answered, or on ``unlabelled``.
+        unlabelled: Draws prompts of the pool that nobody has labelled, the same ones each time.
     """
 
     backbone: Backbone
@@ -61,6 +71,7 @@ class Training:
     advance: Advance
     trunk: Trunk | None = None
     taught: TaughtPrompts | None = None
+    unlabelled: DrawPrompts = no_prompts
 
 
 class Posterior(Protocol):

@@ -94,30 +94,30 @@ class Evidence:
 
     Attributes:
         curvature: κ of all blocks.
-        squared_norm: ‖θ‖².
+        squared_distance: ‖θ − θ₀‖², θ₀ being the prior's mean.
         log_likelihood: log p(D | θ) in nats.
     """
 
     curvature: Tensor
-    squared_norm: float
+    squared_distance: float
     log_likelihood: float
 
     @classmethod
-    def of(cls, blocks: Sequence[Block], squared_norm: float, log_likelihood: float) -> Evidence:
+    def of(cls, blocks: Sequence[Block], squared_distance: float, log_likelihood: float) -> Evidence:
         """Take all ``blocks`` together."""
         curvature = torch.cat([block.curvature_n_r.flatten().double() for block in blocks])
-        return cls(curvature, squared_norm, log_likelihood)
+        return cls(curvature, squared_distance, log_likelihood)
 
     def log(self, precision: float) -> float:
-        """Return log p(D | θ) − ½τ‖θ‖² + ½P log τ − ½ log|F + τI| in nats, P being the number of parameters."""
+        """Return log p(D | θ) − ½τ‖θ − θ₀‖² + ½P log τ − ½ log|F + τI| in nats, with P parameters."""
         # In a direction without curvature the two log τ cancel, so that P does not enter.
         determinant = float(torch.log1p(self.curvature / precision).sum())
-        return self.log_likelihood - 0.5 * precision * self.squared_norm - 0.5 * determinant
+        return self.log_likelihood - 0.5 * precision * self.squared_distance - 0.5 * determinant
 
     def best_precision(self) -> float:
         """Return the τ of the highest evidence within ``LOG_PRECISIONS``.
 
-        There is one maximum, because the derivative in τ, ½Σκ/(τ(κ + τ)) − ½‖θ‖², only falls.
+        There is one maximum, because the derivative in τ, ½Σκ/(τ(κ + τ)) − ½‖θ − θ₀‖², only falls.
         """
         found = minimize_scalar(
             lambda log_tau: -self.log(math.exp(log_tau)),

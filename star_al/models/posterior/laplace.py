@@ -1,10 +1,13 @@
 """Laplace-LoRA (Yang et al. 2024, arXiv 2308.13111): a Gaussian around the trained adapter, N(θ, (F + τI)⁻¹).
 
-F is the KFAC curvature of the training loss in A and B, τ the precision of the prior. The default of τ is
-about the precision of LoRA's own initialisation: entries of A start with variance 1/(3·d_in), and 3·d_in =
-1728 at d_in = 576, the only width it was tried at. A wider model needs a larger one, 3·d_in = 12,288 at 4096.
-The evidence, by which the paper chooses τ, is an option; docs/methods.md, "Laplace", says why it is not the
-default. The record keeps its τ either way.
+F is the KFAC curvature of the training loss in A and B, τ the precision of the prior. The prior's mean θ₀ is the
+adapter before training, (A₀, 0), or zero. It moves the evidence, and the τ that the evidence chooses, but not the
+samples: they lie around θ.
+
+The default of τ is about the precision of LoRA's own initialisation: entries of A start with variance 1/(3·d_in),
+and 3·d_in = 1728 at d_in = 576, the only width it was tried at. A wider model needs a larger one, 3·d_in = 12,288 at
+4096. The evidence, by which the paper chooses τ, is an option (docs/methods.md, "Laplace"). The record keeps its τ
+either way.
 
 A sample δ is drawn once, shared by all items, and merged into the weights as θ + δ.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,7 +26,7 @@ from torch import Tensor
 
 from star_al.config.spec import AdapterSpec, LaplaceSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter
-from star_al.models.adapter_record import record_choice, record_number
+from star_al.models.adapter_record import read_record, record_choice, record_number
 from star_al.models.artefact_files import damaged, read_tensors, write_tensors
 from star_al.models.backbone import Backbone
 from star_al.models.posterior import Factors, Score, Training
@@ -31,6 +34,7 @@ from star_al.models.posterior.curvature import Curvature, curvature
 from star_al.models.posterior.kfac import Block, Evidence
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
+from star_al.models.posterior.start import starting_a
 from star_al.models.quiet import quiet
 from star_al.models.train import reproducible
 from star_al.rng import derive_seed
@@ -38,6 +42,9 @@ from star_al.types import JsonObject
 
 FILE = "laplace.safetensors"
 """The curvature, beside the adapter: U, V and κ (see ``kfac.Block``) of Aᵀ and of B of each layer."""
+
+START_SEED = "start_seed"
+"""Key of the seed that A₀ was drawn with, in the record; a warm start keeps that of its parent."""
 
 SAMPLING = "sampling"
 """How samples are used, in the record. Version 0.1 also wrote ``linearised``, whose adapters cannot be read."""
@@ -65,22 +72,25 @@ class Laplace(PostHoc):
                 n_kfac=self._spec.n_kfac,
                 seed=derive_seed(training.seed, 0, "laplace/curvature"),
             )
-        prior = self._prior(found, weights, layers)
+        start: Mapping[str, Tensor] = {}
+        record: JsonObject = {"predictive": SAMPLING, "log_likelihood": found.log_likelihood}
+        if self._spec.prior_mean == "start":
+            seed = _start_seed(training)
+            start = starting_a(training.backbone, training.adapter, seed)
+            record = {**record, START_SEED: seed}
         save_blocks(folder, found.blocks)
-        return {"predictive": SAMPLING, "log_likelihood": found.log_likelihood, **prior}
+        return {**record, **self._prior(found, squared_distance(weights, start, layers))}
 
-    def _prior(self, found: Curvature, weights: LoraWeights, layers: Sequence[str]) -> JsonObject:
+    def _prior(self, found: Curvature, distance: float) -> JsonObject:
         """Return what the record says about τ: the one that is used, its evidence, and the one of most evidence."""
         blocks = [block for pair in found.blocks.values() for block in pair]
-        squared_norm = sum(
-            float(part[name].double().square().sum()) for name in layers for part in (weights.a, weights.b)
-        )
-        evidence = Evidence.of(blocks, squared_norm, found.log_likelihood)
+        evidence = Evidence.of(blocks, distance, found.log_likelihood)
         best, chosen = evidence.best_precision(), self._spec.prior_precision
         # The best τ is recorded in any case: it tells how far the default is from what the paper would
         # choose.
         precision = best if chosen == "evidence" else chosen
         return {
+            "prior_mean": self._spec.prior_mean,
             "prior_precision": precision,
             "log_evidence": evidence.log(precision),
             "evidence_precision": best,
@@ -93,6 +103,30 @@ class Laplace(PostHoc):
         precision = record_number(folder, record, "prior_precision", lambda tau: tau > 0)
         record_choice(folder, record, "predictive", (SAMPLING,))
         return GaussianAdapter(weights, blocks, precision)
+
+
+def _start_seed(training: Training) -> int:
+    """Return the seed of the first adapter of a chain of warm starts; without a parent, that of the training."""
+    if training.parent is None:
+        return training.seed
+    record = read_record(training.parent)
+    record_number(training.parent, record, START_SEED, lambda seed: seed >= 0)
+    return int(record[START_SEED])  # not the float, which rounds large seeds
+
+
+def squared_distance(weights: LoraWeights, start: Mapping[str, Tensor], layers: Iterable[str]) -> float:
+    """Return ‖θ − θ₀‖² over the A and B of ``layers``.
+
+    Args:
+        weights: θ.
+        start: A₀ by layer; empty for θ₀ = 0. B₀ is zero in any case.
+        layers: Names of layers.
+    """
+    total = 0.0
+    for name in layers:
+        moved = weights.a[name] - start[name] if start else weights.a[name]
+        total += float(moved.double().square().sum() + weights.b[name].double().square().sum())
+    return total
 
 
 def last_block(names: Iterable[str]) -> list[str]:

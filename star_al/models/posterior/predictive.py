@@ -1,4 +1,4 @@
-"""How well the mean prediction of a posterior's samples predicts known labels."""
+"""What the mean over a posterior's samples predicts, and how well it predicts known labels."""
 
 from __future__ import annotations
 
@@ -47,6 +47,48 @@ def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[in
                 training.advance(1)
     # −log of the mean over samples, as log K − log Σ exp.
     return float(math.log(len(draws)) - log_probs_K_N.logsumexp(dim=0).mean())
+
+
+def predicted_columns(
+    training: Training, prompts: Sequence[Prompt], posterior: Posterior, draws: Sequence[int | None]
+) -> Tensor:
+    """Compute the columns of the labels that the predictive mean prefers.
+
+    Args:
+        training: The model, and the size of minibatches.
+        prompts: N prompts.
+        posterior: A fitted posterior.
+        draws: Numbers of the samples; ``None`` stands for the mean or mode.
+
+    Returns:
+        Columns (N,), in the order of ``prompts``; −1 where an answer is NaN.
+    """
+    readout, size = training.backbone.readout, training.adapter.batch_size
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+
+    def score(batch: Minibatch) -> Tensor:
+        return label_log_likelihoods(readout, batch)
+
+    sums: list[Tensor] = []
+    for sample in draws:
+        with quiet(), posterior.draw(training.backbone, score, training.seed, sample) as drawn:
+            probs = []
+            for places in batches:
+                probs.append(_probs(drawn, [prompts[place] for place in places], training))
+                training.advance(1)
+        sums = [total + part for total, part in zip(sums, probs, strict=True)] if sums else probs
+    columns_N = torch.empty(len(prompts), dtype=torch.long)
+    for places, sum_B_C in zip(batches, sums, strict=True):
+        columns_N[places] = torch.where(sum_B_C.isnan().any(dim=1), -1, sum_B_C.argmax(dim=1))
+    return columns_N
+
+
+@torch.inference_mode()
+def _probs(score: Score, prompts: Sequence[Prompt], training: Training) -> Tensor:
+    """Return p(label | prompt), (B, C) float64, on the CPU."""
+    batch = collate(prompts, training.backbone.readout, training.trunk)
+    return score(batch).double().softmax(dim=-1).cpu()
 
 
 @torch.inference_mode()

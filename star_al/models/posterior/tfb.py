@@ -2,8 +2,8 @@
 
 With the compact SVD B = U·diag(d)·Vᵀ, noise of standard deviation σ_q/d_i on row i of VᵀA moves B·A by
 σ_q·U·E with E standard normal: isotropic noise in the column space of B. It is drawn in that form, which does
-not divide by a d_i near zero. σ_q is the largest with which the training loss rises by at most a share of ε
-(docs/methods.md, "TFB").
+not divide by a d_i near zero. σ_q is the largest with which at most a share of texts get another label, or with which
+the training loss rises by at most a share (docs/methods.md, "TFB").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from star_al.models.backbone import Backbone
 from star_al.models.posterior import Factors, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
-from star_al.models.posterior.predictive import loss_steps, predictive_loss
+from star_al.models.posterior.predictive import loss_steps, predicted_columns, predictive_loss
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
@@ -38,23 +38,54 @@ _SAMPLES = 4  # that the loss is measured with, with the same noise at each σ_q
 
 
 class Tfb(PostHoc):
-    """The record keeps σ_q, and the training loss without and with noise."""
+    """The record keeps σ_q, and what the noise changes: the share of other labels, or the training loss."""
 
-    def __init__(self, spec: TfbSpec, halvings: int = _HALVINGS, samples: int = _SAMPLES) -> None:
-        self._spec, self._halvings, self._samples = spec, halvings, samples
+    def __init__(self, spec: TfbSpec, halvings: int | None = None, samples: int | None = None) -> None:
+        self._spec, self._halvings = spec, halvings or _HALVINGS
+        self._samples = samples or (_SAMPLES if spec.rule == "loss" else spec.samples)
 
     def refining_steps(self, n_examples: int, adapter: AdapterSpec) -> int:
         """See ``PostHoc.refining_steps``."""
-        return loss_steps(n_examples, adapter.batch_size, 1 + self._halvings * self._samples)
+        # Without a pool, the examples stand in for its texts.
+        texts = n_examples if self._spec.rule == "loss" else max(n_examples, self._spec.texts)
+        return loss_steps(texts, adapter.batch_size, 1 + self._halvings * self._samples)
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
         weights, bases = _decomposed(folder)
 
-        @cache  # the search has measured the loss of the σ_q that it finds
+        def noisy(sigma: float) -> NoisyAdapter:
+            return NoisyAdapter(weights, bases, sigma)
+
+        by_rule = self._by_loss if self._spec.rule == "loss" else self._by_predictions
+        return by_rule(training, noisy)
+
+    def _by_predictions(self, training: Training, noisy: Callable[[float], NoisyAdapter]) -> JsonObject:
+        """Search by the share of texts whose label the noise changes; no label is looked at."""
+        prompts = training.unlabelled(self._spec.texts) or [prompt for prompt, _ in training.examples]
+        plain_N = predicted_columns(training, prompts, noisy(0.0), [None])
+        if (plain_N < 0).any():
+            raise ModelError(
+                "the trained adapter answers NaN, so that TFB cannot measure how much noise it bears. Lower "
+                "adapter.learning_rate; only a new campaign may set model.dtype: float32."
+            )
+
+        @cache  # the search has measured the share of the σ_q that it finds
+        def changed(sigma: float) -> float:
+            if not sigma:
+                return 0.0
+            columns_N = predicted_columns(training, prompts, noisy(sigma), range(self._samples))
+            return float((columns_N != plain_N).double().mean())
+
+        sigma = largest_within(changed, self._spec.tolerance, self._halvings)
+        return {"sigma": sigma, "changed": changed(sigma), "texts": len(prompts)}
+
+    def _by_loss(self, training: Training, noisy: Callable[[float], NoisyAdapter]) -> JsonObject:
+        """Search by the rise of the training loss."""
+
+        @cache
         def loss(sigma: float) -> float:
-            draws = range(self._samples) if sigma else [None]
-            return predictive_loss(training, NoisyAdapter(weights, bases, sigma), draws)
+            return predictive_loss(training, noisy(sigma), range(self._samples) if sigma else [None])
 
         start = loss(0.0)
         if not math.isfinite(start):
@@ -89,16 +120,16 @@ def column_space(b: Tensor) -> Tensor:
     return u[:, d > limit]
 
 
-def largest_within(loss: Callable[[float], float], limit: float, halvings: int = _HALVINGS) -> float:
-    """Find the largest σ_q whose loss is at most ``limit``, by bisection of its logarithm.
+def largest_within(cost: Callable[[float], float], limit: float, halvings: int = _HALVINGS) -> float:
+    """Find the largest σ_q whose cost is at most ``limit``, by bisection of its logarithm.
 
     Returns:
-        σ_q; 0 if the loss exceeds the limit for every one that was tried.
+        σ_q; 0 if the cost exceeds the limit for every one that was tried.
     """
     found, low, high = 0.0, math.log(SMALLEST), math.log(LARGEST)
     for _ in range(halvings):
         middle = (low + high) / 2
-        if loss(math.exp(middle)) <= limit:
+        if cost(math.exp(middle)) <= limit:
             found, low = math.exp(middle), middle
         else:
             high = middle

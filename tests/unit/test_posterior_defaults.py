@@ -1,0 +1,62 @@
+"""Campaigns that began before a default of ``posterior`` changed keep what they began with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_al.config.changes import changed_fields, keep_earlier_defaults
+from star_al.config.file import load_campaign
+from support.campaigns import write_campaign
+
+EARLIER = {
+    "laplace": {"kind": "laplace", "samples": 10, "subset": "all", "n_kfac": 10, "prior_precision": 1000.0},
+    "tfb": {"kind": "tfb", "samples": 10, "tolerance": 0.003},
+}
+"""Sections as version 0.1 stored them."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "kept"),
+    [
+        ("laplace", {}, {"prior_mean": "zero"}),
+        ("laplace", {"prior_mean": "zero"}, {"prior_mean": "zero"}),
+        ("tfb", {}, {"rule": "loss", "tolerance": 0.003}),
+        ("tfb", {"tolerance": 0.003}, {"rule": "loss", "tolerance": 0.003}),
+    ],
+)
+def test_a_campaign_keeps_the_posterior_it_began_with(
+    tmp_path: Path, kind: str, named: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    file = load_campaign(write_campaign(tmp_path, posterior={"kind": kind, **named}))
+    stored = file.spec.model_dump(mode="json") | {"posterior": EARLIER[kind]}
+    found = keep_earlier_defaults(file, stored).spec
+    assert found.posterior.model_dump() == EARLIER[kind] | kept | {
+        name: getattr(file.spec.posterior, name) for name in ({"texts"} if kind == "tfb" else set())
+    }
+    assert changed_fields(stored, found, trained=True) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"), [("laplace", "prior_mean", "start"), ("tfb", "rule", "predictions")]
+)
+def test_a_value_that_the_file_names_is_a_change(tmp_path: Path, kind: str, name: str, value: str) -> None:
+    file = load_campaign(write_campaign(tmp_path, posterior={"kind": kind, name: value}))
+    stored = file.spec.model_dump(mode="json") | {"posterior": EARLIER[kind]}
+    changed = changed_fields(stored, keep_earlier_defaults(file, stored).spec, trained=True)
+    assert f"posterior.{name}" in changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "fresh"),
+    [("laplace", {"prior_mean": "start"}), ("tfb", {"rule": "predictions", "tolerance": 0.01})],
+)
+def test_a_new_campaign_has_the_new_default_and_goes_on_with_it(
+    tmp_path: Path, kind: str, fresh: dict[str, Any]
+) -> None:
+    file = load_campaign(write_campaign(tmp_path, posterior={"kind": kind}))
+    assert file.spec.posterior.model_dump().items() >= fresh.items()
+    stored = file.spec.model_dump(mode="json")
+    assert keep_earlier_defaults(file, stored).spec == file.spec
