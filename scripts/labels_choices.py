@@ -148,6 +148,11 @@ def _ranked(view: View, measure: Callable[[FloatArray], FloatArray]) -> tuple[In
     return rest[order], scores[order]
 
 
+def highest(scores_M: FloatArray, k: int) -> IntArray:
+    """Return the positions of the k highest scores, the highest first."""
+    return np.argsort(-scores_M, kind="stable")[:k]
+
+
 def _greedy(rule: GreedyRule, candidates: IntArray, k: int) -> IntArray:
     return candidates[[pick.position for pick in greedy_batch(rule, [], len(candidates), k)]]
 

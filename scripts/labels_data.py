@@ -90,7 +90,8 @@ class Split:
         texts_P: Texts of the pool.
         pool_P_d: Their vectors.
         targets_P: Columns of their true labels.
-        test_T_d: Vectors of the test texts.
+        texts_T: Test texts.
+        test_T_d: Their vectors.
         test_targets_T: Columns of their labels.
         labels: The C labels.
         names_C_d: Vectors of the labels' names.
@@ -101,6 +102,7 @@ class Split:
     texts_P: tuple[str, ...]
     pool_P_d: Float32Array
     targets_P: IntArray
+    texts_T: tuple[str, ...]
     test_T_d: Float32Array
     test_targets_T: IntArray
     labels: tuple[str, ...]
@@ -194,6 +196,7 @@ def divided(name: str, seed: int, texts: Texts, pool: IntArray, test: IntArray) 
         texts_P=tuple(texts.texts[place] for place in pool),
         pool_P_d=texts.embeddings_N_d[pool],
         targets_P=texts.targets_N[pool],
+        texts_T=tuple(texts.texts[place] for place in test),
         test_T_d=texts.embeddings_N_d[test],
         test_targets_T=texts.targets_N[test],
         labels=texts.labels,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from labels_arms import BY_HAND, RIVALS
-from labels_cells import Cells, unpacked, unpacked_columns
+from labels_cells import unpacked, unpacked_columns
 from labels_data import SETS
 from numpy.typing import NDArray
 
@@ -29,11 +29,21 @@ from star_al.stats.over_items import (
     seed_weights,
 )
 from star_al.stats.over_seeds import labels_needed
-from star_al.types import FloatArray
+from star_al.types import FloatArray, IntArray
 
 RESAMPLES = 1000
 SHARE = 0.95
 """Share of the rival's gain that labels are counted to."""
+
+
+class FinishedCells(Protocol):
+    """The finished cells of a study."""
+
+    def records(self, set_name: str, arm: str) -> dict[int, dict[str, Any]]:
+        """The records of an arm by seed."""
+
+    def test_targets(self, set_name: str) -> dict[int, IntArray]:
+        """Columns of the true labels of the test texts by seed."""
 
 
 class SetResults:
@@ -44,7 +54,7 @@ class SetResults:
         cells: All finished cells.
     """
 
-    def __init__(self, name: str, cells: Cells) -> None:
+    def __init__(self, name: str, cells: FinishedCells) -> None:
         self.name, self._cells = name, cells
         self._targets = cells.test_targets(name)
         self.records = cache(self._records)

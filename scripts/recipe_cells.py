@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -141,24 +141,36 @@ def missing(cells: Iterable[Cell], folder: Path) -> list[Cell]:
     return [cell for cell in cells if not cell.path(folder).exists()]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The texts of one draw.
-
-    Attributes:
-        split: Pool and test, as the head reads them. The pool is in random order, and its first texts are labelled.
-        texts_T: The test texts.
-    """
-
-    split: Split
-    texts_T: tuple[str, ...]
-
-
-def draw_texts(name: str, texts: Texts, draw: int) -> Drawn:
-    """Draw pool and test of a set."""
+def draw_texts(name: str, texts: Texts, draw: int) -> Split:
+    """Draw pool and test of a set. The pool is in random order, and its first texts are labelled."""
     order_N = rng.generator(draw, 0, f"bench/recipe/{name}").permutation(len(texts.texts))
     test, pool = order_N[:TEST], order_N[TEST : TEST + SETS[name].pool]
-    return Drawn(divided(name, draw, texts, pool, test), tuple(texts.texts[place] for place in test))
+    return divided(name, draw, texts, pool, test)
+
+
+class SharedModel:
+    """A language model that is loaded once for all trainings.
+
+    Args:
+        name: The model, as a folder or a name on the hub.
+        device: ``model.device``.
+    """
+
+    def __init__(self, name: str, device: str = "auto") -> None:
+        self._name, self._device = name, device
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        backbone = load_backbone(self._name, revision=None, dtype="bfloat16", device=self._device)
+        _ = backbone.readout  # loads the weights now, so that no cell's seconds include it
+        return backbone
+
+    def learner(self, set_name: str, recipe: Recipe, labels: Sequence[str]) -> LoraLearner:
+        """Return a learner for a set and a recipe."""
+        spec = campaign(set_name, recipe, labels, self._name)
+        learner = LoraLearner(ClosedTask(spec.task), spec, self._name, posterior_method(spec.posterior))
+        learner.backbone = self._backbone
+        return learner
 
 
 class Workplace:
@@ -170,26 +182,20 @@ class Workplace:
     """
 
     def __init__(self, model: str, load_texts: Callable[[str], Texts]) -> None:
-        self._model = model
+        self.model = SharedModel(model)
         self._texts = cache(load_texts)
         self._drawn = cache(lambda name, draw: draw_texts(name, self._texts(name), draw))
         self._head = cache(self._fit_head)
 
-    @cached_property
-    def _backbone(self) -> Backbone:
-        backbone = load_backbone(self._model, revision=None, dtype="bfloat16", device="auto")
-        _ = backbone.readout  # loads the weights now, so that no cell's seconds include it
-        return backbone
-
     def run(self, cell: Cell) -> dict[str, Any]:
         """Train and measure a cell; return its record."""
-        measured = self._measure_head(cell) if cell.recipe.kind == "head" else self._measure_lora(cell)
+        found = self._measure_head(cell) if cell.recipe.kind == "head" else self._measure_lora(cell)
         own = {name: value for name, value in vars(cell).items() if name != "recipe"}
-        return {**own, "recipe": cell.recipe.name, **measured}
+        return {**own, "recipe": cell.recipe.name, **found}
 
     def _fit_head(self, name: str, labels: int, draw: int) -> tuple[Head, float]:
         """Fit the product's head to the labelled texts; return it with the seconds that this took."""
-        of = self._drawn(name, draw).split
+        of = self._drawn(name, draw)
         started = time.process_time()
         head = Head(of)
         rows_n: IntArray = np.arange(labels)
@@ -198,17 +204,20 @@ class Workplace:
 
     def _measure_head(self, cell: Cell) -> dict[str, Any]:
         head, seconds = self._head(cell.set, cell.labels, cell.draw)
-        targets_T = self._drawn(cell.set, cell.draw).split.test_targets_T
-        return {**_measured(head.predict_test(), targets_T), "train_s": round(seconds, 1), "score_s": 0.0}
+        targets_T = self._drawn(cell.set, cell.draw).test_targets_T
+        return {**measured(head.predict_test(), targets_T), "train_s": round(seconds, 1), "score_s": 0.0}
 
     def _measure_lora(self, cell: Cell) -> dict[str, Any]:
-        drawn, learner = self._drawn(cell.set, cell.draw), self.learner(cell)
-        of = drawn.split
+        of = self._drawn(cell.set, cell.draw)
+        learner = self.model.learner(cell.set, cell.recipe, of.labels)
         examples = [
             (Item(f"pool-{row}", of.texts_P[row]), of.labels[of.targets_P[row]]) for row in range(cell.labels)
         ]
-        taught = self._lessons(cell) if cell.recipe.kind == "taught" else None
-        test = [Item(f"test-{row}", text) for row, text in enumerate(drawn.texts_T)]
+        taught = None
+        if cell.recipe.kind == "taught":
+            head, _ = self._head(cell.set, cell.labels, cell.draw)
+            taught = lessons(of, range(cell.labels), head.predict_pool(), cell.recipe)
+        test = [Item(f"test-{row}", text) for row, text in enumerate(of.texts_T)]
         with tempfile.TemporaryDirectory() as folder:
             started = time.process_time()
             learner.fit(
@@ -223,30 +232,29 @@ class Workplace:
             found = learner.predict(Path(folder), test, draws=None, seed=0, advance=ignore)
             scored = time.process_time()
         return {
-            **_measured(found.log_probs_N_K_C[:, 0], of.test_targets_T),
+            **measured(found.log_probs_N_K_C[:, 0], of.test_targets_T),
             "train_s": round(trained - started, 1),
             "score_s": round(scored - trained, 1),
         }
 
-    def learner(self, cell: Cell) -> LoraLearner:
-        """Return a learner with a cell's settings, on the shared model."""
-        spec = campaign(cell, self._drawn(cell.set, cell.draw).split.labels, self._model)
-        learner = LoraLearner(ClosedTask(spec.task), spec, self._model, posterior_method(spec.posterior))
-        learner.backbone = self._backbone
-        return learner
 
-    def _lessons(self, cell: Cell) -> Taught:
-        """Return the head's answers to all texts of the pool that are not labelled."""
-        of = self._drawn(cell.set, cell.draw).split
-        head, _ = self._head(cell.set, cell.labels, cell.draw)
-        log_probs_M_C = head.predict_pool()[cell.labels :] * cell.recipe.sharpness
-        items = [Item(f"pool-{row}", of.texts_P[row]) for row in range(cell.labels, len(of.texts_P))]
-        return Taught(items, softmax(log_probs_M_C, axis=1), cell.recipe.weight)
+def lessons(of: Split, labelled: Collection[int], log_probs_P_C: FloatArray, recipe: Recipe) -> Taught:
+    """Return the head's answers to all texts of the pool that are not labelled.
+
+    Args:
+        of: The texts.
+        labelled: Their rows that are labelled.
+        log_probs_P_C: What the head predicts for the pool.
+        recipe: How sharp the answers are made, and what they count.
+    """
+    rows = [row for row in range(len(of.texts_P)) if row not in labelled]
+    items = [Item(f"pool-{row}", of.texts_P[row]) for row in rows]
+    return Taught(items, softmax(log_probs_P_C[rows] * recipe.sharpness, axis=1), recipe.weight)
 
 
-def campaign(cell: Cell, labels: Sequence[str], model: str) -> CampaignSpec:
-    """Return the settings of a cell, as a campaign has them."""
-    recipe, (instruction, after) = cell.recipe, PROMPTS[cell.set]
+def campaign(name: str, recipe: Recipe, labels: Sequence[str], model: str) -> CampaignSpec:
+    """Return the settings of a set and a recipe, as a campaign has them."""
+    instruction, after = PROMPTS[name.removesuffix("_tail")]
     return CampaignSpec.model_validate(
         {
             "name": "recipe",
@@ -279,7 +287,8 @@ def campaign(cell: Cell, labels: Sequence[str], model: str) -> CampaignSpec:
     )
 
 
-def _measured(log_probs_T_C: FloatArray, targets_T: IntArray) -> dict[str, Any]:
+def measured(log_probs_T_C: FloatArray, targets_T: IntArray) -> dict[str, Any]:
+    """Return how good predictions of the test texts are."""
     predicted_T = log_probs_T_C.argmax(axis=1)
     correct_T = predicted_T == targets_T
     bins = metrics.reliability_bins(np.exp(log_probs_T_C.max(axis=1)), correct_T)

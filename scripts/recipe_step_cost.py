@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 from labels_data import Texts
-from recipe_cells import Cell, Recipe, Workplace, draw_texts
+from recipe_cells import Recipe, Workplace, draw_texts
 
 from star_al.config.spec import AdapterSpec, Loss
 from star_al.models.lora import attached
@@ -27,8 +27,8 @@ def step_costs(place: Workplace, texts: Texts) -> Iterator[str]:
 
     Half of the texts of a minibatch are taught, with probabilities that are spread over all labels.
     """
-    learner = place.learner(Cell("banking77", 100, Recipe(), 0, 0))
-    pool = draw_texts("banking77", texts, 0).split.texts_P[:BATCH]
+    learner = place.model.learner("banking77", Recipe(), texts.labels)
+    pool = draw_texts("banking77", texts, 0).texts_P[:BATCH]
     prompts = [learner.prompts.encode(Item(f"pool-{row}", text)) for row, text in enumerate(pool)]
     few = [replace(prompt, labels=prompt.labels[:FEW]) for prompt in prompts]
     learner.backbone.readout.lengths.longest(max(map(len, prompts)))

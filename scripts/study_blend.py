@@ -25,6 +25,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # b
     os.environ.setdefault(name, "1")
 
 import numpy as np  # noqa: E402
+from blend_grades import Grades  # noqa: E402
 from labels_choices import View, at_random, by_herding  # noqa: E402
 from labels_data import Split, Texts, load, prepare, split  # noqa: E402
 from labels_learners import LEARNERS  # noqa: E402
@@ -38,7 +39,7 @@ from star_al.acquire.embeddings import unit_vectors  # noqa: E402
 from star_al.acquire.facility_location import FacilityLocation  # noqa: E402
 from star_al.acquire.greedy import greedy_batch  # noqa: E402
 from star_al.acquire.measures import margin, predictive_entropy  # noqa: E402
-from star_al.acquire.prequential import Graded, fit_slopes, shares  # noqa: E402
+from star_al.acquire.prequential import shares  # noqa: E402
 from star_al.common.files import replacing  # noqa: E402
 from star_al.common.user_cache import cache_folder  # noqa: E402
 from star_al.config.spec.acquisition import FACILITY_TOP  # noqa: E402
@@ -102,7 +103,7 @@ class Run:
         self.beside = LEARNERS["head"](of)
         self.base_P_C = zero_shot(LabelNames(of.names_C_d).similarities(of.pool_P_d))
         self.rows_n: IntArray = np.zeros(0, dtype=np.int64)
-        self.graded: list[tuple[FloatArray, NDArray[np.bool_]]] = []
+        self.graded = Grades()
         self.measure = predictive_entropy if arm.choice == "star" else margin
 
     def run(self) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class Run:
         chosen = self._choose(view, rest, blended_M)
         wrong_P = log_probs_P_C.argmax(axis=1) != self.of.targets_P
         ranks_M_J = np.stack([pool_ranks(each) for each in scores_J_M], axis=1)
-        self.graded.append((ranks_M_J[np.searchsorted(rest, chosen)], wrong_P[chosen]))
+        self.graded.add(ranks_M_J[np.searchsorted(rest, chosen)], wrong_P[chosen])
         self._ask(chosen)
         return {"weights": np.round(weights_J, 4).tolist()} | _diagnosis(ranks_M_J, wrong_P[rest])
 
@@ -170,15 +171,7 @@ class Run:
             assert weight is not None
             return np.array([weight, 1.0 - weight])
         prior_J = np.array([1.0, 0.0, 1.0])[:n]
-        return shares(fit_slopes(self._grades(n), prior_J))
-
-    def _grades(self, n: int) -> Graded:
-        groups_M = np.repeat(np.arange(len(self.graded)), [len(wrong) for _, wrong in self.graded])
-        ranks = [ranks for ranks, _ in self.graded] or [np.zeros((0, n))]
-        wrong = [wrong for _, wrong in self.graded] or [np.zeros(0, dtype=bool)]
-        return Graded(
-            np.concatenate(ranks), np.concatenate(wrong), groups_M, (len(self.graded) - 1.0) - groups_M
-        )
+        return self.graded.weights(prior_J)
 
     def _choose(self, view: View, rest: IntArray, blended_M: FloatArray) -> IntArray:
         order = np.argsort(-blended_M, kind="stable")

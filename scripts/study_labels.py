@@ -19,10 +19,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from functools import cache
-from multiprocessing import get_context
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ for name in THREADS:  # before NumPy is imported: a process of the study uses on
 from labels_arms import ARMS  # noqa: E402
 from labels_cells import Cell, Cells, planned, run, sets_of  # noqa: E402
 from labels_data import SETS, Texts, load, prepare  # noqa: E402
+from side_by_side import finished  # noqa: E402
 
 from star_al.common.user_cache import cache_folder  # noqa: E402
 from star_al.errors import StarALError  # noqa: E402
@@ -74,22 +73,6 @@ def run_cell(cell: Cell, path: Path) -> dict[str, Any]:
     return run(cell, texts_of(path))
 
 
-def finished(
-    cells: Sequence[Cell], paths: dict[str, Path], jobs: int, until: float
-) -> Iterator[dict[str, Any]]:
-    """Run cells side by side, and give their records as they come; start none after ``until``."""
-    waiting = list(reversed(cells))
-    running: set[Future[dict[str, Any]]] = set()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
-        while running or (waiting and time.monotonic() < until):
-            while waiting and len(running) < jobs and time.monotonic() < until:
-                cell = waiting.pop()
-                running.add(workers.submit(run_cell, cell, paths[cell.set]))
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for each in done:
-                yield each.result()
-
-
 def run_missing(arguments: argparse.Namespace) -> None:
     cells = Cells(arguments.out)
     missing = cells.missing(planned(arguments.sets, arguments.arms, arguments.seeds))
@@ -98,7 +81,8 @@ def run_missing(arguments: argparse.Namespace) -> None:
         name: prepare(name, arguments.data, arguments.encoder, arguments.cache) for name in sets_of(missing)
     }
     until = float("inf") if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
-    for number, record in enumerate(finished(missing, paths, arguments.jobs, until), start=1):
+    tasks = [partial(run_cell, cell, paths[cell.set]) for cell in missing]
+    for number, record in enumerate(finished(tasks, arguments.jobs, until), start=1):
         cells.add(record, texts_of(paths[record["set"]]))
         curve = record["accuracy"]
         figures = f"{100 * curve[0]:.1f}, {100 * curve[len(curve) // 2]:.1f}, {100 * curve[-1]:.1f} %"

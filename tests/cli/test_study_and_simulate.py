@@ -88,6 +88,7 @@ def split_of(items: list[Item], gold: dict[str, str], folder: Path) -> Split:
         texts_P=tuple(item.text for item in items),
         pool_P_d=vectors_P_d,
         targets_P=np.array([LABELS.index(gold[item.text]) for item in items]),
+        texts_T=(items[0].text,),
         test_T_d=vectors_P_d[:1],
         test_targets_T=np.zeros(1, dtype=np.int64),
         labels=LABELS,

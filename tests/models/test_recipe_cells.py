@@ -76,8 +76,8 @@ def test_finished_cells_are_skipped(tmp_path: Path) -> None:
 
 def test_a_draw_has_no_text_both_in_pool_and_test(texts: Texts) -> None:
     drawn, other = draw_texts("bbc", texts, 0), draw_texts("bbc", texts, 1)
-    assert len(drawn.texts_T) == 30 and len(drawn.split.texts_P) == 80
-    assert not set(drawn.texts_T) & set(drawn.split.texts_P)
+    assert len(drawn.texts_T) == 30 and len(drawn.texts_P) == 80
+    assert not set(drawn.texts_T) & set(drawn.texts_P)
     assert drawn.texts_T != other.texts_T
     assert drawn.texts_T == draw_texts("bbc", texts, 0).texts_T
 

@@ -1,0 +1,97 @@
+"""LoRA as the model of ``study_lora.py``: the product's learner on the texts of one split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from labels_data import Split
+from recipe_cells import Recipe, lessons
+
+from star_al.models.learner import LoraLearner
+from star_al.ports import ignore
+from star_al.rng import derive_seed
+from star_al.types import FloatArray, IntArray, Item
+
+
+class Lora:
+    """A LoRA that is trained anew for each number of labels, and the base model that it starts from.
+
+    Args:
+        learner: The product's learner.
+        recipe: How it learns.
+        of: The texts.
+    """
+
+    def __init__(self, learner: LoraLearner, recipe: Recipe, of: Split) -> None:
+        self._learner, self._recipe, self._of = learner, recipe, of
+        self._folder: TemporaryDirectory[str] | None = None
+        self.seconds = {"train": 0.0, "pool": 0.0, "test": 0.0}
+
+    def fit(self, rows_n: IntArray, head_P_C: FloatArray) -> None:
+        """Train on labelled texts of the pool.
+
+        Args:
+            rows_n: Their rows.
+            head_P_C: Log-probabilities by the head of the same labels, for a recipe by which it teaches.
+        """
+        of, labelled = self._of, rows_n.tolist()
+        taught = None
+        if self._recipe.kind == "taught":
+            taught = lessons(of, frozenset(labelled), head_P_C, self._recipe)
+        self._forget()
+        self._folder = TemporaryDirectory()
+        started = time.process_time()
+        self._learner.fit(
+            [
+                (item, of.labels[of.targets_P[row]])
+                for item, row in zip(self._pool(labelled), labelled, strict=True)
+            ],
+            seed=derive_seed(of.seed, len(labelled), "study/lora"),
+            folder=Path(self._folder.name),
+            parent=None,
+            advance=ignore,
+            taught=taught,
+        )
+        self.seconds["train"] += time.process_time() - started
+
+    def predict_pool(self, rows: IntArray) -> FloatArray:
+        """Return log-probabilities (M, C) of some texts of the pool."""
+        return self._predict(self._trained, self._pool(rows.tolist()), "pool")
+
+    def predict_test(self) -> FloatArray:
+        """Return log-probabilities (T, C) of the test texts."""
+        items = [Item(f"test-{row}", text) for row, text in enumerate(self._of.texts_T)]
+        return self._predict(self._trained, items, "test")
+
+    @cached_property
+    def base_P_C(self) -> FloatArray:
+        """Log-probabilities of the whole pool by the base model."""
+        return self._predict(None, self._pool(range(len(self._of.texts_P))), "pool")
+
+    def close(self) -> None:
+        """Delete the adapter."""
+        self._forget()
+
+    @property
+    def _trained(self) -> Path:
+        assert self._folder is not None, "nothing has been trained"
+        return Path(self._folder.name)
+
+    def _pool(self, rows: Sequence[int]) -> list[Item]:
+        return [Item(f"pool-{row}", self._of.texts_P[row]) for row in rows]
+
+    def _predict(self, folder: Path | None, items: Sequence[Item], what: str) -> FloatArray:
+        started = time.process_time()
+        found = self._learner.predict(folder, items, draws=None, seed=0, advance=ignore)
+        self.seconds[what] += time.process_time() - started
+        log_probs_N_C: FloatArray = found.log_probs_N_K_C[:, 0]
+        return log_probs_N_C
+
+    def _forget(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None

@@ -1,0 +1,128 @@
+"""Measure how many labels a choice of texts saves a LoRA, on five sets and with several strategies.
+
+python scripts/study_lora.py --model MODEL --cache CACHE --sets hwu64 bbc --seeds 5
+python scripts/study_lora.py --model MODEL --cache CACHE --seeds 10 --device cuda --jobs 24 --minutes 8
+python scripts/study_lora.py --report
+
+A cell is one campaign: a set, an arm, a recipe and a seed. It trains a LoRA at its start and at three further counts of
+labels, and measures it each time. The first command runs the cells that are missing in ``docs/studies/data/lora``, one
+small file each; killed, the same command goes on. The second does so with many processes on one card. The third writes
+the tables of the finished cells into ``docs/studies/lora.md``.
+
+The sets and their division into pool and test are those of ``study_labels.py``, whose encoded texts are in CACHE.
+``--alone`` and ``--taught`` are recipes as ``bench_recipe.py`` writes them. Everything runs in memory: learner, head
+and rules are those of the product, the loop and its database are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+for name in THREADS:  # before NumPy is imported: a process of the study uses one core
+    os.environ.setdefault(name, "1")
+
+from labels_data import Texts, load, prepare  # noqa: E402
+from lora_arms import ARMS, ORDER  # noqa: E402
+from lora_cells import Cell, LoraCells, Recipes, keep, missing, planned, run  # noqa: E402
+from lora_sets import SIZES  # noqa: E402
+from recipe_cells import Recipe, SharedModel  # noqa: E402
+from side_by_side import finished  # noqa: E402
+
+from star_al.common.user_cache import cache_folder  # noqa: E402
+from star_al.config.defaults import DEFAULT_MODEL  # noqa: E402
+from star_al.errors import StarALError  # noqa: E402
+
+DOCS = Path(__file__).parents[1] / "docs" / "studies"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or hub name of the language model")
+    parser.add_argument("--device", default="auto", help="where it runs: auto, cpu or cuda")
+    parser.add_argument(
+        "--data", type=Path, help="folder of the sets; only for sets that are not in the cache"
+    )
+    parser.add_argument("--encoder", help="encoder of the head; only for sets that are not in the cache")
+    parser.add_argument("--cache", type=Path, default=cache_folder() / "study", help="folder of encoded sets")
+    parser.add_argument("--out", type=Path, default=DOCS / "data" / "lora", help="folder of finished cells")
+    parser.add_argument("--sets", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ORDER), metavar="ARM")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--alone", type=Recipe.parse, default=Recipe(), help="recipe of a LoRA that learns alone"
+    )
+    parser.add_argument(
+        "--taught",
+        type=Recipe.parse,
+        default=Recipe(kind="taught"),
+        help="recipe of one that the head teaches",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with one thread")
+    parser.add_argument("--minutes", type=float, help="start no further cell after this time")
+    parser.add_argument("--list", action="store_true", help="print the missing cells, and run nothing")
+    parser.add_argument("--report", action="store_true", help="run nothing; write the tables")
+    return parser.parse_args(arguments)
+
+
+@cache
+def texts_of(path: Path) -> Texts:
+    """An encoded set, loaded once in each process."""
+    return load(path)
+
+
+shared_model = cache(SharedModel)
+"""The language model, loaded once in each process."""
+
+
+def run_cell(cell: Cell, paths: dict[str, Path], model: str, device: str) -> tuple[Cell, dict[str, Any]]:
+    """Run a cell in a process of its own."""
+    return cell, run(cell, shared_model(model, device), lambda name: texts_of(paths[name]))
+
+
+def run_missing(arguments: argparse.Namespace) -> None:
+    """Run the missing cells, so many at a time."""
+    recipes = Recipes(arguments.alone, arguments.taught)
+    cells = missing(planned(arguments.sets, arguments.arms, recipes, range(arguments.seeds)), arguments.out)
+    print(f"{len(cells)} cells are missing.", flush=True)
+    if arguments.list:
+        print("\n".join(str(cell.path(arguments.out)) for cell in cells))
+        return
+    paths = {
+        name: prepare(name, arguments.data, arguments.encoder, arguments.cache)
+        for name in dict.fromkeys(cell.set for cell in cells)
+    }
+    until = float("inf") if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
+    tasks = [partial(run_cell, cell, paths, arguments.model, arguments.device) for cell in cells]
+    for number, (cell, record) in enumerate(finished(tasks, arguments.jobs, until), start=1):
+        keep(cell, record, arguments.out)
+        curve = ", ".join(f"{100 * accuracy:.1f}" for accuracy in record["accuracy"])
+        name = f"{cell.set}, {cell.arm}, {cell.recipe.name}, seed {cell.seed}"
+        print(f"{number}/{len(cells)} {name}: {curve} % in {record['seconds']:.0f} s", flush=True)
+
+
+def main() -> None:
+    arguments = parse(sys.argv[1:])
+    if arguments.report:
+        from lora_report import write_report
+
+        cells = LoraCells(arguments.out, Recipes(arguments.alone, arguments.taught))
+        write_report(cells, DOCS / "lora.md")
+    else:
+        run_missing(arguments)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (StarALError, ValueError) as exc:
+        sys.exit(f"study_lora.py: {exc}")
