@@ -38,7 +38,7 @@ from star_al.steps.batch import choose_batch
 from star_al.steps.batch_rules import Ranking
 from star_al.steps.pool import SHARD_ITEMS
 from star_al.steps.start import choose_start
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Float32Array, FloatArray, Item, Label, Query, Role, Round, RoundState
 from star_al.types import Reason as Why
 
@@ -181,7 +181,7 @@ class _Parts:
     """As much of ``star_al.parts.RoundParts`` as a choice needs, without a database or a model."""
 
     def __init__(self, spec: CampaignSpec, options: argparse.Namespace) -> None:
-        self.spec, self.task = spec, ClosedTask(spec.task)
+        self.spec, self.task = spec, make_task(spec.task)
         self.round = Round(index=1, state=RoundState.SCORED, seed=0, config={})
         self.campaign = SimpleNamespace(campaign_id=1, seed=7, name="bench")
         self.progress = SimpleNamespace(task=_silent)

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import transformers
 from tokenizers import AddedToken
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import ClassificationSpec
 from star_al.models.prompts import PromptFormat
 from star_al.models.quiet import quiet
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item
 from support.tiny_model import SENTENCES, build_tokenizer
 
@@ -41,8 +41,8 @@ def main() -> None:
     ]
     with quiet():
         tokenizer = _tokenizer(arguments.model, arguments.added)
-        spec = TaskSpec(kind="classification", labels=["sport", "politics", "tech"])
-        form = PromptFormat(tokenizer, ClosedTask(spec), max_tokens=4096, context=8192)
+        spec = ClassificationSpec(kind="classification", labels=["sport", "politics", "tech"])
+        form = PromptFormat(tokenizer, make_task(spec), max_tokens=4096, context=8192)
         bare = _seconds(lambda: [tokenizer(text) for text in texts])
         before = _peak_mib()
         items = [Item(str(n), text) for n, text in enumerate(texts)]

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
-from star_al.config.spec import LabelStudioSpec, TaskSpec
-from star_al.task import ClosedTask
+from star_al.config.spec import LabelStudioSpec, task_spec
+from star_al.task import make_task
 from star_al.types import Campaign, Item, Query, Reason, Role
 from support.label_studio_server import LabelStudio, start_server
 from support.server_side import ServerSide
@@ -80,7 +80,7 @@ class Bench:
             assert len(annotator.poll(None, _ours).annotations) == SOME
 
     def _annotator(self) -> LabelStudioAnnotator:
-        task = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": LABELS}))
+        task = make_task(task_spec({"kind": "classification", "labels": LABELS}))
         connection = Connection(self._server.url, self._server.token, 30.0)
         spec = LabelStudioSpec(kind="label_studio", url=self._server.url)
         return LabelStudioAnnotator(connection, spec, task, self._campaign, 1, load_items)

@@ -43,7 +43,7 @@ from star_al.models.learner import LoraLearner
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.posterior.point import PostHoc
 from star_al.stats.temperature import contextual_calibration
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import FloatArray, JsonObject
 
 NEWS = "bbc.jsonl"
@@ -103,7 +103,7 @@ class Workplace:
     def learner(self, name: str, posterior: PosteriorSpec, method: Method) -> LoraLearner:
         """Return a learner for a set and a posterior that uses the shared base model."""
         spec = self._study.specs[name].model_copy(update={"posterior": posterior})
-        learner = LoraLearner(ClosedTask(spec.task), spec, self._settings.model, method)
+        learner = LoraLearner(make_task(spec.task), spec, self._settings.model, method)
         learner.backbone = self._backbone
         return learner
 
@@ -169,7 +169,7 @@ class Workplace:
 
     def _parts(self, cell: Cell, split: Split, log_probs_N_K_C: FloatArray) -> dict[str, Any]:
         """Return predictive means, mutual information and true label columns by part: test, calibration, ood."""
-        task = ClosedTask(self._study.specs[cell.set].task)
+        task = make_task(self._study.specs[cell.set].task)
         labelled = {"test": split.test, "calibration": split.calibration, "ood": ()}
         bounds = np.cumsum([len(split.test), len(split.calibration)])
         means = np.split(predictive_mean_log(log_probs_N_K_C), bounds)

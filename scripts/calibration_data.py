@@ -14,7 +14,7 @@ from star_al.data.item_labels import content_id
 from star_al.data.item_reader import ImportCounts
 from star_al.data.items import read_items
 from star_al.data.source import locate, source_of
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -104,7 +104,7 @@ def read_labelled(path: Path, spec: CampaignSpec) -> dict[str, Labelled]:
     source = source_of(locate(path.name, path.parent), spec, gold=None)
     source = replace(source, label=spec.gold_column)
     found: dict[str, Labelled] = {}
-    for row in read_items(source, ClosedTask(spec.task), ImportCounts()):
+    for row in read_items(source, make_task(spec.task), ImportCounts()):
         found.setdefault(row.item.item_id, (row.item, str(row.given_label)))
     return found
 

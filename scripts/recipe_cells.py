@@ -27,7 +27,7 @@ from star_al.models.learner import LoraLearner
 from star_al.ports import Taught, ignore
 from star_al.rng import derive_seed
 from star_al.stats import metrics
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import FloatArray, IntArray, Item
 
 TEST, MAX_TOKENS = 300, 64
@@ -168,7 +168,7 @@ class SharedModel:
     def learner(self, set_name: str, recipe: Recipe, labels: Sequence[str]) -> LoraLearner:
         """Return a learner for a set and a recipe."""
         spec = campaign(set_name, recipe, labels, self._name)
-        learner = LoraLearner(ClosedTask(spec.task), spec, self._name, posterior_method(spec.posterior))
+        learner = LoraLearner(make_task(spec.task), spec, self._name, posterior_method(spec.posterior))
         learner.backbone = self._backbone
         return learner
 

@@ -17,7 +17,7 @@ from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.patience import Patience
 from star_al.config.spec import CampaignSpec
 from star_al.ports import Annotator, Background, Learner, Pool, Progress, Store
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import Campaign, Lease, Role, Round, Waiting
 
 
@@ -61,7 +61,7 @@ class Parts:
     @cached_property
     def task(self) -> ClosedTask:
         """The task of ``spec``."""
-        return ClosedTask(self.spec.task)
+        return make_task(self.spec.task)
 
     def for_round(self, round_: Round) -> RoundParts:
         """The same parts, bound to a round and the settings stored with it."""

@@ -12,7 +12,7 @@ from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec, OracleSp
 from star_al.config.spec.environment_variables import NamedVariable, token_variable
 from star_al.errors import AnnotatorError
 from star_al.ports import Annotator, LoadItems, Store
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Campaign, Item
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def open_annotator(file: CampaignFile, store: Store, campaign: Campaign) -> Anno
     load_items = partial(store.items, campaign.campaign_id)
     match spec.annotator:
         case OracleSpec() as oracle:
-            return Oracle(oracle, ClosedTask(spec.task), campaign.seed, load_items)
+            return Oracle(oracle, make_task(spec.task), campaign.seed, load_items)
         case LabelStudioSpec() as label_studio:
             ownership = Ownership(
                 partial(store.project_stamps, campaign.campaign_id),
@@ -60,7 +60,7 @@ def label_studio_annotator(
 
     overlap = file.spec.labelling.overlap
     return LabelStudioAnnotator(
-        connection(spec), spec, ClosedTask(file.spec.task), campaign, overlap, load_items
+        connection(spec), spec, make_task(file.spec.task), campaign, overlap, load_items
     )
 
 

@@ -15,13 +15,13 @@ from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Learner, Pool, Progress, Store
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Campaign, Item, Role, Round, RoundFit
 
 if TYPE_CHECKING:
     from star_al.models.choice_reader import ChoiceModel
     from star_al.models.encoder import SentenceEncoder
-    from star_al.models.head_texts import LanguageModel
+    from star_al.models.head_texts import LanguageModel, TextReader
     from star_al.models.learner import LoraLearner
     from star_al.models.posterior import Method
 
@@ -94,12 +94,8 @@ def open_head(
         language_model: The learner beside it, whose base model's states it may read; None without.
         keep: Keep the features of all texts; False for those of the pool alone.
     """
-    from star_al.models.choice_reader import ChoiceReader
     from star_al.models.encoder import open_encoder
-    from star_al.models.head_choices import ChoiceHeadLearner
-    from star_al.models.head_learner import HeadLearner
     from star_al.models.head_texts import TextReader
-    from star_al.models.zero_shot import OVER_POOL
 
     name, device = model_path(file, spec.head.encoder, "head.encoder"), file.spec.model.device
     dtype = _dtype_of_encoder(spec, rounds)
@@ -114,15 +110,51 @@ def open_head(
             say=progress.say,
         )
 
-    task, pools = ClosedTask(spec.task), StoredPools(file)
-    model = None if spec.head.features == "encoder" else language_model
-    if task.is_multiple_choice:
-        texts = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep)
-        return ChoiceHeadLearner(task, ChoiceReader(texts, cast("ChoiceModel | None", model)), pools)
-    states = cast("LanguageModel | None", model)
-    reader = TextReader(spec, name, open_, file.feature_folder, progress, keep=keep, language_model=states)
+    return HEADS[spec.task.kind](
+        spec,
+        rounds,
+        partial(TextReader, spec, name, open_, file.feature_folder, progress, keep=keep),
+        StoredPools(file),
+        None if spec.head.features == "encoder" else language_model,
+    )
+
+
+def _label_head(
+    spec: CampaignSpec,
+    rounds: Sequence[Round],
+    reader: Callable[..., TextReader],
+    pools: StoredPools,
+    language_model: Learner | None,
+) -> Learner:
+    """A head over labels that all texts have."""
+    from star_al.models.head_learner import HeadLearner
+    from star_al.models.zero_shot import OVER_POOL
+
+    texts = reader(language_model=cast("LanguageModel | None", language_model))
     prototypes = all(each.get("zero_shot") == OVER_POOL for each in _versions_of_head(spec, rounds)[:1])
-    return HeadLearner(task, spec, reader, pools, prototypes=prototypes)
+    return HeadLearner(make_task(spec.task), spec, texts, pools, prototypes=prototypes)
+
+
+def _option_head(
+    spec: CampaignSpec,
+    rounds: Sequence[Round],
+    reader: Callable[..., TextReader],
+    pools: StoredPools,
+    language_model: Learner | None,
+) -> Learner:
+    """A head over options that each text has of its own."""
+    from star_al.models.choice_reader import ChoiceReader
+    from star_al.models.head_choices import ChoiceHeadLearner
+
+    options = ChoiceReader(reader(), cast("ChoiceModel | None", language_model))
+    return ChoiceHeadLearner(make_task(spec.task), options, pools)
+
+
+HEADS: Mapping[str, Callable[..., Learner]] = {
+    "classification": _label_head,
+    "multiple_choice": _option_head,
+}
+"""By kind of task."""
 
 
 def _dtype_of_encoder(spec: CampaignSpec, rounds: Sequence[Round]) -> str:
@@ -172,7 +204,7 @@ def _open_lora(
     spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})
     method = posterior_method(spec.posterior)
     return LoraLearner(
-        ClosedTask(spec.task),
+        make_task(spec.task),
         spec,
         model_path(file, spec.model.given_name),
         method,

@@ -30,7 +30,7 @@ from star_al.errors import (
     StarALError,
     StoreError,
 )
-from star_al.task import ClosedTask
+from star_al.task import make_task
 
 PACKAGES = (
     "torch",
@@ -165,7 +165,7 @@ def _data(file: CampaignFile) -> str:
     read = []
     for source in (data_source(file), test_source(file)):
         if source is not None:
-            items = read_items(source, ClosedTask(file.spec.task), ImportCounts())
+            items = read_items(source, make_task(file.spec.task), ImportCounts())
             n = sum(1 for _ in islice(items, ROWS_READ))
             read.append(f"{source.table.name}: read the first {count(n, 'text')} without an error")
     return "; ".join(read)

@@ -36,7 +36,7 @@ from star_al.data import (
 from star_al.errors import DataError
 from star_al.ports import Progress, Store
 from star_al.steps.pool import SHARD_ITEMS
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Campaign, Item, JsonObject, Role
 
 OWN_ROLES = (Role.POOL.value, CONTROL, Role.AUDIT.value, Role.CALIBRATION.value)
@@ -183,7 +183,7 @@ class _Export:
 
     def __init__(self, file: CampaignFile, store: Store, campaign: Campaign, *, named: bool = True) -> None:
         self._file, self._store, self._campaign = file, store, campaign
-        self._task = ClosedTask(file.spec.task)
+        self._task = make_task(file.spec.task)
         known = known_items(store, campaign, self._task)
         self._known: Mapping[str, Known] = known if named else without_names(known)
         self.columns = ExportColumns(self._task, file.spec.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from star_al import __version__
+from star_al.app.card_words import CARD_WORDS
 from star_al.app.model_card import (
     ModelFacts,
     accuracy_section,
@@ -26,15 +27,13 @@ def head_card(parts: Parts, facts: ModelFacts, size_bytes: int) -> str:
         facts: What the card tells.
         size_bytes: Bytes of the folder.
     """
-    by_names = "By the similarity of texts to the labels' names, without training"
-    by_options = "By the similarity of texts to their options, without training"
-    untrained = by_options if parts.task.is_multiple_choice else by_names
+    words = CARD_WORDS[parts.spec.task.kind]
     sections = [
         _metadata(parts, facts),
         f"# {parts.campaign.name}\n\n{_introduction(parts, facts)}",
         f"## Use it\n\n{_use(facts, size_bytes)}",
         f"## Labels\n\n{labels_section(parts, facts)}",
-        f"## Accuracy\n\n{accuracy_section(facts, untrained)}",
+        f"## Accuracy\n\n{accuracy_section(facts, words.untrained_head)}",
         f"## Calibration\n\n{_own_temperature(facts)} {calibration_section(facts)}",
         f"## Data\n\n{data_section(parts, facts)}",
         f"## Text\n\n{_text(facts)}",
@@ -56,14 +55,14 @@ def _metadata(parts: Parts, facts: ModelFacts) -> str:
         lines.append(f"base_model: {facts.record['base']}")
     if (licence := facts.record["base_licence"]) is not None:
         lines.append(f"license: {licence}")
-    kind = "multiple-choice" if parts.task.is_multiple_choice else "text-classification"
-    return "\n".join([*lines, f"tags: [star-al, active-learning, {kind}]", "---"])
+    tag = CARD_WORDS[parts.spec.task.kind].tag
+    return "\n".join([*lines, f"tags: [star-al, active-learning, {tag}]", "---"])
 
 
 def _introduction(parts: Parts, facts: ModelFacts) -> str:
-    what = "chooses one of a text's options" if parts.task.is_multiple_choice else "gives a text one label"
+    words = CARD_WORDS[parts.spec.task.kind]
     return (
-        f"This model {what}. It is a linear model (a head) on the frozen sentence encoder "
+        f"This model {words.purpose}. It is a linear model (a head) on the frozen sentence encoder "
         f"`{_encoder(facts)}`, trained on {count(facts.round.labels, 'label')} in round {facts.round.index} of an "
         f"active-learning campaign with star_al {__version__}."
     )

@@ -75,7 +75,7 @@ def _answers(
     item_of = {query.query_id: query.item_id for query in queries}
     kept = [each for each in newest_revisions(annotations) if not each.withdrawn]
     items = {item_of[each.query_id] for each in kept}
-    options = store.options(campaign_id, sorted(items)) if task.is_multiple_choice else {}
+    options = store.options(campaign_id, sorted(items)) if task.has_options else {}
     found: dict[str, list[GivenAnswer]] = defaultdict(list)
     for each in kept:
         item_id = item_of[each.query_id]

@@ -6,7 +6,7 @@ from star_al.app.annotators import label_studio_annotator, no_items
 from star_al.app.compose import find_started, reading
 from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.errors import ConfigError
-from star_al.task import ClosedTask
+from star_al.task import make_task
 
 
 def check_labels(file: CampaignFile, spec: LabelStudioSpec) -> None:
@@ -17,7 +17,7 @@ def check_labels(file: CampaignFile, spec: LabelStudioSpec) -> None:
     """
     from star_al.annotators.label_studio.label_config import write
 
-    write(spec, ClosedTask(file.spec.task), campaign_key="")
+    write(spec, make_task(file.spec.task), campaign_key="")
 
 
 def label_config(file: CampaignFile) -> str:
@@ -29,7 +29,7 @@ def label_config(file: CampaignFile) -> str:
     from star_al.annotators.label_studio.label_config import write
 
     spec, campaign = _label_studio_spec(file), find_started(file)
-    return write(spec, ClosedTask(file.spec.task), campaign.key if campaign else "")
+    return write(spec, make_task(file.spec.task), campaign.key if campaign else "")
 
 
 def apply_label_config(file: CampaignFile) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from star_al import __version__
+from star_al.app.card_words import CARD_WORDS
 from star_al.common.wording import count
 from star_al.config.writing import to_yaml
 from star_al.parts import Parts
@@ -87,7 +88,7 @@ def _metadata(parts: Parts, facts: ModelFacts) -> str:
 
 
 def _introduction(parts: Parts, facts: ModelFacts) -> str:
-    what = "chooses one of a text's options" if parts.task.is_multiple_choice else "gives a text one label"
+    what = CARD_WORDS[parts.spec.task.kind].purpose
     labels = count(facts.round.labels, "label")
     kind = "the whole weights of a language model" if facts.merged else "a LoRA adapter of a language model"
     return (
@@ -118,8 +119,9 @@ def _posterior_words(facts: ModelFacts) -> str:
 
 def labels_section(parts: Parts, facts: ModelFacts) -> str:
     """The labels, and how often each was trained on."""
-    if parts.task.is_multiple_choice:
-        return "Each text has options of its own; the labels are their letters."
+    in_place = CARD_WORDS[parts.spec.task.kind].labels
+    if in_place is not None:
+        return in_place
     trained = parts.store.training_labels(parts.campaign.campaign_id, facts.round.index)
     counts = Counter(str(label.value) for label in trained)
     rows = [f"| {_cell(name)} | {counts[name]:,} |" for name in parts.task.spec.label_names]

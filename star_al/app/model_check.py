@@ -8,7 +8,7 @@ from itertools import islice
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.parts import Parts, round_spec
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item, JsonObject, Role
 
 TEXTS = 1000
@@ -24,7 +24,7 @@ def texts_of_data(file: CampaignFile) -> list[Item]:
     Raises:
         DataError: The data cannot be read.
     """
-    rows = read_items(data_source(file), ClosedTask(file.spec.task), ImportCounts())
+    rows = read_items(data_source(file), make_task(file.spec.task), ImportCounts())
     return _longest_and_shortest(row.item for row in islice(rows, TEXTS))
 
 

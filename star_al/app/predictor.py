@@ -119,7 +119,7 @@ class Predictor:
         return [
             ModelAnswer(
                 label=self.task.value(item, int(probs_N_C[n].argmax())),
-                probabilities_C=tuple(probs_N_C[n, : len(self.task.label_names(item))].tolist()),
+                probabilities_C=tuple(probs_N_C[n, : len(self.task.choices(item))].tolist()),
                 total_uncertainty=float(aleatoric_N[n] + epistemic_N[n]),
                 aleatoric=float(aleatoric_N[n]) if is_split else None,
                 epistemic=float(epistemic_N[n]) if is_split else None,

@@ -9,7 +9,7 @@ from star_al.config.spec import CampaignFile
 from star_al.data import ImportCounts, data_source, read_items, without_labels
 from star_al.errors import ConfigError, DataError
 from star_al.ports import Store
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Campaign
 
 TEXTS_COMPARED = 200
@@ -44,7 +44,7 @@ def _first_texts(file: CampaignFile) -> list[str]:
         source = data_source(file)
         if source.table.path is None:  # a data set of the hub, which its name identifies
             return []
-        read = read_items(without_labels(source), ClosedTask(file.spec.task), ImportCounts())
+        read = read_items(without_labels(source), make_task(file.spec.task), ImportCounts())
         return [each.item.item_id for each in islice(read, TEXTS_COMPARED)]
     except DataError:  # moved or deleted since the start: a campaign has its own copy of its texts
         return []

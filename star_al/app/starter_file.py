@@ -22,7 +22,7 @@ from star_al.data import (
     write_text,
 )
 from star_al.data.item_labels import user_fields
-from star_al.task import ClosedTask
+from star_al.task import make_task
 
 SCHEMA_FILE = "star-al.schema.json"
 """The JSON schema that is written next to the campaign file, whose first line names it."""
@@ -84,7 +84,7 @@ def write_starter_file(out: Path, spec: CampaignSpec) -> Written:
     check_out(out, own_files(file) | {"the campaign file": None, "the schema of campaign files": schema})
     counts, ids, columns = ImportCounts(), set(), dict.fromkeys([spec.data.text])
     source = data_source(file)
-    for each in read_items(source, ClosedTask(spec.task), counts):
+    for each in read_items(source, make_task(spec.task), counts):
         ids.add(each.item.item_id)
         columns |= dict.fromkeys(user_fields(each.item.fields))
     write_text(schema, schema_text())

@@ -28,7 +28,7 @@ from star_al.data import (
 )
 from star_al.errors import DataError
 from star_al.ports import Advance, Progress, Store
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import Campaign, Dataset, Event, Lease, Role, SourceItem
 
 ADVANCE_EVERY = 1000
@@ -95,7 +95,7 @@ def restart_campaign(
 
 def _import_texts(file: CampaignFile, store: Store, progress: Progress) -> _Texts:
     spec = file.spec
-    task = ClosedTask(spec.task)
+    task = make_task(spec.task)
     dataset = _import(store, data_source(file), task, progress, what="text")
     source = test_source(file)
     test = None if source is None else _import(store, source, task, progress, what="test text")
@@ -148,7 +148,7 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
         source = source_of(table, spec, gold=spec.gold_column)
         counts = ImportCounts()
         with progress.task(f"Reading {path}", None) as advance:
-            items = _with_progress(read_items(source, ClosedTask(spec.task), counts), advance)
+            items = _with_progress(read_items(source, make_task(spec.task), counts), advance)
             new = store.extend_campaign(campaign.campaign_id, items)
         known = counts.rows - counts.empty - new
         progress.say(

@@ -19,7 +19,7 @@ from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
 from star_al.stats.ranking_model import rows_by_ranker
 from star_al.steps.train import due_rounds
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import Annotation, Campaign, Item, JsonObject, Query, Round, RoundState
 
 
@@ -132,14 +132,14 @@ def _answers(ballot: Ballot) -> dict[str, str | None]:
 
 
 def _task(campaign: Campaign) -> ClosedTask:
-    return ClosedTask(CampaignSpec.model_validate(campaign.config).task)
+    return make_task(CampaignSpec.model_validate(campaign.config).task)
 
 
 def people_of(store: Store, campaign: Campaign) -> tuple[Person, ...]:
     """Summarise the work of each annotator, the busiest first."""
     task = _task(campaign)
     answers, skips, compared, agreed = (Counter[str]() for _ in range(4))
-    for each in store.answer_counts(campaign.campaign_id, with_options=task.is_multiple_choice):
+    for each in store.answer_counts(campaign.campaign_id, with_options=task.has_options):
         value = None if each.value is None else task.find(each.options, each.value)
         if value is None:
             skips[each.person] += each.n

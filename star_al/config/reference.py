@@ -71,8 +71,11 @@ def _kinds(setting: Setting, indent: str) -> Iterator[str]:
         yield ""
         yield f"{indent}# Or, in its place:"
         yield f"{indent}# {setting.name}:"
-        lines = _tight(_settings(setting.kinds[kind], "  "))
-        yield from (f"{indent}# {line}".rstrip() for line in lines)
+        own = [each for each in setting.kinds[kind] if each not in setting.shared]
+        yield from (f"{indent}# {line}".rstrip() for line in _tight(_settings(own, "  ")))
+        if setting.shared:
+            yield f"{indent}#"
+            yield f"{indent}#   # And {', '.join(each.name for each in setting.shared)}, as above."
 
 
 def _tight(lines: Iterator[str]) -> Iterator[str]:

@@ -65,6 +65,12 @@ class Setting:
         named = self.default.get("kind") if isinstance(self.default, dict) else None
         return str(named) if named in self.kinds else next(iter(self.kinds))
 
+    @property
+    def shared(self) -> tuple[Setting, ...]:
+        """The settings that all its kinds have alike."""
+        first, *others = self.kinds.values() if self.kinds else [()]
+        return tuple(each for each in first if others and all(each in settings for settings in others))
+
     def walk(self) -> Iterator[Setting]:
         """This setting and all within it."""
         yield self

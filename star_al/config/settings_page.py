@@ -49,13 +49,15 @@ def _within(section: Setting, *, level: int) -> Iterator[str]:
     for setting in section.settings:
         yield from _setting(setting, level=level)
     for kind, settings in section.kinds.items():
-        (first, *rest) = settings
+        (first, *rest) = (each for each in settings if each not in section.shared)
         note = " This is the default." if not section.required and kind == section.default_kind else ""
         yield from (_heading(f"{section.path}: {{kind: {kind}}}", level), "", first.description + note, "")
         if not rest:
             yield from ("It has no further settings.", "")
         for setting in rest:
             yield from _setting(setting, level=level + 1)
+    for setting in section.shared:
+        yield from _setting(setting, level=level)
 
 
 def _setting(setting: Setting, *, level: int) -> Iterator[str]:

@@ -105,7 +105,7 @@ class ExportColumns:
 
     def __init__(self, task: ClosedTask, data: DataSpec) -> None:
         self._task, self._data = task, data
-        self._letters = _probability_columns(LETTERS if task.is_multiple_choice else "")
+        self._letters = _probability_columns(LETTERS if task.has_options else "")
         self._names: dict[tuple[str, ...], list[str]] = {}
 
     def labelled(self, own: JsonObject, item: Item | None, known: Known) -> dict[str, JsonValue]:
@@ -183,7 +183,7 @@ class ExportColumns:
             "status": known.status if item else NO_TEXT,
             "label": label.value if label else None,
         }
-        if self._task.is_multiple_choice:
+        if self._task.has_options:
             columns["label_text"] = self._option_text(item, label.value) if item and label else None
         return columns | {
             "source": label.source if label else None,
@@ -195,7 +195,7 @@ class ExportColumns:
 
     def _prediction_columns(self, item: Item | None, shown: ModelAnswer | None) -> dict[str, JsonValue]:
         columns: dict[str, JsonValue] = {"predicted": shown.label if shown else None}
-        if self._task.is_multiple_choice:
+        if self._task.has_options:
             columns["predicted_text"] = self._option_text(item, shown.label) if item and shown else None
         columns |= {
             "confidence": shown.confidence if shown else None,
@@ -203,9 +203,9 @@ class ExportColumns:
             "aleatoric": shown.aleatoric if shown else None,
             "epistemic": shown.epistemic if shown else None,
         }
-        if item is None and self._task.is_multiple_choice:
+        if item is None and self._task.has_options:
             return columns  # without options there is no letter
-        names = _probability_columns(self._task.label_names(item or Item("", "")))
+        names = _probability_columns(self._task.choices(item or Item("", "")))
         values = shown.probabilities_C if shown else [None] * len(names)
         return columns | dict(zip(names, values, strict=True))
 

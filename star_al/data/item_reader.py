@@ -77,7 +77,7 @@ class ItemReader:
         text = self._text(row, values)
         options: tuple[str, ...] = ()
         keys: tuple[str, ...] = ()
-        if self._task.is_multiple_choice:
+        if self._task.has_options:
             if not text.strip():
                 return None
             text, options, keys = self._options(row, values, text)

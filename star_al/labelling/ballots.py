@@ -62,7 +62,7 @@ def load_ballots(
     """
     answered = {annotation.query_id for annotation in annotations}
     item_ids = {query.item_id for query in queries if query.query_id in answered}
-    options = store.options(campaign_id, sorted(item_ids)) if task.is_multiple_choice else {}
+    options = store.options(campaign_id, sorted(item_ids)) if task.has_options else {}
     return ballots_of(queries, annotations, options, task)
 
 

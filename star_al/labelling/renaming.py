@@ -8,7 +8,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.labelling.ballots import load_ballots
 from star_al.labelling.settle import settle
 from star_al.ports import Store
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import Label, QueryState
 
 
@@ -28,7 +28,7 @@ class Relabelling:
 
 def relabel(store: Store, campaign_id: int, spec: CampaignSpec) -> Relabelling:
     """Read all labels and answers of a campaign under the labels of ``spec``; nothing is written."""
-    task, in_force = ClosedTask(spec.task), store.labels(campaign_id)
+    task, in_force = make_task(spec.task), store.labels(campaign_id)
     now = {item_id: task.find((), label.value) or label.value for item_id, label in in_force.items()}
     settled = {
         item_id: (query_id, label)

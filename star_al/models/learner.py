@@ -35,7 +35,7 @@ from star_al.models.token_rows import require_rows
 from star_al.models.trial import choose_prompts, try_out
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance, Pool, Taught, ignore
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import (
     BasePrediction,
     Categorical,
@@ -60,7 +60,7 @@ def open_prompts(backbone: Backbone, spec: CampaignSpec) -> PromptFormat:
     with quiet():
         return PromptFormat(
             backbone.tokenizer,
-            ClosedTask(spec.task),
+            make_task(spec.task),
             max_tokens=spec.model.max_tokens,
             context=backbone.context,
         )
@@ -203,8 +203,8 @@ class LoraLearner:
             )
 
     def _content_free_prompt(self) -> Prompt:
-        options = ("A", "B") if self._task.is_multiple_choice else ()
-        return self.prompts.encode_content_free(Item(item_id="content-free", text="", options=options))
+        blank = Item(item_id="content-free", text="", options=self._task.sample_options)
+        return self.prompts.encode_content_free(blank)
 
     def _training(
         self, examples: Sequence[tuple[Prompt, int]], *, seed: int, parent: Path | None, advance: Advance
@@ -245,7 +245,7 @@ class LoraLearner:
         task = self._spec.task.model_copy(update={"chat_template": not self._spec.task.chat_template})
         spec = self._spec.model_copy(update={"task": task})
         other = LoraLearner(
-            ClosedTask(task), spec, self._model_path, self._method, dtype=self._dtype, batches=self._batches
+            make_task(task), spec, self._model_path, self._method, dtype=self._dtype, batches=self._batches
         )
         other.backbone = self.backbone
         return other
@@ -300,7 +300,7 @@ class LoraLearner:
         """See ``Learner.base_predict``."""
         log_probs = self._predict_by_base(self._encode(items), advance)
         priors = self._priors(items) if self._task.spec.contextual_calibration else [None] * len(items)
-        counts = [len(self._task.label_names(item)) for item in items]
+        counts = [len(self._task.choices(item)) for item in items]
         return [
             BasePrediction(item.item_id, row[:count].copy(), prior)
             for item, row, count, prior in zip(items, log_probs, counts, priors, strict=True)
@@ -308,7 +308,7 @@ class LoraLearner:
 
     def _priors(self, items: Sequence[Item]) -> list[FloatArray | None]:
         """Return predictions for a content-free text: one for all items, or one for each if they have options."""
-        if not self._task.is_multiple_choice:
+        if not self._task.has_options:
             return [self._class_prior] * len(items)
         blank = [self.prompts.encode_content_free(item) for item in items]
         log_probs = self._predict_by_base(blank)
@@ -460,7 +460,7 @@ class LoraLearner:
     @cached_property
     def _states_prompts(self) -> PromptFormat:
         """How items are shown to the model for its states: as for its answers, but options one by one."""
-        if not self._task.is_multiple_choice:
+        if not self._task.has_options:
             return self.prompts
         model = self._spec.model
         with quiet():
@@ -482,7 +482,7 @@ class LoraLearner:
             A row for each text; with multiple choice, for each option, in the order of items and options.
         """
         asked = items
-        if self._task.is_multiple_choice:
+        if self._task.has_options:
             asked = [pair for item in items for pair in pair_items(item)]
         self._load()
         prompts = [self._states_prompts.encode(item) for item in asked]

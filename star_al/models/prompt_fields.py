@@ -38,7 +38,6 @@ class PromptFields:
     Args:
         template: The pieces.
         task: The task.
-        spellings: The labels as the user spells them for the model.
         parts: Tokenises parts of a text.
         content: Encodes what comes from an item.
         opens: True if the tokenizer's own beginning of a sequence comes first: a chat template writes its own.
@@ -51,7 +50,6 @@ class PromptFields:
         self,
         template: PromptTemplate,
         task: ClosedTask,
-        spellings: tuple[str, ...],
         *,
         parts: PieceTokenizer,
         content: ContentEncoder,
@@ -60,7 +58,6 @@ class PromptFields:
         self._template = template
         self._pieces = template.pieces
         self._task = task
-        self._spellings = spellings
         self._parts = parts
         self._content = content
         self._opening = parts.opening if opens else []
@@ -99,7 +96,7 @@ class PromptFields:
         return [
             Line(encode(before, f"{gap}{name}."), encode(f"{name}.", f" {option}"), encode("", end))
             for before, gap, name, option, end in zip(
-                befores, gaps, self._task.label_names(item), item.options, ends, strict=True
+                befores, gaps, self._task.choices(item), item.options, ends, strict=True
             )
         ]
 
@@ -116,7 +113,7 @@ class PromptFields:
         Raises:
             ModelError: They are not.
         """
-        options = ("the first", "the second") if self._task.is_multiple_choice else ()
+        options = ("the first", "the second") if self._task.has_options else ()
         sample = Item(item_id="", text="The team won 3 cups.", options=options)
         ids: list[Sequence[int]] = []
         for index, piece in enumerate(self._pieces):
@@ -127,7 +124,7 @@ class PromptFields:
             ]
         shown = self.shown({"text": sample.text, "options": self._options_text(sample)})
         ids[0] = ids[0][len(self._opening) :]
-        spelled = self._spellings or (options if self._task.spec.answer == "text" else ("A", "B"))
+        spelled = [self._task.spell(sample, name) for name in self._task.choices(sample)]
         for answer in spelled[:_CHECKED_LABELS]:
             text = shown + self._template.gap + answer.strip()
             (label,) = answers.spelled([answer])
@@ -160,7 +157,7 @@ class PromptFields:
 
     @cached_property
     def _labels_text(self) -> str:
-        return ", ".join(self._spellings)
+        return self._task.listing
 
     @cached_property
     def _labels(self) -> dict[int, list[int]]:
@@ -172,5 +169,5 @@ class PromptFields:
         }
 
     def _options_text(self, item: Item) -> str:
-        names = self._task.label_names(item)
+        names = self._task.choices(item)
         return "\n".join(f"{name}. {option}" for name, option in zip(names, item.options, strict=False))

@@ -12,25 +12,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import ScoredOn, TaskSpec
 from star_al.errors import ConfigError
 from star_al.models.chat_format import ChatFormat, chat_format
 
 FIELDS = ("text", "labels", "options")
 """What an item, or for ``labels`` the task, fills in."""
 
-_INSTRUCTIONS = {
-    ("classification", "letter"): "Classify the text. Answer with exactly one of these labels: {labels}.",
-    ("multiple_choice", "letter"): "Choose the right option. Answer with its letter only.",
-    ("multiple_choice", "text"): "Choose the right option. Answer with its text only.",
+
+@dataclass(frozen=True)
+class Wording:
+    """What a prompt says unless the user words it.
+
+    Attributes:
+        instruction: The system message; ``{answer}`` is what the model is scored on.
+        message: The user's message.
+        ending: What a prompt without a chat template ends with.
+    """
+
+    instruction: str
+    message: str
+    ending: str
+
+
+WORDINGS: Mapping[str, Wording] = {
+    "classification": Wording(
+        "Classify the text. Answer with exactly one of these labels: {labels}.",
+        "Text:\n{text}",
+        "\n\nLabel:",
+    ),
+    "multiple_choice": Wording(
+        "Choose the right option. Answer with its {answer} only.",
+        "{text}\n\nOptions:\n{options}",
+        "\n\nAnswer:",
+    ),
 }
-_TEMPLATES = {"classification": "Text:\n{text}", "multiple_choice": "{text}\n\nOptions:\n{options}"}
-_PLAIN_ENDINGS = {
-    ("classification", "letter"): "\n\nLabel:",
-    ("multiple_choice", "letter"): "\n\nAnswer:",
-    ("multiple_choice", "text"): "\n\nAnswer:",
-}
-"""What a prompt without a chat template ends with, unless the user gives a template."""
+"""By kind of task."""
+
+_ANSWERS: Mapping[ScoredOn, str] = {"label": "label", "letter": "letter", "option": "text"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,7 @@ def prompt_template(spec: TaskSpec, tokenizer: Any) -> PromptTemplate:
             f"task.template: {{text}} must occur once, it occurs {fields.count('text')} times. "
             "Or name columns of the data, such as {subject}."
         )
-    if spec.kind == "multiple_choice" and "options" not in fields and spec.answer == "letter":
+    if spec.scored_on == "letter" and "options" not in fields:
         raise ConfigError(
             "task.template: {options} is missing; the model cannot answer with a letter without it."
         )
@@ -98,14 +117,17 @@ def prompt_template(spec: TaskSpec, tokenizer: Any) -> PromptTemplate:
 
 def _render(spec: TaskSpec, tokenizer: Any) -> ChatFormat:
     """Return the whole prompt, with marks in place of fields; without a chat nothing is known of an answer's end."""
-    kind = (spec.kind, spec.answer if spec.kind == "multiple_choice" else "letter")
-    instruction = _with_marks(_INSTRUCTIONS[kind] if spec.instruction is None else spec.instruction)
+    wording = WORDINGS[spec.kind]
+    instruction = spec.instruction
+    if instruction is None:
+        instruction = wording.instruction.replace("{answer}", _ANSWERS[spec.scored_on])
+    instruction = _with_marks(instruction)
     split = spec.split_template
-    message = _with_marks(_TEMPLATES[spec.kind] if split is None else split.prompt)
+    message = _with_marks(wording.message if split is None else split.prompt)
     if uses_chat(spec, tokenizer):
         return chat_format(tokenizer, instruction, message)
     joined = "\n\n".join(part for part in (instruction, message) if part)
-    return ChatFormat(joined if spec.template else joined + _PLAIN_ENDINGS[kind])
+    return ChatFormat(joined if spec.template else joined + wording.ending)
 
 
 def _mark(field: str) -> str:

@@ -95,12 +95,12 @@ class PromptFormat:
         self.is_chat = uses_chat(task.spec, tokenizer)
         self._template = self._fit_gap(prompt_template(task.spec, tokenizer))
         self._pieces, self._gap = self._template.pieces, self._template.gap
+        self._spellings = task.spellings
         self.markers = plain_markers(self._template.chat, self._control)
         self._content = ContentEncoder(self._parts, self._control, self.markers, tokenizer.unk_token_id)
         self._fields = PromptFields(
             self._template,
             task,
-            self._spellings,
             parts=self._parts,
             content=self._content,
             opens=not self.is_chat,
@@ -116,7 +116,7 @@ class PromptFormat:
         )
         self._letters_of: dict[int, Labels] = {}
         # Fail now, and not at the first item, if nothing fits beside the prompt.
-        self.encode(Item(item_id="", text="", options=("A", "B") if task.is_multiple_choice else ()))
+        self.encode(Item(item_id="", text="", options=task.sample_options))
         self._fields.check(tokenizer, self._answers)
 
     def _fit_gap(self, template: PromptTemplate) -> PromptTemplate:
@@ -132,15 +132,12 @@ class PromptFormat:
         return replace(template, pieces=(*pieces, Piece(last.text)), gap=last.gap + template.gap)
 
     @cached_property
-    def _spellings(self) -> tuple[str, ...]:
-        return tuple(label.verbaliser or label.name for label in self._task.spec.labels)
-
-    @cached_property
     def key(self) -> str:
         """SHA-256 of everything that token ids depend on besides the tokenizer and the item."""
         spec = self._task.spec
         pieces = [astuple(piece) for piece in self._pieces]
-        labels = [spec.kind, spec.answer, spec.label_names, self._spellings, self._gap]
+        answer = "text" if spec.scored_on == "option" else "letter"  # as the setting `answer` has it
+        labels = [spec.kind, answer, spec.label_names, self._spellings, self._gap]
         parts = [pieces, labels, self.is_chat, self._max_tokens, self._context, *self._departures()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -149,10 +146,8 @@ class PromptFormat:
 
         So the key of such a model stays, and with it what is stored under the key.
         """
-        if self._task.is_multiple_choice:
-            needs_end = self._task.spec.answer == "text"
-        else:
-            needs_end = not is_prefix_free(self._answers.spelled(self._spellings))
+        by_option = self._task.spec.scored_on == "option"
+        needs_end = by_option or not is_prefix_free(self._answers.spelled(self._spellings))
         ordinary = [token for token in self._parts.added if not token.isspace() and len(token) > 1]
         departures: dict[str, JsonValue] = {}
         if not self._parts.is_neutral:
@@ -198,15 +193,15 @@ class PromptFormat:
 
     def record(self) -> JsonObject:
         """Return what a program with the same tokenizer needs to encode items as ``encode`` does, as JSON values."""
-        choice, answer = self._task.is_multiple_choice, self._task.spec.answer
+        choice, scored_on = self._task.has_options, self._task.spec.scored_on
         return {
             "pieces": self._fields.record(),
             "has_options": choice,
             "labels": [] if choice else [list(label) for label in self._class_labels],
-            "letters": self._letters_record() if choice and answer == "letter" else {},
+            "letters": self._letters_record() if scored_on == "letter" else {},
             "tail": self._pieces[-1].text,
             "gap": self._gap,
-            "end": self._end_record() if choice and answer == "text" else [],
+            "end": self._end_record() if scored_on == "option" else [],
             "max_tokens": self._max_tokens,
             "context": self._context,
             "control": dict(self._control),
@@ -283,7 +278,7 @@ class PromptFormat:
     def _cut_options(self, item: Item, whole: _Content) -> _Content:
         """Cut options to a common length, the longest with which the prompt fits."""
         lines = [self._fields.option_lines(index, item) for index in range(len(self._pieces))]
-        spelled = self._answers.options(item.options) if self._task.spec.answer == "text" else ()
+        spelled = self._answers.options(item.options) if self._task.spec.scored_on == "option" else ()
 
         def cut_to(size: int) -> _Content:
             fills = (
@@ -324,13 +319,15 @@ class PromptFormat:
     # -- labels --------------------------------------------------------------------------------------------
 
     def _labels(self, item: Item) -> Labels:
-        if not self._task.is_multiple_choice:
-            return self._class_labels
-        if not item.options:
+        if self._task.has_options and not item.options:
             raise ModelError(f"item {item.external_id or item.item_id}: it has no options to choose from.")
-        if self._task.spec.answer == "letter":
-            return self._letters(len(item.options))
-        return self._answers.ended(self._answers.options(item.options))
+        match self._task.spec.scored_on:
+            case "label":
+                return self._class_labels
+            case "letter":
+                return self._letters(len(item.options))
+            case "option":
+                return self._answers.ended(self._answers.options(item.options))
 
     @cached_property
     def _class_labels(self) -> Labels:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from star_al.config.spec import LabelSpec, TaskSpec
+from star_al.config.spec import ClassificationSpec, LabelSpec
 from star_al.errors import ModelError, NotFiniteError
 from star_al.models.backbone import Backbone
 from star_al.models.collate import PREFIX_SHARE
@@ -24,7 +24,7 @@ from star_al.models.quiet import quiet
 from star_al.models.readout import PrefixCache
 from star_al.models.target_layers import transformer_blocks
 from star_al.ports import Advance
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import Float32Array, Item
 
 STATES_VERSION = 1
@@ -188,8 +188,8 @@ def _require_finite(vectors_N_d: Float32Array, prompts: Sequence[Prompt]) -> Non
 
 def pair_task() -> ClosedTask:
     """The task of which options are asked one by one: whether one answers its question."""
-    return ClosedTask(
-        TaskSpec(
+    return make_task(
+        ClassificationSpec(
             kind="classification",
             labels=(LabelSpec(name="Yes"), LabelSpec(name="No")),
             instruction="Say whether the answer is right. Answer with Yes or No only.",

@@ -47,7 +47,7 @@ def split_of(parts: RoundParts, role: Role, among: Collection[str] | None = None
     labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
     items = tuple(parts.store.items(parts.campaign.campaign_id, sorted(labels)))
     columns = [parts.task.column(item, labels[item.item_id].value) for item in items]
-    names = max((parts.task.label_names(item) for item in items), key=len, default=())
+    names = max((parts.task.choices(item) for item in items), key=len, default=())
     return Split(items, np.array(columns, dtype=np.int64), names)
 
 
@@ -100,7 +100,7 @@ class RoundModel:
         for log_probs_N_K_C in self._pages(items, draws):
             rows.extend(predictive_mean_log(log_probs_N_K_C))
             if self._measure is not None:
-                per_option = self._parts.task.is_multiple_choice
+                per_option = self._parts.task.has_options
                 uncertainty.extend(self._measure(log_probs_N_K_C, per_option=per_option))
         return rows, uncertainty
 
@@ -131,7 +131,7 @@ def kept(parts: RoundParts, model: str, split: Split, answers: Answers) -> list[
         HeldOutPrediction(
             item.item_id,
             model,
-            answers.log_probs_N_C[row, : len(parts.task.label_names(item))].copy(),
+            answers.log_probs_N_C[row, : len(parts.task.choices(item))].copy(),
             None if uncertainty_N is None else float(uncertainty_N[row]),
         )
         for row, item in enumerate(split.items)

@@ -28,7 +28,7 @@ def base_entropies(parts: Parts, item_ids: Sequence[str], bias_C: FloatArray | N
     log_probs_N_C = base_log_probs(parts, item_ids)
     if bias_C is not None and len(item_ids):
         log_probs_N_C = without_bias(log_probs_N_C, bias_C)
-    return predictive_entropy(log_probs_N_C[:, None, :], per_option=parts.task.is_multiple_choice)
+    return predictive_entropy(log_probs_N_C[:, None, :], per_option=parts.task.has_options)
 
 
 def base_log_probs(

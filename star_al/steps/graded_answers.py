@@ -60,7 +60,7 @@ def _uncertainty(parts: Parts, predictions: list[HeldOutPrediction | None]) -> F
     uncertainty_N = np.full(len(predictions), np.nan)
     there = [row for row, one in enumerate(predictions) if one is not None]
     log_probs_M_1_C = pad([one.log_probs_C for one in predictions if one is not None])[:, None, :]
-    uncertainty_N[there] = head_measure(parts)(log_probs_M_1_C, per_option=parts.task.is_multiple_choice)
+    uncertainty_N[there] = head_measure(parts)(log_probs_M_1_C, per_option=parts.task.has_options)
     return uncertainty_N
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from star_al.parts import round_spec
 from star_al.ports import Store
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Role, Round
 
 RightAnswers: TypeAlias = Mapping[str, Mapping[str, bool]]
@@ -25,7 +25,7 @@ def right_answers(store: Store, campaign_id: int, rounds: Sequence[Round]) -> di
     items = {item.item_id: item for item in store.items(campaign_id, sorted(labels))}
     found: dict[int, Mapping[str, Mapping[str, bool]]] = {}
     for round_ in rounds:
-        task = ClosedTask(round_spec(round_).task)
+        task = make_task(round_spec(round_).task)
         right: dict[str, dict[str, bool]] = defaultdict(dict)
         for one in store.held_out(campaign_id, round_.index):
             item = items.get(one.item_id)

@@ -50,7 +50,7 @@ def score_pool(parts: Parts, plan: ScorePlan, adapter_folder: Path | None, folde
     stages = [scorer.score(plan.item_ids, first, [])]
     passes = len(plan.item_ids) * (1 if first is None else len(first))
     if plan.adaptive is not None:
-        items = UndecidedItems(plan, per_option=parts.task.is_multiple_choice)
+        items = UndecidedItems(plan, per_option=parts.task.has_options)
         for draws in further:
             items.update(stages[-1])
             item_ids = items.narrow(plan.adaptive.choice)

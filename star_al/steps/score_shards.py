@@ -98,7 +98,7 @@ class ShardScorer:
         folder, items = self.parts.artefacts.path_of(self.plan.head), stored_items(self.parts, item_ids)
         predictions = self.parts.head.predict(folder, items, draws=None, seed=self.plan.seed, advance=ignore)
         measure = head_measure(self.parts)
-        return measure(predictions.log_probs_N_K_C, per_option=self.parts.task.is_multiple_choice)
+        return measure(predictions.log_probs_N_K_C, per_option=self.parts.task.has_options)
 
     def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> FloatArray:
         items = stored_items(self.parts, item_ids)
@@ -109,7 +109,7 @@ class ShardScorer:
 
     def _scores(self, base_N: FloatArray | None, log_probs_N_K_C: FloatArray) -> Scores:
         n, samples, _ = log_probs_N_K_C.shape
-        per_option = self.parts.task.is_multiple_choice
+        per_option = self.parts.task.has_options
         aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C) if samples > 1 else (None, None)
         if self.plan.targets:
             adapted_N = epig(log_probs_N_K_C, self._targets_T_K_C, per_option=per_option)

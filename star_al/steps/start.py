@@ -91,7 +91,7 @@ def _herding(parts: RoundParts, size: int, without: frozenset[str]) -> list[Chos
 def _weights(parts: RoundParts, sample: PoolSample) -> FloatArray | None:
     """Weights of texts by how open the labels' names leave their label; None without names that tell something."""
     spec = parts.spec
-    if not (spec.head_ranks and spec.head.label_names and sample.item_ids) or parts.task.is_multiple_choice:
+    if not (spec.head_ranks and spec.head.label_names and sample.item_ids) or parts.task.has_options:
         return None
     seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "names") % 2**32
     return open_label_weights(base_log_probs(parts, sample.item_ids), sample.points_N_d, seed)

@@ -12,7 +12,7 @@ from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Client, Connection, examine
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError, AwayError
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Campaign
 from support.fault_proxy import FaultProxy
 from support.label_studio_campaign import CLASSES, World, ours, queries
@@ -119,7 +119,7 @@ def test_json_of_another_shape_is_told(
     assert "sent a reply that star_al cannot read" in _fails(url, "a" * 40)
     spec = LabelStudioSpec(kind="label_studio", url=url, deleted="restore")
     campaign = Campaign(1, "test campaign", 1, {}, 7, "key")
-    connection, task = Connection(url, "a" * 40), ClosedTask(CLASSES)
+    connection, task = Connection(url, "a" * 40), make_task(CLASSES)
     annotator = LabelStudioAnnotator(connection, spec, task, campaign, 1, lambda _: [])
     for act in (
         lambda: annotator.ensure(queries(1), [], ours),

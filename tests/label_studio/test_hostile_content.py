@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import task_spec
 from star_al.types import Item
 from support.label_studio_campaign import OPTIONS, World, queries
 from support.label_studio_server import LabelStudio
@@ -13,7 +13,7 @@ LABELS = ['a "quoted" <b>', "it's, well", "😀 glad", "1st & last", "$text", "5
 
 
 def test_every_label_comes_back_as_it_was(label_studio: LabelStudio) -> None:
-    task = TaskSpec.model_validate({"kind": "classification", "labels": LABELS})
+    task = task_spec({"kind": "classification", "labels": LABELS})
     world = World(label_studio, task, question="What's <this>? & $text", show_prediction=True)
     asked = queries(len(LABELS))
     asked = [

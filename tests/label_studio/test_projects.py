@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import task_spec
 from star_al.errors import AnnotatorError
 from support.label_studio_campaign import CLASSES, World, queries
 from support.label_studio_server import LabelStudio
@@ -15,7 +15,7 @@ PLAIN = (
     '<View><Text name="text" value="$text"/><Choices name="label" toName="text">'
     '<Choice value="pos"/><Choice value="neg"/></Choices></View>'
 )
-THREE = TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos", "mixed"]})
+THREE = task_spec({"kind": "classification", "labels": ["neg", "pos", "mixed"]})
 
 
 def _project(world: World) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from star_al.config.spec import CampaignFile
 from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.errors import DataError, StoreError
 from star_al.replay import find_round, replay_round
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import NO_RESULTS, Adapter, Event, Label, QueryState, Role, RoundState, StepResults
 from support import stored
 from support.campaigns import make_rows, write_campaign, write_jsonl
@@ -145,7 +145,7 @@ def test_an_exhausted_campaign_goes_on_with_new_rows(tmp_path: Path) -> None:
     world = World(tmp_path, n=20, stopping={"max_rounds": None})
     world.run()
     before = len(world.store.rounds(world.campaign_id))
-    task, counts = ClosedTask(world.file.spec.task), ImportCounts()
+    task, counts = make_task(world.file.spec.task), ImportCounts()
     write_jsonl(tmp_path / "more.jsonl", make_rows(5, seed=9))
     source = replace(data_source(world.file), table=locate("more.jsonl", tmp_path))
     world.store.extend_campaign(world.campaign_id, read_items(source, task, counts))

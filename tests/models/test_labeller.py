@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import transformers
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import task_spec
 from star_al.errors import ModelError
 from star_al.models.adapter_export import write_record
 from star_al.models.labeller import Labeller
 from star_al.models.labeller.prompt import PromptReader
 from star_al.models.prompts import PromptFormat
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item, JsonObject
 from support.kinds_of_tokenizer import KINDS
 from support.posteriors import LABELS, ignore, learner
@@ -43,9 +43,7 @@ TASKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", ["chat", *KINDS])
 def test_ids_are_those_of_the_campaign(kind: str, task: str, tmp_path: Path) -> None:
     tokenizer = build_tokenizer() if kind == "chat" else KINDS[kind]()
-    form = PromptFormat(
-        tokenizer, ClosedTask(TaskSpec.model_validate(TASKS[task])), max_tokens=200, context=210
-    )
+    form = PromptFormat(tokenizer, make_task(task_spec(TASKS[task])), max_tokens=200, context=210)
     read = tokenizer
     if tokenizer.is_fast:  # a slow one is a class of these tests, which transformers does not know
         tokenizer.save_pretrained(tmp_path)
@@ -68,7 +66,7 @@ def test_options_must_fit_the_model(tmp_path: Path) -> None:
             build_tokenizer(),
             PromptFormat(
                 build_tokenizer(),
-                ClosedTask(TaskSpec.model_validate(TASKS[task])),
+                make_task(task_spec(TASKS[task])),
                 max_tokens=200,
                 context=210,
             ).record(),

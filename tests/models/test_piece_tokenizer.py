@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import task_spec
 from star_al.errors import ModelError
 from star_al.models.piece_tokenizer import PieceTokenizer, require_agreement
 from star_al.models.prompts import PromptFormat
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item
 from support.kinds_of_tokenizer import KINDS, byte_level, metaspace, prepending, word_piece
 
@@ -19,8 +19,8 @@ TEXT = "The striker scored twice in the final"
 
 
 def prompt_format(tokenizer: Any, **task: Any) -> PromptFormat:
-    spec = TaskSpec.model_validate({"kind": "classification", "labels": LABELS} | task)
-    return PromptFormat(tokenizer, ClosedTask(spec), max_tokens=400, context=500)
+    spec = task_spec({"kind": "classification", "labels": LABELS} | task)
+    return PromptFormat(tokenizer, make_task(spec), max_tokens=400, context=500)
 
 
 @pytest.fixture(params=KINDS)
@@ -52,8 +52,8 @@ def test_a_plain_prompt_with_its_label_is_the_tokenised_whole(
 
 
 def test_options_are_those_of_the_tokenised_whole(tokenizer: Any) -> None:
-    spec = TaskSpec.model_validate({"kind": "multiple_choice"})
-    form = PromptFormat(tokenizer, ClosedTask(spec), max_tokens=400, context=500)
+    spec = task_spec({"kind": "multiple_choice"})
+    form = PromptFormat(tokenizer, make_task(spec), max_tokens=400, context=500)
     prompt = form.encode(Item("a", TEXT, options=("the bank", "the team")))
     text = f"Choose the right option. Answer with its letter only.\n\n{TEXT}\n\nOptions:\nA. the bank\nB. the team"
     whole = tokenizer(f"{text}\n\nAnswer: B", add_special_tokens=False).input_ids
@@ -61,8 +61,8 @@ def test_options_are_those_of_the_tokenised_whole(tokenizer: Any) -> None:
 
 
 def test_options_that_are_cut_keep_the_ids_of_the_whole(tokenizer: Any) -> None:
-    spec = TaskSpec.model_validate({"kind": "multiple_choice"})
-    task, options = ClosedTask(spec), ("the bank " * 40, "the team")
+    spec = task_spec({"kind": "multiple_choice"})
+    task, options = make_task(spec), ("the bank " * 40, "the team")
     size = len(
         PromptFormat(tokenizer, task, max_tokens=400, context=500).encode(Item("a", "", options=("x", "y")))
     )
@@ -145,8 +145,8 @@ def test_words_that_the_user_added_stay_whole() -> None:
     good, bad, covid = tokenizer.convert_tokens_to_ids(["<GOOD>", "<BAD>", "covid"])
     assert [label[-1] for label in prompt.labels] == [good, bad]
     assert covid in prompt.tokens and good in prompt.tokens  # the latter from {labels}
-    spec = TaskSpec.model_validate({"kind": "multiple_choice"})
-    choice = PromptFormat(tokenizer, ClosedTask(spec), max_tokens=400, context=500)
+    spec = task_spec({"kind": "multiple_choice"})
+    choice = PromptFormat(tokenizer, make_task(spec), max_tokens=400, context=500)
     assert covid in choice.encode(Item("a", "x", options=("covid", "flu"))).tokens
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import task_spec
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.collate import PREFIX_SHARE, collate
 from star_al.models.likelihood import label_log_likelihoods, label_log_probs, label_scorer
 from star_al.models.prompts import Prompt, PromptFormat
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
@@ -133,7 +133,7 @@ def test_every_prompt_begins_with_the_formats_prefix(kind: str, chat: bool, tmp_
         task |= {"kind": "classification", "instruction": "", "template": "A text: {text} Labels: {labels}."}
     backbone = loaded(build_tiny_model(tmp_path / "m"))
     options = ("yes", "no way") if kind == "multiple_choice" else ()
-    format_ = PromptFormat(backbone.tokenizer, ClosedTask(TaskSpec(**task)), max_tokens=120, context=256)
+    format_ = PromptFormat(backbone.tokenizer, make_task(task_spec(task)), max_tokens=120, context=256)
     texts = ["", "a", " market", "market " * 300, "<|im_end|>", "\n\n"]
     encoded = [format_.encode(Item(f"i{n}", text, options)) for n, text in enumerate(texts)]
     size = len(format_.prefix)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import task_spec
 from star_al.errors import ConfigError, ModelError
 from star_al.models.prompts import PromptFormat
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item
 from support.tiny_model import build_tokenizer
 
@@ -22,8 +22,8 @@ def prompt_format(
     tokenizer: Any = CHAT, *, max_tokens: int = 200, context: int = 256, **task: Any
 ) -> PromptFormat:
     fields = {"kind": "classification", "labels": LABELS} | task
-    spec = TaskSpec.model_validate({name: value for name, value in fields.items() if value is not None})
-    return PromptFormat(tokenizer, ClosedTask(spec), max_tokens=max_tokens, context=context)
+    spec = task_spec({name: value for name, value in fields.items() if value is not None})
+    return PromptFormat(tokenizer, make_task(spec), max_tokens=max_tokens, context=context)
 
 
 def choice_format(tokenizer: Any = CHAT, **changes: Any) -> PromptFormat:

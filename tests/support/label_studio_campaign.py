@@ -11,14 +11,14 @@ from typing import Any
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
 from star_al.annotators.label_studio.ownership import Ownership
-from star_al.config.spec import LabelStudioSpec, TaskSpec
-from star_al.task import ClosedTask
+from star_al.config.spec import LabelStudioSpec, TaskSpec, task_spec
+from star_al.task import make_task
 from star_al.types import Campaign, Ensured, ExternalTask, Item, Poll, Query, Reason, Role
 from support.label_studio_people import Person
 from support.label_studio_server import LabelStudio
 
-CLASSES = TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos"]})
-OPTIONS = TaskSpec.model_validate({"kind": "multiple_choice"})
+CLASSES = task_spec({"kind": "classification", "labels": ["neg", "pos"]})
+OPTIONS = task_spec({"kind": "multiple_choice"})
 
 
 def ours() -> None:
@@ -44,7 +44,7 @@ class World:
         self.annotator = LabelStudioAnnotator(
             Connection(self.server.url, self.token, self.spec["timeout"]),
             LabelStudioSpec(kind="label_studio", **self.spec),
-            ClosedTask(self.task),
+            make_task(self.task),
             Campaign(1, "test campaign", 1, {}, 7, self.key),
             self.overlap,
             self._load_items,

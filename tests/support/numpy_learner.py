@@ -88,7 +88,7 @@ class NumpyLearner:
         taught: Taught | None = None,
     ) -> str:
         counts: dict[str, list[float]] = {}
-        width = max(len(self.task.label_names(item)) for item, _ in examples)
+        width = max(len(self.task.choices(item)) for item, _ in examples)
         for item, value in examples:
             column = self.task.column(item, value)
             for word in item.text.split():
@@ -148,7 +148,7 @@ class NumpyLearner:
     def _rows(
         self, item: Item, counts: dict[str, list[float]], samples: Sequence[int | None], seed: int
     ) -> FloatArray:
-        n_labels = len(self.task.label_names(item))
+        n_labels = len(self.task.choices(item))
         rows = []
         for sample in samples:
             logits = _base_log_probs(item, self.task) * 0.1
@@ -160,7 +160,7 @@ class NumpyLearner:
 
 
 def _base_log_probs(item: Item, task: ClosedTask) -> FloatArray:
-    logits = np.array([3.0 * _unit(f"{item.text}/{name}") for name in task.label_names(item)])
+    logits = np.array([3.0 * _unit(f"{item.text}/{name}") for name in task.choices(item)])
     return np.asarray(logits - np.logaddexp.reduce(logits), dtype=np.float64)
 
 

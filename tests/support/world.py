@@ -13,7 +13,7 @@ from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, OracleSpec
 from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts, Parts, RoundParts
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item, Lease, Query, Role, Round
 from support.campaigns import write_campaign
 from support.memory_store import MemoryStore
@@ -27,8 +27,8 @@ class World:
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.file: CampaignFile = load_campaign(_campaign(folder, changes))
         self.store = MemoryStore()
-        self.learner = NumpyLearner(ClosedTask(self.file.spec.task))
-        self.head = NumpyLearner(ClosedTask(self.file.spec.task), "head")
+        self.learner = NumpyLearner(make_task(self.file.spec.task))
+        self.head = NumpyLearner(make_task(self.file.spec.task), "head")
         self.progress = Quiet()
         self.campaign = create_campaign(self.file, self.store, self.progress)
         self.campaign_id = self.campaign.campaign_id
@@ -60,7 +60,7 @@ class World:
         """The simulated annotator of the campaign file."""
         spec = self.file.spec
         assert isinstance(spec.annotator, OracleSpec)
-        return Oracle(spec.annotator, ClosedTask(spec.task), spec.seed, self.load_items)
+        return Oracle(spec.annotator, make_task(spec.task), spec.seed, self.load_items)
 
     def load_items(self, item_ids: Sequence[str]) -> list[Item]:
         return self.store.items(self.campaign_id, item_ids)

@@ -14,11 +14,11 @@ from star_al.config.changes import changed_fields, list_differences
 from star_al.config.file import load_campaign
 from star_al.config.spec import (
     CampaignSpec,
+    ClassificationSpec,
     DatabaseSpec,
     LabelSpec,
     McDropoutSpec,
     OptionsPattern,
-    TaskSpec,
     normalise_label,
 )
 from star_al.config.spec.annotator import checked_address
@@ -464,7 +464,7 @@ def test_float16_is_no_choice_and_a_campaign_that_made_it_is_readable(tmp_path: 
 def test_labels_are_compared_without_case_and_spacing() -> None:
     assert normalise_label("  New \n York ") == normalise_label("new york")
     assert normalise_label("STRASSE") == normalise_label("straße")
-    assert TaskSpec(kind="classification", labels=("a b", "ab")).label_names == ("a b", "ab")
+    assert ClassificationSpec(kind="classification", labels=("a b", "ab")).label_names == ("a b", "ab")
 
 
 def test_of_another_kind_only_the_kind_is_named(tmp_path: Path) -> None:

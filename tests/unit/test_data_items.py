@@ -16,20 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_al.config.file import load_campaign
-from star_al.config.spec import OptionsPattern, TaskSpec
+from star_al.config.spec import ClassificationSpec, MultipleChoiceSpec, OptionsPattern
 from star_al.data import source as sources
 from star_al.data.item_labels import OPTION_KEYS, content_id, parse_answer
 from star_al.data.item_reader import ImportCounts
 from star_al.data.items import read_items, without_labels
 from star_al.data.source import DataSource, data_source, locate
 from star_al.errors import DataError
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import SourceItem
 
 Rows = Sequence[Mapping[str, Any]]
 
-NEWS = ClosedTask(TaskSpec(kind="classification", labels=("sport", "business")))
-CHOICE = ClosedTask(TaskSpec(kind="multiple_choice"))
+NEWS = make_task(ClassificationSpec(kind="classification", labels=("sport", "business")))
+CHOICE = make_task(MultipleChoiceSpec(kind="multiple_choice"))
 OBQA = OptionsPattern(
     pattern=r"^Answer(?P<key>[A-Z]):? (?P<option>.*)$|^The correct answer is\s*$",
 )

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from star_al.annotators.oracle import Oracle
-from star_al.config.spec import OracleSpec, TaskSpec
+from star_al.config.spec import ClassificationSpec, OracleSpec
 from star_al.data import ImportCounts, import_notes
 from star_al.data.item_labels import SETTLED, gold_answer, is_tie, user_fields
 from star_al.data.items import read_items
 from star_al.data.source import DataSource, locate
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Annotation, Item, Query, Reason, Role, SourceItem
 
-MOODS = ClosedTask(TaskSpec(kind="classification", labels=("pos", "neg", "mixed")))
+MOODS = make_task(ClassificationSpec(kind="classification", labels=("pos", "neg", "mixed")))
 
 
 def read(folder: Path, rows: list[tuple[str, Any]], **columns: Any) -> tuple[list[SourceItem], list[str]]:

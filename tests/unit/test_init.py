@@ -19,11 +19,11 @@ from star_al.config.file import load_campaign
 from star_al.config.setting_tree import all_settings
 from star_al.config.spec import (
     CampaignSpec,
+    ClassificationSpec,
     CLoraSpec,
     HeadSpec,
     LoraLearnerSpec,
     OracleSpec,
-    TaskSpec,
     normalise_label,
 )
 from star_al.data.languages import MULTILINGUAL_ENCODER
@@ -477,7 +477,7 @@ def test_any_text_survives_the_yaml(
         {
             "name": "n",
             "data": {"path": "d.csv", "options": None},
-            "task": TaskSpec(kind="classification", labels=tuple(labels), instruction=note),
+            "task": ClassificationSpec(kind="classification", labels=tuple(labels), instruction=note),
             "model": {"name": "m"},
             "annotator": {"kind": "oracle", "gold": labels[0]},
         }

@@ -5,13 +5,14 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from star_al.annotators.label_studio import label_config
-from star_al.config.spec import LabelStudioSpec, TaskSpec
+from star_al.annotators.label_studio.controls import control_of
+from star_al.config.spec import LabelStudioSpec, task_spec
 from star_al.errors import ConfigError
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item
 
-TWO = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos"]}))
-OPTIONS = ClosedTask(TaskSpec.model_validate({"kind": "multiple_choice"}))
+TWO = make_task(task_spec({"kind": "classification", "labels": ["neg", "pos"]}))
+OPTIONS = make_task(task_spec({"kind": "multiple_choice"}))
 
 
 def _spec(**changes: object) -> LabelStudioSpec:
@@ -22,9 +23,14 @@ def _choices(config: str) -> list[dict[str, str]]:
     return [choice.attrib for choice in ElementTree.fromstring(config).iter("Choice")]
 
 
+def _options(item: Item, unsure: str | None) -> list[dict[str, str]]:
+    options: list[dict[str, str]] = control_of(OPTIONS).data(item, unsure)["options"]
+    return options
+
+
 def test_the_first_choices_have_a_key_each() -> None:
     names = [f"label {number}" for number in range(40)]
-    task = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": names}))
+    task = make_task(task_spec({"kind": "classification", "labels": names}))
     choices = _choices(label_config.write(_spec(unsure="no idea"), task, "key"))
     assert [choice["alias"] for choice in choices] == [*names, "no idea"]
     keys = [choice["hotkey"] for choice in choices if "hotkey" in choice]
@@ -34,7 +40,7 @@ def test_the_first_choices_have_a_key_each() -> None:
 
 @pytest.mark.parametrize("label", ['"q"', "<b>&</b>", "it's", "a\nb\tc", " x ", "😀", "1st", "$5", "a,b"])
 def test_a_label_is_answered_as_it_is(label: str) -> None:
-    task = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": [label, "other"]}))
+    task = make_task(task_spec({"kind": "classification", "labels": [label, "other"]}))
     (first, _) = _choices(label_config.write(_spec(), task, "key"))
     assert first["alias"] == task.spec.label_names[0]
     assert first["value"].replace("\u2060", "") == first["alias"]
@@ -43,7 +49,7 @@ def test_a_label_is_answered_as_it_is(label: str) -> None:
 def test_a_dollar_sign_is_no_field_of_the_task() -> None:
     item = Item("i", "text", options=("$text", "$5"))
     for shown in (
-        *(choice["value"] for choice in label_config.options(item, "$why")),
+        *(choice["value"] for choice in _options(item, "$why")),
         label_config.write(_spec(question="$text?"), TWO, "key").partition("<Text")[0],
     ):
         assert "$" in shown and "$t" not in shown and "$5" not in shown and "$w" not in shown
@@ -51,16 +57,20 @@ def test_a_dollar_sign_is_no_field_of_the_task() -> None:
 
 def test_options_are_lettered_and_numbered() -> None:
     item = Item("i", "text", options=("yes", "no"))
-    assert label_config.options(item, None) == [
+    assert _options(item, None) == [
         {"value": "A. yes", "alias": "A", "hotkey": "1"},
         {"value": "B. no", "alias": "B", "hotkey": "2"},
     ]
-    assert label_config.options(item, "?")[-1] == {"value": "?", "alias": "?", "hotkey": "3"}
+    assert _options(item, "?")[-1] == {
+        "value": "?",
+        "alias": "?",
+        "hotkey": "3",
+    }
 
 
 def test_the_longest_item_still_has_keys() -> None:
     item = Item("i", "text", options=tuple(map(str, range(26))))
-    assert len({choice["hotkey"] for choice in label_config.options(item, "unsure")}) == 27
+    assert len({choice["hotkey"] for choice in _options(item, "unsure")}) == 27
 
 
 def test_our_config_is_distinguished_from_one_edited_by_hand() -> None:
@@ -81,10 +91,10 @@ def test_ours_has_no_faults_of_any_kind() -> None:
 
 def test_faults_name_what_is_missing() -> None:
     config = label_config.write(_spec(), TWO, "key")
-    more = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos", "new"]}))
+    more = make_task(task_spec({"kind": "classification", "labels": ["neg", "pos", "new"]}))
     assert label_config.faults(config, more) == ["it lacks 1 label: 'new'"]
     names = [f"label {number}" for number in range(100)]
-    hundred = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": names}))
+    hundred = make_task(task_spec({"kind": "classification", "labels": names}))
     (fault,) = label_config.faults(config, hundred)
     assert fault.endswith("'label 9' and 90 more")
     assert "does not show the text" in label_config.faults(config.replace("$text", "$body"), TWO)[0]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from star_al.annotators.label_studio.annotations import Refused, parse_annotation, user_number
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
-from star_al.config.spec import TaskSpec
-from star_al.task import ClosedTask
+from star_al.config.spec import task_spec
+from star_al.task import ClosedTask, make_task
 from star_al.types import Annotation
 
-TASK = ClosedTask(TaskSpec.model_validate({"kind": "classification", "labels": ["neg", "pos"]}))
-OPTIONS = ClosedTask(TaskSpec.model_validate({"kind": "multiple_choice"}))
+TASK = make_task(task_spec({"kind": "classification", "labels": ["neg", "pos"]}))
+OPTIONS = make_task(task_spec({"kind": "multiple_choice"}))
 MADE = "2026-01-02T03:04:05.000006Z"
 ANN = "ann@example.org"
 
@@ -173,7 +173,7 @@ def test_any_json_is_an_annotation_or_is_refused(raw: object) -> None:
             assert found.reason.isprintable() and found.person.isprintable() and len(found.reason) < 300
             continue
         assert found.value is None or isinstance(found.value, str)
-        assert found.skipped or task.is_multiple_choice or task.find((), found.value) is not None
+        assert found.skipped or task.has_options or task.find((), found.value) is not None
         stored = json.dumps([found.external_id, found.value, found.annotator], ensure_ascii=False)
         assert "\\u0000" not in stored
         stored.encode()  # what a database can hold

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from star_al.annotators.oracle import Oracle
-from star_al.config.spec import OracleSpec, TaskSpec
+from star_al.config.spec import ClassificationSpec, MultipleChoiceSpec, OracleSpec
 from star_al.data.item_labels import OPTION_KEYS
 from star_al.errors import DataError
 from star_al.ports import Annotator
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Annotation, Item, JsonValue, Query, Reason, Role
 
 LABELS = ("a", "b", "c")
-TASK = ClosedTask(TaskSpec(kind="classification", labels=LABELS))
+TASK = make_task(ClassificationSpec(kind="classification", labels=LABELS))
 
 
 def nothing() -> None:
@@ -127,7 +127,7 @@ def test_extremes_are_exact() -> None:
 
 def test_multiple_choice_uses_the_items_own_options_and_keys() -> None:
     item = Item("x", "q", ("one", "two"), fields={"gold": 2, OPTION_KEYS: ["1", "2"]})
-    task = ClosedTask(TaskSpec(kind="multiple_choice"))
+    task = make_task(MultipleChoiceSpec(kind="multiple_choice"))
     for accuracy, expected in ((1.0, "B"), (0.0, "A")):
         annotator = Oracle(OracleSpec(gold="gold", accuracy=accuracy), task, 0, lambda _: [item])
         annotator.ensure([Query("q", "x", 0, Role.POOL, 1, Reason(""))], [], nothing)

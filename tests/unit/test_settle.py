@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_al.config.spec import LabellingSpec, TaskSpec
+from star_al.config.spec import ClassificationSpec, LabellingSpec
 from star_al.labelling.ballots import Refused, ballots_of
 from star_al.labelling.settle import Settled, settle
-from star_al.task import ClosedTask
+from star_al.task import ClosedTask, make_task
 from star_al.types import Annotation, JsonValue, Query, Reason, Role
 
-TASK = ClosedTask(TaskSpec(kind="classification", labels=("red", "green", "blue")))
+TASK = make_task(ClassificationSpec(kind="classification", labels=("red", "green", "blue")))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -163,7 +163,7 @@ def test_an_answer_that_is_no_label_is_told_and_counts_as_a_skip() -> None:
     assert ended.skipped == (query(),) and not (ended.labels or ended.disputed)
     assert result(query(), [answer("ann", "mauve", 1)], skipped="ask_another") == "open"
     assert ended.refused == (Refused("1", "ann", "i", "mauve"),)
-    grown = ClosedTask(TaskSpec(kind="classification", labels=("red", "green", "blue", "mauve")))
+    grown = make_task(ClassificationSpec(kind="classification", labels=("red", "green", "blue", "mauve")))
     assert dict(settled([query()], [answer("ann", "mauve", 1)], task=grown).labels)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from star_al.config.spec import TaskSpec
+from star_al.config.spec import ClassificationSpec, MultipleChoiceSpec
 from star_al.errors import DataError
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Item, JsonValue
 
-NEWS = ClosedTask(TaskSpec(kind="classification", labels=("Sport", "Business News", "3", "true")))
-CHOICE = ClosedTask(TaskSpec(kind="multiple_choice"))
+NEWS = make_task(ClassificationSpec(kind="classification", labels=("Sport", "Business News", "3", "true")))
+CHOICE = make_task(MultipleChoiceSpec(kind="multiple_choice"))
 TEXT = Item("0" * 32, "text", external_id="u1")
 QUESTION = Item("1" * 32, "question", ("warm", "COLD", "b", "3"))
 
@@ -53,7 +53,7 @@ def test_a_refusal_gives_the_nearest_label_or_all() -> None:
 
 def test_columns_and_values_are_inverse() -> None:
     for task, item in ((NEWS, TEXT), (CHOICE, QUESTION)):
-        names = task.label_names(item)
+        names = task.choices(item)
         assert [task.column(item, task.value(item, column)) for column in range(len(names))] == [0, 1, 2, 3]
 
 
@@ -74,9 +74,9 @@ def test_multiple_choice_takes_letters_and_texts_of_options(raw: JsonValue, lett
 
 
 def test_multiple_choice_knows_only_the_items_own_options() -> None:
-    assert CHOICE.label_names(QUESTION) == ("A", "B", "C", "D")
+    assert CHOICE.choices(QUESTION) == ("A", "B", "C", "D")
     two = Item("2" * 32, "question", ("same", " SAME"))
-    assert CHOICE.label_names(two) == ("A", "B")
+    assert CHOICE.choices(two) == ("A", "B")
     for raw in ("C", "same"):  # "same" names two options
         with pytest.raises(DataError, match="item 2222"):
             CHOICE.parse(two, raw)

@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from star_al.config.file import load_campaign
-from star_al.config.spec import CampaignSpec, TaskSpec
+from star_al.config.spec import CampaignSpec, ClassificationSpec
 from star_al.config.spec.template import SplitTemplate, split_template
 from star_al.data import ImportCounts, data_source, read_items
 from star_al.data.item_labels import content_id
 from star_al.errors import ConfigError, DataError
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import SourceItem
 
 
@@ -39,7 +39,7 @@ def test_lines_with_columns_become_the_text(
 
 def test_labels_cannot_stand_between_columns() -> None:
     with pytest.raises(ValidationError, match=r"\{labels\} and \{options\} cannot stand between columns"):
-        TaskSpec(kind="classification", labels=("a", "b"), template="{x} {labels} {y}")
+        ClassificationSpec(kind="classification", labels=("a", "b"), template="{x} {labels} {y}")
 
 
 def campaign(folder: Path, template: str, more: str = "", name: str = "d.jsonl") -> Path:
@@ -54,7 +54,7 @@ def campaign(folder: Path, template: str, more: str = "", name: str = "d.jsonl")
 def read(folder: Path, template: str, rows: list[dict[str, Any]], more: str = "") -> list[SourceItem]:
     (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     file = load_campaign(campaign(folder, template, more))
-    return list(read_items(data_source(file), ClosedTask(file.spec.task), ImportCounts()))
+    return list(read_items(data_source(file), make_task(file.spec.task), ImportCounts()))
 
 
 ROWS: list[dict[str, Any]] = [
@@ -80,7 +80,7 @@ def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("Subject,description\na,b\n")
     file = load_campaign(campaign(tmp_path, "{subject}", name="d.csv"))
     with pytest.raises(DataError, match=r"there is no column 'subject'. Did you mean 'Subject'\?"):
-        list(read_items(data_source(file), ClosedTask(file.spec.task), ImportCounts()))
+        list(read_items(data_source(file), make_task(file.spec.task), ImportCounts()))
 
 
 def test_rows_without_any_text_are_told(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeGuard
 
-from star_al.annotators.label_studio.label_config import CONTROL, UNUSABLE_CHARACTERS
+from star_al.annotators.label_studio.controls import CONTROL, control_of
+from star_al.annotators.label_studio.markup import UNUSABLE_CHARACTERS
 from star_al.task import ClosedTask
 from star_al.types import Annotation
 
@@ -173,7 +174,7 @@ def _checked(value: str | None, unsure: str | None, task: ClosedTask) -> str | N
         return value
     if re.search(UNUSABLE_CHARACTERS, value):
         raise _UnusableError(f"its label {_shown(value)} has a control character")
-    if not task.is_multiple_choice and task.find((), value) is None:
+    if not control_of(task).accepts(task, value):
         raise _UnusableError(f"{_shown(value)} is not a label of the campaign")
     return value
 

@@ -16,6 +16,7 @@ from star_al.annotators.label_studio import label_config, tasks
 from star_al.annotators.label_studio.client import Client, Connection, replies_as_expected
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.annotators.label_studio.known_tasks import KnownTasks
+from star_al.annotators.label_studio.markup import clean
 from star_al.annotators.label_studio.notes import notes
 from star_al.annotators.label_studio.ownership import Ownership, shared
 from star_al.annotators.label_studio.payloads import payload
@@ -280,7 +281,7 @@ class LabelStudioAnnotator:
     def _sent_text(self, query_id: str) -> str | None:
         """The text that the task of a query was created with; None if the query was never open in this process."""
         item_id = self._item_ids.get(query_id)
-        return None if item_id is None else label_config.clean(self._load_items([item_id])[0].text)
+        return None if item_id is None else clean(self._load_items([item_id])[0].text)
 
     def _live_task(self, known_tasks: KnownTasks, query: Query) -> ListedTask | None:
         return known_tasks.live_task(query.query_id, self._stored_tasks)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from star_al.annotators.label_studio import label_config, tasks
+from star_al.annotators.label_studio import tasks
+from star_al.annotators.label_studio.controls import TEXT, control_of
+from star_al.annotators.label_studio.label_config import WHY
+from star_al.annotators.label_studio.markup import clean
 from star_al.annotators.label_studio.project import Plan
 from star_al.types import Item, Query
 
@@ -19,11 +22,9 @@ def payload(plan: Plan, query: Query, item: Item, *, predicted: Mapping[str, Any
         item: Its item.
         predicted: Its prediction, if it has a score.
     """
-    data: dict[str, Any] = {label_config.TEXT: label_config.clean(item.text)}
-    if plan.task.is_multiple_choice:
-        data[label_config.OPTIONS] = label_config.options(item, plan.spec.unsure)
+    data: dict[str, Any] = {TEXT: clean(item.text), **control_of(plan.task).data(item, plan.spec.unsure)}
     if plan.spec.show_reason:
-        data[label_config.WHY] = label_config.clean(query.reason.text)
+        data[WHY] = clean(query.reason.text)
     data[tasks.QUERY_KEY] = query.query_id
     meta = {
         tasks.QUERY_KEY: query.query_id,

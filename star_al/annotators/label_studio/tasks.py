@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from star_al.annotators.label_studio.client import Client, UnclearError
-from star_al.annotators.label_studio.label_config import OPTIONS, TEXT
+from star_al.annotators.label_studio.controls import OPTIONS, TEXT
 from star_al.common.paging import pages
 
 QUERY_KEY, CAMPAIGN_KEY, SENT_KEY = "star_uid", "star_al", "star_sent"

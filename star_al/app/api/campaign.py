@@ -33,7 +33,7 @@ from star_al.labelling.inbox import Inbox
 from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts
 from star_al.ports import Learner, Progress, Store
-from star_al.task import ClosedTask
+from star_al.task import make_task
 from star_al.types import Annotation, Query, RoundState
 from star_al.types import Campaign as StoredCampaign
 
@@ -504,7 +504,7 @@ class Campaign:
         if campaign is None:
             return []
         items = self._store().items(campaign.campaign_id, [query.item_id for query in queries])
-        task = ClosedTask(self._file.spec.task)
+        task = make_task(self._file.spec.task)
         return [make_question(query, item, task) for query, item in zip(queries, items, strict=True)]
 
     def _open_queries(self, annotator: str) -> list[Query]:
@@ -558,11 +558,11 @@ class Campaign:
 
     def _value(self, campaign: StoredCampaign, query: Query, label: str | int | bool) -> str:
         (item,) = self._store().items(campaign.campaign_id, [query.item_id])
-        task = ClosedTask(self._file.spec.task)
+        task = make_task(self._file.spec.task)
         try:
             return str(task.value(item, task.column(item, label)))
         except DataError as exc:
-            names = ", ".join(task.label_names(item))
+            names = ", ".join(task.choices(item))
             raise DataError(f"{label!r} is not a label of this question. Its labels are: {names}.") from exc
 
     def _record(self, campaign: StoredCampaign, annotation: Annotation) -> None:

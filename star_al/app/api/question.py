@@ -56,7 +56,7 @@ def make_question(query: Query, item: Item, task: ClosedTask) -> Question:
     return Question(
         id=query.query_id,
         text=item.text,
-        labels=task.label_names(item),
+        labels=task.choices(item),
         options=item.options,
         why=query.reason.text,
         round=query.round_index,

@@ -32,7 +32,15 @@ from star_al.config.spec.posterior import (
     TfbSpec,
 )
 from star_al.config.spec.stopping import StoppingSpec
-from star_al.config.spec.task import LabelSpec, TaskSpec, normalise_label
+from star_al.config.spec.task import (
+    ClassificationSpec,
+    LabelSpec,
+    MultipleChoiceSpec,
+    ScoredOn,
+    TaskSpec,
+    normalise_label,
+    task_spec,
+)
 from star_al.config.spec.template import fill_in
 
 __all__ = [
@@ -48,6 +56,7 @@ __all__ = [
     "CLoraSpec",
     "CampaignFile",
     "CampaignSpec",
+    "ClassificationSpec",
     "DataSpec",
     "DatabaseSpec",
     "EnsembleSpec",
@@ -64,9 +73,11 @@ __all__ = [
     "MapSpec",
     "McDropoutSpec",
     "ModelSpec",
+    "MultipleChoiceSpec",
     "OptionsPattern",
     "OracleSpec",
     "PosteriorSpec",
+    "ScoredOn",
     "Spec",
     "StoppingSpec",
     "TaskSpec",
@@ -74,4 +85,5 @@ __all__ = [
     "fill_in",
     "normalise_label",
     "scalar_text",
+    "task_spec",
 ]

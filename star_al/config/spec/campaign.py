@@ -148,6 +148,7 @@ class CampaignSpec(Spec):
         self._require_model()
         self._require_ranker()
         self._require_options()
+        self._require_what_the_task_allows()
         self._require_samples_for_measure()
         self._require_samples_for_adaptive()
         self._require_joint_samples()
@@ -159,11 +160,24 @@ class CampaignSpec(Spec):
         return self
 
     def _require_options(self) -> None:
-        multiple_choice = self.task.kind == "multiple_choice"
-        if multiple_choice and self.data.options is None:
-            raise ValueError("task.kind: multiple_choice needs data.options")
-        if not multiple_choice and self.data.options is not None:
+        if self.task.has_options and self.data.options is None:
+            raise ValueError(f"task.kind: {self.task.kind} needs data.options")
+        if not self.task.has_options and self.data.options is not None:
             raise ValueError("data.options belongs to task.kind: multiple_choice")
+
+    def _require_what_the_task_allows(self) -> None:
+        allowed = self.task.allowed
+        for setting, value, values in (
+            ("acquisition.measure", self.acquisition.measure, allowed.measures),
+            ("acquisition.batch.kind", self.acquisition.batch.kind, allowed.batches),
+            ("labelling.settle", self.labelling.settle, allowed.settling),
+            ("posterior.kind", self.posterior.kind, allowed.posteriors),
+        ):
+            if value not in values:
+                raise ValueError(
+                    f"{setting}: {value} does not go with task.kind: {self.task.kind}; choose from "
+                    f"{', '.join(values)}"
+                )
 
     def _require_model(self) -> None:
         if self.model.name is None and (
@@ -314,9 +328,7 @@ class CampaignSpec(Spec):
     @property
     def untrained_head_in_words(self) -> str:
         """What predicts before there are labels, where a head ranks the pool."""
-        if self.task.kind == "multiple_choice":
-            return "head by the similarity of options"
-        return "head by the labels' names"
+        return "head by the similarity of options" if self.task.has_options else "head by the labels' names"
 
     @property
     def head_ranks(self) -> bool:
@@ -333,7 +345,7 @@ class CampaignSpec(Spec):
         """True if the head teaches the language model its answers to unlabelled texts."""
         if not isinstance(self.learner, LoraLearnerSpec) or not self.has_head_beside:
             return False
-        return self.task.kind == "classification" if self.learner.taught == "auto" else self.learner.taught
+        return self.task.is_taught if self.learner.taught == "auto" else self.learner.taught
 
     @property
     def ranking_model(self) -> Literal["adapted", "head"]:

@@ -1,0 +1,195 @@
+"""What people answer with: the part of a label config that depends on the kind of task."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from star_al.annotators.label_studio.markup import attribute, clean, get, is_on, plain, shown
+from star_al.annotators.label_studio.style import MANY, ROWS
+from star_al.common.wording import count
+from star_al.task import LETTERS, ClosedTask
+from star_al.types import Item
+
+TEXT, CONTROL = "text", "label"
+"""Names of the object and of the control. ``TEXT`` is also the key of the text in a task's data."""
+
+OPTIONS = "options"
+"""Key of an item's options in a task's data."""
+
+HOTKEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
+
+VERTICAL_UP_TO = 10
+"""Choices that fit on a screen one below the other; more than these are laid out in lines."""
+
+MANY_FROM = 24
+"""More labels than this get smaller choices over the whole width."""
+
+NAMED_LABELS = 10
+"""Labels that a message lists."""
+
+_COMMON = (
+    f'name="{CONTROL}" toName="{TEXT}" choice="single-radio" required="true" '
+    'requiredMessage="Choose one, or skip the task."'
+)
+
+
+class Control(ABC):
+    """A Choices of which people choose one.
+
+    Attributes:
+        question: What people are asked unless the user words it.
+    """
+
+    question: str
+
+    def classes(self, task: ClosedTask) -> list[str]:
+        """Return the style classes of the page beside those of every page."""
+        return []
+
+    @abstractmethod
+    def names(self, task: ClosedTask) -> Sequence[str]:
+        """Return what an answer may say besides the unsure choice."""
+
+    @abstractmethod
+    def xml(self, task: ClosedTask, unsure: str | None) -> list[str]:
+        """Return the lines of the control in a label config."""
+
+    def data(self, item: Item, unsure: str | None) -> Mapping[str, Any]:
+        """Return what a task's data holds for the control."""
+        return {}
+
+    @abstractmethod
+    def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
+        """Return which answers a Choices of somebody else cannot give, a phrase each."""
+
+    def foreign(self, control: ElementTree.Element, task: ClosedTask, unsure: str | None) -> list[str]:
+        """Return what a Choices of somebody else offers that is no answer, in quotes."""
+        return []
+
+    def accepts(self, task: ClosedTask, value: str) -> bool:
+        """Return whether an answer can be a label. Which labels an item has is checked where the item is known."""
+        return True
+
+
+class LabelChoices(Control):
+    """A choice for each label of the task."""
+
+    question = "Which label fits this text?"
+
+    def classes(self, task: ClosedTask) -> list[str]:
+        """Return that of many labels, if there are many."""
+        return [MANY] if len(self.names(task)) > MANY_FROM else []
+
+    def names(self, task: ClosedTask) -> Sequence[str]:
+        """Return the labels."""
+        return task.spec.label_names
+
+    def xml(self, task: ClosedTask, unsure: str | None) -> list[str]:
+        """Return the control with its choices."""
+        names = [*self.names(task), *([] if unsure is None else [unsure])]
+        layout = "vertical" if len(names) <= VERTICAL_UP_TO else "inline"
+        hotkeys = [f' hotkey="{key}"' for key in HOTKEYS] + [""] * len(names)
+        choices = [
+            f"      <Choice value={shown(name)} alias={attribute(name)}{hotkey}/>"
+            for name, hotkey in zip(names, hotkeys, strict=False)
+        ]
+        # Answers with an earlier name stay valid for the server, which refuses a config without them.
+        hidden = [
+            f'      <Choice value={shown(old)} alias={attribute(old)} style="display: none"/>'
+            for old in task.spec.renamed
+        ]
+        return [f'    <Choices {_COMMON} layout="{layout}">', *choices, *hidden, "    </Choices>"]
+
+    def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
+        """Return the labels that it does not offer."""
+        there = {task.find((), name) for name in _offered(control)}
+        missing = [name for name in self.names(task) if name not in there]
+        return [f"it lacks {count(len(missing), 'label')}: {_listed(missing)}"] if missing else []
+
+    def foreign(self, control: ElementTree.Element, task: ClosedTask, unsure: str | None) -> list[str]:
+        """Return a phrase about choices that are no labels."""
+        others = [name for name in _offered(control) if name != unsure and task.find((), name) is None]
+        if not others:
+            return []
+        verb = "is not a label" if len(others) == 1 else "are not labels"
+        return [
+            f"it also offers {_listed(others)}, which {verb} of the campaign: such an answer does not count"
+        ]
+
+    def accepts(self, task: ClosedTask, value: str) -> bool:
+        """Return whether it is a label."""
+        return task.find((), value) is not None
+
+
+class OptionChoices(Control):
+    """A choice for each option of the item, from the task's data."""
+
+    question = "Which option is right?"
+
+    def classes(self, task: ClosedTask) -> list[str]:
+        """Return that of options, which take a line each."""
+        return [ROWS]
+
+    def names(self, task: ClosedTask) -> Sequence[str]:
+        """Return the letters."""
+        return LETTERS
+
+    def xml(self, task: ClosedTask, unsure: str | None) -> list[str]:
+        """Return the control, which takes its choices from the task."""
+        return [f'    <Choices {_COMMON} layout="vertical" value="${OPTIONS}"/>']
+
+    def data(self, item: Item, unsure: str | None) -> Mapping[str, Any]:
+        """Return the choices of an item; each is shown with its letter, which is also its value."""
+        choices = [
+            {"value": plain(clean(f"{letter}. {option}")), "alias": letter, "hotkey": hotkey}
+            for letter, option, hotkey in zip(LETTERS, item.options, HOTKEYS, strict=False)
+        ]
+        if unsure is not None:
+            choices.append({"value": plain(unsure), "alias": unsure, "hotkey": HOTKEYS[len(choices)]})
+        return {OPTIONS: choices}
+
+    def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
+        """Return whether it takes its choices from somewhere else."""
+        if get(control, "value") == f"${OPTIONS}":
+            return []
+        return [f'its Choices do not come from the task (value="${OPTIONS}")']
+
+
+CONTROLS: Mapping[str, Control] = {
+    "classification": LabelChoices(),
+    "multiple_choice": OptionChoices(),
+}
+"""By kind of task."""
+
+
+def control_of(task: ClosedTask) -> Control:
+    """Return what people answer this task with."""
+    return CONTROLS[task.spec.kind]
+
+
+def several_answers(control: ElementTree.Element) -> list[str]:
+    """Return what lets people give more than one label with a Choices, or something else than a label."""
+    found = []
+    if (get(control, "choice") or "single").lower() not in ("single", "single-radio"):
+        found.append('its Choices let people choose several labels (choice="single")')
+    for name, what in (("perRegion", "region"), ("perItem", "item")):
+        if is_on(control, name.lower()):
+            found.append(f'its Choices ask once for each {what}, not once for each text ({name}="false")')
+    if is_on(control, "allownested"):
+        found.append('its Choices are nested (allowNested="false")')
+    return found
+
+
+def _offered(control: ElementTree.Element) -> list[str]:
+    """What an annotation holds for each choice."""
+    choices = (element for element in control.iter() if element.tag.lower() == "choice")
+    return [get(choice, "alias") or get(choice, "value") or "" for choice in choices]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of the names in quotes, and how many more there are."""
+    more = f" and {len(names) - NAMED_LABELS:,} more" if len(names) > NAMED_LABELS else ""
+    return ", ".join(map(repr, names[:NAMED_LABELS])) + more

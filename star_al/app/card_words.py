@@ -1,0 +1,39 @@
+"""What model cards say of a task, by its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CardWords:
+    """Words about a kind of task.
+
+    Attributes:
+        purpose: What a model of it does; "this model" comes before.
+        tag: Its name on the Hugging Face hub.
+        untrained_head: How a head predicts without training.
+        labels: What is said in place of a table of labels; None where all texts have the same ones.
+    """
+
+    purpose: str
+    tag: str
+    untrained_head: str
+    labels: str | None = None
+
+
+CARD_WORDS: Mapping[str, CardWords] = {
+    "classification": CardWords(
+        purpose="gives a text one label",
+        tag="text-classification",
+        untrained_head="By the similarity of texts to the labels' names, without training",
+    ),
+    "multiple_choice": CardWords(
+        purpose="chooses one of a text's options",
+        tag="multiple-choice",
+        untrained_head="By the similarity of texts to their options, without training",
+        labels="Each text has options of its own; the labels are their letters.",
+    ),
+}
+"""By kind of task."""

@@ -1,0 +1,31 @@
+"""``task``: what is asked about each text; one section per kind, a module each."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from star_al.config.spec.task.base import Allowed, ScoredOn
+from star_al.config.spec.task.classification import ClassificationSpec
+from star_al.config.spec.task.labels import LabelSpec, normalise_label
+from star_al.config.spec.task.multiple_choice import MultipleChoiceSpec
+
+TaskSpec: TypeAlias = Annotated[ClassificationSpec | MultipleChoiceSpec, Field(discriminator="kind")]
+
+_ADAPTER: TypeAdapter[TaskSpec] = TypeAdapter(TaskSpec)
+
+
+def task_spec(section: object) -> TaskSpec:
+    """The settings of a task from a mapping as a campaign file holds it, ``kind`` included."""
+    return _ADAPTER.validate_python(section)
+
+
+__all__ = [
+    "Allowed",
+    "ClassificationSpec",
+    "LabelSpec",
+    "MultipleChoiceSpec",
+    "ScoredOn",
+    "TaskSpec",
+    "normalise_label",
+    "task_spec",
+]

@@ -1,0 +1,23 @@
+"""What is asked about items: an interface, and a class for each kind of task, a module each."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from star_al.config.spec import TaskSpec
+from star_al.task.classification import Classification
+from star_al.task.closed import ClosedTask
+from star_al.task.multiple_choice import LETTERS, MultipleChoice
+from star_al.task.protocol import Task
+
+KINDS: Mapping[str, Callable[[Any], ClosedTask]] = {
+    "classification": Classification,
+    "multiple_choice": MultipleChoice,
+}
+
+
+def make_task(spec: TaskSpec) -> ClosedTask:
+    """Make the task that a campaign's ``task`` section describes."""
+    return KINDS[spec.kind](spec)
+
+
+__all__ = ["KINDS", "LETTERS", "ClosedTask", "Task", "make_task"]

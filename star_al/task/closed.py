@@ -1,0 +1,122 @@
+"""What tasks share whose answer is one of a closed list: columns of predictions, and values found by their names.
+
+A label value is a name in the list. Predictions refer to it by its column.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from star_al.config.spec import TaskSpec, normalise_label, scalar_text
+from star_al.errors import DataError
+from star_al.types import Item, JsonValue
+
+_ANY = Item(item_id="", text="")
+
+
+class ClosedTask(ABC):
+    """A task whose items each have a closed list of labels. Implements ``Task``.
+
+    Attributes:
+        spec: The ``task`` section of a campaign.
+    """
+
+    spec: TaskSpec
+
+    @property
+    def has_options(self) -> bool:
+        """True if each item has options of its own, so that its labels cannot be told without it."""
+        return self.spec.has_options
+
+    @property
+    def sample_options(self) -> tuple[str, ...]:
+        """Options for an item that stands for any: none if the items have none."""
+        return ("A", "B") if self.has_options else ()
+
+    @property
+    def listing(self) -> str:
+        """The labels that all items have, as a prompt lists them."""
+        return ", ".join(self.spellings)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """What a model is scored on for each label that all items have, by column; none if items have their own."""
+        return tuple(self.spell(_ANY, name) for name in self.choices(_ANY))
+
+    def choices(self, item: Item) -> tuple[str, ...]:
+        """Return the names of an item's labels by column."""
+        return self._names(item.options)
+
+    def value(self, item: Item, column: int) -> JsonValue:
+        """Return the label value in a column."""
+        return self.choices(item)[column]
+
+    def column(self, item: Item, value: JsonValue) -> int:
+        """Return the column of a label value, compared after normalising.
+
+        Raises:
+            DataError: The item has no such label.
+        """
+        column = self._column(item.options, value)
+        if column is None:
+            raise DataError(self.complaint(item, value))
+        return column
+
+    def find(self, options: Sequence[str], value: JsonValue) -> str | None:
+        """Return the name of the label that ``column`` finds, for an item with these options; None without one."""
+        column = self._column(options, value)
+        return None if column is None else self._names(options)[column]
+
+    def parse(self, item: Item, raw: JsonValue) -> JsonValue:
+        """Return the label value of a cell in the data; None for an empty one (None, NaN or blank text).
+
+        Raises:
+            DataError: The item has no such label.
+        """
+        if raw is None or (isinstance(raw, str) and not raw.strip()) or raw != raw:  # noqa: PLR0124 (NaN)
+            return None
+        return self.value(item, self.column(item, raw))
+
+    @abstractmethod
+    def spell(self, item: Item, value: JsonValue) -> str:
+        """Return what a language model must write to give this value."""
+
+    def read(self, item: Item, text: str) -> JsonValue:
+        """Return the label whose spelling a written answer equals after normalising; None if there is none."""
+        written = normalise_label(text)
+        return next(
+            (name for name in self.choices(item) if normalise_label(self.spell(item, name)) == written), None
+        )
+
+    def same(self, item: Item, one: JsonValue, other: JsonValue) -> bool:
+        """Return whether two values are the same label of the item."""
+        found = self.find(item.options, one)
+        return found is not None and found == self.find(item.options, other)
+
+    def grade(self, item: Item, answer: JsonValue, gold: JsonValue) -> float:
+        """Return 1 for the right label, else 0."""
+        return float(self.same(item, answer, gold))
+
+    def complaint(self, item: Item, value: JsonValue) -> str:
+        """Say what is wrong with a value that is not a label of the item."""
+        names = self.choices(item)
+        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
+        close = difflib.get_close_matches(str(value), names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the labels are {', '.join(names[:20])}"
+        return f"item {item.external_id or item.item_id}: the label {shown} is not in the label set; {hint}"
+
+    @abstractmethod
+    def _names(self, options: Sequence[str]) -> tuple[str, ...]:
+        """Names of the labels of an item with these options, by column."""
+
+    @abstractmethod
+    def _column(self, options: Sequence[str], value: JsonValue) -> int | None:
+        """The column of a value, for an item with these options; None if it is no label of it."""
+
+
+def name_of(value: JsonValue) -> str | None:
+    """Return a value as the name that it may be: 3 and 3.0 are "3", True is "true"; None for a list or mapping."""
+    name = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return name if isinstance(name, str) else None

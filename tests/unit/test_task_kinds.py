@@ -1,0 +1,142 @@
+"""Kinds of tasks differ by tables and classes, never by a comparison with a kind's name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from star_al.annotators.label_studio.controls import CONTROLS
+from star_al.app.card_words import CARD_WORDS
+from star_al.app.compose import HEADS
+from star_al.config.sections import kind_of, sections_in
+from star_al.config.spec import CampaignSpec, TaskSpec, task_spec
+from star_al.config.spec.acquisition import AcquisitionSpec, BatchSpec
+from star_al.config.spec.labelling import LabellingSpec
+from star_al.models.prompt_template import WORDINGS
+from star_al.task import KINDS, make_task
+from star_al.types import Item
+
+ROOT = Path(__file__).parents[2]
+SPECS = {kind_of(spec): spec for spec in sections_in(TaskSpec)}
+TABLES: Mapping[str, Mapping[str, Any]] = {
+    "star_al/task/__init__.py: KINDS": KINDS,
+    "star_al/models/prompt_template.py: WORDINGS": WORDINGS,
+    "star_al/annotators/label_studio/controls.py: CONTROLS": CONTROLS,
+    "star_al/app/compose.py: HEADS": HEADS,
+    "star_al/app/card_words.py: CARD_WORDS": CARD_WORDS,
+}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "classification": {"labels": ["sport", {"name": "tech", "verbaliser": "technology"}]},
+    "multiple_choice": {},
+}
+STORED = {"instruction": None, "template": None, "template_columns": True, "chat_template": True} | {
+    "contextual_calibration": False,
+    "answer": "letter",
+    "renamed": {},
+}
+"""Settings as versions before 0.2 stored them, for every kind."""
+
+
+def choices_of_a_kind(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module that compare something with a kind of task."""
+    classes = {each.__name__ for each in (*SPECS.values(), *KINDS.values())}  # type: ignore[attr-defined]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            parts: list[ast.AST] = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue | ast.MatchClass):
+            parts = [node]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            parts = list(node.args[1:])
+        else:
+            continue
+        inner = [each for part in parts for each in ast.walk(part)]
+        if any(isinstance(each, ast.Constant) and each.value in SPECS for each in inner) or any(
+            isinstance(each, ast.Name) and each.id in classes for each in inner
+        ):
+            yield node
+
+
+def test_nothing_compares_the_kind_of_a_task() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"  # type: ignore[attr-defined]
+        for folder in ("star_al", "db")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in choices_of_a_kind(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not found, f"put what differs by kind into a table or into the kind's class: {found}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'task.kind == "multiple_choice"',
+        'spec.kind in ("classification", "x")',
+        "isinstance(task, MultipleChoice)",
+        'match kind:\n    case "classification":\n        pass',
+    ],
+)
+def test_a_comparison_would_be_found(code: str) -> None:
+    assert list(choices_of_a_kind(ast.parse(code)))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_has_every_kind(name: str) -> None:
+    assert list(TABLES[name]) == list(SPECS)
+
+
+def test_every_kind_is_tested_here() -> None:
+    assert list(SETTINGS) == list(SPECS)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_what_a_model_must_write_is_read_back(kind: str) -> None:
+    task = make_task(task_spec({"kind": kind, **SETTINGS[kind]}))
+    item = Item("i", "text", options=("first", "second") if task.has_options else ())
+    for column, value in enumerate(task.choices(item)):
+        assert task.read(item, f" {task.spell(item, value)} ") == value == task.parse(item, value)
+        assert (task.value(item, column), task.column(item, value)) == (value, column)
+        for other in task.choices(item):
+            assert task.same(item, value, other) is (value == other)
+            assert (task.grade(item, value, other) == 1.0) is (value == other)
+    assert task.read(item, "something else") is None
+    assert task.parse(item, " ") is None
+
+
+@pytest.mark.parametrize("kind", ["classification", "multiple_choice"])
+def test_settings_are_stored_and_hashed_as_before_kinds_had_their_own(kind: str) -> None:
+    labels = [{"name": name, "verbaliser": None, "description": None} for name in ("a", "b")]
+    stored = STORED | {"kind": kind, "labels": labels if kind == "classification" else []}
+    assert task_spec(stored).model_dump(mode="json") == stored
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_kind_says_what_it_goes_with(kind: str) -> None:
+    allowed = SPECS[kind].allowed
+    posteriors = [kind_of(each) for each in sections_in(CampaignSpec.model_fields["posterior"].annotation)]
+    for values, known in (
+        (allowed.measures, get_args(AcquisitionSpec.model_fields["measure"].annotation)),
+        (allowed.batches, get_args(BatchSpec.model_fields["kind"].annotation)),
+        (allowed.settling, get_args(LabellingSpec.model_fields["settle"].annotation)),
+        (allowed.posteriors, posteriors),
+    ):
+        assert values and set(values) <= set(known)
+
+
+def test_what_a_kind_does_not_go_with_is_refused() -> None:
+    campaign = {
+        "name": "n",
+        "data": {"path": "d.csv", "options": "options"},
+        "task": {"kind": "multiple_choice"},
+        "model": {"name": "m"},
+        "annotator": {"kind": "oracle", "gold": "answer"},
+        "acquisition": {"measure": "label_probability", "target_label": "A"},
+    }
+    with pytest.raises(
+        ValidationError, match=r"does not go with task\.kind: multiple_choice; choose from entropy"
+    ):
+        CampaignSpec.model_validate(campaign)
