@@ -26,7 +26,7 @@ from star_al.models.head_texts import loader_of
 from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
-from star_al.types import BasePrediction, Categorical, Float32Array, FloatArray, Item, JsonObject, JsonValue
+from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ChoiceHeadLearner:
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
-    ) -> Categorical:
+    ) -> Predictions:
         """See ``Learner.predict``.
 
         Without draws it is the prediction of the fitted weights, at the temperature that cross-validation chose.
@@ -151,7 +151,7 @@ class ChoiceHeadLearner:
         else:
             log_probs_N_K_C = self._predicted(folder, items, draws, seed)
         advance(len(items))
-        return Categorical(ids_of(items), log_probs_N_K_C)
+        return Predictions(ids_of(items), log_probs_N_K_C, (self._task.columns(items),))
 
     def _predicted(self, folder: Path, items: Sequence[Item], draws: range | None, seed: int) -> FloatArray:
         """Return log-probabilities (N, K, C) of questions of the pool and of others."""

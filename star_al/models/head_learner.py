@@ -22,7 +22,7 @@ from star_al.models.text_heads import load_head, predict_texts
 from star_al.models.zero_shot import OVER_POOL, ZeroShot
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
-from star_al.types import BasePrediction, Categorical, Float32Array, Item, JsonObject, JsonValue
+from star_al.types import BasePrediction, Float32Array, Item, JsonObject, JsonValue, Predictions
 
 
 class HeadLearner:
@@ -160,7 +160,7 @@ class HeadLearner:
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
-    ) -> Categorical:
+    ) -> Predictions:
         """See ``Learner.predict``.
 
         Without draws it is the prediction of the fitted weights, the posterior's mode, at the temperature that
@@ -171,7 +171,7 @@ class HeadLearner:
         else:
             log_probs_N_K_C = predict_texts(self._heads.open(folder), self._reader, items, draws, seed)
         advance(len(items))
-        return Categorical(ids_of(items), log_probs_N_K_C)
+        return Predictions(ids_of(items), log_probs_N_K_C, (self._task.columns(items),))
 
     def export(
         self,

@@ -38,12 +38,12 @@ from star_al.ports import Advance, Pool, Taught, ignore
 from star_al.task import ClosedTask, make_task
 from star_al.types import (
     BasePrediction,
-    Categorical,
     Float32Array,
     FloatArray,
     Item,
     JsonObject,
     JsonValue,
+    Predictions,
 )
 
 FEW_PROMPTS = 8
@@ -394,11 +394,12 @@ class LoraLearner:
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
-    ) -> Categorical:
+    ) -> Predictions:
         """See ``Learner.predict``."""
         inference, posterior = self._load(), self._posterior(folder)
         samples = [None] if posterior is None or draws is None else list(draws)
-        return inference.label_log_probs(self._encode(items), posterior, samples, seed, advance)
+        found = inference.label_log_probs(self._encode(items), posterior, samples, seed, advance)
+        return Predictions(found.item_ids, found.log_probs_N_K_C, (self._task.columns(items),))
 
     def export(
         self,

@@ -47,8 +47,7 @@ def split_of(parts: RoundParts, role: Role, among: Collection[str] | None = None
     labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
     items = tuple(parts.store.items(parts.campaign.campaign_id, sorted(labels)))
     columns = [parts.task.column(item, labels[item.item_id].value) for item in items]
-    names = max((parts.task.choices(item) for item in items), key=len, default=())
-    return Split(items, np.array(columns, dtype=np.int64), names)
+    return Split(items, np.array(columns, dtype=np.int64), parts.task.columns(items))
 
 
 @dataclass(frozen=True)

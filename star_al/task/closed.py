@@ -49,6 +49,10 @@ class ClosedTask(ABC):
         """Return the names of an item's labels by column."""
         return self._names(item.options)
 
+    def columns(self, items: Sequence[Item]) -> tuple[str, ...]:
+        """Return the values of the columns that predictions of these items have; items with fewer use the first."""
+        return max(map(self.choices, items), key=len, default=())
+
     def value(self, item: Item, column: int) -> JsonValue:
         """Return the label value in a column."""
         return self.choices(item)[column]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from star_al.types.arrays import FloatArray
+from star_al.types.json_values import JsonValue
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """Predictions over a closed set of labels, by K samples of the posterior.
+    """Distributions over columns, by K samples of the posterior.
 
     Shape:
         log_probs_N_K_C: Float64 natural logs; after exp, each row sums to one. Options that an item does
@@ -41,8 +42,38 @@ class Categorical:
         return len(self.item_ids)
 
 
-Predictions: TypeAlias = Categorical
-"""What a learner answers: the first of a tagged union that text, multi-label and spans will join."""
+@dataclass(frozen=True)
+class Predictions(Categorical):
+    """What a learner answers: distributions over answers, and what else it knows of them.
+
+    Attributes:
+        answers: The label value that each column stands for: one tuple for all items if their labels are known
+            beforehand, or a tuple for each item whose answers were found by asking the model. An item's columns
+            beyond its tuple have probability 0.
+        open_ended: True if the last column with a value stands for any other answer, with None as its value.
+        signals: Further figures of the items, (N,) each, by name, such as the length of what was written.
+
+    Raises:
+        ValueError: As of ``Categorical``; or answers or signals that do not fit the items or the columns.
+    """
+
+    answers: tuple[tuple[JsonValue, ...], ...]
+    open_ended: bool = False
+    signals: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.answers) not in (1, len(self)):
+            raise ValueError(f"{len(self.answers)} tuples of answers for {len(self)} items")
+        for row, answers in enumerate(self.answers):
+            beyond = self.log_probs_N_K_C[row if len(self.answers) > 1 else slice(None), ..., len(answers) :]
+            if np.isfinite(beyond).any():
+                raise ValueError(f"columns beyond the {len(answers)} answers of row {row} have a probability")
+            if self.open_ended and answers[-1:] != (None,):
+                raise ValueError(f"the answers of row {row} do not end with None, which stands for any other")
+        for name, values_N in self.signals.items():
+            if values_N.shape != (len(self),):
+                raise ValueError(f"the signal {name} has shape {values_N.shape}, expected ({len(self)},)")
 
 
 @dataclass(frozen=True, slots=True)

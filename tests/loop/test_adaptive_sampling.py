@@ -14,7 +14,7 @@ from star_al.artefacts import score_file
 from star_al.replay import find_round, replay_round
 from star_al.steps import score, score_shards
 from star_al.steps.score_plan import score_plan
-from star_al.types import Categorical, Item
+from star_al.types import Item, Predictions
 from support import stored
 from support.world import World
 
@@ -109,7 +109,7 @@ def test_killed_at_any_pass_it_asks_the_same(
     predict, passes, calls = broken.learner.predict, [], 0
     seed = rng.derive_seed(broken.campaign.seed, 1, "posterior")
 
-    def and_die(*args: Any, draws: range | None, **kwargs: Any) -> Categorical:
+    def and_die(*args: Any, draws: range | None, **kwargs: Any) -> Predictions:
         """Die in every second pass over a shard, before it is written."""
         nonlocal calls
         predictions = predict(*args, draws=draws, **kwargs)
@@ -161,7 +161,7 @@ def test_whole_files_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.Mo
     first = score.score_pool(parts, plan, adapter, tmp_path / "scores")
     assert len(first.stages) > 2
 
-    def never(folder: Path | None, items: Sequence[Item], **_: object) -> Categorical:
+    def never(folder: Path | None, items: Sequence[Item], **_: object) -> Predictions:
         raise AssertionError(f"{len(items)} items were scored again")
 
     monkeypatch.setattr(world.learner, "predict", never)

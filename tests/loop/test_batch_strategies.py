@@ -22,7 +22,7 @@ from star_al.steps.batch import choose_batch
 from star_al.steps.batch_rules import Ranking
 from star_al.steps.known import known_ids
 from star_al.steps.score_plan import score_plan
-from star_al.types import Categorical, Float32Array, FloatArray, Item, Query
+from star_al.types import Float32Array, FloatArray, Item, Predictions, Query
 from support import stored
 from support.campaigns import make_rows, write_jsonl
 from support.world import World
@@ -365,7 +365,7 @@ def test_epigs_targets_are_predicted_once_a_round_whatever_is_killed(
     unbroken.run(max_rounds=1)
     parts, predict, calls, of_targets = broken.parts(), broken.learner.predict, 0, 0
 
-    def and_die(folder: Path | None, items: Sequence[Item], **kwargs: Any) -> Categorical:
+    def and_die(folder: Path | None, items: Sequence[Item], **kwargs: Any) -> Predictions:
         nonlocal calls, of_targets
         predictions = predict(folder, items, **kwargs)
         round_ = broken.store.rounds(broken.campaign_id)[-1]

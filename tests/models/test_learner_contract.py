@@ -101,6 +101,8 @@ def predicted(
 ) -> FloatArray:
     found = learner.predict(folder, items, draws=draws, seed=5, advance=ignore)
     assert found.item_ids == tuple(item.item_id for item in items)
+    (answers,) = found.answers
+    assert not items or (answers[:3] == LABELS and len(answers) == found.log_probs_N_K_C.shape[2])
     return found.log_probs_N_K_C
 
 

@@ -15,12 +15,12 @@ from star_al.ports import Advance, Pool, Taught
 from star_al.task import ClosedTask
 from star_al.types import (
     BasePrediction,
-    Categorical,
     Float32Array,
     FloatArray,
     Item,
     JsonObject,
     JsonValue,
+    Predictions,
 )
 
 EMBEDDING_WORDS = 24
@@ -110,19 +110,19 @@ class NumpyLearner:
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
-    ) -> Categorical:
+    ) -> Predictions:
         advance(len(items))
         ids = tuple(item.item_id for item in items)
         if folder is None:
             rows = [_base_log_probs(item, self.task)[None] for item in items]
-            return Categorical(ids, _stack(rows, 1))
+            return Predictions(ids, _stack(rows, 1), (self.task.columns(items),))
         try:
             counts = json.loads((folder / "model.json").read_text())["counts"]
         except (OSError, ValueError) as exc:
             raise ModelError(f"{folder}: damaged adapter") from exc
         samples: Sequence[int | None] = [None] if draws is None else draws
         rows = [self._rows(item, counts, samples, seed) for item in items]
-        return Categorical(ids, _stack(rows, len(samples)))
+        return Predictions(ids, _stack(rows, len(samples)), (self.task.columns(items),))
 
     def export(
         self,
