@@ -25,7 +25,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: other work runs beside
 
 from labels_data import Texts, load, prepare
-from recipe_cells import PROMPTS, Cell, Recipe, Workplace, keep, missing
+from recipe_cells import Cell, Workplace, keep, missing
+from recipes import PROMPTS, Recipe
 
 from star_al.common.user_cache import cache_folder
 from star_al.config.defaults import DEFAULT_MODEL

@@ -16,7 +16,7 @@ from lora_arms import ARMS
 from lora_model import Lora
 from lora_run import Campaign
 from lora_sets import SIZES, small_split
-from recipe_cells import Recipe, SharedModel
+from recipes import Recipe, SharedModel
 
 from star_al.common.files import replacing
 from star_al.types import IntArray

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from labels_data import Split
-from recipe_cells import Recipe, lessons
+from recipe_cells import lessons
+from recipes import Recipe
 
 from star_al.models.learner import LoraLearner
 from star_al.ports import ignore

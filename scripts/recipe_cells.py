@@ -5,107 +5,29 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from labels_cells import packed
 from labels_data import SETS, Split, Texts, divided
 from labels_learners import Head
+from recipe_probe import beside, fit_beside, fit_probe
+from recipes import Recipe, SharedModel, campaign
 from scipy.special import softmax
 
 from star_al import rng
-from star_al.app.compose import posterior_method
 from star_al.common.files import replacing
-from star_al.config.spec import CampaignSpec
-from star_al.head.label_names import plain_name
-from star_al.models.backbone import Backbone, load_backbone
-from star_al.models.learner import LoraLearner
 from star_al.ports import Taught, ignore
 from star_al.rng import derive_seed
 from star_al.stats import metrics
-from star_al.task import make_task
 from star_al.types import FloatArray, IntArray, Item
 
-TEST, MAX_TOKENS = 300, 64
-"""Test texts of a cell, and tokens of a prompt: so that a cell takes a few minutes."""
-
-PROMPTS = {
-    "bbc": ("Topics: {labels}.", "Topic:"),
-    "sms_spam": ("Kinds of text messages: {labels}.", "Kind:"),
-    "banking77": ("Questions to a bank, and what they are about.", "About:"),
-    "hwu64": ("Orders to a home assistant, and what they are about.", "About:"),
-}
-"""Instruction, and what comes after the text. With 64 or 77 labels, a list of them would be longer than the texts."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model learns.
-
-    Attributes:
-        kind: The head alone, LoRA, or LoRA taught by the head.
-        loss: ``adapter.loss``.
-        rate: ``adapter.learning_rate``.
-        targets: ``q, v`` or all linear layers.
-        steps: Optimiser steps, in all.
-        batch: Texts of a minibatch.
-        layers: Adapted blocks, the last ones; ``None`` for all.
-        average: ``adapter.average``.
-        share: ``adapter.taught_share``.
-        weight: What a taught text counts.
-        sharpness: Power that the head's probabilities are raised to before they are taught.
-        decay: ``adapter.weight_decay_b``.
-        dropout: ``adapter.dropout``.
-    """
-
-    kind: Literal["head", "lora", "taught"] = "lora"
-    loss: str = "answer"
-    rate: float = 1e-3
-    targets: Literal["qv", "all"] = "all"
-    steps: int = 60
-    batch: int = 8
-    layers: int | None = None
-    average: float = 0.0
-    share: float = 0.5
-    weight: float = 1.0
-    sharpness: float = 1.0
-    decay: float = 0.5
-    dropout: float = 0.1
-
-    @property
-    def name(self) -> str:
-        """The kind, and every setting that is not the default, as it is written in a file's name."""
-        plain = Recipe()
-        own = [
-            f"{field.name}={getattr(self, field.name):g}"
-            if isinstance(getattr(self, field.name), float)
-            else f"{field.name}={getattr(self, field.name)}"
-            for field in fields(self)
-            if field.name != "kind" and getattr(self, field.name) != getattr(plain, field.name)
-        ]
-        return ",".join([self.kind, *own])
-
-    @classmethod
-    def parse(cls, text: str) -> Recipe:
-        """Read what ``name`` writes.
-
-        Raises:
-            ValueError: A part is no setting of a recipe.
-        """
-        kind, *parts = text.split(",")
-        known = {field.name: getattr(cls(), field.name) for field in fields(cls)}
-        values: dict[str, Any] = {"kind": kind}
-        for part in parts:
-            name, _, value = part.partition("=")
-            if name not in known:
-                raise ValueError(f"{text}: {part} is no setting of a recipe; known are {', '.join(known)}")
-            like = type(known[name]) if known[name] is not None else int
-            values[name] = like(value)
-        return cls(**values)
+TEST = 300
+"""Test texts of a cell."""
 
 
 @dataclass(frozen=True)
@@ -148,31 +70,6 @@ def draw_texts(name: str, texts: Texts, draw: int) -> Split:
     return divided(name, draw, texts, pool, test)
 
 
-class SharedModel:
-    """A language model that is loaded once for all trainings.
-
-    Args:
-        name: The model, as a folder or a name on the hub.
-        device: ``model.device``.
-    """
-
-    def __init__(self, name: str, device: str = "auto") -> None:
-        self._name, self._device = name, device
-
-    @cached_property
-    def _backbone(self) -> Backbone:
-        backbone = load_backbone(self._name, revision=None, dtype="bfloat16", device=self._device)
-        _ = backbone.readout  # loads the weights now, so that no cell's seconds include it
-        return backbone
-
-    def learner(self, set_name: str, recipe: Recipe, labels: Sequence[str]) -> LoraLearner:
-        """Return a learner for a set and a recipe."""
-        spec = campaign(set_name, recipe, labels, self._name)
-        learner = LoraLearner(make_task(spec.task), spec, self._name, posterior_method(spec.posterior))
-        learner.backbone = self._backbone
-        return learner
-
-
 class Workplace:
     """The model and the texts that cells share, each loaded once.
 
@@ -189,7 +86,8 @@ class Workplace:
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Train and measure a cell; return its record."""
-        found = self._measure_head(cell) if cell.recipe.kind == "head" else self._measure_lora(cell)
+        measures = {"head": self._measure_head, "lpft": self._measure_beside_probe}
+        found = measures.get(cell.recipe.kind, self._measure_lora)(cell)
         own = {name: value for name, value in vars(cell).items() if name != "recipe"}
         return {**own, "recipe": cell.recipe.name, **found}
 
@@ -237,6 +135,30 @@ class Workplace:
             "score_s": round(scored - trained, 1),
         }
 
+    def _measure_beside_probe(self, cell: Cell) -> dict[str, Any]:
+        of = self._drawn(cell.set, cell.draw)
+        learner = self.model.learner(cell.set, cell.recipe, of.labels)
+        test = [Item(f"test-{row}", text) for row, text in enumerate(of.texts_T)]
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.process_time()
+            probe = fit_probe(learner, of, cell.labels)
+            probed = time.process_time()
+            adapter = campaign(cell.set, cell.recipe, of.labels, "none").adapter
+            seed = derive_seed(cell.seed, cell.labels, "bench/recipe")
+            fit_beside(learner, adapter, probe, of, seed=seed, folder=Path(folder))
+            trained = time.process_time()
+            found = learner.predict(Path(folder), test, draws=None, seed=0, advance=ignore)
+            scored = time.process_time()
+        alone = measured(probe.alone_T_C, of.test_targets_T)
+        return {
+            **measured(beside(found.log_probs_N_K_C[:, 0], probe.adds_T_C), of.test_targets_T),
+            "probe_accuracy": alone["accuracy"],
+            "probe_nll": alone["nll"],
+            "probe_s": round(probed - started, 1),
+            "train_s": round(trained - probed, 1),
+            "score_s": round(scored - trained, 1),
+        }
+
 
 def lessons(of: Split, labelled: Collection[int], log_probs_P_C: FloatArray, recipe: Recipe) -> Taught:
     """Return the head's answers to all texts of the pool that are not labelled.
@@ -250,41 +172,6 @@ def lessons(of: Split, labelled: Collection[int], log_probs_P_C: FloatArray, rec
     rows = [row for row in range(len(of.texts_P)) if row not in labelled]
     items = [Item(f"pool-{row}", of.texts_P[row]) for row in rows]
     return Taught(items, softmax(log_probs_P_C[rows] * recipe.sharpness, axis=1), recipe.weight)
-
-
-def campaign(name: str, recipe: Recipe, labels: Sequence[str], model: str) -> CampaignSpec:
-    """Return the settings of a set and a recipe, as a campaign has them."""
-    instruction, after = PROMPTS[name.removesuffix("_tail")]
-    return CampaignSpec.model_validate(
-        {
-            "name": "recipe",
-            "data": {"path": "pool.jsonl"},
-            "task": {
-                "kind": "classification",
-                "labels": [{"name": name, "verbaliser": plain_name(name)} for name in labels],
-                "chat_template": False,
-                "instruction": instruction,
-                "template": f"{{text}}\n\n{after}",
-            },
-            "model": {"name": model, "dtype": "bfloat16", "max_tokens": MAX_TOKENS, "batch_tokens": 1024},
-            "adapter": {
-                "loss": recipe.loss,
-                "learning_rate": recipe.rate,
-                "target_modules": "all-linear" if recipe.targets == "all" else ["q_proj", "v_proj"],
-                "epochs": 1,
-                "min_steps": recipe.steps,
-                "batch_size": recipe.batch,
-                "layers": recipe.layers,
-                "average": recipe.average,
-                "taught_share": recipe.share,
-                "weight_decay_b": recipe.decay,
-                "dropout": recipe.dropout,
-            },
-            "posterior": {"kind": "map"},
-            "evaluation": {"kind": "none"},
-            "annotator": {"kind": "oracle", "gold": "label"},
-        }
-    )
 
 
 def measured(log_probs_T_C: FloatArray, targets_T: IntArray) -> dict[str, Any]:

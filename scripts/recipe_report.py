@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from calibration_report import table
-from recipe_cells import PROMPTS, TEST, finished
+from recipe_cells import TEST, finished
+from recipes import PROMPTS
 
 from star_al.common.files import replacing
 

@@ -9,7 +9,8 @@ from typing import cast
 
 import numpy as np
 from labels_data import Texts
-from recipe_cells import Recipe, Workplace, draw_texts
+from recipe_cells import Workplace, draw_texts
+from recipes import Recipe
 
 from star_al.config.spec import AdapterSpec, Loss
 from star_al.models.lora import attached

@@ -33,7 +33,7 @@ from labels_data import Texts, load, prepare  # noqa: E402
 from lora_arms import ARMS, ORDER  # noqa: E402
 from lora_cells import Cell, LoraCells, Recipes, keep, missing, planned, run  # noqa: E402
 from lora_sets import SIZES  # noqa: E402
-from recipe_cells import Recipe, SharedModel  # noqa: E402
+from recipes import Recipe, SharedModel  # noqa: E402
 from side_by_side import finished  # noqa: E402
 
 from star_al.common.user_cache import cache_folder  # noqa: E402

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import recipe_cells
 from bench_recipe import grid, parse, planned
 from labels_data import SETS, Sizes, Texts
-from recipe_cells import Cell, Recipe, Workplace, draw_texts, finished, keep, missing
+from recipe_cells import Cell, Workplace, draw_texts, finished, keep, missing
+from recipe_probe import beside, fit_beside, fit_probe
 from recipe_report import BEGIN, END, spread_over_seeds, write_report
+from recipes import Recipe, SharedModel, campaign
 
+from star_al.ports import ignore
+from star_al.types import Item
 from support.tiny_model import build_tiny_model
 
 
@@ -85,7 +90,7 @@ def test_a_draw_has_no_text_both_in_pool_and_test(texts: Texts) -> None:
 def test_cells_from_training_to_tables(texts: Texts, tmp_path: Path) -> None:
     model = build_tiny_model(tmp_path / "model")
     place = Workplace(str(model), lambda _: texts)
-    recipes = [Recipe(kind="head"), *(Recipe(kind=kind, steps=4) for kind in ("lora", "taught"))]
+    recipes = [Recipe(kind="head"), *(Recipe(kind=kind, steps=4) for kind in ("lora", "taught", "lpft"))]
     for recipe in recipes:
         cell = Cell("bbc", 12, recipe, 0, 0)
         record = place.run(cell)
@@ -105,7 +110,7 @@ def test_cells_from_training_to_tables(texts: Texts, tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "### bbc, 12 labels" in text
-    assert [text.count(f"| {recipe.name} ") for recipe in recipes] == [1, 1, 1]
+    assert [text.count(f"| {recipe.name} ") for recipe in recipes] == [1] * len(recipes)
 
 
 def test_the_spread_is_that_within_a_draw() -> None:
@@ -115,3 +120,25 @@ def test_the_spread_is_that_within_a_draw() -> None:
     assert spread_over_seeds([record(0, 0.5), record(1, 0.9)]) is None
     records = [record(0, 0.50), record(0, 0.52), record(1, 0.90), record(1, 0.94), record(2, 0.1)]
     assert spread_over_seeds(records) == pytest.approx(((1 + 1 + 4 + 4) / 2) ** 0.5)
+
+
+def test_lora_beside_a_probe_starts_at_the_probe_and_learns_on(texts: Texts, tmp_path: Path) -> None:
+    model = SharedModel(str(build_tiny_model(tmp_path / "model")))
+    recipe, of = Recipe(kind="lpft", steps=20, rate=1e-2), draw_texts("bbc", texts, 0)
+    # Answers that no state foretells: the probe cannot learn them, and LoRA knows them by heart.
+    of = replace(of, targets_P=np.random.default_rng(1).integers(3, size=len(of.texts_P)))
+    learner = model.learner("bbc", recipe, of.labels)
+    probe = fit_probe(learner, of, 12)
+    test = [Item(f"test-{row}", text) for row, text in enumerate(of.texts_T)]
+    base = learner.predict(None, test, draws=None, seed=0, advance=ignore).log_probs_N_K_C[:, 0]
+    assert beside(base, probe.adds_T_C) == pytest.approx(probe.alone_T_C, abs=1e-6)
+    assert probe.alone_T_C.std(axis=0).max() > 0.01  # it tells texts apart
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    adapter = campaign("bbc", recipe, of.labels, "none").adapter
+    fit_beside(learner, adapter, probe, of, seed=0, folder=folder)
+    labelled = [Item(f"pool-{row}", of.texts_P[row]) for row in range(12)]
+    found = learner.predict(folder, labelled, draws=None, seed=0, advance=ignore).log_probs_N_K_C[:, 0]
+    rows, right = np.arange(12), of.targets_P[:12]
+    learned = beside(found, probe.adds_n_C)[rows, right].mean()
+    assert learned > probe.alone_n_C[rows, right].mean() + 0.05

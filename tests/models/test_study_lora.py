@@ -19,7 +19,7 @@ from lora_arms import ARMS, ORDER
 from lora_cells import Cell, LoraCells, Recipes, keep, missing, planned, run
 from lora_report import BEGIN, END, write_report
 from lora_sets import SIZES, Sizes, small_split
-from recipe_cells import Recipe, SharedModel
+from recipes import Recipe, SharedModel
 
 from support.tiny_model import build_tiny_model
 
