@@ -35,5 +35,10 @@ CARD_WORDS: Mapping[str, CardWords] = {
         untrained_head="By the similarity of texts to their options, without training",
         labels="Each text has options of its own; the labels are their letters.",
     ),
+    "rating": CardWords(
+        purpose="rates a text by a level of a scale",
+        tag="text-classification",
+        untrained_head="By the similarity of texts to the levels' names, without training",
+    ),
 }
 """By kind of task."""

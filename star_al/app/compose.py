@@ -153,6 +153,7 @@ def _option_head(
 HEADS: Mapping[str, Callable[..., Learner]] = {
     "classification": _label_head,
     "multiple_choice": _option_head,
+    "rating": _label_head,
 }
 """By kind of task."""
 

@@ -34,6 +34,7 @@ ALWAYS_SHOWN = frozenset(
         "data.text",
         "task.kind",
         "task.labels",
+        "task.levels",
         "model.name",
         "acquisition.batch_size",
         "annotator.kind",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,15 @@ def majority(values: Sequence[str]) -> str | None:
     if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
         return None
     return counts[0][0]
+
+
+def median(values: Sequence[str]) -> str | None:
+    """The whole number in the middle; None without values, or if the two in the middle differ."""
+    ordered = sorted(values, key=int)
+    if not ordered:
+        return None
+    lower, upper = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return lower if lower == upper else None
 
 
 def dawid_skene(votes: Sequence[Vote]) -> dict[str, dict[str, float]]:
@@ -104,10 +113,34 @@ def _numbered(names: Iterable[str]) -> tuple[list[str], IntArray]:
     return list(numbers), found
 
 
-def krippendorff_alpha(votes: Sequence[Vote]) -> float | None:
-    """Krippendorff's alpha for nominal labels: 1 for full agreement, 0 for agreement by chance.
+def different(one: str, other: str) -> float:
+    """The distance of nominal labels."""
+    return float(one != other)
+
+
+def squared_difference(one: str, other: str) -> float:
+    """The distance of numbers on an interval scale."""
+    return float((int(one) - int(other)) ** 2)
+
+
+DISTANCES: Mapping[str, Callable[[str, str], float]] = {
+    "classification": different,
+    "multiple_choice": different,
+    "rating": squared_difference,
+}
+"""How far labels are apart when agreement is measured, by kind of task."""
+
+
+def krippendorff_alpha(
+    votes: Sequence[Vote], distance: Callable[[str, str], float] = different
+) -> float | None:
+    """Krippendorff's alpha: 1 for full agreement, 0 for agreement by chance.
 
     Units with one vote are left out. Source: Krippendorff 2011, "Computing Krippendorff's alpha-reliability".
+
+    Args:
+        votes: The labels that people gave.
+        distance: How far two labels are apart, 0 for the same.
 
     Returns:
         Alpha; None if it is not defined, because no unit has two votes or only one label was ever given.
@@ -117,7 +150,7 @@ def krippendorff_alpha(votes: Sequence[Vote]) -> float | None:
         return None
     from crowdkit.metrics.data import alpha_krippendorff
 
-    return float(alpha_krippendorff(_frame(paired)))
+    return float(alpha_krippendorff(_frame(paired), distance))
 
 
 def _by_unit(votes: Sequence[Vote]) -> dict[str, list[Vote]]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from star_al.config.spec import LabellingSpec
 from star_al.labelling.ballots import Ballot, Refused, votes_by_query
-from star_al.labelling.crowd import dawid_skene, majority
+from star_al.labelling.crowd import dawid_skene, majority, median
 from star_al.types import Label, Query
 
 LEAST_POSTERIOR = 0.6
 """A label by Dawid and Skene with a lower probability than this counts as disputed."""
+
+_RULES: Mapping[str, Callable[[Sequence[str]], str | None]] = {"majority": majority, "median": median}
+"""How the votes of one query become a label, by ``labelling.settle``."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def settle(queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: Label
         posterior = dawid_skene(votes_by_query(joined.values()))
     found = _Sorted()
     for query_id in complete:
-        _decide(joined[query_id], posterior, found)
+        _decide(joined[query_id], posterior, _RULES.get(rules.settle, majority), found)
     refused = tuple(each for query in queries for each in ballots[query.query_id].refused)
     return Settled(tuple(found.labels), tuple(found.skipped), tuple(found.disputed), refused)
 
@@ -90,12 +93,17 @@ def _is_complete(ballot: Ballot, rules: LabellingSpec) -> bool:
     return n_skips > 0 and n_votes + n_skips >= wanted
 
 
-def _decide(ballot: Ballot, posterior: Mapping[str, Mapping[str, float]] | None, found: _Sorted) -> None:
+def _decide(
+    ballot: Ballot,
+    posterior: Mapping[str, Mapping[str, float]] | None,
+    rule: Callable[[Sequence[str]], str | None],
+    found: _Sorted,
+) -> None:
     query = ballot.query
     if not ballot.values:
         found.skipped.append(query)
         return
-    value = _likeliest(posterior[query.query_id]) if posterior else _winner(ballot)
+    value = _likeliest(posterior[query.query_id]) if posterior else _winner(ballot, rule)
     if value is None:
         found.disputed.append(query)
     else:
@@ -108,13 +116,13 @@ def _likeliest(probabilities: Mapping[str, float]) -> str | None:
     return best if probabilities[best] >= LEAST_POSTERIOR else None
 
 
-def _winner(ballot: Ballot) -> str | None:
-    """The label with most votes; None for a tie.
+def _winner(ballot: Ballot, rule: Callable[[Sequence[str]], str | None]) -> str | None:
+    """The label that a rule finds; None for a tie.
 
     If more people answered than were asked, a tie is decided by those who answered first.
     """
     values, wanted = list(ballot.values.values()), ballot.query.wanted
-    winner = majority(values)
+    winner = rule(values)
     if winner is None and ballot.query.attempt == 1 and len(values) > wanted:
-        return majority(values[:wanted])
+        return rule(values[:wanted])
     return winner

@@ -46,6 +46,11 @@ WORDINGS: Mapping[str, Wording] = {
         "{text}\n\nOptions:\n{options}",
         "\n\nAnswer:",
     ),
+    "rating": Wording(
+        "Rate the text. Answer with exactly one of these numbers: {labels}.",
+        "Text:\n{text}",
+        "\n\nRating:",
+    ),
 }
 """By kind of task."""
 

@@ -158,6 +158,8 @@ class PromptFormat:
             departures["opening"] = list(self._parts.opening)
         if any(t not in self._control or any(t in s for s in self._spellings) for t in ordinary):
             departures["words stay whole"] = True
+        if self._task.listing != ", ".join(self._spellings):
+            departures["labels"] = self._task.listing
         if self.markers:
             departures["markers"] = list(self.markers)
         return [departures] if departures else []

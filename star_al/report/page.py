@@ -27,6 +27,7 @@ from star_al.report.round_charts import (
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
 from star_al.stats.ece_floor import ece_floor
+from star_al.stats.figures import FIGURES
 from star_al.stats.learning_curves import Comparison, in_words
 from star_al.types import JsonObject, Role, Round, RoundCollection
 
@@ -96,6 +97,10 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
             tiles.append(
                 ("zero-shot", percent(base.accuracy), interval(base.accuracy_low, base.accuracy_high))
             )
+        tiles += [
+            (figure.name, number(figure.of(adapted), 2), figure.unit)
+            for figure in FIGURES[snapshot.spec.task.kind]
+        ]
         scaling = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
         chance = f"{number(ece_floor(adapted.bins).mean)} by chance alone"
         tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaling}; {chance}"))

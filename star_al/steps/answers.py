@@ -17,6 +17,7 @@ from star_al.parts import RoundParts
 from star_al.ports import Learner
 from star_al.stats import metrics
 from star_al.stats.ece_floor import ece_in_words
+from star_al.stats.figures import FIGURES
 from star_al.stats.temperature import Temperature, apply_temperature
 from star_al.steps.base_predictions import base_log_probs, pad
 from star_al.steps.pool import SHARD_ITEMS, all_draws, ranking_draws
@@ -191,6 +192,7 @@ def evaluations_in_words(evaluations: Sequence[Evaluation], spec: CampaignSpec) 
     beside = f", head {last['head'].accuracy:.3f}" if main.model == "adapted" and "head" in last else ""
     if "delivered" in last:
         beside += f", delivered {last['delivered'].accuracy:.3f}"
+    beside += "".join(f", {figure.in_words(main)}" for figure in FIGURES[spec.task.kind])
     return (
         f"accuracy {main.accuracy:.3f}{base}{beside}, "
         f"ECE {ece_in_words(main)}, NLL {main.nll:.3f} on {count(main.n, 'text')}"

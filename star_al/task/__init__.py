@@ -8,10 +8,12 @@ from star_al.task.classification import Classification
 from star_al.task.closed import ClosedTask
 from star_al.task.multiple_choice import LETTERS, MultipleChoice
 from star_al.task.protocol import Task
+from star_al.task.rating import Rating
 
 KINDS: Mapping[str, Callable[[Any], ClosedTask]] = {
     "classification": Classification,
     "multiple_choice": MultipleChoice,
+    "rating": Rating,
 }
 
 

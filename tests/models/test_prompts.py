@@ -46,6 +46,20 @@ def test_chat_prompt() -> None:
     )
 
 
+def test_a_rating_lists_the_levels_with_their_names() -> None:
+    names = ["bad", "fair", "good"]
+    form = prompt_format(kind="rating", labels=None, levels=3, names=names)
+    assert shown(form, item()).startswith(
+        "<|im_start|>system\n"
+        "Rate the text. Answer with exactly one of these numbers: 1 (bad), 2 (fair), 3 (good).<|im_end|>"
+    )
+    assert [CHAT.decode(label) for label in form.encode(item()).labels] == ["1", "2", "3"]
+    keys = {
+        prompt_format(kind="rating", labels=None, levels=3, names=each).key for each in (names, names[::-1])
+    }
+    assert len(keys | {prompt_format(kind="rating", labels=None, levels=3).key}) == 3
+
+
 def test_plain_prompt_starts_as_the_tokenizer_starts() -> None:
     text = shown(prompt_format(PLAIN), item(), PLAIN)
     assert text == (

@@ -17,7 +17,9 @@ from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, TaskSpec, task_spec
 from star_al.config.spec.acquisition import AcquisitionSpec, BatchSpec
 from star_al.config.spec.labelling import LabellingSpec
+from star_al.labelling.crowd import DISTANCES
 from star_al.models.prompt_template import WORDINGS
+from star_al.stats.figures import FIGURES
 from star_al.task import KINDS, make_task
 from star_al.types import Item
 
@@ -29,10 +31,13 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "star_al/annotators/label_studio/controls.py: CONTROLS": CONTROLS,
     "star_al/app/compose.py: HEADS": HEADS,
     "star_al/app/card_words.py: CARD_WORDS": CARD_WORDS,
+    "star_al/labelling/crowd.py: DISTANCES": DISTANCES,
+    "star_al/stats/figures.py: FIGURES": FIGURES,
 }
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "classification": {"labels": ["sport", {"name": "tech", "verbaliser": "technology"}]},
     "multiple_choice": {},
+    "rating": {"levels": 4},
 }
 STORED = {"instruction": None, "template": None, "template_columns": True, "chat_template": True} | {
     "contextual_calibration": False,
@@ -125,6 +130,27 @@ def test_a_kind_says_what_it_goes_with(kind: str) -> None:
         (allowed.posteriors, posteriors),
     ):
         assert values and set(values) <= set(known)
+
+
+def test_every_measure_batch_and_rule_goes_with_some_kind() -> None:
+    assert {each for spec in SPECS.values() for each in spec.allowed.measures} == set(
+        get_args(AcquisitionSpec.model_fields["measure"].annotation)
+    )
+    assert {each for spec in SPECS.values() for each in spec.allowed.batches} == set(
+        get_args(BatchSpec.model_fields["kind"].annotation)
+    )
+    assert {each for spec in SPECS.values() for each in spec.allowed.settling} == set(
+        get_args(LabellingSpec.model_fields["settle"].annotation)
+    )
+    assert {each for spec in SPECS.values() for each in spec.allowed.posteriors} == set(
+        map(kind_of, sections_in(CampaignSpec.model_fields["posterior"].annotation))
+    )
+
+
+def test_the_documentation_names_every_table() -> None:
+    page = (ROOT / "docs" / "adding-a-task.md").read_text(encoding="utf-8")
+    for path, _, table in (name.partition(": ") for name in TABLES):
+        assert f"`{path}`: `{table}`" in page
 
 
 def test_what_a_kind_does_not_go_with_is_refused() -> None:

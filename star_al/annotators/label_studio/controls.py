@@ -93,7 +93,7 @@ class LabelChoices(Control):
         layout = "vertical" if len(names) <= VERTICAL_UP_TO else "inline"
         hotkeys = [f' hotkey="{key}"' for key in HOTKEYS] + [""] * len(names)
         choices = [
-            f"      <Choice value={shown(name)} alias={attribute(name)}{hotkey}/>"
+            f"      <Choice value={shown(self.wording(task, name))} alias={attribute(name)}{hotkey}/>"
             for name, hotkey in zip(names, hotkeys, strict=False)
         ]
         # Answers with an earlier name stay valid for the server, which refuses a config without them.
@@ -102,6 +102,10 @@ class LabelChoices(Control):
             for old in task.spec.renamed
         ]
         return [f'    <Choices {_COMMON} layout="{layout}">', *choices, *hidden, "    </Choices>"]
+
+    def wording(self, task: ClosedTask, name: str) -> str:
+        """Return how people see an answer."""
+        return name
 
     def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
         """Return the labels that it does not offer."""
@@ -122,6 +126,17 @@ class LabelChoices(Control):
     def accepts(self, task: ClosedTask, value: str) -> bool:
         """Return whether it is a label."""
         return task.find((), value) is not None
+
+
+class LevelChoices(LabelChoices):
+    """A choice for each level of a scale, with its name."""
+
+    question = "How do you rate this text?"
+
+    def wording(self, task: ClosedTask, name: str) -> str:
+        """Return the number, and the level's name if it has one."""
+        named = {label.name: label.description for label in task.spec.labels}.get(name)
+        return name if named is None else f"{name}: {named}"
 
 
 class OptionChoices(Control):
@@ -161,6 +176,7 @@ class OptionChoices(Control):
 CONTROLS: Mapping[str, Control] = {
     "classification": LabelChoices(),
     "multiple_choice": OptionChoices(),
+    "rating": LevelChoices(),
 }
 """By kind of task."""
 

@@ -17,7 +17,7 @@ class LabellingSpec(Spec):
     """
 
     overlap: Positive = Field(default=1, description="People who answer each text.")
-    settle: Literal["majority", "dawid_skene"] = Field(
+    settle: Literal["majority", "dawid_skene", "median"] = Field(
         default="majority",
         description="How several answers to a text become one label.",
         json_schema_extra=choices(
@@ -25,6 +25,10 @@ class LabellingSpec(Spec):
             dawid_skene=(
                 "by a model of how reliable each person is (Dawid and Skene 1979); "
                 "a label below 60 % probability is disputed"
+            ),
+            median=(
+                "the level in the middle, for `task.kind: rating`; disputed if an even number of people answered and "
+                "the two in the middle differ"
             ),
         ),
     )

@@ -8,8 +8,11 @@ from star_al.config.spec.task.base import Allowed, ScoredOn
 from star_al.config.spec.task.classification import ClassificationSpec
 from star_al.config.spec.task.labels import LabelSpec, normalise_label
 from star_al.config.spec.task.multiple_choice import MultipleChoiceSpec
+from star_al.config.spec.task.rating import RatingSpec
 
-TaskSpec: TypeAlias = Annotated[ClassificationSpec | MultipleChoiceSpec, Field(discriminator="kind")]
+TaskSpec: TypeAlias = Annotated[
+    ClassificationSpec | MultipleChoiceSpec | RatingSpec, Field(discriminator="kind")
+]
 
 _ADAPTER: TypeAdapter[TaskSpec] = TypeAdapter(TaskSpec)
 
@@ -24,6 +27,7 @@ __all__ = [
     "ClassificationSpec",
     "LabelSpec",
     "MultipleChoiceSpec",
+    "RatingSpec",
     "ScoredOn",
     "TaskSpec",
     "normalise_label",

@@ -1,0 +1,46 @@
+"""Rating: a label value is a level of a scale, its number as a text ("1", "2", …)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from star_al.config.spec import RatingSpec, normalise_label
+from star_al.task.closed import ClosedTask, name_of
+from star_al.types import Item, JsonValue
+
+
+class Rating(ClosedTask):
+    """Every item has the levels of the scale, in their order. A value may also be a level's name."""
+
+    spec: RatingSpec
+
+    def __init__(self, spec: RatingSpec) -> None:
+        self.spec = spec
+        self._columns = {number: column for column, number in enumerate(spec.label_names)}
+        self._columns |= {normalise_label(name): column for column, name in enumerate(spec.names or ())}
+
+    @property
+    def listing(self) -> str:
+        """The levels as a prompt lists them, with their names."""
+        if self.spec.names is None:
+            return super().listing
+        levels = zip(self.spec.label_names, self.spec.names, strict=True)
+        return ", ".join(f"{number} ({name})" for number, name in levels)
+
+    def spell(self, item: Item, value: JsonValue) -> str:
+        """Return the number."""
+        return str(self.value(item, self.column(item, value)))
+
+    def grade(self, item: Item, answer: JsonValue, gold: JsonValue) -> float:
+        """Return 1 for the right level, 0 for the opposite end of the scale, and what lies between."""
+        apart = abs(self.column(item, answer) - self.column(item, gold))
+        return 1.0 - apart / (self.spec.levels - 1)
+
+    def _names(self, options: Sequence[str]) -> tuple[str, ...]:
+        return self.spec.label_names
+
+    def _column(self, options: Sequence[str], value: JsonValue) -> int | None:
+        name = name_of(value)
+        if name is None or isinstance(value, bool):
+            return None
+        return self._columns.get(normalise_label(name).removesuffix(".0"))
