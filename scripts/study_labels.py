@@ -10,7 +10,7 @@ and ``test.jsonl`` of rows with ``text`` and ``label``; BBC news is downloaded a
 folder or a name on the hub. Texts are encoded once, into ``--cache``. Everything runs in memory: the head and the
 rules are those of the product, the loop and its database are left out.
 
-LoRA has a study of its own, ``study.py``.
+LoRA has studies of its own, ``study_lora.py`` on the same sets and ``study.py`` by whole campaigns.
 """
 
 from __future__ import annotations
