@@ -32,6 +32,7 @@ class Recipe:
 
     Attributes:
         kind: The head alone, LoRA, LoRA taught by the head, or LoRA beside a linear probe (``recipe_probe.py``).
+        output: ``adapter.output``.
         loss: ``adapter.loss``.
         rate: ``adapter.learning_rate``.
         targets: ``q, v`` or all linear layers.
@@ -47,6 +48,7 @@ class Recipe:
     """
 
     kind: Literal["head", "lora", "taught", "lpft"] = "lora"
+    output: Literal["label_names", "classifier"] = "label_names"
     loss: str = "answer"
     rate: float = 1e-3
     targets: Literal["qv", "all"] = "all"
@@ -108,6 +110,7 @@ def campaign(name: str, recipe: Recipe, labels: Sequence[str], model: str) -> Ca
             },
             "model": {"name": model, "dtype": "bfloat16", "max_tokens": MAX_TOKENS, "batch_tokens": 1024},
             "adapter": {
+                "output": recipe.output,
                 "loss": recipe.loss,
                 "learning_rate": recipe.rate,
                 "target_modules": "all-linear" if recipe.targets == "all" else ["q_proj", "v_proj"],

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
+
 from star_al import rng
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError, NotFiniteError
@@ -18,10 +20,13 @@ from star_al.models.adapter_record import save_record
 from star_al.models.backbone import DTYPES, Backbone, load_backbone
 from star_al.models.base_embeddings import KEPT, BaseEmbeddings
 from star_al.models.batch_choice import BatchChoice
+from star_al.models.classifier import FILE as CLASSIFIER_FILE
+from star_al.models.classifier import Classifier, blank_classifier, for_classifier, load_classifier
 from star_al.models.encoded import Encoded
 from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
 from star_al.models.inference import Inference
 from star_al.models.licence import find_licence
+from star_al.models.linear_probe import ProbeTexts, fit_probe
 from star_al.models.lora import left_out, lora_config
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.position_switch import require_one_reading
@@ -183,9 +188,16 @@ class LoraLearner:
             self._say(warning)
         self._tell_window(max(map(len, prompts)))
         chosen = choose_prompts(prompts, self._spec.adapter.batch_size, self.backbone.device)
+        classifier = None
+        if self._spec.has_classifier:
+            classifier, chosen = self._blank_classifier(), for_classifier(chosen)
         examples = [(prompt, index % len(prompt.labels)) for index, prompt in enumerate(chosen)]
-        try_out(self._method, self._training(examples, seed=0, parent=None, advance=ignore), inference)
+        with self.backbone.readout.classifying(classifier):
+            try_out(self._method, self._training(examples, seed=0, parent=None, advance=ignore), inference)
         self._checked = True
+
+    def _blank_classifier(self) -> Classifier:
+        return blank_classifier(len(self._task.spec.label_names), self.backbone.readout.head.weight.shape[1])
 
     def _require_one_reading(self, prompts: Sequence[Prompt]) -> None:
         longest_label = max(len(label) for prompt in prompts for label in prompt.labels)
@@ -209,10 +221,13 @@ class LoraLearner:
     def _training(
         self, examples: Sequence[tuple[Prompt, int]], *, seed: int, parent: Path | None, advance: Advance
     ) -> Training:
+        adapter = self._spec.adapter
+        if self._spec.has_classifier:
+            adapter = adapter.model_copy(update={"loss": "labels"})  # a classifier has no other
         return Training(
             backbone=self.backbone,
             examples=examples,
-            adapter=self._spec.adapter,
+            adapter=adapter,
             base=self._spec.model.given_name,
             seed=seed,
             parent=parent,
@@ -345,35 +360,57 @@ class LoraLearner:
     ) -> str:
         """See ``Learner.fit``; a posterior may look at some texts of the pool."""
         columns = [self._task.column(item, value) for item, value in examples]
-        prompts = self._encode([item for item, _ in examples])
+        items = [item for item, _ in examples]
+        classifier = self._fit_classifier(items, columns, taught, seed) if self._spec.has_classifier else None
+        prompts = self._encode_for(classifier, items)
         training = self._training(
             list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
         )
         if taught is not None:
-            training = replace(training, taught=self._taught_prompts(taught))
+            lessons = TaughtPrompts(
+                self._encode_for(classifier, taught.items), taught.probs_M_C, taught.weight
+            )
+            training = replace(training, taught=lessons)
         if pool is not None:
-            labelled = {item.item_id for item, _ in examples}
-            training = replace(training, unlabelled=partial(self._draw_prompts, pool, labelled, seed))
+            labelled = {item.item_id for item in items}
+            training = replace(
+                training, unlabelled=partial(self._draw_prompts, classifier, pool, labelled, seed)
+            )
         message = (
             f"training ran out of memory on {self.backbone.device}. "
             "Lower adapter.batch_size, or set another model.device."
         )
-        with translate_out_of_memory(message):
+        with translate_out_of_memory(message), self.backbone.readout.classifying(classifier):
             fitted = self._method.fit(training, folder)
+        if classifier is not None:
+            classifier.save(folder)
         kind = self._spec.posterior.kind
         record = {"format": FORMAT, "kind": kind, "model_key": self.model_key, "dtype": self.backbone.dtype}
         save_record(folder, {**fitted, **record})
         self._require_answers(folder, prompts[:FEW_PROMPTS])
         return kind
 
-    def _taught_prompts(self, taught: Taught) -> TaughtPrompts:
-        return TaughtPrompts(self._encode(taught.items), taught.probs_M_C, taught.weight)
+    def _fit_classifier(
+        self, items: Sequence[Item], columns: Sequence[int], taught: Taught | None, seed: int
+    ) -> Classifier:
+        """Fit a classifier to the frozen model's states of what people answered, and of what is taught."""
+        shares_N_C = np.eye(len(self._task.spec.label_names))[list(columns)]
+        weights_N = np.ones(len(items))
+        texts = list(items)
+        if taught is not None:
+            texts += taught.items
+            shares_N_C = np.concatenate([shares_N_C, taught.probs_M_C])
+            weights_N = np.concatenate([weights_N, np.full(len(taught.items), taught.weight)])
+        hidden_N_d = self.embed(None, texts, ignore)
+        return fit_probe(ProbeTexts(hidden_N_d, shares_N_C, weights_N, len(items)), seed)
 
-    def _draw_prompts(self, pool: Pool, labelled: Collection[str], seed: int, n: int) -> list[Prompt]:
+    def _draw_prompts(
+        self, classifier: Classifier | None, pool: Pool, labelled: Collection[str], seed: int, n: int
+    ) -> list[Prompt]:
         """Return the prompts of n random texts of a pool that are not labelled."""
         others = [item_id for item_id in pool.item_ids if item_id not in labelled]
         chosen = sorted(rng.draw(others, n, rng.derive_seed(seed, 0, "adapter/unlabelled")))
-        return self._encode(pool.load(chosen))
+        return self._encode_for(classifier, pool.load(chosen))
 
     def _require_answers(self, folder: Path, prompts: Sequence[Prompt]) -> None:
         """Check that a fitted posterior answers what it was trained on.
@@ -382,15 +419,16 @@ class LoraLearner:
             ModelError: Its answer is NaN, or it cannot be sampled.
         """
         inference, posterior = self._load(), self._posteriors.load(folder)
-        try:
-            inference.label_log_probs(prompts, posterior, [None], 0, ignore)
-        except NotFiniteError as exc:
-            raise ModelError(
-                f"the trained model is of no use: {exc} Was adapter.learning_rate "
-                f"(now {self._spec.adapter.learning_rate:g}) too high?"
-            ) from exc
-        # A sample is farther from the base model than the mean, so it may overflow where the mean does not.
-        inference.label_log_probs(prompts, posterior, [0], 0, ignore)
+        with self.backbone.readout.classifying(load_classifier(folder)):
+            try:
+                inference.label_log_probs(prompts, posterior, [None], 0, ignore)
+            except NotFiniteError as exc:
+                raise ModelError(
+                    f"the trained model is of no use: {exc} Was adapter.learning_rate "
+                    f"(now {self._spec.adapter.learning_rate:g}) too high?"
+                ) from exc
+            # A sample is farther from the base model than the mean, so it may overflow where the mean does not.
+            inference.label_log_probs(prompts, posterior, [0], 0, ignore)
 
     def predict(
         self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
@@ -398,7 +436,10 @@ class LoraLearner:
         """See ``Learner.predict``."""
         inference, posterior = self._load(), self._posterior(folder)
         samples = [None] if posterior is None or draws is None else list(draws)
-        found = inference.label_log_probs(self._encode(items), posterior, samples, seed, advance)
+        classifier = load_classifier(folder)
+        with self.backbone.readout.classifying(classifier):
+            prompts = self._encode_for(classifier, items)
+            found = inference.label_log_probs(prompts, posterior, samples, seed, advance)
         return Predictions(found.item_ids, found.log_probs_N_K_C, (self._task.columns(items),))
 
     def export(
@@ -422,11 +463,15 @@ class LoraLearner:
         else:
             names = write_adapters(out, posterior, folder, base, samples, seed)
         write_reader(out, self.backbone, self.prompts, examples)
+        classifier = load_classifier(folder)
+        if classifier is not None:
+            classifier.save(out)
         return {
             "base": None if merged else base,
             "revision": None if merged or local else self._spec.model.revision,
             "dtype": self.backbone.dtype,
             "samples": names,
+            "classifier": None if classifier is None else CLASSIFIER_FILE,
             "base_licence": find_licence(self.backbone.folder, self._model_path),
             "template": self.prompts.template,
             "prompt": self.prompts.record(),
@@ -436,7 +481,8 @@ class LoraLearner:
         """See ``Learner.embed``; the hidden state is the one after the final norm."""
         if folder is None and not self._packs_base_embeddings:
             return self._base_embeddings.of(items, self._embed_by_base, advance)
-        return self._load().embeddings(self._encode(items), self._posterior(folder), advance)
+        prompts = self._encode_for(load_classifier(folder), items)
+        return self._load().embeddings(prompts, self._posterior(folder), advance)
 
     @cached_property
     def _base_embeddings(self) -> BaseEmbeddings:
@@ -492,6 +538,11 @@ class LoraLearner:
 
     def _posterior(self, folder: Path | None) -> Posterior | None:
         return None if folder is None else self._posteriors.load(folder)
+
+    def _encode_for(self, classifier: Classifier | None, items: Sequence[Item]) -> list[Prompt]:
+        """Return prompts whose labels are words or, if there is a classifier, its rows."""
+        prompts = self._encode(items)
+        return prompts if classifier is None else for_classifier(prompts)
 
     def _encode(self, items: Sequence[Item]) -> list[Prompt]:
         prompts = [self.prompts.encode(item) for item in items]

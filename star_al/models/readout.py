@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
 from star_al.errors import ModelError
+from star_al.models.classifier import Classifier
 from star_al.models.length_probe import LengthProbe
 from star_al.models.log_normaliser import LogNormaliser
+from star_al.models.model_body import body_of
 from star_al.models.quantised import has_float_weight, is_quantised
 
 _CHUNK_ELEMENTS = 2**24  # float32 logits held at once for a normaliser: 64 MiB
@@ -45,18 +48,6 @@ class PrefixCache:
         cache = copy.deepcopy(self.cache)
         cache.batch_repeat_interleave(n)
         return cache
-
-
-def body_of(model: Any) -> Any:
-    """Return the part of a causal language model that makes hidden states; the model itself if there is none."""
-    body = model.get_decoder()
-    if body is model or "input_ids" not in inspect.signature(body.forward).parameters:
-        body = model.base_model
-    if body is model:  # its prefix names a part of a larger model, as that of Llama 4 does
-        embedding = model.get_input_embeddings()
-        holders = [part for part in model.children() if embedding in list(part.modules())[1:]]
-        body = holders[0] if len(holders) == 1 else model
-    return body
 
 
 class Readout:
@@ -102,6 +93,7 @@ class Readout:
         caps = (getattr(text_config, name, None) for name in _CAPS)
         self._logit_cap: float | None = next((cap for cap in caps if cap), None)
         self.supports_packing = self.supports_prefix = self.supports_joining = False
+        self._classifier: Classifier | None = None
 
     @property
     def device(self) -> torch.device:
@@ -145,8 +137,19 @@ class Readout:
         self.body(input_ids=ids, past_key_values=cache, use_cache=True)
         return PrefixCache(cache)
 
+    @contextmanager
+    def classifying(self, classifier: Classifier | None) -> Iterator[None]:
+        """Within, tokens of labels are rows of a classifier (see ``for_classifier``); of the head if it is None."""
+        before, self._classifier = self._classifier, classifier
+        try:
+            yield
+        finally:
+            self._classifier = before
+
     def logits(self, hidden_P_d: Tensor, tokens_U: Tensor | slice) -> Tensor:
         """Return the logits of the tokens ``tokens_U`` at P positions, (P, U) float32."""
+        if self._classifier is not None:
+            return self._classifier.logits(hidden_P_d, tokens_U)
         bias = getattr(self.head, "bias", None)
         return self._finish(hidden_P_d, self.head.weight[tokens_U], None if bias is None else bias[tokens_U])
 

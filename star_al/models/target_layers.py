@@ -21,8 +21,8 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
+from star_al.models.model_body import body_of
 from star_al.models.quantised import has_float_weight
-from star_al.models.readout import body_of
 
 _ROUTER = re.compile(r"(^|\.)(gate|wg|shared_expert_gate|\w*router\w*)(\.|$)")
 """Names of layers that send tokens to experts. A small change of their output swaps experts."""

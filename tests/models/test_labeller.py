@@ -85,9 +85,18 @@ def test_options_must_fit_the_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("merged", [False, True], ids=["adapter", "merged"])
 @pytest.mark.parametrize(
-    ("task", "dtype"), [("letters", "float32"), ("options", "float32"), ("labels", "bfloat16")]
+    ("task", "dtype", "output"),
+    [
+        ("letters", "float32", "label_names"),
+        ("options", "float32", "label_names"),
+        ("labels", "bfloat16", "label_names"),
+        ("labels", "float32", "classifier"),
+        ("labels", "bfloat16", "classifier"),
+    ],
 )
-def test_probabilities_are_those_of_the_learner(task: str, dtype: str, merged: bool, tmp_path: Path) -> None:
+def test_probabilities_are_those_of_the_learner(
+    task: str, dtype: str, output: str, merged: bool, tmp_path: Path
+) -> None:
     build_tiny_model(tmp_path / "model")
     choice = TASKS[task]["kind"] == "multiple_choice"
     one = learner(
@@ -95,6 +104,7 @@ def test_probabilities_are_those_of_the_learner(task: str, dtype: str, merged: b
         {"kind": "mc_dropout", "samples": 2},
         dtype=dtype,
         task=TASKS[task],
+        adapter={"output": output},
         data={"path": "x", "options": "o"} if choice else {"path": "x"},
     )
     items = [item if choice else Item(item.item_id, item.text) for item in CHOICES]

@@ -17,8 +17,8 @@ from star_al.models.length_probe import SHORTEST, LengthProbe
 from star_al.models.likelihood import label_log_probs, label_scorer
 from star_al.models.minibatch import Minibatch
 from star_al.models.minibatch_plan import plan_minibatches
+from star_al.models.model_body import body_of
 from star_al.models.prompts import Prompt
-from star_al.models.readout import body_of
 from star_al.models.readout_checks import open_readout
 from star_al.models.train import for_device
 from support.small_models import VOCABULARY, plain_log_probs, save_small_model, small_config, small_model

@@ -44,9 +44,21 @@ class AdapterSpec(Spec):
         ),
         examples=[6],
     )
+    output: Literal["auto", "label_names", "classifier"] = Field(
+        default="auto",
+        description="What predicts the labels.",
+        json_schema_extra=choices(
+            auto="a classifier where the head teaches and there are many labels, else the words of the labels",
+            label_names="the probability of the labels' own words after the prompt, as the base model has it too",
+            classifier=(
+                "a linear layer on the last hidden state, fitted to the frozen model before LoRA is trained; each "
+                "text is read without the labels"
+            ),
+        ),
+    )
     loss: Loss = Field(
         default="labels",
-        description="What training moves up.",
+        description="What training moves up, where the words of the labels predict.",
         json_schema_extra=choices(
             labels="the right label's probability among all labels; each label is read, so many labels are slow",
             answer="the probability of the right label's own words; takes as long with many labels as with few",

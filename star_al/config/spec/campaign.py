@@ -27,6 +27,9 @@ from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import TaskSpec, normalise_label
 from star_al.config.spec.template import split_template
 
+MANY_LABELS = 10
+"""From so many labels on, a language model that a head teaches has a classifier (docs/studies/recipe.md)."""
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 
@@ -114,6 +117,17 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
+    def _adapters_without_output_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
+        """Without a file, an adapter that does not say what predicts the labels is one of an earlier version."""
+        if info.context == FROM_FILE or not isinstance(tree, dict):
+            return tree
+        adapter = tree.get("adapter", {})
+        if not isinstance(adapter, dict):
+            return tree
+        return tree | {"adapter": {"output": "label_names"} | adapter}
+
+    @model_validator(mode="before")
+    @classmethod
     def _read_templates_of_0_1(cls, tree: Any, info: ValidationInfo) -> Any:
         """In a campaign that version 0.1 stored, braces other than its three fields are text."""
         if info.context == FROM_FILE or not isinstance(tree, dict):
@@ -148,6 +162,7 @@ class CampaignSpec(Spec):
         self._require_model()
         self._require_ranker()
         self._require_options()
+        self._require_labels_to_classify()
         self._require_what_the_task_allows()
         self._require_samples_for_measure()
         self._require_samples_for_adaptive()
@@ -164,6 +179,13 @@ class CampaignSpec(Spec):
             raise ValueError(f"task.kind: {self.task.kind} needs data.options")
         if not self.task.has_options and self.data.options is not None:
             raise ValueError("data.options belongs to task.kind: multiple_choice")
+
+    def _require_labels_to_classify(self) -> None:
+        if self.adapter.output == "classifier" and self.task.has_options:
+            raise ValueError(
+                f"adapter.output: classifier needs the same labels for all texts, and task.kind: {self.task.kind} has "
+                "options of each text"
+            )
 
     def _require_what_the_task_allows(self) -> None:
         allowed = self.task.allowed
@@ -346,6 +368,13 @@ class CampaignSpec(Spec):
         if not isinstance(self.learner, LoraLearnerSpec) or not self.has_head_beside:
             return False
         return self.task.is_taught if self.learner.taught == "auto" else self.learner.taught
+
+    @property
+    def has_classifier(self) -> bool:
+        """True if a linear classifier above LoRA predicts the labels, false if their words do."""
+        if self.adapter.output != "auto":
+            return self.adapter.output == "classifier"
+        return self.is_taught and not self.task.has_options and len(self.task.label_names) >= MANY_LABELS
 
     @property
     def ranking_model(self) -> Literal["adapted", "head"]:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from star_al.models.labeller.prompt import Prompt, PromptReader
+from star_al.models.model_body import body_of
 
 ROWS = 16
 """Rows of one length that the model reads at once."""
@@ -53,6 +55,9 @@ class Labeller:
         _use_float32_head(model)
         self._model = model.to(self._device).eval()
         plain = model.get_base_model() if self._samples else model
+        self._body = body_of(plain)
+        classifier = self._record.get("classifier")
+        self._classifier = load_file(folder / classifier, self._device) if classifier else None
         self._keeps_logits = "logits_to_keep" in inspect.signature(plain.forward).parameters
 
     def __call__(self, text: str | Mapping[str, object], options: Sequence[str] = ()) -> dict[str, float]:
@@ -93,6 +98,11 @@ class Labeller:
 
     def _log_probs(self, prompt: Prompt) -> Tensor:
         """Log-probabilities of a prompt's labels, normalised over them."""
+        if self._classifier is not None:
+            ids = torch.tensor([prompt.tokens], device=self._device)
+            hidden_d = self._body(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
+            logits_C = self._classifier["weight"] @ hidden_d + self._classifier["bias"]
+            return logits_C.double().log_softmax(dim=0)
         scores: dict[tuple[int, ...], Tensor] = {}
         for size in sorted({len(label) for label in prompt.labels}):
             labels = [label for label in dict.fromkeys(prompt.labels) if len(label) == size]

@@ -1,0 +1,78 @@
+"""A linear classifier on a language model's last hidden state, in place of the words of the labels.
+
+It is fitted to the frozen model (``linear_probe``) and stays as it is while LoRA is trained below it, so that all
+samples of a posterior share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from star_al.models.artefact_files import damaged, read_tensors, write_tensors
+from star_al.models.prompts import Prompt
+
+FILE = "classifier.safetensors"
+"""A classifier's file in the folder of an adapter."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Scores labels by W h + b.
+
+    Attributes:
+        weight_C_d: W, float32.
+        bias_C: b, float32.
+    """
+
+    weight_C_d: Tensor
+    bias_C: Tensor
+
+    def logits(self, hidden_P_d: Tensor, columns_U: Tensor | slice) -> Tensor:
+        """Return the scores of the labels ``columns_U`` at P positions, (P, U) float32."""
+        device = hidden_P_d.device
+        weight_U_d, bias_U = self.weight_C_d.to(device)[columns_U], self.bias_C.to(device)[columns_U]
+        with torch.autocast(device.type, enabled=False):
+            return hidden_P_d.float() @ weight_U_d.T + bias_U
+
+    def save(self, folder: Path) -> None:
+        """Write it beside an adapter.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        write_tensors(folder / FILE, {"weight": self.weight_C_d, "bias": self.bias_C})
+
+
+def load_classifier(folder: Path | None) -> Classifier | None:
+    """Read the classifier beside an adapter; None if the adapter has none.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    if folder is None or not (folder / FILE).exists():
+        return None
+    tensors = read_tensors(folder / FILE)
+    weight_C_d, bias_C = tensors.get("weight"), tensors.get("bias")
+    if weight_C_d is None or bias_C is None or weight_C_d.shape[:1] != bias_C.shape:
+        raise damaged(folder / FILE, "not a classifier")
+    return Classifier(weight_C_d, bias_C)
+
+
+def blank_classifier(n_labels: int, size: int) -> Classifier:
+    """Return a classifier that tells labels apart without having learnt anything, to try out a training."""
+    generator = torch.Generator().manual_seed(0)
+    return Classifier(torch.randn(n_labels, size, generator=generator) / size**0.5, torch.zeros(n_labels))
+
+
+def for_classifier(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return prompts whose labels are rows of a classifier: one token each, so that the prompt alone is read."""
+    return [replace(prompt, labels=_rows(len(prompt.labels))) for prompt in prompts]
+
+
+def _rows(n_labels: int) -> tuple[tuple[int, ...], ...]:
+    return tuple((column,) for column in range(n_labels))
