@@ -57,7 +57,7 @@ def round_work(spec: CampaignSpec, n_texts: int, characters: float) -> RoundWork
         characters: How many a text has, on average.
     """
     adapter, labels = spec.adapter, spec.task.label_names
-    answers = sum(_tokens(len(label)) + 1 for label in labels)
+    answers = 0.0 if spec.has_classifier else sum(_tokens(len(label)) + 1 for label in labels)
     wording = _WORDING_TOKENS + sum(_tokens(len(label)) for label in labels)
     text = min(_tokens(characters), max(1, spec.model.max_tokens - wording))
     steps = max(

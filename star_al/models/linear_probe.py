@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.model_selection import KFold
 from torch import Tensor
 
 from star_al.errors import ModelError
@@ -91,8 +90,8 @@ class _Problem:
         if answered < 2 * FOLDS:
             return UNKNOWN
         loss_S = np.zeros(len(STRENGTHS))
-        folds = KFold(FOLDS, shuffle=True, random_state=seed)
-        for _, held_out_M in folds.split(np.arange(answered)):
+        order = np.random.default_rng(seed).permutation(answered)
+        for held_out_M in np.array_split(order, FOLDS):
             kept_N = np.setdiff1d(np.arange(len(self.states_N_d)), held_out_M)
             training, test = self._of(kept_N), self._of(held_out_M)
             loss_S += [test.loss(training.fit(strength)).item() for strength in STRENGTHS]
