@@ -96,7 +96,7 @@ class Oracle:
             )
         if self._draw("error", person, item) < self._spec.accuracy:
             return gold
-        others = [name for name in self._task.choices(item) if name != gold]
+        others = [name for name in self._task.choices(item) if not self._task.same(item, name, gold)]
         return others[int(self._draw("choice", person, item) * len(others))]
 
     def _draw(self, purpose: str, person: str, item: Item) -> float:

@@ -20,6 +20,9 @@ LONG_CELL = 20
 SENTENCE_WORDS = 4
 """Words from which on a column's name looks like a text."""
 
+SCALES = range(3, 11)
+"""How many whole numbers from 1 may be the levels of a scale."""
+
 TEXT_NAMES = (
     "text", "content", "body", "message", "question", "sentence", "review", "comment", "document", "description",
 )  # fmt: skip
@@ -170,5 +173,10 @@ def doubts(data: Profile, name: str, labels: Sequence[str]) -> list[str]:
         sentences.append(
             f"{data.table.name}: every row has a different label in column {name!r}. "
             "Is it really the column of labels?"
+        )
+    if len(labels) in SCALES and set(labels) == {str(level) for level in range(1, len(labels) + 1)}:
+        sentences.append(
+            f"{data.table.name}: the labels in column {name!r} are the numbers 1 to {len(labels)}. If they are levels "
+            f"of a scale, write `task: {{kind: rating, levels: {len(labels)}}}` into the campaign file."
         )
     return sentences

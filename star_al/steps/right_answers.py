@@ -31,6 +31,7 @@ def right_answers(store: Store, campaign_id: int, rounds: Sequence[Round]) -> di
             item = items.get(one.item_id)
             truth = None if item is None else task.find(item.options, labels[item.item_id].value)
             if item is not None and truth is not None:
-                right[one.model][one.item_id] = bool(one.log_probs_C.argmax() == task.column(item, truth))
+                predicted = task.value(item, int(one.log_probs_C.argmax()))
+                right[one.model][one.item_id] = task.same(item, predicted, truth)
         found[round_.index] = dict(right)
     return found

@@ -344,6 +344,14 @@ def test_a_column_of_names_is_no_column_of_labels(here: Path) -> None:
             ],
         ),
         (None, "xyx", []),
+        (
+            None,
+            "12332",
+            [
+                "d.jsonl: the labels in column 'topic' are the numbers 1 to 3. If they are levels of a scale, write "
+                "`task: {kind: rating, levels: 3}` into the campaign file."
+            ],
+        ),
     ],
 )
 def test_likely_mistakes_are_reported(

@@ -7,6 +7,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from label_studio_sdk.label_interface.interface import LabelInterface
 from pydantic import ValidationError
 
 from star_al.annotators.label_studio import label_config
@@ -77,6 +78,13 @@ def test_people_choose_a_level_by_its_number_and_see_its_name() -> None:
     ]
     assert label_config.faults(config, NAMED) == [] and label_config.remarks(config, NAMED, "no idea") == []
     assert label_config.faults(config, STARS) == ["it lacks 2 labels: '4', '5'"]
+
+
+def test_a_predicted_level_can_be_shown_to_people() -> None:
+    interface = LabelInterface(label_config.write(LabelStudioSpec(kind="label_studio"), NAMED, "key"))
+    for level, fits in {"3": True, "4": False}.items():
+        shown = {"result": label_config.result(level, 0.5), "score": 0.1, "model_version": "x"}
+        assert interface.validate_prediction(shown) is fits
 
 
 def test_the_median_is_the_level_in_the_middle() -> None:
