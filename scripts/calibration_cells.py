@@ -1,206 +1,336 @@
-"""Train and predict one cell of the study of ``bench_calibration.py``.
+"""Train, sample and measure one cell of ``bench_calibration.py``: a set, a number of labels, a posterior and a draw.
 
-A cell is one data set, seed, number of labels and method. Methods that start from an ordinary adapter share it among
-the cells of the same set, seed and number of labels. All predictions are stored, so that the report can compute any
-measure later.
+Posteriors that start from an ordinary adapter share it among the cells of the same set, number of labels and draw.
+Each posterior is sampled twice, independently, so that the report can tell whether two sets of samples agree about
+which texts the model does not know.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-import psutil
-import torch
-from calibration_data import Settings, Split, Study
-from filelock import FileLock
+from labels_cells import packed
+from labels_data import Texts
+from labels_learners import Head
+from recipe_cells import Cell as RecipeCell
+from recipe_cells import Drawn, Recipe, campaign, draw_texts
+from scipy.stats import spearmanr
 
 from star_al import rng
-from star_al.acquire.measures import bald, predictive_mean_log
+from star_al.acquire.measures import bald, predictive_entropy, predictive_mean_log
 from star_al.app.compose import posterior_method
 from star_al.common.files import replacing
-from star_al.config.spec import (
-    CLoraSpec,
-    EnsembleSpec,
-    LaplaceSpec,
-    MapSpec,
-    McDropoutSpec,
-    PosteriorSpec,
-    TfbSpec,
-)
-from star_al.models.backbone import load_backbone
+from star_al.config.spec import CampaignSpec
+from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.learner import LoraLearner
 from star_al.models.posterior import Method, Posterior, Training
 from star_al.models.posterior.point import PostHoc
-from star_al.stats.temperature import contextual_calibration
+from star_al.ports import Pool, ignore
+from star_al.stats import metrics
+from star_al.stats.ece_floor import ece_floor
+from star_al.stats.temperature import apply_temperature, fit_temperature
 from star_al.task import make_task
-from star_al.types import FloatArray, JsonObject
+from star_al.types import FloatArray, IntArray, Item, JsonObject
 
-NEWS = "bbc.jsonl"
-"""File with BBC news in the study's folder."""
-MAKING = "making"
-"""Folder for unfinished files."""
+TEST, SAMPLED, SECOND, CALIBRATION = 300, 100, 50, 30
+"""Test texts; those of them that samples predict; those that a second set predicts; calibration texts."""
 
-METHODS: Mapping[str, Callable[[int], PosteriorSpec]] = {
-    "map": lambda samples: MapSpec(kind="map"),
-    "mc_dropout": lambda samples: McDropoutSpec(samples=samples),
-    "ensemble": lambda samples: EnsembleSpec(kind="ensemble"),
-    "laplace": lambda samples: LaplaceSpec(kind="laplace", samples=samples),
-    "clora": lambda samples: CLoraSpec(kind="clora", samples=samples),
-    "tfb": lambda samples: TfbSpec(kind="tfb", samples=samples),
-    "laplace_last_layer": lambda samples: LaplaceSpec(
-        kind="laplace", samples=samples, subset="last_layer", prior_precision="evidence"
-    ),
-    "laplace_evidence": lambda samples: LaplaceSpec(
-        kind="laplace", samples=samples, prior_precision="evidence"
-    ),
-    "clora_token": lambda samples: CLoraSpec(kind="clora", samples=samples, context="token"),
+STEPS, RATE = 40, 2e-3
+"""Optimiser steps of 8 texts, and the highest learning rate. Query and value projections of all blocks are adapted."""
+
+FEW_LABELS = 10
+"""With more labels, training moves up the right label's own tokens alone (``adapter.loss: answer``)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the study.
+
+    Attributes:
+        posterior: ``posterior`` of the campaign; ``None`` for the head beside the language model.
+        dropout: ``adapter.dropout``. Rows of another dropout do not share an adapter.
+    """
+
+    posterior: Mapping[str, Any] | None
+    dropout: float = 0.1
+
+
+SAMPLES, HEAD_SAMPLES = 10, 64
+"""Samples of a set, by a language model and by a head."""
+
+_LAPLACE = {"kind": "laplace", "samples": SAMPLES, "prior_mean": "start"}
+
+ROWS: Mapping[str, Row] = {
+    "map": Row({"kind": "map"}),
+    "mc_dropout": Row({"kind": "mc_dropout", "samples": SAMPLES}),
+    "laplace": Row(_LAPLACE),
+    "laplace τ=10000": Row({**_LAPLACE, "prior_precision": 10000.0}),
+    "laplace τ=100": Row({**_LAPLACE, "prior_precision": 100.0}),
+    "mc_dropout p=0.3": Row({"kind": "mc_dropout", "samples": SAMPLES}, dropout=0.3),
+    "mc_dropout p=0.5": Row({"kind": "mc_dropout", "samples": SAMPLES}, dropout=0.5),
+    "tfb": Row({"kind": "tfb", "samples": SAMPLES, "rule": "predictions", "tolerance": 0.01}),
+    "tfb by loss": Row({"kind": "tfb", "samples": SAMPLES, "rule": "loss", "tolerance": 0.003}),
+    "laplace by evidence": Row({**_LAPLACE, "prior_precision": "evidence"}),
+    "ensemble": Row({"kind": "ensemble", "members": 6}),
+    "clora": Row({"kind": "clora", "samples": SAMPLES}),
+    "head": Row(None),
 }
-"""Posterior settings by row name, most important first."""
-
-BASE = "base"
-"""Row name of the model without training."""
+"""Rows by name, the most telling ones first."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the study; the base model has 0 labels."""
+    """One posterior: ``draw`` decides on the texts, on everything random in training, and on the samples."""
 
     set: str
-    seed: int
     labels: int
-    method: str
+    row: str
+    draw: int
 
-    @property
-    def name(self) -> str:
-        """Name of the cell's file, without the suffix."""
-        return f"{self.set}-{self.labels:04d}-{self.method}-{self.seed}"
+    def path(self, folder: Path) -> Path:
+        """The file of the finished cell."""
+        return folder / self.set / f"{self.labels:03d}" / f"{self.row.replace(' ', '-')}-{self.draw}.json"
 
 
-# -- a worker -------------------------------------------------------------------------------------------
+def keep(cell: Cell, record: Mapping[str, Any], folder: Path) -> None:
+    """Write the record of a finished cell."""
+    path = cell.path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as new:
+        new.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def finished(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of all finished cells."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*/[!.]*.json"))]
+
+
+def missing(cells: Iterable[Cell], folder: Path) -> list[Cell]:
+    """Those of some cells that are not finished, in their order."""
+    return [cell for cell in cells if not cell.path(folder).exists()]
 
 
 class Workplace:
-    """The data and the model, which a worker process loads once."""
+    """The model, the texts and the adapters that cells share.
 
-    def __init__(self, settings: Settings, out: Path) -> None:
-        self._settings = settings
-        self._out = out
-        self._study = Study(settings, out / NEWS)
-        self._backbone = load_backbone(settings.model, revision=None, dtype="bfloat16", device="cpu")
-        _ = self._backbone.readout  # loads the weights now, so that no cell's cost includes it
+    Args:
+        model: The language model, as a folder or a name on the hub.
+        load_texts: Loads a set by its name.
+        adapters: Folder for shared adapters.
+    """
 
-    def learner(self, name: str, posterior: PosteriorSpec, method: Method) -> LoraLearner:
-        """Return a learner for a set and a posterior that uses the shared base model."""
-        spec = self._study.specs[name].model_copy(update={"posterior": posterior})
-        learner = LoraLearner(make_task(spec.task), spec, self._settings.model, method)
+    def __init__(self, model: str, load_texts: Callable[[str], Texts], adapters: Path) -> None:
+        self._model, self._adapters = model, adapters
+        texts = cache(load_texts)
+        self._drawn = cache(lambda name, draw: draw_texts(name, texts(name), draw))
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        backbone = load_backbone(self._model, revision=None, dtype="bfloat16", device="auto")
+        _ = backbone.readout  # loads the weights now, so that no cell's seconds include it
+        return backbone
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        """Fit, sample and measure a cell; return its record."""
+        drawn = self._drawn(cell.set, cell.draw)
+        answers, seconds = self._head(cell, drawn) if cell.row == "head" else self._lora(cell, drawn)
+        return {**vars(cell), **answers.measured(drawn), **seconds}
+
+    def _head(self, cell: Cell, drawn: Drawn) -> tuple[Answers, dict[str, Any]]:
+        started = time.process_time()
+        head = Head(drawn.split)
+        rows_n: IntArray = np.arange(cell.labels)
+        head.fit(rows_n, drawn.split.targets_P[rows_n])
+        trained = time.process_time()
+        first_T_K_C, second_T_K_C = (head.sample_test(range(HEAD_SAMPLES), seed=seed) for seed in (0, 1))
+        scored = time.process_time()
+        # A head that cross-validation has calibrated needs no calibration labels.
+        answers = Answers(head.predict_test()[:TEST], None, first_T_K_C[:SAMPLED], second_T_K_C[:SECOND])
+        return answers, {"train_s": round(trained - started, 1), "score_s": round(scored - trained, 1)}
+
+    def _lora(self, cell: Cell, drawn: Drawn) -> tuple[Answers, dict[str, Any]]:
+        row, of = ROWS[cell.row], drawn.split
+        shared_s, adapter = 0.0, None
+        method = posterior_method(self._spec(cell).posterior)
+        if _is_post_hoc(method):
+            adapter = self._shared_adapter(cell)
+            shared_s = float(json.loads((adapter / COST).read_text())["train_s"])
+            method = Refined(method, adapter)
+        learner = self._learner(cell, method)
+        sets = _draws(row)
+        n_test = SAMPLED if sets[0] else TEST
+        test = [Item(f"test-{n}", text) for n, text in enumerate(drawn.texts_T[:n_test])]
+        rows = range(len(of.texts_P) - CALIBRATION, len(of.texts_P))
+        held_out = [Item(f"pool-{n}", of.texts_P[n]) for n in rows]
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            started = time.process_time()
+            self._fit(learner, cell, folder)
+            trained = time.process_time()
+            record = json.loads((folder / "star_al.json").read_text())
+
+            def predict(items: list[Item], draws: range | None, seed: int) -> FloatArray:
+                return learner.predict(folder, items, draws=draws, seed=seed, advance=ignore).log_probs_N_K_C
+
+            first_N_K_C = predict([*test, *held_out], sets[0], 0)
+            scored = time.process_time()
+            second_N_K_C = predict(test[:SECOND], sets[1], 1) if sets[1] else None
+        mean_N_C = predictive_mean_log(first_N_K_C)
+        targets_H = of.targets_P[list(rows)]
+        fitted = fit_temperature(mean_N_C[n_test:], targets_H)
+        kept = ("prior_precision", "evidence_precision", "sigma", "changed")
+        return Answers(mean_N_C[:n_test], fitted.value, first_N_K_C[:n_test], second_N_K_C), {
+            "train_s": round(shared_s + trained - started, 1),
+            "score_s": round(scored - trained, 1),
+            **{key: record[key] for key in kept if key in record},
+        }
+
+    def _spec(self, cell: Cell, posterior: Mapping[str, Any] | None = None) -> CampaignSpec:
+        labels, row = self._drawn(cell.set, cell.draw).split.labels, ROWS[cell.row]
+        loss = "labels" if len(labels) <= FEW_LABELS else "answer"
+        recipe = Recipe(loss=loss, targets="qv", steps=STEPS, rate=RATE, dropout=row.dropout)
+        plain = campaign(RecipeCell(cell.set, cell.labels, recipe, cell.draw, 0), labels, self._model)
+        tree = plain.model_dump() | {"posterior": dict(posterior or row.posterior or {})}
+        return CampaignSpec.model_validate(tree)
+
+    def _learner(self, cell: Cell, method: Method, posterior: Mapping[str, Any] | None = None) -> LoraLearner:
+        spec = self._spec(cell, posterior)
+        learner = LoraLearner(make_task(spec.task), spec, self._model, method)
         learner.backbone = self._backbone
         return learner
 
-    # -- cells -------------------------------------------------------------------------------------------
+    def _fit(self, learner: LoraLearner, cell: Cell, folder: Path) -> None:
+        of = self._drawn(cell.set, cell.draw).split
+        examples = [
+            (Item(f"pool-{n}", of.texts_P[n]), of.labels[of.targets_P[n]]) for n in range(cell.labels)
+        ]
+        texts = {f"pool-{n}": text for n, text in enumerate(of.texts_P)}
+        pool = Pool(tuple(sorted(texts)), lambda chosen: [Item(name, texts[name]) for name in chosen])
+        seed = rng.derive_seed(cell.draw, cell.labels, "bench/fit")
+        learner.fit(examples, pool=pool, seed=seed, folder=folder, parent=None, advance=ignore)
 
-    def run(self, cell: Cell) -> JsonObject:
-        """Train, predict and return the record of the cell."""
-        split = self._study.split(cell.set, cell.seed, cell.labels)
-        run = self._run_base if cell.method == BASE else self._run_posterior
-        measured = run(cell, split)
-        return {**asdict(cell), **measured, "versions": self._backbone.versions()}
+    def _shared_adapter(self, cell: Cell) -> Path:
+        """Train the adapter that rows of the same dropout refine, unless it is there; return its folder."""
+        name = f"{cell.set}-{cell.labels:03d}-{ROWS[cell.row].dropout:g}-{STEPS}-{RATE:g}-{cell.draw}"
+        folder = self._adapters / name
+        if not folder.is_dir():
+            plain = {"kind": "map"}
+            learner = self._learner(cell, posterior_method(self._spec(cell, plain).posterior), plain)
+            self._adapters.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._adapters) as parent:
+                made = Path(parent) / "adapter"
+                made.mkdir()
+                started = time.process_time()
+                self._fit(learner, cell, made)
+                (made / COST).write_text(json.dumps({"train_s": time.process_time() - started}))
+                made.rename(folder)
+        return folder
 
-    def _run_base(self, cell: Cell, split: Split) -> dict[str, Any]:
-        learner = self.learner(cell.set, MapSpec(kind="map"), posterior_method(MapSpec(kind="map")))
-        with Meter() as meter:
-            predictions = learner.base_predict(split.predicted, _nowhere)
-        log_probs_N_C = np.stack([one.log_probs_C for one in predictions])
-        priors = [one.log_prior_C for one in predictions if one.log_prior_C is not None]
-        if priors:
-            log_probs_N_C = contextual_calibration(log_probs_N_C, np.stack(priors))
-        return {
-            "samples": 1,
-            **self._parts(cell, split, log_probs_N_C[:, None]),
-            "cut": learner.truncated,
-            "seconds": {"train": 0.0, "score": meter.cpu, "spent": meter.wall},
-            "peak_mib": {"train": 0.0, "score": meter.peak_mib},
+
+COST = "cost.json"
+"""What a shared adapter took to train, beside it."""
+
+
+def _draws(row: Row) -> tuple[range | None, range | None]:
+    """Return the numbers of the samples of two sets; without samples, ``None`` stands for the mode.
+
+    The members of an ensemble are divided between the sets, since a seed does not draw others.
+    """
+    if row.posterior is None or row.posterior["kind"] == "map":
+        return None, None
+    if row.posterior["kind"] == "ensemble":
+        members = row.posterior["members"]
+        return range(members // 2), range(members // 2, members)
+    return range(SAMPLES), range(SAMPLES)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says about the test texts.
+
+    Attributes:
+        mean_T_C: Predictive mean, log p̄.
+        temperature: Of the predictive mean; ``None`` if the model calibrates itself.
+        first_T_K_C: The samples.
+        second_S_K_C: Other samples, for the first S texts; ``None`` without samples.
+    """
+
+    mean_T_C: FloatArray
+    temperature: float | None
+    first_T_K_C: FloatArray
+    second_S_K_C: FloatArray | None
+
+    def measured(self, drawn: Drawn) -> dict[str, Any]:
+        """Return the measures."""
+        targets_T = drawn.split.test_targets_T[: len(self.mean_T_C)]
+        temperature = self.temperature or 1.0
+        found: dict[str, Any] = {
+            "accuracy": round(float((self.mean_T_C.argmax(axis=1) == targets_T).mean()), 5),
+            "correct": packed(self.mean_T_C.argmax(axis=1) == targets_T),
+            "texts": len(targets_T),
+            "temperature": round(temperature, 4),
+            "raw": calibration(self.mean_T_C, targets_T),
+            "scaled": calibration(apply_temperature(self.mean_T_C, temperature), targets_T),
+            "common": common(self.mean_T_C[:SAMPLED], targets_T[:SAMPLED]),
         }
+        if self.second_S_K_C is not None:
+            found |= spread(self.first_T_K_C, self.second_S_K_C)
+        return found
 
-    def _run_posterior(self, cell: Cell, split: Split) -> dict[str, Any]:
-        posterior = METHODS[cell.method](self._settings.samples)
-        method = posterior_method(posterior)
-        shared: dict[str, float] = {}
-        spent = 0.0
-        if is_post_hoc(method):
-            folder, shared, spent = self._shared_adapter(cell, split)
-            method = Refined(method, folder)
-        learner = self.learner(cell.set, posterior, method)
-        with tempfile.TemporaryDirectory(dir=self._out / MAKING) as made:
-            with Meter() as training:
-                _fit(learner, split, cell, Path(made))
-            draws = range(posterior.samples) if posterior.samples > 1 else None
-            with Meter() as scoring:
-                seed = rng.derive_seed(cell.seed, cell.labels, "bench/draws")
-                predictions = learner.predict(
-                    Path(made), split.predicted, draws=draws, seed=seed, advance=_nowhere
-                )
-            record = json.loads((Path(made) / "star_al.json").read_text())
-        return {
-            "samples": posterior.samples,
-            "artefact": {key: record[key] for key in record if key not in ("model_key", "format", "dtype")},
-            **self._parts(cell, split, predictions.log_probs_N_K_C),
-            "cut": learner.truncated,
-            "seconds": {
-                "train": shared.get("cpu", 0.0) + training.cpu,
-                "score": scoring.cpu,
-                "spent": spent + training.wall + scoring.wall,
-            },
-            "peak_mib": {
-                "train": max(shared.get("peak_mib", 0.0), training.peak_mib),
-                "score": scoring.peak_mib,
-            },
-        }
 
-    def _parts(self, cell: Cell, split: Split, log_probs_N_K_C: FloatArray) -> dict[str, Any]:
-        """Return predictive means, mutual information and true label columns by part: test, calibration, ood."""
-        task = make_task(self._study.specs[cell.set].task)
-        labelled = {"test": split.test, "calibration": split.calibration, "ood": ()}
-        bounds = np.cumsum([len(split.test), len(split.calibration)])
-        means = np.split(predictive_mean_log(log_probs_N_K_C), bounds)
-        information = np.split(bald(log_probs_N_K_C), bounds)
-        return {
-            part: {
-                "log_probs": [[_plain(value) for value in row] for row in mean_M_C],
-                "bald": [_plain(value) for value in bald_M],
-                "columns": [task.column(item, value) for item, value in pairs],
-            }
-            for (part, pairs), mean_M_C, bald_M in zip(labelled.items(), means, information, strict=True)
-        }
+def calibration(log_probs_T_C: FloatArray, targets_T: IntArray) -> dict[str, float]:
+    """Return NLL, ECE, and the ECE that a perfectly calibrated model would show."""
+    correct_T = log_probs_T_C.argmax(axis=1) == targets_T
+    bins = metrics.reliability_bins(np.exp(log_probs_T_C.max(axis=1)), correct_T)
+    return {
+        "nll": round(metrics.nll(log_probs_T_C, targets_T), 5),
+        "ece": round(metrics.ece(bins), 5),
+        "floor": round(ece_floor(bins).mean, 5),
+    }
 
-    def _shared_adapter(self, cell: Cell, split: Split) -> tuple[Path, dict[str, float], float]:
-        """Return the shared adapter's folder, its training cost, and the seconds spent on it by this call."""
-        folder = self._out / "adapters" / f"{cell.set}-{cell.labels:04d}-{cell.seed}"
-        spent = 0.0
-        with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
-                posterior = MapSpec(kind="map")
-                learner = self.learner(cell.set, posterior, posterior_method(posterior))
-                with tempfile.TemporaryDirectory(dir=self._out / MAKING) as parent:
-                    made = Path(parent) / "adapter"
-                    made.mkdir()
-                    with Meter() as meter:
-                        _fit(learner, split, cell, made)
-                    write_json(made / "cost.json", {"cpu": meter.cpu, "peak_mib": meter.peak_mib})
-                    made.rename(folder)
-                spent = meter.wall
-        cost: dict[str, float] = json.loads((folder / "cost.json").read_text())
-        return folder, cost, spent
+
+def common(log_probs_S_C: FloatArray, targets_S: IntArray) -> dict[str, float]:
+    """Return accuracy and NLL on the texts that all rows predict."""
+    accuracy = float((log_probs_S_C.argmax(axis=1) == targets_S).mean())
+    return {"accuracy": round(accuracy, 5), "nll": round(metrics.nll(log_probs_S_C, targets_S), 5)}
+
+
+def spread(first_T_K_C: FloatArray, second_S_K_C: FloatArray) -> dict[str, Any]:
+    """Return how much samples differ, and whether two sets of them rank texts by BALD alike.
+
+    Args:
+        first_T_K_C: Log-probabilities of one set of samples.
+        second_S_K_C: Those of another set, for the first S texts.
+
+    Returns:
+        ``spread``: mean BALD divided by mean entropy. ``agreement``: Spearman's ρ of BALD between the sets, by the
+        number of samples.
+    """
+    share = bald(first_T_K_C).mean() / predictive_entropy(first_T_K_C).mean()
+    counts = sorted({min(k, second_S_K_C.shape[1], first_T_K_C.shape[1]) for k in (3, 5, 10, 64)})
+    return {
+        "spread": round(float(share), 6),
+        "agreement": {
+            str(k): round(_agreement(first_T_K_C[: len(second_S_K_C), :k], second_S_K_C[:, :k]), 4)
+            for k in counts
+        },
+    }
+
+
+def _agreement(one_S_K_C: FloatArray, other_S_K_C: FloatArray) -> float:
+    one_S, other_S = bald(one_S_K_C), bald(other_S_K_C)
+    if not np.ptp(one_S) or not np.ptp(other_S):  # ρ is undefined, and samples that all agree rank nothing
+        return 0.0
+    return float(spearmanr(one_S, other_S).statistic)
 
 
 class Refined:
@@ -228,85 +358,5 @@ class Refined:
         return self._method.load(folder, record)
 
 
-def is_post_hoc(method: Method) -> TypeGuard[PostHoc]:
-    """Return whether the method starts from an ordinary adapter (``PostHoc``)."""
+def _is_post_hoc(method: Method) -> TypeGuard[PostHoc]:
     return isinstance(method, PostHoc)
-
-
-def _fit(learner: LoraLearner, split: Split, cell: Cell, folder: Path) -> None:
-    seed = rng.derive_seed(cell.seed, cell.labels, "bench/fit")
-    learner.fit(split.train, seed=seed, folder=folder, parent=None, advance=_nowhere)
-
-
-def _plain(value: float) -> float | None:
-    """Round to six decimals; −∞, which JSON cannot hold, becomes ``None``."""
-    return round(float(value), 6) if np.isfinite(value) else None
-
-
-def _nowhere(_: int) -> None:
-    """Ignore the progress."""
-
-
-class Meter:
-    """Measures a block: wall seconds, CPU seconds, and the highest memory of the process.
-
-    CPU seconds depend less on other load than wall seconds. Memory is RSS, read 20 times a second.
-    """
-
-    wall = 0.0
-    cpu = 0.0
-    peak_mib = 0.0
-
-    def __enter__(self) -> Meter:
-        """Free unused memory and start."""
-        gc.collect()
-        _trim()
-        self._done = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-        self._start = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self.wall, self.cpu = time.perf_counter() - self._start[0], time.process_time() - self._start[1]
-        self._done.set()
-        self._watcher.join()
-
-    def _watch(self) -> None:
-        process = psutil.Process()
-        while True:
-            self.peak_mib = max(self.peak_mib, process.memory_info().rss / 2**20)
-            if self._done.wait(0.05):
-                return
-
-
-def _trim() -> None:
-    """Return freed memory to the system, if the C library can do that."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file that is always whole."""
-    with replacing(path) as new:
-        new.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
-
-
-# -- the worker's process -------------------------------------------------------------------------------
-
-_workplace: list[Workplace] = []  # one in each worker process
-
-
-def start_worker(settings: Settings, out: Path, threads: int) -> None:
-    """Prepare a worker process; called once in each."""
-    torch.set_num_threads(threads)
-    _workplace[:] = [Workplace(settings, out)]
-
-
-def run_cell(cell: Cell, file: Path) -> JsonObject:
-    """Run a cell in a worker process, write its record and return it."""
-    record = _workplace[0].run(cell)
-    write_json(file, record)
-    return record

@@ -71,6 +71,10 @@ class Head:
         """See ``Learner.predict_test``."""
         return self._predictor.predict_new(self._test)[:, 0]
 
+    def sample_test(self, draws: range, seed: int) -> FloatArray:
+        """Log-probabilities (T, K, C) of the test texts by samples of the posterior."""
+        return self._predictor.predict_new(self._test, draws=draws, seed=seed)
+
     def without_labels(self) -> FloatArray | None:
         """See ``Learner.without_labels``."""
         if self._names is None:

@@ -8,19 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from calibration_report import table
 from labels_arms import PARTS_LEFT_OUT, RIVALS, RULES, WRONG
 from labels_cells import Cells
 from labels_data import SETS
 from labels_plots import draw_curves, draw_labels
 from labels_results import SetResults, bars, best_by_hand, percent, points
+from markdown_tables import table, write_tables
 from scipy import stats
 
-from star_al.common.files import replacing
 from star_al.stats.over_items import geometric_mean, holm
-
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-"""What stands between these lines of the page is written by ``--report``."""
 
 PAGE, FIGURES = "labels-saved.md", "labels.json"
 NONE = "–"
@@ -38,12 +34,7 @@ def write_report(cells: Cells, folder: Path) -> None:
     """Write the tables into the page, the figures beside the cells, and the plots into the images of the docs."""
     found = [SetResults(name, cells) for name in SETS]
     found = [each for each in found if each.has("random")]
-    page = folder / PAGE
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    text = before + BEGIN + "\n\n" + "\n\n".join(sections(found)) + "\n\n" + END + after
-    with replacing(page) as new:
-        new.write_text(text, encoding="utf-8")
+    write_tables(folder / PAGE, "\n\n".join(sections(found)))
     tree = [asdict(bar) for bar in bars(found)]
     (folder / "data" / FIGURES).write_text(
         json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"

@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from calibration_report import table
+from markdown_tables import table, write_tables
 from recipe_cells import TEST, finished
 from recipes import PROMPTS
-
-from star_al.common.files import replacing
-
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-"""What stands between these lines of the page is written by ``--report``."""
 
 HEADING = (
     "recipe",
@@ -37,13 +32,8 @@ def write_report(cells: Path, page: Path) -> None:
     Raises:
         ValueError: The page lacks the lines that the tables stand between.
     """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} lacks the lines {BEGIN} and {END}")
     text = "\n\n".join(sections(finished(cells)))
-    with replacing(page) as new:
-        new.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    write_tables(page, text)
     print(text)
 
 

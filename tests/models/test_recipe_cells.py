@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import recipe_cells
 from bench_recipe import grid, parse, planned
 from labels_data import SETS, Sizes, Texts
+from markdown_tables import BEGIN, END
 from recipe_cells import Cell, Workplace, draw_texts, finished, keep, missing
 from recipe_probe import beside, fit_beside, fit_probe
-from recipe_report import BEGIN, END, spread_over_seeds, write_report
+from recipe_report import spread_over_seeds, write_report
 from recipes import Recipe, SharedModel, campaign
 
 from star_al.ports import ignore
