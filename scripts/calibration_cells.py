@@ -76,7 +76,7 @@ ROWS: Mapping[str, Row] = {
     "laplace τ=10000": Row({**_LAPLACE, "prior_precision": 10000.0}),
     "laplace τ=100": Row({**_LAPLACE, "prior_precision": 100.0}),
     "mc_dropout p=0.3": Row({"kind": "mc_dropout", "samples": SAMPLES}, dropout=0.3),
-    "mc_dropout p=0.5": Row({"kind": "mc_dropout", "samples": SAMPLES}, dropout=0.5),
+    "mc_dropout, samples p=0.5": Row({"kind": "mc_dropout", "samples": SAMPLES, "dropout": 0.5}),
     "tfb": Row({"kind": "tfb", "samples": SAMPLES, "rule": "predictions", "tolerance": 0.01}),
     "tfb by loss": Row({"kind": "tfb", "samples": SAMPLES, "rule": "loss", "tolerance": 0.003}),
     "laplace by evidence": Row({**_LAPLACE, "prior_precision": "evidence"}),

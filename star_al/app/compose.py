@@ -260,7 +260,7 @@ def posterior_method(spec: PosteriorSpec) -> Method:
         "ensemble": Ensemble,
         "laplace": Laplace,
         "map": lambda _: Map(),
-        "mc_dropout": lambda _: McDropout(),
+        "mc_dropout": McDropout,
         "tfb": Tfb,
     }
     return methods[spec.kind](spec)

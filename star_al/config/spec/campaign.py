@@ -299,10 +299,12 @@ class CampaignSpec(Spec):
                 )
 
     def _require_dropout(self) -> None:
-        by_dropout = isinstance(self.posterior, McDropoutSpec)
-        if by_dropout and self.posterior.samples > 1 and self.adapter.dropout == 0.0:
+        if not isinstance(self.posterior, McDropoutSpec) or self.posterior.samples == 1:
+            return
+        if self.posterior.dropout is None and self.adapter.dropout == 0.0:
             raise ValueError(
-                "posterior.kind: mc_dropout needs adapter.dropout above 0 to draw several samples"
+                "posterior.kind: mc_dropout needs adapter.dropout above 0, or posterior.dropout, to draw several "
+                "samples"
             )
 
     def _require_distinct_unsure(self) -> None:

@@ -44,6 +44,14 @@ class McDropoutSpec(Spec):
         ),
     )
     samples: Samples = 3
+    dropout: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        default=None,
+        description=(
+            "Dropout of the samples; by default that of training (`adapter.dropout`). A higher rate makes samples "
+            "differ more."
+        ),
+        examples=[0.5],
+    )
 
 
 class EnsembleSpec(Spec):

@@ -90,7 +90,6 @@ class Laplace(PostHoc):
         # choose.
         precision = best if chosen == "evidence" else chosen
         return {
-            "prior_mean": self._spec.prior_mean,
             "prior_precision": precision,
             "log_evidence": evidence.log(precision),
             "evidence_precision": best,

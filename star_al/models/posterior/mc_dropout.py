@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from star_al.config.spec import McDropoutSpec
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.adapter_record import record_number
 from star_al.models.backbone import Backbone
@@ -25,11 +26,15 @@ from star_al.types import JsonObject
 
 
 class McDropout(PostHoc):
-    """Ordinary training with dropout, whose rate the record keeps."""
+    """Ordinary training with dropout. The record keeps the rate of the samples, which may be another one."""
+
+    def __init__(self, spec: McDropoutSpec) -> None:
+        self._spec = spec
 
     def refine(self, training: Training, folder: Path) -> JsonObject:
         """See ``PostHoc.refine``."""
-        return {"dropout": training.adapter.dropout}
+        own = self._spec.dropout
+        return {"dropout": training.adapter.dropout if own is None else own}
 
     def load(self, folder: Path, record: JsonObject) -> MaskedAdapter:
         """See ``Method.load``."""
