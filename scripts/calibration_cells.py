@@ -19,10 +19,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 from labels_cells import packed
-from labels_data import Texts
+from labels_data import Split, Texts
 from labels_learners import Head
-from recipe_cells import Cell as RecipeCell
-from recipe_cells import Drawn, Recipe, campaign, draw_texts
+from recipe_cells import Recipe, campaign, draw_texts
 from scipy.stats import spearmanr
 
 from star_al import rng
@@ -141,15 +140,15 @@ class Workplace:
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Fit, sample and measure a cell; return its record."""
-        drawn = self._drawn(cell.set, cell.draw)
-        answers, seconds = self._head(cell, drawn) if cell.row == "head" else self._lora(cell, drawn)
-        return {**vars(cell), **answers.measured(drawn), **seconds}
+        of = self._drawn(cell.set, cell.draw)
+        answers, seconds = self._head(cell, of) if cell.row == "head" else self._lora(cell, of)
+        return {**vars(cell), **answers.measured(of), **seconds}
 
-    def _head(self, cell: Cell, drawn: Drawn) -> tuple[Answers, dict[str, Any]]:
+    def _head(self, cell: Cell, of: Split) -> tuple[Answers, dict[str, Any]]:
         started = time.process_time()
-        head = Head(drawn.split)
+        head = Head(of)
         rows_n: IntArray = np.arange(cell.labels)
-        head.fit(rows_n, drawn.split.targets_P[rows_n])
+        head.fit(rows_n, of.targets_P[rows_n])
         trained = time.process_time()
         first_T_K_C, second_T_K_C = (head.sample_test(range(HEAD_SAMPLES), seed=seed) for seed in (0, 1))
         scored = time.process_time()
@@ -157,8 +156,8 @@ class Workplace:
         answers = Answers(head.predict_test()[:TEST], None, first_T_K_C[:SAMPLED], second_T_K_C[:SECOND])
         return answers, {"train_s": round(trained - started, 1), "score_s": round(scored - trained, 1)}
 
-    def _lora(self, cell: Cell, drawn: Drawn) -> tuple[Answers, dict[str, Any]]:
-        row, of = ROWS[cell.row], drawn.split
+    def _lora(self, cell: Cell, of: Split) -> tuple[Answers, dict[str, Any]]:
+        row = ROWS[cell.row]
         shared_s, adapter = 0.0, None
         method = posterior_method(self._spec(cell).posterior)
         if _is_post_hoc(method):
@@ -168,7 +167,7 @@ class Workplace:
         learner = self._learner(cell, method)
         sets = _draws(row)
         n_test = SAMPLED if sets[0] else TEST
-        test = [Item(f"test-{n}", text) for n, text in enumerate(drawn.texts_T[:n_test])]
+        test = [Item(f"test-{n}", text) for n, text in enumerate(of.texts_T[:n_test])]
         rows = range(len(of.texts_P) - CALIBRATION, len(of.texts_P))
         held_out = [Item(f"pool-{n}", of.texts_P[n]) for n in rows]
         with tempfile.TemporaryDirectory() as name:
@@ -195,10 +194,10 @@ class Workplace:
         }
 
     def _spec(self, cell: Cell, posterior: Mapping[str, Any] | None = None) -> CampaignSpec:
-        labels, row = self._drawn(cell.set, cell.draw).split.labels, ROWS[cell.row]
+        labels, row = self._drawn(cell.set, cell.draw).labels, ROWS[cell.row]
         loss = "labels" if len(labels) <= FEW_LABELS else "answer"
         recipe = Recipe(loss=loss, targets="qv", steps=STEPS, rate=RATE, dropout=row.dropout)
-        plain = campaign(RecipeCell(cell.set, cell.labels, recipe, cell.draw, 0), labels, self._model)
+        plain = campaign(cell.set, recipe, labels, self._model)
         tree = plain.model_dump() | {"posterior": dict(posterior or row.posterior or {})}
         return CampaignSpec.model_validate(tree)
 
@@ -209,7 +208,7 @@ class Workplace:
         return learner
 
     def _fit(self, learner: LoraLearner, cell: Cell, folder: Path) -> None:
-        of = self._drawn(cell.set, cell.draw).split
+        of = self._drawn(cell.set, cell.draw)
         examples = [
             (Item(f"pool-{n}", of.texts_P[n]), of.labels[of.targets_P[n]]) for n in range(cell.labels)
         ]
@@ -269,9 +268,9 @@ class Answers:
     first_T_K_C: FloatArray
     second_S_K_C: FloatArray | None
 
-    def measured(self, drawn: Drawn) -> dict[str, Any]:
+    def measured(self, of: Split) -> dict[str, Any]:
         """Return the measures."""
-        targets_T = drawn.split.test_targets_T[: len(self.mean_T_C)]
+        targets_T = of.test_targets_T[: len(self.mean_T_C)]
         temperature = self.temperature or 1.0
         found: dict[str, Any] = {
             "accuracy": round(float((self.mean_T_C.argmax(axis=1) == targets_T).mean()), 5),
