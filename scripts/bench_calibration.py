@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: other
 
 from calibration_cells import ROWS, Cell, Workplace, keep, missing
 from labels_data import load, prepare
-from recipe_cells import PROMPTS
+from recipes import PROMPTS
 
 from star_al.common.user_cache import cache_folder
 from star_al.config.defaults import DEFAULT_MODEL

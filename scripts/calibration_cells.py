@@ -8,6 +8,7 @@ which texts the model does not know.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -21,7 +22,8 @@ import numpy as np
 from labels_cells import packed
 from labels_data import Split, Texts
 from labels_learners import Head
-from recipe_cells import Recipe, campaign, draw_texts
+from recipe_cells import draw_texts
+from recipes import Recipe, campaign
 from scipy.stats import spearmanr
 
 from star_al import rng
@@ -97,7 +99,8 @@ class Cell:
 
     def path(self, folder: Path) -> Path:
         """The file of the finished cell."""
-        return folder / self.set / f"{self.labels:03d}" / f"{self.row.replace(' ', '-')}-{self.draw}.json"
+        row = re.sub("[^a-z0-9.=_]+", "-", self.row.replace("τ", "tau"))
+        return folder / self.set / f"{self.labels:03d}" / f"{row}-{self.draw}.json"
 
 
 def keep(cell: Cell, record: Mapping[str, Any], folder: Path) -> None:

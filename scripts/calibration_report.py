@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from calibration_cells import SAMPLED, finished
 from markdown_tables import table, write_tables
-from recipe_cells import PROMPTS
+from recipes import PROMPTS
 
 HEADING = (
     "row",

@@ -16,6 +16,7 @@ from star_al.config.spec import (
     LabelStudioSpec,
     LaplaceSpec,
     LoraLearnerSpec,
+    McDropoutSpec,
     Spec,
     TfbSpec,
 )
@@ -200,8 +201,8 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
 
     Before there were presets, ``acquisition`` had other defaults; ``acquisition.batch.near_duplicates`` was off in
     version 0.1; no head taught a language model; a measured blend was shrunk towards the schedule; scoring batches
-    had 4096 tokens before they were measured; the labels' words predicted; Laplace's prior was centred on zero; and
-    the training loss limited the noise of TFB.
+    had 4096 tokens before they were measured; the labels' words predicted; Laplace's prior was centred on zero; the
+    training loss limited the noise of TFB; and a campaign sampled by MC dropout unless it named another posterior.
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
     update: dict[str, object] = {
@@ -211,6 +212,8 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     }
     if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):
         update["learner"] = _with_unset_from(now.learner, before.learner, ["taught"])
+    if before.posterior == McDropoutSpec() and "posterior" not in now.model_fields_set:
+        update["posterior"] = before.posterior
     if isinstance(before.posterior, LaplaceSpec) and isinstance(now.posterior, LaplaceSpec):
         update["posterior"] = _with_unset_from(now.posterior, before.posterior, ["prior_mean"])
     if isinstance(before.posterior, TfbSpec) and isinstance(now.posterior, TfbSpec):

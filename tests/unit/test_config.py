@@ -49,7 +49,7 @@ def refusal(folder: Path, text: str) -> str:
 def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
     spec = load(tmp_path, MINIMAL)
     assert spec.task.label_names == ("sport", "business")
-    assert (spec.learner.kind, spec.posterior.samples) == ("lora", 3)
+    assert (spec.learner.kind, spec.posterior.kind, spec.posterior.samples) == ("lora", "map", 1)
     chosen = spec.acquisition
     assert (chosen.cold_start, chosen.measure, chosen.batch.kind, chosen.blend.kind) == (
         "herding",
@@ -166,7 +166,7 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             MINIMAL + "posterior: {kind: laplace, prior_precision: -1}\n",
             "posterior.prior_precision: Input should be greater than 0 or 'evidence' (given: -1)\n",
         ),
-        (MINIMAL + "acquisition: {measure: epig}\n", "this one has 3 (posterior.samples)"),
+        (MINIMAL + "acquisition: {measure: epig}\n", "this one has 1 (posterior.kind: map)"),
         (
             MINIMAL + "acquisition: {measure: epig}\nposterior: {kind: ensemble}\n",
             "this one has 5 (posterior.members)",
@@ -218,7 +218,10 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
             + "acquisition: {measure: epig, blend: {kind: measured}}\nposterior: {kind: mc_dropout, samples: 16}\n",
             "blend.kind: measured does not go with acquisition.measure: epig",
         ),
-        (MINIMAL + "adapter: {dropout: 0.0}\n", "needs adapter.dropout above 0"),
+        (
+            MINIMAL + "adapter: {dropout: 0.0}\nposterior: {kind: mc_dropout}\n",
+            "needs adapter.dropout above 0, or posterior.dropout",
+        ),
         (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: line 7: the key 'seed' is given twice."),
         ("- a\n", "expected a campaign (keys like name, data, task), found a list."),
         ("", "expected a campaign (keys like name, data, task), found an empty file."),

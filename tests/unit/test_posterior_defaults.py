@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from star_al.config.changes import changed_fields, keep_earlier_defaults
 from star_al.config.file import load_campaign
+from star_al.config.spec import FROM_FILE, CampaignSpec, MapSpec, McDropoutSpec
 from support.campaigns import write_campaign
 
 EARLIER = {
@@ -60,3 +62,37 @@ def test_a_new_campaign_has_the_new_default_and_goes_on_with_it(
     assert file.spec.posterior.model_dump().items() >= fresh.items()
     stored = file.spec.model_dump(mode="json")
     assert keep_earlier_defaults(file, stored).spec == file.spec
+
+
+PLAIN = {"name": "a", "data": {"path": "a.csv"}, "annotator": {"kind": "oracle", "gold": "gold"}}
+TREE = PLAIN | {"task": {"kind": "classification", "labels": ["a", "b"]}, "model": {"name": "tiny"}}
+
+
+def test_a_new_campaign_samples_nothing_unless_it_is_stars() -> None:
+    assert CampaignSpec.model_validate(TREE, context=FROM_FILE).posterior == MapSpec(kind="map")
+    star = CampaignSpec.model_validate(TREE | {"acquisition": {"preset": "star"}}, context=FROM_FILE)
+    assert star.posterior == McDropoutSpec()
+    few = CampaignSpec.model_validate(TREE | {"posterior": {"samples": 5}}, context=FROM_FILE)
+    assert few.posterior == McDropoutSpec(samples=5)
+
+
+@pytest.mark.parametrize("written", [{}, {"kind": "map"}])
+def test_a_campaign_that_sampled_by_default_goes_on_unless_its_file_says_otherwise(
+    tmp_path: Path, written: dict[str, Any]
+) -> None:
+    path = write_campaign(tmp_path, posterior=written or {"kind": "map"})
+    if not written:
+        path.write_text(re.sub(r"(?m)^posterior:\n(?: .*\n)+", "", path.read_text()))
+    file = load_campaign(path)
+    stored = file.spec.model_dump(mode="json") | {"posterior": {"kind": "mc_dropout", "samples": 3}}
+    kept = keep_earlier_defaults(file, stored)
+    assert kept.spec.posterior == (MapSpec(kind="map") if written else McDropoutSpec())
+    assert changed_fields(stored, kept.spec, trained=True) == (["posterior.kind"] if written else [])
+
+
+def test_a_section_that_is_deleted_is_a_change(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path, posterior={"kind": "laplace"})
+    stored = load_campaign(path).spec.model_dump(mode="json")
+    path.write_text(re.sub(r"(?m)^posterior:\n(?: .*\n)+", "", path.read_text()))
+    kept = keep_earlier_defaults(load_campaign(path), stored)
+    assert changed_fields(stored, kept.spec, trained=True) == ["posterior.kind"]

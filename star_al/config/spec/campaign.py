@@ -22,7 +22,7 @@ from star_al.config.spec.learner import (
     lora_by_default,
 )
 from star_al.config.spec.model import ModelSpec
-from star_al.config.spec.posterior import McDropoutSpec, PosteriorSpec
+from star_al.config.spec.posterior import MapSpec, McDropoutSpec, PosteriorSpec
 from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import TaskSpec, normalise_label
 from star_al.config.spec.template import split_template
@@ -57,7 +57,7 @@ class CampaignSpec(Spec):
         description="LoRA and its training. The defaults suit a few hundred labels.",
     )
     posterior: PosteriorSpec = Field(
-        default=McDropoutSpec(), description="How the model's uncertainty is sampled."
+        default=MapSpec(kind="map"), description="How the model's uncertainty is sampled."
     )
     head: HeadSpec = Field(
         default=HeadSpec(),
@@ -125,6 +125,16 @@ class CampaignSpec(Spec):
         if not isinstance(adapter, dict):
             return tree
         return tree | {"adapter": {"output": "label_names"} | adapter}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _star_and_earlier_versions_sample_by_dropout(cls, tree: Any, info: ValidationInfo) -> Any:
+        """Without a section ``posterior``, STAR has MC dropout, as settings that do not come from a file have."""
+        if not isinstance(tree, dict) or "posterior" in tree:
+            return tree
+        acquisition = tree.get("acquisition")
+        is_star = isinstance(acquisition, dict) and acquisition.get("preset") == "star"
+        return tree | {"posterior": {"kind": "mc_dropout"}} if is_star or info.context != FROM_FILE else tree
 
     @model_validator(mode="before")
     @classmethod
