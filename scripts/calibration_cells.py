@@ -282,7 +282,7 @@ class Answers:
             "temperature": round(temperature, 4),
             "raw": calibration(self.mean_T_C, targets_T),
             "scaled": calibration(apply_temperature(self.mean_T_C, temperature), targets_T),
-            "common": common(self.mean_T_C[:SAMPLED], targets_T[:SAMPLED]),
+            "common": common(self.mean_T_C[:SAMPLED], temperature, targets_T[:SAMPLED]),
         }
         if self.second_S_K_C is not None:
             found |= spread(self.first_T_K_C, self.second_S_K_C)
@@ -300,10 +300,14 @@ def calibration(log_probs_T_C: FloatArray, targets_T: IntArray) -> dict[str, flo
     }
 
 
-def common(log_probs_S_C: FloatArray, targets_S: IntArray) -> dict[str, float]:
+def common(log_probs_S_C: FloatArray, temperature: float, targets_S: IntArray) -> dict[str, float]:
     """Return accuracy and NLL on the texts that all rows predict."""
     accuracy = float((log_probs_S_C.argmax(axis=1) == targets_S).mean())
-    return {"accuracy": round(accuracy, 5), "nll": round(metrics.nll(log_probs_S_C, targets_S), 5)}
+    return {
+        "accuracy": round(accuracy, 5),
+        "nll": round(metrics.nll(log_probs_S_C, targets_S), 5),
+        "scaled_nll": round(metrics.nll(apply_temperature(log_probs_S_C, temperature), targets_S), 5),
+    }
 
 
 def spread(first_T_K_C: FloatArray, second_S_K_C: FloatArray) -> dict[str, Any]:
