@@ -111,7 +111,7 @@ class ExportColumns:
     def labelled(self, own: JsonObject, item: Item | None, known: Known) -> dict[str, JsonValue]:
         """A row with ``item_id``, ``role``, ``status``, ``label`` and who gave it when, in which round.
 
-        Multiple choice has ``label_text`` as well, the option's text.
+        Where values stand for texts, ``label_text`` as well: the option, or the name of the level.
 
         Args:
             own: The user's columns.
@@ -137,7 +137,7 @@ class ExportColumns:
     ) -> dict[str, JsonValue]:
         """A row with ``predicted``, ``confidence``, uncertainties and ``probability_<label>`` or letter.
 
-        Multiple choice has ``predicted_text`` as well.
+        Where values stand for texts, ``predicted_text`` as well.
         """
         return self._beside(own, self._prediction_columns(item, answer), self._letters)
 
@@ -183,8 +183,8 @@ class ExportColumns:
             "status": known.status if item else NO_TEXT,
             "label": label.value if label else None,
         }
-        if self._task.has_options:
-            columns["label_text"] = self._option_text(item, label.value) if item and label else None
+        if self._task.has_texts:
+            columns["label_text"] = self._task.text(item, label.value) if item and label else None
         return columns | {
             "source": label.source if label else None,
             "round": known.round_index,
@@ -195,8 +195,8 @@ class ExportColumns:
 
     def _prediction_columns(self, item: Item | None, shown: ModelAnswer | None) -> dict[str, JsonValue]:
         columns: dict[str, JsonValue] = {"predicted": shown.label if shown else None}
-        if self._task.has_options:
-            columns["predicted_text"] = self._option_text(item, shown.label) if item and shown else None
+        if self._task.has_texts:
+            columns["predicted_text"] = self._task.text(item, shown.label) if item and shown else None
         columns |= {
             "confidence": shown.confidence if shown else None,
             "total_uncertainty": shown.total_uncertainty if shown else None,
@@ -208,9 +208,6 @@ class ExportColumns:
         names = _probability_columns(self._task.choices(item or Item("", "")))
         values = shown.probabilities_C if shown else [None] * len(names)
         return columns | dict(zip(names, values, strict=True))
-
-    def _option_text(self, item: Item, value: JsonValue) -> str:
-        return item.options[self._task.column(item, value)]
 
     def _beside(
         self, own: JsonObject, ours: dict[str, JsonValue], reserved: Sequence[str] = ()

@@ -87,6 +87,15 @@ class ClosedTask(ABC):
     def spell(self, item: Item, value: JsonValue) -> str:
         """Return what a language model must write to give this value."""
 
+    @property
+    def has_texts(self) -> bool:
+        """True if values stand for texts (``text``), beside which they are exported."""
+        return False
+
+    def text(self, item: Item, value: JsonValue) -> str:
+        """Return the text that a value stands for: by default its name."""
+        return str(self.value(item, self.column(item, value)))
+
     def read(self, item: Item, text: str) -> JsonValue:
         """Return the label whose spelling a written answer equals after normalising; None if there is none."""
         written = normalise_label(text)

@@ -24,10 +24,18 @@ class MultipleChoice(ClosedTask):
     def __init__(self, spec: MultipleChoiceSpec) -> None:
         self.spec = spec
 
+    @property
+    def has_texts(self) -> bool:
+        """True: letters stand for options."""
+        return True
+
+    def text(self, item: Item, value: JsonValue) -> str:
+        """Return the option's text."""
+        return item.options[self.column(item, value)]
+
     def spell(self, item: Item, value: JsonValue) -> str:
         """Return the option's letter, or its text if the model is scored on that."""
-        column = self.column(item, value)
-        return item.options[column] if self.spec.answer == "text" else LETTERS[column]
+        return self.text(item, value) if self.spec.answer == "text" else LETTERS[self.column(item, value)]
 
     def _names(self, options: Sequence[str]) -> tuple[str, ...]:
         return tuple(LETTERS[: len(options)])

@@ -27,6 +27,19 @@ class Rating(ClosedTask):
         levels = zip(self.spec.label_names, self.spec.names, strict=True)
         return ", ".join(f"{number} ({name})" for number, name in levels)
 
+    @property
+    def has_texts(self) -> bool:
+        """True if the levels have names."""
+        return self.spec.names is not None
+
+    def text(self, item: Item, value: JsonValue) -> str:
+        """Return the level's name, or its number without names."""
+        return (
+            super().text(item, value)
+            if self.spec.names is None
+            else self.spec.names[self.column(item, value)]
+        )
+
     def spell(self, item: Item, value: JsonValue) -> str:
         """Return the number."""
         return str(self.value(item, self.column(item, value)))

@@ -40,7 +40,8 @@ def test_a_campaign_of_ratings_goes_from_question_to_export(tmp_path: Path, star
     assert code == 0, err
     lines = [json.loads(line) for line in out.splitlines()]
     labelled = [line for line in lines if line["label"] is not None]
-    assert {line["label"] for line in labelled} <= {"1", "2", "3"}
+    shown = {(line["label"], line["label_text"]) for line in labelled}
+    assert shown <= {("1", "bad"), ("2", "fair"), ("3", "good")}
     assert sum(line["label"] == str(line["data_label"]) for line in labelled) > 0.8 * len(labelled)
 
     given = write_jsonl(tmp_path / "given.jsonl", rows[:5])
@@ -48,7 +49,7 @@ def test_a_campaign_of_ratings_goes_from_question_to_export(tmp_path: Path, star
     assert code == 0, err
     for line in map(json.loads, out.splitlines()):
         assert sum(line[f"probability_{level}"] for level in "123") == pytest.approx(1, abs=1e-6)
-        assert line["predicted"] in {"1", "2", "3"}
+        assert line["predicted_text"] == ["bad", "fair", "good"][int(line["predicted"]) - 1]
 
     assert run_command(["report", str(config), "--out", str(tmp_path / "report.html")]) == 0
     assert "mean absolute error" in (tmp_path / "report.html").read_text()
