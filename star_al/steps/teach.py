@@ -43,7 +43,9 @@ def taught_ids(parts: RoundParts, training: Sequence[Label]) -> tuple[str, ...]:
         return ()
     labelled = {label.item_id for label in training}
     others = [item_id for item_id in round_pool(parts).item_ids if item_id not in labelled]
-    seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "taught")
+    # A classifier reads states of all taught texts: the same texts each round, as they are kept.
+    index = 0 if parts.spec.has_classifier else parts.round.index
+    seed = rng.derive_seed(parts.campaign.seed, index, "taught")
     return tuple(sorted(rng.draw(others, MOST_TAUGHT, seed)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,18 @@ def test_large_pools_are_taught_by_a_random_sample(tmp_path: Path, monkeypatch: 
     world.run()
     samples = [{item.item_id for item in each.items} for each in world.learner.taught if each is not None]
     assert [len(each) for each in samples] == [9] * len(samples) and samples[0] != samples[1]
+
+
+def test_a_classifier_is_taught_the_same_texts_each_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teach, "MOST_TAUGHT", 9)
+    world = World(tmp_path, **BESIDE, adapter__output="classifier")
+    world.run()
+    samples = [{item.item_id for item in each.items} for each in world.learner.taught if each is not None]
+    labelled = trained_ids(world, rounds(world)[-1].index)
+    for one, other in pairwise(samples):
+        assert one - labelled <= other, "only texts that were labelled meanwhile have left"
 
 
 @pytest.mark.parametrize("changes", [BESIDE, AT_END])
