@@ -94,7 +94,7 @@ def planned(arguments: argparse.Namespace) -> Iterator[Cell]:
 
 def workplace(arguments: argparse.Namespace) -> Workplace:
     """Return where cells run; nothing is loaded yet."""
-    return Workplace(arguments.model, lambda name: read_texts(name, arguments))
+    return Workplace(arguments.model, lambda name: read_texts(name, arguments), arguments.cache / "states")
 
 
 def read_texts(name: str, arguments: argparse.Namespace) -> Texts:

@@ -76,10 +76,11 @@ class Workplace:
     Args:
         model: The language model, as a folder or a name on the hub.
         load_texts: Loads a set by its name.
+        states: Folder where the frozen model's states of texts are kept; None to keep none.
     """
 
-    def __init__(self, model: str, load_texts: Callable[[str], Texts]) -> None:
-        self.model = SharedModel(model)
+    def __init__(self, model: str, load_texts: Callable[[str], Texts], states: Path | None = None) -> None:
+        self.model, self._states = SharedModel(model), states
         self._texts = cache(load_texts)
         self._drawn = cache(lambda name, draw: draw_texts(name, self._texts(name), draw))
         self._head = cache(self._fit_head)
@@ -107,7 +108,9 @@ class Workplace:
 
     def _measure_lora(self, cell: Cell) -> dict[str, Any]:
         of = self._drawn(cell.set, cell.draw)
-        learner = self.model.learner(cell.set, cell.recipe, of.labels)
+        # A text's id is its place in the draw.
+        states = None if self._states is None else self._states / str(cell.draw)
+        learner = self.model.learner(cell.set, cell.recipe, of.labels, states)
         examples = [
             (Item(f"pool-{row}", of.texts_P[row]), of.labels[of.targets_P[row]]) for row in range(cell.labels)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from star_al.app.compose import posterior_method
@@ -147,9 +148,19 @@ class SharedModel:
         _ = backbone.readout  # loads the weights now, so that no cell's seconds include it
         return backbone
 
-    def learner(self, set_name: str, recipe: Recipe, labels: Sequence[str]) -> LoraLearner:
-        """Return a learner for a set and a recipe."""
+    def learner(
+        self, set_name: str, recipe: Recipe, labels: Sequence[str], states: Path | None = None
+    ) -> LoraLearner:
+        """Return a learner for a set and a recipe.
+
+        Args:
+            set_name: The set.
+            recipe: The recipe.
+            labels: The set's labels.
+            states: Folder where the frozen model's states of texts are kept, by the texts' ids; None to keep none.
+        """
         spec = campaign(set_name, recipe, labels, self._name)
-        learner = LoraLearner(make_task(spec.task), spec, self._name, posterior_method(spec.posterior))
+        method = posterior_method(spec.posterior)
+        learner = LoraLearner(make_task(spec.task), spec, self._name, method, features=states)
         learner.backbone = self._backbone
         return learner
