@@ -6,18 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from calibration_report import table
 from labels_results import MISSING, Bar, SetResults, percent, points
 from lora_arms import ORDER
 from lora_cells import LoraCells
 from lora_sets import SIZES
+from markdown_tables import table, write_tables
 
-from star_al.common.files import replacing
 from star_al.stats.over_items import Figure, Resampled, difference, geometric_mean
 from star_al.types import FloatArray
-
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-"""What stands between these lines of the page is written by ``--report``."""
 
 NONE = "–"
 
@@ -56,14 +52,9 @@ def write_report(cells: LoraCells, page: Path) -> None:
     Raises:
         ValueError: The page lacks the lines that the tables stand between.
     """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} lacks the lines {BEGIN} and {END}")
     found = [SetResults(name, cells) for name in SIZES if cells.test_targets(name)]
     text = "\n\n".join(sections(found))
-    with replacing(page) as new:
-        new.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    write_tables(page, text)
     print(text)
 
 

@@ -17,8 +17,9 @@ from labels_data import SETS, Texts, split
 from labels_data import Sizes as WholeSizes
 from lora_arms import ARMS, ORDER
 from lora_cells import Cell, LoraCells, Recipes, keep, missing, planned, run
-from lora_report import BEGIN, END, write_report
+from lora_report import write_report
 from lora_sets import SIZES, Sizes, small_split
+from markdown_tables import BEGIN, END
 from recipes import Recipe, SharedModel
 
 from support.tiny_model import build_tiny_model
