@@ -94,7 +94,8 @@ def test_a_section_of_another_kind_takes_the_place_of_the_shown_one(section: str
     dumped = getattr(spec, name).model_dump(mode="json")
     own = {each: dumped[each] for each in type(getattr(spec, name)).model_fields if each not in shared}
     assert own == values  # all of its settings, with their defaults, but for those of all kinds
-    required = {"kind": values["kind"]}
+    fields = type(getattr(spec, name)).model_fields
+    required = {each: values[each] for each in fields if each == "kind" or fields[each].is_required()}
     assert CampaignSpec.model_validate(tree | {name: required}, context=FROM_FILE) == spec
 
 

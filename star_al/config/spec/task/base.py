@@ -138,6 +138,15 @@ class TaskSettings(Spec):
         return self
 
     @property
+    def scored_on(self) -> ScoredOn:
+        """What a language model is scored on: by default the labels, which are the same for all texts."""
+        return "label"
+
+    def newest_name(self, name: str) -> str:
+        """What a label is called now: by default what it was called."""
+        return name
+
+    @property
     def split_template(self) -> SplitTemplate | None:
         """The template in two, what a row fills in and the prompt around it; None for the general one."""
         if self.template is None:

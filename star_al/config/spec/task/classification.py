@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from star_al.config.spec.task.base import ONE_LABEL, Allowed, ScoredOn, TaskSettings
+from star_al.config.spec.task.base import ONE_LABEL, Allowed, TaskSettings
 from star_al.config.spec.task.labels import LabelSpec, normalise_label, refuse_equal
 
 
@@ -70,8 +70,3 @@ class ClassificationSpec(TaskSettings):
     def label_names(self) -> tuple[str, ...]:
         """The label names in order."""
         return tuple(label.name for label in self.labels)
-
-    @property
-    def scored_on(self) -> ScoredOn:
-        """The labels' wordings."""
-        return "label"

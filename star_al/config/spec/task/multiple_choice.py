@@ -54,10 +54,6 @@ class MultipleChoiceSpec(TaskSettings):
         """Empty, like ``labels``."""
         return ()
 
-    def newest_name(self, name: str) -> str:
-        """The name itself."""
-        return name
-
     @property
     def scored_on(self) -> ScoredOn:
         """Letters or the options' texts."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from star_al.common.wording import count
-from star_al.config.spec.task.base import ONE_LABEL, Allowed, ScoredOn, TaskSettings
+from star_al.config.spec.task.base import ONE_LABEL, Allowed, TaskSettings
 from star_al.config.spec.task.labels import LabelSpec, refuse_equal
 
 
@@ -57,12 +57,3 @@ class RatingSpec(TaskSettings):
     def label_names(self) -> tuple[str, ...]:
         """The numbers, as texts."""
         return tuple(str(level) for level in range(1, self.levels + 1))
-
-    def newest_name(self, name: str) -> str:
-        """The name itself."""
-        return name
-
-    @property
-    def scored_on(self) -> ScoredOn:
-        """The numbers, which are labels that all texts have."""
-        return "label"
