@@ -201,13 +201,14 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
 
     Before there were presets, ``acquisition`` had other defaults; ``acquisition.batch.near_duplicates`` was off in
     version 0.1; no head taught a language model; a measured blend was shrunk towards the schedule; scoring batches
-    had 4096 tokens before they were measured; the labels' words predicted; Laplace's prior was centred on zero; the
-    training loss limited the noise of TFB; and a campaign sampled by MC dropout unless it named another posterior.
+    had 4096 tokens before they were measured; every label of a text was read; the labels' words predicted; Laplace's
+    prior was centred on zero; the training loss limited the noise of TFB; and a campaign sampled by MC dropout unless
+    it named another posterior.
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
     update: dict[str, object] = {
         "acquisition": _earlier_acquisition(before, now),
-        "model": _with_unset_from(now.model, before.model, ["batch_tokens"]),
+        "model": _with_unset_from(now.model, before.model, ["batch_tokens", "label_tolerance"]),
         "adapter": _with_unset_from(now.adapter, before.adapter, ["output"]),
     }
     if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):

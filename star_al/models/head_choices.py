@@ -140,7 +140,14 @@ class ChoiceHeadLearner:
     # -- predicting --------------------------------------------------------------------------------------
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
+        self,
+        folder: Path | None,
+        items: Sequence[Item],
+        *,
+        draws: range | None,
+        seed: int,
+        advance: Advance,
+        tolerance: float = 0.0,
     ) -> Predictions:
         """See ``Learner.predict``.
 

@@ -159,7 +159,14 @@ class HeadLearner:
     # -- predicting --------------------------------------------------------------------------------------
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
+        self,
+        folder: Path | None,
+        items: Sequence[Item],
+        *,
+        draws: range | None,
+        seed: int,
+        advance: Advance,
+        tolerance: float = 0.0,
     ) -> Predictions:
         """See ``Learner.predict``.
 

@@ -15,6 +15,8 @@ from star_al.errors import NotFiniteError, OutOfMemoryError
 from star_al.models.backbone import Backbone
 from star_al.models.batch_choice import BatchChoice, choose_batch
 from star_al.models.collate import collate
+from star_al.models.label_search import FEWEST_NODES, PROMPTS_TOGETHER, bare, collate_for_search
+from star_al.models.label_tree import label_tree
 from star_al.models.likelihood import label_scorer, prompt_embedder
 from star_al.models.minibatch import Minibatch
 from star_al.models.minibatch_plan import padded_tokens, plan_minibatches
@@ -66,6 +68,7 @@ class Inference:
         draws: Sequence[int | None],
         seed: int,
         advance: Advance,
+        tolerance: float = 0.0,
     ) -> Categorical:
         """Predict labels with each sample.
 
@@ -78,6 +81,9 @@ class Inference:
             draws: Numbers of the K samples; ``None`` stands for the posterior's mean or mode.
             seed: Seed of the samples.
             advance: Called with the number of prompts that all samples have read.
+            tolerance: Total variation distance between a prediction of a sample and the exact one, at most. With 0
+                every label is read; with more, a posterior's samples leave unlikely ones unread where the model
+                can (docs/methods.md, "Many labels").
 
         Returns:
             Log-probabilities (N, K, C), normalised over the labels of each prompt.
@@ -92,15 +98,30 @@ class Inference:
             return Categorical((), log_probs_N_K_C)
         self._probe_lengths(prompts)
         progress = _PromptProgress(len(draws), advance)
+        ways = self._ways(prompts, posterior, tolerance)
         for k, sample in enumerate(draws):
-            scorer = label_scorer(
-                self._backbone.readout
-            )  # a new one: it keeps the prefix as this sample reads it
+            # A new one: it keeps the prefix as this sample reads it.
+            scorer = label_scorer(self._backbone.readout, tolerance)
             with quiet(), self._sampled(posterior, scorer, seed, sample) as score:
-                for positions, rows in self._read(prompts, posterior, _normalised(score)):
-                    log_probs_N_K_C[positions, k, : rows.shape[1]] = rows
-                    progress.add(len(positions))
+                for searches, own in ways.items():
+                    chosen = [prompts[position] for position in own]
+                    for places, rows in self._read(chosen, posterior, _normalised(score), searches=searches):
+                        log_probs_N_K_C[[own[place] for place in places], k, : rows.shape[1]] = rows
+                        progress.add(len(places))
         return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
+
+    def _ways(
+        self, prompts: Sequence[Prompt], posterior: Posterior | None, tolerance: float
+    ) -> dict[bool, list[int]]:
+        """Return positions of prompts by whether their labels are searched."""
+        if not tolerance or posterior is None or not posterior.shares_prefix or self.trunk is not None:
+            return {False: list(range(len(prompts)))}
+        longest = self._probe_lengths(prompts) if self._backbone.readout.supports_search else 0
+        ways: dict[bool, list[int]] = {False: [], True: []}
+        for position, prompt in enumerate(prompts):
+            searches = len(label_tree(prompt.labels)) >= FEWEST_NODES and len(prompt) <= longest
+            ways[searches].append(position)
+        return ways
 
     def embeddings(
         self, prompts: Sequence[Prompt], posterior: Posterior | None, advance: Advance
@@ -144,33 +165,51 @@ class Inference:
         prompts: Sequence[Prompt],
         posterior: Posterior | None,
         read: Callable[[Minibatch], Tensor],
+        *,
+        searches: bool = False,
     ) -> Iterator[tuple[list[int], FloatArray]]:
         """Yield positions in ``prompts``, minibatch by minibatch, and what ``read`` makes of them, (B, …).
 
-        A minibatch that does not fit into memory is split, and so are all that follow.
+        A minibatch that does not fit into memory is split, and so are all that follow. If ``read`` searches labels, a
+        prompt counts without them: few are read at a time.
         """
         prefix = self._prefix if posterior is None or posterior.shares_prefix else ()
         packed_up_to = self._probe_lengths(prompts)
-        left = deque(plan_minibatches(prompts, self._minibatch_tokens, packed_up_to=packed_up_to))
+        sized = [bare(prompt) for prompt in prompts] if searches else prompts
+        times = PROMPTS_TOGETHER if searches else 1
+        left = deque(plan_minibatches(sized, times * self._minibatch_tokens, packed_up_to=packed_up_to))
         while left:
             batch = [prompts[position] for position in left[0]]
-            rows = self._read_minibatch(batch, read, prefix)
+            rows = self._read_minibatch(batch, read, prefix, searches=searches)
             if rows is not None:
                 yield left.popleft(), rows
                 continue
-            self._minibatch_tokens = padded_tokens(batch[len(batch) // 2 :], packed_up_to=packed_up_to)
+            second_half = [sized[position] for position in left[0][len(batch) // 2 :]]
+            self._minibatch_tokens = max(1, padded_tokens(second_half, packed_up_to=packed_up_to) // times)
             rest = list(itertools.chain.from_iterable(left))
             plan = plan_minibatches(
-                [prompts[position] for position in rest], self._minibatch_tokens, packed_up_to=packed_up_to
+                [sized[position] for position in rest],
+                times * self._minibatch_tokens,
+                packed_up_to=packed_up_to,
             )
             left = deque([rest[index] for index in part] for part in plan)
 
     def _read_minibatch(
-        self, prompts: Sequence[Prompt], read: Callable[[Minibatch], Tensor], prefix: tuple[int, ...]
+        self,
+        prompts: Sequence[Prompt],
+        read: Callable[[Minibatch], Tensor],
+        prefix: tuple[int, ...],
+        *,
+        searches: bool,
     ) -> FloatArray | None:
         """Return what ``read`` makes of some prompts, (B, …), or ``None`` if they do not fit into memory together."""
         try:
-            batch = collate(prompts, self._backbone.readout, self.trunk, prefix)
+            readout = self._backbone.readout
+            batch = (
+                collate_for_search(prompts, readout, prefix)
+                if searches
+                else collate(prompts, readout, self.trunk, prefix)
+            )
             with torch.inference_mode():
                 rows: FloatArray = read(batch).double().cpu().numpy()
         except (RuntimeError, MemoryError) as exc:

@@ -431,7 +431,14 @@ class LoraLearner:
             inference.label_log_probs(prompts, posterior, [0], 0, ignore)
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
+        self,
+        folder: Path | None,
+        items: Sequence[Item],
+        *,
+        draws: range | None,
+        seed: int,
+        advance: Advance,
+        tolerance: float = 0.0,
     ) -> Predictions:
         """See ``Learner.predict``."""
         inference, posterior = self._load(), self._posterior(folder)
@@ -439,7 +446,7 @@ class LoraLearner:
         classifier = load_classifier(folder)
         with self.backbone.readout.classifying(classifier):
             prompts = self._encode_for(classifier, items)
-            found = inference.label_log_probs(prompts, posterior, samples, seed, advance)
+            found = inference.label_log_probs(prompts, posterior, samples, seed, advance, tolerance)
         return Predictions(found.item_ids, found.log_probs_N_K_C, (self._task.columns(items),))
 
     def export(

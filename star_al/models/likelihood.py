@@ -8,19 +8,27 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from star_al.models.label_search import search_labels
 from star_al.models.minibatch import Minibatch
 from star_al.models.readout import PrefixCache, Readout
 
 
-def label_scorer(readout: Readout) -> Callable[[Minibatch], Tensor]:
-    """Return ``label_log_likelihoods`` as a function of the minibatch alone.
+def label_scorer(readout: Readout, tolerance: float = 0.0) -> Callable[[Minibatch], Tensor]:
+    """Return ``label_log_likelihoods``, or ``search_labels`` for a minibatch that asks for it, as a function of it.
 
     It reads a prefix once and keeps it, so it is valid as long as the weights stay as they are.
+
+    Args:
+        readout: The model.
+        tolerance: Of ``search_labels``.
     """
     read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
 
     def score(batch: Minibatch) -> Tensor:
-        return label_log_likelihoods(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
+        prefix = read_prefix(batch.prefix) if batch.prefix else None
+        if batch.trees:
+            return search_labels(readout, batch, prefix, tolerance)
+        return label_log_likelihoods(readout, batch, prefix)
 
     return score
 

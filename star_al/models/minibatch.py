@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from star_al.models.label_tree import LabelTree
 from star_al.models.masks import no_mask
 
 
@@ -42,6 +43,7 @@ class Minibatch:
         exists_B_C: True where a prompt has a label in this column.
         prefix: Tokens that begin every sequence and are left out of all tensors but the mask.
         trunk: What the frozen blocks make of the sequences; ``None`` if the whole model runs.
+        trees: Label trees of prompts whose labels are left to ``search_labels``; empty if the sequences hold them.
         joined: True if the sequences lie one after another in a single row, see ``join``.
     """
 
@@ -59,6 +61,7 @@ class Minibatch:
     exists_B_C: Tensor
     prefix: tuple[int, ...] = ()
     trunk: TrunkActivations | None = None
+    trees: tuple[LabelTree, ...] = ()
     joined: bool = False
 
     def skipping_trunk(self) -> AbstractContextManager[None]:

@@ -61,6 +61,8 @@ class Readout:
         supports_prefix: True if it continues from a ``PrefixCache``.
         supports_joining: True if it takes several sequences in one row within ``SequenceAttention``. Only on
             a CPU.
+        supports_search: True if sequences can be continued several times, by tokens that see only some of those
+            in the cache (see ``label_search``). Only on a CPU: a GPU would wait for the search.
         takes_positions: True if it takes position ids at all.
         lengths: Up to which length a token sees all that come before it, see ``LengthProbe``.
         tolerance: By how much two computations of the same activations may differ, see
@@ -92,7 +94,7 @@ class Readout:
         self.logit_scale = 1.0
         caps = (getattr(text_config, name, None) for name in _CAPS)
         self._logit_cap: float | None = next((cap for cap in caps if cap), None)
-        self.supports_packing = self.supports_prefix = self.supports_joining = False
+        self.supports_packing = self.supports_prefix = self.supports_joining = self.supports_search = False
         self._classifier: Classifier | None = None
 
     @property
@@ -124,10 +126,21 @@ class Readout:
         Returns:
             Hidden states after the final norm, (R, S, d).
         """
+        cache = None if prefix is None else prefix.repeated(len(ids_R_S))
+        return self.extend(ids_R_S, positions_R_S, mask_R_1_S_T, cache)
+
+    def open_cache(self, prefix: PrefixCache | None, n: int) -> Any:
+        """Return a cache of keys and values for n sequences, which ``extend`` appends to; empty without a prefix."""
+        return DynamicCache() if prefix is None else prefix.repeated(n)
+
+    def extend(
+        self, ids_R_S: Tensor, positions_R_S: Tensor | None, mask_R_1_S_T: Tensor | None, cache: Any
+    ) -> Tensor:
+        """Run the body on tokens that follow those in a cache, and append them to it; see ``hidden``."""
         extra: dict[str, Any] = {} if positions_R_S is None else {"position_ids": positions_R_S}
-        if prefix is not None:
-            extra["past_key_values"] = prefix.repeated(len(ids_R_S))
-        out = self.body(input_ids=ids_R_S, attention_mask=mask_R_1_S_T, use_cache=prefix is not None, **extra)
+        if cache is not None:
+            extra["past_key_values"] = cache
+        out = self.body(input_ids=ids_R_S, attention_mask=mask_R_1_S_T, use_cache=cache is not None, **extra)
         return out.last_hidden_state  # type: ignore[no-any-return]
 
     def read_prefix(self, tokens: Sequence[int]) -> PrefixCache:

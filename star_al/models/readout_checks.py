@@ -45,6 +45,9 @@ def open_readout(model: Any) -> Readout:
                 readout.supports_packing = _packing_works(readout)
                 readout.supports_prefix = _prefix_works(readout)
                 readout.supports_joining = readout.device.type == "cpu" and _joining_works(readout)
+                readout.supports_search = (
+                    readout.device.type == "cpu" and readout.supports_prefix and _search_works(readout)
+                )
     return readout
 
 
@@ -135,6 +138,29 @@ def _prefix_works(readout: Readout) -> bool:
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
         return False
     return is_close(after, readout.hidden(ids)[:, 5:], _exact(readout))
+
+
+def _search_works(readout: Readout) -> bool:
+    """Check that a padded prompt continued by "a" and "b", then by "c" after "a", gives what whole sequences give."""
+    ids = _probe(readout, 20).view(2, 10)
+    (prompt, (a, b, c)), device = (ids[1, :5], ids[1, 7:]), readout.device
+    cache = readout.open_cache(None, 2)
+    visible = torch.zeros(2, 2, 9, dtype=torch.bool, device=device)
+    visible[:, :, :5] = visible[:, 0, 7] = visible[:, 1, 8] = True
+    later = torch.cat([visible[1:, :1], visible.new_ones(1, 1, 1)], dim=2)
+    try:
+        readout.extend(ids[:, :7], None, None, cache)
+        positions = torch.full((2, 2), 5, device=device)
+        mask = additive_mask(visible[:, None], torch.float32)
+        found = readout.extend(torch.stack([a, b]).repeat(2, 1), positions, mask, cache)[1]
+        cache.batch_select_indices(torch.tensor([1], device=device))
+        mask = additive_mask(later[:, None], torch.float32)
+        found = torch.cat([found, readout.extend(c.view(1, 1), positions[:1, :1] + 1, mask, cache)[0]])
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+        return False
+    whole = [torch.cat([prompt, torch.stack(after)])[None] for after in ([a, c], [b])]
+    a_c, b_alone = (readout.hidden(sequence)[0, 5:] for sequence in whole)
+    return is_close(found, torch.cat([a_c[:1], b_alone, a_c[1:]]), _exact(readout))
 
 
 def _joining_works(readout: Readout) -> bool:

@@ -176,7 +176,14 @@ class Learner(Protocol):
         """
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
+        self,
+        folder: Path | None,
+        items: Sequence[Item],
+        *,
+        draws: range | None,
+        seed: int,
+        advance: Advance,
+        tolerance: float = 0.0,
     ) -> Predictions:
         """Predict with samples of the posterior, in the order of ``items``.
 
@@ -187,6 +194,8 @@ class Learner(Protocol):
             seed: With k alone it decides sample k, so calls with other items or other draws share their
                 function samples.
             advance: Counts items.
+            tolerance: Total variation distance between a sample's prediction and the exact one, at most. A learner
+                may use it to save time.
 
         Raises:
             ModelError: The adapter is damaged or the predictions are not finite.

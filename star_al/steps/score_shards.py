@@ -103,7 +103,12 @@ class ShardScorer:
     def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> FloatArray:
         items = stored_items(self.parts, item_ids)
         predictions = self.parts.ranker.predict(
-            self.adapter_folder, items, draws=draws, seed=self.plan.seed, advance=advance
+            self.adapter_folder,
+            items,
+            draws=draws,
+            seed=self.plan.seed,
+            advance=advance,
+            tolerance=self.parts.spec.label_tolerance,
         )
         return predictions.log_probs_N_K_C
 

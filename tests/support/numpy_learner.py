@@ -109,7 +109,14 @@ class NumpyLearner:
         return self.name
 
     def predict(
-        self, folder: Path | None, items: Sequence[Item], *, draws: range | None, seed: int, advance: Advance
+        self,
+        folder: Path | None,
+        items: Sequence[Item],
+        *,
+        draws: range | None,
+        seed: int,
+        advance: Advance,
+        tolerance: float = 0.0,
     ) -> Predictions:
         advance(len(items))
         ids = tuple(item.item_id for item in items)

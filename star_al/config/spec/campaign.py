@@ -30,6 +30,9 @@ from star_al.config.spec.template import split_template
 MANY_LABELS = 10
 """From so many labels on, a language model that a head teaches has a classifier (docs/studies/recipe.md)."""
 
+LABEL_TOLERANCE = 0.01
+"""What ``model.label_tolerance: auto`` stands for, where samples are not compared with each other."""
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 
@@ -135,6 +138,15 @@ class CampaignSpec(Spec):
         acquisition = tree.get("acquisition")
         is_star = isinstance(acquisition, dict) and acquisition.get("preset") == "star"
         return tree | {"posterior": {"kind": "mc_dropout"}} if is_star or info.context != FROM_FILE else tree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_without_tolerance_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
+        """Without a file, a model without ``label_tolerance`` is of an earlier version, which read every label."""
+        if info.context == FROM_FILE or not isinstance(tree, dict):
+            return tree
+        model = tree.get("model", {})
+        return tree | {"model": {"label_tolerance": 0.0} | model} if isinstance(model, dict) else tree
 
     @model_validator(mode="before")
     @classmethod
@@ -363,6 +375,16 @@ class CampaignSpec(Spec):
     def untrained_head_in_words(self) -> str:
         """What predicts before there are labels, where a head ranks the pool."""
         return "head by the similarity of options" if self.task.has_options else "head by the labels' names"
+
+    @property
+    def label_tolerance(self) -> float:
+        """The number that ``model.label_tolerance`` stands for."""
+        asked = self.model.label_tolerance
+        if asked != "auto":
+            return asked
+        chosen = self.acquisition
+        compares_samples = chosen.measure in ("bald", "epig") or chosen.batch.kind == "batchbald"
+        return 0.0 if compares_samples else LABEL_TOLERANCE
 
     @property
     def head_ranks(self) -> bool:

@@ -51,6 +51,16 @@ class ModelSpec(Spec):
         ),
         examples=["auto", 4096],
     )
+    label_tolerance: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        default="auto",
+        description=(
+            "How far the predictions for the pool may be from exact ones, in probability, where there are many labels "
+            "of several tokens. On a CPU, unlikely labels are then left unread once a bound shows that together they "
+            "stay below this; 0 reads every label. `auto` is 0.01, but 0 for BALD, EPIG and BatchBALD, which "
+            "compare samples that hardly differ. Held-out texts are always read exactly."
+        ),
+        examples=["auto", 0.001],
+    )
     trunk_cache_gb: Annotated[float, Field(ge=0)] = Field(
         default=4.0,
         description=(
