@@ -54,10 +54,9 @@ class ModelSpec(Spec):
     label_tolerance: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
         default="auto",
         description=(
-            "How far the predictions for the pool may be from exact ones, in probability, where there are many labels "
-            "of several tokens. On a CPU, unlikely labels are then left unread once a bound shows that together they "
-            "stay below this; 0 reads every label. `auto` is 0.01, but 0 for BALD, EPIG and BatchBALD, which "
-            "compare samples that hardly differ. Held-out texts are always read exactly."
+            "How much of the probability may be wrong in a prediction for a text of the pool; 0 reads every label. "
+            "With many labels of several tokens, a CPU then leaves unlikely ones unread. `auto` is 0.01, but 0 with "
+            "BALD, EPIG and BatchBALD. Held-out texts are read exactly."
         ),
         examples=["auto", 0.001],
     )
