@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from labels_cells import packed_columns, unpacked_columns
-from labels_data import Texts
+from labels_data import Split, Texts
 from lora_arms import ARMS
 from lora_model import Lora
 from lora_run import Campaign
@@ -19,19 +20,29 @@ from lora_sets import SIZES, small_split
 from recipes import Recipe, SharedModel
 
 from star_al.common.files import replacing
+from star_al.config.spec.campaign import MANY_LABELS
 from star_al.types import IntArray
 
 
 @dataclass(frozen=True)
 class Recipes:
-    """How LoRA learns alone, and how it learns if the head teaches it."""
+    """How LoRA learns.
+
+    Attributes:
+        alone: From its labels alone.
+        taught: From the head too, on a set with few labels.
+        taught_many: From the head too, on a set with many labels, as the product draws the line.
+    """
 
     alone: Recipe
     taught: Recipe
+    taught_many: Recipe
 
-    def of(self, arm: str) -> Recipe:
-        """The recipe of an arm."""
-        return self.taught if ARMS[arm].taught else self.alone
+    def of(self, set_name: str, arm: str) -> Recipe:
+        """The recipe of a set and an arm."""
+        if not ARMS[arm].taught:
+            return self.alone
+        return self.taught_many if SIZES[set_name].labels >= MANY_LABELS else self.taught
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Cell:
 
 def planned(sets: Sequence[str], arms: Sequence[str], recipes: Recipes, seeds: Iterable[int]) -> list[Cell]:
     """All cells, seed by seed; each arm on all sets before the next arm."""
-    return [Cell(name, arm, recipes.of(arm), seed) for seed in seeds for arm in arms for name in sets]
+    return [Cell(name, arm, recipes.of(name, arm), seed) for seed in seeds for arm in arms for name in sets]
 
 
 def missing(cells: Iterable[Cell], folder: Path) -> list[Cell]:
@@ -71,8 +82,7 @@ def run(cell: Cell, model: SharedModel, load_texts: Callable[[str], Texts]) -> d
     """Run a cell and return its record."""
     began = time.process_time()
     of = small_split(cell.set, load_texts(cell.set), cell.seed)
-    learner = model.learner(cell.set, cell.recipe, of.labels)
-    with closing(Lora(learner, cell.recipe, of)) as lora:
+    with TemporaryDirectory() as states, closing(_lora(cell, of, model, Path(states))) as lora:
         found = Campaign(ARMS[cell.arm], of, SIZES[cell.set], lora).run()
     return {
         "set": cell.set,
@@ -84,6 +94,10 @@ def run(cell: Cell, model: SharedModel, load_texts: Callable[[str], Texts]) -> d
         "seconds": round(time.process_time() - began, 1),
         "targets": packed_columns(of.test_targets_T),
     }
+
+
+def _lora(cell: Cell, of: Split, model: SharedModel, states: Path) -> Lora:
+    return Lora(model.learner(cell.set, cell.recipe, of.labels, states), cell.recipe, of)
 
 
 class LoraCells:
@@ -99,7 +113,7 @@ class LoraCells:
 
     def records(self, set_name: str, arm: str) -> dict[int, dict[str, Any]]:
         """The records of an arm by seed."""
-        path = Cell(set_name, arm, self._recipes.of(arm), 0).path(self._folder)
+        path = Cell(set_name, arm, self._recipes.of(set_name, arm), 0).path(self._folder)
         found = [
             json.loads(each.read_text(encoding="utf-8"))
             for each in path.parent.glob(f"{path.stem.removesuffix('-0')}-*.json")

@@ -12,12 +12,14 @@ class Sizes:
     """How a set is used.
 
     Attributes:
+        labels: How many labels there are.
         pool: Texts in the pool. All of those without a label are ranked, so that it bounds what a batch costs.
         test: Texts in the test.
         counts: Labels at which LoRA is trained and measured; the first are those of the start.
         batch: Labels of a batch that the head asks for between two counts.
     """
 
+    labels: int
     pool: int
     test: int
     counts: tuple[int, ...]
@@ -25,11 +27,11 @@ class Sizes:
 
 
 SIZES: dict[str, Sizes] = {
-    "hwu64": Sizes(pool=1000, test=300, counts=(64, 114, 164, 264), batch=50),
-    "bbc": Sizes(pool=800, test=300, counts=(25, 50, 100, 200), batch=25),
-    "sms_spam": Sizes(pool=1000, test=500, counts=(25, 50, 100, 200), batch=25),
-    "banking77": Sizes(pool=1000, test=300, counts=(77, 127, 177, 277), batch=50),
-    "banking77_tail": Sizes(pool=1000, test=300, counts=(50, 100, 150, 250), batch=50),
+    "hwu64": Sizes(labels=64, pool=1000, test=300, counts=(64, 114, 164, 264), batch=50),
+    "bbc": Sizes(labels=5, pool=800, test=300, counts=(25, 50, 100, 200), batch=25),
+    "sms_spam": Sizes(labels=2, pool=1000, test=500, counts=(25, 50, 100, 200), batch=25),
+    "banking77": Sizes(labels=77, pool=1000, test=300, counts=(77, 127, 177, 277), batch=50),
+    "banking77_tail": Sizes(labels=77, pool=1000, test=300, counts=(50, 100, 150, 250), batch=50),
 }
 """The sets by name, in the order in which they run."""
 

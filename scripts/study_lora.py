@@ -10,8 +10,8 @@ small file each; killed, the same command goes on. The second does so with many 
 the tables of the finished cells into ``docs/studies/lora.md``.
 
 The sets and their division into pool and test are those of ``study_labels.py``, whose encoded texts are in CACHE.
-``--alone`` and ``--taught`` are recipes as ``bench_recipe.py`` writes them. Everything runs in memory: learner, head
-and rules are those of the product, the loop and its database are left out.
+``--alone``, ``--taught`` and ``--taught-many`` are recipes as ``bench_recipe.py`` writes them. Everything runs in
+memory: learner, head and rules are those of the product, the loop and its database are left out.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from star_al.common.user_cache import cache_folder  # noqa: E402
 from star_al.config.defaults import DEFAULT_MODEL  # noqa: E402
 from star_al.errors import StarALError  # noqa: E402
 
+TAUGHT_MANY = Recipe(kind="taught", output="classifier")
 DOCS = Path(__file__).parents[1] / "docs" / "studies"
 
 
@@ -58,20 +59,24 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ORDER), metavar="ARM")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument(
-        "--alone", type=Recipe.parse, default=Recipe(), help="recipe of a LoRA that learns alone"
-    )
-    parser.add_argument(
-        "--taught",
-        type=Recipe.parse,
-        default=Recipe(kind="taught"),
-        help="recipe of one that the head teaches",
-    )
+    for option, default, words in (
+        ("--alone", Recipe(), "a LoRA that learns alone"),
+        ("--taught", Recipe(kind="taught"), "one that the head teaches"),
+        ("--taught-many", TAUGHT_MANY, "one that the head teaches on a set with many labels"),
+    ):
+        parser.add_argument(
+            option, type=Recipe.parse, default=default, metavar="RECIPE", help=f"recipe of {words}"
+        )
     parser.add_argument("--jobs", type=int, default=1, help="processes, each with one thread")
     parser.add_argument("--minutes", type=float, help="start no further cell after this time")
     parser.add_argument("--list", action="store_true", help="print the missing cells, and run nothing")
     parser.add_argument("--report", action="store_true", help="run nothing; write the tables")
     return parser.parse_args(arguments)
+
+
+def recipes_of(arguments: argparse.Namespace) -> Recipes:
+    """The recipes that are asked for."""
+    return Recipes(arguments.alone, arguments.taught, arguments.taught_many)
 
 
 @cache
@@ -91,7 +96,7 @@ def run_cell(cell: Cell, paths: dict[str, Path], model: str, device: str) -> tup
 
 def run_missing(arguments: argparse.Namespace) -> None:
     """Run the missing cells, so many at a time."""
-    recipes = Recipes(arguments.alone, arguments.taught)
+    recipes = recipes_of(arguments)
     cells = missing(planned(arguments.sets, arguments.arms, recipes, range(arguments.seeds)), arguments.out)
     print(f"{len(cells)} cells are missing.", flush=True)
     if arguments.list:
@@ -115,7 +120,7 @@ def main() -> None:
     if arguments.report:
         from lora_report import write_report
 
-        cells = LoraCells(arguments.out, Recipes(arguments.alone, arguments.taught))
+        cells = LoraCells(arguments.out, recipes_of(arguments))
         write_report(cells, DOCS / "lora.md")
     else:
         run_missing(arguments)

@@ -24,7 +24,9 @@ from recipes import Recipe, SharedModel
 
 from support.tiny_model import build_tiny_model
 
-RECIPES = Recipes(Recipe(steps=3), Recipe(kind="taught", steps=3))
+RECIPES = Recipes(
+    Recipe(steps=3), Recipe(kind="taught", steps=3), Recipe(kind="taught", steps=3, output="classifier")
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +35,13 @@ def small_sets() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in SIZES:
             patch.setitem(SETS, name, WholeSizes(10, 10, 30, 100, 40))
-            patch.setitem(SIZES, name, Sizes(pool=60, test=24, counts=(6, 12, 18, 24), batch=3))
+            patch.setitem(
+                SIZES,
+                name,
+                Sizes(
+                    labels=77 if name == "banking77" else 3, pool=60, test=24, counts=(6, 12, 18, 24), batch=3
+                ),
+            )
         yield
 
 
@@ -62,7 +70,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SharedModel:
 @pytest.fixture(scope="module")
 def records(texts: Texts, model: SharedModel) -> dict[str, dict[str, Any]]:
     """One campaign of each arm."""
-    return {arm: run(Cell("bbc", arm, RECIPES.of(arm), 0), model, lambda _: texts) for arm in ORDER}
+    return {arm: run(Cell("bbc", arm, RECIPES.of("bbc", arm), 0), model, lambda _: texts) for arm in ORDER}
 
 
 def test_a_small_split_is_a_part_of_the_first_studys(texts: Texts) -> None:
@@ -99,6 +107,15 @@ def test_teaching_changes_the_model_but_no_choice_of_head_or_chance(
         plain, taught = records[arm], records[f"{arm}, taught"]
         assert plain["chosen"] == taught["chosen"] and plain["nll"] != taught["nll"]
     assert records["recommended"]["chosen"][-1] != records["recommended by head"]["chosen"][-1]
+
+
+def test_with_many_labels_the_head_teaches_a_classifier(texts: Texts, model: SharedModel) -> None:
+    arm = "random, taught"
+    assert RECIPES.of("bbc", arm) == RECIPES.taught and RECIPES.of("banking77", "random") == RECIPES.alone
+    recipe = RECIPES.of("banking77", arm)
+    record = run(Cell("banking77", arm, recipe, 0), model, lambda _: texts)
+    assert recipe.output == "classifier" and record["recipe"] == recipe.name
+    assert record["accuracy"][-1] > 0.5  # it begins at what the head has taught a probe
 
 
 def test_arms_with_a_random_start_begin_with_the_same_texts(records: dict[str, dict[str, Any]]) -> None:
@@ -138,7 +155,7 @@ def test_the_report_is_written_from_the_cells_alone(
         for arm in ORDER:
             for seed in range(2):
                 record = {**records[arm], "set": name, "seed": seed}
-                keep(Cell(name, arm, RECIPES.of(arm), seed), record, tmp_path / "cells")
+                keep(Cell(name, arm, RECIPES.of(name, arm), seed), record, tmp_path / "cells")
     page = tmp_path / "lora.md"
     page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
     write_report(LoraCells(tmp_path / "cells", RECIPES), page)
