@@ -191,7 +191,7 @@ class TfbSpec(Spec):
     tolerance: Annotated[float, Field(gt=0)] = Field(
         default=0.01,
         description=(
-            "Share of texts whose label the noise may change; with `rule: loss`, the relative increase of the "
+            "Share of texts whose label the noise may change. With `rule: loss`, the relative increase of the "
             "training loss, for which 0.003 is usual."
         ),
     )
