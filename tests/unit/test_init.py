@@ -18,6 +18,7 @@ from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.file import load_campaign
 from star_al.config.setting_tree import all_settings
 from star_al.config.spec import (
+    FROM_FILE,
     CampaignSpec,
     ClassificationSpec,
     CLoraSpec,
@@ -488,7 +489,8 @@ def test_any_text_survives_the_yaml(
             "task": ClassificationSpec(kind="classification", labels=tuple(labels), instruction=note),
             "model": {"name": "m"},
             "annotator": {"kind": "oracle", "gold": labels[0]},
-        }
+        },
+        context=FROM_FILE,
     )
     path = tmp_path_factory.mktemp("yaml") / "c.yaml"
     path.write_text(starter_file(spec), encoding="utf-8", newline="\n")
