@@ -25,7 +25,7 @@ def spec(**sections: Any) -> CampaignSpec:
 
 
 def test_a_round_reads_half_of_the_labels_in_training_and_the_pool_once_a_sample() -> None:
-    work = round_work(spec(), n_texts=1000, characters=400)
+    work = round_work(spec(posterior={"samples": 3}), n_texts=1000, characters=400)
     answers, wording, text = 2 * 2, 30 + 2, 100
     steps = math.ceil(200 * 4 / 8)
     assert work.trained == steps * 8 * (wording + text + answers)
@@ -34,9 +34,9 @@ def test_a_round_reads_half_of_the_labels_in_training_and_the_pool_once_a_sample
 
 def test_long_texts_are_cut_and_of_a_large_pool_only_the_candidates_are_scored() -> None:
     short = round_work(spec(model={"name": "m", "max_tokens": 64}), n_texts=1000, characters=9_000)
-    assert short.scored == (1000 + 30) * 3 * (64 - 32 + 4)
+    assert short.scored == (1000 + 30) * (64 - 32 + 4)
     some = round_work(spec(acquisition={"candidates": 200}), n_texts=1000, characters=400)
-    assert some.scored == (200 + 30) * 3 * 104
+    assert some.scored == (200 + 30) * 104
 
 
 def test_the_time_grows_with_the_model_and_falls_with_the_speed_of_the_machine() -> None:
