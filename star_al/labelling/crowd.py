@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -150,7 +150,10 @@ def krippendorff_alpha(
         return None
     from crowdkit.metrics.data import alpha_krippendorff
 
-    return float(alpha_krippendorff(_frame(paired), distance))
+    def between(one: Hashable, other: Hashable) -> float:
+        return distance(str(one), str(other))
+
+    return float(alpha_krippendorff(_frame(paired), between))
 
 
 def _by_unit(votes: Sequence[Vote]) -> dict[str, list[Vote]]:

@@ -75,7 +75,8 @@ def searched(
 
 def distances(found: FloatArray, exact: FloatArray) -> FloatArray:
     """Total variation distances of predictions, (N,)."""
-    return 0.5 * np.abs(np.exp(found) - np.exp(exact)).sum(axis=-1)
+    found_N: FloatArray = 0.5 * np.abs(np.exp(found) - np.exp(exact)).sum(axis=-1)
+    return found_N
 
 
 @pytest.mark.parametrize("same_labels", [True, False], ids=["same labels", "labels of their own"])
@@ -118,7 +119,8 @@ def naive(backbone: Backbone, one: Prompt, tolerance: float) -> FloatArray:
 
     def after(tokens: tuple[int, ...]) -> FloatArray:
         with torch.no_grad():
-            return backbone.model(torch.tensor([[*one.tokens, *tokens]])).logits[0, -1].double().numpy()
+            logits_V = backbone.model(torch.tensor([[*one.tokens, *tokens]])).logits[0, -1]
+            return np.asarray(logits_V.double())
 
     first = after(())
     bounds = {label: first[label[0]] for label in one.labels}
@@ -150,7 +152,8 @@ def naive(backbone: Backbone, one: Prompt, tolerance: float) -> FloatArray:
     for label in one.labels:
         bounds[label] += 0.5 * (np.mean(losses) if losses else 0.0) * (len(label) - read[label])
     scores = np.array([bounds[label] for label in one.labels])
-    return scores - np.logaddexp.reduce(scores)
+    found: FloatArray = scores - np.logaddexp.reduce(scores)
+    return found
 
 
 def test_what_is_read_does_not_depend_on_the_neighbours(backbone: Backbone) -> None:
@@ -168,7 +171,7 @@ def test_behind_a_shared_prefix(backbone: Backbone) -> None:
     np.testing.assert_allclose(found, searched(backbone, of, 0.03), atol=3e-5)
 
 
-def test_few_labels_are_left_unread_in_vain(backbone: Backbone) -> None:
+def test_few_labels_are_left_unread_in_vain(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens are read a few at a time, so at most so many too many for each prompt."""
     of, columns = prompts(1), []
     original = type(backbone.readout).extend
@@ -177,11 +180,8 @@ def test_few_labels_are_left_unread_in_vain(backbone: Backbone) -> None:
         columns.append(ids.shape[1])
         return original(backbone.readout, ids, *rest)
 
-    backbone.readout.extend = extend  # type: ignore[method-assign]
-    try:
-        searched(backbone, of, 0.3)
-    finally:
-        del backbone.readout.extend  # type: ignore[method-assign]
+    monkeypatch.setattr(backbone.readout, "extend", extend)
+    searched(backbone, of, 0.3)
     assert set(columns[1:]) == {NODES_AT_ONCE}
     assert sum(columns[1:]) < len(label_tree(of[0].labels))
 

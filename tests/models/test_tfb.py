@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,14 +229,11 @@ def test_the_rule_by_predictions_reads_no_label(model: Path, tmp_path: Path) -> 
     """The same adapter with other labels gets the same noise."""
     one = tfb(model, 0.05, rule="predictions")
     folder = fit_on_pool(one, tmp_path / "a", pool_of(30)[0])
+    refine: Any = one._method.refine  # type: ignore[attr-defined]
     found = []
     for shift in (0, 1):
         prompts = [(one.prompts.encode(item), (n + shift) % 4) for n, item in enumerate(items(8))]
-        found.append(
-            one._method.refine(
-                Training(one.backbone, prompts, one._spec.adapter, "", 4, None, ignore), folder
-            )
-        )
+        found.append(refine(Training(one.backbone, prompts, one._spec.adapter, "", 4, None, ignore), folder))
     assert found[0] == found[1] and found[0]["texts"] == 8
 
 

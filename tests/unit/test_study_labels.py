@@ -14,6 +14,7 @@ import labels_arms
 import labels_cells
 import labels_data
 import labels_report
+import markdown_tables
 from labels_arms import ARMS
 from labels_cells import Cell, Cells, packed, packed_columns, planned, run, unpacked, unpacked_columns
 from labels_choices import CHOOSERS
@@ -131,7 +132,7 @@ def test_the_report_is_written_from_the_cells_alone(small_sets: None, texts: Tex
     for cell in planned(SETS, ["by hand C=10", "random", "recommended"], 2):
         cells.add(run(cell, texts), texts)
     page = tmp_path / "docs" / "studies" / "labels-saved.md"
-    page.write_text(f"before\n\n{labels_report.BEGIN}\nold\n{labels_report.END}\n\nafter\n")
+    page.write_text(f"before\n\n{markdown_tables.BEGIN}\nold\n{markdown_tables.END}\n\nafter\n")
     labels_report.write_report(cells, page.parent)
     text = page.read_text()
     assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text

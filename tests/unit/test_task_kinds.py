@@ -24,7 +24,7 @@ from star_al.task import KINDS, make_task
 from star_al.types import Item
 
 ROOT = Path(__file__).parents[2]
-SPECS = {kind_of(spec): spec for spec in sections_in(TaskSpec)}
+SPECS: Mapping[str, Any] = {str(kind_of(spec)): spec for spec in sections_in(TaskSpec)}
 TABLES: Mapping[str, Mapping[str, Any]] = {
     "star_al/task/__init__.py: KINDS": KINDS,
     "star_al/models/prompt_template.py: WORDINGS": WORDINGS,
@@ -49,7 +49,7 @@ STORED = {"instruction": None, "template": None, "template_columns": True, "chat
 
 def choices_of_a_kind(tree: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a module that compare something with a kind of task."""
-    classes = {each.__name__ for each in (*SPECS.values(), *KINDS.values())}  # type: ignore[attr-defined]
+    classes = {each.__name__ for each in (*SPECS.values(), *KINDS.values())}
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             parts: list[ast.AST] = [node.left, *node.comparators]

@@ -102,7 +102,8 @@ class Labeller:
             ids = torch.tensor([prompt.tokens], device=self._device)
             hidden_d = self._body(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
             logits_C = self._classifier["weight"] @ hidden_d + self._classifier["bias"]
-            return logits_C.double().log_softmax(dim=0)
+            found: Tensor = logits_C.double().log_softmax(dim=0)
+            return found
         scores: dict[tuple[int, ...], Tensor] = {}
         for size in sorted({len(label) for label in prompt.labels}):
             labels = [label for label in dict.fromkeys(prompt.labels) if len(label) == size]

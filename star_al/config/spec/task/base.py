@@ -117,7 +117,8 @@ class TaskSettings(Spec):
 
     @model_serializer(mode="wrap")
     def _dump_settings_without_effect(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return dump(self) | {name: values[0] for name, values in self.earlier.items()}
+        own: dict[str, Any] = dump(self)
+        return own | {name: values[0] for name, values in self.earlier.items()}
 
     @classmethod
     def __get_pydantic_json_schema__(
