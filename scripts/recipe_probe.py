@@ -42,7 +42,7 @@ from star_al.models.train import (
     step_count,
 )
 from star_al.ports import ignore
-from star_al.types import FloatArray, IntArray, Item
+from star_al.types import Float32Array, FloatArray, IntArray, Item, JsonObject
 
 FURTHER = 100
 """Texts of the pool without a label on which the states are standardised beside the labelled ones."""
@@ -83,11 +83,11 @@ def fit_probe(learner: LoraLearner, of: Split, n_labelled: int) -> Probe:
     return Probe(alone_n_C - base_N_C[rows_n], alone_T_C - base_T_C, alone_n_C, alone_T_C)
 
 
-def _features(states_N_d: FloatArray, base_N_C: FloatArray) -> TextFeatures:
+def _features(states_N_d: Float32Array, base_N_C: FloatArray) -> TextFeatures:
     return TextFeatures({"model": states_N_d}, {ZERO_SHOT: base_N_C})
 
 
-def _read(learner: LoraLearner, items: Sequence[Item]) -> tuple[FloatArray, FloatArray]:
+def _read(learner: LoraLearner, items: Sequence[Item]) -> tuple[Float32Array, FloatArray]:
     """Return states (N, d) and log-probabilities (N, C) of the base model."""
     found = learner.predict(None, items, draws=None, seed=0, advance=ignore)
     return learner.embed(None, items, ignore), found.log_probs_N_K_C[:, 0]
@@ -121,7 +121,7 @@ def fit_beside(
     learner.backbone.readout.lengths.longest(max(len(prompt) for prompt, _ in examples))
     tensors, config = _train(learner, own, minibatches, total, adds, seed)
     save_adapter(folder, tensors, config, base="", dropout=own.dropout)
-    record = {
+    record: JsonObject = {
         "format": FORMAT,
         "kind": "map",
         "model_key": learner.model_key,
