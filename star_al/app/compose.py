@@ -348,10 +348,24 @@ def open_started(file: CampaignFile) -> Iterator[Store]:
     Raises:
         StoreError: No campaign has been started in it, or it cannot be read.
     """
+    with open_if_started(file) as store:
+        if store is None:
+            raise _not_started(file)
+        yield store
+
+
+@contextmanager
+def open_if_started(file: CampaignFile) -> Iterator[Store | None]:
+    """Open the campaign's database; None if it is empty or not there.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
     from db import migrate
 
     if migrate.is_empty(file.database_url):
-        raise _not_started(file)
+        yield None
+        return
     store = open_store(file)
     try:
         yield store

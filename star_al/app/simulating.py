@@ -20,12 +20,17 @@ from pathlib import Path
 import psutil
 
 from star_al.app import running
-from star_al.app.compose import open_started, open_store, unknown_study
+from star_al.app.compose import open_if_started, open_started, open_store, unknown_study
 from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
 from star_al.app.study_progress import StudyProgress
 from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
 from star_al.common.wording import count
-from star_al.config.changes import differing_fields, keep_earlier_defaults, list_differences
+from star_al.config.changes import (
+    differing_fields,
+    has_earlier_defaults,
+    keep_earlier_defaults,
+    list_differences,
+)
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
@@ -90,18 +95,19 @@ def simulate(file: CampaignFile, request: SimulationRequest, progress: Progress)
     Raises:
         StarALError: The study could not be run at all. A single run that fails is in the result.
     """
+    name = _study_name(file, request)
+    begun = _begun(file, name)
+    if begun is not None:
+        file = keep_earlier_defaults(file, begun.config)
     file = file.model_copy(update={"spec": study_spec(file, gold=request.gold, rounds=request.rounds)})
-    study = _study(file, request)
+    study = _study(file, name, request)
     folder = file.resolve(f"{study.name}-study")
-    files = {run: run_file(file, run, folder) for run in study.runs}
+    earlier = begun is not None and has_earlier_defaults(begun.config)
+    files = {run: run_file(file, run, folder, earlier=earlier) for run in study.runs}
     data_source(file)  # a missing file is reported before anything is created
     test_source(file)
     store = open_store(file, create=True)
     try:
-        if (begun := store.study(study.name)) is not None:
-            file = keep_earlier_defaults(file, begun.config)
-            study = _study(file, request)
-            files = {run: run_file(file, run, folder) for run in study.runs}
         _refuse_changes(file, store, study)
         with _locked(folder, study.name):
             failed = _Simulation(files, request, study, folder, store, progress).run()
@@ -135,14 +141,25 @@ def results(file: CampaignFile, name: str | None = None) -> Comparison:
         return study_results(store, study)
 
 
-def _study(file: CampaignFile, request: SimulationRequest) -> Study:
-    """List the requested runs seed by seed, so that all strategies progress alike."""
+def _begun(file: CampaignFile, name: str) -> Study | None:
+    """The study of this name in the database; None if there is none yet."""
+    with open_if_started(file) as store:
+        return None if store is None else store.study(name)
+
+
+def _study_name(file: CampaignFile, request: SimulationRequest) -> str:
+    """The name of the study, by default that of the campaign."""
     name = request.study or file.spec.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ConfigError(
             f"--study {name}: a name may contain only letters, digits, '_', '.' and '-', and must begin with a letter "
             "or digit."
         )
+    return name
+
+
+def _study(file: CampaignFile, name: str, request: SimulationRequest) -> Study:
+    """List the requested runs seed by seed, so that all strategies progress alike."""
     strategies = with_posteriors(request.strategies, request.posteriors)
     runs = [run_of(name, strategy, seed) for seed in range(request.seeds) for strategy in strategies]
     return Study(name, file.spec.model_dump(mode="json"), tuple(runs))

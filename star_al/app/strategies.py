@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from star_al.common.sqlite_address import split_sqlite_address
-from star_al.config.spec import AcquisitionSpec, CampaignFile, CampaignSpec, PosteriorSpec
+from star_al.config.spec import FROM_FILE, AcquisitionSpec, CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError
 from star_al.stats.learning_curves import POSTERIOR_MARK
 from star_al.types import StudyRun
@@ -135,7 +135,7 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
     return _validated(tree, f"{file.path}")
 
 
-def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
+def run_file(file: CampaignFile, run: StudyRun, folder: Path, *, earlier: bool = False) -> CampaignFile:
     """Return the campaign of one run.
 
     Runs with the same seed draw the same held-out items, and the same first batch unless their starts differ
@@ -146,6 +146,7 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
         file: The campaign file with the study's settings.
         run: The strategy, the seed and the campaign's name.
         folder: Where files go that only a running study needs.
+        earlier: True for a study that an earlier version began: its posteriors keep the defaults of then.
 
     Raises:
         ConfigError: The strategy cannot be combined with the campaign's other settings.
@@ -164,9 +165,15 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path) -> CampaignFile:
     if scorer == BY_HEAD:
         tree["acquisition"]["scorer"] = BY_HEAD
     elif scorer not in ("", file.spec.posterior.kind):
-        tree["posterior"] = {"kind": scorer}
+        tree["posterior"] = {"kind": scorer} if earlier else _default_posterior(scorer)
     spec = _validated(tree, f"{file.path}: strategy {run.strategy}")
     return CampaignFile(path=file.path, spec=spec, shared_trunk=folder / "trunk")
+
+
+def _default_posterior(kind: str) -> dict[str, Any]:
+    """The section of a posterior whose kind is all that a new campaign's file says."""
+    section: PosteriorSpec = TypeAdapter(PosteriorSpec).validate_python({"kind": kind}, context=FROM_FILE)
+    return section.model_dump()
 
 
 def _plain_start(acquisition: AcquisitionSpec, strategy: str) -> str:

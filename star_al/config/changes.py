@@ -11,6 +11,7 @@ from star_al.config.dotted_names import flatten
 from star_al.config.secret_settings import may_hold_secret
 from star_al.config.spec import (
     AcquisitionSpec,
+    AdapterSpec,
     CampaignFile,
     CampaignSpec,
     LabelStudioSpec,
@@ -118,6 +119,8 @@ def differing_fields(stored: JsonObject, current: CampaignSpec, free: Collection
         for name in sorted(flat_stored.keys() | flat_current.keys())
         if flat_stored.get(name, missing) != flat_current.get(name, missing) and not _is_in(name, free)
     ]
+    if CampaignSpec.model_validate(stored).has_classifier == current.has_classifier:
+        changed = [name for name in changed if name != "adapter.output"]
     kinds = [name.removesuffix("kind") for name in changed if name.endswith(".kind")]
     return [name for name in changed if name.endswith(".kind") or not name.startswith(tuple(kinds))]
 
@@ -209,7 +212,6 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     update: dict[str, object] = {
         "acquisition": _earlier_acquisition(before, now),
         "model": _with_unset_from(now.model, before.model, ["batch_tokens", "label_tolerance"]),
-        "adapter": _with_unset_from(now.adapter, before.adapter, ["output"]),
     }
     if isinstance(before.learner, LoraLearnerSpec) and isinstance(now.learner, LoraLearnerSpec):
         update["learner"] = _with_unset_from(now.learner, before.learner, ["taught"])
@@ -218,8 +220,28 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     if isinstance(before.posterior, LaplaceSpec) and isinstance(now.posterior, LaplaceSpec):
         update["posterior"] = _with_unset_from(now.posterior, before.posterior, ["prior_mean"])
     if isinstance(before.posterior, TfbSpec) and isinstance(now.posterior, TfbSpec):
-        update["posterior"] = _with_unset_from(now.posterior, before.posterior, ["rule", "tolerance"])
-    return file.model_copy(update={"spec": now.model_copy(update=update)})
+        # A tolerance belongs to its rule.
+        names = ["tolerance"] if now.posterior.rule == before.posterior.rule else []
+        names += [] if "rule" in now.posterior.model_fields_set else ["rule", "tolerance"]
+        update["posterior"] = _with_unset_from(now.posterior, before.posterior, names)
+    spec = now.model_copy(update=update)
+    spec = spec.model_copy(update={"adapter": _earlier_adapter(before, spec)})
+    return file.model_copy(update={"spec": spec})
+
+
+def has_earlier_defaults(stored: JsonObject) -> bool:
+    """True for a specification that a version stored before posteriors had the defaults of today."""
+    model = stored.get("model")
+    return isinstance(model, dict) and "label_tolerance" not in model
+
+
+def _earlier_adapter(before: CampaignSpec, now: CampaignSpec) -> AdapterSpec:
+    """``now.adapter``; what predicts the labels by itself stays as it was when the campaign began."""
+    adapter = _with_unset_from(now.adapter, before.adapter, ["output"])
+    kept = now.model_copy(update={"adapter": adapter})
+    if adapter.output != "auto" or kept.has_classifier == before.has_classifier:
+        return adapter
+    return adapter.model_copy(update={"output": "classifier" if before.has_classifier else "label_names"})
 
 
 def _earlier_acquisition(before: CampaignSpec, now: CampaignSpec) -> AcquisitionSpec:

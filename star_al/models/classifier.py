@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from star_al.models.adapter_record import read_record
 from star_al.models.artefact_files import damaged, read_tensors, write_tensors
 from star_al.models.prompts import Prompt
 
@@ -52,9 +53,9 @@ def load_classifier(folder: Path | None) -> Classifier | None:
     """Read the classifier beside an adapter; None if the adapter has none.
 
     Raises:
-        ModelError: It is damaged.
+        ModelError: It is damaged or missing.
     """
-    if folder is None or not (folder / FILE).exists():
+    if folder is None or not read_record(folder).get("classifier"):
         return None
     tensors = read_tensors(folder / FILE)
     weight_C_d, bias_C = tensors.get("weight"), tensors.get("bias")

@@ -382,10 +382,16 @@ class LoraLearner:
         )
         with translate_out_of_memory(message), self.backbone.readout.classifying(classifier):
             fitted = self._method.fit(training, folder)
+        kind = self._spec.posterior.kind
+        record: JsonObject = {
+            "format": FORMAT,
+            "kind": kind,
+            "model_key": self.model_key,
+            "dtype": self.backbone.dtype,
+        }
         if classifier is not None:
             classifier.save(folder)
-        kind = self._spec.posterior.kind
-        record = {"format": FORMAT, "kind": kind, "model_key": self.model_key, "dtype": self.backbone.dtype}
+            record = {**record, "classifier": True}
         save_record(folder, {**fitted, **record})
         self._require_answers(folder, prompts[:FEW_PROMPTS])
         return kind

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -350,6 +351,23 @@ def test_a_study_with_other_settings_is_refused(star_al: StarAl, unbroken: Path,
     code, _, err = star_al("simulate", config)
     assert code == 2
     assert "different settings for acquisition.batch_size, adapter.rank" in err and "--study" in err
+
+
+def test_a_study_of_an_earlier_version_goes_on(star_al: StarAl, unbroken: Path, tmp_path: Path) -> None:
+    """It knew no tolerance, no classifier, and sampled by dropout without being asked."""
+    own = tmp_path / "own"
+    shutil.copytree(unbroken, own)
+    config = own / "campaign.yaml"
+    config.write_text(re.sub(r"(?m)^posterior:\n(?: .*\n)+", "", config.read_text()))
+    (path,) = own.glob("*.db")
+    with sqlite3.connect(path) as database:
+        ((text,),) = database.execute("SELECT config FROM studies").fetchall()
+        stored = json.loads(text)
+        del stored["model"]["label_tolerance"], stored["adapter"]["output"]
+        stored["posterior"] = {"kind": "mc_dropout", "samples": 3}
+        database.execute("UPDATE studies SET config = ?", (json.dumps(stored),))
+    code, _, err = star_al("simulate", config, "--strategies", STRATEGIES, "--seeds", 2)
+    assert code == 0, err
 
 
 def test_a_study_that_is_being_run_is_left_alone(star_al: StarAl, tmp_path: Path) -> None:

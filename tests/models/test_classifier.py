@@ -168,3 +168,6 @@ def test_a_damaged_classifier_is_named(model: Path, tmp_path: Path) -> None:
     (folder / FILE).write_bytes(b"no tensors")
     with pytest.raises(ModelError, match=FILE):
         predict(one, folder)
+    (folder / FILE).unlink()
+    with pytest.raises(ModelError, match=FILE):
+        predict(one, folder)

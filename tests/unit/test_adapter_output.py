@@ -54,5 +54,32 @@ def test_an_earlier_campaign_keeps_the_words_of_its_labels(
     assert CampaignSpec.model_validate(stored).adapter.output == "label_names"
     file = keep_earlier_defaults(load_campaign(write_campaign(tmp_path, **written)), stored)
     assert file.spec.adapter.output == kept
-    changed = changed_fields(stored, file.spec, trained=True)
-    assert bool(changed) == (kept == "auto")
+    assert not changed_fields(stored, file.spec, trained=True)
+
+
+def test_asking_for_a_classifier_later_is_a_change(tmp_path: Path) -> None:
+    stored = load_campaign(write_campaign(tmp_path)).spec.model_dump(mode="json")
+    asked = load_campaign(write_campaign(tmp_path, adapter__output="classifier"))
+    file = keep_earlier_defaults(asked, stored)
+    assert changed_fields(stored, file.spec, trained=True) == ["adapter.output"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "now"),
+    [
+        ({"task__labels": MANY, "learner": {"kind": "lora", "head": True}}, {"task__labels": MANY}),
+        (
+            {"task__labels": MANY[:9], "learner": {"kind": "lora", "head": True}},
+            {"task__labels": MANY, "learner": {"kind": "lora", "head": True}},
+        ),
+    ],
+    ids=["no head any more", "a tenth label"],
+)
+def test_what_auto_chose_stays_when_other_settings_change(
+    tmp_path: Path, begun: dict[str, Any], now: dict[str, Any]
+) -> None:
+    before = load_campaign(write_campaign(tmp_path, **begun)).spec
+    stored = before.model_dump(mode="json")
+    file = keep_earlier_defaults(load_campaign(write_campaign(tmp_path, **now)), stored)
+    assert file.spec.has_classifier == before.has_classifier
+    assert not changed_fields(stored, file.spec, trained=True)

@@ -64,6 +64,14 @@ def test_a_new_campaign_has_the_new_default_and_goes_on_with_it(
     assert keep_earlier_defaults(file, stored).spec == file.spec
 
 
+def test_a_tolerance_belongs_to_its_rule(tmp_path: Path) -> None:
+    """A campaign that changes to the other rule before it is trained does not keep 0.003 of the loss."""
+    file = load_campaign(write_campaign(tmp_path, posterior={"kind": "tfb", "rule": "predictions"}))
+    stored = file.spec.model_dump(mode="json") | {"posterior": EARLIER["tfb"]}
+    found = keep_earlier_defaults(file, stored).spec.posterior
+    assert found.model_dump().items() >= {"rule": "predictions", "tolerance": 0.01}.items()
+
+
 PLAIN = {"name": "a", "data": {"path": "a.csv"}, "annotator": {"kind": "oracle", "gold": "gold"}}
 TREE = PLAIN | {"task": {"kind": "classification", "labels": ["a", "b"]}, "model": {"name": "tiny"}}
 
@@ -74,6 +82,15 @@ def test_a_new_campaign_samples_nothing_unless_it_is_stars() -> None:
     assert star.posterior == McDropoutSpec()
     few = CampaignSpec.model_validate(TREE | {"posterior": {"samples": 5}}, context=FROM_FILE)
     assert few.posterior == McDropoutSpec(samples=5)
+
+
+def test_bald_samples_by_dropout_unless_the_head_ranks() -> None:
+    """Campaigns of earlier versions asked for BALD without a posterior."""
+    bald = TREE | {"acquisition": {"measure": "bald"}}
+    file = CampaignSpec.model_validate(bald, context=FROM_FILE)
+    assert file.posterior == McDropoutSpec()
+    by_head = TREE | {"acquisition": {"measure": "bald", "scorer": "head"}}
+    assert CampaignSpec.model_validate(by_head, context=FROM_FILE).posterior == MapSpec(kind="map")
 
 
 @pytest.mark.parametrize("written", [{}, {"kind": "map"}])

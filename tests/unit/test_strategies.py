@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from star_al.app.strategies import (
     POSTERIORS,
@@ -17,7 +18,7 @@ from star_al.app.strategies import (
     with_posteriors,
 )
 from star_al.config.file import load_campaign
-from star_al.config.spec import AcquisitionSpec, CampaignFile, CampaignSpec
+from star_al.config.spec import FROM_FILE, AcquisitionSpec, CampaignFile, CampaignSpec, PosteriorSpec, TfbSpec
 from star_al.errors import ConfigError
 from support.campaigns import write_campaign
 
@@ -152,9 +153,16 @@ def test_a_posterior_has_its_defaults_and_the_campaigns_own_its_settings(tmp_pat
     if kind == "mc_dropout":
         assert named.posterior.samples == 16 and differing == {"name", "artefacts"}
     else:
-        assert named.posterior == type(named.posterior)(kind=kind)
+        fresh = TypeAdapter(PosteriorSpec).validate_python({"kind": kind}, context=FROM_FILE)
+        assert named.posterior == fresh
         assert differing == {"name", "artefacts", "posterior"}
     assert named.name == f"study.margin-{kind}.0"
+
+
+def test_a_study_that_began_earlier_keeps_the_defaults_of_its_posteriors(tmp_path: Path) -> None:
+    file, run = study_file(tmp_path), run_of("study", "margin@tfb", 0)
+    spec = run_file(file, run, tmp_path / "study", earlier=True).spec
+    assert spec.posterior == TfbSpec(kind="tfb", rule="loss", tolerance=0.003)
 
 
 def test_the_files_own_strategy_may_have_another_posterior(tmp_path: Path) -> None:

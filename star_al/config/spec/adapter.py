@@ -48,7 +48,10 @@ class AdapterSpec(Spec):
         default="auto",
         description="What predicts the labels.",
         json_schema_extra=choices(
-            auto="a classifier where the head teaches and there are many labels, else the words of the labels",
+            auto=(
+                "a classifier where a head teaches ten labels or more when the campaign begins, else the words of the "
+                "labels"
+            ),
             label_names="the probability of the labels' own words after the prompt, as the base model has it too",
             classifier=(
                 "a linear layer on the last hidden state, fitted to the frozen model before LoRA is trained; each "

@@ -132,12 +132,16 @@ class CampaignSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _star_and_earlier_versions_sample_by_dropout(cls, tree: Any, info: ValidationInfo) -> Any:
-        """Without a section ``posterior``, STAR has MC dropout, as settings that do not come from a file have."""
+        """Without a section ``posterior``, STAR and BALD have MC dropout, as settings that are not of a file have."""
         if not isinstance(tree, dict) or "posterior" in tree:
             return tree
         acquisition = tree.get("acquisition")
-        is_star = isinstance(acquisition, dict) and acquisition.get("preset") == "star"
-        return tree | {"posterior": {"kind": "mc_dropout"}} if is_star or info.context != FROM_FILE else tree
+        samples = isinstance(acquisition, dict) and (
+            acquisition.get("preset") == "star"
+            # BALD has no meaning without samples. If the head ranks, they are the head's.
+            or (acquisition.get("measure") == "bald" and acquisition.get("scorer") != "head")
+        )
+        return tree | {"posterior": {"kind": "mc_dropout"}} if samples or info.context != FROM_FILE else tree
 
     @model_validator(mode="before")
     @classmethod
@@ -383,8 +387,11 @@ class CampaignSpec(Spec):
         if asked != "auto":
             return asked
         chosen = self.acquisition
-        compares_samples = chosen.measure in ("bald", "epig") or chosen.batch.kind == "batchbald"
-        return 0.0 if compares_samples else LABEL_TOLERANCE
+        # These compare samples, or rank texts by a label that may be an unlikely one.
+        needs_all = (
+            chosen.measure in ("bald", "epig", "label_probability") or chosen.batch.kind == "batchbald"
+        )
+        return 0.0 if needs_all else LABEL_TOLERANCE
 
     @property
     def head_ranks(self) -> bool:

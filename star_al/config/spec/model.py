@@ -56,7 +56,7 @@ class ModelSpec(Spec):
         description=(
             "How much of the probability may be wrong in a prediction for a text of the pool; 0 reads every label. "
             "With many labels of several tokens, a CPU then leaves unlikely ones unread. `auto` is 0.01, but 0 with "
-            "BALD, EPIG and BatchBALD. Held-out texts are read exactly."
+            "BALD, EPIG, BatchBALD and `measure: label_probability`. Held-out texts are read exactly."
         ),
         examples=["auto", 0.001],
     )

@@ -64,6 +64,7 @@ def predicted_columns(
         Columns (N,), in the order of ``prompts``; −1 where an answer is NaN.
     """
     readout, size = training.backbone.readout, training.adapter.batch_size
+    readout.lengths.longest(max(map(len, prompts), default=0))  # asks the bare model, so before any sample
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     batches = [order[start : start + size] for start in range(0, len(order), size)]
 
