@@ -89,9 +89,13 @@ shared_model = cache(SharedModel)
 """The language model, loaded once in each process."""
 
 
-def run_cell(cell: Cell, paths: dict[str, Path], model: str, device: str) -> tuple[Cell, dict[str, Any]]:
-    """Run a cell in a process of its own."""
-    return cell, run(cell, shared_model(model, device), lambda name: texts_of(paths[name]))
+def run_cell(
+    cell: Cell, paths: dict[str, Path], model: str, device: str, out: Path
+) -> tuple[Cell, dict[str, Any]]:
+    """Run a cell in a process of its own, and keep its record, whatever becomes of the other cells."""
+    record = run(cell, shared_model(model, device), lambda name: texts_of(paths[name]))
+    keep(cell, record, out)
+    return cell, record
 
 
 def run_missing(arguments: argparse.Namespace) -> None:
@@ -107,9 +111,10 @@ def run_missing(arguments: argparse.Namespace) -> None:
         for name in dict.fromkeys(cell.set for cell in cells)
     }
     until = float("inf") if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
-    tasks = [partial(run_cell, cell, paths, arguments.model, arguments.device) for cell in cells]
+    tasks = [
+        partial(run_cell, cell, paths, arguments.model, arguments.device, arguments.out) for cell in cells
+    ]
     for number, (cell, record) in enumerate(finished(tasks, arguments.jobs, until), start=1):
-        keep(cell, record, arguments.out)
         curve = ", ".join(f"{100 * accuracy:.1f}" for accuracy in record["accuracy"])
         name = f"{cell.set}, {cell.arm}, {cell.recipe.name}, seed {cell.seed}"
         print(f"{number}/{len(cells)} {name}: {curve} % in {record['seconds']:.0f} s", flush=True)

@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
+import study_lora
 from labels_data import SETS, Texts, split
 from labels_data import Sizes as WholeSizes
 from lora_arms import ARMS, ORDER
@@ -162,6 +163,14 @@ def test_the_report_is_written_from_the_cells_alone(
     text = page.read_text()
     assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
     assert "| recommended by head, taught " in text and "star, nine batches" in text
+
+
+def test_a_cell_is_kept_where_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell,) = planned(["bbc"], ["random"], RECIPES, range(1))
+    monkeypatch.setattr(study_lora, "shared_model", lambda name, device: None)
+    monkeypatch.setattr(study_lora, "run", lambda cell, model, load_texts: _record(cell))
+    assert study_lora.run_cell(cell, {}, "model", "cpu", tmp_path) == (cell, _record(cell))
+    assert missing([cell], tmp_path) == []
 
 
 def test_finished_cells_are_skipped_and_read_by_their_recipe(tmp_path: Path) -> None:
