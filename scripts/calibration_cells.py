@@ -1,12 +1,13 @@
 """Train, sample and measure one cell of ``bench_calibration.py``: a set, a number of labels, a posterior and a draw.
 
-Posteriors that start from an ordinary adapter share it among the cells of the same set, number of labels and draw.
-Each posterior is sampled twice, independently, so that the report can tell whether two sets of samples agree about
-which texts the model does not know.
+Posteriors that start from an ordinary adapter share it among the cells of the same model, set, number of labels and
+draw. Each posterior is sampled twice, independently, so that the report can tell whether two sets of samples agree
+about which texts the model does not know.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -145,7 +146,12 @@ class Workplace:
         """Fit, sample and measure a cell; return its record."""
         of = self._drawn(cell.set, cell.draw)
         answers, seconds = self._head(cell, of) if cell.row == "head" else self._lora(cell, of)
-        return {**vars(cell), **answers.measured(of), **seconds}
+        return {**vars(cell), "model": self._model_name, **answers.measured(of), **seconds}
+
+    @property
+    def _model_name(self) -> str:
+        """The model without the place of its folder."""
+        return Path(self._model).name if Path(self._model).is_dir() else self._model
 
     def _head(self, cell: Cell, of: Split) -> tuple[Answers, dict[str, Any]]:
         started = time.process_time()
@@ -222,8 +228,7 @@ class Workplace:
 
     def _shared_adapter(self, cell: Cell) -> Path:
         """Train the adapter that rows of the same dropout refine, unless it is there; return its folder."""
-        name = f"{cell.set}-{cell.labels:03d}-{ROWS[cell.row].dropout:g}-{STEPS}-{RATE:g}-{cell.draw}"
-        folder = self._adapters / name
+        folder = self._adapters / self._adapter_name(cell)
         if not folder.is_dir():
             plain = {"kind": "map"}
             learner = self._learner(cell, posterior_method(self._spec(cell, plain).posterior), plain)
@@ -234,8 +239,24 @@ class Workplace:
                 started = time.process_time()
                 self._fit(learner, cell, made)
                 (made / COST).write_text(json.dumps({"train_s": time.process_time() - started}))
-                made.rename(folder)
+                _rename_unless_there(made, folder)
         return folder
+
+    def _adapter_name(self, cell: Cell) -> str:
+        """Name all that an adapter depends on."""
+        model = str(Path(self._model).resolve()) if Path(self._model).is_dir() else self._model
+        digest = hashlib.sha256(model.encode()).hexdigest()[:8]
+        recipe = f"{ROWS[cell.row].dropout:g}-{STEPS}-{RATE:g}"
+        return f"{Path(self._model).name}-{digest}-{cell.set}-{cell.labels:03d}-{recipe}-{cell.draw}"
+
+
+def _rename_unless_there(made: Path, folder: Path) -> None:
+    """Rename a folder, unless another process made the same one in the meantime."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 COST = "cost.json"

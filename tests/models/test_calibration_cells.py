@@ -16,6 +16,7 @@ import calibration_cells
 import recipe_cells
 from bench_calibration import line_of, parse, planned
 from calibration_cells import (
+    COST,
     ROWS,
     Answers,
     Cell,
@@ -72,6 +73,7 @@ def test_a_row_from_training_to_its_record(place: tuple[Workplace, Path], row: s
         "row": row,
         "draw": 0,
     }
+    assert record["model"] == "model"
     assert record["texts"] == (30 if row in ("map", "head") else 12)
     assert 0 <= record["accuracy"] <= 1 and record["common"]["nll"] > 0
     if row == "map":
@@ -96,6 +98,32 @@ def test_rows_share_an_adapter_and_predict_as_after_their_own_training(
     for seconds in ("train_s", "score_s"):
         shared.pop(seconds), alone.pop(seconds)
     assert shared == alone
+
+
+def test_another_model_has_an_adapter_of_its_own(place: tuple[Workplace, Path]) -> None:
+    workplace, folder = place
+    cell = Cell("bbc", 12, "map", 0)
+    other = Workplace("organisation/model", lambda _: pytest.fail("nothing is loaded"), folder / "adapters")
+    copied = Workplace(str(folder / "copy" / "model"), lambda _: pytest.fail("nothing is loaded"), folder)
+    (folder / "copy" / "model").mkdir(parents=True)
+    assert len({each._adapter_name(cell) for each in (workplace, other, copied)}) == 3
+
+
+def test_an_adapter_that_another_process_made_first_is_taken(
+    place: tuple[Workplace, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workplace, folder = place
+    cell = Cell("bbc", 10, "laplace", 0)
+    first = folder / "adapters" / workplace._adapter_name(cell)
+
+    def fit(learner: Any, cell: Cell, made: Path) -> None:
+        first.mkdir()
+        (first / COST).write_text('{"train_s": 7.0}')
+
+    monkeypatch.setattr(workplace, "_fit", fit)
+    assert workplace._shared_adapter(cell) == first
+    assert [path.name for path in first.iterdir()] == [COST] and "7.0" in (first / COST).read_text()
+    assert not [path for path in (folder / "adapters").iterdir() if path.name.startswith("tmp")]
 
 
 def test_the_tables_hold_each_row_once_the_likeliest_first(
