@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from star_al.config.spec import normalise_label
+from star_al.config.spec import is_number, normalise_label
 from star_al.data.columns import MAX_LABELS, Column, Profile
 from star_al.errors import DataError
 
@@ -79,17 +79,9 @@ def header_doubt(data: Profile) -> str:
 
 
 def _looks_like_data(name: str, column: Column) -> bool:
-    if _is_number(name) or len(name.split()) >= SENTENCE_WORDS:
+    if is_number(name) or len(name.split()) >= SENTENCE_WORDS:
         return True
     return column.values is not None and column.values[" ".join(name.split())] > 0
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 def labels_in(data: Profile, name: str) -> tuple[str, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from star_al.config.spec import RatingSpec, normalise_label
 from star_al.task.closed import ClosedTask, name_of
 from star_al.types import Item, JsonValue
+
+_WHOLE = re.compile(r"^(\d+)\.0$")
+"""A whole number as a table with gaps writes it."""
 
 
 class Rating(ClosedTask):
@@ -56,4 +60,5 @@ class Rating(ClosedTask):
         name = name_of(value)
         if name is None or isinstance(value, bool):
             return None
-        return self._columns.get(normalise_label(name).removesuffix(".0"))
+        found = normalise_label(name)
+        return self._columns.get(found, self._columns.get(_WHOLE.sub(r"\1", found)))

@@ -201,11 +201,26 @@ def test_multiple_choice_takes_letters_and_options(tmp_path: Path, campaign_of: 
         data={"path": "pool.jsonl", "options": "options"}, task={"kind": "multiple_choice"}
     )
     first, second = campaign.ask(2)
-    assert (first.labels, first.options) == (("A", "B"), ("now", "then"))
+    assert (first.labels, first.options) == (
+        ("A", "B"),
+        ("now", "then"),
+    ) and first.label_texts == first.options
     campaign.tell(first, "B")
     campaign.tell(second, "then")
     assert [each.value for each in stored_annotations(campaign)] == ["B", "B"]
     assert "A. now" in first._repr_html_()
+
+
+def test_a_rating_takes_numbers_and_names(campaign_of: Any) -> None:
+    campaign = campaign_of(task={"kind": "rating", "levels": 3, "names": ["bad", "so-so", "<good>"]})
+    first, second, third = campaign.ask(3)
+    assert (first.labels, first.label_texts) == (("1", "2", "3"), ("bad", "so-so", "<good>"))
+    assert "2. so-so<" in first._repr_html_() and "3. &lt;good&gt;" in first._repr_html_()
+    campaign.tell(first, 3)
+    campaign.tell(second, "2.0")
+    campaign.tell(third, "Bad")
+    values = {each.query_id: each.value for each in stored_annotations(campaign)}
+    assert values == {first.id: "3", second.id: "2", third.id: "1"}
 
 
 def test_other_annotators_are_not_asked_here(campaign_of: Any) -> None:

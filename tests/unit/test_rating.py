@@ -42,6 +42,13 @@ def test_a_level_is_found_by_its_name() -> None:
     assert NAMED.listing == "1 (bad), 2 (fair), 3 (good)"
 
 
+def test_a_level_is_found_by_a_name_that_ends_like_a_number() -> None:
+    versions = make_task(task_spec({"kind": "rating", "levels": 2, "names": ["v1.0", "v2.0"]}))
+    assert versions.parse(TEXT, "V2.0") == versions.parse(TEXT, "2.0") == versions.parse(TEXT, 2.0) == "2"
+    with pytest.raises(DataError, match="not in the label set"):
+        versions.parse(TEXT, "v2")
+
+
 def test_a_grade_falls_with_the_distance() -> None:
     assert [STARS.grade(TEXT, "5", gold) for gold in STARS.choices(TEXT)] == [0.0, 0.25, 0.5, 0.75, 1.0]
 
@@ -53,7 +60,8 @@ def test_a_grade_falls_with_the_distance() -> None:
         ({"levels": 11}, "less than or equal to 10"),
         ({"names": NAMES}, "names: 3 names for 5 levels"),
         ({"levels": 2, "names": ["x", "X"]}, "are equal"),
-        ({"levels": 2, "names": ["2", "1"]}, "hold '1' twice"),
+        ({"levels": 2, "names": ["2", "1"]}, "names: '2' reads as a number"),
+        ({"levels": 2, "names": ["low", " 1.0"]}, "names: ' 1.0' reads as a number"),
         ({"labels": ["a", "b"]}, "labels"),
     ],
 )

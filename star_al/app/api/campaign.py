@@ -207,7 +207,7 @@ class Campaign:
 
         Args:
             question: A question, or its id.
-            label: One of ``question.labels``.
+            label: One of ``question.labels`` or ``question.label_texts``.
             annotator: Who answered; by default ``api``.
             seconds: How long it took.
 

@@ -23,6 +23,8 @@ class Question:
         purpose: ``pool`` (training), ``audit`` or ``calibration``.
         external_id: Your own id of the text, if the campaign has an id column.
         fields: Your own columns.
+        label_texts: What the labels stand for, one each: the options in multiple choice, the names of a rating's
+            levels. Empty if they stand for nothing else.
     """
 
     id: str
@@ -34,11 +36,12 @@ class Question:
     purpose: str = "pool"
     external_id: str | None = None
     fields: JsonObject | None = None
+    label_texts: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """Show the text and its labels in a notebook."""
         answers = [
-            f"{label}. {option}" for label, option in zip(self.labels, self.options, strict=False)
+            f"{label}. {text}" for label, text in zip(self.labels, self.label_texts, strict=False)
         ] or list(self.labels)
         chips = " ".join(
             f"<code style='border:1px solid; border-radius:4px; padding:0 .4em'>{escape(each)}</code>"
@@ -53,14 +56,16 @@ class Question:
 
 def make_question(query: Query, item: Item, task: ClosedTask) -> Question:
     """Make the question that a query asks about its item."""
+    labels = task.choices(item)
     return Question(
         id=query.query_id,
         text=item.text,
-        labels=task.choices(item),
+        labels=labels,
         options=item.options,
         why=query.reason.text,
         round=query.round_index,
         purpose=query.purpose.value,
         external_id=item.external_id,
         fields=item.fields,
+        label_texts=tuple(task.text(item, label) for label in labels) if task.has_texts else (),
     )

@@ -13,7 +13,7 @@ from star_al.config.spec.acquisition import (
 )
 from star_al.config.spec.adapter import AdapterSpec, Loss
 from star_al.config.spec.annotator import AnnotatorSpec, ApiSpec, LabelStudioSpec, OracleSpec
-from star_al.config.spec.base import FROM_FILE, Spec, scalar_text
+from star_al.config.spec.base import FROM_FILE, Spec, is_number, scalar_text
 from star_al.config.spec.campaign import CampaignSpec
 from star_al.config.spec.campaign_file import CampaignFile
 from star_al.config.spec.data import DataSpec, OptionsPattern
@@ -85,6 +85,7 @@ __all__ = [
     "TaskSpec",
     "TfbSpec",
     "fill_in",
+    "is_number",
     "normalise_label",
     "scalar_text",
     "task_spec",

@@ -58,6 +58,15 @@ def choices(**meanings: str) -> Callable[[dict[str, Any]], None]:
     return explain
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def scalar_text(value: Any) -> Any:
     """A JSON scalar as text: 3 → "3", true → "true". Other values are unchanged."""
     if isinstance(value, bool):

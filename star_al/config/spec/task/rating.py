@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from star_al.common.wording import count
+from star_al.config.spec.base import is_number
 from star_al.config.spec.task.base import ONE_LABEL, Allowed, TaskSettings
 from star_al.config.spec.task.labels import LabelSpec, refuse_equal
 
@@ -36,7 +37,13 @@ class RatingSpec(TaskSettings):
     def _each_level_has_a_name_or_none_has(self) -> RatingSpec:
         if self.names is not None and len(self.names) != self.levels:
             raise ValueError(f"names: {count(len(self.names), 'name')} for {self.levels} levels")
-        refuse_equal([*(self.names or ()), *self.label_names], "names")
+        for name in self.names or ():
+            if is_number(name):
+                raise ValueError(
+                    f"names: {name!r} reads as a number, but the levels are the numbers from 1. Write a word, or leave "
+                    "names out"
+                )
+        refuse_equal(list(self.names or ()), "names")
         return self
 
     @property
