@@ -204,7 +204,7 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
         ),
         (
             MINIMAL + "acquisition: {measure: label_probability, target_label: sports}\n",
-            "needs acquisition.target_label, one of task.labels",
+            "needs acquisition.target_label, one of sport, business",
         ),
         (MINIMAL + "posterior: {kind: tfb, members: 3}\n", "posterior.members: unknown key"),
         (MINIMAL + "posterior: {kind: ensemble, members: 1}\n", "posterior.members"),

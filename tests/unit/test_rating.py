@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from star_al.annotators.label_studio import label_config
 from star_al.config.spec import CampaignSpec, LabelStudioSpec, task_spec
-from star_al.errors import DataError
+from star_al.errors import ConfigError, DataError
 from star_al.labelling.crowd import DISTANCES, Vote, krippendorff_alpha, median
 from star_al.stats import metrics
 from star_al.stats.figures import FIGURES
@@ -87,6 +87,42 @@ def test_people_choose_a_level_by_its_number_and_see_its_name() -> None:
     ]
     assert label_config.faults(config, NAMED) == [] and label_config.remarks(config, NAMED, "no idea") == []
     assert label_config.faults(config, STARS) == ["it lacks 2 labels: '4', '5'"]
+
+
+@pytest.mark.parametrize("unsure", ["3", "good", "3: good"])
+def test_the_unsure_choice_differs_from_what_a_level_is_called(unsure: str) -> None:
+    with pytest.raises(ConfigError, match="is also a label"):
+        label_config.write(LabelStudioSpec(kind="label_studio", unsure=unsure), NAMED, "key")
+
+
+def test_a_control_character_is_sought_in_what_people_see() -> None:
+    task = make_task(task_spec({"kind": "rating", "levels": 2, "names": ["bad", "go\x07od"]}))
+    with pytest.raises(
+        ConfigError, match=r"'2: go\\x07od' contains a control .* Remove it from task\.names\."
+    ):
+        label_config.write(LabelStudioSpec(kind="label_studio"), task, "key")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"annotator": {"kind": "label_studio", "unsure": " GOOD"}}, "' GOOD' is also a label"),
+        (
+            {"acquisition": {"measure": "label_probability", "target_label": "4"}},
+            "needs acquisition.target_label, one of 1, 2, 3",
+        ),
+    ],
+)
+def test_other_settings_must_fit_the_levels(changes: dict[str, Any], complaint: str) -> None:
+    campaign = {
+        "name": "n",
+        "data": {"path": "d.csv"},
+        "task": {"kind": "rating", "levels": 3, "names": NAMES},
+        "model": {"name": "m"},
+        "annotator": {"kind": "oracle", "gold": "stars"},
+    }
+    with pytest.raises(ValidationError, match=complaint):
+        CampaignSpec.model_validate(campaign | changes)
 
 
 def test_a_predicted_level_can_be_shown_to_people() -> None:

@@ -41,9 +41,11 @@ class Control(ABC):
 
     Attributes:
         question: What people are asked unless the user words it.
+        setting: Where the user words the answers.
     """
 
     question: str
+    setting: str
 
     def classes(self, task: ClosedTask) -> list[str]:
         """Return the style classes of the page beside those of every page."""
@@ -52,6 +54,10 @@ class Control(ABC):
     @abstractmethod
     def names(self, task: ClosedTask) -> Sequence[str]:
         """Return what an answer may say besides the unsure choice."""
+
+    def wording(self, task: ClosedTask, name: str) -> str:
+        """Return how people see an answer: by default as it is."""
+        return name
 
     @abstractmethod
     def xml(self, task: ClosedTask, unsure: str | None) -> list[str]:
@@ -78,6 +84,7 @@ class LabelChoices(Control):
     """A choice for each label of the task."""
 
     question = "Which label fits this text?"
+    setting = "task.labels"
 
     def classes(self, task: ClosedTask) -> list[str]:
         """Return that of many labels, if there are many."""
@@ -102,10 +109,6 @@ class LabelChoices(Control):
             for old in task.spec.renamed
         ]
         return [f'    <Choices {_COMMON} layout="{layout}">', *choices, *hidden, "    </Choices>"]
-
-    def wording(self, task: ClosedTask, name: str) -> str:
-        """Return how people see an answer."""
-        return name
 
     def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
         """Return the labels that it does not offer."""
@@ -132,6 +135,7 @@ class LevelChoices(LabelChoices):
     """A choice for each level of a scale, with its name."""
 
     question = "How do you rate this text?"
+    setting = "task.names"
 
     def wording(self, task: ClosedTask, name: str) -> str:
         """Return the number, and the level's name if it has one."""
@@ -143,6 +147,7 @@ class OptionChoices(Control):
     """A choice for each option of the item, from the task's data."""
 
     question = "Which option is right?"
+    setting = "data.options"
 
     def classes(self, task: ClosedTask) -> list[str]:
         """Return that of options, which take a line each."""

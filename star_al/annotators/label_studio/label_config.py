@@ -141,16 +141,18 @@ def result(value: JsonValue, confidence: float | None) -> list[dict[str, JsonVal
 
 def _refuse_unusable(spec: LabelStudioSpec, control: Control, task: ClosedTask) -> None:
     names = control.names(task)
-    if spec.unsure is not None and spec.unsure in names:
+    wordings = [control.wording(task, name) for name in names]
+    if spec.unsure is not None and spec.unsure in (*names, *wordings, *task.spec.other_names):
         raise ConfigError(
             f"annotator.unsure: {spec.unsure!r} is also a label, so the two answers could not be distinguished. "
             "Use another text."
         )
-    for name in [*names, spec.unsure or "", _question(spec, control)]:
-        if re.search(UNUSABLE_CHARACTERS, name):
+    places = [(text, control.setting) for text in (*names, *wordings)]
+    places += [(spec.unsure or "", "annotator.unsure"), (_question(spec, control), "annotator.question")]
+    for text, setting in places:
+        if re.search(UNUSABLE_CHARACTERS, text):
             raise ConfigError(
-                f"{name!r} contains a control character, which a label config cannot contain. "
-                "Remove it from task.labels, annotator.question or annotator.unsure."
+                f"{text!r} contains a control character, which a label config cannot contain. Remove it from {setting}."
             )
 
 

@@ -281,7 +281,8 @@ class CampaignSpec(Spec):
         target = self.acquisition.target_label
         if target is None or normalise_label(target) not in names:
             raise ValueError(
-                "acquisition.measure: label_probability needs acquisition.target_label, one of task.labels"
+                "acquisition.measure: label_probability needs acquisition.target_label, one of "
+                f"{', '.join(self.task.label_names)}"
             )
 
     def _require_samples_for_adaptive(self) -> None:
@@ -335,7 +336,8 @@ class CampaignSpec(Spec):
 
     def _require_distinct_unsure(self) -> None:
         unsure = self.annotator.unsure if isinstance(self.annotator, LabelStudioSpec) else None
-        if unsure is not None and normalise_label(unsure) in map(normalise_label, self.task.label_names):
+        names = (*self.task.label_names, *self.task.other_names)
+        if unsure is not None and normalise_label(unsure) in map(normalise_label, names):
             raise ValueError(f"annotator.unsure: {unsure!r} is also a label")
 
     def _require_labels_to_train_on(self) -> None:

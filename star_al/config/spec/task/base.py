@@ -148,6 +148,11 @@ class TaskSettings(Spec):
         return name
 
     @property
+    def other_names(self) -> tuple[str, ...]:
+        """Names beside ``label_names`` by which an answer may call a label: by default none."""
+        return ()
+
+    @property
     def split_template(self) -> SplitTemplate | None:
         """The template in two, what a row fills in and the prompt around it; None for the general one."""
         if self.template is None:

@@ -37,13 +37,13 @@ class RatingSpec(TaskSettings):
     def _each_level_has_a_name_or_none_has(self) -> RatingSpec:
         if self.names is not None and len(self.names) != self.levels:
             raise ValueError(f"names: {count(len(self.names), 'name')} for {self.levels} levels")
-        for name in self.names or ():
+        for name in self.other_names:
             if is_number(name):
                 raise ValueError(
                     f"names: {name!r} reads as a number, but the levels are the numbers from 1. Write a word, or leave "
                     "names out"
                 )
-        refuse_equal(list(self.names or ()), "names")
+        refuse_equal(list(self.other_names), "names")
         return self
 
     @property
@@ -59,6 +59,11 @@ class RatingSpec(TaskSettings):
     def renamed(self) -> dict[str, str]:
         """Empty: numbers keep their names."""
         return {}
+
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """The names of the levels, if they have any."""
+        return self.names or ()
 
     @property
     def label_names(self) -> tuple[str, ...]:
