@@ -166,9 +166,16 @@ def doubts(data: Profile, name: str, labels: Sequence[str]) -> list[str]:
             f"{data.table.name}: every row has a different label in column {name!r}. "
             "Is it really the column of labels?"
         )
-    if len(labels) in SCALES and set(labels) == {str(level) for level in range(1, len(labels) + 1)}:
+    if is_scale(labels):
         sentences.append(
             f"{data.table.name}: the labels in column {name!r} are the numbers 1 to {len(labels)}. If they are levels "
-            f"of a scale, write `task: {{kind: rating, levels: {len(labels)}}}` into the campaign file."
+            f"of a scale, write `task: {{kind: rating, levels: {len(labels)}}}` into the campaign file, and say with "
+            "`names: […]` what each level means."
         )
     return sentences
+
+
+def is_scale(labels: Sequence[str]) -> bool:
+    """Return whether labels are the whole numbers from 1, as the levels of a scale are; "4.0" is one, too."""
+    levels = {str(level) for level in range(1, len(labels) + 1)}
+    return len(labels) in SCALES and {label.removesuffix(".0") for label in labels} == levels

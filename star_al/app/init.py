@@ -16,6 +16,7 @@ from star_al.app.guessing import (
     doubts,
     guess_answers,
     guess_text,
+    is_scale,
     labels_in,
     refuse_other_values,
 )
@@ -127,7 +128,10 @@ def propose_campaign(
         return spec
     sample = _sample(data, columns)
     chosen |= head_settings(sample, tell)
-    encoder = _validated(request, tree | chosen).head.encoder
+    spec = _validated(request, tree | chosen)
+    if answers.column is not None and is_scale(labels):
+        return spec  # a remark has said already how to tell what the levels mean
+    encoder = spec.head.encoder
     descriptions = described(labels, sample, encoder, ask=ask, tell=tell, unclear=unclear)
     tree["task"]["labels"] = _with_descriptions(labels, descriptions)
     return _validated(request, tree | chosen)

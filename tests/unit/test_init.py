@@ -350,7 +350,8 @@ def test_a_column_of_names_is_no_column_of_labels(here: Path) -> None:
             "12332",
             [
                 "d.jsonl: the labels in column 'topic' are the numbers 1 to 3. If they are levels of a scale, write "
-                "`task: {kind: rating, levels: 3}` into the campaign file."
+                "`task: {kind: rating, levels: 3}` into the campaign file, and say with `names: […]` what each level "
+                "means."
             ],
         ),
     ],

@@ -64,6 +64,23 @@ def test_many_unclear_names_are_told_without_a_question() -> None:
     assert ask.questions == [] and "'4' and 25 more say little" in said[0]
 
 
+@pytest.mark.parametrize("level", ["{}", "{}.0"])
+def test_levels_of_a_scale_get_one_remark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"the text {n},{level.format(1 + n % 5)}\n" for n in range(20)]
+    Path("d.csv").write_text("text,stars\n" + "".join(rows))
+    request = CampaignRequest("d.csv", label_column="stars", text_column="text", learner="head")
+    said: list[str] = []
+    ask = Answers({})
+    propose_campaign(request, tmp_path, said.append, ask=ask, tell=said.append)
+    assert [note for note in said if "levels: 5" in note and "`names: […]`" in note]
+    assert not [
+        note for note in [*said, *ask.questions] if "little about" in note or "mean, in a few" in note
+    ]
+
+
 def test_descriptions_are_written_into_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("d.csv").write_text("text,y\n" + "".join(f"the text {n},{n % 2}\n" for n in range(20)))
