@@ -39,6 +39,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "multiple_choice": {},
     "rating": {"levels": 4},
 }
+"""Settings of each kind."""
+EXAMPLES = [*SETTINGS.items(), ("rating", {"levels": 3, "names": ["bad", "fair", "v3.0"]})]
+"""Those, and others that change what is read or written."""
+
 STORED = {"instruction": None, "template": None, "template_columns": True, "chat_template": True} | {
     "contextual_calibration": False,
     "answer": "letter",
@@ -98,13 +102,14 @@ def test_every_kind_is_tested_here() -> None:
     assert list(SETTINGS) == list(SPECS)
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
-def test_what_a_model_must_write_is_read_back(kind: str) -> None:
-    task = make_task(task_spec({"kind": kind, **SETTINGS[kind]}))
+@pytest.mark.parametrize(("kind", "settings"), EXAMPLES)
+def test_what_a_model_must_write_is_read_back(kind: str, settings: Mapping[str, Any]) -> None:
+    task = make_task(task_spec({"kind": kind, **settings}))
     item = Item("i", "text", options=("first", "second") if task.has_options else ())
     for column, value in enumerate(task.choices(item)):
         assert task.read(item, f" {task.spell(item, value)} ") == value == task.parse(item, value)
         assert (task.value(item, column), task.column(item, value)) == (value, column)
+        assert task.parse(item, task.text(item, value)) == value
         for other in task.choices(item):
             assert task.same(item, value, other) is (value == other)
             assert (task.grade(item, value, other) == 1.0) is (value == other)
