@@ -51,6 +51,8 @@ class ClosedTask(ABC):
 
     def columns(self, items: Sequence[Item]) -> tuple[str, ...]:
         """Return the values of the columns that predictions of these items have; items with fewer use the first."""
+        if not self.has_options:
+            return self.choices(_ANY) if len(items) else ()  # without loading the items
         return max(map(self.choices, items), key=len, default=())
 
     def value(self, item: Item, column: int) -> JsonValue:
