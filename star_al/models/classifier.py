@@ -35,10 +35,12 @@ class Classifier:
 
     def logits(self, hidden_P_d: Tensor, columns_U: Tensor | slice) -> Tensor:
         """Return the scores of the labels ``columns_U`` at P positions, (P, U) float32."""
-        device = hidden_P_d.device
-        weight_U_d, bias_U = self.weight_C_d.to(device)[columns_U], self.bias_C.to(device)[columns_U]
-        with torch.autocast(device.type, enabled=False):
-            return hidden_P_d.float() @ weight_U_d.T + bias_U
+        with torch.autocast(hidden_P_d.device.type, enabled=False):
+            return hidden_P_d.float() @ self.weight_C_d[columns_U].T + self.bias_C[columns_U]
+
+    def on(self, device: torch.device) -> Classifier:
+        """Return it on a device."""
+        return Classifier(self.weight_C_d.to(device), self.bias_C.to(device))
 
     def save(self, folder: Path) -> None:
         """Write it beside an adapter.

@@ -153,7 +153,8 @@ class Readout:
     @contextmanager
     def classifying(self, classifier: Classifier | None) -> Iterator[None]:
         """Within, tokens of labels are rows of a classifier (see ``for_classifier``); of the head if it is None."""
-        before, self._classifier = self._classifier, classifier
+        before = self._classifier
+        self._classifier = None if classifier is None else classifier.on(self.device)
         try:
             yield
         finally:

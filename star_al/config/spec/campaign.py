@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -32,6 +33,13 @@ MANY_LABELS = 10
 
 LABEL_TOLERANCE = 0.01
 """What ``model.label_tolerance: auto`` stands for, where samples are not compared with each other."""
+
+EARLIER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "learner": {"kind": "lora", "taught": False},
+    "adapter": {"output": "label_names"},
+    "model": {"label_tolerance": 0.0},
+}
+"""What earlier versions did, which had no such settings, by section; a kind names the one that they belong to."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -109,25 +117,15 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _settings_without_teaching_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
-        """Without a file, a learner that does not say whether a head teaches it is one of an earlier version."""
+    def _settings_not_stored_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
+        """Without a file, settings that are missing have the values of ``EARLIER_SETTINGS``."""
         if info.context == FROM_FILE or not isinstance(tree, dict):
             return tree
-        learner = tree.get("learner", {})
-        if not isinstance(learner, dict) or learner.get("kind", "lora") != "lora":
-            return tree
-        return tree | {"learner": {"kind": "lora", "taught": False} | learner}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _adapters_without_output_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
-        """Without a file, an adapter that does not say what predicts the labels is one of an earlier version."""
-        if info.context == FROM_FILE or not isinstance(tree, dict):
-            return tree
-        adapter = tree.get("adapter", {})
-        if not isinstance(adapter, dict):
-            return tree
-        return tree | {"adapter": {"output": "label_names"} | adapter}
+        for name, earlier in EARLIER_SETTINGS.items():
+            section = tree.get(name, {})
+            if isinstance(section, dict) and section.get("kind", earlier.get("kind")) == earlier.get("kind"):
+                tree = tree | {name: {**earlier, **section}}
+        return tree
 
     @model_validator(mode="before")
     @classmethod
@@ -142,15 +140,6 @@ class CampaignSpec(Spec):
             or (acquisition.get("measure") == "bald" and acquisition.get("scorer") != "head")
         )
         return tree | {"posterior": {"kind": "mc_dropout"}} if samples or info.context != FROM_FILE else tree
-
-    @model_validator(mode="before")
-    @classmethod
-    def _settings_without_tolerance_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
-        """Without a file, a model without ``label_tolerance`` is of an earlier version, which read every label."""
-        if info.context == FROM_FILE or not isinstance(tree, dict):
-            return tree
-        model = tree.get("model", {})
-        return tree | {"model": {"label_tolerance": 0.0} | model} if isinstance(model, dict) else tree
 
     @model_validator(mode="before")
     @classmethod
