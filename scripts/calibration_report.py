@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from calibration_cells import SAMPLED, finished
-from markdown_tables import table, write_tables
+from markdown_tables import Record, by_set_and_labels, table, write_tables
 from recipes import PROMPTS
 
 HEADING = (
@@ -26,8 +25,6 @@ HEADING = (
     "CPU s",
 )
 
-Record: TypeAlias = Mapping[str, Any]
-
 
 def write_report(cells: Path, page: Path) -> None:
     """Write the tables into the page, and print them."""
@@ -38,13 +35,9 @@ def write_report(cells: Path, page: Path) -> None:
 
 def sections(records: Sequence[Record]) -> Iterator[str]:
     """Yield a heading with a table for each set and number of labels, the most likely row first."""
-    groups: dict[tuple[str, int], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        groups[record["set"], record["labels"]][record["row"]].append(record)
-    order = list(PROMPTS)
-    for name, labels in sorted(groups, key=lambda key: (order.index(key[0]), key[1])):
-        ranked = sorted(groups[name, labels].items(), key=lambda pair: _mean(pair[1], "common", "nll"))
-        yield f"### {name}, {labels} labels"
+    for heading, rows in by_set_and_labels(records, "row", list(PROMPTS)):
+        ranked = sorted(rows.items(), key=lambda pair: _mean(pair[1], "common", "nll"))
+        yield heading
         yield table(HEADING, [_row(row, own) for row, own in ranked])
 
 

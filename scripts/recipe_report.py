@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
-from markdown_tables import table, write_tables
+from markdown_tables import Record, by_set_and_labels, table, write_tables
 from recipe_cells import TEST, finished
 from recipes import PROMPTS
 
@@ -22,8 +21,6 @@ HEADING = (
     "CPU s to train",
     "CPU s to score",
 )
-
-Record: TypeAlias = Mapping[str, Any]
 
 
 def write_report(cells: Path, page: Path) -> None:
@@ -39,15 +36,10 @@ def write_report(cells: Path, page: Path) -> None:
 
 def sections(records: Sequence[Record]) -> Iterator[str]:
     """Yield a heading with a table for each set and number of labels, the best recipe first."""
-    groups: dict[tuple[str, int], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        groups[record["set"], record["labels"]][record["recipe"]].append(record)
-    order = list(PROMPTS)
-    for name, labels in sorted(groups, key=lambda key: (order.index(key[0]), key[1])):
-        recipes = groups[name, labels]
+    for heading, recipes in by_set_and_labels(records, "recipe", list(PROMPTS)):
         ranked = sorted(recipes.items(), key=lambda pair: -_mean(pair[1], "accuracy"))
         rows = [_row(recipe, own) for recipe, own in ranked]
-        yield f"### {name}, {labels} labels"
+        yield heading
         yield table(HEADING, rows)
 
 
