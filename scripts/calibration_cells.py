@@ -213,7 +213,7 @@ class Workplace:
     def _learner(self, cell: Cell, method: Method, posterior: Mapping[str, Any] | None = None) -> LoraLearner:
         spec = self._spec(cell, posterior)
         learner = LoraLearner(make_task(spec.task), spec, self._model, method)
-        learner.backbone = self._backbone
+        learner.model.backbone = self._backbone
         return learner
 
     def _fit(self, learner: LoraLearner, cell: Cell, folder: Path) -> None:

@@ -162,5 +162,5 @@ class SharedModel:
         spec = campaign(set_name, recipe, labels, self._name)
         method = posterior_method(spec.posterior)
         learner = LoraLearner(make_task(spec.task), spec, self._name, method, features=states)
-        learner.backbone = self._backbone
+        learner.model.backbone = self._backbone
         return learner

@@ -34,7 +34,8 @@ def check_model(file: CampaignFile) -> str:
     from star_al.models.backbone import Backbone, resolve_device
     from star_al.models.bare_base import require_no_adapter
     from star_al.models.hub_download import download_model
-    from star_al.models.learner import LoraLearner, open_prompts
+    from star_al.models.learner import LoraLearner
+    from star_al.models.prompted_model import open_prompts
 
     spec, path = file.spec, model_path(file, file.spec.model.given_name)
     if Path(path).is_dir():

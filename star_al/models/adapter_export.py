@@ -54,7 +54,7 @@ class ModelError(ValueError):
 '''
 
 
-def low_rank(posterior: Posterior, kind: str) -> LowRankPosterior:
+def low_rank(posterior: Posterior | None, kind: str) -> LowRankPosterior:
     """Return a posterior whose samples are adapters.
 
     Raises:

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from star_al.models.adapter_record import read_record
 from star_al.models.artefact_files import damaged, read_tensors, write_tensors
 from star_al.models.prompts import Prompt
+from star_al.types import JsonObject
 
 FILE = "classifier.safetensors"
 """A classifier's file in the folder of an adapter."""
@@ -51,13 +51,17 @@ class Classifier:
         write_tensors(folder / FILE, {"weight": self.weight_C_d, "bias": self.bias_C})
 
 
-def load_classifier(folder: Path | None) -> Classifier | None:
+def load_classifier(folder: Path, record: JsonObject) -> Classifier | None:
     """Read the classifier beside an adapter; None if the adapter has none.
+
+    Args:
+        folder: The adapter's folder.
+        record: The adapter's record.
 
     Raises:
         ModelError: It is damaged or missing.
     """
-    if folder is None or not read_record(folder).get("classifier"):
+    if not record.get("classifier"):
         return None
     tensors = read_tensors(folder / FILE)
     weight_C_d, bias_C = tensors.get("weight"), tensors.get("bias")
@@ -75,6 +79,11 @@ def blank_classifier(n_labels: int, size: int) -> Classifier:
 def for_classifier(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Return prompts whose labels are rows of a classifier: one token each, so that the prompt alone is read."""
     return [replace(prompt, labels=_rows(len(prompt.labels))) for prompt in prompts]
+
+
+def prompts_for(classifier: Classifier | None, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return prompts whose labels are words or, if there is a classifier, its rows."""
+    return list(prompts) if classifier is None else for_classifier(prompts)
 
 
 def _rows(n_labels: int) -> tuple[tuple[int, ...], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from star_al.models import backbone as backbone_module
-from star_al.models import learner as learner_module
+from star_al.models import prompted_model
 from support.campaigns import write_campaign, write_jsonl
 
 StarAl = Callable[..., tuple[int, str, str]]
@@ -71,7 +71,7 @@ def test_the_first_run_loads_the_model_once(
         loaded.append(args)
         return load(*args, **kwargs)
 
-    monkeypatch.setattr(learner_module, "load_backbone", counted)
+    monkeypatch.setattr(prompted_model, "load_backbone", counted)
     config = write_campaign(tmp_path, model__name=str(model))
     code, _, err = star_al("run", config, "--max-rounds", 1)
     assert code == 0, err

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError
+from star_al.models import fitted_posteriors
 from star_al.models.classifier import FILE, for_classifier
 from star_al.models.learner import LoraLearner
 from star_al.models.linear_probe import ProbeTexts, _Problem, fit_probe
@@ -160,6 +161,20 @@ def test_prompts_hold_no_label(model: Path) -> None:
     bare: Sequence[Any] = for_classifier(prompts)
     assert [len(prompt) for prompt in bare] == [len(prompt.tokens) for prompt in prompts]
     assert all(len(prompt.labels) == len(LABELS) for prompt in bare)
+
+
+def test_a_classifier_is_read_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fit(classifying(model), tmp_path / "a")
+    read: list[Path] = []
+    load = fitted_posteriors.load_classifier
+    monkeypatch.setattr(
+        fitted_posteriors, "load_classifier", lambda path, record: read.append(path) or load(path, record)
+    )
+    one = classifying(model)
+    first = predict(one, folder)
+    np.testing.assert_array_equal(predict(one, folder), first)
+    one.embed(folder, items(), ignore)
+    assert read == [folder]
 
 
 def test_a_damaged_classifier_is_named(model: Path, tmp_path: Path) -> None:

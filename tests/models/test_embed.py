@@ -119,7 +119,7 @@ def test_a_campaign_that_began_with_packed_embeddings_keeps_them(model: Path, tm
         model, EVERY["map"], features=tmp_path / "features", packs_base_embeddings=True, dtype="bfloat16"
     )
     assert "base_embeddings" in now.versions() and "base_embeddings" not in earlier.versions()
-    packed = earlier._load().embeddings(earlier._encode(items()), None, ignore)
+    packed = earlier.model.inference.embeddings(earlier.model.encode(items()), None, ignore)
     np.testing.assert_array_equal(earlier.embed(None, items(), ignore), packed)
     assert not (tmp_path / "features").exists()
 

@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def each_forward(one: LoraLearner, see: Callable[[torch.Tensor], None]) -> Iterator[None]:
     """Call ``see`` with the last hidden states (sequences, tokens, d) of each forward pass."""
-    one._load()  # its checks run the model too, and so does the probe of a length
+    _ = one.model.inference  # its checks run the model too, and so does the probe of a length
     one.backbone.readout.lengths.longest(256)
     hook = one.backbone.model.model.norm.register_forward_hook(lambda _, __, out: see(out))
     try:

@@ -106,7 +106,7 @@ def test_options_have_a_row_each(model: Path) -> None:
     assert found.shape == (5, 96)
     pairs = [pair for item in QUESTIONS for pair in pair_items(item)]
     np.testing.assert_allclose(
-        found, [plain(one, one._states_prompts.encode(pair)) for pair in pairs], atol=1e-4
+        found, [plain(one, one._frozen.states_prompts.encode(pair)) for pair in pairs], atol=1e-4
     )
     np.testing.assert_array_equal(one.states(QUESTIONS[1:], ignore).vectors_N_d, found[3:])
     assert np.abs(found[1:] - found[:-1]).max(axis=1).min() > 0.01

@@ -40,7 +40,7 @@ def watched(one: LoraLearner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         tried.append(len(training.examples))
         try_out(method, training, inference)
 
-    monkeypatch.setattr("star_al.models.learner.try_out", watch)
+    monkeypatch.setattr("star_al.models.adapter_trainer.try_out", watch)
     return tried
 
 
@@ -234,7 +234,7 @@ def test_a_window_shorter_than_the_texts_is_told(tmp_path: Path) -> None:
     )
     said: list[str] = []
     one = learner(folder, MAP)
-    one._say = said.append
+    one.model.say = said.append
     one.check([Item("a", "final " * 300)])
     assert said == [
         "Prompts of more than 64 tokens take longer: not every layer of the model sees further back, "

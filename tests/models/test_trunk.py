@@ -85,7 +85,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compute_whole(one: LoraLearner) -> None:
     """Let the learner compute all blocks each time."""
-    one._open_trunk = lambda: None  # type: ignore[method-assign]
+    one.model._open_trunk = lambda: None  # type: ignore[method-assign]
 
 
 def no_frozen_block_may_run(one: LoraLearner) -> None:
@@ -122,7 +122,7 @@ def test_the_same_adapter_and_scores_with_and_without_kept_activations(
     adapters, found = [], []
     for name, cache in [("anew", None), ("kept", tmp_path / "c"), ("read", tmp_path / "c")]:
         one = learner(folder, cache)
-        assert one._load().trunk is not None
+        assert one.model.inference.trunk is not None
         if name == "kept":
             one.base_predict(items(5)[::-1], ignore)  # from other batches
         if name == "read":
@@ -140,7 +140,7 @@ def test_every_posterior_starts_at_the_border(name: str, model: Path, tmp_path: 
     """Training and scoring on cached activations compute no frozen block and give the scores of the whole model."""
     adapter = {"layers": 1, "target_modules": "all-linear"}
     one, whole = (posteriors.learner(model, EVERY[name], adapter=adapter) for _ in range(2))
-    one._cache = tmp_path / "c"
+    one.model._cache = tmp_path / "c"
     compute_whole(whole)
     one.base_predict(posteriors.items(), ignore)
     no_frozen_block_may_run(one)
@@ -197,7 +197,7 @@ def test_a_model_that_cannot_be_started_at_a_block_is_computed_whole(
     said: list[str] = []
     one = learner(model, tmp_path / "c", say=said.append)
     np.testing.assert_allclose(scores(one, None), expected, atol=1e-5)
-    assert one._load().trunk is None and len(said) == 1 and "all of it is computed" in said[0]
+    assert one.model.inference.trunk is None and len(said) == 1 and "all of it is computed" in said[0]
 
 
 @pytest.mark.parametrize("layers", [2, None])
@@ -206,7 +206,7 @@ def test_nothing_is_frozen_when_all_blocks_are_adapted(
 ) -> None:
     one = learner(model, tmp_path / "c", layers=layers)
     scores(one, None)
-    assert one._load().trunk is None and not (tmp_path / "c").exists()
+    assert one.model.inference.trunk is None and not (tmp_path / "c").exists()
 
 
 def test_more_layers_than_blocks(model: Path) -> None:

@@ -1,0 +1,198 @@
+"""Train an adapter and its posterior on items that people, or another model, labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from star_al import rng
+from star_al.errors import ModelError, NotFiniteError
+from star_al.models.adapter_record import save_record
+from star_al.models.classifier import Classifier, blank_classifier, prompts_for
+from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
+from star_al.models.frozen_features import FrozenFeatures
+from star_al.models.linear_probe import ProbeTexts, fit_probe
+from star_al.models.out_of_memory import translate_out_of_memory
+from star_al.models.posterior import Method, Training
+from star_al.models.prompted_model import PromptedModel
+from star_al.models.prompts import Prompt
+from star_al.models.targets import TaughtPrompts
+from star_al.models.trial import choose_prompts, try_out
+from star_al.ports import Advance, Pool, Taught, ignore
+from star_al.types import Item, JsonObject
+
+FEW_PROMPTS = 8
+"""How many of the training prompts a fitted posterior must answer before it is kept."""
+
+
+class AdapterTrainer:
+    """Trains adapters for labels that all items have.
+
+    Args:
+        model: The language model.
+        method: The posterior method of ``spec.posterior``.
+        posteriors: Reads what was fitted.
+        features: The frozen model's states, for a classifier.
+        n_labels: Number of the labels.
+    """
+
+    def __init__(
+        self,
+        model: PromptedModel,
+        method: Method,
+        posteriors: FittedPosteriors,
+        features: FrozenFeatures,
+        n_labels: int,
+    ) -> None:
+        self._model = model
+        self._spec = model.spec
+        self._method = method
+        self._posteriors = posteriors
+        self._features = features
+        self._n_labels = n_labels
+
+    def try_out(self, prompts: Sequence[Prompt]) -> None:
+        """Train one step on some of these prompts, and predict by it.
+
+        Raises:
+            ModelError: Something fails, a layer gets no gradient, or an answer is not finite.
+        """
+        backbone = self._model.backbone
+        chosen = choose_prompts(prompts, self._spec.adapter.batch_size, backbone.device)
+        classifier = None
+        if self._spec.has_classifier:
+            classifier = blank_classifier(self._n_labels, backbone.readout.head.weight.shape[1])
+        examples = [
+            (prompt, index % len(prompt.labels))
+            for index, prompt in enumerate(prompts_for(classifier, chosen))
+        ]
+        with backbone.readout.classifying(classifier):
+            training = self._training(examples, seed=0, parent=None, advance=ignore)
+            try_out(self._method, training, self._model.inference)
+
+    def fit(
+        self,
+        items: Sequence[Item],
+        columns: Sequence[int],
+        *,
+        pool: Pool | None,
+        seed: int,
+        folder: Path,
+        parent: Path | None,
+        advance: Advance,
+        taught: Taught | None,
+    ) -> str:
+        """Train on labelled items, as ``Learner.fit`` says.
+
+        Args:
+            items: The items that people labelled.
+            columns: Their labels' columns.
+            pool: The pool, of which a posterior may look at some texts.
+            seed: Determines everything random.
+            folder: An empty folder for the artefact.
+            parent: The last artefact, for a warm start.
+            advance: Called with 1 after each step.
+            taught: Further items with another model's answers.
+
+        Returns:
+            The posterior's kind.
+
+        Raises:
+            ModelError: Training fails, or what it gives is of no use.
+        """
+        model = self._model
+        classifier = self._fit_classifier(items, columns, taught, seed) if self._spec.has_classifier else None
+        prompts = prompts_for(classifier, model.encode(items))
+        training = self._training(
+            list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
+        )
+        if taught is not None:
+            lessons = TaughtPrompts(
+                prompts_for(classifier, model.encode(taught.items)), taught.probs_M_C, taught.weight
+            )
+            training = replace(training, taught=lessons)
+        if pool is not None:
+            labelled = {item.item_id for item in items}
+            training = replace(
+                training, unlabelled=partial(self._draw_prompts, classifier, pool, labelled, seed)
+            )
+        message = (
+            f"training ran out of memory on {model.backbone.device}. "
+            "Lower adapter.batch_size, or set another model.device."
+        )
+        with translate_out_of_memory(message), model.backbone.readout.classifying(classifier):
+            fitted = self._method.fit(training, folder)
+        kind = self._spec.posterior.kind
+        record: JsonObject = {
+            "format": FORMAT,
+            "kind": kind,
+            "model_key": model.key,
+            "dtype": model.backbone.dtype,
+        }
+        if classifier is not None:
+            classifier.save(folder)
+            record = {**record, "classifier": True}
+        save_record(folder, {**fitted, **record})
+        self._require_answers(folder, prompts[:FEW_PROMPTS])
+        return kind
+
+    def _training(
+        self, examples: Sequence[tuple[Prompt, int]], *, seed: int, parent: Path | None, advance: Advance
+    ) -> Training:
+        adapter = self._spec.adapter
+        if self._spec.has_classifier:
+            adapter = adapter.model_copy(update={"loss": "labels"})  # a classifier has no other
+        return Training(
+            backbone=self._model.backbone,
+            examples=examples,
+            adapter=adapter,
+            base=self._spec.model.given_name,
+            seed=seed,
+            parent=parent,
+            advance=advance,
+            trunk=self._model.inference.trunk,
+        )
+
+    def _fit_classifier(
+        self, items: Sequence[Item], columns: Sequence[int], taught: Taught | None, seed: int
+    ) -> Classifier:
+        """Fit a classifier to the frozen model's states of what people answered, and of what is taught."""
+        shares_N_C = np.eye(self._n_labels)[list(columns)]
+        weights_N = np.ones(len(items))
+        texts = list(items)
+        if taught is not None:
+            texts += taught.items
+            shares_N_C = np.concatenate([shares_N_C, taught.probs_M_C])
+            weights_N = np.concatenate([weights_N, np.full(len(taught.items), taught.weight)])
+        hidden_N_d = self._features.embed(texts, ignore)
+        return fit_probe(ProbeTexts(hidden_N_d, shares_N_C, weights_N, len(items)), seed)
+
+    def _draw_prompts(
+        self, classifier: Classifier | None, pool: Pool, labelled: Collection[str], seed: int, n: int
+    ) -> list[Prompt]:
+        """Return the prompts of n random texts of a pool that are not labelled."""
+        others = [item_id for item_id in pool.item_ids if item_id not in labelled]
+        chosen = sorted(rng.draw(others, n, rng.derive_seed(seed, 0, "adapter/unlabelled")))
+        return prompts_for(classifier, self._model.encode(pool.load(chosen)))
+
+    def _require_answers(self, folder: Path, prompts: Sequence[Prompt]) -> None:
+        """Check that a fitted posterior answers what it was trained on.
+
+        Raises:
+            ModelError: Its answer is NaN, or it cannot be sampled.
+        """
+        inference, fitted = self._model.inference, self._posteriors.load(folder)
+        with self._model.backbone.readout.classifying(fitted.classifier):
+            try:
+                inference.label_log_probs(prompts, fitted.posterior, [None], 0, ignore)
+            except NotFiniteError as exc:
+                raise ModelError(
+                    f"the trained model is of no use: {exc} Was adapter.learning_rate "
+                    f"(now {self._spec.adapter.learning_rate:g}) too high?"
+                ) from exc
+            # A sample is farther from the base model than the mean, so it may overflow where the mean does not.
+            inference.label_log_probs(prompts, fitted.posterior, [0], 0, ignore)
