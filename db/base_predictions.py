@@ -13,11 +13,19 @@ from star_al.types import BasePrediction
 
 def load(connection: Connection, base_key: str, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
     """The stored predictions of these items, by item id."""
-    columns = (BaseScoreRow.item_id, BaseScoreRow.log_probs, BaseScoreRow.log_prior)
+    columns = (
+        BaseScoreRow.item_id,
+        BaseScoreRow.log_probs,
+        BaseScoreRow.log_prior,
+        BaseScoreRow.answers,
+        BaseScoreRow.uncertainty,
+    )
     found: dict[str, BasePrediction] = {}
     for page in pages(item_ids):
         chosen = select(*columns).where(BaseScoreRow.base_key == base_key, BaseScoreRow.item_id.in_(page))
-        found.update((row.item_id, BasePrediction(*row)) for row in connection.execute(chosen))
+        for item_id, log_probs, log_prior, answers, uncertainty in connection.execute(chosen):
+            values = tuple(answers or ())
+            found[item_id] = BasePrediction(item_id, log_probs, log_prior, values, uncertainty)
     return found
 
 
@@ -31,6 +39,8 @@ def save(
             "item_id": prediction.item_id,
             "log_probs": prediction.log_probs_C,
             "log_prior": prediction.log_prior_C,
+            "answers": list(prediction.answers) or None,
+            "uncertainty": prediction.uncertainty,
         }
         for prediction in predictions
     ]

@@ -175,6 +175,8 @@ def _replace_held_out(
             "model": one.model,
             "log_probs": one.log_probs_C,
             "uncertainty": one.uncertainty,
+            "answers": list(one.answers) or None,
+            "signals": dict(one.signals) or None,
         }
         for one in held_out
     ]
@@ -188,8 +190,13 @@ def held_out(connection: Connection, campaign_id: int, round_index: int) -> list
         HeldOutPredictionRow.model,
         HeldOutPredictionRow.log_probs,
         HeldOutPredictionRow.uncertainty,
+        HeldOutPredictionRow.answers,
+        HeldOutPredictionRow.signals,
     ).where(HeldOutPredictionRow.campaign_id == campaign_id, HeldOutPredictionRow.round_index == round_index)
-    found = [HeldOutPrediction(*row) for row in connection.execute(chosen)]
+    found = [
+        HeldOutPrediction(*row, tuple(answers or ()), signals or {})
+        for *row, answers, signals in connection.execute(chosen)
+    ]
     return sorted(found, key=lambda one: (one.model, one.item_id))
 
 
@@ -254,7 +261,8 @@ def _selection(row: Row[Any]) -> RoundSelection:
 def _evaluation_values(one: Evaluation) -> dict[str, Any]:
     values = asdict(one)
     del values["bins"]
-    return {**values, "split": one.split.value, "confusion": values.pop("confusion_C_C")}
+    confusion, figures = values.pop("confusion_C_C"), values.pop("figures")
+    return {**values, "split": one.split.value, "confusion": confusion, "figures": figures or None}
 
 
 def _evaluation(row: Row[Any], bins: tuple[CalibrationBin, ...]) -> Evaluation:
@@ -262,5 +270,5 @@ def _evaluation(row: Row[Any], bins: tuple[CalibrationBin, ...]) -> Evaluation:
     for name in ("campaign_id", "round_index"):
         del values[name]
     confusion = tuple(tuple(counts) for counts in values.pop("confusion"))
-    split = Role(values.pop("split"))
-    return Evaluation(split=split, confusion_C_C=confusion, bins=bins, **values)
+    split, figures = Role(values.pop("split")), values.pop("figures") or {}
+    return Evaluation(split=split, confusion_C_C=confusion, bins=bins, figures=figures, **values)

@@ -267,6 +267,8 @@ class BaseScoreRow(Base):
     item_id: Mapped[str] = mapped_column(primary_key=True)
     log_probs: Mapped[FloatArray]
     log_prior: Mapped[FloatArray | None]
+    answers: Mapped[Any | None]  # the values of the columns, where answers are open
+    uncertainty: Mapped[float | None]
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
@@ -375,7 +377,7 @@ class EvaluationRow(Base):
     accuracy: Mapped[float]
     accuracy_low: Mapped[float]
     accuracy_high: Mapped[float]
-    macro_f1: Mapped[float]
+    macro_f1: Mapped[float | None]
     recall: Mapped[Any] = mapped_column(nullable=False)
     confusion: Mapped[Any] = mapped_column(nullable=False)
     nll: Mapped[float]
@@ -383,6 +385,7 @@ class EvaluationRow(Base):
     ece: Mapped[float]
     ece_equal_mass: Mapped[float]
     temperature: Mapped[float]
+    figures: Mapped[Any | None]  # further figures of the kind of task, by key
 
     __table_args__ = (
         _to_round(),
@@ -433,6 +436,8 @@ class HeldOutPredictionRow(Base):
     item_id: Mapped[str] = mapped_column(primary_key=True)
     log_probs: Mapped[FloatArray]
     uncertainty: Mapped[float | None]
+    answers: Mapped[Any | None]  # the values of the columns, where answers are open
+    signals: Mapped[Any | None]  # what else the model told of the text, by name
 
     __table_args__ = (
         _to_round(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from star_al.types.items import Role
 
@@ -27,10 +27,13 @@ class Evaluation:
         model: ``base``, ``adapted``, ``shadow`` (the model of the control arm), ``head`` (beside a language
             model), or ``delivered`` (what both give together).
         scaling: ``raw``, ``contextual`` or ``temperature``.
+        macro_f1: ``None`` where answers are open, as are the two that follow empty.
+        recall: By label.
         confusion_C_C: Rows are true labels, columns predicted labels.
         brier: Ranges from 0 to 2.
         ece: By 15 equal-width bins of the top-1 confidence.
         ece_equal_mass: By 15 bins of equal mass.
+        figures: Further figures of the kind of task, by key (``star_al.stats.figures``).
     """
 
     model: str
@@ -40,7 +43,7 @@ class Evaluation:
     accuracy: float
     accuracy_low: float
     accuracy_high: float
-    macro_f1: float
+    macro_f1: float | None
     recall: Mapping[str, float | None]
     confusion_C_C: tuple[tuple[int, ...], ...]
     nll: float
@@ -49,3 +52,4 @@ class Evaluation:
     ece_equal_mass: float
     temperature: float
     bins: tuple[CalibrationBin, ...]
+    figures: Mapping[str, float] = field(default_factory=dict)

@@ -74,18 +74,30 @@ class Predictions(Categorical):
         for name, values_N in self.signals.items():
             if values_N.shape != (len(self),):
                 raise ValueError(f"the signal {name} has shape {values_N.shape}, expected ({len(self)},)")
+            if not np.isfinite(values_N).all():
+                raise ValueError(f"the signal {name} has values that are not finite")
+
+    def answers_of(self, row: int) -> tuple[JsonValue, ...]:
+        """Return the values of the columns of one row."""
+        return self.answers[row if len(self.answers) > 1 else 0]
 
 
 @dataclass(frozen=True, slots=True)
 class BasePrediction:
     """The frozen base model's prediction for one item, (C,) float64 natural logs.
 
-    ``log_prior_C`` is its answer to a content-free input, for contextual calibration (Zhao et al. 2021).
+    Attributes:
+        log_prior_C: Its answer to a content-free input, for contextual calibration (Zhao et al. 2021).
+        answers: The values of the columns where answers are open, such as what it wrote by itself and None for any
+            other answer; empty if the task knows the values.
+        uncertainty: How unsure it is, for the blend, where that is not the entropy of the columns.
     """
 
     item_id: str
     log_probs_C: FloatArray
     log_prior_C: FloatArray | None = None
+    answers: tuple[JsonValue, ...] = ()
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +109,13 @@ class HeldOutPrediction:
         log_probs_C: The predictive mean, not temperature-scaled, (C,) float64 natural logs.
         uncertainty: By the campaign's measure, over all samples; ``None`` for the shadow, and if the
             measure needs other items (EPIG).
+        answers: The values of the columns where answers are open; empty if the task knows the values.
+        signals: What else the model told of the item, by name.
     """
 
     item_id: str
     model: str
     log_probs_C: FloatArray
     uncertainty: float | None = None
+    answers: tuple[JsonValue, ...] = ()
+    signals: Mapping[str, float] = field(default_factory=dict)

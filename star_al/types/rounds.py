@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from star_al.types.json_values import JsonObject
+from star_al.types.json_values import JsonObject, JsonValue
 from star_al.types.scores import Histogram
 
 
@@ -70,7 +70,8 @@ class RoundEvaluation:
         temperature: Temperature of the model that ranks the pool.
         base_temperature: Temperature of its base model.
         temperature_note: How the temperature came about.
-        stop_set: Column of each item of the stop set, as the ranking model predicts it, by item id.
+        stop_set: What the ranking model predicts for each item of the stop set, by item id: a column of the task,
+            or a value where answers are open.
         stop_agreement: Agreement on the stop set with the round before.
         adapted_temperature: Temperature of a language model that was trained beside the ranking head.
         delivered_head_weight: Weight of the head in what the round delivers; ``None`` if the round has not both a
@@ -82,7 +83,7 @@ class RoundEvaluation:
     temperature: float
     base_temperature: float
     temperature_note: str
-    stop_set: Mapping[str, int] = field(default_factory=dict)
+    stop_set: Mapping[str, JsonValue] = field(default_factory=dict)
     stop_agreement: float | None = None
     adapted_temperature: float | None = None
     delivered_head_weight: float | None = None

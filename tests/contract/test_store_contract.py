@@ -743,7 +743,10 @@ def test_a_step_replaces_what_its_round_had_and_leaves_what_it_does_not_make(sto
         store.start_round(lease, a_round(index), [])
     other = [ScoreRow("c", 1, 0.1, 0.2, 0.3)]
     store.commit_step(lease, a_round(1), EVENT, StepResults(evaluations=[evaluation()], ranking=other))
-    first = [evaluation(), evaluation("base")]
+    first = [
+        evaluation(),
+        evaluation("base", macro_f1=None, recall={}, confusion_C_C=(), figures={"aurc": 0.1}),
+    ]
     rows = [ScoreRow("b", 2, None, None, 0.1), ScoreRow("a", 1, 0.7, 0.8, 0.9, 0.6, 0.2, 16, 0.4)]
     store.commit_step(lease, a_round(), EVENT, StepResults(evaluations=first, ranking=rows))
     assert store.evaluations(campaign_id, 0) == first
@@ -878,10 +881,16 @@ def test_base_predictions_are_shared_by_campaigns_and_kept_bit_for_bit(store: St
     ragged = dataclasses.replace(
         base_prediction("b"), log_probs_C=np.array([np.log(1 / 3), -1e-300, -np.inf]), log_prior_C=None
     )
-    store.save_base_predictions(held(store, one), "key", [exact, ragged])
+    values = ("1,000 €", ["a", "b"], [], None)
+    open_ended = dataclasses.replace(
+        base_prediction("c"), log_probs_C=np.log([0.1, 0.2, 0.3, 0.4]), answers=values, uncertainty=0.1 + 0.2
+    )
+    store.save_base_predictions(held(store, one), "key", [exact, ragged, open_ended])
     store.save_base_predictions(held(store, two), "key", [base_prediction("a", 0.9)])
-    found = store.base_predictions("key", ["b", "a", "c"])
-    assert set(found) == {"a", "b"}
+    found = store.base_predictions("key", ["b", "a", "c", "d"])
+    assert set(found) == {"a", "b", "c"}
+    assert (found["a"].answers, found["a"].uncertainty) == ((), None)
+    assert (found["c"].answers, found["c"].uncertainty) == (values, 0.1 + 0.2)
     for stored, given in ((found["a"], exact), (found["b"], ragged)):
         assert stored.log_probs_C.dtype == np.float64
         np.testing.assert_array_equal(stored.log_probs_C, given.log_probs_C, strict=True)
@@ -1032,7 +1041,9 @@ def test_held_out_predictions_take_the_place_of_earlier_ones(store: Store) -> No
     store.commit_step(lease, a_round(0), EVENT, StepResults(held_out=first))
     second = [
         HeldOutPrediction("b", "head", log_probs[::-1]),
-        HeldOutPrediction("c", "adapted", log_probs, 1.5),
+        HeldOutPrediction(
+            "c", "adapted", log_probs, 1.5, ("a\nlong “text”", None), {"nll": 0.1, "p(a)": 1.0}
+        ),
     ]
     store.commit_step(lease, a_round(0), EVENT, StepResults(held_out=second))
     store.commit_step(lease, a_round(0), EVENT)
@@ -1042,6 +1053,8 @@ def test_held_out_predictions_take_the_place_of_earlier_ones(store: Store) -> No
         ("b", "head", None),
     ]
     np.testing.assert_array_equal(found[1].log_probs_C, log_probs[::-1])
+    assert found[0].answers == ("a\nlong “text”", None) and found[0].signals == {"nll": 0.1, "p(a)": 1.0}
+    assert found[1].answers == () and found[1].signals == {}
     assert store.held_out(campaign_id, 1) == []
 
 
