@@ -31,7 +31,7 @@ from star_al.acquire.blend import blend
 from star_al.acquire.epig import epig
 from star_al.acquire.measures import predictive_entropy
 from star_al.artefacts import score_file
-from star_al.artefacts.score_file import Scores
+from star_al.artefacts.score_page import Scores
 from star_al.config.spec import CampaignSpec
 from star_al.ports import Advance
 from star_al.steps.batch import choose_batch

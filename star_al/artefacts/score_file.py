@@ -1,8 +1,9 @@
 """Full scores of a round as Parquet: predictions and uncertainties of every candidate.
 
 Columns: ``item_id``; ``log_probs``, a float32 list of K·C values, sample by sample, with −inf for labels and
-NaN for samples that the item does not have; and those of ``Scores`` that were computed. K and C are in the
-file's metadata. The pages of a file carry checksums.
+NaN for samples that the item does not have; and those of ``Scores`` that were computed. Where answers are open,
+``answers`` lists the values of an item's columns, as JSON, and ``signal_<name>`` is a further figure of the model.
+K and C are in the file's metadata. The pages of a file carry checksums.
 """
 
 from __future__ import annotations
@@ -11,54 +12,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from star_al.artefacts.score_page import OpenAnswers, Page, Scores
 from star_al.common.files import aside, disk_errors, publish, replacing, sha256_of
 from star_al.errors import StoreError
-from star_al.types import FloatArray, IntArray
+from star_al.types import FloatArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 GROUP_BYTES = 8 << 20
-"""Bytes of log-probabilities in one row group; reading and merging hold about one group in memory."""
+"""Bytes of log-probabilities and answers in one row group; reading and merging hold about one group in memory."""
 
-_Float32Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-
-
-class Scores(NamedTuple):
-    """Scores of N items, named as their columns; None for those that were not computed.
-
-    Attributes:
-        base_uncertainty: Uncertainty of the base model: predictive entropy, in nats.
-        adapted_uncertainty: Uncertainty of the adapted model, by the campaign's measure.
-        aleatoric: Part of the entropy of the adapted model's predictive mean, in nats.
-        epistemic: The other part.
-        samples: How many posterior samples each item got.
-        head_uncertainty: Uncertainty of a head that has a part in the blend.
-    """
-
-    base_uncertainty: FloatArray | None = None
-    adapted_uncertainty: FloatArray | None = None
-    aleatoric: FloatArray | None = None
-    epistemic: FloatArray | None = None
-    samples: IntArray | None = None
-    head_uncertainty: FloatArray | None = None
-
-
-class _Page(NamedTuple):
-    """Rows of a score file."""
-
-    item_ids: tuple[str, ...]
-    log_probs_N_K_C: _Float32Array
-    scores: Scores
+_SIGNAL = "signal_"
 
 
 def write_shard(
-    path: Path, item_ids: Sequence[str], log_probs_N_K_C: FloatArray, scores: Scores | None = None
+    path: Path,
+    item_ids: Sequence[str],
+    log_probs_N_K_C: FloatArray,
+    scores: Scores | None = None,
+    opened: OpenAnswers | None = None,
 ) -> None:
     """Write a score file.
 
@@ -67,13 +45,15 @@ def write_shard(
         item_ids: Its N items.
         log_probs_N_K_C: Natural logs of their predicted probabilities.
         scores: Their scores.
+        opened: What the columns stand for; None if the task knows.
 
     Raises:
         ValueError: Lengths differ.
         StoreError: The file cannot be written.
     """
-    page = _Page(tuple(item_ids), log_probs_N_K_C.astype(np.float32), scores or Scores())
-    lengths = {len(part) for part in (*page[:2], *page.scores) if part is not None}
+    page = Page(tuple(item_ids), log_probs_N_K_C.astype(np.float32), scores or Scores(), opened)
+    beside = () if opened is None else (opened.values_N, *opened.signals.values())
+    lengths = {len(part) for part in (*page[:2], *page.scores, *beside) if part is not None}
     if log_probs_N_K_C.ndim != 3 or len(lengths) != 1:
         raise ValueError(
             f"a shard needs (N, K, C) log-probabilities and equal lengths, got {sorted(lengths)}"
@@ -110,7 +90,7 @@ def concatenate(stages: Sequence[Sequence[Path]], folder: Path) -> str:
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with aside(folder) as merged:
-            _write(merged, _regroup(pages, folder, samples, labels), samples, labels)
+            _write(merged, _regroup(pages, folder), samples, labels)
             sha256 = sha256_of(merged)
             publish(merged, folder / f"{sha256}.parquet")
     return sha256
@@ -136,8 +116,8 @@ def read_scores(path: Path) -> tuple[tuple[str, ...], Scores]:
         StoreError: The file cannot be read.
     """
     with _open(path) as file:
-        columns = [name for name in file.schema_arrow.names if name != "log_probs"]
-        table = file.read(columns=columns)
+        columns = [name for name in file.schema_arrow.names if name in Scores._fields]
+        table = file.read(columns=["item_id", *columns])
         return tuple(table["item_id"].to_pylist()), _scores(table)
 
 
@@ -161,6 +141,32 @@ def read_predictions(paths: Sequence[Path], item_ids: Sequence[str]) -> FloatArr
             f"{paths[0]}: has no scores of item {item_ids[int(missing_N.argmax())]}. Score the round again."
         )
     return log_probs_N_K_C
+
+
+def read_answers(paths: Sequence[Path], item_ids: Sequence[str]) -> OpenAnswers | None:
+    """What the columns of some items of the files stand for, in the order of ``item_ids``; None if the task knows.
+
+    Raises:
+        StoreError: A file cannot be read, or an item is in none of them.
+    """
+    found: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {}
+    wanted = frozenset(item_ids)
+    for path in paths:
+        for page in _pages(path, with_predictions=False):
+            if page.opened is None:
+                return None
+            for row, item_id in enumerate(page.item_ids):
+                if item_id in wanted:
+                    signals = {name: float(values_N[row]) for name, values_N in page.opened.signals.items()}
+                    found[item_id] = page.opened.values_N[row], signals
+    for item_id in item_ids:
+        if item_id not in found:
+            raise StoreError(f"{paths[0]}: has no scores of item {item_id}. Score the round again.")
+    names = found[item_ids[0]][1] if item_ids else {}
+    return OpenAnswers(
+        tuple(found[item_id][0] for item_id in item_ids),
+        {name: np.array([found[item_id][1][name] for item_id in item_ids]) for name in names},
+    )
 
 
 def iter_predictions(path: Path) -> Iterator[tuple[tuple[str, ...], FloatArray]]:
@@ -200,17 +206,21 @@ def _shape_of(file: pq.ParquetFile) -> tuple[int, int]:
     return int(metadata[b"samples"]), int(metadata[b"labels"])
 
 
-def _pages(path: Path) -> Iterator[_Page]:
-    """The file's row groups."""
+def _pages(path: Path, *, with_predictions: bool = True) -> Iterator[Page]:
+    """The file's row groups; without predictions, their log-probabilities are empty."""
     with _open(path) as file:
         samples, labels = _shape_of(file)
+        columns = [name for name in file.schema_arrow.names if with_predictions or name != "log_probs"]
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            flat = table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            yield _Page(
+            table = file.read_row_group(group, columns=columns)
+            flat = np.zeros(0, dtype=np.float32)
+            if with_predictions:
+                flat = table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            yield Page(
                 tuple(table["item_id"].to_pylist()),
-                flat.reshape(len(table), samples, labels),
+                flat.reshape(len(table) if with_predictions else 0, samples, labels),
                 _scores(table),
+                _opened(table),
             )
 
 
@@ -220,10 +230,21 @@ def _scores(table: pa.Table) -> Scores:
     )
 
 
+def _opened(table: pa.Table) -> OpenAnswers | None:
+    if "answers" not in table.column_names:
+        return None
+    signals = {
+        name.removeprefix(_SIGNAL): table[name].to_numpy().copy()
+        for name in table.column_names
+        if name.startswith(_SIGNAL)
+    }
+    return OpenAnswers(tuple(map(tuple, table["answers"].to_pylist())), signals)
+
+
 # -- writing -------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, pages: Sequence[_Page] | Iterator[_Page], samples: int, labels: int) -> None:
+def _write(path: Path, pages: Sequence[Page] | Iterator[Page], samples: int, labels: int) -> None:
     """Write each page as one row group; all pages have the columns of the first."""
     import pyarrow.parquet as pq
 
@@ -237,7 +258,7 @@ def _write(path: Path, pages: Sequence[_Page] | Iterator[_Page], samples: int, l
             writer.write_table(table, row_group_size=len(table))
 
 
-def _table(page: _Page, samples: int, labels: int) -> pa.Table:
+def _table(page: Page, samples: int, labels: int) -> pa.Table:
     import pyarrow as pa
 
     flat = pa.array(np.ascontiguousarray(page.log_probs_N_K_C).reshape(-1))
@@ -248,10 +269,14 @@ def _table(page: _Page, samples: int, labels: int) -> pa.Table:
     for name, values_N in page.scores._asdict().items():
         if values_N is not None:
             columns[name] = pa.array(values_N, pa.int64() if name == "samples" else pa.float64())
+    if page.opened is not None:
+        columns["answers"] = pa.array(page.opened.values_N, pa.list_(pa.string()))
+        for name in sorted(page.opened.signals):
+            columns[f"{_SIGNAL}{name}"] = pa.array(page.opened.signals[name], pa.float64())
     return pa.table(columns, metadata={"samples": str(samples), "labels": str(labels)})
 
 
-def _padded(shards: Sequence[Path], samples: int, labels: int) -> Iterator[_Page]:
+def _padded(shards: Sequence[Path], samples: int, labels: int) -> Iterator[Page]:
     """The row groups of all shards, padded to the same numbers of samples and labels."""
     for shard in shards:
         for page in _pages(shard):
@@ -261,15 +286,15 @@ def _padded(shards: Sequence[Path], samples: int, labels: int) -> Iterator[_Page
             yield page._replace(log_probs_N_K_C=wide)
 
 
-def _overlay(older: Iterator[_Page], newer: Iterator[_Page], folder: Path) -> Iterator[_Page]:
+def _overlay(older: Iterator[Page], newer: Iterator[Page], folder: Path) -> Iterator[Page]:
     """``older`` with rows replaced by those of ``newer``, which holds some of its items in the same order."""
     waiting = next(newer, None)
     for page in older:
         place = {item_id: row for row, item_id in enumerate(page.item_ids)}
         while waiting is not None:
             rows = [place[item_id] for item_id in takewhile(place.__contains__, waiting.item_ids)]
-            _put(page, rows, _cut(waiting, slice(0, len(rows))), folder)
-            waiting = _cut(waiting, slice(len(rows), None))
+            page.put(rows, waiting.cut(slice(0, len(rows))), folder)
+            waiting = waiting.cut(slice(len(rows), None))
             if waiting.item_ids:
                 break
             waiting = next(newer, None)
@@ -278,49 +303,21 @@ def _overlay(older: Iterator[_Page], newer: Iterator[_Page], folder: Path) -> It
         raise StoreError(f"{folder}: score files do not fit together. Score the round again.")
 
 
-def _put(page: _Page, rows: Sequence[int], newer: _Page, folder: Path) -> None:
-    """Write ``newer`` over these rows of ``page``, in place."""
-    _require_same_columns(page, newer, folder)
-    page.log_probs_N_K_C[rows] = newer.log_probs_N_K_C
-    for old_N, new_N in zip(page.scores, newer.scores, strict=True):
-        if old_N is not None and new_N is not None:
-            np.put(old_N, rows, new_N)
-
-
-def _regroup(pages: Iterator[_Page], folder: Path, samples: int, labels: int) -> Iterator[_Page]:
+def _regroup(pages: Iterator[Page], folder: Path) -> Iterator[Page]:
     """The same rows in pages of ``GROUP_BYTES``; the last may be smaller."""
-    size = max(1, GROUP_BYTES // (4 * samples * labels))
-    held: _Page | None = None
+    held: Page | None = None
     for page in pages:
-        held = page if held is None else _join(held, page, folder)
-        while len(held.item_ids) >= size:
-            yield _cut(held, slice(0, size))
-            held = _cut(held, slice(size, None))
+        held = page if held is None else held.join(page, folder)
+        while (size := _group_size(held)) < len(held.item_ids):
+            yield held.cut(slice(0, size))
+            held = held.cut(slice(size, None))
     if held is not None and held.item_ids:
         yield held
 
 
-def _join(left: _Page, right: _Page, folder: Path) -> _Page:
-    _require_same_columns(left, right, folder)
-    columns = [
-        None if above_N is None or below_N is None else np.concatenate([above_N, below_N])
-        for above_N, below_N in zip(left.scores, right.scores, strict=True)
-    ]
-    return _Page(
-        left.item_ids + right.item_ids,
-        np.concatenate([left.log_probs_N_K_C, right.log_probs_N_K_C]),
-        Scores._make(columns),
-    )
-
-
-def _require_same_columns(one: _Page, other: _Page, folder: Path) -> None:
-    if [column is None for column in one.scores] != [column is None for column in other.scores]:
-        raise StoreError(f"{folder}: score files with different columns. Score the round again.")
-
-
-def _cut(page: _Page, rows: slice) -> _Page:
-    columns = [None if column is None else column[rows] for column in page.scores]
-    return _Page(page.item_ids[rows], page.log_probs_N_K_C[rows], Scores._make(columns))
+def _group_size(page: Page) -> int:
+    """How many of the rows fill a row group; at least one."""
+    return max(1, int(np.searchsorted(np.cumsum(page.bytes_N), GROUP_BYTES, side="right")))
 
 
 def _disk_errors(path: Path) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ import numpy as np
 from star_al.acquire.blend import pool_ranks, scheduled_weight
 from star_al.acquire.measured_blend_weight import BlendWeight, HeldOut, measured_blend_weight
 from star_al.acquire.prequential import Graded, blend_in_words, fit_slopes, shares
-from star_al.artefacts.score_file import Scores
+from star_al.artefacts.score_page import Scores
 from star_al.parts import RoundParts
 from star_al.steps.graded_answers import MODELS, graded_answers, held_out
 from star_al.types import IntArray

@@ -17,7 +17,7 @@ import numpy as np
 from star_al.acquire.epig import epig
 from star_al.acquire.measures import entropy_split
 from star_al.artefacts import score_file
-from star_al.artefacts.score_file import Scores
+from star_al.artefacts.score_page import Scores
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.parts import Parts

@@ -14,7 +14,8 @@ from star_al.acquire.blend import blend, blend_ranks, pool_ranks
 from star_al.acquire.measured_blend_weight import BlendWeight
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import random_order, rank_order
-from star_al.artefacts.score_file import Scores, read_predictions, read_scores
+from star_al.artefacts.score_file import read_predictions, read_scores
+from star_al.artefacts.score_page import Scores
 from star_al.config.spec import CampaignSpec
 from star_al.config.spec.acquisition import BlendSpec
 from star_al.labelling.queries import query_id

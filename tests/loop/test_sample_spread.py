@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from star_al.artefacts import score_file
-from star_al.artefacts.score_file import Scores
+from star_al.artefacts.score_page import Scores
 from star_al.steps.sample_spread import spread_warning
 from support.world import World
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from star_al.artefacts import score_file
-from star_al.artefacts.score_file import Scores
+from star_al.artefacts.score_page import OpenAnswers, Scores
 from star_al.errors import StoreError
 from star_al.types import FloatArray
 
@@ -201,3 +204,68 @@ def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     )
     assert f"{path}: scores cannot be written (" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def opened(n: int) -> OpenAnswers:
+    """Answers of different number and length, and a signal."""
+    values = [[*(f"“{row}-{column}”" * (row % 5) for column in range(row % 4)), None] for row in range(n)]
+    return OpenAnswers.written(values, {"nll": rng.random(n), "p(a b)": rng.random(n)})
+
+
+def test_open_answers_and_signals_come_back_in_any_order(tmp_path: Path) -> None:
+    path, told = tmp_path / "s.parquet", opened(10)
+    score_file.write_shard(path, ids(10), log_probs(10), Scores(rng.random(10)), told)
+    found = score_file.read_answers([path], [ids(10)[7], ids(10)[2]])
+    assert found is not None
+    assert found.answers == (("“7-0”" * 2, "“7-1”" * 2, "“7-2”" * 2, None), ("“2-0”" * 2, "“2-1”" * 2, None))
+    assert list(found.signals) == ["nll", "p(a b)"]
+    np.testing.assert_array_equal(found.signals["nll"], told.signals["nll"][[7, 2]])
+    _, scores = score_file.read_scores(path)
+    assert scores._replace(base_uncertainty=None) == Scores()
+    with pytest.raises(StoreError, match="has no scores of item x"):
+        score_file.read_answers([path], ["x"])
+
+
+def test_merged_bytes_of_open_answers_do_not_depend_on_the_cuts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_file, "GROUP_BYTES", 4000)
+    written, told, hashes = log_probs(200), opened(200), set()
+    for size in (200, 60, 7):
+        shards = []
+        for start in range(0, 200, size):
+            rows = slice(start, start + size)
+            shards.append(tmp_path / f"{size}-{start}.parquet")
+            score_file.write_shard(shards[-1], ids(200)[rows], written[rows], None, told.rows(rows))
+        hashes.add(score_file.concatenate([shards], tmp_path / "scores"))
+    assert len(hashes) == 1
+    [merged] = (tmp_path / "scores").iterdir()
+    without_answers = -(-200 * 48 // 4000)
+    assert len(list(score_file.iter_predictions(merged))) > without_answers
+    assert score_file.read_answers([merged], ids(200)).values_N == told.values_N  # type: ignore[union-attr]
+
+
+def test_a_closed_task_has_no_columns_for_open_answers(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    score_file.write_shard(path, ids(3), log_probs(3), Scores(rng.random(3)))
+    assert pq.read_schema(path).names == ["item_id", "log_probs", "base_uncertainty"]
+    assert score_file.read_answers([path], ids(3)) is None
+
+
+def test_the_bytes_of_a_closed_tasks_file_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    written, base = log_probs(40), rng.random(40)
+    shard, reference = tmp_path / "shard.parquet", tmp_path / "reference.parquet"
+    score_file.write_shard(shard, ids(40), written, Scores(base, samples=np.full(40, 3)))
+    sha256 = score_file.concatenate([[shard]], tmp_path)
+    table = pa.table(
+        {
+            "item_id": pa.array(ids(40), pa.string()),
+            "log_probs": pa.FixedSizeListArray.from_arrays(pa.array(written.astype(np.float32).ravel()), 12),
+            "base_uncertainty": pa.array(base),
+            "samples": pa.array([3] * 40, pa.int64()),
+        },
+        metadata={"samples": "3", "labels": "4"},
+    )
+    options = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
+    pq.write_table(table, reference, row_group_size=40, **options)
+    assert hashlib.sha256(reference.read_bytes()).hexdigest() == sha256
