@@ -17,7 +17,7 @@ from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.patience import Patience
 from star_al.config.spec import CampaignSpec
 from star_al.ports import Annotator, Background, Learner, Pool, Progress, Store
-from star_al.task import ClosedTask, make_task
+from star_al.task import Task, make_task
 from star_al.types import Campaign, Lease, Role, Round, Waiting
 
 
@@ -59,7 +59,7 @@ class Parts:
         return Pool(tuple(item_ids), lambda ids: self.store.items(campaign_id, ids))
 
     @cached_property
-    def task(self) -> ClosedTask:
+    def task(self) -> Task:
         """The task of ``spec``."""
         return make_task(self.spec.task)
 

@@ -12,7 +12,7 @@ from star_al.data.item_labels import gold_answer, is_tie
 from star_al.errors import DataError
 from star_al.ports import LoadItems, StillOurs
 from star_al.rng import derive_seed, keyed_uniform
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Annotation, Ensured, ExternalTask, Item, JsonValue, Poll, Query
 
 PAGE = 1_000
@@ -37,7 +37,7 @@ class Oracle:
     name = "oracle"
     place = None
 
-    def __init__(self, spec: OracleSpec, task: ClosedTask, seed: int, load_items: LoadItems) -> None:
+    def __init__(self, spec: OracleSpec, task: Task, seed: int, load_items: LoadItems) -> None:
         self._spec, self._task, self._seed, self._load_items = spec, task, seed, load_items
         self._queries: dict[str, Query] = {}
         self._process = uuid.uuid4().hex  # tells cursors of this process from those of an earlier one
@@ -96,7 +96,8 @@ class Oracle:
             )
         if self._draw("error", person, item) < self._spec.accuracy:
             return gold
-        others = [name for name in self._task.choices(item) if not self._task.same(item, name, gold)]
+        choices = self._task.choices(item) or ()  # settings allow errors only with a list of labels
+        others = [name for name in choices if not self._task.same(item, name, gold)]
         return others[int(self._draw("choice", person, item) * len(others))]
 
     def _draw(self, purpose: str, person: str, item: Item) -> float:

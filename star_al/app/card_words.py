@@ -40,5 +40,11 @@ CARD_WORDS: Mapping[str, CardWords] = {
         tag="text-classification",
         untrained_head="By the similarity of texts to the levels' names, without training",
     ),
+    "text": CardWords(
+        purpose="writes an answer to a text",
+        tag="text-generation",
+        untrained_head="Not at all",
+        labels="Answers are written freely.",
+    ),
 }
 """By kind of task."""

@@ -15,7 +15,7 @@ from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Learner, Pool, Progress, Store
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Campaign, Item, Role, Round, RoundFit
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _label_head(
 
     texts = reader(language_model=cast("LanguageModel | None", language_model))
     prototypes = all(each.get("zero_shot") == OVER_POOL for each in _versions_of_head(spec, rounds)[:1])
-    return HeadLearner(make_task(spec.task), spec, texts, pools, prototypes=prototypes)
+    return HeadLearner(closed(make_task(spec.task)), spec, texts, pools, prototypes=prototypes)
 
 
 def _option_head(
@@ -147,13 +147,19 @@ def _option_head(
     from star_al.models.head_choices import ChoiceHeadLearner
 
     options = ChoiceReader(reader(), cast("ChoiceModel | None", language_model))
-    return ChoiceHeadLearner(make_task(spec.task), options, pools)
+    return ChoiceHeadLearner(closed(make_task(spec.task)), options, pools)
+
+
+def _no_head(spec: CampaignSpec, *_: object) -> Learner:
+    """Refuse a head, which the settings have refused before."""
+    raise ConfigError(f"a head needs a list of labels, which task.kind: {spec.task.kind} does not have")
 
 
 HEADS: Mapping[str, Callable[..., Learner]] = {
     "classification": _label_head,
     "multiple_choice": _option_head,
     "rating": _label_head,
+    "text": _no_head,
 }
 """By kind of task."""
 
@@ -205,7 +211,7 @@ def _open_lora(
     spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})
     method = posterior_method(spec.posterior)
     return LoraLearner(
-        make_task(spec.task),
+        closed(make_task(spec.task)),
         spec,
         model_path(file, spec.model.given_name),
         method,

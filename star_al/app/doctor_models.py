@@ -10,7 +10,7 @@ from star_al.app.model_check import texts_of_data
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile
 from star_al.errors import StarALError
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item
 
 _SMALL_FILES = [
@@ -39,7 +39,7 @@ def check_model(file: CampaignFile) -> str:
 
     spec, path = file.spec, model_path(file, file.spec.model.given_name)
     if Path(path).is_dir():
-        learner = LoraLearner(make_task(spec.task), spec, path, posterior_method(spec.posterior))
+        learner = LoraLearner(closed(make_task(spec.task)), spec, path, posterior_method(spec.posterior))
         backbone, prompts = learner.backbone, learner.prompts  # labels and prompt work with this tokenizer
     else:
         folder = download_model(path, spec.model.revision, _SMALL_FILES)
@@ -64,7 +64,7 @@ def check_training(file: CampaignFile) -> str:
         return "the weights are not in a folder of this machine; `star-al run` downloads and tries them"
     said: list[str] = []
     method = posterior_method(spec.posterior)
-    learner = LoraLearner(make_task(spec.task), spec, path, method, say=said.append)
+    learner = LoraLearner(closed(make_task(spec.task)), spec, path, method, say=said.append)
     items = _some_texts(file)
     start = time.perf_counter()
     learner.check(items)

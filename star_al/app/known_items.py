@@ -9,14 +9,14 @@ from dataclasses import replace
 from star_al.data import GivenAnswer, Known
 from star_al.labelling.ballots import newest_revisions
 from star_al.ports import Store
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Annotation, Campaign, Label, Query, QueryState, Role
 
 CONTROL = "control"
 """The role of pool texts that were drawn at random for the control arm."""
 
 
-def known_items(store: Store, campaign: Campaign, task: ClosedTask) -> dict[str, Known]:
+def known_items(store: Store, campaign: Campaign, task: Task) -> dict[str, Known]:
     """Return what is known of each item of a campaign, by item id."""
     campaign_id = campaign.campaign_id
     labels = store.labels(campaign_id)
@@ -67,7 +67,7 @@ def _by_item(queries: Iterable[Query]) -> dict[str, list[Query]]:
 def _answers(
     store: Store,
     campaign_id: int,
-    task: ClosedTask,
+    task: Task,
     queries: Sequence[Query],
     annotations: Sequence[Annotation],
 ) -> Mapping[str, Sequence[GivenAnswer]]:

@@ -28,7 +28,7 @@ from star_al.data import (
 )
 from star_al.errors import DataError
 from star_al.ports import Advance, Progress, Store
-from star_al.task import ClosedTask, make_task
+from star_al.task import Task, make_task
 from star_al.types import Campaign, Dataset, Event, Lease, Role, SourceItem
 
 ADVANCE_EVERY = 1000
@@ -164,7 +164,7 @@ def add_data(file: CampaignFile, path: str, progress: Progress) -> int:
         return new
 
 
-def _import(store: Store, source: DataSource, task: ClosedTask, progress: Progress, *, what: str) -> Dataset:
+def _import(store: Store, source: DataSource, task: Task, progress: Progress, *, what: str) -> Dataset:
     key, name = _dataset_key(source, task), source.table.name
     found = store.find_dataset(key)
     if found is not None:
@@ -208,7 +208,7 @@ def _with_progress(items: Iterable[SourceItem], advance: Advance) -> Iterator[So
     advance(pending)
 
 
-def _dataset_key(source: DataSource, task: ClosedTask) -> str:
+def _dataset_key(source: DataSource, task: Task) -> str:
     """Hash the source's bytes, the meaning of its columns, and the task's labels."""
     digest = hashlib.sha256()
     with disk_errors(

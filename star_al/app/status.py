@@ -19,7 +19,7 @@ from star_al.replay import find_round
 from star_al.report.snapshot import AskedQuery, Person
 from star_al.stats.ranking_model import rows_by_ranker
 from star_al.steps.train import due_rounds
-from star_al.task import ClosedTask, make_task
+from star_al.task import Task, make_task
 from star_al.types import Annotation, Campaign, Item, JsonObject, Query, Round, RoundState
 
 
@@ -131,7 +131,7 @@ def _answers(ballot: Ballot) -> dict[str, str | None]:
     return {**ballot.values, **dict.fromkeys(sorted(ballot.skips))}
 
 
-def _task(campaign: Campaign) -> ClosedTask:
+def _task(campaign: Campaign) -> Task:
     return make_task(CampaignSpec.model_validate(campaign.config).task)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from star_al.config.spec import DataSpec, OptionsPattern
 from star_al.data.item_labels import user_fields
-from star_al.task import LETTERS, ClosedTask
+from star_al.task import LETTERS, Task
 from star_al.types import Item, JsonObject, JsonValue, Label
 
 NO_TEXT, NOT_KNOWN = "no text", "not in the campaign"
@@ -103,7 +103,7 @@ class ExportColumns:
         data: Which columns hold the text and the options.
     """
 
-    def __init__(self, task: ClosedTask, data: DataSpec) -> None:
+    def __init__(self, task: Task, data: DataSpec) -> None:
         self._task, self._data = task, data
         self._letters = _probability_columns(LETTERS if task.has_options else "")
         self._names: dict[tuple[str, ...], list[str]] = {}

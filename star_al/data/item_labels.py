@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from star_al.data.annotation_exports import plain_label
-from star_al.task import LETTERS, ClosedTask
+from star_al.task import LETTERS, Task
 from star_al.types import Item, JsonObject, JsonValue
 
 OPTION_KEYS = "star_al.option_keys"
@@ -26,7 +26,7 @@ def content_id(text: str, options: Sequence[str] = ()) -> str:
     return hashlib.sha256(_canonical([text, list(options)]).encode()).hexdigest()[:32]
 
 
-def parse_answer(task: ClosedTask, item: Item, raw: JsonValue) -> JsonValue:
+def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     """Read a label as the item's own data writes it, where options may have keys of their own.
 
     Returns:
@@ -42,7 +42,7 @@ def parse_answer(task: ClosedTask, item: Item, raw: JsonValue) -> JsonValue:
     return task.parse(item, raw)
 
 
-def gold_answer(task: ClosedTask, item: Item, column: str) -> JsonValue:
+def gold_answer(task: Task, item: Item, column: str) -> JsonValue:
     """Return the label of an item in a column of its data: that of most rows if its text is repeated.
 
     Returns:

@@ -18,7 +18,7 @@ from star_al.data.item_labels import OPTION_KEYS, content_id, option_text, parse
 from star_al.data.rows import Row
 from star_al.data.source import DataSource
 from star_al.errors import DataError
-from star_al.task import LETTERS, ClosedTask
+from star_al.task import LETTERS, Task
 from star_al.types import Item, JsonValue, SourceItem
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -59,7 +59,7 @@ class SourceRow(NamedTuple):
 class ItemReader:
     """Turns the rows of one source into items."""
 
-    def __init__(self, source: DataSource, task: ClosedTask, counts: ImportCounts) -> None:
+    def __init__(self, source: DataSource, task: Task, counts: ImportCounts) -> None:
         self._source, self._task, self._counts = source, task, counts
         pattern = source.options.pattern if isinstance(source.options, OptionsPattern) else None
         self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None

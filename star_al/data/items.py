@@ -12,12 +12,12 @@ from star_al.data.repeats import Pairs, Repeats, Votes, hash_of, key_of
 from star_al.data.rows import Row
 from star_al.data.source import DataSource
 from star_al.errors import DataError
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import SourceItem
 
 
 def read_items(
-    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
+    source: DataSource, task: Task, counts: ImportCounts, rows: Iterable[Row] | None = None
 ) -> Iterator[SourceItem]:
     """Read the items of a source in order, in bounded memory.
 
@@ -41,7 +41,7 @@ def read_items(
 
 
 def read_source_rows(
-    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
+    source: DataSource, task: Task, counts: ImportCounts, rows: Iterable[Row] | None = None
 ) -> Iterator[SourceRow]:
     """Read every row of a source in order, in bounded memory, those without a text included.
 
@@ -59,7 +59,7 @@ def read_source_rows(
         yield _settled(row, repeats, source) if repeats.disagreeing else row
 
 
-def _find_repeats(source: DataSource, task: ClosedTask) -> Repeats:
+def _find_repeats(source: DataSource, task: Task) -> Repeats:
     """Read a source once for the texts that rows give different labels, and for ids of several texts.
 
     Rows that cannot be used are passed over: the reading that follows says what is wrong with them.
@@ -109,7 +109,7 @@ def _settled(row: SourceRow, repeats: Repeats, source: DataSource) -> SourceRow:
 
 
 def _unsettled_rows(
-    source: DataSource, task: ClosedTask, counts: ImportCounts, rows: Iterable[Row] | None = None
+    source: DataSource, task: Task, counts: ImportCounts, rows: Iterable[Row] | None = None
 ) -> Iterator[SourceRow]:
     """Read the rows one by one, each with the label that it has itself."""
     reader = ItemReader(source, task, counts)

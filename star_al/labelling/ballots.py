@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from star_al.labelling.crowd import Vote
 from star_al.ports import Store
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Annotation, JsonValue, Query
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -44,7 +44,7 @@ class Ballot:
 def load_ballots(
     store: Store,
     campaign_id: int,
-    task: ClosedTask,
+    task: Task,
     queries: Sequence[Query],
     annotations: Sequence[Annotation],
 ) -> dict[str, Ballot]:
@@ -70,7 +70,7 @@ def ballots_of(
     queries: Sequence[Query],
     annotations: Sequence[Annotation],
     options: Mapping[str, Sequence[str]],
-    task: ClosedTask,
+    task: Task,
 ) -> dict[str, Ballot]:
     """The ballot of each query, by query id.
 
@@ -130,7 +130,7 @@ def _age(annotation: Annotation) -> tuple[datetime, str]:
     return annotation.created_at or _LONG_AGO, annotation.external_id
 
 
-def _ballot(query: Query, answers: Sequence[Annotation], options: Sequence[str], task: ClosedTask) -> Ballot:
+def _ballot(query: Query, answers: Sequence[Annotation], options: Sequence[str], task: Task) -> Ballot:
     values: dict[str, str] = {}
     skips: set[str] = set()
     refused: list[Refused] = []

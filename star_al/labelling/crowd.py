@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
+from star_al.task.similarity import likeness
 from star_al.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -123,10 +124,16 @@ def squared_difference(one: str, other: str) -> float:
     return float((int(one) - int(other)) ** 2)
 
 
+def unlikeness(one: str, other: str) -> float:
+    """The distance of written answers, by their common sequences of characters."""
+    return 1.0 - likeness(one, other)
+
+
 DISTANCES: Mapping[str, Callable[[str, str], float]] = {
     "classification": different,
     "multiple_choice": different,
     "rating": squared_difference,
+    "text": unlikeness,
 }
 """How far labels are apart when agreement is measured, by kind of task."""
 

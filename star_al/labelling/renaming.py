@@ -8,7 +8,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.labelling.ballots import load_ballots
 from star_al.labelling.settle import settle
 from star_al.ports import Store
-from star_al.task import ClosedTask, make_task
+from star_al.task import Task, make_task
 from star_al.types import Label, QueryState
 
 
@@ -43,9 +43,7 @@ def relabel(store: Store, campaign_id: int, spec: CampaignSpec) -> Relabelling:
     return Relabelling(tuple(relabelled), tuple(settled.values()))
 
 
-def _settled(
-    store: Store, campaign_id: int, spec: CampaignSpec, task: ClosedTask
-) -> dict[str, tuple[str, Label]]:
+def _settled(store: Store, campaign_id: int, spec: CampaignSpec, task: Task) -> dict[str, tuple[str, Label]]:
     """What the closed queries of people give now, by item; of several attempts the last."""
     queries = store.queries(campaign_id)
     ballots = load_ballots(store, campaign_id, task, queries, store.annotations(campaign_id))

@@ -23,7 +23,7 @@ from star_al.models.posterior import Method
 from star_al.models.prompted_model import PromptedModel, discard
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.ports import Advance, Pool, Taught, ignore
-from star_al.task import ClosedTask, make_task
+from star_al.task import ClosedTask, closed, make_task
 from star_al.types import (
     BasePrediction,
     Float32Array,
@@ -149,7 +149,12 @@ class LoraLearner:
         task = self._spec.task.model_copy(update={"chat_template": not self._spec.task.chat_template})
         spec = self._spec.model_copy(update={"task": task})
         other = LoraLearner(
-            make_task(task), spec, self.model.path, self._method, dtype=self._dtype, batches=self._batches
+            closed(make_task(task)),
+            spec,
+            self.model.path,
+            self._method,
+            dtype=self._dtype,
+            batches=self._batches,
         )
         other.model.backbone = self.backbone
         return other

@@ -12,7 +12,7 @@ from star_al.models.content import ContentEncoder
 from star_al.models.label_encoder import LabelEncoder
 from star_al.models.piece_tokenizer import PieceTokenizer, require_agreement
 from star_al.models.prompt_template import PromptTemplate
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Item, JsonValue
 
 _CHECKED_LABELS = 32
@@ -49,7 +49,7 @@ class PromptFields:
     def __init__(
         self,
         template: PromptTemplate,
-        task: ClosedTask,
+        task: Task,
         *,
         parts: PieceTokenizer,
         content: ContentEncoder,
@@ -96,7 +96,7 @@ class PromptFields:
         return [
             Line(encode(before, f"{gap}{name}."), encode(f"{name}.", f" {option}"), encode("", end))
             for before, gap, name, option, end in zip(
-                befores, gaps, self._task.choices(item), item.options, ends, strict=True
+                befores, gaps, self._task.choices(item) or (), item.options, ends, strict=True
             )
         ]
 
@@ -124,7 +124,7 @@ class PromptFields:
             ]
         shown = self.shown({"text": sample.text, "options": self._options_text(sample)})
         ids[0] = ids[0][len(self._opening) :]
-        spelled = [self._task.spell(sample, name) for name in self._task.choices(sample)]
+        spelled = [self._task.spell(sample, name) for name in self._task.choices(sample) or ()]
         for answer in spelled[:_CHECKED_LABELS]:
             text = shown + self._template.gap + answer.strip()
             (label,) = answers.spelled([answer])
@@ -169,5 +169,5 @@ class PromptFields:
         }
 
     def _options_text(self, item: Item) -> str:
-        names = self._task.choices(item)
+        names = self._task.choices(item) or ()
         return "\n".join(f"{name}. {option}" for name, option in zip(names, item.options, strict=False))

@@ -51,6 +51,7 @@ WORDINGS: Mapping[str, Wording] = {
         "Text:\n{text}",
         "\n\nRating:",
     ),
+    "text": Wording("Answer the question.", "{text}", "\n\nAnswer:"),
 }
 """By kind of task."""
 

@@ -23,7 +23,7 @@ from star_al.models.label_tree import is_prefix_free, label_tree
 from star_al.models.piece_tokenizer import PieceTokenizer
 from star_al.models.prompt_fields import PromptFields
 from star_al.models.prompt_template import Piece, PromptTemplate, prompt_template, uses_chat
-from star_al.task import LETTERS, ClosedTask
+from star_al.task import LETTERS, Task
 from star_al.types import Item, JsonObject, JsonValue
 
 PROMPTS_VERSION = 2
@@ -85,7 +85,7 @@ class PromptFormat:
             used, or the tokenizer does not know a label or cannot read a prompt in parts.
     """
 
-    def __init__(self, tokenizer: Any, task: ClosedTask, *, max_tokens: int, context: int) -> None:
+    def __init__(self, tokenizer: Any, task: Task, *, max_tokens: int, context: int) -> None:
         self._tokenizer = tokenizer
         self._task = task
         self._max_tokens = max_tokens

@@ -24,7 +24,7 @@ from star_al.models.quiet import quiet
 from star_al.models.readout import PrefixCache
 from star_al.models.target_layers import transformer_blocks
 from star_al.ports import Advance
-from star_al.task import ClosedTask, make_task
+from star_al.task.classification import Classification
 from star_al.types import Float32Array, Item
 
 STATES_VERSION = 1
@@ -186,9 +186,9 @@ def _require_finite(vectors_N_d: Float32Array, prompts: Sequence[Prompt]) -> Non
 # -- options of a question ----------------------------------------------------------------------------------
 
 
-def pair_task() -> ClosedTask:
+def pair_task() -> Classification:
     """The task of which options are asked one by one: whether one answers its question."""
-    return make_task(
+    return Classification(
         ClassificationSpec(
             kind="classification",
             labels=(LabelSpec(name="Yes"), LabelSpec(name="No")),

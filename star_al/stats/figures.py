@@ -41,5 +41,6 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
     "classification": (),
     "multiple_choice": (),
     "rating": (Figure("mean absolute error", "levels", mean_absolute_error),),
+    "text": (),
 }
 """By kind of task."""

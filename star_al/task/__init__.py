@@ -5,21 +5,23 @@ from typing import Any
 
 from star_al.config.spec import TaskSpec
 from star_al.task.classification import Classification
-from star_al.task.closed import ClosedTask
+from star_al.task.closed import ClosedTask, closed
 from star_al.task.multiple_choice import LETTERS, MultipleChoice
 from star_al.task.protocol import Task
 from star_al.task.rating import Rating
+from star_al.task.text import Text
 
-KINDS: Mapping[str, Callable[[Any], ClosedTask]] = {
+KINDS: Mapping[str, Callable[[Any], Task]] = {
     "classification": Classification,
     "multiple_choice": MultipleChoice,
     "rating": Rating,
+    "text": Text,
 }
 
 
-def make_task(spec: TaskSpec) -> ClosedTask:
+def make_task(spec: TaskSpec) -> Task:
     """Make the task that a campaign's ``task`` section describes."""
     return KINDS[spec.kind](spec)
 
 
-__all__ = ["KINDS", "LETTERS", "ClosedTask", "Task", "make_task"]
+__all__ = ["KINDS", "LETTERS", "ClosedTask", "Task", "closed", "make_task"]

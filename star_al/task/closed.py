@@ -6,34 +6,19 @@ A label value is a name in the list. Predictions refer to it by its column.
 from __future__ import annotations
 
 import difflib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
-from star_al.config.spec import TaskSpec, normalise_label, scalar_text
+from star_al.config.spec import normalise_label, scalar_text
 from star_al.errors import DataError
+from star_al.task.protocol import Task, is_blank
 from star_al.types import Item, JsonValue
 
 _ANY = Item(item_id="", text="")
 
 
-class ClosedTask(ABC):
-    """A task whose items each have a closed list of labels. Implements ``Task``.
-
-    Attributes:
-        spec: The ``task`` section of a campaign.
-    """
-
-    spec: TaskSpec
-
-    @property
-    def has_options(self) -> bool:
-        """True if each item has options of its own, so that its labels cannot be told without it."""
-        return self.spec.has_options
-
-    @property
-    def sample_options(self) -> tuple[str, ...]:
-        """Options for an item that stands for any: none if the items have none."""
-        return ("A", "B") if self.has_options else ()
+class ClosedTask(Task):
+    """A task whose items each have a closed list of labels."""
 
     @property
     def listing(self) -> str:
@@ -81,18 +66,9 @@ class ClosedTask(ABC):
         Raises:
             DataError: The item has no such label.
         """
-        if raw is None or (isinstance(raw, str) and not raw.strip()) or raw != raw:  # noqa: PLR0124 (NaN)
+        if is_blank(raw):
             return None
         return self.value(item, self.column(item, raw))
-
-    @abstractmethod
-    def spell(self, item: Item, value: JsonValue) -> str:
-        """Return what a language model must write to give this value."""
-
-    @property
-    def has_texts(self) -> bool:
-        """True if values stand for texts (``text``), beside which they are exported."""
-        return False
 
     def text(self, item: Item, value: JsonValue) -> str:
         """Return the text that a value stands for: by default its name."""
@@ -129,6 +105,17 @@ class ClosedTask(ABC):
     @abstractmethod
     def _column(self, options: Sequence[str], value: JsonValue) -> int | None:
         """The column of a value, for an item with these options; None if it is no label of it."""
+
+
+def closed(task: Task) -> ClosedTask:
+    """Return a task as one with a list of labels, for a learner that scores each of them.
+
+    Raises:
+        TypeError: Its answers are no list.
+    """
+    if not isinstance(task, ClosedTask):
+        raise TypeError(f"the answers of task.kind: {task.spec.kind} are not a list of labels")
+    return task
 
 
 def name_of(value: JsonValue) -> str | None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+from star_al.config.spec import TaskSpec
 from star_al.types import Item, JsonValue
 
 
-class Task(Protocol):
-    """What is asked about each item. Pure: nothing is read, nothing is remembered."""
+class Task(ABC):
+    """What is asked about each item. Pure: nothing is read, nothing is remembered.
 
+    Attributes:
+        spec: The ``task`` section of a campaign.
+    """
+
+    spec: TaskSpec
+
+    @abstractmethod
     def choices(self, item: Item) -> tuple[str, ...] | None:
         """Return the values that a label of the item can have, by column; None if anything may be said."""
 
+    @abstractmethod
     def parse(self, item: Item, raw: JsonValue) -> JsonValue:
         """Return the label's value for what the data or an annotator says; None if that is empty.
 
@@ -20,14 +30,65 @@ class Task(Protocol):
             DataError: The item cannot have such a label.
         """
 
+    @abstractmethod
     def spell(self, item: Item, value: JsonValue) -> str:
         """Return what a language model must write to give this value: its target, or an option that is scored."""
 
+    @abstractmethod
     def read(self, item: Item, text: str) -> JsonValue:
         """Return the value that a written answer means; None if it means none."""
 
+    @abstractmethod
     def same(self, item: Item, one: JsonValue, other: JsonValue) -> bool:
         """Return whether two values are one answer."""
 
+    @abstractmethod
     def grade(self, item: Item, answer: JsonValue, gold: JsonValue) -> float:
         """Return how right an answer is, from 0 to 1."""
+
+    @abstractmethod
+    def find(self, options: Sequence[str], value: JsonValue) -> JsonValue:
+        """Return the label value that an answer means, for an item with these options; None if it means none."""
+
+    @abstractmethod
+    def complaint(self, item: Item, value: JsonValue) -> str:
+        """Say what is wrong with a value that cannot be a label of the item."""
+
+    @property
+    def right_at(self) -> float:
+        """The grade from which on an answer counts as right."""
+        return 1.0
+
+    @property
+    def has_options(self) -> bool:
+        """True if each item has options of its own, so that its labels cannot be told without it."""
+        return self.spec.has_options
+
+    @property
+    def sample_options(self) -> tuple[str, ...]:
+        """Options for an item that stands for any: none if the items have none."""
+        return ("A", "B") if self.has_options else ()
+
+    @property
+    def listing(self) -> str:
+        """The labels that all items have, as a prompt lists them; empty without such labels."""
+        return ""
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """What a model is scored on for each label that all items have, by column; none if there is no such list."""
+        return ()
+
+    @property
+    def has_texts(self) -> bool:
+        """True if values stand for texts (``text``), beside which they are exported."""
+        return False
+
+    def text(self, item: Item, value: JsonValue) -> str:
+        """Return the text that a value stands for: by default the value."""
+        return str(value)
+
+
+def is_blank(raw: JsonValue) -> bool:
+    """Return whether a cell of the data holds nothing: None, NaN or blank text."""
+    return raw is None or (isinstance(raw, str) and not raw.strip()) or raw != raw  # noqa: PLR0124 (NaN)

@@ -130,7 +130,7 @@ def test_weighted_means_over_draws_are_unbiased() -> None:
         weights_K_A = np.exp(drawn.log_weights_K_A) / drawn.n
         per_class = np.zeros_like(exact_K_C)
         chosen = [
-            int(np.flatnonzero((world.log_p_K_Y.T == own_K).all(axis=1))[0])
+            int(np.flatnonzero((own_K == world.log_p_K_Y.T).all(axis=1))[0])
             for own_K in drawn.log_likelihoods_K_A.T
         ]
         np.add.at(per_class.T, world.classes_Y[chosen], weights_K_A.T)

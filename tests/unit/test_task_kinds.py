@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,8 +20,8 @@ from star_al.config.spec.labelling import LabellingSpec
 from star_al.labelling.crowd import DISTANCES
 from star_al.models.prompt_template import WORDINGS
 from star_al.stats.figures import FIGURES
-from star_al.task import KINDS, make_task
-from star_al.types import Item
+from star_al.task import KINDS, closed, make_task
+from star_al.types import Item, JsonValue
 
 ROOT = Path(__file__).parents[2]
 SPECS: Mapping[str, Any] = {str(kind_of(spec)): spec for spec in sections_in(TaskSpec)}
@@ -38,10 +38,17 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "classification": {"labels": ["sport", {"name": "tech", "verbaliser": "technology"}]},
     "multiple_choice": {},
     "rating": {"levels": 4},
+    "text": {},
 }
 """Settings of each kind."""
 EXAMPLES = [*SETTINGS.items(), ("rating", {"levels": 3, "names": ["bad", "fair", "v3.0"]})]
+ANSWERS: Mapping[str, Sequence[JsonValue]] = {"text": ("a dog", "two cats")}
+"""Different answers to one item, by kind, where no list holds them."""
+
 """Those, and others that change what is read or written."""
+
+OTHER_WORDS = {"text"}
+"""Kinds whose name means something else too, unless it is compared with something that is called kind."""
 
 STORED = {"instruction": None, "template": None, "template_columns": True, "chat_template": True} | {
     "contextual_calibration": False,
@@ -64,7 +71,11 @@ def choices_of_a_kind(tree: ast.AST) -> Iterator[ast.AST]:
         else:
             continue
         inner = [each for part in parts for each in ast.walk(part)]
-        if any(isinstance(each, ast.Constant) and each.value in SPECS for each in inner) or any(
+        says_kind = isinstance(node, ast.MatchValue) or any(
+            "kind" in (getattr(each, "id", None), getattr(each, "attr", None)) for each in inner
+        )
+        names = {name for name in SPECS if says_kind or name not in OTHER_WORDS}
+        if any(isinstance(each, ast.Constant) and each.value in names for each in inner) or any(
             isinstance(each, ast.Name) and each.id in classes for each in inner
         ):
             yield node
@@ -86,6 +97,7 @@ def test_nothing_compares_the_kind_of_a_task() -> None:
         'task.kind == "multiple_choice"',
         'spec.kind in ("classification", "x")',
         "isinstance(task, MultipleChoice)",
+        'self._task.spec.kind != "text"',
         'match kind:\n    case "classification":\n        pass',
     ],
 )
@@ -106,15 +118,33 @@ def test_every_kind_is_tested_here() -> None:
 def test_what_a_model_must_write_is_read_back(kind: str, settings: Mapping[str, Any]) -> None:
     task = make_task(task_spec({"kind": kind, **settings}))
     item = Item("i", "text", options=("first", "second") if task.has_options else ())
-    for column, value in enumerate(task.choices(item)):
+    choices = task.choices(item)
+    assert (choices is None) is (kind in ANSWERS)
+    values = ANSWERS[kind] if choices is None else choices
+    for value in values:
         assert task.read(item, f" {task.spell(item, value)} ") == value == task.parse(item, value)
-        assert (task.value(item, column), task.column(item, value)) == (value, column)
+        assert task.find(item.options, value) == value
         assert task.parse(item, task.text(item, value)) == value
-        for other in task.choices(item):
+        for other in values:
             assert task.same(item, value, other) is (value == other)
-            assert (task.grade(item, value, other) == 1.0) is (value == other)
-    assert task.read(item, "something else") is None
+            assert (task.grade(item, value, other) >= task.right_at) is (value == other)
+    assert task.read(item, " ") is None
     assert task.parse(item, " ") is None
+
+
+@pytest.mark.parametrize(("kind", "settings"), [each for each in EXAMPLES if each[0] not in ANSWERS])
+def test_a_column_stands_for_each_label_of_a_list(kind: str, settings: Mapping[str, Any]) -> None:
+    task = closed(make_task(task_spec({"kind": kind, **settings})))
+    item = Item("i", "text", options=("first", "second") if task.has_options else ())
+    for column, value in enumerate(task.choices(item)):
+        assert (task.value(item, column), task.column(item, value)) == (value, column)
+    assert task.read(item, "something else") is None
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_answers_that_are_no_list_have_no_columns(kind: str) -> None:
+    with pytest.raises(TypeError, match="are not a list of labels"):
+        closed(make_task(task_spec({"kind": kind, **SETTINGS[kind]})))
 
 
 @pytest.mark.parametrize("kind", ["classification", "multiple_choice"])

@@ -15,7 +15,7 @@ from typing import TypeGuard
 
 from star_al.annotators.label_studio.controls import CONTROL, control_of
 from star_al.annotators.label_studio.markup import UNUSABLE_CHARACTERS
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Annotation
 
 LONGEST_SHOWN = 60
@@ -46,7 +46,7 @@ def parse_annotation(
     query_id: str,
     user_names: Mapping[int, str],
     unsure: str | None,
-    task: ClosedTask,
+    task: Task,
 ) -> Annotation | Refused:
     """Convert one annotation as the server lists it; any JSON value may be passed.
 
@@ -131,7 +131,7 @@ def _seconds(raw: object) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _value(result: object, unsure: str | None, task: ClosedTask, *, cancelled: bool) -> str | None:
+def _value(result: object, unsure: str | None, task: Task, *, cancelled: bool) -> str | None:
     """What was chosen; None if nothing was. What is wrong with the result of a skip does not matter."""
     try:
         return _checked(_chosen(result), unsure, task)
@@ -168,7 +168,7 @@ def _choices(value: object) -> Sequence[str]:
     return choices
 
 
-def _checked(value: str | None, unsure: str | None, task: ClosedTask) -> str | None:
+def _checked(value: str | None, unsure: str | None, task: Task) -> str | None:
     """The value, if it can be a label. Which letters an item has is checked where the item is known."""
     if value is None or value == unsure:
         return value

@@ -41,7 +41,7 @@ from star_al.common.wording import count
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError
 from star_al.ports import LoadItems, StillOurs
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Campaign, Ensured, ExternalTask, Poll, Query
 
 
@@ -64,7 +64,7 @@ class LabelStudioAnnotator:
         self,
         connection: Connection,
         spec: LabelStudioSpec,
-        task: ClosedTask,
+        task: Task,
         campaign: Campaign,
         overlap: int,
         load_items: LoadItems,

@@ -10,7 +10,7 @@ from typing import Any
 from star_al.annotators.label_studio.markup import attribute, clean, get, is_on, plain, shown
 from star_al.annotators.label_studio.style import MANY, ROWS
 from star_al.common.wording import count
-from star_al.task import LETTERS, ClosedTask
+from star_al.task import LETTERS, Task
 from star_al.types import Item
 
 TEXT, CONTROL = "text", "label"
@@ -47,20 +47,20 @@ class Control(ABC):
     question: str
     setting: str
 
-    def classes(self, task: ClosedTask) -> list[str]:
+    def classes(self, task: Task) -> list[str]:
         """Return the style classes of the page beside those of every page."""
         return []
 
     @abstractmethod
-    def names(self, task: ClosedTask) -> Sequence[str]:
+    def names(self, task: Task) -> Sequence[str]:
         """Return what an answer may say besides the unsure choice."""
 
-    def wording(self, task: ClosedTask, name: str) -> str:
+    def wording(self, task: Task, name: str) -> str:
         """Return how people see an answer: by default as it is."""
         return name
 
     @abstractmethod
-    def xml(self, task: ClosedTask, unsure: str | None) -> list[str]:
+    def xml(self, task: Task, unsure: str | None) -> list[str]:
         """Return the lines of the control in a label config."""
 
     def data(self, item: Item, unsure: str | None) -> Mapping[str, Any]:
@@ -68,14 +68,14 @@ class Control(ABC):
         return {}
 
     @abstractmethod
-    def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
+    def missing(self, control: ElementTree.Element, task: Task) -> list[str]:
         """Return which answers a Choices of somebody else cannot give, a phrase each."""
 
-    def foreign(self, control: ElementTree.Element, task: ClosedTask, unsure: str | None) -> list[str]:
+    def foreign(self, control: ElementTree.Element, task: Task, unsure: str | None) -> list[str]:
         """Return what a Choices of somebody else offers that is no answer, in quotes."""
         return []
 
-    def accepts(self, task: ClosedTask, value: str) -> bool:
+    def accepts(self, task: Task, value: str) -> bool:
         """Return whether an answer can be a label. Which labels an item has is checked where the item is known."""
         return True
 
@@ -86,15 +86,15 @@ class LabelChoices(Control):
     question = "Which label fits this text?"
     setting = "task.labels"
 
-    def classes(self, task: ClosedTask) -> list[str]:
+    def classes(self, task: Task) -> list[str]:
         """Return that of many labels, if there are many."""
         return [MANY] if len(self.names(task)) > MANY_FROM else []
 
-    def names(self, task: ClosedTask) -> Sequence[str]:
+    def names(self, task: Task) -> Sequence[str]:
         """Return the labels."""
         return task.spec.label_names
 
-    def xml(self, task: ClosedTask, unsure: str | None) -> list[str]:
+    def xml(self, task: Task, unsure: str | None) -> list[str]:
         """Return the control with its choices."""
         names = [*self.names(task), *([] if unsure is None else [unsure])]
         layout = "vertical" if len(names) <= VERTICAL_UP_TO else "inline"
@@ -110,13 +110,13 @@ class LabelChoices(Control):
         ]
         return [f'    <Choices {_COMMON} layout="{layout}">', *choices, *hidden, "    </Choices>"]
 
-    def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
+    def missing(self, control: ElementTree.Element, task: Task) -> list[str]:
         """Return the labels that it does not offer."""
         there = {task.find((), name) for name in _offered(control)}
         missing = [name for name in self.names(task) if name not in there]
         return [f"it lacks {count(len(missing), 'label')}: {_listed(missing)}"] if missing else []
 
-    def foreign(self, control: ElementTree.Element, task: ClosedTask, unsure: str | None) -> list[str]:
+    def foreign(self, control: ElementTree.Element, task: Task, unsure: str | None) -> list[str]:
         """Return a phrase about choices that are no labels."""
         others = [name for name in _offered(control) if name != unsure and task.find((), name) is None]
         if not others:
@@ -126,7 +126,7 @@ class LabelChoices(Control):
             f"it also offers {_listed(others)}, which {verb} of the campaign: such an answer does not count"
         ]
 
-    def accepts(self, task: ClosedTask, value: str) -> bool:
+    def accepts(self, task: Task, value: str) -> bool:
         """Return whether it is a label."""
         return task.find((), value) is not None
 
@@ -137,7 +137,7 @@ class LevelChoices(LabelChoices):
     question = "How do you rate this text?"
     setting = "task.names"
 
-    def wording(self, task: ClosedTask, name: str) -> str:
+    def wording(self, task: Task, name: str) -> str:
         """Return the number, and the level's name if it has one."""
         named = {label.name: label.description for label in task.spec.labels}.get(name)
         return name if named is None else f"{name}: {named}"
@@ -149,15 +149,15 @@ class OptionChoices(Control):
     question = "Which option is right?"
     setting = "data.options"
 
-    def classes(self, task: ClosedTask) -> list[str]:
+    def classes(self, task: Task) -> list[str]:
         """Return that of options, which take a line each."""
         return [ROWS]
 
-    def names(self, task: ClosedTask) -> Sequence[str]:
+    def names(self, task: Task) -> Sequence[str]:
         """Return the letters."""
         return LETTERS
 
-    def xml(self, task: ClosedTask, unsure: str | None) -> list[str]:
+    def xml(self, task: Task, unsure: str | None) -> list[str]:
         """Return the control, which takes its choices from the task."""
         return [f'    <Choices {_COMMON} layout="vertical" value="${OPTIONS}"/>']
 
@@ -171,22 +171,45 @@ class OptionChoices(Control):
             choices.append({"value": plain(unsure), "alias": unsure, "hotkey": HOTKEYS[len(choices)]})
         return {OPTIONS: choices}
 
-    def missing(self, control: ElementTree.Element, task: ClosedTask) -> list[str]:
+    def missing(self, control: ElementTree.Element, task: Task) -> list[str]:
         """Return whether it takes its choices from somewhere else."""
         if get(control, "value") == f"${OPTIONS}":
             return []
         return [f'its Choices do not come from the task (value="${OPTIONS}")']
 
 
+class WrittenAnswer(Control):
+    """A text area for one answer."""
+
+    question = "What is the answer?"
+    setting = "annotator.question"
+
+    def names(self, task: Task) -> Sequence[str]:
+        """Return none: anything may be said."""
+        return ()
+
+    def xml(self, task: Task, unsure: str | None) -> list[str]:
+        """Return the text area."""
+        return [
+            f'    <TextArea name="{CONTROL}" toName="{TEXT}" rows="4" editable="true" maxSubmissions="1" '
+            'required="true" requiredMessage="Write an answer, or skip the task."/>'
+        ]
+
+    def missing(self, control: ElementTree.Element, task: Task) -> list[str]:
+        """Return nothing: a text area takes every answer."""
+        return []
+
+
 CONTROLS: Mapping[str, Control] = {
     "classification": LabelChoices(),
     "multiple_choice": OptionChoices(),
     "rating": LevelChoices(),
+    "text": WrittenAnswer(),
 }
 """By kind of task."""
 
 
-def control_of(task: ClosedTask) -> Control:
+def control_of(task: Task) -> Control:
     """Return what people answer this task with."""
     return CONTROLS[task.spec.kind]
 

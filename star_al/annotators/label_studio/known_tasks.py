@@ -16,7 +16,7 @@ from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.annotators.label_studio.project import Project
 from star_al.annotators.label_studio.tasks import ListedTask
 from star_al.errors import AnnotatorError, AwayError
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Annotation
 
 FULL_LISTING_EVERY = 300.0
@@ -46,7 +46,7 @@ class KnownTasks:
         campaign_key: str,
         annotations: KnownAnnotations,
         unsure: str | None,
-        task: ClosedTask,
+        task: Task,
         sent_text: Callable[[str], str | None],
     ) -> None:
         self.project_id = project_id

@@ -16,7 +16,7 @@ from star_al.annotators.label_studio.markup import UNUSABLE_CHARACTERS, get, is_
 from star_al.annotators.label_studio.style import PAGE, STYLE, TEXT_BOX, UNSURE, WHY_LINE
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import ConfigError
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import JsonValue
 
 WHY = "why"
@@ -48,7 +48,7 @@ def with_stamp(description: str, new: str) -> str:
     return f"{_STAMP.sub('', description).strip()} star_al-database:{new}"
 
 
-def write(spec: LabelStudioSpec, task: ClosedTask, campaign_key: str) -> str:
+def write(spec: LabelStudioSpec, task: Task, campaign_key: str) -> str:
     """The label config of a campaign.
 
     Args:
@@ -85,7 +85,7 @@ def is_unedited(config: str) -> bool:
     return found is not None and found[2] == _digest(_COMMENT.sub("", config, count=1))
 
 
-def faults(config: str, task: ClosedTask) -> list[str]:
+def faults(config: str, task: Task) -> list[str]:
     """Why a config that is not ours cannot collect our labels, one phrase for each reason."""
     try:
         tree = ElementTree.fromstring(config)
@@ -104,7 +104,7 @@ def faults(config: str, task: ClosedTask) -> list[str]:
     return found + several_answers(control) + control_of(task).missing(control, task)
 
 
-def remarks(config: str, task: ClosedTask, unsure: str | None) -> list[str]:
+def remarks(config: str, task: Task, unsure: str | None) -> list[str]:
     """What people should know of a config without faults that is not ours, one phrase each."""
     control = next(filter(_is_control, ElementTree.fromstring(config).iter()), None)
     if control is None:
@@ -139,7 +139,7 @@ def result(value: JsonValue, confidence: float | None) -> list[dict[str, JsonVal
     return [region if confidence is None else {**region, "score": confidence}]
 
 
-def _refuse_unusable(spec: LabelStudioSpec, control: Control, task: ClosedTask) -> None:
+def _refuse_unusable(spec: LabelStudioSpec, control: Control, task: Task) -> None:
     names = control.names(task)
     wordings = [control.wording(task, name) for name in names]
     if spec.unsure is not None and spec.unsure in (*names, *wordings, *task.spec.other_names):

@@ -15,7 +15,7 @@ from star_al.annotators.label_studio.refusals import NotFoundError
 from star_al.config.spec import LabelStudioSpec
 from star_al.errors import AnnotatorError
 from star_al.ports import StillOurs
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Campaign
 
 TITLE_LENGTH = (3, 50)
@@ -68,7 +68,7 @@ class Plan:
     """What the campaign needs its project to be."""
 
     spec: LabelStudioSpec
-    task: ClosedTask
+    task: Task
     campaign: Campaign
     overlap: int
 

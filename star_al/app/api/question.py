@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Item, JsonObject, Query
 
 
@@ -54,7 +54,7 @@ class Question:
         )
 
 
-def make_question(query: Query, item: Item, task: ClosedTask) -> Question:
+def make_question(query: Query, item: Item, task: Task) -> Question:
     """Make the question that a query asks about its item."""
     labels = task.choices(item)
     return Question(

@@ -33,12 +33,14 @@ from star_al.config.spec.posterior import (
 )
 from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import (
+    AnswerSpec,
     ClassificationSpec,
     LabelSpec,
     MultipleChoiceSpec,
     RatingSpec,
     ScoredOn,
     TaskSpec,
+    TextSpec,
     normalise_label,
     task_spec,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "AcquisitionSpec",
     "AdapterSpec",
     "AnnotatorSpec",
+    "AnswerSpec",
     "ApiSpec",
     "BatchSpec",
     "BlendSpec",
@@ -83,6 +86,7 @@ __all__ = [
     "Spec",
     "StoppingSpec",
     "TaskSpec",
+    "TextSpec",
     "TfbSpec",
     "fill_in",
     "is_number",

@@ -245,7 +245,18 @@ class AcquisitionSpec(Spec):
             return section
         return {**section, "batch": {"kind": "top_k", "near_duplicates": None, **batch}}
 
-    measure: Literal["entropy", "margin", "least_confidence", "bald", "epig", "label_probability"] = Field(
+    measure: Literal[
+        "entropy",
+        "margin",
+        "least_confidence",
+        "bald",
+        "epig",
+        "label_probability",
+        "nll",
+        "token_entropy",
+        "token_bald",
+        "sequence_entropy",
+    ] = Field(
         default="margin",
         description="How the uncertainty of a text is measured.",
         json_schema_extra=choices(
@@ -258,6 +269,12 @@ class AcquisitionSpec(Spec):
                 f"{JOINT_SAMPLES} posterior samples or more"
             ),
             label_probability="the probability of `target_label`, to find the texts of a rare label",
+            nll="how improbable the model's own answer is, a token; for written answers",
+            token_entropy="the entropy of the answer's tokens, in the mean; for written answers",
+            token_bald=(
+                "how much the posterior samples disagree about the answer's tokens, in the mean; for written answers"
+            ),
+            sequence_entropy="how improbable the drawn answers are, a token, in the mean; for written answers",
         ),
     )
     target_label: str | None = Field(

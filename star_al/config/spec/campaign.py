@@ -25,7 +25,7 @@ from star_al.config.spec.learner import (
 from star_al.config.spec.model import ModelSpec
 from star_al.config.spec.posterior import MapSpec, McDropoutSpec, PosteriorSpec
 from star_al.config.spec.stopping import StoppingSpec
-from star_al.config.spec.task import TaskSpec, normalise_label
+from star_al.config.spec.task import EXTRAS, TaskSpec, normalise_label
 from star_al.config.spec.template import split_template
 
 MANY_LABELS = 10
@@ -214,6 +214,21 @@ class CampaignSpec(Spec):
                 raise ValueError(
                     f"{setting}: {value} does not go with task.kind: {self.task.kind}; choose from "
                     f"{', '.join(values)}"
+                )
+
+        extras = {
+            "head": self.has_head_learner or self.has_head_beside,
+            "classifier": self.adapter.output == "classifier",
+            "adaptive_samples": self.acquisition.adaptive_samples is not None,
+            "balance": self.acquisition.batch.balance,
+            "calibrate_base": self.acquisition.blend.takes_bias_out,
+            "contextual_calibration": self.task.contextual_calibration,
+            "errors": isinstance(self.annotator, OracleSpec) and self.annotator.accuracy < 1,
+        }
+        for name, setting in EXTRAS.items():
+            if extras[name] and name not in allowed.extras:
+                raise ValueError(
+                    f"{setting} does not go with task.kind: {self.task.kind}, whose answers are not a list of labels"
                 )
 
     def _require_model(self) -> None:

@@ -4,14 +4,15 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
-from star_al.config.spec.task.base import Allowed, ScoredOn
+from star_al.config.spec.task.base import EXTRAS, Allowed, ScoredOn
 from star_al.config.spec.task.classification import ClassificationSpec
 from star_al.config.spec.task.labels import LabelSpec, normalise_label
 from star_al.config.spec.task.multiple_choice import MultipleChoiceSpec
 from star_al.config.spec.task.rating import RatingSpec
+from star_al.config.spec.task.text import AnswerSpec, TextSpec
 
 TaskSpec: TypeAlias = Annotated[
-    ClassificationSpec | MultipleChoiceSpec | RatingSpec, Field(discriminator="kind")
+    ClassificationSpec | MultipleChoiceSpec | RatingSpec | TextSpec, Field(discriminator="kind")
 ]
 
 _ADAPTER: TypeAdapter[TaskSpec] = TypeAdapter(TaskSpec)
@@ -23,13 +24,16 @@ def task_spec(section: object) -> TaskSpec:
 
 
 __all__ = [
+    "EXTRAS",
     "Allowed",
+    "AnswerSpec",
     "ClassificationSpec",
     "LabelSpec",
     "MultipleChoiceSpec",
     "RatingSpec",
     "ScoredOn",
     "TaskSpec",
+    "TextSpec",
     "normalise_label",
     "task_spec",
 ]

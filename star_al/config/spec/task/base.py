@@ -22,6 +22,18 @@ ScoredOn: TypeAlias = Literal["label", "letter", "option"]
 """What a language model is scored on: the wordings of the task's labels, options' letters, or options' texts."""
 
 
+EXTRAS: Mapping[str, str] = {
+    "head": "a head",
+    "classifier": "adapter.output: classifier",
+    "adaptive_samples": "acquisition.adaptive_samples",
+    "balance": "acquisition.batch.balance",
+    "calibrate_base": "acquisition.blend.calibrate_base",
+    "contextual_calibration": "task.contextual_calibration",
+    "errors": "annotator.accuracy below 1",
+}
+"""Parts of a campaign that need a list of labels, as messages name them."""
+
+
 @dataclass(frozen=True)
 class Allowed:
     """The values of other settings that a kind of task goes with; a campaign with another one is refused.
@@ -31,12 +43,14 @@ class Allowed:
         batches: Of ``acquisition.batch.kind``.
         settling: Of ``labelling.settle``.
         posteriors: Of ``posterior.kind``.
+        extras: Further parts of a campaign, each of ``EXTRAS``.
     """
 
     measures: Sequence[str]
     batches: Sequence[str]
     settling: Sequence[str]
     posteriors: Sequence[str]
+    extras: Sequence[str] = tuple(EXTRAS)
 
 
 ONE_LABEL = Allowed(

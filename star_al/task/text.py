@@ -1,0 +1,154 @@
+"""Text: a label value is a text that somebody wrote, or a list of them, each of which is right.
+
+A label is kept whole, with the reasoning that leads to its answer, because the model learns to write it. What the
+model writes is read as its answer alone. Both are compared by their answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from star_al.config.spec import TextSpec, normalise_label, scalar_text
+from star_al.errors import DataError
+from star_al.task.numbers import NUMBER, canonical_number
+from star_al.task.protocol import Task, is_blank
+from star_al.task.similarity import chrf, likeness, rouge_l
+from star_al.types import Item, JsonValue
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""Characters that a database or a file cannot keep."""
+
+_LONGEST_SHOWN = 80
+"""Characters of a label that a message repeats."""
+
+_GRADES: Mapping[str, Callable[[str, str], float]] = {"rouge_l": rouge_l, "chrf": chrf}
+"""How similar an answer is to a reference, by ``metric``; the others compare only."""
+
+
+class Text(Task):
+    """An answer in free words."""
+
+    spec: TextSpec
+
+    def __init__(self, spec: TextSpec) -> None:
+        self.spec = spec
+        self._pattern = _pattern_of(spec)
+
+    @property
+    def right_at(self) -> float:
+        """The grade that the settings name."""
+        return self.spec.right_at
+
+    def choices(self, item: Item) -> None:
+        """Return None: anything may be said."""
+
+    def parse(self, item: Item, raw: JsonValue) -> JsonValue:
+        """Return what was written, without white space around it; of several references, a list.
+
+        Raises:
+            DataError: No answer is found in it.
+        """
+        if isinstance(raw, list):
+            found = [value for each in raw if (value := self.parse(item, each)) is not None]
+            return found if len(found) > 1 else next(iter(found), None)
+        if is_blank(raw):
+            return None
+        text = _written(raw)
+        if text is None or self._extracted(text) is None:
+            raise DataError(self.complaint(item, raw))
+        return text
+
+    def spell(self, item: Item, value: JsonValue) -> str:
+        """Return the label as it was written; of several references, the first."""
+        return _texts(value)[0]
+
+    def read(self, item: Item, text: str) -> JsonValue:
+        """Return the answer in a written text; None if there is none."""
+        return self._extracted(storable(text))
+
+    def answer(self, value: str) -> str | None:
+        """Return the answer of a label, or of a value that is an answer already; None if it has none."""
+        text = storable(value)
+        found = self._extracted(text)
+        return found if found is not None else self._canonical(text)
+
+    def same(self, item: Item, one: JsonValue, other: JsonValue) -> bool:
+        """Return whether two values have the same answer; of references, whether any two have."""
+        return any(self._are_one(a, b) for a in self._answers(one) for b in self._answers(other))
+
+    def grade(self, item: Item, answer: JsonValue, gold: JsonValue) -> float:
+        """Return how well an answer fits the reference that it fits best; 0 for none."""
+        measure = _GRADES.get(self.spec.metric, self._equal)
+        return max(
+            (measure(found, wanted) for found in self._answers(answer) for wanted in self._answers(gold)),
+            default=0.0,
+        )
+
+    def find(self, options: Sequence[str], value: JsonValue) -> JsonValue:
+        """Return the label value that somebody wrote; None if it has no answer."""
+        try:
+            return self.parse(Item("", ""), value)
+        except DataError:
+            return None
+
+    def complaint(self, item: Item, value: JsonValue) -> str:
+        """Say that no answer is found in a label."""
+        shown = repr(value) if len(repr(value)) <= _LONGEST_SHOWN else repr(value)[: _LONGEST_SHOWN - 1] + "…"
+        what = "no number" if self.spec.answer.read_as == "number" else "no answer"
+        where = "" if self.spec.answer.pattern is None else " by task.answer.pattern"
+        return f"item {item.external_id or item.item_id}: {what} is found{where} in the label {shown}"
+
+    def _extracted(self, text: str) -> str | None:
+        """The answer that the pattern finds."""
+        if self._pattern is None:
+            return text or None
+        matches = [found for match in self._pattern.finditer(text) if (found := _group(match)) is not None]
+        if not matches:
+            return None
+        return self._canonical(matches[0 if self.spec.answer.take == "first" else -1])
+
+    def _canonical(self, found: str) -> str | None:
+        if self.spec.answer.read_as == "number":
+            return canonical_number(found)
+        return found.strip() or None
+
+    def _answers(self, value: JsonValue) -> list[str]:
+        return [found for text in _texts(value) if (found := self.answer(text)) is not None]
+
+    def _are_one(self, one: str, other: str) -> bool:
+        if self._equal(one, other):
+            return True
+        return self.spec.metric != "exact" and likeness(one, other) >= self.spec.same_at
+
+    @staticmethod
+    def _equal(one: str, other: str) -> float:
+        return float(normalise_label(one) == normalise_label(other))
+
+
+def storable(text: str) -> str:
+    """Return a text as it is kept: one kind of line break, nothing around it, U+FFFD for what cannot be kept."""
+    return _UNSTORABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def _written(raw: JsonValue) -> str | None:
+    """What a cell says as a text; None for a list or mapping."""
+    plain = scalar_text(int(raw) if isinstance(raw, float) and raw.is_integer() else raw)
+    return storable(str(plain)) if isinstance(plain, str | float) else None
+
+
+def _texts(value: JsonValue) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [each for each in values if isinstance(each, str)]
+
+
+def _pattern_of(spec: TextSpec) -> re.Pattern[str] | None:
+    if spec.answer.pattern is not None:
+        return re.compile(spec.answer.pattern, re.MULTILINE)
+    return NUMBER if spec.answer.read_as == "number" else None
+
+
+def _group(match: re.Match[str]) -> str | None:
+    if "answer" in match.re.groupindex:
+        return match["answer"]
+    return match[1] if match.re.groups else match[0]
