@@ -20,6 +20,7 @@ from star_al.report.snapshot import AskedQuery, Person
 from star_al.stats.ranking_model import rows_by_ranker
 from star_al.steps.train import due_rounds
 from star_al.task import Task, make_task
+from star_al.task.grouping import grouped
 from star_al.types import Annotation, Campaign, Item, JsonObject, Query, Round, RoundState
 
 
@@ -121,14 +122,22 @@ def asked(
 ) -> list[AskedQuery]:
     """Combine queries with the labels of their items and the answers they got."""
     labels = store.labels(campaign.campaign_id)
-    ballots = load_ballots(store, campaign.campaign_id, _task(campaign), queries, annotations)
+    task = _task(campaign)
+    ballots = load_ballots(store, campaign.campaign_id, task, queries, annotations)
     return [
-        AskedQuery(query, labels.get(query.item_id), _answers(ballots[query.query_id])) for query in queries
+        AskedQuery(query, labels.get(query.item_id), _answers(ballots[query.query_id], task))
+        for query in queries
     ]
 
 
-def _answers(ballot: Ballot) -> dict[str, str | None]:
-    return {**ballot.values, **dict.fromkeys(sorted(ballot.skips))}
+def _answers(ballot: Ballot, task: Task) -> dict[str, str | None]:
+    """What people answered, in the same words where it counts as one answer."""
+    people, values = list(ballot.values), list(ballot.values.values())
+    answers: dict[str, str | None] = {}
+    for group in grouped(values, lambda one, other: not task.distance(one, other)):
+        shown = task.shown(task.settled([values[place] for place in group]))
+        answers |= {people[place]: shown for place in group}
+    return {person: answers[person] for person in people} | dict.fromkeys(sorted(ballot.skips))
 
 
 def _task(campaign: Campaign) -> Task:
@@ -147,7 +156,8 @@ def people_of(store: Store, campaign: Campaign) -> tuple[Person, ...]:
         answers[each.person] += each.n
         if each.label is not None:
             compared[each.person] += each.n
-            agreed[each.person] += each.n if each.label == value else 0
+            same = task.same(Item("", "", tuple(each.options)), each.label, value)
+            agreed[each.person] += each.n if same else 0
     seconds = store.lead_times(campaign.campaign_id)
     people = [
         Person(

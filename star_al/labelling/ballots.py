@@ -36,7 +36,7 @@ class Ballot:
     """
 
     query: Query
-    values: Mapping[str, str]
+    values: Mapping[str, JsonValue]
     skips: frozenset[str]
     refused: tuple[Refused, ...]
 
@@ -131,7 +131,7 @@ def _age(annotation: Annotation) -> tuple[datetime, str]:
 
 
 def _ballot(query: Query, answers: Sequence[Annotation], options: Sequence[str], task: Task) -> Ballot:
-    values: dict[str, str] = {}
+    values: dict[str, JsonValue] = {}
     skips: set[str] = set()
     refused: list[Refused] = []
     for answer in answers:

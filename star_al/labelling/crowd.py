@@ -5,17 +5,18 @@ The only importer of crowd-kit, which is loaded when it is first needed.
 
 from __future__ import annotations
 
+import json
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse
 
-from star_al.task.similarity import likeness
-from star_al.types import FloatArray, IntArray
+from star_al.task.grouping import grouped
+from star_al.types import FloatArray, IntArray, JsonValue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,20 +31,33 @@ class Vote:
 
     unit: str
     person: str
-    value: str
+    value: JsonValue
 
 
-def majority(values: Sequence[str]) -> str | None:
-    """The value that more people gave than any other; None for a tie or without values."""
-    counts = Counter(values).most_common(2)
-    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
-        return None
-    return counts[0][0]
+def different(one: JsonValue, other: JsonValue) -> float:
+    """The distance of nominal labels."""
+    return float(one != other)
 
 
-def median(values: Sequence[str]) -> str | None:
+def majority(
+    values: Sequence[JsonValue], distance: Callable[[JsonValue, JsonValue], float] = different
+) -> list[JsonValue]:
+    """The values of those that more people gave than any other; none for a tie or without values.
+
+    Args:
+        values: What people gave.
+        distance: How far two values are apart; those with distance 0 count as one.
+    """
+    groups = grouped(values, lambda one, other: not distance(one, other))
+    sizes = sorted(map(len, groups), reverse=True)
+    if not groups or sizes[0] in sizes[1:2]:
+        return []
+    return [values[position] for position in max(groups, key=len)]
+
+
+def median(values: Sequence[JsonValue]) -> JsonValue:
     """The whole number in the middle; None without values, or if the two in the middle differ."""
-    ordered = sorted(values, key=int)
+    ordered = sorted(values, key=lambda value: int(str(value)))
     if not ordered:
         return None
     lower, upper = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
@@ -64,7 +78,7 @@ def dawid_skene(votes: Sequence[Vote]) -> dict[str, dict[str, float]]:
         return {}
     votes = _ordered(votes)
     units, unit_N = _numbered(vote.unit for vote in votes)
-    values, value_N = _numbered(vote.value for vote in votes)
+    values, value_N = _numbered(str(vote.value) for vote in votes)
     _, person_N = _numbered(vote.person for vote in votes)
     # What one person answered: the pairs of person and value that occur.
     pairs_P, pair_N = np.unique(person_N * len(values) + value_N, return_inverse=True)
@@ -114,32 +128,8 @@ def _numbered(names: Iterable[str]) -> tuple[list[str], IntArray]:
     return list(numbers), found
 
 
-def different(one: str, other: str) -> float:
-    """The distance of nominal labels."""
-    return float(one != other)
-
-
-def squared_difference(one: str, other: str) -> float:
-    """The distance of numbers on an interval scale."""
-    return float((int(one) - int(other)) ** 2)
-
-
-def unlikeness(one: str, other: str) -> float:
-    """The distance of written answers, by their common sequences of characters."""
-    return 1.0 - likeness(one, other)
-
-
-DISTANCES: Mapping[str, Callable[[str, str], float]] = {
-    "classification": different,
-    "multiple_choice": different,
-    "rating": squared_difference,
-    "text": unlikeness,
-}
-"""How far labels are apart when agreement is measured, by kind of task."""
-
-
 def krippendorff_alpha(
-    votes: Sequence[Vote], distance: Callable[[str, str], float] = different
+    votes: Sequence[Vote], distance: Callable[[JsonValue, JsonValue], float] = different
 ) -> float | None:
     """Krippendorff's alpha: 1 for full agreement, 0 for agreement by chance.
 
@@ -153,14 +143,16 @@ def krippendorff_alpha(
         Alpha; None if it is not defined, because no unit has two votes or only one label was ever given.
     """
     paired = [vote for unit in _by_unit(votes).values() if len(unit) > 1 for vote in unit]
-    if len({vote.value for vote in paired}) < 2:
+    written = {json.dumps(vote.value): vote.value for vote in paired}
+    if len(written) < 2:
         return None
     from crowdkit.metrics.data import alpha_krippendorff
 
     def between(one: Hashable, other: Hashable) -> float:
-        return distance(str(one), str(other))
+        return distance(written[str(one)], written[str(other)])
 
-    return float(alpha_krippendorff(_frame(paired), between))
+    named = [replace(vote, value=json.dumps(vote.value)) for vote in paired]
+    return float(alpha_krippendorff(_frame(named), between))
 
 
 def _by_unit(votes: Sequence[Vote]) -> dict[str, list[Vote]]:

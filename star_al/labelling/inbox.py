@@ -107,7 +107,7 @@ class Inbox:
                 self._all_ballots = self._load_ballots(store.queries(self.campaign_id))
             self._all_ballots.update(ballots)
             ballots = self._all_ballots
-        return settle(concerned, ballots, rules)
+        return settle(concerned, ballots, rules, self.parts.task)
 
     def _load_ballots(self, queries: Sequence[Query]) -> dict[str, Ballot]:
         known = self.parts.store.annotations(self.campaign_id, [query.query_id for query in queries])

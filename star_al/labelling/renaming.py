@@ -52,5 +52,5 @@ def _settled(store: Store, campaign_id: int, spec: CampaignSpec, task: Task) -> 
         for query in sorted(queries, key=lambda each: each.attempt)
         if query.state is not QueryState.OPEN and ballots[query.query_id].values
     ]
-    found = settle(closed, ballots, spec.labelling)
+    found = settle(closed, ballots, spec.labelling, task)
     return {label.item_id: (query_id, label) for query_id, label in found.labels}

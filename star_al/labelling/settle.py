@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from star_al.config.spec import LabellingSpec
 from star_al.labelling.ballots import Ballot, Refused, votes_by_query
 from star_al.labelling.crowd import dawid_skene, majority, median
-from star_al.types import Label, Query
+from star_al.task import Task
+from star_al.types import JsonValue, Label, Query, Role
 
 LEAST_POSTERIOR = 0.6
 """A label by Dawid and Skene with a lower probability than this counts as disputed."""
 
-_RULES: Mapping[str, Callable[[Sequence[str]], str | None]] = {"majority": majority, "median": median}
-"""How the votes of one query become a label, by ``labelling.settle``."""
+Rule: TypeAlias = Callable[[Sequence[JsonValue]], JsonValue]
+"""Makes the votes of one query a label; None for no clear one."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class _Sorted:
     disputed: list[Query] = field(default_factory=list)
 
 
-def settle(queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: LabellingSpec) -> Settled:
+def settle(
+    queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: LabellingSpec, task: Task
+) -> Settled:
     """Settle the queries that have enough answers.
 
     Args:
@@ -53,6 +57,7 @@ def settle(queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: Label
             the same items; for ``dawid_skene``, which judges people by all of their answers, all queries of
             the campaign.
         rules: How answers become labels.
+        task: Says which answers are one.
     """
     by_item: dict[str, list[Ballot]] = defaultdict(list)
     for ballot in ballots.values():
@@ -64,9 +69,22 @@ def settle(queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: Label
         posterior = dawid_skene(votes_by_query(joined.values()))
     found = _Sorted()
     for query_id in complete:
-        _decide(joined[query_id], posterior, _RULES.get(rules.settle, majority), found)
+        _decide(joined[query_id], posterior, _rule(rules, task, joined[query_id].query), found)
     refused = tuple(each for query in queries for each in ballots[query.query_id].refused)
     return Settled(tuple(found.labels), tuple(found.skipped), tuple(found.disputed), refused)
+
+
+def _rule(rules: LabellingSpec, task: Task, query: Query) -> Rule:
+    """How the votes of a query become a label where people do not differ in reliability."""
+    if rules.settle == "median":
+        return median
+    join = task.settled if query.purpose is Role.POOL else task.references
+
+    def most_given(values: Sequence[JsonValue]) -> JsonValue:
+        winners = majority(values, task.distance)
+        return join(winners) if winners else None
+
+    return most_given
 
 
 def _with_earlier(ballot: Ballot, by_item: Mapping[str, Sequence[Ballot]], rules: LabellingSpec) -> Ballot:
@@ -96,7 +114,7 @@ def _is_complete(ballot: Ballot, rules: LabellingSpec) -> bool:
 def _decide(
     ballot: Ballot,
     posterior: Mapping[str, Mapping[str, float]] | None,
-    rule: Callable[[Sequence[str]], str | None],
+    rule: Rule,
     found: _Sorted,
 ) -> None:
     query = ballot.query
@@ -116,7 +134,7 @@ def _likeliest(probabilities: Mapping[str, float]) -> str | None:
     return best if probabilities[best] >= LEAST_POSTERIOR else None
 
 
-def _winner(ballot: Ballot, rule: Callable[[Sequence[str]], str | None]) -> str | None:
+def _winner(ballot: Ballot, rule: Rule) -> JsonValue:
     """The label that a rule finds; None for a tie.
 
     If more people answered than were asked, a tie is decided by those who answered first.

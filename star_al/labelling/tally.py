@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from star_al.common.wording import count
 from star_al.labelling.ballots import load_ballots, votes_by_item
-from star_al.labelling.crowd import DISTANCES, krippendorff_alpha
+from star_al.labelling.crowd import krippendorff_alpha
 from star_al.labelling.queries import items_in, without_label
 from star_al.parts import Parts
 from star_al.types import QueryState, Role
@@ -55,5 +55,5 @@ def tally_round(parts: Parts, round_index: int) -> Tally:
         still_open=len(still_open),
         dropped=len(dropped),
         disputed=len(disputed),
-        agreement=krippendorff_alpha(votes_by_item(ballots.values()), DISTANCES[parts.spec.task.kind]),
+        agreement=krippendorff_alpha(votes_by_item(ballots.values()), parts.task.distance),
     )

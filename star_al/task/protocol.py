@@ -54,6 +54,22 @@ class Task(ABC):
     def complaint(self, item: Item, value: JsonValue) -> str:
         """Say what is wrong with a value that cannot be a label of the item."""
 
+    def distance(self, one: JsonValue, other: JsonValue) -> float:
+        """Return how far two labels of one item are apart: 0 if they are one answer."""
+        return float(one != other)
+
+    def shown(self, value: JsonValue) -> str:
+        """Return a value as a table shows it: by default as it is."""
+        return str(value)
+
+    def settled(self, values: Sequence[JsonValue]) -> JsonValue:
+        """Return the label that several people give by answers that are one."""
+        return values[0]
+
+    def references(self, values: Sequence[JsonValue]) -> JsonValue:
+        """Return the label of a held-out item by such answers, which may hold them all."""
+        return self.settled(values)
+
     @property
     def right_at(self) -> float:
         """The grade from which on an answer counts as right."""

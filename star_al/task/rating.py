@@ -53,6 +53,10 @@ class Rating(ClosedTask):
         apart = abs(self.column(item, answer) - self.column(item, gold))
         return 1.0 - apart / (self.spec.levels - 1)
 
+    def distance(self, one: JsonValue, other: JsonValue) -> float:
+        """Return the square of the levels between them, as on an interval scale."""
+        return float((int(str(one)) - int(str(other))) ** 2)
+
     def _names(self, options: Sequence[str]) -> tuple[str, ...]:
         return self.spec.label_names
 

@@ -13,7 +13,7 @@ from star_al.config.spec import TextSpec, normalise_label, scalar_text
 from star_al.errors import DataError
 from star_al.task.numbers import NUMBER, canonical_number
 from star_al.task.protocol import Task, is_blank
-from star_al.task.similarity import chrf, likeness, rouge_l
+from star_al.task.similarity import chrf, likeness, medoid, rouge_l
 from star_al.types import Item, JsonValue
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -84,6 +84,32 @@ class Text(Task):
             (measure(found, wanted) for found in self._answers(answer) for wanted in self._answers(gold)),
             default=0.0,
         )
+
+    def distance(self, one: JsonValue, other: JsonValue) -> float:
+        """Return 0 for one answer; else how unlike the answers are, or 1 if they are compared exactly."""
+        if self.same(Item("", ""), one, other):
+            return 0.0
+        if self.spec.metric == "exact":
+            return 1.0
+        return 1.0 - max(
+            (likeness(a, b) for a in self._answers(one) for b in self._answers(other)), default=0.0
+        )
+
+    def shown(self, value: JsonValue) -> str:
+        """Return the answer, of several references those that differ."""
+        return " / ".join(dict.fromkeys(self._answers(value)))
+
+    def settled(self, values: Sequence[JsonValue]) -> JsonValue:
+        """Return the answer that is most like the others."""
+        return values[medoid([_texts(value)[0] for value in values])]
+
+    def references(self, values: Sequence[JsonValue]) -> JsonValue:
+        """Return all different answers, the most typical one first, unless they are compared exactly."""
+        first = self.settled(values)
+        if self.spec.metric == "exact":
+            return first
+        different = list(dict.fromkeys(text for value in (first, *values) for text in _texts(value)))
+        return different if len(different) > 1 else first
 
     def find(self, options: Sequence[str], value: JsonValue) -> JsonValue:
         """Return the label value that somebody wrote; None if it has no answer."""

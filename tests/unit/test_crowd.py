@@ -38,11 +38,21 @@ def naive_alpha(given: list[Vote]) -> float:
 
 
 def test_majority() -> None:
-    assert majority(["a", "b", "a"]) == "a"
-    assert majority(["a"]) == "a"
-    assert majority(["a", "b"]) is None
-    assert majority(["a", "b", "c", "c", "b"]) is None
-    assert majority([]) is None
+    assert majority(["a", "b", "a"]) == ["a", "a"]
+    assert majority(["a"]) == ["a"]
+    assert majority(["a", "b"]) == []
+    assert majority(["a", "b", "c", "c", "b"]) == []
+    assert majority([]) == []
+
+
+def test_a_majority_of_values_that_are_near() -> None:
+    def near(one: object, other: object) -> float:
+        return max(0, abs(int(str(one)) - int(str(other))) - 2)
+
+    assert majority([1, 9, 3], near) == [1, 3]
+    assert majority([1, 5, 9, 3], near) == [1, 5, 3]  # 1 and 5 are one by way of 3
+    assert majority([5, 1, 3, 9], near) == [5, 1, 3]
+    assert majority([1, 9], near) == []
 
 
 def test_alpha_of_krippendorffs_own_example() -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from star_al.annotators.label_studio import label_config
 from star_al.config.spec import CampaignSpec, LabelStudioSpec, task_spec
 from star_al.errors import ConfigError, DataError
-from star_al.labelling.crowd import DISTANCES, Vote, krippendorff_alpha, median
+from star_al.labelling.crowd import Vote, krippendorff_alpha, median
 from star_al.stats import metrics
 from star_al.stats.figures import FIGURES
 from star_al.task import make_task
@@ -162,7 +162,7 @@ def test_agreement_counts_how_far_apart_people_are() -> None:
     every = [value for unit in units for value in unit]
     observed = np.mean([(a - b) ** 2 for unit in units for a, b in permutations(unit, 2)])
     expected = np.mean([(a - b) ** 2 for a, b in permutations(every, 2)])
-    found = krippendorff_alpha(votes, DISTANCES["rating"])
+    found = krippendorff_alpha(votes, STARS.distance)
     assert found == pytest.approx(1 - observed / expected)
     nominal = krippendorff_alpha(votes)
     assert (

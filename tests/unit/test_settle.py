@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from star_al.config.spec import ClassificationSpec, LabellingSpec
 from star_al.labelling.ballots import Refused, ballots_of
 from star_al.labelling.settle import Settled, settle
-from star_al.task import ClosedTask, make_task
+from star_al.task import Task, make_task
 from star_al.types import Annotation, JsonValue, Query, Reason, Role
 
 TASK = make_task(ClassificationSpec(kind="classification", labels=("red", "green", "blue")))
@@ -52,10 +52,10 @@ def result(asked: Query, answers: list[Annotation], *earlier: Query, **rules: An
 
 
 def settled(
-    asked: list[Query], answers: list[Annotation], *others: Query, task: ClosedTask = TASK, **rules: Any
+    asked: list[Query], answers: list[Annotation], *others: Query, task: Task = TASK, **rules: Any
 ) -> Settled:
     """How queries end; the answers to ``others`` count, too."""
-    return settle(asked, ballots_of([*asked, *others], answers, {}, task), LabellingSpec(**rules))
+    return settle(asked, ballots_of([*asked, *others], answers, {}, task), LabellingSpec(**rules), task)
 
 
 def _of(ended: Settled, asked: Query) -> JsonValue:

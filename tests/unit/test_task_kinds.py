@@ -17,7 +17,6 @@ from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, TaskSpec, task_spec
 from star_al.config.spec.acquisition import AcquisitionSpec, BatchSpec
 from star_al.config.spec.labelling import LabellingSpec
-from star_al.labelling.crowd import DISTANCES
 from star_al.models.prompt_template import WORDINGS
 from star_al.stats.figures import FIGURES
 from star_al.task import KINDS, closed, make_task
@@ -31,7 +30,6 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "star_al/annotators/label_studio/controls.py: CONTROLS": CONTROLS,
     "star_al/app/compose.py: HEADS": HEADS,
     "star_al/app/card_words.py: CARD_WORDS": CARD_WORDS,
-    "star_al/labelling/crowd.py: DISTANCES": DISTANCES,
     "star_al/stats/figures.py: FIGURES": FIGURES,
 }
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

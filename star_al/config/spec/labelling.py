@@ -21,7 +21,7 @@ class LabellingSpec(Spec):
         default="majority",
         description="How several answers to a text become one label.",
         json_schema_extra=choices(
-            majority="the label with the most votes; a tie is disputed",
+            majority="the label with the most votes; a tie is disputed. Written answers that count as one are added up",
             dawid_skene=(
                 "by a model of how reliable each person is (Dawid and Skene 1979); "
                 "a label below 60 % probability is disputed"
