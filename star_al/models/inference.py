@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from star_al.models.batch_choice import BatchChoice, choose_batch
 from star_al.models.collate import collate
 from star_al.models.label_search import FEWEST_NODES, PROMPTS_TOGETHER, bare, collate_for_search
 from star_al.models.label_tree import label_tree
-from star_al.models.likelihood import label_scorer, prompt_embedder
+from star_al.models.likelihood import answer_scorer, label_scorer, node_reader, prompt_embedder
 from star_al.models.minibatch import Minibatch
 from star_al.models.minibatch_plan import padded_tokens, plan_minibatches
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
@@ -102,13 +103,77 @@ class Inference:
         for k, sample in enumerate(draws):
             # A new one: it keeps the prefix as this sample reads it.
             scorer = label_scorer(self._backbone.readout, tolerance)
-            with quiet(), self._sampled(posterior, scorer, seed, sample) as score:
+            with quiet(), self.sampled(posterior, scorer, seed, sample) as score:
                 for searches, own in ways.items():
                     chosen = [prompts[position] for position in own]
                     for places, rows in self._read(chosen, posterior, _normalised(score), searches=searches):
                         log_probs_N_K_C[[own[place] for place in places], k, : rows.shape[1]] = rows
                         progress.add(len(places))
         return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
+
+    def answer_log_likelihoods(
+        self,
+        prompts: Sequence[Prompt],
+        posterior: Posterior | None,
+        draws: Sequence[int | None],
+        seed: int,
+        advance: Advance,
+    ) -> FloatArray:
+        """Return the log-likelihoods of whole answers by each sample, (N, K, A).
+
+        Args:
+            prompts: The N prompts, whose labels are the answers.
+            posterior: A fitted posterior; ``None`` for the base model.
+            draws: Numbers of the K samples; ``None`` stands for the posterior's mean or mode.
+            seed: Seed of the samples.
+            advance: Called with the number of prompts that all samples have read.
+
+        Returns:
+            Log-likelihoods of all tokens; −inf for answers that a prompt does not have.
+
+        Raises:
+            NotFiniteError: The model's answer is NaN.
+            OutOfMemoryError: A sample or a single prompt does not fit into memory.
+        """
+        columns = max((len(prompt.labels) for prompt in prompts), default=0)
+        found_N_K_A = np.full((len(prompts), len(draws), columns), -np.inf)
+        self._probe_lengths(prompts)
+        progress = _PromptProgress(len(draws), advance)
+        for k, sample in enumerate(draws):
+            scorer = answer_scorer(self._backbone.readout)
+            with quiet(), self.sampled(posterior, scorer, seed, sample) as score:
+                for positions, rows in self._read(prompts, posterior, score):
+                    found_N_K_A[positions, k, : rows.shape[1]] = rows
+                    progress.add(len(positions))
+        return found_N_K_A
+
+    def answer_states(
+        self, prompts: Sequence[Prompt], posterior: Posterior | None, sample: int | None, seed: int
+    ) -> list[Float32Array]:
+        """Return the hidden states from which each token of an answer comes, (L, d) for each prompt.
+
+        Args:
+            prompts: Prompts with one label each, the answer.
+            posterior: A fitted posterior; ``None`` for the base model.
+            sample: Number of the sample; ``None`` for the mean or mode.
+            seed: Seed of the samples.
+        """
+        found: list[Float32Array] = [np.empty((0, 0), dtype=np.float32)] * len(prompts)
+        self._probe_lengths(prompts)
+        read = node_reader(self._backbone.readout)
+
+        def states(batch: Minibatch) -> Tensor:
+            hidden_P_d = read(batch)
+            # A prompt with one label has one chain of nodes, which begins at its end.
+            starts = torch.nonzero(~batch.inner_P)[:, 0].tolist()
+            parts = [hidden_P_d[a:b] for a, b in pairwise([*starts, len(hidden_P_d)])]
+            return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
+
+        with quiet(), self.sampled(posterior, states, seed, sample) as drawn:
+            for positions, rows in self._read(prompts, posterior, drawn):
+                for position, row in zip(positions, rows, strict=True):
+                    found[position] = row[: len(prompts[position].labels[0])].astype(np.float32)
+        return found
 
     def _ways(
         self, prompts: Sequence[Prompt], posterior: Posterior | None, tolerance: float
@@ -131,7 +196,7 @@ class Inference:
         embeddings_N_d = np.zeros((len(prompts), readout.head.weight.shape[1]), dtype=np.float32)
         self._probe_lengths(prompts)
         embedder = prompt_embedder(readout)
-        with quiet(), self._sampled(posterior, embedder, 0, None) as embed:
+        with quiet(), self.sampled(posterior, embedder, 0, None) as embed:
             for positions, rows in self._read(prompts, posterior, embed):
                 embeddings_N_d[positions] = rows
                 advance(len(positions))
@@ -145,7 +210,7 @@ class Inference:
         return longest if readout.supports_packing else 0
 
     @contextmanager
-    def _sampled(
+    def sampled(
         self, posterior: Posterior | None, score: Score, seed: int, sample: int | None
     ) -> Iterator[Score]:
         """Within, the model is a sample of the posterior."""
@@ -223,7 +288,7 @@ class Inference:
             # The caller tries again, rather than this handler: the traceback keeps the activations alive
             # until it ends.
             return None
-        wrong = (np.isnan(rows) | np.isposinf(rows)).any(axis=1)
+        wrong = (np.isnan(rows) | np.isposinf(rows)).reshape(len(rows), -1).any(axis=1)
         if wrong.any():
             raise NotFiniteError(
                 f"the model answers NaN for item {prompts[int(wrong.argmax())].item_id}. Check the model's "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from star_al.models.label_search import search_labels
 from star_al.models.minibatch import Minibatch
-from star_al.models.readout import PrefixCache, Readout
+from star_al.models.readout import PrefixCache, Readout, exact_products
 
 
 def label_scorer(readout: Readout, tolerance: float = 0.0) -> Callable[[Minibatch], Tensor]:
@@ -33,18 +33,36 @@ def label_scorer(readout: Readout, tolerance: float = 0.0) -> Callable[[Minibatc
     return score
 
 
+def answer_scorer(readout: Readout) -> Callable[[Minibatch], Tensor]:
+    """Return a function that gives the log-likelihoods of whole answers, (B, C), with nothing left out of them.
+
+    Like ``label_scorer``, it is valid as long as the weights stay as they are.
+    """
+    states = node_reader(readout)
+
+    def score(batch: Minibatch) -> Tensor:
+        hidden_P_d = states(batch)
+        with exact_products(readout, hidden_P_d):
+            return answers_of_hidden(readout, batch, hidden_P_d, readout.log_normalisers)
+
+    return score
+
+
+def node_reader(readout: Readout) -> Callable[[Minibatch], Tensor]:
+    """Return ``hidden_at_nodes`` as a function of a minibatch, which reads a prefix once, like ``label_scorer``."""
+    read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
+    return lambda batch: hidden_at_nodes(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
+
+
 def prompt_embedder(readout: Readout) -> Callable[[Minibatch], Tensor]:
     """Return a function that gives the last hidden states at the ends of a minibatch's prompts, (B, d).
 
     Like ``label_scorer``, it is valid as long as the weights stay as they are.
     """
-    read_prefix = lru_cache(maxsize=1)(readout.read_prefix)
-
-    def embed(batch: Minibatch) -> Tensor:
-        hidden_P_d = hidden_at_nodes(readout, batch, read_prefix(batch.prefix) if batch.prefix else None)
-        return hidden_P_d[~batch.inner_P]  # nodes at the ends of prompts are in the prompts' order
-
-    return embed
+    states = node_reader(readout)
+    return lambda batch: states(batch)[
+        ~batch.inner_P
+    ]  # nodes at the ends of prompts are in the prompts' order
 
 
 def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCache | None = None) -> Tensor:
@@ -84,11 +102,23 @@ def answer_log_likelihoods(readout: Readout, batch: Minibatch) -> Tensor:
     return answers_of_hidden(readout, batch, hidden_at_nodes(readout, batch))
 
 
-def answers_of_hidden(readout: Readout, batch: Minibatch, hidden_P_d: Tensor) -> Tensor:
-    """Return what ``answer_log_likelihoods`` does, from the hidden states at the minibatch's nodes."""
+def answers_of_hidden(
+    readout: Readout,
+    batch: Minibatch,
+    hidden_P_d: Tensor,
+    log_normalisers: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Return what ``answer_log_likelihoods`` does, from the hidden states at the minibatch's nodes.
+
+    Args:
+        readout: The model.
+        batch: Prompts and labels.
+        hidden_P_d: The hidden states.
+        log_normalisers: One of the readout's functions of that name; by default the one that is best differentiated.
+    """
     tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
     logits_E = readout.logits(hidden_P_d, tokens_U)[batch.edge_nodes_E, columns_E]
-    terms_E = logits_E - readout.fused_log_normalisers(hidden_P_d)[batch.edge_nodes_E]
+    terms_E = logits_E - (log_normalisers or readout.fused_log_normalisers)(hidden_P_d)[batch.edge_nodes_E]
     return _sum_by_label(batch, terms_E)
 
 

@@ -205,3 +205,18 @@ class Readout:
             return (
                 logits if self._logit_cap is None else self._logit_cap * torch.tanh(logits / self._logit_cap)
             )
+
+
+@contextmanager
+def exact_products(readout: Readout, hidden_P_d: Tensor) -> Iterator[None]:
+    """Within, a CPU may multiply in bfloat16 if that is what the factors are: products are exact, and sums float32."""
+    if hidden_P_d.device.type != "cpu" or {hidden_P_d.dtype, readout.head.weight.dtype} != {torch.bfloat16}:
+        yield
+        return
+    settings: Any = torch.backends.mkldnn.matmul
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before

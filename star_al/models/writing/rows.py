@@ -25,6 +25,9 @@ _ROOM = 32
 class Rows(Protocol):
     """Prompts and the answers behind them."""
 
+    fixes_bits: bool
+    """True if a row gets the same bits in steps of certain shapes, empty rows included (``tokens.padded_rows``)."""
+
     def begin(self) -> Tensor:
         """Read the prompts; return the hidden states at their ends, (B, d)."""
 
@@ -80,6 +83,8 @@ class CachedRows:
         answers: m.
     """
 
+    fixes_bits = True
+
     def __init__(
         self,
         readout: Readout,
@@ -111,7 +116,9 @@ class CachedRows:
             for row, place in enumerate(batch.positions.tolist()):
                 ends[place] = hidden_R_S_d[row, lengths[place] - 1].clone()
             self._take(wholes, cache, batch.positions.tolist())
-        layers = [DynamicLayer() if whole is None else _RoomyLayer(*whole, _ROOM * self._m) for whole in wholes]
+        layers = [
+            DynamicLayer() if whole is None else _RoomyLayer(*whole, _ROOM * self._m) for whole in wholes
+        ]
         self._cache = Cache(layers=layers)
         return torch.stack(ends)
 
@@ -173,6 +180,8 @@ class RereadRows:
         prompts: The B prompts.
         answers: m.
     """
+
+    fixes_bits = False
 
     def __init__(self, readout: Readout, prompts: Sequence[Sequence[int]], *, answers: int) -> None:
         self._readout, self._m = readout, answers

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from star_al.models.readout import Readout
+from star_al.models.readout import Readout, exact_products
 from star_al.rng import derive_seed, keyed_uniform
 
 Uniform: TypeAlias = Callable[[str, int, int], float]
@@ -128,18 +127,3 @@ def all_logits(readout: Readout, hidden_P_d: Tensor) -> Tensor:
     with exact_products(readout, hidden_P_d):
         parts = [readout.logits(hidden_P_d, slice(at, min(at + size, weight.shape[0]))) for at in starts]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-@contextmanager
-def exact_products(readout: Readout, hidden_P_d: Tensor) -> Iterator[None]:
-    """Within, a CPU may multiply in bfloat16 if that is what the factors are: products are exact, and sums float32."""
-    if hidden_P_d.device.type != "cpu" or {hidden_P_d.dtype, readout.head.weight.dtype} != {torch.bfloat16}:
-        yield
-        return
-    settings: Any = torch.backends.mkldnn.matmul
-    before = settings.fp32_precision
-    settings.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before

@@ -1,7 +1,8 @@
 """Write answers to prompts with the model as it is at the time, greedily or by keyed uniforms.
 
 A draw depends on (seed, item, sample, number of the draw, step) and not on its batch: prompts are read in batches whose
-shape depends on their own lengths alone, and steps have shapes of which a row gets the same bits (``tokens.ROWS``).
+shape depends on their own lengths alone, and steps have shapes of which a row gets the same bits (``tokens.ROWS``). A
+model that has to read everything again at each step does so up to the rounding of probabilities.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Writer:
         prefix: Tokens that begin prompts; they are read once where that pays.
     """
 
-    def __init__(self, backbone: Backbone, ending: Ending, longest: int, prefix: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, backbone: Backbone, ending: Ending, longest: int, prefix: tuple[int, ...] = ()
+    ) -> None:
         self._backbone, self._ending, self._longest = backbone, ending, longest
         self._prefix = prefix if backbone.readout.supports_prefix else ()
         self._split = 1
@@ -134,7 +137,9 @@ class Writer:
         heads = config.num_attention_heads
         head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
         kept_heads = getattr(config, "num_key_value_heads", None) or heads
-        bytes_of_token = 2 * config.num_hidden_layers * kept_heads * head_size * self._backbone.readout.dtype.itemsize
+        bytes_of_token = (
+            2 * config.num_hidden_layers * kept_heads * head_size * self._backbone.readout.dtype.itemsize
+        )
         by_memory = _CACHE_BYTES[kind] // (bytes_of_token * (width + draws * self._longest))
         return max(1, min(by_memory, _STEP_TOKENS[kind] // draws) // self._split)
 
@@ -189,7 +194,7 @@ class Writer:
         answers = [[Written() for _ in range(draws)] for _ in prompts]
         rows, active = self._open(prompts, kept, draws), list(range(len(prompts)))
         hidden_B_m_d = rows.begin()[:, None].expand(-1, draws, -1)
-        size = _rows_of(len(active), draws)
+        size = _rows_of(len(active), draws, rows)
         for step in range(self._longest):
             slots = [
                 (row, draw)
@@ -213,8 +218,8 @@ class Writer:
             left = [row for row, place in enumerate(active) if not all(one.is_over for one in answers[place])]
             if not left or step + 1 == self._longest:
                 break
-            if step == 0 or _rows_of(len(left), draws) <= _WORTH_DROPPING * size:
-                size = _rows_of(len(left), draws)
+            if step == 0 or _rows_of(len(left), draws, rows) <= _WORTH_DROPPING * size:
+                size = _rows_of(len(left), draws, rows)
                 filled = [*left, *[left[-1]] * (size - len(left))]
                 rows.keep(filled)
                 tokens_B_m, active = tokens_B_m[filled], [active[row] for row in left]
@@ -251,10 +256,10 @@ def _columns(length: int) -> int:
     return -(-length // step) * step
 
 
-def _rows_of(n: int, draws: int) -> int:
+def _rows_of(n: int, draws: int, kept: Rows) -> int:
     """Return how many rows a step of n prompts has, so that its tokens make a shape of ``padded_rows``."""
     rows = n
-    while padded_rows(rows * draws) != rows * draws:
+    while kept.fixes_bits and padded_rows(rows * draws) != rows * draws:
         rows += 1
     return rows
 
