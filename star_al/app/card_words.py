@@ -46,5 +46,10 @@ CARD_WORDS: Mapping[str, CardWords] = {
         untrained_head="Not at all",
         labels="Answers are written freely.",
     ),
+    "multi_label": CardWords(
+        purpose="gives a text any number of labels",
+        tag="text-classification",
+        untrained_head="By the similarity of texts to the labels' names, without training",
+    ),
 }
 """By kind of task."""

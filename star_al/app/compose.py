@@ -15,7 +15,7 @@ from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Learner, Pool, Progress, Store
-from star_al.task import closed, make_task
+from star_al.task import MultiLabel, Task, closed, make_task
 from star_al.types import Campaign, Item, Role, Round, RoundFit
 
 if TYPE_CHECKING:
@@ -155,11 +155,26 @@ def _no_head(spec: CampaignSpec, *_: object) -> Learner:
     raise ConfigError(f"a head needs a list of labels, which task.kind: {spec.task.kind} does not have")
 
 
+def _label_set_head(
+    spec: CampaignSpec,
+    rounds: Sequence[Round],
+    reader: Callable[..., TextReader],
+    pools: StoredPools,
+    language_model: Learner | None,
+) -> Learner:
+    """A head for each of the labels that a text may have."""
+    from star_al.models.head_label_sets import LabelSetHeadLearner
+
+    texts = reader(language_model=cast("LanguageModel | None", language_model))
+    return LabelSetHeadLearner(cast("MultiLabel", make_task(spec.task)), spec, texts, pools)
+
+
 HEADS: Mapping[str, Callable[..., Learner]] = {
     "classification": _label_head,
     "multiple_choice": _option_head,
     "rating": _label_head,
     "text": _no_head,
+    "multi_label": _label_set_head,
 }
 """By kind of task."""
 
@@ -200,8 +215,6 @@ class StoredPools:
 def _open_lora(
     file: CampaignFile, spec: CampaignSpec, rounds: Sequence[Round], progress: Progress, cache: Path | None
 ) -> LoraLearner:
-    from star_al.models.learner import LoraLearner
-
     of_this_machine = {"device", "trunk_cache_gb"} | ({"batch_tokens"} & file.spec.model.model_fields_set)
     here = file.spec.model.model_dump(include=of_this_machine)
     fits = [round_.fit for round_ in rounds if round_.fit]
@@ -209,18 +222,52 @@ def _open_lora(
     if dtypes and spec.model.dtype == "auto":
         here["dtype"] = str(dtypes[0])
     spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})
-    method = posterior_method(spec.posterior)
-    return LoraLearner(
-        closed(make_task(spec.task)),
+    return language_learner(
         spec,
         model_path(file, spec.model.given_name),
-        method,
         batches=_recorded_batches(fits),
         cache=cache,
         features=None if cache is None else file.feature_folder,
         packs_base_embeddings=bool(fits) and "base_embeddings" not in fits[0].versions,
         say=progress.say,
     )
+
+
+def language_learner(spec: CampaignSpec, path: str, **options: Any) -> LoraLearner:
+    """A language model with an adapter for the kind of task.
+
+    Args:
+        spec: The campaign's settings.
+        path: The model's folder or hub name.
+        options: As ``LoraLearner`` has them.
+    """
+    return LEARNERS[spec.task.kind](
+        make_task(spec.task), spec, path, posterior_method(spec.posterior), **options
+    )
+
+
+def _label_learner(task: Task, *arguments: Any, **options: Any) -> LoraLearner:
+    """A language model that is scored on labels."""
+    from star_al.models.learner import LoraLearner
+
+    return LoraLearner(closed(task), *arguments, **options)
+
+
+def _label_set_learner(task: Task, *arguments: Any, **options: Any) -> LoraLearner:
+    """A language model that is asked for each label of a text."""
+    from star_al.models.label_set_learner import LabelSetLearner
+
+    return LabelSetLearner(cast("MultiLabel", task), *arguments, **options)
+
+
+LEARNERS: Mapping[str, Callable[..., LoraLearner]] = {
+    "classification": _label_learner,
+    "multiple_choice": _label_learner,
+    "rating": _label_learner,
+    "text": _label_learner,
+    "multi_label": _label_set_learner,
+}
+"""By kind of task."""
 
 
 def _recorded_batches(fits: Sequence[RoundFit]) -> dict[str, int]:

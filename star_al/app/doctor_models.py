@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from star_al.app.compose import model_path, posterior_method
+from star_al.app.compose import language_learner, model_path
 from star_al.app.model_check import texts_of_data
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile
 from star_al.errors import StarALError
-from star_al.task import closed, make_task
 from star_al.types import Item
 
 _SMALL_FILES = [
@@ -34,18 +33,14 @@ def check_model(file: CampaignFile) -> str:
     from star_al.models.backbone import Backbone, resolve_device
     from star_al.models.bare_base import require_no_adapter
     from star_al.models.hub_download import download_model
-    from star_al.models.learner import LoraLearner
-    from star_al.models.prompted_model import open_prompts
 
     spec, path = file.spec, model_path(file, file.spec.model.given_name)
-    if Path(path).is_dir():
-        learner = LoraLearner(closed(make_task(spec.task)), spec, path, posterior_method(spec.posterior))
-        backbone, prompts = learner.backbone, learner.prompts  # labels and prompt work with this tokenizer
-    else:
+    learner = language_learner(spec, path)
+    if not Path(path).is_dir():
         folder = download_model(path, spec.model.revision, _SMALL_FILES)
         require_no_adapter(folder, path)
-        backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
-        prompts = open_prompts(backbone, spec)
+        learner.model.backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
+    backbone, prompts = learner.backbone, learner.prompts  # labels and prompt work with this tokenizer
     kind, context = backbone.config.model_type, backbone.context
     found = f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"
     return ". ".join([found, *prompts.warnings])
@@ -57,14 +52,11 @@ def check_training(file: CampaignFile) -> str:
     Raises:
         ModelError: It cannot be trained.
     """
-    from star_al.models.learner import LoraLearner
-
     spec, path = file.spec, model_path(file, file.spec.model.given_name)
     if not Path(path).is_dir():
         return "the weights are not in a folder of this machine; `star-al run` downloads and tries them"
     said: list[str] = []
-    method = posterior_method(spec.posterior)
-    learner = LoraLearner(closed(make_task(spec.task)), spec, path, method, say=said.append)
+    learner = language_learner(spec, path, say=said.append)
     items = _some_texts(file)
     start = time.perf_counter()
     learner.check(items)

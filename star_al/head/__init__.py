@@ -8,6 +8,7 @@ from star_al.head.fit import fit_head
 from star_al.head.fitted_head import FittedHead
 from star_al.head.inputs import LABEL_NAMES, ZERO_SHOT, Examples, HeadOptions, PoolTexts, TextFeatures
 from star_al.head.label_names import LabelNames, NameCheck, check_names, name_text, plain_name, zero_shot
+from star_al.head.label_set_head import FittedLabelSetHead, LabelSetPredictor, fit_label_set_head
 from star_al.head.neighbours import (
     EXACT_LIMIT,
     NEIGHBOURS,
@@ -32,9 +33,11 @@ __all__ = [
     "Examples",
     "FittedChoiceHead",
     "FittedHead",
+    "FittedLabelSetHead",
     "HeadOptions",
     "HeadPredictor",
     "LabelNames",
+    "LabelSetPredictor",
     "NameCheck",
     "NeighbourGraph",
     "Neighbours",
@@ -46,6 +49,7 @@ __all__ = [
     "exact_search",
     "fit_choice_head",
     "fit_head",
+    "fit_label_set_head",
     "load_graph",
     "name_text",
     "neighbour_graph",

@@ -63,7 +63,7 @@ class FittedHead:
         Raises:
             StoreError: The folder cannot be written.
         """
-        arrays, rest = _to_parts(self)
+        arrays, rest = parts_of(self)
         write_parts(folder, arrays, rest)
 
     @classmethod
@@ -73,10 +73,11 @@ class FittedHead:
         Raises:
             ModelError: A file is missing or damaged.
         """
-        return read_parts(folder, _from_parts)
+        return read_parts(folder, head_from_parts)
 
 
-def _to_parts(head: FittedHead) -> tuple[dict[str, NDArray[Any]], JsonObject]:
+def parts_of(head: FittedHead) -> tuple[dict[str, NDArray[Any]], JsonObject]:
+    """Return what a head's files hold: arrays by name, and the rest."""
     arrays: dict[str, NDArray[Any]] = {
         "weights": head.weights_r_C,
         "bias": head.bias_C,
@@ -107,7 +108,12 @@ def _to_parts(head: FittedHead) -> tuple[dict[str, NDArray[Any]], JsonObject]:
     return arrays, rest
 
 
-def _from_parts(arrays: dict[str, NDArray[Any]], rest: dict[str, Any]) -> FittedHead:
+def head_from_parts(arrays: dict[str, NDArray[Any]], rest: dict[str, Any]) -> FittedHead:
+    """Return the head of such parts.
+
+    Raises:
+        ValueError, KeyError: They are not those of a head.
+    """
     if rest["version"] != VERSION or rest["kind"] != "single_label":
         raise ValueError(f"version {rest['version']} of kind {rest['kind']}")
     offset_weights = {name: float(weight) for name, weight in rest["offset_weights"]}

@@ -78,6 +78,8 @@ def _rule(rules: LabellingSpec, task: Task, query: Query) -> Rule:
     """How the votes of a query become a label where people do not differ in reliability."""
     if rules.settle == "median":
         return median
+    if rules.settle == "majority_by_label":
+        return task.by_label
     join = task.settled if query.purpose is Role.POOL else task.references
 
     def most_given(values: Sequence[JsonValue]) -> JsonValue:

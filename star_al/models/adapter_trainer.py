@@ -20,7 +20,7 @@ from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Method, Training
 from star_al.models.prompted_model import PromptedModel
 from star_al.models.prompts import Prompt
-from star_al.models.targets import TaughtPrompts
+from star_al.models.targets import Columns, TaughtPrompts, some_answers
 from star_al.models.trial import choose_prompts, try_out
 from star_al.ports import Advance, Pool, Taught, ignore
 from star_al.types import Item, JsonObject
@@ -67,7 +67,7 @@ class AdapterTrainer:
         if self._spec.has_classifier:
             classifier = blank_classifier(self._n_labels, backbone.readout.head.weight.shape[1])
         examples = [
-            (prompt, index % len(prompt.labels))
+            (prompt, some_answers(prompt, index))
             for index, prompt in enumerate(prompts_for(classifier, chosen))
         ]
         with backbone.readout.classifying(classifier):
@@ -77,7 +77,7 @@ class AdapterTrainer:
     def fit(
         self,
         items: Sequence[Item],
-        columns: Sequence[int],
+        columns: Sequence[Columns],
         *,
         pool: Pool | None,
         seed: int,
@@ -105,7 +105,7 @@ class AdapterTrainer:
             ModelError: Training fails, or what it gives is of no use.
         """
         model = self._model
-        classifier = self._fit_classifier(items, columns, taught, seed) if self._spec.has_classifier else None
+        classifier = self.fit_classifier(items, columns, taught, seed) if self._spec.has_classifier else None
         prompts = prompts_for(classifier, model.encode(items))
         training = self._training(
             list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
@@ -141,7 +141,7 @@ class AdapterTrainer:
         return kind
 
     def _training(
-        self, examples: Sequence[tuple[Prompt, int]], *, seed: int, parent: Path | None, advance: Advance
+        self, examples: Sequence[tuple[Prompt, Columns]], *, seed: int, parent: Path | None, advance: Advance
     ) -> Training:
         adapter = self._spec.adapter
         if self._spec.has_classifier:
@@ -157,11 +157,11 @@ class AdapterTrainer:
             trunk=self._model.inference.trunk,
         )
 
-    def _fit_classifier(
-        self, items: Sequence[Item], columns: Sequence[int], taught: Taught | None, seed: int
+    def fit_classifier(
+        self, items: Sequence[Item], columns: Sequence[Columns], taught: Taught | None, seed: int
     ) -> Classifier:
         """Fit a classifier to the frozen model's states of what people answered, and of what is taught."""
-        shares_N_C = np.eye(self._n_labels)[list(columns)]
+        shares_N_C = np.eye(self._n_labels)[np.array(columns)]
         weights_N = np.ones(len(items))
         texts = list(items)
         if taught is not None:

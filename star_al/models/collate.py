@@ -75,6 +75,7 @@ def collate(
         prompt_rows_R=torch.tensor([sequence.prompt for sequence in sequences], device=readout.device),
         lengths_R=tuple(len(sequence.tokens) for sequence in sequences),
         prefix=prefix,
+        paired=prompts[0].paired,
         **_nodes_and_edges(prompts, trees, sequences, readout.device),  # type: ignore[arg-type]
     )
     return batch if trunk is None else replace(batch, trunk=trunk.activations(prompts, batch))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from star_al.config.spec import CampaignSpec
 from star_al.models.adapter_trainer import AdapterTrainer
@@ -22,6 +23,7 @@ from star_al.models.model_export import export_model
 from star_al.models.posterior import Method
 from star_al.models.prompted_model import PromptedModel, discard
 from star_al.models.prompts import Prompt, PromptFormat
+from star_al.models.targets import Columns
 from star_al.ports import Advance, Pool, Taught, ignore
 from star_al.task import ClosedTask, closed, make_task
 from star_al.types import (
@@ -52,8 +54,11 @@ class LoraLearner:
         say: Called with messages for the user.
 
     Attributes:
+        prompt_format: How items are shown to the model.
         model: The language model with the campaign's prompts.
     """
+
+    prompt_format: ClassVar[type[PromptFormat]] = PromptFormat
 
     def __init__(
         self,
@@ -69,7 +74,15 @@ class LoraLearner:
         packs_base_embeddings: bool = False,
         say: Callable[[str], None] = discard,
     ) -> None:
-        self.model = PromptedModel(spec, model_path, dtype=dtype, batches=batches, cache=cache, say=say)
+        self.model = PromptedModel(
+            spec,
+            model_path,
+            dtype=dtype,
+            batches=batches,
+            cache=cache,
+            prompt_format=self.prompt_format,
+            say=say,
+        )
         self._task = task
         self._spec = spec
         self._method = method
@@ -213,7 +226,7 @@ class LoraLearner:
         """See ``Learner.fit``."""
         return self._trainer.fit(
             [item for item, _ in examples],
-            [self._task.column(item, value) for item, value in examples],
+            self._targets(examples),
             pool=pool,
             seed=seed,
             folder=folder,
@@ -221,6 +234,10 @@ class LoraLearner:
             advance=advance,
             taught=taught,
         )
+
+    def _targets(self, examples: Sequence[tuple[Item, JsonValue]]) -> list[Columns]:
+        """Return the columns of the right labels."""
+        return [self._task.column(item, value) for item, value in examples]
 
     def predict(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -69,7 +70,8 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
     """Compute log p(all tokens of a label | prompt), up to a constant of each prompt. Differentiable.
 
     The constant is the log-normaliser of a label's first token: it is the same for all labels of a prompt, so
-    a softmax over them cancels it. With labels of one token each, no other logits are computed.
+    a softmax over them cancels it. With labels of one token each, no other logits are computed. Labels in pairs are
+    normalised within their pair.
 
     Args:
         readout: The model.
@@ -86,7 +88,14 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
         normalisers_P = torch.zeros(len(hidden_P_d), device=hidden_P_d.device)
         normalisers_P[batch.inner_P] = readout.log_normalisers(hidden_P_d[batch.inner_P])
         terms_E = terms_E - normalisers_P[batch.edge_nodes_E]
-    return _sum_by_label(batch, terms_E)
+    sums_B_C = _sum_by_label(batch, terms_E)
+    return _within_pairs(sums_B_C) if batch.paired else sums_B_C
+
+
+def _within_pairs(values_B_C: Tensor) -> Tensor:
+    """Normalise the labels of each pair, and give every pair the same share, so that a row sums to 1."""
+    pairs_B_P_2 = values_B_C.unflatten(1, (-1, 2)).log_softmax(dim=2)
+    return pairs_B_P_2.flatten(1) - math.log(pairs_B_P_2.shape[1])
 
 
 def answer_log_likelihoods(readout: Readout, batch: Minibatch) -> Tensor:

@@ -44,6 +44,7 @@ class Minibatch:
         prefix: Tokens that begin every sequence and are left out of all tensors but the mask.
         trunk: What the frozen blocks make of the sequences; ``None`` if the whole model runs.
         trees: Label trees of prompts whose labels are left to ``search_labels``; empty if the sequences hold them.
+        paired: True if only the labels of a pair compete with each other (``Prompt``).
         joined: True if the sequences lie one after another in a single row, see ``join``.
     """
 
@@ -62,6 +63,7 @@ class Minibatch:
     prefix: tuple[int, ...] = ()
     trunk: TrunkActivations | None = None
     trees: tuple[LabelTree, ...] = ()
+    paired: bool = False
     joined: bool = False
 
     def skipping_trunk(self) -> AbstractContextManager[None]:

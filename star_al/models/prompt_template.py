@@ -52,6 +52,11 @@ WORDINGS: Mapping[str, Wording] = {
         "\n\nRating:",
     ),
     "text": Wording("Answer the question.", "{text}", "\n\nAnswer:"),
+    "multi_label": Wording(
+        "Say for each of these labels whether it fits the text, yes or no: {labels}.",
+        "Text:\n{text}",
+        "\n\nLabels:",
+    ),
 }
 """By kind of task."""
 

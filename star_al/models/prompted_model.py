@@ -21,7 +21,9 @@ from star_al.task import make_task
 from star_al.types import Item, JsonObject
 
 
-def open_prompts(backbone: Backbone, spec: CampaignSpec) -> PromptFormat:
+def open_prompts(
+    backbone: Backbone, spec: CampaignSpec, prompt_format: type[PromptFormat] = PromptFormat
+) -> PromptFormat:
     """Return how a campaign's items are shown to a model.
 
     Raises:
@@ -29,7 +31,7 @@ def open_prompts(backbone: Backbone, spec: CampaignSpec) -> PromptFormat:
         ModelError: Prompt or labels do not work with this model.
     """
     with quiet():
-        return PromptFormat(
+        return prompt_format(
             backbone.tokenizer,
             make_task(spec.task),
             max_tokens=spec.model.max_tokens,
@@ -51,6 +53,7 @@ class PromptedModel:
         batches: Scoring batches that earlier rounds recorded, by device. With ``model.batch_tokens: auto`` they are
             kept, so that a resumed campaign reads the same minibatches on any machine.
         cache: Folder for activations of frozen blocks (``adapter.layers``); ``None`` to keep none.
+        prompt_format: How items are shown to the model.
         say: Called with messages for the user.
     """
 
@@ -62,6 +65,7 @@ class PromptedModel:
         dtype: str | None = None,
         batches: Mapping[str, int] | None = None,
         cache: Path | None = None,
+        prompt_format: type[PromptFormat] = PromptFormat,
         say: Callable[[str], None] = discard,
     ) -> None:
         self.spec = spec
@@ -70,6 +74,7 @@ class PromptedModel:
         self._dtype = dtype
         self._batches = batches or {}
         self._cache = cache
+        self._prompt_format = prompt_format
         self._truncated: set[str] = set()
 
     @cached_property
@@ -96,7 +101,7 @@ class PromptedModel:
             ConfigError: The prompt does not work with this task.
             ModelError: Prompt or labels do not work with this model.
         """
-        return open_prompts(self.backbone, self.spec)
+        return open_prompts(self.backbone, self.spec, self._prompt_format)
 
     @cached_property
     def key(self) -> str:

@@ -46,6 +46,8 @@ class Prompt:
         labels: The labels, in the order of the task's columns.
         truncated: True if the text or an option was cut.
         text: Where the item's text begins and ends among the tokens.
+        paired: True if only the labels of a pair compete with each other, the first two, the next two and so on: they
+            are the answers to questions of their own.
     """
 
     item_id: str
@@ -53,6 +55,7 @@ class Prompt:
     labels: tuple[tuple[int, ...], ...]
     truncated: bool = False
     text: tuple[int, int] = (0, 0)
+    paired: bool = False
 
     def __len__(self) -> int:
         """Return the number of tokens of the prompt with all its labels in one sequence."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from star_al.config.spec import AdapterSpec, Loss
 from star_al.models.prompts import Prompt
 from star_al.rng import derive_seed
 from star_al.types import FloatArray
+
+Columns: TypeAlias = int | tuple[int, ...]
+"""The column of a prompt's right label; if the labels are paired, the right one of each pair."""
 
 LIKELIEST = 5
 """With ``loss: answer``, at most this many labels of a taught text are read, the likeliest ..."""
@@ -54,11 +58,21 @@ class TaughtPrompts:
     weight: float
 
 
-def answered(prompt: Prompt, column: int, loss: Loss = "labels") -> Target:
+def answered(prompt: Prompt, columns: Columns, loss: Loss = "labels") -> Target:
     """Return the target of a text that people answered."""
+    if isinstance(columns, tuple):
+        share = 1.0 / len(columns)
+        return Target(prompt, tuple(share * (label in columns) for label in range(len(prompt.labels))))
     if loss == "answer":
-        return Target(replace(prompt, labels=(prompt.labels[column],)), (1.0,))
-    return Target(prompt, tuple(float(label == column) for label in range(len(prompt.labels))))
+        return Target(replace(prompt, labels=(prompt.labels[columns],)), (1.0,))
+    return Target(prompt, tuple(float(label == columns) for label in range(len(prompt.labels))))
+
+
+def some_answers(prompt: Prompt, number: int) -> Columns:
+    """Return columns that could be right, to try out a training; other ones for other numbers."""
+    if prompt.paired:
+        return tuple(column + (column // 2 + number) % 2 for column in range(0, len(prompt.labels), 2))
+    return number % len(prompt.labels)
 
 
 def taught(prompt: Prompt, probs_C: FloatArray, weight: float, loss: Loss = "labels") -> Target:
@@ -78,7 +92,7 @@ def taught(prompt: Prompt, probs_C: FloatArray, weight: float, loss: Loss = "lab
 
 
 def target_minibatches(
-    examples: Sequence[tuple[Prompt, int]], lessons: TaughtPrompts | None, spec: AdapterSpec, seed: int
+    examples: Sequence[tuple[Prompt, Columns]], lessons: TaughtPrompts | None, spec: AdapterSpec, seed: int
 ) -> Iterator[list[Target]]:
     """Yield minibatches without end; each text returns once per epoch over its own kind, in a random order.
 
@@ -88,7 +102,7 @@ def target_minibatches(
         spec: The adapter's settings.
         seed: Determines the order.
     """
-    own = [answered(prompt, column, spec.loss) for prompt, column in examples]
+    own = [answered(prompt, columns, spec.loss) for prompt, columns in examples]
     if lessons is None or not lessons.prompts:
         yield from ([own[place] for place in part] for part in _shuffled(len(own), spec.batch_size, seed))
         return

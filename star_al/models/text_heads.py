@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from star_al.head import FittedHead, HeadPredictor
+from star_al.head import FittedHead, HeadPredictor, TextFeatures
 from star_al.models.head_pool import HeadPool
 from star_al.models.head_texts import TextReader, loader_of, some_of
-from star_al.models.opened_heads import OpenedHead
+from star_al.models.opened_heads import OpenedHead, PoolPredictor
 from star_al.ports import ids_of
 from star_al.types import FloatArray, Item
 
@@ -29,8 +29,22 @@ def load_head(folder: Path, pool: HeadPool) -> HeadPredictor:
     return HeadPredictor(FittedHead.load(folder), pool.texts, pool.search)
 
 
+class NewTextPredictor(PoolPredictor, Protocol):
+    """Predicts texts of a pool, and others by what is read of them."""
+
+    def predict_new(self, texts: TextFeatures, *, draws: range | None = None, seed: int = 0) -> FloatArray:
+        """Log-probabilities (N, K, C)."""
+
+
+P = TypeVar("P", bound=NewTextPredictor)
+
+
 def predict_texts(
-    head: TextHead, reader: TextReader, items: Sequence[Item], draws: range | None = None, seed: int = 0
+    head: OpenedHead[HeadPool, P],
+    reader: TextReader,
+    items: Sequence[Item],
+    draws: range | None = None,
+    seed: int = 0,
 ) -> FloatArray:
     """Predict texts of the pool and others.
 

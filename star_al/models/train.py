@@ -25,7 +25,7 @@ from star_al.models.minibatch import Minibatch, join
 from star_al.models.prompts import Prompt
 from star_al.models.readout import Readout
 from star_al.models.sequence_attention import SequenceAttention
-from star_al.models.targets import Target, TaughtPrompts, minibatch_parts, target_minibatches
+from star_al.models.targets import Columns, Target, TaughtPrompts, minibatch_parts, target_minibatches
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 
@@ -53,7 +53,7 @@ class TrainingExtension(Protocol):
 
 def train(
     backbone: Backbone,
-    examples: Sequence[tuple[Prompt, int]],
+    examples: Sequence[tuple[Prompt, Columns]],
     spec: AdapterSpec,
     *,
     seed: int,

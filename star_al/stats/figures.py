@@ -42,5 +42,6 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
     "multiple_choice": (),
     "rating": (Figure("mean absolute error", "levels", mean_absolute_error),),
     "text": (),
+    "multi_label": (),
 }
 """By kind of task."""

@@ -6,6 +6,7 @@ from typing import Any
 from star_al.config.spec import TaskSpec
 from star_al.task.classification import Classification
 from star_al.task.closed import ClosedTask, closed
+from star_al.task.multi_label import MultiLabel
 from star_al.task.multiple_choice import LETTERS, MultipleChoice
 from star_al.task.protocol import Task
 from star_al.task.rating import Rating
@@ -16,6 +17,7 @@ KINDS: Mapping[str, Callable[[Any], Task]] = {
     "multiple_choice": MultipleChoice,
     "rating": Rating,
     "text": Text,
+    "multi_label": MultiLabel,
 }
 
 
@@ -24,4 +26,4 @@ def make_task(spec: TaskSpec) -> Task:
     return KINDS[spec.kind](spec)
 
 
-__all__ = ["KINDS", "LETTERS", "ClosedTask", "Task", "closed", "make_task"]
+__all__ = ["KINDS", "LETTERS", "ClosedTask", "MultiLabel", "Task", "closed", "make_task"]

@@ -66,6 +66,10 @@ class Task(ABC):
         """Return the label that several people give by answers that are one."""
         return values[0]
 
+    def by_label(self, values: Sequence[JsonValue]) -> JsonValue:
+        """Return the value that most people give for each of its labels by itself, where a value has several labels."""
+        raise NotImplementedError
+
     def references(self, values: Sequence[JsonValue]) -> JsonValue:
         """Return the label of a held-out item by such answers, which may hold them all."""
         return self.settled(values)

@@ -5,7 +5,7 @@ seconds.
 """
 
 from star_al.types.annotations import Annotation, AnswerCount, Poll, Waiting
-from star_al.types.arrays import Float32Array, FloatArray, IntArray
+from star_al.types.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from star_al.types.campaigns import HELD_OUT, Artefacts, Campaign, CampaignSummary, Lease, Marks
 from star_al.types.evaluations import CalibrationBin, Evaluation
 from star_al.types.events import Event
@@ -38,6 +38,7 @@ __all__ = [
     "AnswerCount",
     "Artefacts",
     "BasePrediction",
+    "BoolArray",
     "CalibrationBin",
     "Campaign",
     "CampaignSummary",

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from star_al.annotators.label_studio.controls import CONTROLS
 from star_al.app.card_words import CARD_WORDS
-from star_al.app.compose import HEADS
+from star_al.app.compose import HEADS, LEARNERS
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, TaskSpec, task_spec
 from star_al.config.spec.acquisition import AcquisitionSpec, BatchSpec
@@ -29,6 +29,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "star_al/models/prompt_template.py: WORDINGS": WORDINGS,
     "star_al/annotators/label_studio/controls.py: CONTROLS": CONTROLS,
     "star_al/app/compose.py: HEADS": HEADS,
+    "star_al/app/compose.py: LEARNERS": LEARNERS,
     "star_al/app/card_words.py: CARD_WORDS": CARD_WORDS,
     "star_al/stats/figures.py: FIGURES": FIGURES,
 }
@@ -37,10 +38,14 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "multiple_choice": {},
     "rating": {"levels": 4},
     "text": {},
+    "multi_label": {"labels": ["sport", {"name": "tech", "verbaliser": "technology"}]},
 }
 """Settings of each kind."""
 EXAMPLES = [*SETTINGS.items(), ("rating", {"levels": 3, "names": ["bad", "fair", "v3.0"]})]
-ANSWERS: Mapping[str, Sequence[JsonValue]] = {"text": ("a dog", "two cats")}
+ANSWERS: Mapping[str, Sequence[JsonValue]] = {
+    "text": ("a dog", "two cats"),
+    "multi_label": ([], ["sport"], ["sport", "tech"]),
+}
 """Different answers to one item, by kind, where no list holds them."""
 
 """Those, and others that change what is read or written."""

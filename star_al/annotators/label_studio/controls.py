@@ -10,6 +10,7 @@ from typing import Any
 from star_al.annotators.label_studio.markup import attribute, clean, get, is_on, plain, shown
 from star_al.annotators.label_studio.style import MANY, ROWS
 from star_al.common.wording import count
+from star_al.config.spec import NONE_OF_THESE, normalise_label
 from star_al.task import LETTERS, Task
 from star_al.types import Item
 
@@ -42,10 +43,12 @@ class Control(ABC):
     Attributes:
         question: What people are asked unless the user words it.
         setting: Where the user words the answers.
+        takes_several: People may choose several answers.
     """
 
     question: str
     setting: str
+    takes_several: bool = False
 
     def classes(self, task: Task) -> list[str]:
         """Return the style classes of the page beside those of every page."""
@@ -143,6 +146,29 @@ class LevelChoices(LabelChoices):
         return name if named is None else f"{name}: {named}"
 
 
+class LabelSetChoices(LabelChoices):
+    """A choice for each label of the task, of which people choose any number, and one for none of them."""
+
+    question = "Which labels fit this text?"
+    takes_several = True
+
+    def names(self, task: Task) -> Sequence[str]:
+        """Return the labels, and what is chosen if none of them fits."""
+        return (*task.spec.label_names, NONE_OF_THESE)
+
+    def xml(self, task: Task, unsure: str | None) -> list[str]:
+        """Return the control with its choices."""
+        first, *rest = super().xml(task, unsure)
+        several = first.replace('choice="single-radio"', 'choice="multiple"')
+        return [several.replace("Choose one, or skip", "Choose all that fit, or skip"), *rest]
+
+    def missing(self, control: ElementTree.Element, task: Task) -> list[str]:
+        """Return the labels that it does not offer, and whether it lacks a choice for none of them."""
+        there = set(map(normalise_label, _offered(control)))
+        missing = [name for name in self.names(task) if normalise_label(name) not in there]
+        return [f"it lacks {count(len(missing), 'choice')}: {_listed(missing)}"] if missing else []
+
+
 class OptionChoices(Control):
     """A choice for each option of the item, from the task's data."""
 
@@ -205,6 +231,7 @@ CONTROLS: Mapping[str, Control] = {
     "multiple_choice": OptionChoices(),
     "rating": LevelChoices(),
     "text": WrittenAnswer(),
+    "multi_label": LabelSetChoices(),
 }
 """By kind of task."""
 
@@ -214,11 +241,16 @@ def control_of(task: Task) -> Control:
     return CONTROLS[task.spec.kind]
 
 
-def several_answers(control: ElementTree.Element) -> list[str]:
-    """Return what lets people give more than one label with a Choices, or something else than a label."""
+def several_answers(control: ElementTree.Element, task: Task) -> list[str]:
+    """Return what lets people give more or fewer labels with a Choices, or something else than a label."""
     found = []
-    if (get(control, "choice") or "single").lower() not in ("single", "single-radio"):
-        found.append('its Choices let people choose several labels (choice="single")')
+    is_single = (get(control, "choice") or "single").lower() in ("single", "single-radio")
+    if control_of(task).takes_several == is_single:
+        found.append(
+            'its Choices let people choose one label only (choice="multiple")'
+            if is_single
+            else 'its Choices let people choose several labels (choice="single")'
+        )
     for name, what in (("perRegion", "region"), ("perItem", "item")):
         if is_on(control, name.lower()):
             found.append(f'its Choices ask once for each {what}, not once for each text ({name}="false")')

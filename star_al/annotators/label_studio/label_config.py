@@ -101,7 +101,7 @@ def faults(config: str, task: Task) -> list[str]:
     if control.tag.lower() != "choices":
         return [*found, f'its "{CONTROL}" is a {control.tag}, not a Choices']
     found += _wrong_target(control, showing) if showing else []
-    return found + several_answers(control) + control_of(task).missing(control, task)
+    return found + several_answers(control, task) + control_of(task).missing(control, task)
 
 
 def remarks(config: str, task: Task, unsure: str | None) -> list[str]:

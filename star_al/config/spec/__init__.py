@@ -33,9 +33,12 @@ from star_al.config.spec.posterior import (
 )
 from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import (
+    NONE,
+    NONE_OF_THESE,
     AnswerSpec,
     ClassificationSpec,
     LabelSpec,
+    MultiLabelSpec,
     MultipleChoiceSpec,
     RatingSpec,
     ScoredOn,
@@ -50,6 +53,8 @@ __all__ = [
     "ADAPTIVE_SAMPLES",
     "FROM_FILE",
     "JOINT_SAMPLES",
+    "NONE",
+    "NONE_OF_THESE",
     "AcquisitionSpec",
     "AdapterSpec",
     "AnnotatorSpec",
@@ -77,6 +82,7 @@ __all__ = [
     "MapSpec",
     "McDropoutSpec",
     "ModelSpec",
+    "MultiLabelSpec",
     "MultipleChoiceSpec",
     "OptionsPattern",
     "OracleSpec",

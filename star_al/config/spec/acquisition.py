@@ -256,6 +256,8 @@ class AcquisitionSpec(Spec):
         "token_entropy",
         "token_bald",
         "sequence_entropy",
+        "label_margin_mean",
+        "label_margin_max",
     ] = Field(
         default="margin",
         description="How the uncertainty of a text is measured.",
@@ -275,6 +277,10 @@ class AcquisitionSpec(Spec):
                 "how much the posterior samples disagree about the answer's tokens, in the mean; for written answers"
             ),
             sequence_entropy="how improbable the drawn answers are, a token, in the mean; for written answers",
+            label_margin_mean=(
+                "how close labels are to being as likely as not, in the mean over labels; for `task.kind: multi_label`"
+            ),
+            label_margin_max="the same of the least certain label; for `task.kind: multi_label`",
         ),
     )
     target_label: str | None = Field(

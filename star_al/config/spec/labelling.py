@@ -17,7 +17,7 @@ class LabellingSpec(Spec):
     """
 
     overlap: Positive = Field(default=1, description="People who answer each text.")
-    settle: Literal["majority", "dawid_skene", "median"] = Field(
+    settle: Literal["majority", "dawid_skene", "median", "majority_by_label"] = Field(
         default="majority",
         description="How several answers to a text become one label.",
         json_schema_extra=choices(
@@ -29,6 +29,10 @@ class LabellingSpec(Spec):
             median=(
                 "the level in the middle, for `task.kind: rating`; disputed if an even number of people answered and "
                 "the two in the middle differ"
+            ),
+            majority_by_label=(
+                "for `task.kind: multi_label`: the labels that more than half of the people gave; disputed if a label "
+                "was given by just half"
             ),
         ),
     )

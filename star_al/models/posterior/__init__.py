@@ -23,7 +23,7 @@ from star_al.config.spec import AdapterSpec
 from star_al.models.backbone import Backbone
 from star_al.models.minibatch import Minibatch
 from star_al.models.prompts import Prompt
-from star_al.models.targets import TaughtPrompts
+from star_al.models.targets import Columns, TaughtPrompts
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
 from star_al.types import JsonObject
@@ -63,7 +63,7 @@ class Training:
     """
 
     backbone: Backbone
-    examples: Sequence[tuple[Prompt, int]]
+    examples: Sequence[tuple[Prompt, Columns]]
     adapter: AdapterSpec
     base: str
     seed: int

@@ -15,6 +15,7 @@ trained model, is described better by a low rank, and costs one vector an item (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from star_al.models.prompts import Prompt
 from star_al.models.readout import Readout
 from star_al.models.sequence_attention import SequenceAttention
 from star_al.models.target_layers import dense_layers
-from star_al.models.targets import answered
+from star_al.models.targets import Columns, Target, answered
 
 PASSES = 16
 """Backward passes of a minibatch, at most; with more labels, random mixtures of the cotangents are sent back."""
@@ -102,7 +103,7 @@ def curvature(
 
 def _accumulate(
     training: Training,
-    examples: Sequence[tuple[Prompt, int]],
+    examples: Sequence[tuple[Prompt, Columns]],
     layers: Mapping[str, _Layer],
     generator: torch.Generator,
 ) -> float:
@@ -123,8 +124,16 @@ def _accumulate(
             )
         for cotangent in sent_back():
             output.backward(cotangent, retain_graph=True)
-    columns_B = torch.tensor([target.shares.index(1.0) for target in targets], device=log_probs_B_C.device)
-    return float(log_probs_B_C.double().gather(1, columns_B[:, None]).sum())
+    return _log_likelihood(log_probs_B_C.double(), targets)
+
+
+def _log_likelihood(log_probs_B_C: Tensor, targets: Sequence[Target]) -> float:
+    """Return log p of the right labels; of pairs, whose shares of a row are equal, the sum over all pairs."""
+    total = 0.0
+    for log_probs_C, target in zip(log_probs_B_C, targets, strict=True):
+        right = [column for column, share in enumerate(target.shares) if share]
+        total += float(log_probs_C[right].sum()) + len(right) * math.log(len(right))
+    return total
 
 
 _Outputs: TypeAlias = tuple[Tensor, Tensor, Callable[[], Iterable[Tensor]]]
@@ -135,7 +144,9 @@ def _label_outputs(readout: Readout, batch: Minibatch, generator: torch.Generato
     """Return the outputs where the likelihood is the softmax over a prompt's labels."""
     log_probs_B_C = label_log_probs(readout, batch)
     found_B_C = log_probs_B_C.detach()
-    return log_probs_B_C, found_B_C, partial(cotangents, found_B_C, generator)
+    # A row of pairs is the mean over their questions, and their information is the sum.
+    scale = (log_probs_B_C.shape[1] / 2) ** 0.5 if batch.paired else 1.0
+    return log_probs_B_C, found_B_C, lambda: scale * cotangents(found_B_C, generator)
 
 
 def _answer_outputs(readout: Readout, batch: Minibatch, generator: torch.Generator) -> _Outputs:

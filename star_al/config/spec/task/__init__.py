@@ -7,12 +7,14 @@ from pydantic import Field, TypeAdapter
 from star_al.config.spec.task.base import EXTRAS, Allowed, ScoredOn
 from star_al.config.spec.task.classification import ClassificationSpec
 from star_al.config.spec.task.labels import LabelSpec, normalise_label
+from star_al.config.spec.task.multi_label import NONE, NONE_OF_THESE, MultiLabelSpec
 from star_al.config.spec.task.multiple_choice import MultipleChoiceSpec
 from star_al.config.spec.task.rating import RatingSpec
 from star_al.config.spec.task.text import AnswerSpec, TextSpec
 
 TaskSpec: TypeAlias = Annotated[
-    ClassificationSpec | MultipleChoiceSpec | RatingSpec | TextSpec, Field(discriminator="kind")
+    ClassificationSpec | MultipleChoiceSpec | RatingSpec | TextSpec | MultiLabelSpec,
+    Field(discriminator="kind"),
 ]
 
 _ADAPTER: TypeAdapter[TaskSpec] = TypeAdapter(TaskSpec)
@@ -25,10 +27,13 @@ def task_spec(section: object) -> TaskSpec:
 
 __all__ = [
     "EXTRAS",
+    "NONE",
+    "NONE_OF_THESE",
     "Allowed",
     "AnswerSpec",
     "ClassificationSpec",
     "LabelSpec",
+    "MultiLabelSpec",
     "MultipleChoiceSpec",
     "RatingSpec",
     "ScoredOn",

@@ -1,0 +1,162 @@
+"""Compare ways to predict any number of labels a text: a head, a classifier above LoRA, and yes or no for each label.
+
+The set is *operations*: which of + − × ÷ the solution of a GSM8K question needs, by its <<…>> calculations. Writes one
+JSON line for each way, seed and number of labels.
+
+    python scripts/multi_label_ways.py GSM8K_FOLDER MODEL_FOLDER ENCODER_FOLDER --labels 60 150 --seeds 0 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from star_al.config.spec import CampaignSpec, LoraLearnerSpec
+from star_al.display.progress import SilentProgress
+from star_al.models.encoder import open_encoder
+from star_al.models.head_label_sets import LabelSetHeadLearner
+from star_al.models.head_texts import TextReader
+from star_al.models.label_set_learner import LabelSetLearner
+from star_al.models.posterior.point import Map
+from star_al.ports import Pool, ignore
+from star_al.stats.label_sets import set_figures, thresholds
+from star_al.task.multi_label import MultiLabel
+from star_al.types import Item, JsonValue, Predictions
+
+OPERATIONS = {"addition": "+", "subtraction": "-", "multiplication": "*", "division": "/"}
+WAYS = ("head", "classifier", "each")
+
+
+def read(path: Path, n: int) -> list[tuple[Item, JsonValue]]:
+    """Return the first questions of a file with the operations of their solutions."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[:n]):
+        row = json.loads(line)
+        signs = "".join(part.split("=")[0].lstrip("-") for part in re.findall(r"<<(.*?)>>", row["answer"]))
+        found: JsonValue = [name for name, sign in OPERATIONS.items() if sign in signs]
+        rows.append((Item(f"{path.stem}-{number}", row["question"]), found))
+    return rows
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("model")
+    parser.add_argument("encoder")
+    parser.add_argument("--labels", type=int, nargs="+", default=[60, 150])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--ways", nargs="+", default=WAYS)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--tests", type=int, default=200)
+    arguments = parser.parse_args()
+    pool, test = (
+        read(arguments.data / "train.jsonl", 1000),
+        read(arguments.data / "test.jsonl", arguments.tests),
+    )
+    for way in arguments.ways:
+        for seed in arguments.seeds:
+            order = np.random.default_rng(seed).permutation(len(pool))
+            for n in arguments.labels:
+                start = time.perf_counter()
+                found = predicted(way, arguments, [pool[place] for place in order], n, test, seed)
+                print(
+                    json.dumps(
+                        {"way": way, "labels": n, "seed": seed}
+                        | found
+                        | {"seconds": round(time.perf_counter() - start)}
+                    ),
+                    flush=True,
+                )
+
+
+def predicted(
+    way: str,
+    arguments: argparse.Namespace,
+    pool: list[tuple[Item, JsonValue]],
+    n: int,
+    test: list[tuple[Item, JsonValue]],
+    seed: int,
+) -> dict[str, Any]:
+    """Train on n labels and return figures on the test set."""
+    spec = spec_of(way, arguments)
+    task = MultiLabel(spec.task)  # type: ignore[arg-type]
+    items = sorted((item for item, _ in pool), key=lambda item: item.item_id)
+    by_id = {item.item_id: item for item in items}
+    texts = Pool(tuple(by_id), lambda ids: [by_id[each] for each in ids])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "artefact"
+        folder.mkdir()
+        learner: Any
+        if way == "head":
+            reader = TextReader(
+                spec,
+                arguments.encoder,
+                lambda: open_encoder(arguments.encoder, device="cpu", dtype="float32", max_tokens=256),
+                Path(name),
+                SilentProgress(),
+            )
+            learner = LabelSetHeadLearner(task, spec, reader, lambda _: texts)
+        else:
+            learner = LabelSetLearner(task, spec, arguments.model, Map())
+        if n:
+            learner.fit(pool[:n], pool=texts, seed=seed, folder=folder, parent=None, advance=ignore)
+        asked = [item for item, _ in test]
+        predictions = learner.predict(folder if n else None, asked, draws=None, seed=seed, advance=ignore)
+    return figures(task, predictions, task.matrix(test))
+
+
+def spec_of(way: str, arguments: argparse.Namespace) -> CampaignSpec:
+    """Return the settings of a way."""
+    adapter = {"output": "classifier" if way == "classifier" else "label_names"}
+    adapter |= {
+        key: value
+        for key, value in (("epochs", arguments.epochs), ("learning_rate", arguments.rate))
+        if value
+    }
+    return CampaignSpec.model_validate(
+        {
+            "name": "operations",
+            "data": {"path": "unused.csv"},
+            "task": {
+                "kind": "multi_label",
+                "labels": list(OPERATIONS),
+                "instruction": "Which operations does the question need? Say yes or no for each: {labels}.",
+            },
+            "model": {"name": arguments.model, "device": "cpu"},
+            "learner": {"kind": "head"} if way == "head" else LoraLearnerSpec(kind="lora").model_dump(),
+            "adapter": adapter,
+            "annotator": {"kind": "oracle", "gold": "label"},
+        }
+    )
+
+
+def figures(task: MultiLabel, predictions: Predictions, right_N_L: Any) -> dict[str, Any]:
+    """Return the figures of the likeliest sets, and of thresholds that the first half chose on the second."""
+    names = task.spec.label_names
+    sets_N_L = np.array([[name in answers[0] for name in names] for answers in predictions.answers])
+    probs_N_L = np.column_stack([predictions.signals[f"p({name})"] for name in names])
+    half = len(right_N_L) // 2
+    chosen_L = thresholds(probs_N_L[:half], right_N_L[:half])
+    plain, tuned = probs_N_L[half:] >= 0.5, probs_N_L[half:] >= chosen_L
+    own = set_figures(sets_N_L, right_N_L)
+    return {
+        "micro_f1": round(own.micro_f1, 3),
+        "macro_f1": round(own.macro_f1, 3),
+        "hamming": round(own.hamming, 3),
+        "subset": round(own.subset_accuracy, 3),
+        "nll_a_label": round(float(-np.log(np.where(right_N_L, probs_N_L, 1 - probs_N_L)).mean()), 3),
+        "second_half": [round(set_figures(each, right_N_L[half:]).micro_f1, 3) for each in (plain, tuned)],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Multi-label: values, settings, the labelling page, distributions over sets of labels, and their figures."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from label_studio_sdk.label_interface.interface import LabelInterface
+from pydantic import ValidationError
+from scipy.special import logsumexp
+from sklearn.metrics import accuracy_score, f1_score, hamming_loss, jaccard_score
+
+from star_al.acquire.label_sets import (
+    MOST_SETS,
+    base_predictions,
+    label_margin_max,
+    label_margin_mean,
+    likeliest_sets,
+    set_predictions,
+)
+from star_al.acquire.measures import bald
+from star_al.annotators.label_studio import label_config
+from star_al.config.spec import LabelStudioSpec, task_spec
+from star_al.errors import DataError
+from star_al.stats.label_sets import set_figures, thresholds
+from star_al.task import MultiLabel, make_task
+from star_al.types import FloatArray, Item, JsonValue
+
+NAMES = ["sport", "tech", "Food, drink"]
+TASK = make_task(task_spec({"kind": "multi_label", "labels": NAMES}))
+TEXT = Item("i", "text")
+
+
+# -- values ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (["Tech", "sport"], ["sport", "tech"]),
+        (["sport", "sport"], ["sport"]),
+        ("tech|sport", ["sport", "tech"]),
+        ("tech; sport", ["sport", "tech"]),
+        ("tech, food, drink", ["tech", "Food, drink"]),
+        ('["tech"]', ["tech"]),
+        ("['tech', 'sport']", ["sport", "tech"]),
+        ({"sport": 1, "tech": 0, "Food, drink": 0.0}, ["sport"]),
+        ({"sport": "0", "tech": False, "Food, drink": None}, []),
+        ('{"tech": true}', ["tech"]),
+        ("none", []),
+        ("None of these", []),
+        (["none"], []),
+        ([], []),
+        ("[]", []),
+        ("", None),
+        (None, None),
+        (float("nan"), None),
+    ],
+)
+def test_the_forms_that_data_has_are_read(raw: JsonValue, value: JsonValue) -> None:
+    assert TASK.parse(TEXT, raw) == value
+
+
+@pytest.mark.parametrize(
+    "raw", ["sprt", ["tech", "sprt"], "tech, sprt", 3, ["tech", "none"], '{"sprt": 1}', [["tech"]]]
+)
+def test_what_is_no_label_is_refused(raw: JsonValue) -> None:
+    with pytest.raises(DataError, match=r"not one of the labels|holds labels and 'none'"):
+        TASK.parse(TEXT, raw)
+    assert TASK.find((), raw) is None
+
+
+def test_a_set_is_written_in_the_tasks_order() -> None:
+    assert TASK.spell(TEXT, ["tech", "sport"]) == "sport, tech" and TASK.spell(TEXT, []) == "none"
+    assert TASK.read(TEXT, " Tech, food, drink ") == ["tech", "Food, drink"]
+    assert TASK.read(TEXT, "tech and sport") is None
+
+
+def test_a_grade_is_jaccards_index() -> None:
+    sets = [[name for name, has in zip(NAMES, row, strict=True) if has] for row in product((0, 1), repeat=3)]
+    for one, other in product(sets, sets):
+        rows = [[int(name in each) for name in NAMES] for each in (one, other)]
+        expected = jaccard_score(*rows, zero_division=1.0)
+        assert TASK.grade(TEXT, one, other) == pytest.approx(expected)
+        assert TASK.same(TEXT, one, list(reversed(other))) is (one == other)
+    assert TASK.grade(TEXT, None, []) == 0.0 and not TASK.same(TEXT, None, [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"labels": ["a"]}, "at least two labels, found 1"),
+        ({"labels": ["a", "A"]}, "are equal"),
+        ({"labels": ["a", "None"]}, "gets anyway"),
+        ({"labels": ["a", "none of these"]}, "gets anyway"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        task_spec({"kind": "multi_label", **settings})
+
+
+# -- the labelling page ------------------------------------------------------------------------------------
+
+
+def test_people_choose_any_number_of_labels_or_none_of_these() -> None:
+    config = label_config.write(LabelStudioSpec(kind="label_studio"), TASK, "key")
+    choices = next(each for each in ElementTree.fromstring(config).iter() if each.tag == "Choices")
+    assert choices.get("choice") == "multiple" and choices.get("required") == "true"
+    assert [choice.get("alias") for choice in choices] == [*NAMES, "none of these"]
+    assert [choice.get("hotkey") for choice in choices] == ["1", "2", "3", "4"]
+    region = {
+        "from_name": "label",
+        "to_name": "text",
+        "type": "choices",
+        "value": {"choices": ["tech", "sport"]},
+    }
+    assert LabelInterface(config).validate_annotation({"result": [region]})
+    assert not label_config.faults(config, TASK)
+
+
+# -- distributions over sets -------------------------------------------------------------------------------
+
+
+def logs_of(n: int, samples: int, labels: int, seed: int = 0) -> FloatArray:
+    probs = np.random.default_rng(seed).beta(0.7, 0.7, (n, samples, labels))
+    return np.log(np.stack([1 - probs, probs], axis=3))
+
+
+def enumerated(logs_N_K_L_2: FloatArray) -> tuple[np.ndarray, FloatArray]:
+    """All sets, and the logarithms of their mean probabilities (N, S)."""
+    labels = logs_N_K_L_2.shape[2]
+    sets_S_L = np.array(list(product((0, 1), repeat=labels)))
+    each = logs_N_K_L_2[:, :, np.arange(labels), sets_S_L].sum(axis=3)
+    return sets_S_L, logsumexp(each, axis=1) - np.log(logs_N_K_L_2.shape[1])
+
+
+@pytest.mark.parametrize(("samples", "labels"), [(1, 3), (4, 3), (1, 8), (1, 9)])
+def test_the_likeliest_sets_are_those_of_enumeration(samples: int, labels: int) -> None:
+    logs = logs_of(7, samples, labels)
+    columns = min(MOST_SETS, 2**labels)
+    found_N_K_C, sets_N_C_L = likeliest_sets(logs, columns)
+    sets_S_L, means_N_S = enumerated(logs)
+    for row in range(len(logs)):
+        order = np.argsort(-means_N_S[row], kind="stable")[:columns]
+        np.testing.assert_array_equal(sets_N_C_L[row], sets_S_L[order].astype(bool))
+        means = logsumexp(found_N_K_C[row], axis=0) - np.log(samples)
+        np.testing.assert_allclose(means, means_N_S[row][order], atol=1e-9)
+
+
+def test_sets_of_a_mixture_hold_nearly_as_much_as_the_best_ones() -> None:
+    logs = logs_of(20, 8, 9)
+    found_N_K_C, _ = likeliest_sets(logs, MOST_SETS)
+    held = np.exp(found_N_K_C).mean(axis=1).sum(axis=1)
+    _, means_N_S = enumerated(logs)
+    best = np.exp(np.sort(means_N_S, axis=1)[:, -MOST_SETS:]).sum(axis=1)
+    assert (held <= best + 1e-9).all() and (held >= 0.95 * best).all()
+
+
+@pytest.mark.parametrize("labels", [3, 8])
+def test_rows_are_distributions_and_signals_the_exact_means(labels: int) -> None:
+    logs = logs_of(5, 4, labels)
+    names = [f"l{place}" for place in range(labels)]
+    found = set_predictions([f"i{row}" for row in range(5)], names, logs)
+    np.testing.assert_allclose(np.exp(found.log_probs_N_K_C).sum(axis=2), 1.0)
+    for place, name in enumerate(names):
+        np.testing.assert_allclose(found.signals[f"p({name})"], np.exp(logs[:, :, place, 1]).mean(axis=1))
+    rest = np.exp(found.log_probs_N_K_C[:, :, -1])
+    assert (rest == 0).all() if labels == 3 else (rest > 0).all()
+    assert all(answers[-1] is None and len(answers) == min(8, 32) + 1 for answers in found.answers) == (
+        labels == 3
+    )
+    one = base_predictions(found)[0]
+    assert one.answers == found.answers[0] and len(one.log_probs_C) == len(one.answers)
+
+
+def test_samples_that_agree_tell_nothing_of_each_other() -> None:
+    logs = np.repeat(logs_of(6, 1, 7), 5, axis=1)
+    assert (bald(set_predictions(["i"] * 6, list("abcdefg"), logs).log_probs_N_K_C) == 0).all()
+
+
+def test_certain_labels_stay_finite() -> None:
+    logs = np.full((1, 1, 7, 2), -np.inf)
+    logs[..., 0] = 0.0
+    found = set_predictions(["i"], list("abcdefg"), logs)
+    assert found.answers[0][0] == [] and np.exp(found.log_probs_N_K_C[0, 0, 0]) > 0.999
+    assert np.isfinite(found.log_probs_N_K_C).all()
+
+
+def test_no_items_have_no_predictions() -> None:
+    assert len(set_predictions([], ["a", "b"], np.zeros((0, 3, 2, 2)))) == 0
+
+
+def test_label_margins_count_how_close_labels_are_to_one_half() -> None:
+    probs = np.array([[0.5, 1.0], [0.25, 0.9]])
+    np.testing.assert_allclose(label_margin_mean(probs), [0.5, (0.5 + 0.2) / 2])
+    np.testing.assert_allclose(label_margin_max(probs), [1.0, 0.5])
+
+
+# -- figures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_figures_are_those_of_scikit_learn(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    right, predicted = generator.random((2, 40, 6)) < generator.random(6)
+    right[:, 5] = predicted[:, 5] = False  # a label that nobody has
+    found = set_figures(predicted, right)
+    assert found.micro_f1 == pytest.approx(f1_score(right, predicted, average="micro"))
+    assert found.macro_f1 == pytest.approx(f1_score(right, predicted, average="macro", zero_division=0))
+    assert found.hamming == pytest.approx(hamming_loss(right, predicted))
+    assert found.subset_accuracy == pytest.approx(accuracy_score(right, predicted))
+
+
+def test_random_sets_score_what_they_must() -> None:
+    generator = np.random.default_rng(0)
+    shares = np.array([0.1, 0.3, 0.5])
+    right, predicted = generator.random((2, 20_000, 3)) < shares
+    found = set_figures(predicted, right)
+    assert found.micro_f1 == pytest.approx((shares**2).sum() / shares.sum(), abs=0.01)
+    assert found.macro_f1 == pytest.approx(shares.mean(), abs=0.01)
+    assert found.hamming == pytest.approx((2 * shares * (1 - shares)).mean(), abs=0.01)
+
+
+def test_a_threshold_is_the_best_one_of_the_texts_it_was_chosen_on() -> None:
+    generator = np.random.default_rng(1)
+    right = generator.random((60, 3)) < [0.2, 0.5, 0.03]
+    probs = np.clip(right * 0.2 + generator.random((60, 3)) * 0.4, 0, 1)
+    found = thresholds(probs, right)
+    assert found[2] == 0.5  # too few texts have the label
+    for label in range(2):
+        score = f1_score(right[:, label], probs[:, label] >= found[label])
+        every = [f1_score(right[:, label], probs[:, label] >= level) for level in np.linspace(0.01, 0.99, 99)]
+        assert score >= max(every) - 1e-12
+
+
+def test_the_matrix_of_values_has_the_tasks_order() -> None:
+    assert isinstance(TASK, MultiLabel)
+    rows: list[JsonValue] = [["Food, drink", "sport"], []]
+    assert TASK.matrix([(TEXT, row) for row in rows]).tolist() == [[True, False, True], [False] * 3]
