@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from star_al.common.wording import count
 from star_al.labelling.ballots import load_ballots, votes_by_item
 from star_al.labelling.crowd import krippendorff_alpha
+from star_al.labelling.effort import Effort, effort_with_drafts
 from star_al.labelling.queries import items_in, without_label
 from star_al.parts import Parts
 from star_al.types import QueryState, Role
@@ -22,6 +23,7 @@ class Tally:
         dropped: Items that were closed without a label.
         disputed: Dropped items whose annotators disagreed.
         agreement: Krippendorff's alpha over all queries of the round; None if it is not defined.
+        effort: What people did with drafts; None if they saw none.
     """
 
     labelled: int
@@ -29,6 +31,7 @@ class Tally:
     dropped: int
     disputed: int
     agreement: float | None
+    effort: Effort | None = None
 
     def in_words(self) -> str:
         """The line of the collect step."""
@@ -37,6 +40,7 @@ class Tally:
         words += [f"{self.dropped:,} closed without a label{disputed}"] if self.dropped else []
         words += [f"{self.still_open:,} still open"] if self.still_open else []
         words += [] if self.agreement is None else [f"agreement (alpha) {self.agreement:.2f}"]
+        words += [] if self.effort is None else [self.effort.in_words()]
         return ", ".join(words)
 
 
@@ -56,4 +60,5 @@ def tally_round(parts: Parts, round_index: int) -> Tally:
         dropped=len(dropped),
         disputed=len(disputed),
         agreement=krippendorff_alpha(votes_by_item(ballots.values()), parts.task.distance),
+        effort=effort_with_drafts(parts, ballots.values()),
     )

@@ -195,3 +195,67 @@ def test_a_cursor_is_a_place_in_the_order_of_meeting() -> None:
         "2@x": False,
     }
     assert len(seen.since(None)) == len(seen.since(KnownAnnotations().cursor)) == 2
+
+
+WRITTEN = make_task(task_spec({"kind": "text"}))
+SUMS = make_task(
+    task_spec({"kind": "text", "answer": {"pattern": r"####\s*(-?[\d,]*\.?\d+)", "read_as": "number"}})
+)
+
+
+def _area(*texts: object, **changes: Any) -> dict[str, Any]:
+    region = {"from_name": "label", "to_name": "text", "type": "textarea", "value": {"text": [*texts]}}
+    return {"id": 7, "result": [region], "completed_by": 3, "created_at": MADE, **changes}
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (_area("a dog"), "a dog"),
+        (_area("  two\r\nlines "), "two\nlines"),
+        (_area("one", "two", "one", " "), ["one", "two"]),
+        (_area(), None),
+        (_area(" \n\t", ""), None),
+        (_area(result=[]), None),
+        (_area("a\x00b\ud800"), "a\ufffdb\ufffd"),
+        (_area("<|im_end|><script>$x</script>"), "<|im_end|><script>$x</script>"),
+        (_area("שלום \u202e עולם"), "שלום \u202e עולם"),
+        (_area("x" * 100_000), "x" * 100_000),
+        (_area(result=[{"from_name": "label", "type": "textarea", "value": {"text": "one"}}]), "one"),
+    ],
+)
+def test_a_written_answer(raw: object, value: object) -> None:
+    found = _parsed(raw, WRITTEN)
+    assert isinstance(found, Annotation), found
+    assert found.value == value
+    assert found.skipped is (value is None)
+
+
+def test_a_written_answer_that_is_no_text_or_counts_as_a_skip() -> None:
+    refused = _parsed(_area(5), WRITTEN)
+    assert isinstance(refused, Refused) and refused.reason == "its answer 5 is not a text"
+    choices = _parsed(_raw("pos"), WRITTEN)
+    assert isinstance(choices, Refused) and "the value of its region is {'choices'" in choices.reason
+    unsure = _parsed(_area("unsure"), WRITTEN)
+    assert isinstance(unsure, Annotation) and unsure.skipped
+    cancelled = _parsed(_area("a dog", was_cancelled=True), WRITTEN)
+    assert isinstance(cancelled, Annotation) and cancelled.skipped
+
+
+@given(st.lists(st.one_of(st.text(), st.none(), st.integers())))
+def test_nothing_that_is_written_breaks_the_reader(texts: list[object]) -> None:
+    found = _parsed(_area(*texts), WRITTEN)
+    assert isinstance(found, Refused) or json.dumps(found.value).encode()
+
+
+SUBJECTS = make_task(task_spec({"kind": "multi_label", "labels": ["sport", "money"]}))
+
+
+def test_several_labels_are_a_list() -> None:
+    for choices, value in ((["money", "sport"], ["money", "sport"]), (["money"], ["money"])):
+        found = _parsed(_raw(*choices), SUBJECTS)
+        assert isinstance(found, Annotation) and found.value == value and not found.skipped
+    none = _parsed(_raw("none of these"), SUBJECTS)
+    assert isinstance(none, Annotation) and not none.skipped and SUBJECTS.find((), none.value) == []
+    unsure = _parsed(_raw("unsure"), SUBJECTS)
+    assert isinstance(unsure, Annotation) and unsure.skipped

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeGuard
 
-from star_al.annotators.label_studio.controls import CONTROL, control_of
+from star_al.annotators.label_studio.controls import CONTROL, Control, control_of
 from star_al.annotators.label_studio.markup import UNUSABLE_CHARACTERS
 from star_al.task import Task
-from star_al.types import Annotation
+from star_al.types import Annotation, JsonValue
 
 LONGEST_SHOWN = 60
 """Characters of a value that a message repeats."""
@@ -131,18 +131,18 @@ def _seconds(raw: object) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _value(result: object, unsure: str | None, task: Task, *, cancelled: bool) -> str | None:
-    """What was chosen; None if nothing was. What is wrong with the result of a skip does not matter."""
+def _value(result: object, unsure: str | None, task: Task, *, cancelled: bool) -> JsonValue:
+    """What was said; None if nothing was. What is wrong with the result of a skip does not matter."""
     try:
-        return _checked(_chosen(result), unsure, task)
+        return _said(result, unsure, task)
     except _UnusableError:
         if cancelled:
             return None
         raise
 
 
-def _chosen(result: object) -> str | None:
-    """What was chosen in our control. Regions of other controls beside it are ignored."""
+def _said(result: object, unsure: str | None, task: Task) -> JsonValue:
+    """What was said in our control. Regions of other controls beside it are ignored."""
     if result is None:
         return None
     if not isinstance(result, list):
@@ -152,31 +152,36 @@ def _chosen(result: object) -> str | None:
     ours = [region for region in result if region.get("from_name") == CONTROL]
     if result and not ours:
         raise _UnusableError(f"it has a result, but none for the control {CONTROL!r}")
-    chosen = {choice for region in ours for choice in _choices(region.get("value"))}
-    if len(chosen) > 1:
-        raise _UnusableError(f"it chooses {len(chosen)} labels: {', '.join(map(_shown, sorted(chosen)))}")
-    return next(iter(chosen), None)
+    control = control_of(task)
+    said = list(dict.fromkeys(text for region in ours for text in _texts(region.get("value"), control)))
+    if len(said) > 1 and not control.takes_several:
+        raise _UnusableError(f"it chooses {len(said)} labels: {', '.join(map(_shown, sorted(said)))}")
+    for text in said:
+        _check(text, unsure, task, control)
+    return said[0] if said == [unsure] else control.joined(said) if said else None
 
 
-def _choices(value: object) -> Sequence[str]:
-    choices = value.get("choices") if isinstance(value, Mapping) else None
-    if not isinstance(choices, list):
+def _texts(value: object, control: Control) -> Sequence[str]:
+    """What a region says."""
+    said = value.get(control.key) if isinstance(value, Mapping) else None
+    if control.free and isinstance(said, str):
+        return [said]
+    if not isinstance(said, list):
         raise _UnusableError(f"the value of its region is {_shown(value)}")
-    for choice in choices:
-        if not isinstance(choice, str):
-            raise _UnusableError(f"its choice {_shown(choice)} is not a text")
-    return choices
+    for text in said:
+        if not isinstance(text, str):
+            raise _UnusableError(f"its {'answer' if control.free else 'choice'} {_shown(text)} is not a text")
+    return said
 
 
-def _checked(value: str | None, unsure: str | None, task: Task) -> str | None:
-    """The value, if it can be a label. Which letters an item has is checked where the item is known."""
-    if value is None or value == unsure:
-        return value
-    if re.search(UNUSABLE_CHARACTERS, value):
-        raise _UnusableError(f"its label {_shown(value)} has a control character")
-    if not control_of(task).accepts(task, value):
-        raise _UnusableError(f"{_shown(value)} is not a label of the campaign")
-    return value
+def _check(text: str, unsure: str | None, task: Task, control: Control) -> None:
+    """Refuse what cannot be a label. Which letters an item has is checked where the item is known."""
+    if text == unsure or control.free:
+        return
+    if re.search(UNUSABLE_CHARACTERS, text):
+        raise _UnusableError(f"its label {_shown(text)} has a control character")
+    if not control.accepts(task, text):
+        raise _UnusableError(f"{_shown(text)} is not a label of the campaign")
 
 
 def _shown(value: object) -> str:

@@ -333,7 +333,7 @@ class LabelStudioAnnotator:
                 yield payload(self._plan, query, item, predicted=self._prediction(query, version, project))
 
     def _prediction(self, query: Query, version: str | None, project: Project) -> dict[str, Any] | None:
-        return prediction(query, version, project.config, show=self._spec.show_prediction)
+        return prediction(query, version, project.config, self._plan.task, show=self._spec.show_prediction)
 
     def _order(
         self, known_tasks: KnownTasks, project: Project, queries: Sequence[Query], still_ours: StillOurs

@@ -5,14 +5,15 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from star_al.annotators.label_studio.markup import attribute, clean, get, is_on, plain, shown
 from star_al.annotators.label_studio.style import MANY, ROWS
 from star_al.common.wording import count
 from star_al.config.spec import NONE_OF_THESE, normalise_label
 from star_al.task import LETTERS, Task
-from star_al.types import Item
+from star_al.task.text import storable
+from star_al.types import Item, JsonValue
 
 TEXT, CONTROL = "text", "label"
 """Names of the object and of the control. ``TEXT`` is also the key of the text in a task's data."""
@@ -38,17 +39,40 @@ _COMMON = (
 
 
 class Control(ABC):
-    """A Choices of which people choose one.
+    """What people answer with: a Choices of which they choose one, unless a subclass says otherwise.
 
     Attributes:
+        tag: The element of a label config.
+        type: The type of its results.
+        key: Where the value of a result holds what was said.
         question: What people are asked unless the user words it.
         setting: Where the user words the answers.
-        takes_several: People may choose several answers.
+        takes_several: True if an answer may say several things.
+        free: True if an answer may be any text.
+        without: How a page lets people submit nothing, in words.
     """
 
+    tag: ClassVar[str] = "Choices"
+    type: ClassVar[str] = "choices"
+    key: ClassVar[str] = "choices"
     question: str
     setting: str
-    takes_several: bool = False
+    takes_several: ClassVar[bool] = False
+    free: ClassVar[bool] = False
+    without: ClassVar[str] = "without a choice"
+
+    def region(self, value: JsonValue) -> dict[str, JsonValue]:
+        """Return the type and value of a result that says this."""
+        said: list[JsonValue] = list(value) if isinstance(value, list) else [value]
+        return {"type": self.type, "value": {self.key: said}}
+
+    def joined(self, said: Sequence[str]) -> JsonValue:
+        """Return the answer that the different things make which were said, one unless ``takes_several``."""
+        return said[0]
+
+    def faults(self, control: ElementTree.Element, task: Task) -> list[str]:
+        """Return why the control of somebody else cannot collect our labels, a phrase each."""
+        return several_answers(control, task) + self.missing(control, task)
 
     def classes(self, task: Task) -> list[str]:
         """Return the style classes of the page beside those of every page."""
@@ -152,6 +176,14 @@ class LabelSetChoices(LabelChoices):
     question = "Which labels fit this text?"
     takes_several = True
 
+    def region(self, value: JsonValue) -> dict[str, JsonValue]:
+        """Return the choices, which name none of the labels too."""
+        return super().region(value or [NONE_OF_THESE])
+
+    def joined(self, said: Sequence[str]) -> JsonValue:
+        """Return all that was chosen."""
+        return list[JsonValue](said)
+
     def names(self, task: Task) -> Sequence[str]:
         """Return the labels, and what is chosen if none of them fits."""
         return (*task.spec.label_names, NONE_OF_THESE)
@@ -205,20 +237,40 @@ class OptionChoices(Control):
 
 
 class WrittenAnswer(Control):
-    """A text area for one answer."""
+    """A text area. Several submissions are several answers, all of them right; blank ones are none."""
 
+    tag = "TextArea"
+    type = "textarea"
+    key = "text"
     question = "What is the answer?"
     setting = "annotator.question"
+    takes_several = True
+    free = True
+    without = "without an answer"
+
+    def joined(self, said: Sequence[str]) -> JsonValue:
+        """Return what was written, a list if there are several answers, None if all are blank."""
+        texts = list(dict.fromkeys(text for each in said if (text := storable(each))))
+        return list[JsonValue](texts) if len(texts) > 1 else next(iter(texts), None)
 
     def names(self, task: Task) -> Sequence[str]:
         """Return none: anything may be said."""
         return ()
 
     def xml(self, task: Task, unsure: str | None) -> list[str]:
-        """Return the text area."""
+        """Return the text area; what counts as a skip is named in it while it is empty."""
+        hint = "" if unsure is None else f" placeholder={shown(f'If you cannot tell, write: {unsure}')}"
         return [
             f'    <TextArea name="{CONTROL}" toName="{TEXT}" rows="4" editable="true" maxSubmissions="1" '
-            'required="true" requiredMessage="Write an answer, or skip the task."/>'
+            f'required="true" requiredMessage="Write an answer, or skip the task."{hint}/>'
+        ]
+
+    def faults(self, control: ElementTree.Element, task: Task) -> list[str]:
+        """Return whether it asks for something else than the text's answer."""
+        return [
+            f'its TextArea asks once for each {what}, not once for each text ({name}="false")'
+            for name, what in (("perRegion", "region"), ("perItem", "item"))
+            if is_on(control, name.lower())
         ]
 
     def missing(self, control: ElementTree.Element, task: Task) -> list[str]:

@@ -11,7 +11,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Set as AbstractSet
 
-from star_al.annotators.label_studio.controls import CONTROL, TEXT, Control, control_of, several_answers
+from star_al.annotators.label_studio.controls import CONTROL, TEXT, Control, control_of
 from star_al.annotators.label_studio.markup import UNUSABLE_CHARACTERS, get, is_on, shown
 from star_al.annotators.label_studio.style import PAGE, STYLE, TEXT_BOX, UNSURE, WHY_LINE
 from star_al.config.spec import LabelStudioSpec
@@ -95,13 +95,13 @@ def faults(config: str, task: Task) -> list[str]:
         None
     }
     found = [] if showing else [f'it does not show the text (a Text with value="${TEXT}")']
-    control = next((element for element in tree.iter() if _is_control(element)), None)
+    control, ours = next((element for element in tree.iter() if _is_control(element)), None), control_of(task)
     if control is None:
-        return [*found, f'it has no Choices with name="{CONTROL}"']
-    if control.tag.lower() != "choices":
-        return [*found, f'its "{CONTROL}" is a {control.tag}, not a Choices']
-    found += _wrong_target(control, showing) if showing else []
-    return found + several_answers(control, task) + control_of(task).missing(control, task)
+        return [*found, f'it has no {ours.tag} with name="{CONTROL}"']
+    if control.tag.lower() != ours.tag.lower():
+        return [*found, f'its "{CONTROL}" is a {control.tag}, not a {ours.tag}']
+    found += _wrong_target(control, showing, ours.tag) if showing else []
+    return found + ours.faults(control, task)
 
 
 def remarks(config: str, task: Task, unsure: str | None) -> list[str]:
@@ -112,7 +112,8 @@ def remarks(config: str, task: Task, unsure: str | None) -> list[str]:
     found = control_of(task).foreign(control, task, unsure)
     if not is_on(control, "required"):
         found.append(
-            'it lets people submit without a choice, which counts as a skip (required="true" prevents that)'
+            f"it lets people submit {control_of(task).without}, which counts as a skip "
+            '(required="true" prevents that)'
         )
     return found
 
@@ -121,21 +122,17 @@ def _is_control(element: ElementTree.Element) -> bool:
     return get(element, "name") == CONTROL and get(element, "toname") is not None
 
 
-def _wrong_target(control: ElementTree.Element, showing: AbstractSet[str | None]) -> list[str]:
+def _wrong_target(control: ElementTree.Element, showing: AbstractSet[str | None], tag: str) -> list[str]:
     targets = (get(control, "toname") or "").split(",")
     if showing & {target.strip() for target in targets}:
         return []
-    return [f'its Choices belong to "{targets[0]}", not to the text (toName="{min(map(str, showing))}")']
+    belongs = f'{tag} belong{"" if tag.endswith("s") else "s"} to "{targets[0]}"'
+    return [f'its {belongs}, not to the text (toName="{min(map(str, showing))}")']
 
 
-def result(value: JsonValue, confidence: float | None) -> list[dict[str, JsonValue]]:
-    """The ``result`` of an annotation or prediction that chooses this label."""
-    region: dict[str, JsonValue] = {
-        "from_name": CONTROL,
-        "to_name": TEXT,
-        "type": "choices",
-        "value": {"choices": [value]},
-    }
+def result(value: JsonValue, confidence: float | None, control: Control) -> list[dict[str, JsonValue]]:
+    """The ``result`` of an annotation or prediction that gives this label."""
+    region: dict[str, JsonValue] = {"from_name": CONTROL, "to_name": TEXT, **control.region(value)}
     return [region if confidence is None else {**region, "score": confidence}]
 
 

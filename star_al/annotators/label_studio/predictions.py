@@ -11,8 +11,10 @@ from typing import Any
 
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.client import Client
+from star_al.annotators.label_studio.controls import control_of
 from star_al.common.paging import pages
 from star_al.errors import AnnotatorError
+from star_al.task import Task
 from star_al.types import Query
 
 PREDICTIONS_PER_REQUEST = 250
@@ -25,14 +27,17 @@ def model_version(queries: Sequence[Query]) -> str | None:
     return f"star_al round {max(rounds):03d}" if rounds else None
 
 
-def prediction(query: Query, version: str | None, config: str, *, show: bool) -> dict[str, Any] | None:
+def prediction(
+    query: Query, version: str | None, config: str, task: Task, *, show: bool
+) -> dict[str, Any] | None:
     """The prediction to send for a query; None if the query has no score.
 
     Args:
         query: The query. The score sent is 1 − its blended uncertainty.
         version: The model version, as by ``model_version``.
         config: The project's label config.
-        show: True to include the model's answer, if the label config can hold it.
+        task: Says what a label is.
+        show: True to include the model's answer, if the label config can hold it and it would be a label.
     """
     if query.reason.blended is None or version is None:
         return None
@@ -41,11 +46,14 @@ def prediction(query: Query, version: str | None, config: str, *, show: bool) ->
         "score": min(max(1.0 - query.reason.blended, 0.0), 1.0),
         "model_version": version,
     }
+    control = control_of(task)
     if not show or query.reason.predicted is None:
         return score_only
+    if control.free and task.find((), query.reason.predicted) is None:
+        return score_only  # an answer without the text that a label is read from
     with_answer = {
         **score_only,
-        "result": label_config.result(query.reason.predicted, query.reason.confidence),
+        "result": label_config.result(query.reason.predicted, query.reason.confidence, control),
     }
     return with_answer if _fits(config, with_answer) else score_only
 

@@ -81,7 +81,11 @@ class LabelStudioSpec(Spec):
         examples=["I am not sure"],
     )
     show_prediction: bool = Field(
-        default=False, description="Show annotators the model's answer. It biases them."
+        default=False,
+        description=(
+            "Show annotators the model's answer, which biases them. A written one is a draft that they can edit; each "
+            "round tells how many drafts were kept and how much the others were changed."
+        ),
     )
     show_reason: bool = Field(default=False, description="Show annotators why a text was chosen.")
     deleted: Literal["restore", "drop"] = Field(
