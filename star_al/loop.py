@@ -29,7 +29,6 @@ from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_an
 from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
 from star_al.parts import LeasedParts
-from star_al.steps.answers import evaluations_in_words
 from star_al.steps.compare_prompts import compare_prompts
 from star_al.steps.cut_texts import say_cut_texts
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
@@ -37,6 +36,7 @@ from star_al.steps.delivery import with_delivery
 from star_al.steps.evaluate import evaluate_round
 from star_al.steps.fit import fit_round, input_hash, learner_versions
 from star_al.steps.held_out import growing_audit, held_out_queries
+from star_al.steps.measured import evaluations_in_words
 from star_al.steps.pool import batch_sizes
 from star_al.steps.resume import refuse_another_model, resumed
 from star_al.steps.sample_spread import spread_warning

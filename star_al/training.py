@@ -16,8 +16,8 @@ from star_al.errors import LeaseLostError, StarALError
 from star_al.labelling.outbox import record
 from star_al.parts import LeasedParts
 from star_al.ports import Background
-from star_al.steps.answers import evaluations_in_words
 from star_al.steps.fit import as_trained_now
+from star_al.steps.measured import evaluations_in_words
 from star_al.steps.train import due_rounds, train_and_measure
 from star_al.types import Adapter, MeasuredBeside, Round, StepResults, TrainingResult
 

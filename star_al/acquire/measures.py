@@ -10,13 +10,13 @@ item i. This makes items with different numbers of options comparable; an item w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 from scipy.special import entr, logsumexp
 
-from star_al.types import FloatArray
+from star_al.types import FloatArray, Predictions
 
 ROUNDING = 1e-6
 """How far below zero, in nats, rounding may push a mutual information."""
@@ -108,6 +108,55 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
+def mean_label_margin(signals: Mapping[str, FloatArray]) -> FloatArray:
+    """Return the mean over labels of 1 − |2p − 1|, from the probabilities p(label) that a text has each, (N,)."""
+    return _label_margins(signals).mean(axis=1)
+
+
+def largest_label_margin(signals: Mapping[str, FloatArray]) -> FloatArray:
+    """Return the largest of the labels' 1 − |2p − 1|, (N,)."""
+    return _label_margins(signals).max(axis=1)
+
+
+LABEL_MARGINS: Mapping[str, Callable[[Mapping[str, FloatArray]], FloatArray]] = {
+    "label_margin_mean": mean_label_margin,
+    "label_margin_max": largest_label_margin,
+}
+"""Measures of the single labels of texts that have several."""
+
+TIE = 1e-6
+"""Differences in nats below this are ties, which ``nll`` breaks."""
+
+
+def uncertainties(predictions: Predictions, measure: str, *, per_option: bool = False) -> FloatArray:
+    """Score predictions by a measure of their columns, or of what the model told besides, (N,).
+
+    Where answers are open, many texts have the same columns, such as one answer that all draws gave. Among them the
+    less probable answer comes first.
+
+    Raises:
+        KeyError: There is no such measure, or the model does not tell it.
+    """
+    if measure in LABEL_MARGINS:
+        return LABEL_MARGINS[measure](predictions.signals)
+    if measure in predictions.signals:
+        return predictions.signals[measure]
+    scores_N = MEASURES[measure](predictions.log_probs_N_K_C, per_option=per_option)
+    if "nll" not in predictions.signals:
+        return scores_N
+    nll_N = predictions.signals["nll"]
+    return scores_N + TIE * nll_N / (1.0 + nll_N)
+
+
+def has_measure(measure: str) -> bool:
+    """Return whether a measure looks at each item alone, so that ``uncertainties`` knows it."""
+    return measure in MEASURES or measure in LABEL_MARGINS or measure in SIGNALS
+
+
+SIGNALS = frozenset({"nll", "token_entropy", "token_bald", "sequence_entropy"})
+"""Measures that a model which writes answers tells of each text."""
+
+
 def divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:
     """Divide scores in nats, (N,), by the highest that an item's number of labels allows; 0 with one label."""
     options_N = np.isfinite(log_probs_N_K_C).any(axis=1).sum(axis=-1)
@@ -124,3 +173,8 @@ def _at_least_zero(information_N: FloatArray) -> FloatArray:
     if not (information_N >= -ROUNDING).all():
         raise ValueError(f"mutual information of {information_N.min()} nats; is every row a distribution?")
     return np.maximum(information_N, 0.0)
+
+
+def _label_margins(signals: Mapping[str, FloatArray]) -> FloatArray:
+    probs_N_L = np.stack([values_N for name, values_N in signals.items() if name.startswith("p(")], axis=1)
+    return 1.0 - np.abs(2.0 * probs_N_L - 1.0)

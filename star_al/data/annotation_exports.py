@@ -25,6 +25,14 @@ def flat_row(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def unwrapped(raw: Any) -> Any:
+    """Return what ``{"choices": …}`` holds; other values unchanged."""
+    found = _from_json(raw) if isinstance(raw, str) and raw.startswith("{") else raw
+    if isinstance(found, dict) and set(found) & {"choices", "value"}:
+        return found.get("choices", found.get("value"))
+    return raw
+
+
 def plain_label(raw: Any) -> Any:
     """Return the label in a cell: that of a list of one or of ``{"choices": [one]}``; other values unchanged.
 

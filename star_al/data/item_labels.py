@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from star_al.data.annotation_exports import plain_label
+from star_al.data.annotation_exports import plain_label, unwrapped
 from star_al.task import LETTERS, Task
 from star_al.types import Item, JsonObject, JsonValue
 
@@ -35,6 +35,8 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     Raises:
         DataError: The item has no such label.
     """
+    if task.choices(item) is None:
+        return task.parse(item, unwrapped(raw))  # a list is a value there
     raw = plain_label(raw)
     keys = item.fields.get(OPTION_KEYS)
     if isinstance(keys, (list, tuple)) and raw is not None and (key := option_text(raw)) in keys:

@@ -6,6 +6,7 @@ The label of such a text must not depend on the order of the rows: it is that of
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -76,16 +77,21 @@ class Votes:
     def __init__(self) -> None:
         self._pairs = Pairs()
         self._codes: dict[JsonValue, int] = {}
+        self._labels: list[JsonValue] = []
 
     def add(self, item_id: str, label: JsonValue) -> None:
         """Count the label of a row; None is no vote."""
-        if label is not None:
-            self._pairs.add(key_of(item_id), self._codes.setdefault(label, len(self._codes)))
+        if label is None:
+            return
+        name = json.dumps(label) if isinstance(label, list) else label
+        code = self._codes.setdefault(name, len(self._labels))
+        if code == len(self._labels):
+            self._labels.append(label)
+        self._pairs.add(key_of(item_id), code)
 
     def settled(self) -> Settled:
         """The texts with different labels, each with the label of most rows, or None for a tie."""
-        labels = list(self._codes)
-        return {key: _majority(votes, labels) for key, votes in self._pairs.several().items()}
+        return {key: _majority(votes, self._labels) for key, votes in self._pairs.several().items()}
 
 
 def hash_of(external_id: str) -> int:

@@ -27,7 +27,7 @@ from star_al.report.round_charts import (
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
 from star_al.stats.ece_floor import ece_floor
-from star_al.stats.figures import FIGURES
+from star_al.stats.figures import figures_of
 from star_al.stats.learning_curves import Comparison, in_words
 from star_al.types import JsonObject, Role, Round, RoundCollection
 
@@ -98,8 +98,8 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
                 ("zero-shot", percent(base.accuracy), interval(base.accuracy_low, base.accuracy_high))
             )
         tiles += [
-            (figure.name, number(figure.of(adapted), 2), figure.unit)
-            for figure in FIGURES[snapshot.spec.task.kind]
+            (name, number(value, 2), unit)
+            for name, value, unit in figures_of(snapshot.spec.task.kind, adapted)
         ]
         scaling = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
         chance = f"{number(ece_floor(adapted.bins).mean)} by chance alone"

@@ -1,4 +1,4 @@
-"""Figures of an evaluation that only some kinds of task have, from its confusion matrix."""
+"""Figures of an evaluation that only some kinds of task have."""
 
 from __future__ import annotations
 
@@ -7,26 +7,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from star_al.stats.answered import Answered, aurc, auroc_of_right, mean_grade, share_without_answer
 from star_al.types import Evaluation
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of an evaluation.
+    """A figure that follows from an evaluation's confusion matrix.
 
     Attributes:
         name: What it is.
-        unit: Of its values.
-        of: Computes it.
+        unit: Of its values; empty for none.
+        of: Computes it; None if the evaluation has none.
     """
 
     name: str
     unit: str
-    of: Callable[[Evaluation], float]
+    of: Callable[[Evaluation], float | None]
 
-    def in_words(self, evaluation: Evaluation) -> str:
-        """Return the figure with its name and unit."""
-        return f"{self.name} {self.of(evaluation):.2f} {self.unit}"
+
+@dataclass(frozen=True)
+class AnswerFigure:
+    """A figure of open answers, computed when a model is measured and kept with the evaluation.
+
+    Attributes:
+        name: What it is.
+        unit: Of its values; empty for none.
+        key: Its name in ``Evaluation.figures``, which the database keeps.
+        measure: Computes it; None if these answers have none.
+    """
+
+    name: str
+    unit: str
+    key: str
+    measure: Callable[[Answered], float | None]
+
+    def of(self, evaluation: Evaluation) -> float | None:
+        """Return the kept value."""
+        return evaluation.figures.get(self.key)
 
 
 def mean_absolute_error(evaluation: Evaluation) -> float:
@@ -37,11 +55,38 @@ def mean_absolute_error(evaluation: Evaluation) -> float:
     return float((counts_C_C * apart_C_C).sum() / counts_C_C.sum())
 
 
-FIGURES: Mapping[str, Sequence[Figure]] = {
+TRUST = (
+    AnswerFigure("AUROC of confidence", "", "auroc", auroc_of_right),
+    AnswerFigure("AURC", "", "aurc", aurc),
+)
+"""How well confidence tells right answers from wrong ones."""
+
+FIGURES: Mapping[str, Sequence[Figure | AnswerFigure]] = {
     "classification": (),
     "multiple_choice": (),
     "rating": (Figure("mean absolute error", "levels", mean_absolute_error),),
-    "text": (),
-    "multi_label": (),
+    "text": (
+        AnswerFigure("mean grade", "", "mean_grade", mean_grade),
+        *TRUST,
+        AnswerFigure("share without an answer", "", "without_answer", share_without_answer),
+    ),
+    "multi_label": TRUST,
 }
 """By kind of task."""
+
+
+def measured_figures(kind: str, answered: Answered) -> dict[str, float]:
+    """Return the figures of open answers to keep with an evaluation, by key."""
+    found = {each.key: each.measure(answered) for each in FIGURES[kind] if isinstance(each, AnswerFigure)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def figures_of(kind: str, evaluation: Evaluation) -> list[tuple[str, float, str]]:
+    """Return the name, value and unit of each figure that an evaluation has."""
+    found = [(each.name, each.of(evaluation), each.unit) for each in FIGURES[kind]]
+    return [(name, value, unit) for name, value, unit in found if value is not None]
+
+
+def figures_in_words(kind: str, evaluation: Evaluation) -> list[str]:
+    """Return each figure that an evaluation has, with its name and unit."""
+    return [f"{name} {value:.2f} {unit}".rstrip() for name, value, unit in figures_of(kind, evaluation)]

@@ -7,11 +7,12 @@ equal probabilities the lowest column is the prediction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from star_al.stats.answered import Answered
 from star_al.types import CalibrationBin, Evaluation, FloatArray, IntArray, Role
 
 # scikit-learn and SciPy are imported by the functions that use them: both are slow to import, and not every command
@@ -198,6 +199,60 @@ def evaluate(
         ece_equal_mass=ece_equal_mass(confidence_N, correct_N),
         temperature=temperature,
         bins=bins,
+    )
+
+
+def evaluate_answers(
+    log_probs_N_C: FloatArray,
+    targets_N: IntArray,
+    answered: Answered,
+    figures: Mapping[str, float],
+    *,
+    model: str,
+    scaling: str,
+    split: Role,
+    temperature: float,
+) -> Evaluation:
+    """All metrics of one model on one split where answers are open, so that columns differ from item to item.
+
+    Accuracy and calibration are about answers that count as right. NLL and Brier score are about the columns: an item
+    whose true answer has none counts for the column of any other answer.
+
+    Args:
+        log_probs_N_C: Predictions in nats, already scaled.
+        targets_N: The column of each item's true answer.
+        answered: The answers.
+        figures: Further figures; recorded.
+        model: Which model predicted; recorded.
+        scaling: How its predictions were scaled; recorded.
+        split: The role of the items; recorded.
+        temperature: The temperature that the predictions were scaled with; recorded.
+
+    Raises:
+        ValueError: No items, shapes that do not agree, NaN, or a target that is no column.
+    """
+    _check(log_probs_N_C, targets_N, log_probs_N_C.shape[-1])
+    right_N, confidence_N = answered.right_N, answered.confidence_N
+    bins = reliability_bins(confidence_N, right_N)
+    low, high = wilson_interval(int(right_N.sum()), len(targets_N))
+    return Evaluation(
+        model=model,
+        scaling=scaling,
+        split=split,
+        n=len(targets_N),
+        accuracy=float(right_N.mean()),
+        accuracy_low=low,
+        accuracy_high=high,
+        macro_f1=None,
+        recall={},
+        confusion_C_C=(),
+        nll=nll(log_probs_N_C, targets_N),
+        brier=brier(log_probs_N_C, targets_N),
+        ece=ece(bins),
+        ece_equal_mass=ece_equal_mass(confidence_N, right_N),
+        temperature=temperature,
+        bins=bins,
+        figures=figures,
     )
 
 

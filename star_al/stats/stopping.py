@@ -6,7 +6,7 @@ gain) are advice, and end it only if the rules are automatic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from star_al.common.wording import count
 from star_al.config.spec import StoppingSpec
 from star_al.stats.expected_gain import LEVEL, STEP, ExpectedGain, expected_gain
 from star_al.stats.measured_rounds import MeasuredRounds
+from star_al.types import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,22 @@ def decide(view: StopView) -> Decision:
     return Decision(_limit(view), goal)
 
 
-def agreement(previous: Mapping[str, int], current: Mapping[str, int]) -> float | None:
-    """Share of the common items whose predicted label is the same; None without common items."""
+def agreement(
+    previous: Mapping[str, JsonValue],
+    current: Mapping[str, JsonValue],
+    is_same: Callable[[str, JsonValue, JsonValue], bool] = lambda item_id, one, other: one == other,
+) -> float | None:
+    """Share of the common items whose predictions are the same; None without common items.
+
+    Args:
+        previous: Predictions by item id.
+        current: Those of the next round.
+        is_same: Compares two predictions for an item.
+    """
     shared = previous.keys() & current.keys()
     if not shared:
         return None
-    return sum(previous[item_id] == current[item_id] for item_id in shared) / len(shared)
+    return sum(is_same(item_id, previous[item_id], current[item_id]) for item_id in shared) / len(shared)
 
 
 def _target(view: StopView) -> str | None:

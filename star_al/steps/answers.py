@@ -1,44 +1,74 @@
-"""Answers of a round's models to labelled items, and how they are measured."""
+"""Answers of a round's models to labelled items."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from star_al import rng
-from star_al.acquire.measures import MEASURES, predictive_mean_log
+from star_al.acquire.measures import (
+    MEASURES,
+    has_measure,
+    predictive_entropy,
+    predictive_mean_log,
+    uncertainties,
+)
 from star_al.common.paging import pages
-from star_al.common.wording import count
-from star_al.config.spec import CampaignSpec
-from star_al.parts import RoundParts
+from star_al.parts import Parts, RoundParts
 from star_al.ports import Learner
-from star_al.stats import metrics
-from star_al.stats.ece_floor import ece_in_words
-from star_al.stats.figures import FIGURES
-from star_al.stats.temperature import Temperature, apply_temperature
-from star_al.steps.base_predictions import base_log_probs, pad
+from star_al.steps.base_predictions import base_answers, pad
 from star_al.steps.pool import SHARD_ITEMS, all_draws, ranking_draws
-from star_al.types import Evaluation, FloatArray, HeldOutPrediction, IntArray, Item, Label, Role
+from star_al.task import Task
+from star_al.task.columns import predicted_column, target_column, values_of
+from star_al.types import (
+    FloatArray,
+    HeldOutPrediction,
+    IntArray,
+    Item,
+    JsonValue,
+    Label,
+    Predictions,
+    Role,
+)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Items with the columns of their labels; ``label_names`` are those of the item with most options."""
+    """Items with the values of their labels."""
 
     items: tuple[Item, ...]
-    targets_N: IntArray
-    label_names: tuple[str, ...]
+    golds: tuple[JsonValue, ...]
+    task: Task
+
+    def __len__(self) -> int:
+        return len(self.items)
 
     @property
     def item_ids(self) -> list[str]:
         """Ids of the items, in order."""
         return [item.item_id for item in self.items]
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Labels of the item with most of them, by column; none where answers are open."""
+        return max((self.task.choices(item) or () for item in self.items), key=len, default=())
 
-NO_ITEMS = Split((), np.zeros(0, dtype=np.int64), ())
+    def targets(self, answers: Answers) -> IntArray:
+        """Return the columns (N,) of the labels in a model's answers."""
+        columns = [
+            target_column(self.task, item, gold, answers.values(row))
+            for row, (item, gold) in enumerate(zip(self.items, self.golds, strict=True))
+        ]
+        return np.array(columns, dtype=np.int64)
+
+
+def no_items(parts: Parts) -> Split:
+    """A split without items."""
+    return Split((), (), parts.task)
 
 
 def split_of(parts: RoundParts, role: Role, among: Collection[str] | None = None) -> Split:
@@ -47,8 +77,7 @@ def split_of(parts: RoundParts, role: Role, among: Collection[str] | None = None
     # Labels that came with the data do not make an audit item part of the sample before its turn.
     labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
     items = tuple(parts.store.items(parts.campaign.campaign_id, sorted(labels)))
-    columns = [parts.task.column(item, labels[item.item_id].value) for item in items]
-    return Split(items, np.array(columns, dtype=np.int64), parts.task.columns(items))
+    return Split(items, tuple(labels[item.item_id].value for item in items), parts.task)
 
 
 @dataclass(frozen=True)
@@ -58,10 +87,38 @@ class Answers:
     Attributes:
         log_probs_N_C: The predictive mean over all samples, padded with −inf.
         uncertainty_N: By the campaign's measure; None for a measure that needs other items (EPIG).
+        values_N: The values of each item's columns where answers are open; empty if the task knows them.
+        signals: What else the model told of the items, (N,) each, by name.
     """
 
     log_probs_N_C: FloatArray
-    uncertainty_N: FloatArray | None
+    uncertainty_N: FloatArray | None = None
+    values_N: tuple[tuple[JsonValue, ...], ...] = ()
+    signals: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def values(self, row: int) -> tuple[JsonValue, ...]:
+        """Return the values that were found for an item; none if the task knows them."""
+        return self.values_N[row] if self.values_N else ()
+
+    def signals_of(self, row: int) -> dict[str, float]:
+        """Return what else the model told of an item."""
+        return {name: float(values_N[row]) for name, values_N in self.signals.items()}
+
+    def predicted(self, task: Task, items: Sequence[Item]) -> list[tuple[int, JsonValue]]:
+        """Return the predicted column of each item, and its value."""
+        found = []
+        for row, item in enumerate(items):
+            column = predicted_column(task, item, self.log_probs_N_C[row], self.values(row))
+            found.append((column, values_of(task, item, self.values(row))[column]))
+        return found
+
+
+def base_model_answers(
+    parts: Parts, split: Split, *, learner: Learner | None = None, contextual: bool | None = None
+) -> Answers:
+    """Answers of a base model; see ``base_answers``."""
+    found = base_answers(parts, split.item_ids, learner=learner, contextual=contextual)
+    return Answers(found.log_probs_N_C, values_N=found.opened)
 
 
 class RoundModel:
@@ -79,43 +136,80 @@ class RoundModel:
         self._folder: Path | None = None if sha256 is None else parts.artefacts.path_of(sha256)
         self._draws = ranking_draws(parts.spec) if ranks else _draws_beside(parts, learner)
         self._is_head = ranks and parts.spec.head_ranks
-        self._measure = MEASURES.get(parts.spec.acquisition.measure)
+        self._measure = parts.spec.acquisition.measure
         self._seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "evaluate")
 
     def answers(self, split: Split) -> Answers:
         """Answers to all items of a split."""
-        log_probs, uncertainty = self._predict(split.items, self._draws)
+        answers = self._predict(split.items, self._draws)
         if self._is_head and self._draws is not None:  # the samples are for the measure alone
-            log_probs = self._predict(split.items, None)[0]
-        return Answers(pad(log_probs), None if self._measure is None else np.array(uncertainty))
+            mean = self._predict(split.items, None)
+            return Answers(mean.log_probs_N_C, answers.uncertainty_N, mean.values_N, mean.signals)
+        return answers
 
-    def mean_log_probs(self, items: Sequence[Item]) -> FloatArray:
-        """The prediction (N, C) of the posterior's mean or mode, padded with −inf."""
-        return pad(self._predict(items, None)[0])
+    def point_answers(self, items: Sequence[Item]) -> Answers:
+        """Answers of the posterior's mean or mode."""
+        return self._predict(items, None)
 
-    def _predict(self, items: Sequence[Item], draws: range | None) -> tuple[list[FloatArray], list[float]]:
+    def _predict(self, items: Sequence[Item], draws: range | None) -> Answers:
         """The predictive mean of each item, and its uncertainty by the measure."""
         rows: list[FloatArray] = []
         uncertainty: list[float] = []
-        for log_probs_N_K_C in self._pages(items, draws):
-            rows.extend(predictive_mean_log(log_probs_N_K_C))
-            if self._measure is not None:
-                per_option = self._parts.task.has_options
-                uncertainty.extend(self._measure(log_probs_N_K_C, per_option=per_option))
-        return rows, uncertainty
+        values: list[tuple[JsonValue, ...]] = []
+        signals: dict[str, list[float]] = {}
+        for page in self._pages(items, draws):
+            rows.extend(predictive_mean_log(page.log_probs_N_K_C))
+            uncertainty.extend(page.uncertainty_N)
+            values.extend(page.values_N)
+            for name, values_N in page.signals.items():
+                signals.setdefault(name, []).extend(values_N)
+        return Answers(
+            pad(rows),
+            np.array(uncertainty) if has_measure(self._measure) else None,
+            tuple(values),
+            {name: np.array(told) for name, told in signals.items()},
+        )
 
-    def _pages(self, items: Sequence[Item], draws: range | None) -> Iterator[FloatArray]:
-        """Log-probabilities (N, K, C) of all items, page by page."""
+    def _pages(self, items: Sequence[Item], draws: range | None) -> Iterator[_Page]:
+        """Predictions of all items, page by page."""
         if self._folder is None:  # the store has base predictions for all rounds, so the model need not run
             if items:
-                item_ids = [item.item_id for item in items]
-                yield base_log_probs(self._parts, item_ids, learner=self._learner)[:, None, :]
+                yield self._base_page(items)
             return
         with self._parts.progress.task("Evaluating", len(items)) as advance:
             for page in pages(items, SHARD_ITEMS):
-                yield self._learner.predict(
+                predictions = self._learner.predict(
                     self._folder, page, draws=draws, seed=self._seed, advance=advance
-                ).log_probs_N_K_C
+                )
+                yield self._page(predictions)
+
+    def _page(self, predictions: Predictions) -> _Page:
+        uncertainty_N = np.zeros(0)
+        if has_measure(self._measure):
+            per_option = self._parts.task.has_options
+            uncertainty_N = uncertainties(predictions, self._measure, per_option=per_option)
+        rows = range(len(predictions)) if predictions.open_ended else ()
+        values_N = tuple(map(predictions.answers_of, rows))
+        return _Page(predictions.log_probs_N_K_C, uncertainty_N, values_N, predictions.signals)
+
+    def _base_page(self, items: Sequence[Item]) -> _Page:
+        """What the base model tells of its uncertainty goes before a measure of its columns."""
+        item_ids = [item.item_id for item in items]
+        found = base_answers(self._parts, item_ids, learner=self._learner)
+        log_probs_N_1_C = found.log_probs_N_C[:, None, :]
+        uncertainty_N = np.zeros(0)
+        if has_measure(self._measure):
+            measure = MEASURES.get(self._measure, predictive_entropy)
+            uncertainty_N = measure(log_probs_N_1_C, per_option=self._parts.task.has_options)
+            uncertainty_N = np.where(np.isnan(found.uncertainty_N), uncertainty_N, found.uncertainty_N)
+        return _Page(log_probs_N_1_C, uncertainty_N, found.opened, {})
+
+
+class _Page(NamedTuple):
+    log_probs_N_K_C: FloatArray
+    uncertainty_N: FloatArray
+    values_N: tuple[tuple[JsonValue, ...], ...]
+    signals: Mapping[str, FloatArray]
 
 
 def _draws_beside(parts: RoundParts, learner: Learner) -> range | None:
@@ -131,69 +225,10 @@ def kept(parts: RoundParts, model: str, split: Split, answers: Answers) -> list[
         HeldOutPrediction(
             item.item_id,
             model,
-            answers.log_probs_N_C[row, : len(parts.task.choices(item))].copy(),
+            answers.log_probs_N_C[row, : len(values_of(parts.task, item, answers.values(row)))].copy(),
             None if uncertainty_N is None else float(uncertainty_N[row]),
+            answers.values(row),
+            answers.signals_of(row),
         )
         for row, item in enumerate(split.items)
     ]
-
-
-def base_evaluations(parts: RoundParts, split: Split, role: Role, fitted: Temperature) -> list[Evaluation]:
-    """Evaluations of the learner's base model: raw, contextually calibrated if configured, and scaled."""
-    learner, item_ids = parts.learner, split.item_ids
-    calibrated = base_log_probs(parts, item_ids, learner=learner)
-    rows = scaled("base", calibrated, split, role, fitted)
-    if not parts.spec.task.contextual_calibration:
-        return rows
-    # The first of ``rows`` is called raw but is calibrated: the store's predictions come calibrated by default,
-    # and the temperature is fitted on top of that.
-    raw = base_log_probs(parts, item_ids, learner=learner, contextual=False)
-    return [
-        evaluation("base", "raw", raw, split, role, 1.0),
-        evaluation("base", "contextual", calibrated, split, role, 1.0),
-        *rows[1:],
-    ]
-
-
-def scaled(
-    model: str, log_probs_N_C: FloatArray, split: Split, role: Role, fitted: Temperature
-) -> list[Evaluation]:
-    """Evaluations of a model: raw, and scaled by temperature if one was fitted."""
-    rows = [evaluation(model, "raw", log_probs_N_C, split, role, 1.0)]
-    if fitted.n:
-        scaled_N_C = apply_temperature(log_probs_N_C, fitted.value)
-        rows.append(evaluation(model, "temperature", scaled_N_C, split, role, fitted.value))
-    return rows
-
-
-def evaluation(
-    model: str, scaling: str, log_probs_N_C: FloatArray, split: Split, role: Role, temperature: float
-) -> Evaluation:
-    """The metrics of a model's predictions on a split."""
-    return metrics.evaluate(
-        log_probs_N_C,
-        split.targets_N,
-        split.label_names,
-        model=model,
-        scaling=scaling,
-        split=role,
-        temperature=temperature,
-    )
-
-
-def evaluations_in_words(evaluations: Sequence[Evaluation], spec: CampaignSpec) -> str:
-    """Accuracy and calibration of the models that were measured."""
-    last = {one.model: one for one in evaluations}
-    if "adapted" not in last and "head" not in last:
-        return "no held-out labels, so no metrics"
-    main = last.get("adapted") or last["head"]
-    untrained = "by label names alone" if spec.has_head_learner else "base"
-    base = f" ({untrained} {last['base'].accuracy:.3f})" if "base" in last else ""
-    beside = f", head {last['head'].accuracy:.3f}" if main.model == "adapted" and "head" in last else ""
-    if "delivered" in last:
-        beside += f", delivered {last['delivered'].accuracy:.3f}"
-    beside += "".join(f", {figure.in_words(main)}" for figure in FIGURES[spec.task.kind])
-    return (
-        f"accuracy {main.accuracy:.3f}{base}{beside}, "
-        f"ECE {ece_in_words(main)}, NLL {main.nll:.3f} on {count(main.n, 'text')}"
-    )

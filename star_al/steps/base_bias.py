@@ -8,6 +8,8 @@ from star_al import rng
 from star_al.parts import RoundParts
 from star_al.stats.label_bias import batch_bias, fit_bias
 from star_al.steps.base_predictions import base_log_probs
+from star_al.task import closed
+from star_al.task.columns import is_open
 from star_al.types import FloatArray
 
 BIAS_TEXTS = 2000
@@ -19,8 +21,9 @@ def base_bias(parts: RoundParts) -> FloatArray | None:
 
     The texts are a random sample of the first pool, and the labels are those of the round's snapshot.
     """
-    if not parts.spec.acquisition.blend.takes_bias_out:
+    if not parts.spec.acquisition.blend.takes_bias_out or is_open(parts.task):
         return None
+    task = closed(parts.task)
     store, campaign = parts.store, parts.campaign
     seed = rng.derive_seed(campaign.seed, 0, "label bias")
     first_pool = store.pool_ids(campaign.campaign_id, 0)
@@ -28,9 +31,9 @@ def base_bias(parts: RoundParts) -> FloatArray | None:
     labels = store.training_labels(campaign.campaign_id, parts.round.index)
     items = store.items(campaign.campaign_id, [label.item_id for label in labels])
     known = [
-        (item.item_id, parts.task.column(item, label.value))
+        (item.item_id, task.column(item, label.value))
         for item, label in zip(items, labels, strict=True)
-        if parts.task.find(item.options, label.value) is not None
+        if task.find(item.options, label.value) is not None
     ]
     if not known:
         return prior_C

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,18 +18,40 @@ from star_al.ports import Learner, Pool
 from star_al.stats.label_bias import without_bias
 from star_al.stats.temperature import contextual_calibration
 from star_al.steps.pool import SHARD_ITEMS
-from star_al.types import BasePrediction, FloatArray
+from star_al.types import BasePrediction, FloatArray, JsonValue
+
+
+class BaseAnswers(NamedTuple):
+    """What a base model says of N items.
+
+    Attributes:
+        log_probs_N_C: Log-probabilities, padded with −inf.
+        values_N: The values of each item's columns where answers are open; empty tuples if the task knows them.
+        uncertainty_N: What the model itself tells of its uncertainty; NaN where that is the entropy of the columns.
+    """
+
+    log_probs_N_C: FloatArray
+    values_N: tuple[tuple[JsonValue, ...], ...]
+    uncertainty_N: FloatArray
+
+    @property
+    def opened(self) -> tuple[tuple[JsonValue, ...], ...]:
+        """``values_N``; empty if the task knows them."""
+        return self.values_N if any(self.values_N) else ()
 
 
 def base_entropies(parts: Parts, item_ids: Sequence[str], bias_C: FloatArray | None = None) -> FloatArray:
-    """Predictive entropy (N,) of the ranker's base model: the base term of the blend, whatever the measure.
+    """Uncertainty (N,) of the ranker's base model: the base term of the blend, whatever the measure.
 
-    ``bias_C`` is added to its log-probabilities first (``star_al.steps.base_bias``).
+    It is the predictive entropy, or what the model tells of an answer that it wrote. ``bias_C`` is added to its
+    log-probabilities first (``star_al.steps.base_bias``).
     """
-    log_probs_N_C = base_log_probs(parts, item_ids)
+    answers = base_answers(parts, item_ids)
+    log_probs_N_C = answers.log_probs_N_C
     if bias_C is not None and len(item_ids):
         log_probs_N_C = without_bias(log_probs_N_C, bias_C)
-    return predictive_entropy(log_probs_N_C[:, None, :], per_option=parts.task.has_options)
+    entropy_N = predictive_entropy(log_probs_N_C[:, None, :], per_option=parts.task.has_options)
+    return np.where(np.isnan(answers.uncertainty_N), entropy_N, answers.uncertainty_N)
 
 
 def base_log_probs(
@@ -38,7 +61,18 @@ def base_log_probs(
     learner: Learner | None = None,
     contextual: bool | None = None,
 ) -> FloatArray:
-    """Log-probabilities (N, C) of a base model, padded with −inf; computes only those not yet stored.
+    """Log-probabilities (N, C) of a base model, padded with −inf; see ``base_answers``."""
+    return base_answers(parts, item_ids, learner=learner, contextual=contextual).log_probs_N_C
+
+
+def base_answers(
+    parts: Parts,
+    item_ids: Sequence[str],
+    *,
+    learner: Learner | None = None,
+    contextual: bool | None = None,
+) -> BaseAnswers:
+    """Predictions of a base model; computes only those not yet stored.
 
     Args:
         parts: The campaign. With a lease, new predictions are stored.
@@ -57,7 +91,12 @@ def base_log_probs(
     for page in pages(missing, SHARD_ITEMS):
         stored |= _predict_base(parts, learner, page)
     use_prior = parts.spec.task.contextual_calibration if contextual is None else contextual
-    return as_log_probs([stored[item_id] for item_id in item_ids], contextual=use_prior)
+    found = [stored[item_id] for item_id in item_ids]
+    return BaseAnswers(
+        as_log_probs(found, contextual=use_prior),
+        tuple(one.answers for one in found),
+        np.array([np.nan if one.uncertainty is None else one.uncertainty for one in found], dtype=np.float64),
+    )
 
 
 def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> FloatArray:

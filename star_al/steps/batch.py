@@ -20,6 +20,7 @@ from star_al.steps.batch_rules import RULES, Candidates, Ranking, label_counts
 from star_al.steps.embeddings import POOL_TEXTS
 from star_al.steps.known import no_near_duplicates
 from star_al.steps.stands_for import stands_for, stands_for_in_top
+from star_al.task.columns import values_of
 from star_al.types import IntArray
 
 
@@ -153,7 +154,8 @@ def _covered(texts: Candidates, picks: Sequence[Pick]) -> list[str]:
 def _how(texts: Candidates, pick: Pick, covered: str) -> str:
     kind, turn = texts.batch.kind, ""
     if texts.batch.balance:
-        label = texts.parts.task.value(texts.items[pick.position], int(texts.predicted_M[pick.position]))
+        labels = values_of(texts.parts.task, texts.items[pick.position], ())
+        label = labels[int(texts.predicted_M[pick.position])]
         turn = f"to balance labels: {label}, "
     if texts.batch.diversifies:
         where = "over the pool" if texts.batch.covers_pool else f"within the top {len(texts.item_ids)}"

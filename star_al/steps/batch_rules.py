@@ -23,6 +23,7 @@ from star_al.parts import RoundParts
 from star_al.steps.embeddings import directions, embed, text_embeddings
 from star_al.steps.known import known_ids
 from star_al.steps.pool import posterior_seed, round_pool, stored_items
+from star_al.task.columns import target_column
 from star_al.types import Float32Array, FloatArray, IntArray, Item
 
 
@@ -172,5 +173,5 @@ def label_counts(top: Candidates) -> IntArray:
     store, campaign_id, task = top.parts.store, top.parts.campaign.campaign_id, top.parts.task
     labels = store.training_labels(campaign_id, top.parts.round.index)
     items = store.items(campaign_id, [label.item_id for label in labels])
-    columns = [task.column(item, label.value) for item, label in zip(items, labels, strict=True)]
+    columns = [target_column(task, item, label.value, ()) for item, label in zip(items, labels, strict=True)]
     return np.bincount(np.array(columns, dtype=np.int64), minlength=top.probs_M_C.shape[1])

@@ -15,7 +15,8 @@ from star_al.common.wording import count
 from star_al.errors import ConfigError, ModelError
 from star_al.parts import Parts
 from star_al.ports import Learner
-from star_al.steps.base_predictions import base_log_probs
+from star_al.steps.answers import Split, base_model_answers
+from star_al.steps.measured import answered_items
 from star_al.types import Item, JsonValue, Role
 
 LEAST_LABELS = 20
@@ -70,10 +71,9 @@ def _examples(parts: Parts) -> list[tuple[Item, JsonValue]]:
 
 def _right(parts: Parts, learner: Learner, examples: Sequence[tuple[Item, JsonValue]]) -> NDArray[np.bool_]:
     """Whether the untrained model gives each item (N,) its label."""
-    log_probs_N_C = base_log_probs(parts, [item.item_id for item, _ in examples], learner=learner)
-    targets_N = np.array([parts.task.column(item, value) for item, value in examples])
-    right_N: NDArray[np.bool_] = log_probs_N_C.argmax(axis=1) == targets_N
-    return right_N
+    items, golds = zip(*examples, strict=True)
+    split = Split(items, golds, parts.task)
+    return answered_items(base_model_answers(parts, split, learner=learner), split).right_N
 
 
 def _two_sided(n: int, of: int) -> float:

@@ -10,7 +10,8 @@ from star_al.stats.confidence_sequence import confidence_sequence, lower_confide
 from star_al.stats.measured_rounds import MeasuredRounds, RoundMeasurement, measured_rounds
 from star_al.stats.stopping import StopView, agreement, decide
 from star_al.steps.right_answers import right_answers
-from star_al.types import Evaluation, JsonObject, Role, Round, RoundDecision
+from star_al.task.columns import is_open
+from star_al.types import Evaluation, JsonObject, JsonValue, Role, Round, RoundDecision
 
 
 def as_of_now(parts: Parts, round_: Round) -> Round:
@@ -69,7 +70,7 @@ def _rule(reason: str | None) -> str | None:
     return reason and reason.partition(":")[0]
 
 
-def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | None:
+def stop_agreement(parts: RoundParts, stop_set: Mapping[str, JsonValue]) -> float | None:
     """Agreement of the stop set's predictions with the round before.
 
     None if that one trained nothing that ranks the pool, or if its labels have other columns.
@@ -81,7 +82,18 @@ def stop_agreement(parts: RoundParts, stop_set: Mapping[str, int]) -> float | No
     before = round_spec(earlier[-1]).task.label_names
     if [parts.spec.task.newest_name(name) for name in before] != list(names[: len(before)]):
         return None
-    return agreement(earlier[-1].evaluation.stop_set, stop_set)
+    previous = earlier[-1].evaluation.stop_set
+    if not is_open(parts.task):
+        return agreement(previous, stop_set)
+    items = parts.store.items(parts.campaign.campaign_id, sorted(previous.keys() & stop_set.keys()))
+    by_id = {item.item_id: item for item in items}
+
+    def is_same(item_id: str, one: JsonValue, other: JsonValue) -> bool:
+        if one is None or other is None:  # no answer was found in what the model wrote
+            return one is other
+        return parts.task.same(by_id[item_id], one, other)
+
+    return agreement(previous, stop_set, is_same)
 
 
 def _agreements(rounds: Sequence[Round]) -> tuple[float, ...]:
@@ -123,7 +135,7 @@ def _untrained(parts: RoundParts, raw: Evaluation) -> float:
     """The accuracy of the base model or of the majority class, whichever is higher."""
     found = parts.store.evaluations(parts.campaign.campaign_id, parts.round.index)
     base = max((one.accuracy for one in found if one.model == "base"), default=0.0)
-    return max(base, max(map(sum, raw.confusion_C_C)) / raw.n)
+    return max(base, max(map(sum, raw.confusion_C_C), default=0) / raw.n)
 
 
 def _raw_evaluation(parts: Parts, round_: Round) -> Evaluation | None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from star_al.stats.delivery import Delivery, HeldOutAnswers, fit_delivery, mixed
-from star_al.steps.answers import Answers, Split, evaluation
+from star_al.steps.answers import Answers, Split
+from star_al.steps.measured import evaluation
 from star_al.types import Evaluation, Role, RoundEvaluation
 
 DELIVERED = "delivered"
@@ -15,7 +16,8 @@ DELIVERED = "delivered"
 
 def weigh(head: Answers, adapted: Answers, calibration: Split) -> Delivery:
     """Weigh head and language model by their answers to the calibration items."""
-    return fit_delivery(HeldOutAnswers(head.log_probs_N_C, adapted.log_probs_N_C, calibration.targets_N))
+    targets_N = calibration.targets(adapted)
+    return fit_delivery(HeldOutAnswers(head.log_probs_N_C, adapted.log_probs_N_C, targets_N))
 
 
 def delivered_evaluations(
@@ -27,7 +29,7 @@ def delivered_evaluations(
     log_probs_N_C = mixed(
         head.log_probs_N_C, adapted.log_probs_N_C, delivery.head_weight, delivery.adapted_weight
     )
-    return [evaluation(DELIVERED, "raw", log_probs_N_C, held_out, role, 1.0)]
+    return [evaluation(DELIVERED, "raw", Answers(log_probs_N_C), held_out, role, 1.0)]
 
 
 def delivery_of(evaluation_: RoundEvaluation | None) -> Delivery | None:

@@ -12,22 +12,21 @@ from star_al import rng
 from star_al.parts import RoundParts
 from star_al.ports import Learner
 from star_al.stats.delivery import Delivery
-from star_al.stats.temperature import Temperature, fit_temperature
+from star_al.stats.temperature import Temperature
 from star_al.steps.answers import (
-    NO_ITEMS,
     Answers,
     RoundModel,
     Split,
-    base_evaluations,
-    evaluation,
+    base_model_answers,
     kept,
-    scaled,
+    no_items,
     split_of,
 )
-from star_al.steps.base_predictions import base_log_probs
 from star_al.steps.delivery import delivered_evaluations, weigh, with_delivery
 from star_al.steps.held_out import audit_so_far
-from star_al.types import Evaluation, HeldOutPrediction, MeasuredBeside, Role
+from star_al.steps.measured import base_evaluations, evaluation, scaled, temperature_of
+from star_al.task.columns import is_open
+from star_al.types import Evaluation, HeldOutPrediction, JsonValue, MeasuredBeside, Role
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class EvaluationResults:
         evaluations: Metrics by model and scaling; none without a held-out split.
         temperature: Temperature of the model that ranks the pool.
         base_temperature: Temperature of its base model.
-        stop_set: The predicted column of each item of the stop set.
+        stop_set: What is predicted for each item of the stop set: its column, or its value where answers are open.
         held_out: Predictions of the audit and calibration items. Those of a test file are not kept, as it may
             be large.
         delivery: What is delivered of head and language model; None if the round has not trained both yet.
@@ -47,7 +46,7 @@ class EvaluationResults:
     evaluations: tuple[Evaluation, ...]
     temperature: Temperature
     base_temperature: Temperature
-    stop_set: dict[str, int]
+    stop_set: dict[str, JsonValue]
     held_out: tuple[HeldOutPrediction, ...]
     delivery: Delivery | None = None
 
@@ -78,10 +77,7 @@ def evaluate_round(parts: RoundParts) -> EvaluationResults:
                 evaluations += delivered
     if parts.round.shadow_sha256 is not None and measuring.role is not None and measuring.held_out.items:
         shadow = _shadow(parts, measuring.held_out, found.on_held_out)
-        log_probs_N_C = shadow.log_probs_N_C
-        evaluations.append(
-            evaluation("shadow", "raw", log_probs_N_C, measuring.held_out, measuring.role, 1.0)
-        )
+        evaluations.append(evaluation("shadow", "raw", shadow, measuring.held_out, measuring.role, 1.0))
         predictions += (
             kept(parts, "shadow", measuring.held_out, shadow) if measuring.role is Role.AUDIT else []
         )
@@ -141,7 +137,7 @@ class _Measuring:
     @cached_property
     def held_out(self) -> Split:
         if self.role is None:
-            return NO_ITEMS
+            return no_items(self._parts)
         return split_of(
             self._parts, self.role, audit_so_far(self._parts) if self.role is Role.AUDIT else None
         )
@@ -149,11 +145,11 @@ class _Measuring:
     def measure(self, name: str, model: RoundModel) -> _Measured:
         """Measure a model raw and scaled by the temperature that fits its answers to the calibration items."""
         on_calibration, on_held_out = model.answers(self.calibration), model.answers(self.held_out)
-        temperature = fit_temperature(on_calibration.log_probs_N_C, self.calibration.targets_N)
+        temperature = temperature_of(on_calibration, self.calibration)
         evaluations: list[Evaluation] = []
         predictions = kept(self._parts, name, self.calibration, on_calibration)
         if self.role is not None and self.held_out.items:
-            evaluations += scaled(name, on_held_out.log_probs_N_C, self.held_out, self.role, temperature)
+            evaluations += scaled(name, on_held_out, self.held_out, self.role, temperature)
             if self.role is Role.AUDIT:
                 predictions += kept(self._parts, name, self.held_out, on_held_out)
         return _Measured(tuple(evaluations), temperature, on_calibration, on_held_out, tuple(predictions))
@@ -174,9 +170,10 @@ class _Measuring:
 
 def _base_temperature(parts: RoundParts, calibration: Split, learner: Learner) -> Temperature:
     """Temperature of a learner's base model."""
-    empty = np.zeros((0, 1))
-    answers_N_C = base_log_probs(parts, calibration.item_ids, learner=learner) if calibration.items else empty
-    return fit_temperature(answers_N_C, calibration.targets_N)
+    answers = Answers(np.zeros((0, 1)))
+    if calibration.items:
+        answers = base_model_answers(parts, calibration, learner=learner)
+    return temperature_of(answers, calibration)
 
 
 def _shadow(parts: RoundParts, held_out: Split, of_ranker: Answers) -> Answers:
@@ -186,8 +183,8 @@ def _shadow(parts: RoundParts, held_out: Split, of_ranker: Answers) -> Answers:
     return RoundModel(parts, parts.ranker, parts.round.shadow_sha256, ranks=True).answers(held_out)
 
 
-def _stop_set(parts: RoundParts, ranker: RoundModel) -> dict[str, int]:
-    """Columns that the posterior's mean or mode predicts on a random sample of the first pool.
+def _stop_set(parts: RoundParts, ranker: RoundModel) -> dict[str, JsonValue]:
+    """What the posterior's mean or mode predicts on a random sample of the first pool.
 
     The sample is the same in every round.
     """
@@ -198,5 +195,6 @@ def _stop_set(parts: RoundParts, ranker: RoundModel) -> dict[str, int]:
     first_pool = parts.store.pool_ids(campaign.campaign_id, 0)
     chosen = sorted(rng.draw(first_pool, size, rng.derive_seed(campaign.seed, 0, "stop set")))
     items = parts.store.items(campaign.campaign_id, chosen)
-    columns_N = ranker.mean_log_probs(items).argmax(axis=1) if items else []
-    return {item_id: int(column) for item_id, column in zip(chosen, columns_N, strict=True)}
+    found = ranker.point_answers(items).predicted(parts.task, items) if items else []
+    told: list[JsonValue] = [value if is_open(parts.task) else column for column, value in found]
+    return dict(zip(chosen, told, strict=True))

@@ -16,6 +16,7 @@ from star_al.parts import Parts, RoundParts
 from star_al.steps.base_bias import base_bias
 from star_al.steps.base_predictions import base_entropies, pad
 from star_al.steps.pool import SAMPLED_MEASURES
+from star_al.task.columns import is_right, predicted_value
 from star_al.types import FloatArray, HeldOutPrediction, Item, JsonValue, Query, Reason, Role
 
 MODELS = ("adapted", "base", "head")
@@ -42,7 +43,15 @@ def held_out(parts: RoundParts) -> HeldOut:
     ]
     items = store.items(campaign_id, [one.item_id for one in seen])
     graded = [
-        (one, _is_wrong(parts, item, _predicted(parts, item, one), labels[item.item_id].value))
+        (
+            one,
+            _is_wrong(
+                parts,
+                item,
+                predicted_value(parts.task, item, one.log_probs_C, one.answers),
+                labels[item.item_id].value,
+            ),
+        )
         for item, one in zip(items, seen, strict=True)
     ]
     known = [(one, wrong) for one, wrong in graded if wrong is not None]
@@ -62,10 +71,6 @@ def _uncertainty(parts: Parts, predictions: list[HeldOutPrediction | None]) -> F
     log_probs_M_1_C = pad([one.log_probs_C for one in predictions if one is not None])[:, None, :]
     uncertainty_N[there] = head_measure(parts)(log_probs_M_1_C, per_option=parts.task.has_options)
     return uncertainty_N
-
-
-def _predicted(parts: Parts, item: Item, one: HeldOutPrediction) -> JsonValue:
-    return parts.task.value(item, int(one.log_probs_C.argmax()))
 
 
 def graded_answers(parts: RoundParts, n_models: int) -> Graded:
@@ -109,5 +114,5 @@ def _ranks(reason: Reason) -> list[float | None]:
 
 def _is_wrong(parts: Parts, item: Item, predicted: JsonValue, label: JsonValue) -> bool | None:
     """Whether a prediction missed the label; None if the round does not know the label's present name."""
-    found, wanted = (parts.task.find(item.options, value) for value in (predicted, label))
-    return None if found is None or wanted is None else found != wanted
+    right = is_right(parts.task, item, predicted, label)
+    return None if right is None else not right

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from star_al.parts import round_spec
 from star_al.ports import Store
 from star_al.task import make_task
+from star_al.task.columns import is_right, predicted_value
 from star_al.types import Role, Round
 
 RightAnswers: TypeAlias = Mapping[str, Mapping[str, bool]]
@@ -29,9 +30,11 @@ def right_answers(store: Store, campaign_id: int, rounds: Sequence[Round]) -> di
         right: dict[str, dict[str, bool]] = defaultdict(dict)
         for one in store.held_out(campaign_id, round_.index):
             item = items.get(one.item_id)
-            truth = None if item is None else task.find(item.options, labels[item.item_id].value)
-            if item is not None and truth is not None:
-                predicted = task.value(item, int(one.log_probs_C.argmax()))
-                right[one.model][one.item_id] = task.same(item, predicted, truth)
+            if item is None:
+                continue
+            predicted = predicted_value(task, item, one.log_probs_C, one.answers)
+            is_one = is_right(task, item, predicted, labels[item.item_id].value)
+            if is_one is not None:
+                right[one.model][one.item_id] = is_one
         found[round_.index] = dict(right)
     return found

@@ -10,7 +10,7 @@ from functools import partial
 
 from star_al import rng
 from star_al.acquire.adaptive_sampling import BatchRule, sample_stages
-from star_al.acquire.measures import MEASURES, Measure, label_probability
+from star_al.acquire.measures import MEASURES, Measure, label_probability, uncertainties
 from star_al.acquire.ranking import power_noise
 from star_al.config.spec.task import normalise_label
 from star_al.parts import RoundParts
@@ -18,6 +18,7 @@ from star_al.steps.base_bias import base_bias
 from star_al.steps.blend_weight import planned_weight
 from star_al.steps.control_arm import control_size
 from star_al.steps.pool import batch_sizes, candidates, posterior_seed, ranking_draws
+from star_al.types import FloatArray, Predictions
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,15 @@ class ScorePlan:
     head: str | None = None
     base_bias: tuple[float, ...] = ()
 
+    def uncertainties(self, predictions: Predictions, *, per_option: bool) -> FloatArray:
+        """Score predictions by the measure, (N,); not for EPIG, which needs more than the item's own predictions."""
+        if self.target_label is None:
+            return uncertainties(predictions, self.measure, per_option=per_option)
+        return self.uncertainty(predictions.log_probs_N_K_C, per_option=per_option)
+
     @property
     def uncertainty(self) -> Measure:
-        """The measure as a function; not for EPIG, which needs more than the item's own predictions."""
+        """The measure as a function of the columns alone."""
         if self.target_label is None:
             return MEASURES[self.measure]
         return partial(label_probability, column=self.target_label)

@@ -7,7 +7,7 @@ are whole, and scores the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -17,16 +17,16 @@ import numpy as np
 from star_al.acquire.epig import epig
 from star_al.acquire.measures import entropy_split
 from star_al.artefacts import score_file
-from star_al.artefacts.score_page import Scores
+from star_al.artefacts.score_page import OpenAnswers, Scores
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.parts import Parts
 from star_al.ports import Advance, ignore
-from star_al.steps.base_predictions import base_entropies, base_log_probs
+from star_al.steps.base_predictions import base_answers, base_entropies
 from star_al.steps.graded_answers import head_measure
 from star_al.steps.pool import SHARD_ITEMS, stored_items
 from star_al.steps.score_plan import ScorePlan
-from star_al.types import FloatArray
+from star_al.types import FloatArray, Predictions
 
 
 class Shard(NamedTuple):
@@ -77,15 +77,19 @@ class ShardScorer:
     def _write(self, shard: Shard, draws: range | None, earlier: Sequence[Shard], advance: Advance) -> None:
         base_N = self._base(shard.item_ids) if self.plan.with_base else None
         if self.adapter_folder is None:
-            log_probs_N_K_C = base_log_probs(self.parts, shard.item_ids)[:, None, :]
+            base = base_answers(self.parts, shard.item_ids)
+            opened = OpenAnswers.written(base.opened, {}) if base.opened else None
             advance(len(shard.item_ids))
-            score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N))
+            log_probs_N_K_C = base.log_probs_N_C[:, None, :]
+            score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N), opened)
             return
-        log_probs_N_K_C = _after(earlier, shard.item_ids, self._predict(shard.item_ids, draws, advance))
-        scores = self._scores(base_N, log_probs_N_K_C)._replace(head_uncertainty=self._head(shard.item_ids))
+        predictions = _after(earlier, self._predict(shard.item_ids, draws, advance))
+        scores = self._scores(base_N, predictions)._replace(head_uncertainty=self._head(shard.item_ids))
         if draws is not None and not self.plan.keeps_samples:
-            log_probs_N_K_C = self._predict(shard.item_ids, None, ignore)
-        score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, scores)
+            predictions = self._predict(shard.item_ids, None, ignore)
+        score_file.write_shard(
+            shard.path, shard.item_ids, predictions.log_probs_N_K_C, scores, OpenAnswers.of(predictions)
+        )
 
     def _base(self, item_ids: Sequence[str]) -> FloatArray:
         bias_C = np.array(self.plan.base_bias) if self.plan.base_bias else None
@@ -100,9 +104,9 @@ class ShardScorer:
         measure = head_measure(self.parts)
         return measure(predictions.log_probs_N_K_C, per_option=self.parts.task.has_options)
 
-    def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> FloatArray:
+    def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> Predictions:
         items = stored_items(self.parts, item_ids)
-        predictions = self.parts.ranker.predict(
+        return self.parts.ranker.predict(
             self.adapter_folder,
             items,
             draws=draws,
@@ -110,16 +114,16 @@ class ShardScorer:
             advance=advance,
             tolerance=self.parts.spec.label_tolerance,
         )
-        return predictions.log_probs_N_K_C
 
-    def _scores(self, base_N: FloatArray | None, log_probs_N_K_C: FloatArray) -> Scores:
+    def _scores(self, base_N: FloatArray | None, predictions: Predictions) -> Scores:
+        log_probs_N_K_C = predictions.log_probs_N_K_C
         n, samples, _ = log_probs_N_K_C.shape
         per_option = self.parts.task.has_options
         aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C) if samples > 1 else (None, None)
         if self.plan.targets:
             adapted_N = epig(log_probs_N_K_C, self._targets_T_K_C, per_option=per_option)
         else:
-            adapted_N = self.plan.uncertainty(log_probs_N_K_C, per_option=per_option)
+            adapted_N = self.plan.uncertainties(predictions, per_option=per_option)
         return Scores(
             base_uncertainty=base_N,
             adapted_uncertainty=adapted_N,
@@ -138,22 +142,23 @@ class ShardScorer:
         path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.ranker.base_key)}.parquet"
         if not score_file.is_whole(path, ids):
             with self.parts.progress.task("Predicting EPIG's target texts", len(ids)) as advance:
-                score_file.write_shard(path, ids, self._predict(ids, draws, advance))
+                score_file.write_shard(path, ids, self._predict(ids, draws, advance).log_probs_N_K_C)
         return score_file.read_predictions([path], ids)
 
 
-def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: FloatArray) -> FloatArray:
+def _after(earlier: Sequence[Shard], predictions: Predictions) -> Predictions:
     """The samples of these items in earlier shards, followed by new ones.
 
     All are rounded to the precision of a score file, so that a score does not depend on which of its samples
     have been in a file.
     """
-    log_probs_N_K_C = log_probs_N_K_C.astype(np.float32).astype(np.float64)
+    item_ids = predictions.item_ids
+    log_probs_N_K_C = predictions.log_probs_N_K_C.astype(np.float32).astype(np.float64)
     first, last = item_ids[0], item_ids[-1]
     # Ids are sorted, so a shard with another span holds none of these; reading all each time would be quadratic.
     paths = [path for ids, path in earlier if ids[0] <= last and first <= ids[-1]]
     if not paths:
-        return log_probs_N_K_C
+        return replace(predictions, log_probs_N_K_C=log_probs_N_K_C)
     before_N_K_C = score_file.read_predictions(paths, item_ids)
     width = max(before_N_K_C.shape[2], log_probs_N_K_C.shape[2])
     # In multiple choice each file is as wide as its item with most options.
@@ -161,4 +166,4 @@ def _after(earlier: Sequence[Shard], item_ids: Sequence[str], log_probs_N_K_C: F
         np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-np.inf)
         for part in (before_N_K_C, log_probs_N_K_C)
     ]
-    return np.concatenate(both, axis=1)
+    return replace(predictions, log_probs_N_K_C=np.concatenate(both, axis=1))

@@ -14,12 +14,13 @@ from star_al.acquire.blend import blend, blend_ranks, pool_ranks
 from star_al.acquire.measured_blend_weight import BlendWeight
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import random_order, rank_order
-from star_al.artefacts.score_file import read_predictions, read_scores
+from star_al.artefacts.score_file import read_answers, read_predictions, read_scores
 from star_al.artefacts.score_page import Scores
 from star_al.config.spec import CampaignSpec
 from star_al.config.spec.acquisition import BlendSpec
 from star_al.labelling.queries import query_id
 from star_al.parts import Parts, RoundParts
+from star_al.steps.answers import Answers
 from star_al.steps.batch import choose_batch, different_texts
 from star_al.steps.batch_rules import Ranking
 from star_al.steps.blend_weight import final_weight
@@ -233,10 +234,11 @@ def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[tu
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     log_probs_N_K_C = read_predictions([score_file], item_ids)
     # With adaptive sampling items have different numbers of samples, so a plain mean would be NaN for some.
-    probs_N_C = np.exp(partial_mean_log(log_probs_N_K_C))
+    opened = read_answers([score_file], item_ids)
+    answers = Answers(partial_mean_log(log_probs_N_K_C), values_N=() if opened is None else opened.answers)
     return [
-        (parts.task.value(item, int(probs_C.argmax())), float(probs_C.max()))
-        for item, probs_C in zip(items, probs_N_C, strict=True)
+        (value, float(np.exp(answers.log_probs_N_C[row, column])))
+        for row, (column, value) in enumerate(answers.predicted(parts.task, items))
     ]
 
 

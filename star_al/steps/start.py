@@ -20,6 +20,7 @@ from star_al.steps.embeddings import POOL_TEXTS, PoolSample, directions, pool_sa
 from star_al.steps.known import known_ids, no_near_duplicates
 from star_al.steps.pool import candidates
 from star_al.steps.stands_for import stands_for
+from star_al.task.columns import is_open
 from star_al.types import Float32Array, FloatArray, Item
 
 SEARCH_TEXTS = 30
@@ -91,7 +92,8 @@ def _herding(parts: RoundParts, size: int, without: frozenset[str]) -> list[Chos
 def _weights(parts: RoundParts, sample: PoolSample) -> FloatArray | None:
     """Weights of texts by how open the labels' names leave their label; None without names that tell something."""
     spec = parts.spec
-    if not (spec.head_ranks and spec.head.label_names and sample.item_ids) or parts.task.has_options:
+    has_names = not (parts.task.has_options or is_open(parts.task))
+    if not (spec.head_ranks and spec.head.label_names and sample.item_ids and has_names):
         return None
     seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "names") % 2**32
     return open_label_weights(base_log_probs(parts, sample.item_ids), sample.points_N_d, seed)

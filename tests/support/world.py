@@ -13,9 +13,11 @@ from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, OracleSpec
 from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts, Parts, RoundParts
-from star_al.task import make_task
+from star_al.task import closed, make_task
+from star_al.task.columns import is_open
 from star_al.types import Item, Lease, Query, Role, Round
 from support.campaigns import write_campaign
+from support.drawing_learner import DrawingLearner
 from support.memory_store import MemoryStore
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
@@ -27,8 +29,9 @@ class World:
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.file: CampaignFile = load_campaign(_campaign(folder, changes))
         self.store = MemoryStore()
-        self.learner = NumpyLearner(make_task(self.file.spec.task))
-        self.head = NumpyLearner(make_task(self.file.spec.task), "head")
+        task = make_task(self.file.spec.task)
+        self.learner = DrawingLearner(task) if is_open(task) else NumpyLearner(closed(task))
+        self.head = None if is_open(task) else NumpyLearner(closed(task), "head")
         self.progress = Quiet()
         self.campaign = create_campaign(self.file, self.store, self.progress)
         self.campaign_id = self.campaign.campaign_id

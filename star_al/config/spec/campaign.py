@@ -221,7 +221,7 @@ class CampaignSpec(Spec):
             "classifier": self.adapter.output == "classifier",
             "adaptive_samples": self.acquisition.adaptive_samples is not None,
             "balance": self.acquisition.batch.balance,
-            "calibrate_base": self.acquisition.blend.takes_bias_out,
+            "calibrate_base": bool(self.acquisition.blend.calibrate_base),
             "contextual_calibration": self.task.contextual_calibration,
             "errors": isinstance(self.annotator, OracleSpec) and self.annotator.accuracy < 1,
         }
