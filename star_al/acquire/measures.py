@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import entr, logsumexp
 
+from star_al.acquire.label_sets import label_margin_max, label_margin_mean
 from star_al.types import FloatArray, Predictions
 
 ROUNDING = 1e-6
@@ -108,21 +109,11 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
-def mean_label_margin(signals: Mapping[str, FloatArray]) -> FloatArray:
-    """Return the mean over labels of 1 − |2p − 1|, from the probabilities p(label) that a text has each, (N,)."""
-    return _label_margins(signals).mean(axis=1)
-
-
-def largest_label_margin(signals: Mapping[str, FloatArray]) -> FloatArray:
-    """Return the largest of the labels' 1 − |2p − 1|, (N,)."""
-    return _label_margins(signals).max(axis=1)
-
-
-LABEL_MARGINS: Mapping[str, Callable[[Mapping[str, FloatArray]], FloatArray]] = {
-    "label_margin_mean": mean_label_margin,
-    "label_margin_max": largest_label_margin,
+LABEL_MARGINS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
+    "label_margin_mean": label_margin_mean,
+    "label_margin_max": label_margin_max,
 }
-"""Measures of the single labels of texts that have several."""
+"""Measures of the single labels of texts that have several, from the labels' probabilities (N, L)."""
 
 TIE = 1e-6
 """Differences in nats below this are ties, which ``nll`` breaks."""
@@ -138,7 +129,8 @@ def uncertainties(predictions: Predictions, measure: str, *, per_option: bool = 
         KeyError: There is no such measure, or the model does not tell it.
     """
     if measure in LABEL_MARGINS:
-        return LABEL_MARGINS[measure](predictions.signals)
+        told = predictions.signals.items()
+        return LABEL_MARGINS[measure](np.stack([p_N for name, p_N in told if name.startswith("p(")], axis=1))
     if measure in predictions.signals:
         return predictions.signals[measure]
     scores_N = MEASURES[measure](predictions.log_probs_N_K_C, per_option=per_option)
@@ -173,8 +165,3 @@ def _at_least_zero(information_N: FloatArray) -> FloatArray:
     if not (information_N >= -ROUNDING).all():
         raise ValueError(f"mutual information of {information_N.min()} nats; is every row a distribution?")
     return np.maximum(information_N, 0.0)
-
-
-def _label_margins(signals: Mapping[str, FloatArray]) -> FloatArray:
-    probs_N_L = np.stack([values_N for name, values_N in signals.items() if name.startswith("p(")], axis=1)
-    return 1.0 - np.abs(2.0 * probs_N_L - 1.0)
