@@ -18,11 +18,13 @@ from star_al.ports import Advance, Learner
 from star_al.replay import find_round
 from star_al.stats.delivery import mixed
 from star_al.stats.temperature import apply_temperature
+from star_al.steps.answers import Answers
 from star_al.steps.base_predictions import as_log_probs, pool_of_base
 from star_al.steps.delivery import delivery_of
 from star_al.steps.pool import all_draws
-from star_al.task import ClosedTask
-from star_al.types import FloatArray, Item, Round
+from star_al.task import Task
+from star_al.task.columns import is_open, values_of
+from star_al.types import FloatArray, Item, JsonValue, Predictions, Round
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Predictor:
         return rng.derive_seed(self._parts.campaign.seed, self.model.round_index or 0, "evaluate")
 
     @property
-    def task(self) -> ClosedTask:
+    def task(self) -> Task:
         """The campaign's task."""
         return self._parts.task
 
@@ -112,19 +114,21 @@ class Predictor:
         Returns:
             For each item the label, its calibrated probabilities, and the uncertainty of the raw samples.
         """
-        log_probs_N_K_C, mean_N_C = self._log_probs(items, advance)
-        probs_N_C = np.exp(apply_temperature(mean_N_C, self.model.temperature))
+        log_probs_N_K_C, answers = self._answers(items, advance)
+        probs_N_C = np.exp(apply_temperature(answers.log_probs_N_C, self.model.temperature))
         aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C)
         is_split = log_probs_N_K_C.shape[1] > 1
         return [
             ModelAnswer(
-                label=self.task.value(item, int(probs_N_C[n].argmax())),
-                probabilities_C=tuple(probs_N_C[n, : len(self.task.choices(item))].tolist()),
+                label=label,
+                probabilities_C=tuple(probs_N_C[n, : self._width(items[n], answers.values(n))].tolist()),
                 total_uncertainty=float(aleatoric_N[n] + epistemic_N[n]),
                 aleatoric=float(aleatoric_N[n]) if is_split else None,
                 epistemic=float(epistemic_N[n]) if is_split else None,
+                answers=answers.values(n),
+                signals=answers.signals_of(n),
             )
-            for n, item in enumerate(items)
+            for n, (_, label) in enumerate(answers.predicted(self.task, items))
         ]
 
     def answers_by_id(self, items: Sequence[Item], advance: Advance) -> dict[str, ModelAnswer]:
@@ -135,27 +139,34 @@ class Predictor:
         answers = self.answers(different, advance)
         return {item.item_id: answer for item, answer in zip(different, answers, strict=True)}
 
-    def _log_probs(self, items: Sequence[Item], advance: Advance) -> tuple[FloatArray, FloatArray]:
-        """Log-probabilities of every sample (N, K, C) and their mean (N, C), before the temperature."""
+    def _width(self, item: Item, values: Sequence[JsonValue]) -> int:
+        """How many columns an item has."""
+        return len(values_of(self.task, item, values))
+
+    def _answers(self, items: Sequence[Item], advance: Advance) -> tuple[FloatArray, Answers]:
+        """Log-probabilities of every sample (N, K, C), and the answers by their mean, before the temperature."""
         if self._newest is None:
             contextual = self._parts.spec.task.contextual_calibration
             found = self.learner.base_predict(items, advance, pool_of_base(self._parts, self.learner))
             mean_N_C = as_log_probs(found, contextual=contextual)
-            return mean_N_C[:, None, :], mean_N_C
+            values_N = tuple(one.answers for one in found) if is_open(self.task) else ()
+            return mean_N_C[:, None, :], Answers(mean_N_C, values_N=values_N)
         samples = [self._samples(one, items, advance) for one in self._newest.models]
-        means = [np.array(predictive_mean_log(each)) for each in samples]
+        means = [np.array(predictive_mean_log(each.log_probs_N_K_C)) for each in samples]
         if len(samples) == 1:
-            return samples[0], means[0]
+            rows = range(len(items)) if samples[0].open_ended else ()
+            values_N = tuple(map(samples[0].answers_of, rows))
+            answers = Answers(means[0], values_N=values_N, signals=samples[0].signals)
+            return samples[0].log_probs_N_K_C, answers
         first, second = (one.weight for one in self._newest.models)
-        return mixed(samples[0], samples[1], first, second), mixed(means[0], means[1], first, second)
+        both = [each.log_probs_N_K_C for each in samples]
+        mean_N_C = mixed(means[0], means[1], first, second)
+        return mixed(both[0], both[1], first, second), Answers(mean_N_C)
 
-    def _samples(self, one: _Model, items: Sequence[Item], advance: Advance) -> FloatArray:
+    def _samples(self, one: _Model, items: Sequence[Item], advance: Advance) -> Predictions:
         folder = self._parts.artefacts.path_of(one.sha256)
         draws = _draws(self._parts, one.learner)
-        found: FloatArray = one.learner.predict(
-            folder, items, draws=draws, seed=self.seed, advance=advance
-        ).log_probs_N_K_C
-        return found
+        return one.learner.predict(folder, items, draws=draws, seed=self.seed, advance=advance)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from star_al.config.spec import DataSpec, OptionsPattern
@@ -21,10 +21,13 @@ class ModelAnswer:
 
     Attributes:
         label: The predicted label's value.
-        probabilities_C: Calibrated probabilities of the item's labels, in the order of the task's columns.
+        probabilities_C: Calibrated probabilities of the item's labels, in the order of the task's columns, or of the
+            answers found for it.
         total_uncertainty: Entropy of the predictive mean in nats, before any temperature, as in the scores.
         aleatoric: The part of it that is in the data; None for a model with one sample.
         epistemic: The part of it that more labels could remove; None for a model with one sample.
+        answers: The values of the columns where answers are open, the last of them None for any other answer.
+        signals: What else the model told of the item, by name.
     """
 
     label: JsonValue
@@ -32,11 +35,19 @@ class ModelAnswer:
     total_uncertainty: float
     aleatoric: float | None = None
     epistemic: float | None = None
+    answers: tuple[JsonValue, ...] = ()
+    signals: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def confidence(self) -> float:
         """The calibrated probability of the label."""
-        return max(self.probabilities_C)
+        return max(self.probabilities_C[:-1] if self.answers else self.probabilities_C)
+
+    @property
+    def alternatives(self) -> list[tuple[JsonValue, float]]:
+        """The other answers that were found, likeliest first, with their probabilities."""
+        found = sorted(zip(self.answers[:-1], self.probabilities_C, strict=False), key=lambda one: -one[1])
+        return found[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,8 @@ class ExportColumns:
     ) -> dict[str, JsonValue]:
         """A row with ``predicted``, ``confidence``, uncertainties and ``probability_<label>`` or letter.
 
-        Where values stand for texts, ``predicted_text`` as well.
+        Where values stand for texts, ``predicted_text`` as well. Where answers are open, ``alternatives`` lists the
+        others that were found, with their probabilities.
         """
         return self._beside(own, self._prediction_columns(item, answer), self._letters)
 
@@ -205,9 +217,19 @@ class ExportColumns:
         }
         if item is None and self._task.has_options:
             return columns  # without options there is no letter
-        names = _probability_columns(self._task.choices(item or Item("", "")))
+        labels = self._task.choices(item or Item("", ""))
+        if labels is None:
+            return columns | self._open_columns(shown)
+        names = _probability_columns(labels)
         values = shown.probabilities_C if shown else [None] * len(names)
         return columns | dict(zip(names, values, strict=True))
+
+    def _open_columns(self, shown: ModelAnswer | None) -> dict[str, JsonValue]:
+        """The other answers, and the probability of each label where a text has any number of them."""
+        others = [{"answer": value, "probability": p} for value, p in shown.alternatives] if shown else None
+        labels = self._task.spec.label_names
+        told = [shown.signals.get(f"p({name})") if shown else None for name in labels]
+        return {"alternatives": others} | dict(zip(_probability_columns(labels), told, strict=True))
 
     def _beside(
         self, own: JsonObject, ours: dict[str, JsonValue], reserved: Sequence[str] = ()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from star_al.app.predicting import predict_rows
 from star_al.artefacts.score_file import read_answers, read_predictions, read_scores
 from star_al.replay import replay_round
 from star_al.types import Role
@@ -178,3 +179,30 @@ def _label_of(spoken: str) -> str:
 def test_the_rows_of_the_pool_are_as_they_were_written(world: World) -> None:
     rows = [json.loads(line) for line in (world.file.path.parent / "pool.jsonl").read_text().splitlines()]
     assert {row["label"] for row in rows} == set(SPOKEN.values())
+
+
+def test_predictions_are_written_with_confidence_and_alternatives(world: World) -> None:
+    rows = predict_rows(world.parts(), [{"text": "the team lost the cup", "id": "x"}], world.progress)
+    assert list(rows[0]) == [
+        *(
+            "text",
+            "id",
+            "predicted",
+            "confidence",
+            "total_uncertainty",
+            "aleatoric",
+            "epistemic",
+            "alternatives",
+        )
+    ]
+    assert rows[0]["predicted"] in VALUES.values()
+    alternatives = cast(list[dict[str, Any]], rows[0]["alternatives"])
+    listed = [float(cast(float, rows[0]["confidence"])), *(one["probability"] for one in alternatives)]
+    assert listed == sorted(listed, reverse=True) and sum(listed) < 1
+    assert rows[0]["predicted"] not in [one["answer"] for one in alternatives]
+
+
+def test_the_base_model_predicts_before_anything_is_trained(tmp_path: Path) -> None:
+    new = write_world(tmp_path)
+    [row] = predict_rows(new.parts(), [{"text": "some words", "id": "x"}], new.progress)
+    assert row["predicted"] in ("sport", None) and row["alternatives"] == []
