@@ -22,6 +22,7 @@ class Answered:
         grades_N: How right the answers are, from 0 to 1.
         right_N: True if an answer counts as right.
         confidence_N: The probability of the answer.
+        label_names: The labels of the task, if answers are lists of them.
     """
 
     items: Sequence[Item]
@@ -30,6 +31,7 @@ class Answered:
     grades_N: FloatArray
     right_N: NDArray[np.bool_]
     confidence_N: FloatArray
+    label_names: tuple[str, ...] = ()
 
 
 def mean_grade(answered: Answered) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from star_al.stats.answered import Answered, aurc, auroc_of_right, mean_grade, share_without_answer
+from star_al.stats.label_sets import AT_THRESHOLDS, hamming_loss, macro_f1, micro_f1
 from star_al.types import Evaluation
 
 
@@ -55,6 +56,10 @@ def mean_absolute_error(evaluation: Evaluation) -> float:
     return float((counts_C_C * apart_C_C).sum() / counts_C_C.sum())
 
 
+def measured_elsewhere(_: Answered) -> None:
+    """Return None: the figure needs more than the answers, and is added to an evaluation where that is known."""
+
+
 TRUST = (
     AnswerFigure("AUROC of confidence", "", "auroc", auroc_of_right),
     AnswerFigure("AURC", "", "aurc", aurc),
@@ -70,7 +75,13 @@ FIGURES: Mapping[str, Sequence[Figure | AnswerFigure]] = {
         *TRUST,
         AnswerFigure("share without an answer", "", "without_answer", share_without_answer),
     ),
-    "multi_label": TRUST,
+    "multi_label": (
+        AnswerFigure("micro-F1", "", "micro_f1", micro_f1),
+        AnswerFigure("macro-F1", "", "macro_f1", macro_f1),
+        AnswerFigure("Hamming loss", "", "hamming", hamming_loss),
+        AnswerFigure("micro-F1 at thresholds", "", AT_THRESHOLDS, measured_elsewhere),
+        *TRUST,
+    ),
 }
 """By kind of task."""
 

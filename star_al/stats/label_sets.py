@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from star_al.types import BoolArray, FloatArray
+from star_al.stats.answered import Answered
+from star_al.types import BoolArray, FloatArray, JsonValue
 
 FEWEST = 5
 """Held-out texts with a label, and without it, that a threshold needs; with fewer it is 0.5."""
 
 
-@dataclass(frozen=True)
-class SetFigures:
-    """How well sets of labels were predicted.
-
-    Attributes:
-        micro_f1: F1 of all decisions together.
-        macro_f1: Mean of the labels' F1; a label that neither was predicted nor right counts 0, as in scikit-learn.
-        hamming: Share of wrong decisions.
-        subset_accuracy: Share of texts whose whole set is right.
-    """
-
-    micro_f1: float
-    macro_f1: float
-    hamming: float
-    subset_accuracy: float
+AT_THRESHOLDS = "micro_f1_at_thresholds"
+"""Key of micro-F1 where labels are predicted from their thresholds on."""
 
 
-def set_figures(predicted_N_L: BoolArray, right_N_L: BoolArray) -> SetFigures:
-    """Compare predicted sets with the right ones, one row a text."""
-    return SetFigures(
-        micro_f1=float(_f1(predicted_N_L.ravel()[:, None], right_N_L.ravel()[:, None])[0]),
-        macro_f1=float(_f1(predicted_N_L, right_N_L).mean()),
-        hamming=float((predicted_N_L != right_N_L).mean()),
-        subset_accuracy=float((predicted_N_L == right_N_L).all(axis=1).mean()),
-    )
+def chosen(values: Sequence[JsonValue], names: Sequence[str]) -> BoolArray:
+    """Return which of the labels each set has, (N, L); None has none."""
+    return np.array(
+        [[name in value if isinstance(value, list) else False for name in names] for value in values],
+        dtype=bool,
+    ).reshape(len(values), len(names))
+
+
+def micro_f1(answered: Answered) -> float:
+    """Return F1 of the decisions on all labels of all texts together; 0 if no label was predicted or right."""
+    predicted_N_L, right_N_L = _decisions(answered)
+    return micro_f1_of(predicted_N_L, right_N_L)
+
+
+def micro_f1_of(predicted_N_L: BoolArray, right_N_L: BoolArray) -> float:
+    """Return F1 of all decisions together."""
+    return float(_f1(predicted_N_L.reshape(-1, 1), right_N_L.reshape(-1, 1))[0])
+
+
+def macro_f1(answered: Answered) -> float:
+    """Return the mean of the labels' F1; a label that neither was predicted nor right counts 0, as in scikit-learn."""
+    return float(_f1(*_decisions(answered)).mean())
+
+
+def hamming_loss(answered: Answered) -> float:
+    """Return the share of wrong decisions, one for each label of each text."""
+    predicted_N_L, right_N_L = _decisions(answered)
+    return float((predicted_N_L != right_N_L).mean())
+
+
+def _decisions(answered: Answered) -> tuple[BoolArray, BoolArray]:
+    """The labels that were predicted, and those that people gave."""
+    return chosen(answered.answers, answered.label_names), chosen(answered.golds, answered.label_names)
 
 
 def _f1(predicted_N_L: BoolArray, right_N_L: BoolArray) -> FloatArray:

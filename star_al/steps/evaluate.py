@@ -24,6 +24,7 @@ from star_al.steps.answers import (
 )
 from star_al.steps.delivery import delivered_evaluations, weigh, with_delivery
 from star_al.steps.held_out import audit_so_far
+from star_al.steps.label_thresholds import with_thresholds
 from star_al.steps.measured import base_evaluations, evaluation, scaled, temperature_of
 from star_al.task.columns import is_open
 from star_al.types import Evaluation, HeldOutPrediction, JsonValue, MeasuredBeside, Role
@@ -149,7 +150,11 @@ class _Measuring:
         evaluations: list[Evaluation] = []
         predictions = kept(self._parts, name, self.calibration, on_calibration)
         if self.role is not None and self.held_out.items:
-            evaluations += scaled(name, on_held_out, self.held_out, self.role, temperature)
+            evaluations += with_thresholds(
+                scaled(name, on_held_out, self.held_out, self.role, temperature),
+                (self.calibration, on_calibration),
+                (self.held_out, on_held_out),
+            )
             if self.role is Role.AUDIT:
                 predictions += kept(self._parts, name, self.held_out, on_held_out)
         return _Measured(tuple(evaluations), temperature, on_calibration, on_held_out, tuple(predictions))

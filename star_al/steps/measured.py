@@ -109,6 +109,7 @@ def answered_items(answers: Answers, split: Split) -> Answered:
         grades_N=grades_N,
         right_N=grades_N >= split.task.right_at,
         confidence_N=np.exp(answers.log_probs_N_C[np.arange(len(split)), columns_N]),
+        label_names=split.task.spec.label_names,
     )
 
 

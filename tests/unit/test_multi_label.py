@@ -11,23 +11,26 @@ import pytest
 from label_studio_sdk.label_interface.interface import LabelInterface
 from pydantic import ValidationError
 from scipy.special import logsumexp
-from sklearn.metrics import accuracy_score, f1_score, hamming_loss, jaccard_score
+from sklearn.metrics import accuracy_score, f1_score, jaccard_score
+from sklearn.metrics import hamming_loss as sklearn_hamming_loss
 
 from star_al.acquire.label_sets import (
     MOST_SETS,
     base_predictions,
-    label_margin_max,
-    label_margin_mean,
     likeliest_sets,
     set_predictions,
 )
-from star_al.acquire.measures import bald
+from star_al.acquire.measures import bald, uncertainties
 from star_al.annotators.label_studio import label_config
+from star_al.annotators.label_studio.annotations import parse_annotation
+from star_al.annotators.label_studio.controls import control_of
 from star_al.config.spec import LabelStudioSpec, task_spec
 from star_al.errors import DataError
-from star_al.stats.label_sets import set_figures, thresholds
+from star_al.labelling.crowd import Vote, krippendorff_alpha, majority
+from star_al.stats.answered import Answered
+from star_al.stats.label_sets import hamming_loss, macro_f1, micro_f1, thresholds
 from star_al.task import MultiLabel, make_task
-from star_al.types import FloatArray, Item, JsonValue
+from star_al.types import Annotation, BoolArray, FloatArray, Item, JsonValue
 
 NAMES = ["sport", "tech", "Food, drink"]
 TASK = make_task(task_spec({"kind": "multi_label", "labels": NAMES}))
@@ -122,6 +125,90 @@ def test_people_choose_any_number_of_labels_or_none_of_these() -> None:
     assert not label_config.faults(config, TASK)
 
 
+def said(*choices: str) -> Annotation:
+    region = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [*choices]}}
+    raw = {"id": 7, "result": [region], "completed_by": 3, "created_at": "2026-01-02T03:04:05.000006Z"}
+    found = parse_annotation(raw, "q", {3: "ann"}, "unsure", TASK)
+    assert isinstance(found, Annotation), found
+    return found
+
+
+def test_what_people_choose_is_a_list() -> None:
+    assert TASK.find((), said("tech", "sport").value) == ["sport", "tech"]
+    assert TASK.find((), said("tech").value) == ["tech"]
+    assert TASK.find((), said("none of these").value) == []
+    assert said("unsure").skipped and not said("none of these").skipped
+    for both in (
+        ("tech", "none of these"),
+        ("tech", "unsure"),
+    ):  # says two things at once, so it says nothing
+        assert TASK.find((), said(*both).value) is None
+
+
+@pytest.mark.parametrize("value", [[], ["sport"], ["sport", "tech"]])
+def test_a_suggestion_is_an_answer_that_the_page_takes(value: JsonValue) -> None:
+    config = label_config.write(LabelStudioSpec(kind="label_studio"), TASK, "key")
+    shown = {"result": label_config.result(value, 0.5, control_of(TASK)), "score": 0.1, "model_version": "x"}
+    check: Any = LabelInterface(config).validate_prediction
+    assert check(shown)
+
+
+@pytest.mark.parametrize(
+    ("page", "complaint"),
+    [
+        (
+            '<Choice value="sport"/><Choice value="tech"/><Choice value="Food, drink"/>',
+            "lacks 1 choice: 'none of",
+        ),
+        (
+            '<Choice value="sport"/><Choice value="none of these"/>',
+            "it lacks 2 choices: 'tech', 'Food, drink'",
+        ),
+    ],
+)
+def test_a_page_of_somebody_else_must_offer_all_labels_and_none_of_these(page: str, complaint: str) -> None:
+    def faults(choice: str) -> str:
+        return "; ".join(
+            label_config.faults(
+                f'<View><Text name="text" value="$text"/><Choices name="label" toName="text" choice="{choice}">'
+                f"{page}</Choices></View>",
+                TASK,
+            )
+        )
+
+    assert complaint in faults("multiple") and "choose one label only" not in faults("multiple")
+    assert "choose one label only" in faults("single")
+
+
+# -- several people ----------------------------------------------------------------------------------------
+
+
+def test_people_are_counted_by_whole_sets_or_label_by_label() -> None:
+    votes: list[JsonValue] = [["sport", "tech"], ["sport"], ["sport", "Food, drink"]]
+    assert majority(votes, TASK.distance) == []
+    assert TASK.by_label(votes) == ["sport"]
+    assert TASK.by_label([["sport"], ["sport", "tech"]]) is None  # one of two gave tech
+    assert TASK.by_label([["sport"], [], []]) == [] and TASK.by_label([]) is None
+    assert (
+        majority([["sport", "tech"], ["sport"], ["sport", "tech"]], TASK.distance) == [["sport", "tech"]] * 2
+    )
+
+
+def test_agreement_is_alpha_by_jaccards_distance() -> None:
+    votes = [Vote(unit, person, value) for unit, person, value in [
+        ("1", "ann", ["sport"]), ("1", "bob", ["sport", "tech"]), ("2", "ann", []), ("2", "bob", []),
+        ("3", "ann", ["tech"]), ("3", "bob", ["Food, drink"]),
+    ]]  # fmt: skip
+    sets = [set(vote.value) for vote in votes]  # type: ignore[arg-type]
+
+    def apart(one: set[str], other: set[str]) -> float:
+        return 1 - len(one & other) / len(one | other) if one | other else 0.0
+
+    observed = np.mean([apart(*sets[first : first + 2]) for first in (0, 2, 4)])
+    expected = np.mean([apart(sets[i], sets[j]) for i in range(6) for j in range(6) if i != j])
+    assert krippendorff_alpha(votes, TASK.distance) == pytest.approx(1 - observed / expected)
+
+
 # -- distributions over sets -------------------------------------------------------------------------------
 
 
@@ -195,12 +282,26 @@ def test_no_items_have_no_predictions() -> None:
 
 
 def test_label_margins_count_how_close_labels_are_to_one_half() -> None:
-    probs = np.array([[0.5, 1.0], [0.25, 0.9]])
-    np.testing.assert_allclose(label_margin_mean(probs), [0.5, (0.5 + 0.2) / 2])
-    np.testing.assert_allclose(label_margin_max(probs), [1.0, 0.5])
+    probs = np.array([[0.5, 1 - 1e-12], [0.25, 0.9]])
+    found = set_predictions(["i", "j"], ["a", "b"], np.log(np.stack([1 - probs, probs], axis=2))[:, None])
+    np.testing.assert_allclose(uncertainties(found, "label_margin_mean"), [0.5, (0.5 + 0.2) / 2], atol=1e-6)
+    np.testing.assert_allclose(uncertainties(found, "label_margin_max"), [1.0, 0.5], atol=1e-6)
 
 
 # -- figures -----------------------------------------------------------------------------------------------
+
+
+def answered(predicted_N_L: BoolArray, right_N_L: BoolArray) -> Answered:
+    names = tuple(f"l{place}" for place in range(right_N_L.shape[1]))
+
+    def values(rows: BoolArray) -> list[JsonValue]:
+        return [[name for name, has in zip(names, row, strict=True) if has] for row in rows]
+
+    right_N = (predicted_N_L == right_N_L).all(axis=1)
+    items = [Item(str(row), "") for row in range(len(right_N))]
+    return Answered(
+        items, values(predicted_N_L), values(right_N_L), right_N * 1.0, right_N, np.ones(len(right_N)), names
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -208,21 +309,21 @@ def test_figures_are_those_of_scikit_learn(seed: int) -> None:
     generator = np.random.default_rng(seed)
     right, predicted = generator.random((2, 40, 6)) < generator.random(6)
     right[:, 5] = predicted[:, 5] = False  # a label that nobody has
-    found = set_figures(predicted, right)
-    assert found.micro_f1 == pytest.approx(f1_score(right, predicted, average="micro"))
-    assert found.macro_f1 == pytest.approx(f1_score(right, predicted, average="macro", zero_division=0))
-    assert found.hamming == pytest.approx(hamming_loss(right, predicted))
-    assert found.subset_accuracy == pytest.approx(accuracy_score(right, predicted))
+    found = answered(predicted, right)
+    assert micro_f1(found) == pytest.approx(f1_score(right, predicted, average="micro"))
+    assert macro_f1(found) == pytest.approx(f1_score(right, predicted, average="macro", zero_division=0))
+    assert hamming_loss(found) == pytest.approx(sklearn_hamming_loss(right, predicted))
+    assert found.right_N.mean() == pytest.approx(accuracy_score(right, predicted))
 
 
 def test_random_sets_score_what_they_must() -> None:
     generator = np.random.default_rng(0)
     shares = np.array([0.1, 0.3, 0.5])
-    right, predicted = generator.random((2, 20_000, 3)) < shares
-    found = set_figures(predicted, right)
-    assert found.micro_f1 == pytest.approx((shares**2).sum() / shares.sum(), abs=0.01)
-    assert found.macro_f1 == pytest.approx(shares.mean(), abs=0.01)
-    assert found.hamming == pytest.approx((2 * shares * (1 - shares)).mean(), abs=0.01)
+    right, predicted = generator.random((2, 5_000, 3)) < shares
+    found = answered(predicted, right)
+    assert micro_f1(found) == pytest.approx((shares**2).sum() / shares.sum(), abs=0.02)
+    assert macro_f1(found) == pytest.approx(shares.mean(), abs=0.02)
+    assert hamming_loss(found) == pytest.approx((2 * shares * (1 - shares)).mean(), abs=0.02)
 
 
 def test_a_threshold_is_the_best_one_of_the_texts_it_was_chosen_on() -> None:

@@ -1,0 +1,111 @@
+"""Campaigns with any number of labels a text from the command line, from the first round to reports and exports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_al.cli.main import run_command
+from support.campaigns import WORDS, make_rows, write_campaign, write_jsonl
+from support.tiny_encoder import build_tiny_encoder
+
+StarAl = Callable[..., tuple[int, str, str]]
+
+
+def rows_with_sets(n: int) -> list[dict[str, Any]]:
+    """Texts whose labels are the subjects that their words belong to; every seventh has none."""
+    rows = make_rows(n)
+    for number, row in enumerate(rows):
+        if number % 7 == 0:
+            row["text"] = f"the old city said {number}"
+        words = row["text"].split()
+        row["label"] = [name for name, own in WORDS.items() if set(own) & set(words)]
+    return rows
+
+
+def test_a_campaign_of_label_sets_goes_from_question_to_export(tmp_path: Path, star_al: StarAl) -> None:
+    words = tuple(word for words in WORDS.values() for word in words)
+    build_tiny_encoder(tmp_path / "encoder", words=words)
+    rows = rows_with_sets(90)
+    write_jsonl(tmp_path / "pool.jsonl", rows)
+    config = write_campaign(
+        tmp_path,
+        task={"kind": "multi_label", "labels": list(WORDS)},
+        learner={"kind": "head"},
+        head={"encoder": "encoder"},
+        acquisition={"batch_size": 10, "measure": "label_margin_mean"},
+        annotator={"kind": "oracle", "gold": "label"},
+        evaluation={"kind": "audit", "size": 15, "calibration": 15},
+        stopping__max_rounds=2,
+    )
+    code, out, err = star_al("run", config)
+    assert code == 0, (out, err)
+    assert "micro-F1" in out + err and "Hamming loss" in out + err
+    code, out, err = star_al("replay", config, "--round", 1)
+    assert code == 0, (out, err)
+
+    code, out, err = star_al("export", config, "--out", "-", "--format", "jsonl")
+    assert code == 0, err
+    lines = {line["id"]: line for line in map(json.loads, out.splitlines())}
+    golds = {row["id"]: row["label"] for row in rows}
+    labelled = {key: line for key, line in lines.items() if line["label"] is not None}
+    assert len(labelled) >= 30 and any(line["label"] == [] for line in labelled.values())
+    assert all(line["label"] == golds[key] for key, line in labelled.items())
+
+    given = write_jsonl(
+        tmp_path / "given.jsonl", [{"id": f"n{n}", "text": row["text"]} for n, row in enumerate(rows[:5])]
+    )
+    code, out, err = star_al("predict", config, "--in", given, "--out", "-", "--format", "jsonl")
+    assert code == 0, err
+    for line in map(json.loads, out.splitlines()):
+        assert isinstance(line["predicted"], list) and set(line["predicted"]) <= set(WORDS)
+        assert 0 < line["confidence"] <= 1
+
+    assert run_command(["report", str(config), "--out", str(tmp_path / "report.html")]) == 0
+    assert "micro-F1" in (tmp_path / "report.html").read_text()
+
+
+def test_labels_between_bars_and_settling_by_label(tmp_path: Path, star_al: StarAl) -> None:
+    words = tuple(word for words in WORDS.values() for word in words)
+    build_tiny_encoder(tmp_path / "encoder", words=words)
+    rows = rows_with_sets(40)
+    written = [{**row, "label": "|".join(row["label"]) or "none"} for row in rows]
+    write_jsonl(tmp_path / "pool.jsonl", written)
+    config = write_campaign(
+        tmp_path,
+        task={"kind": "multi_label", "labels": list(WORDS)},
+        learner={"kind": "head"},
+        head={"encoder": "encoder"},
+        acquisition={"batch_size": 8},
+        annotator={"kind": "oracle", "gold": "label"},
+        labelling={"overlap": 3, "settle": "majority_by_label"},
+        evaluation={"kind": "none", "calibration": 0},
+        stopping__max_rounds=1,
+    )
+    code, out, err = star_al("run", config)
+    assert code == 0, (out, err)
+    code, out, err = star_al("export", config, "--out", "-", "--format", "jsonl")
+    golds = {row["id"]: row["label"] for row in rows}
+    labelled = [line for line in map(json.loads, out.splitlines()) if line["label"] is not None]
+    assert len(labelled) == 8 and all(line["label"] == golds[line["id"]] for line in labelled)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"labelling": {"settle": "dawid_skene"}}, "labelling.settle: dawid_skene does not go with"),
+        ({"acquisition": {"measure": "epig"}}, "acquisition.measure: epig does not go with"),
+        ({"posterior": {"kind": "tfb"}}, "posterior.kind: tfb does not go with"),
+        ({"annotator": {"kind": "oracle", "gold": "label", "accuracy": 0.9}}, "annotator.accuracy below 1"),
+    ],
+)
+def test_what_does_not_go_with_label_sets_is_refused(
+    tmp_path: Path, star_al: StarAl, changes: dict[str, Any], complaint: str
+) -> None:
+    config = write_campaign(tmp_path, task={"kind": "multi_label", "labels": ["a", "b"]}, **changes)
+    code, _, err = star_al("run", config)
+    assert code == 2 and complaint in err
