@@ -51,5 +51,11 @@ CARD_WORDS: Mapping[str, CardWords] = {
         tag="text-classification",
         untrained_head="By the similarity of texts to the labels' names, without training",
     ),
+    "preference": CardWords(
+        purpose="says which of two completions of a prompt is better",
+        tag="text-ranking",
+        untrained_head="By the similarity of prompts to their completions, without training",
+        labels="Each text is a prompt with two completions of its own; the labels are their letters, A and B.",
+    ),
 }
 """By kind of task."""

@@ -175,6 +175,7 @@ HEADS: Mapping[str, Callable[..., Learner]] = {
     "rating": _label_head,
     "text": _no_head,
     "multi_label": _label_set_head,
+    "preference": _option_head,
 }
 """By kind of task."""
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from star_al.data.annotation_exports import plain_label, unwrapped
 from star_al.task import LETTERS, Task
+from star_al.task.conversation import completion_text
 from star_al.types import Item, JsonObject, JsonValue
 
 OPTION_KEYS = "star_al.option_keys"
@@ -37,6 +38,10 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     """
     if task.choices(item) is None:
         return task.parse(item, unwrapped(raw))  # a list is a value there
+    if task.spec.has_completions:
+        raw = completion_text(raw)
+        if option_text(raw) in item.options:  # which may look like a list of labels
+            return task.parse(item, option_text(raw))
     raw = plain_label(raw)
     keys = item.fields.get(OPTION_KEYS)
     if isinstance(keys, (list, tuple)) and raw is not None and (key := option_text(raw)) in keys:

@@ -19,6 +19,7 @@ from star_al.data.rows import Row
 from star_al.data.source import DataSource
 from star_al.errors import DataError
 from star_al.task import LETTERS, Task
+from star_al.task.conversation import completion_text, is_messages, prompt_text
 from star_al.types import Item, JsonValue, SourceItem
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -109,6 +110,8 @@ class ItemReader:
         return fill_in(source.template, cells) if any(cell.strip() for cell in cells.values()) else ""
 
     def _cell(self, row: Row, column: str, raw: JsonValue) -> str:
+        if self._task.spec.has_completions:
+            raw = prompt_text(raw)
         if raw is None or isinstance(raw, str):
             return raw or ""
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
@@ -158,6 +161,8 @@ class ItemReader:
         source = self._source
         if name in (source.id, source.label, source.gold) or self._pattern or source.template:
             return False
+        if is_messages(value) or source.is_mixed:
+            return False
         if name == source.text:
             return True
         if isinstance(source.options, tuple):
@@ -177,11 +182,16 @@ class ItemReader:
             options, keys = self._listed(row, where, self._column(row, values, where))
         else:
             columns = where if isinstance(where, tuple) else ()
-            options, keys = [option_text(self._column(row, values, name)) for name in columns], []
+            options, keys = [self._option(self._column(row, values, name)) for name in columns], []
             while options and not options[-1]:
                 options.pop()  # rows with fewer options leave the last columns empty
         self._check_options(row, options, keys)
+        if self._source.is_mixed:
+            options.sort(key=content_id)
         return text, tuple(options), tuple(keys)
+
+    def _option(self, raw: JsonValue) -> str:
+        return option_text(completion_text(raw) if self._task.spec.has_completions else raw)
 
     def _split(self, row: Row, text: str) -> tuple[str, list[str], list[str]]:
         if self._pattern is None:
@@ -209,13 +219,15 @@ class ItemReader:
             raise self._error(
                 row, f"column {column!r} holds a value of type {type(raw).__name__}, not a list."
             )
-        return [option_text(value) for value in raw], [option_text(value) for value in labels]
+        return [self._option(value) for value in raw], [option_text(value) for value in labels]
 
     def _check_options(self, row: Row, options: list[str], keys: list[str]) -> None:
         """Equal options pass: published sets hold some, and their letters still tell them apart."""
-        if not 2 <= len(options) <= len(LETTERS):
+        spec = self._task.spec
+        if not 2 <= len(options) <= spec.most_options:
+            takes = "2" if spec.most_options == 2 else f"2 to {spec.most_options}"
             found = count(len(options), "option")
-            raise self._error(row, f"found {found}; multiple choice takes 2 to {len(LETTERS)}.")
+            raise self._error(row, f"found {found}; task.kind: {spec.kind} takes {takes}.")
         if not all(options):
             raise self._error(row, f"option {options.index('') + 1} is empty.")
         if keys and (len(keys) != len(options) or len(set(keys)) != len(keys)):

@@ -87,6 +87,7 @@ class DataSource:
         label: A column with labels that may be empty in some rows.
         gold: A column with a valid label in every row that has a text.
         options: Where the options of multiple choice are.
+        is_mixed: True if two options are put into an order of their own: the data has the better one in one column.
         template: What the text is made of, with columns in braces; None if it is the text column.
         columns: The columns that ``template`` names; ``text`` stands for the text column.
     """
@@ -97,6 +98,7 @@ class DataSource:
     label: str | None = None
     gold: str | None = None
     options: str | tuple[str, ...] | OptionsPattern | None = None
+    is_mixed: bool = False
     template: str | None = None
     columns: tuple[str, ...] = ()
 
@@ -141,6 +143,7 @@ def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSour
         label=data.label,
         gold=gold,
         options=data.options,
+        is_mixed=spec.mixes_completions,
         template=split.item_text if split else None,
         columns=split.columns if split else (),
     )

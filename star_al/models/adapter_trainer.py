@@ -66,6 +66,8 @@ class AdapterTrainer:
         classifier = None
         if self._spec.has_classifier:
             classifier = blank_classifier(self._n_labels, backbone.readout.head.weight.shape[1])
+        if self._model.compares:
+            chosen = [self._model.prompts.rewarded(each, [0.0] * len(each.labels)) for each in chosen]
         examples = [
             (prompt, some_answers(prompt, index))
             for index, prompt in enumerate(prompts_for(classifier, chosen))
@@ -106,13 +108,15 @@ class AdapterTrainer:
         """
         model = self._model
         classifier = self.fit_classifier(items, columns, taught, seed) if self._spec.has_classifier else None
-        prompts = prompts_for(classifier, model.encode(items))
+        prompts = prompts_for(classifier, model.encode_to_compare(items))
         training = self._training(
             list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
         )
         if taught is not None:
             lessons = TaughtPrompts(
-                prompts_for(classifier, model.encode(taught.items)), taught.probs_M_C, taught.weight
+                prompts_for(classifier, model.encode_to_compare(taught.items)),
+                taught.probs_M_C,
+                taught.weight,
             )
             training = replace(training, taught=lessons)
         if pool is not None:
@@ -177,7 +181,7 @@ class AdapterTrainer:
         """Return the prompts of n random texts of a pool that are not labelled."""
         others = [item_id for item_id in pool.item_ids if item_id not in labelled]
         chosen = sorted(rng.draw(others, n, rng.derive_seed(seed, 0, "adapter/unlabelled")))
-        return prompts_for(classifier, self._model.encode(pool.load(chosen)))
+        return prompts_for(classifier, self._model.encode_to_compare(pool.load(chosen)))
 
     def _require_answers(self, folder: Path, prompts: Sequence[Prompt]) -> None:
         """Check that a fitted posterior answers what it was trained on.

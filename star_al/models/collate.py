@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from star_al.models.label_tree import LabelTree, label_tree
 from star_al.models.masks import additive_mask
-from star_al.models.minibatch import Minibatch
+from star_al.models.minibatch import Minibatch, Rewards
 from star_al.models.prompts import Prompt
 from star_al.models.readout import Readout
 from star_al.models.trunk import Trunk
@@ -76,9 +76,19 @@ def collate(
         lengths_R=tuple(len(sequence.tokens) for sequence in sequences),
         prefix=prefix,
         paired=prompts[0].paired,
+        rewards=_rewards(prompts, readout.device),
         **_nodes_and_edges(prompts, trees, sequences, readout.device),  # type: ignore[arg-type]
     )
     return batch if trunk is None else replace(batch, trunk=trunk.activations(prompts, batch))
+
+
+def _rewards(prompts: Sequence[Prompt], device: torch.device) -> Rewards | None:
+    """Return the rewards of prompts that all have the same number of labels; None if they have none."""
+    rewards = [prompt.reward for prompt in prompts if prompt.reward is not None]
+    if not rewards:
+        return None
+    reference_B_C = torch.tensor([reward.reference for reward in rewards], dtype=torch.float32)
+    return Rewards(rewards[0].beta, _on_device(reference_B_C, device))
 
 
 def _on_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -117,9 +127,9 @@ def _tree_visibility(sequences: Sequence[_Sequence], trees: Sequence[LabelTree],
     for index, sequence in enumerate(sequences):
         tree, start = trees[sequence.prompt], len(sequence.tokens) - len(sequence.nodes)
         for node in sequence.nodes:
-            column = start + node - 1
-            visible[index, column, start:] = False
-            visible[index, column, [start + ancestor - 1 for ancestor in tree.path(node)]] = True
+            # A parent comes before its children, and they see what it sees; the root sees the prompt.
+            visible[index, start + node - 1] = visible[index, start + tree.parents[node] - 1]
+            visible[index, start + node - 1, start + node - 1] = True
     return visible[:, None]
 
 

@@ -125,6 +125,7 @@ class ChoiceHeadLearner:
             ValueError: An example is not in the pool.
         """
         read = self._heads.read_pool(pool)
+        examples = [example for example in examples if not self._task.has_no_column(example[1])]
         rows_n = rows_in(read, examples)
         targets_n = np.array([self._task.column(item, value) for item, value in examples], dtype=np.int64)
         options = HeadOptions(features=self._reader.kinds, seed=seed)

@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,13 @@ from star_al.models.batch_choice import BatchChoice, choose_batch
 from star_al.models.collate import collate
 from star_al.models.label_search import FEWEST_NODES, PROMPTS_TOGETHER, bare, collate_for_search
 from star_al.models.label_tree import label_tree
-from star_al.models.likelihood import answer_scorer, label_scorer, node_reader, prompt_embedder
+from star_al.models.likelihood import (
+    answer_log_likelihoods,
+    answer_scorer,
+    label_scorer,
+    node_reader,
+    prompt_embedder,
+)
 from star_al.models.minibatch import Minibatch
 from star_al.models.minibatch_plan import padded_tokens, plan_minibatches
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
@@ -175,6 +182,20 @@ class Inference:
                     found[position] = row[: len(prompts[position].labels[0])].astype(np.float32)
         return found
 
+    def reference(self, prompts: Sequence[Prompt]) -> FloatArray:
+        """Return the base model's log p(all tokens of a label | prompt), (N, C), for prompts with equally many labels.
+
+        Each prompt is read by itself, so that what is found depends on nothing else.
+
+        Raises:
+            NotFiniteError: The model's answer is NaN.
+            OutOfMemoryError: A prompt does not fit into memory.
+        """
+        self._probe_lengths(prompts)
+        read = partial(answer_log_likelihoods, self._backbone.readout)
+        rows = [self._read_minibatch([prompt], read, (), searches=False, trunk=None) for prompt in prompts]
+        return np.concatenate([row for row in rows if row is not None])
+
     def _ways(
         self, prompts: Sequence[Prompt], posterior: Posterior | None, tolerance: float
     ) -> dict[bool, list[int]]:
@@ -184,7 +205,9 @@ class Inference:
         longest = self._probe_lengths(prompts) if self._backbone.readout.supports_search else 0
         ways: dict[bool, list[int]] = {False: [], True: []}
         for position, prompt in enumerate(prompts):
-            searches = len(label_tree(prompt.labels)) >= FEWEST_NODES and len(prompt) <= longest
+            # The search bounds log-likelihoods, and not rewards.
+            is_large = prompt.reward is None and len(label_tree(prompt.labels)) >= FEWEST_NODES
+            searches = is_large and len(prompt) <= longest
             ways[searches].append(position)
         return ways
 
@@ -245,7 +268,7 @@ class Inference:
         left = deque(plan_minibatches(sized, times * self._minibatch_tokens, packed_up_to=packed_up_to))
         while left:
             batch = [prompts[position] for position in left[0]]
-            rows = self._read_minibatch(batch, read, prefix, searches=searches)
+            rows = self._read_minibatch(batch, read, prefix, searches=searches, trunk=self.trunk)
             if rows is not None:
                 yield left.popleft(), rows
                 continue
@@ -266,6 +289,7 @@ class Inference:
         prefix: tuple[int, ...],
         *,
         searches: bool,
+        trunk: Trunk | None,
     ) -> FloatArray | None:
         """Return what ``read`` makes of some prompts, (B, …), or ``None`` if they do not fit into memory together."""
         try:
@@ -273,7 +297,7 @@ class Inference:
             batch = (
                 collate_for_search(prompts, readout, prefix)
                 if searches
-                else collate(prompts, readout, self.trunk, prefix)
+                else collate(prompts, readout, trunk, prefix)
             )
             with torch.inference_mode():
                 rows: FloatArray = read(batch).double().cpu().numpy()

@@ -35,7 +35,11 @@ class LabelTree:
 
     def path(self, node: int) -> tuple[int, ...]:
         """Return the nodes from a child of the root down to ``node``; empty for the root."""
-        return () if node == 0 else (*self.path(self.parents[node]), node)
+        found = []
+        while node:
+            found.append(node)
+            node = self.parents[node]
+        return tuple(reversed(found))
 
     def chains(self) -> list[tuple[int, ...]]:
         """Return the paths to the leaves, which together hold every node; one empty path if there is only the root."""

@@ -18,13 +18,14 @@ from star_al.models.classifier import prompts_for
 from star_al.models.encoded import Encoded
 from star_al.models.fitted_posteriors import FittedPosteriors
 from star_al.models.frozen_features import FrozenFeatures
+from star_al.models.label_search import bare
 from star_al.models.model_check import check_model
 from star_al.models.model_export import export_model
 from star_al.models.posterior import Method
 from star_al.models.prompted_model import PromptedModel, discard
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.targets import Columns
-from star_al.ports import Advance, Pool, Taught, ignore
+from star_al.ports import Advance, Pool, Taught, ids_of, ignore
 from star_al.task import ClosedTask, closed, make_task
 from star_al.types import (
     BasePrediction,
@@ -81,6 +82,7 @@ class LoraLearner:
             batches=batches,
             cache=cache,
             prompt_format=self.prompt_format,
+            features=features,
             say=say,
         )
         self._task = task
@@ -178,13 +180,19 @@ class LoraLearner:
         self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
     ) -> list[BasePrediction]:
         """See ``Learner.base_predict``."""
-        log_probs = self._predict_by_base(self.model.encode(items), advance)
+        log_probs = self._base_log_probs(items, advance)
         priors = self._priors(items) if self._task.spec.contextual_calibration else [None] * len(items)
         counts = [len(self._task.choices(item)) for item in items]
         return [
             BasePrediction(item.item_id, row[:count].copy(), prior)
             for item, row, count, prior in zip(items, log_probs, counts, priors, strict=True)
         ]
+
+    def _base_log_probs(self, items: Sequence[Item], advance: Advance) -> FloatArray:
+        """Return the base model's log-probabilities (N, C)."""
+        if self.model.compares:
+            return self.model.base_preferences(items, advance)
+        return self._predict_by_base(self.model.encode(items), advance)
 
     def _priors(self, items: Sequence[Item]) -> list[FloatArray | None]:
         """Return predictions for a content-free text: one for all items, or one for each if they have options."""
@@ -224,6 +232,11 @@ class LoraLearner:
         taught: Taught | None = None,
     ) -> str:
         """See ``Learner.fit``."""
+        examples = [
+            (item, value)
+            for item, value in examples
+            if not self._task.has_no_column(value) or self._task.shared_columns(item, value)
+        ]
         return self._trainer.fit(
             [item for item, _ in examples],
             self._targets(examples),
@@ -236,8 +249,13 @@ class LoraLearner:
         )
 
     def _targets(self, examples: Sequence[tuple[Item, JsonValue]]) -> list[Columns]:
-        """Return the columns of the right labels."""
-        return [self._task.column(item, value) for item, value in examples]
+        """Return the columns of the right labels; several share a tie."""
+        return [
+            self._task.shared_columns(item, value)
+            if self._task.has_no_column(value)
+            else self._task.column(item, value)
+            for item, value in examples
+        ]
 
     def predict(
         self,
@@ -250,10 +268,13 @@ class LoraLearner:
         tolerance: float = 0.0,
     ) -> Predictions:
         """See ``Learner.predict``."""
+        if folder is None and self.model.compares:
+            log_probs_N_C = self._base_log_probs(items, advance)
+            return Predictions(ids_of(items), log_probs_N_C[:, None], (self._task.columns(items),))
         inference, fitted = self.model.inference, self._posteriors.load(folder)
         samples = [None] if fitted.posterior is None or draws is None else list(draws)
         with self.backbone.readout.classifying(fitted.classifier):
-            prompts = prompts_for(fitted.classifier, self.model.encode(items))
+            prompts = prompts_for(fitted.classifier, self.model.encode_to_compare(items))
             found = inference.label_log_probs(prompts, fitted.posterior, samples, seed, advance, tolerance)
         return Predictions(found.item_ids, found.log_probs_N_K_C, (self._task.columns(items),))
 
@@ -279,6 +300,8 @@ class LoraLearner:
             return self._frozen.embed(items, advance)
         fitted = self._posteriors.load(folder)
         prompts = prompts_for(fitted.classifier, self.model.encode(items))
+        if self.model.compares:  # the prompts alone are read
+            prompts = list(map(bare, prompts))
         return self.model.inference.embeddings(prompts, fitted.posterior, advance)
 
     @property

@@ -72,6 +72,8 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
     The constant is the log-normaliser of a label's first token: it is the same for all labels of a prompt, so
     a softmax over them cancels it. With labels of one token each, no other logits are computed. Labels in pairs are
     normalised within their pair.
+    Of a minibatch with rewards, these are returned in their place: a softmax over them is the preference that
+    direct preference optimisation trains (Rafailov et al. 2023, arXiv 2305.18290).
 
     Args:
         readout: The model.
@@ -79,7 +81,7 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
         prefix: What the model makes of ``batch.prefix``, if the minibatch has one.
 
     Returns:
-        Log-likelihoods (B, C) float32; −inf for labels that a prompt does not have.
+        Log-likelihoods or rewards (B, C) float32; −inf for labels that a prompt does not have.
     """
     hidden_P_d = hidden_at_nodes(readout, batch, prefix)
     tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
@@ -89,6 +91,8 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
         normalisers_P[batch.inner_P] = readout.log_normalisers(hidden_P_d[batch.inner_P])
         terms_E = terms_E - normalisers_P[batch.edge_nodes_E]
     sums_B_C = _sum_by_label(batch, terms_E)
+    if batch.rewards is not None:
+        return batch.rewards.of(sums_B_C)
     return _within_pairs(sums_B_C) if batch.paired else sums_B_C
 
 

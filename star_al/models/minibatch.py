@@ -22,6 +22,18 @@ class TrunkActivations:
 
 
 @dataclass(frozen=True)
+class Rewards:
+    """What turns log-likelihoods of labels into rewards, see ``star_al.models.prompts.Reward``."""
+
+    beta: float
+    reference_B_C: Tensor
+
+    def of(self, log_likelihoods_B_C: Tensor) -> Tensor:
+        """Return the rewards (B, C); −inf where a prompt does not have a label."""
+        return self.beta * (log_likelihoods_B_C - self.reference_B_C)
+
+
+@dataclass(frozen=True)
 class Minibatch:
     """B prompts and their label trees, as R sequences of S tokens.
 
@@ -46,6 +58,7 @@ class Minibatch:
         trees: Label trees of prompts whose labels are left to ``search_labels``; empty if the sequences hold them.
         paired: True if only the labels of a pair compete with each other (``Prompt``).
         joined: True if the sequences lie one after another in a single row, see ``join``.
+        rewards: What turns log-likelihoods of labels into rewards; None to compare them as they are.
     """
 
     ids_R_S: Tensor
@@ -65,6 +78,7 @@ class Minibatch:
     trees: tuple[LabelTree, ...] = ()
     paired: bool = False
     joined: bool = False
+    rewards: Rewards | None = None
 
     def skipping_trunk(self) -> AbstractContextManager[None]:
         """Within, the model starts from the activations of the frozen blocks, if the minibatch has any."""

@@ -57,10 +57,16 @@ WORDINGS: Mapping[str, Wording] = {
         "Text:\n{text}",
         "\n\nLabels:",
     ),
+    "preference": Wording("", "{text}", "\n\nAnswer:"),
 }
 """By kind of task."""
 
-_ANSWERS: Mapping[ScoredOn, str] = {"label": "label", "letter": "letter", "option": "text"}
+_ANSWERS: Mapping[ScoredOn, str] = {
+    "label": "label",
+    "letter": "letter",
+    "option": "text",
+    "completion": "text",
+}
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from star_al.models.fitted_posteriors import FORMAT
 from star_al.models.inference import Inference
 from star_al.models.prompts import PROMPTS_VERSION, Prompt, PromptFormat
 from star_al.models.quiet import quiet
+from star_al.models.reference import ReferenceLikelihoods, log_probs_per_token
 from star_al.models.target_layers import transformer_blocks
 from star_al.models.trunk import Trunk
+from star_al.ports import Advance, ignore
 from star_al.task import make_task
-from star_al.types import Item, JsonObject
+from star_al.types import FloatArray, Item, JsonObject
 
 
 def open_prompts(
@@ -54,6 +56,7 @@ class PromptedModel:
             kept, so that a resumed campaign reads the same minibatches on any machine.
         cache: Folder for activations of frozen blocks (``adapter.layers``); ``None`` to keep none.
         prompt_format: How items are shown to the model.
+        features: Folder for what the base model makes of completions; ``None`` to keep it in memory.
         say: Called with messages for the user.
     """
 
@@ -66,6 +69,7 @@ class PromptedModel:
         batches: Mapping[str, int] | None = None,
         cache: Path | None = None,
         prompt_format: type[PromptFormat] = PromptFormat,
+        features: Path | None = None,
         say: Callable[[str], None] = discard,
     ) -> None:
         self.spec = spec
@@ -75,6 +79,7 @@ class PromptedModel:
         self._batches = batches or {}
         self._cache = cache
         self._prompt_format = prompt_format
+        self._features = features
         self._truncated: set[str] = set()
 
     @cached_property
@@ -123,6 +128,31 @@ class PromptedModel:
         encoded = [(prompts or self.prompts).encode(item) for item in items]
         self._truncated.update(prompt.item_id for prompt in encoded if prompt.truncated)
         return encoded
+
+    @property
+    def compares(self) -> bool:
+        """True if completions of a prompt are compared, by how much likelier than the base model an adapted one is."""
+        return self.spec.task.completion is not None
+
+    def encode_to_compare(self, items: Sequence[Item]) -> list[Prompt]:
+        """Return what ``encode`` does; where completions are compared, with what the base model makes of them."""
+        prompts = self.encode(items)
+        if not self.compares:
+            return prompts
+        return list(map(self.prompts.rewarded, prompts, self._reference_of(prompts, ignore).tolist()))
+
+    def base_preferences(self, items: Sequence[Item], advance: Advance) -> FloatArray:
+        """Return which completion the base model finds likelier a token, as log-probabilities (N, C)."""
+        prompts = self.encode(items)
+        return log_probs_per_token(prompts, self._reference_of(prompts, advance))
+
+    def _reference_of(self, prompts: Sequence[Prompt], advance: Advance) -> FloatArray:
+        return self._reference.of(prompts, lambda missing: self.inference.reference(missing), advance)
+
+    @cached_property
+    def _reference(self) -> ReferenceLikelihoods:
+        limit = int(self.spec.head.cache_gb * 1e9)
+        return ReferenceLikelihoods(self._features, (self.key, self.backbone.dtype), limit, self.say)
 
     def versions(self) -> JsonObject:
         """Return libraries, device, dtype, a hash of the weights, and how prompts are read.

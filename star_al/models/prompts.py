@@ -37,6 +37,19 @@ _CHARACTERS_PER_TOKEN = 64
 
 
 @dataclass(frozen=True)
+class Reward:
+    """What turns log-likelihoods of completions into rewards, β (log p − log p₀) (Rafailov et al. 2023).
+
+    Attributes:
+        beta: β.
+        reference: log p₀ of each label's tokens by the base model, up to a constant of the prompt.
+    """
+
+    beta: float
+    reference: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Prompt:
     """Token ids of an item's prompt and of each of its labels.
 
@@ -48,6 +61,7 @@ class Prompt:
         text: Where the item's text begins and ends among the tokens.
         paired: True if only the labels of a pair compete with each other, the first two, the next two and so on: they
             are the answers to questions of their own.
+        reward: By which its labels are compared; None to compare their log-likelihoods.
     """
 
     item_id: str
@@ -56,6 +70,7 @@ class Prompt:
     truncated: bool = False
     text: tuple[int, int] = (0, 0)
     paired: bool = False
+    reward: Reward | None = None
 
     def __len__(self) -> int:
         """Return the number of tokens of the prompt with all its labels in one sequence."""
@@ -99,6 +114,7 @@ class PromptFormat:
         self._template = self._fit_gap(prompt_template(task.spec, tokenizer))
         self._pieces, self._gap = self._template.pieces, self._template.gap
         self._spellings = task.spellings
+        self._completion = task.spec.completion
         self.markers = plain_markers(self._template.chat, self._control)
         self._content = ContentEncoder(self._parts, self._control, self.markers, tokenizer.unk_token_id)
         self._fields = PromptFields(
@@ -165,6 +181,9 @@ class PromptFormat:
             departures["labels"] = self._task.listing
         if self.markers:
             departures["markers"] = list(self.markers)
+        if self._completion is not None:
+            departures["completion"] = [self._completion.max_completion_tokens, list(self._answers.end)]
+            departures["beta"] = self._completion.beta
         return [departures] if departures else []
 
     @cached_property
@@ -206,7 +225,7 @@ class PromptFormat:
             "letters": self._letters_record() if scored_on == "letter" else {},
             "tail": self._pieces[-1].text,
             "gap": self._gap,
-            "end": self._end_record() if scored_on == "option" else [],
+            "end": self._end_record() if scored_on in ("option", "completion") else [],
             "max_tokens": self._max_tokens,
             "context": self._context,
             "control": dict(self._control),
@@ -269,13 +288,14 @@ class PromptFormat:
             ModelError: It does not fit even without options, or the item has none although the task needs
                 them.
         """
-        head = self._max_tokens * _CHARACTERS_PER_TOKEN
+        longest = self._completion.max_completion_tokens if self._completion else 0
+        head = max(self._max_tokens, longest) * _CHARACTERS_PER_TOKEN
         short = replace(item, options=tuple(option[:head] for option in item.options))
         fills = tuple(self._fields.fill(index, short) for index in range(len(self._pieces)))
         content = _Content(fills, self._labels(short))
         room = self._room(content)
         if room > 0 or (room == 0 and item.options):
-            return content, short != item
+            return content, short != item or self._are_cut(content.labels)
         if not item.options:
             raise self._no_room(item, content)
         return self._cut_options(short, content), True
@@ -283,14 +303,14 @@ class PromptFormat:
     def _cut_options(self, item: Item, whole: _Content) -> _Content:
         """Cut options to a common length, the longest with which the prompt fits."""
         lines = [self._fields.option_lines(index, item) for index in range(len(self._pieces))]
-        spelled = self._answers.options(item.options) if self._task.spec.scored_on == "option" else ()
+        spelled = self._spelled_options(item)
 
         def cut_to(size: int) -> _Content:
             fills = (
                 list(chain.from_iterable(line.cut(size) for line in own)) if own else fill
                 for own, fill in zip(lines, whole.fills, strict=True)
             )
-            labels = self._answers.ended([label[: max(1, size)] for label in spelled])
+            labels = self._cut_labels(spelled, max(1, size))
             return _Content(tuple(fills), labels or whole.labels)
 
         sizes = [len(line.option) for own in lines for line in own] + [len(label) for label in spelled]
@@ -333,6 +353,38 @@ class PromptFormat:
                 return self._letters(len(item.options))
             case "option":
                 return self._answers.ended(self._answers.options(item.options))
+            case "completion":
+                assert self._completion is not None
+                return self._cut_labels(self._spelled_options(item), self._completion.max_completion_tokens)
+
+    def _spelled_options(self, item: Item) -> Labels:
+        """Return the ids of an item's options if the model is scored on them; completions have their end."""
+        match self._task.spec.scored_on:
+            case "option":
+                return self._answers.options(item.options)
+            case "completion":
+                return tuple((*ids, *self._answers.end) for ids in self._answers.options(item.options))
+        return ()
+
+    def _cut_labels(self, spelled: Labels, size: int) -> Labels:
+        """Cut labels to a length. Options end alike, so that they can be compared; a cut completion has no end."""
+        cut = [label[:size] for label in spelled]
+        return tuple(cut) if self._completion is not None else self._answers.ended(cut)
+
+    def _are_cut(self, labels: Labels) -> bool:
+        """Return whether a completion lost its end."""
+        end = self._answers.end if self._completion is not None else ()
+        return any(label[len(label) - len(end) :] != end for label in labels)
+
+    def rewarded(self, prompt: Prompt, reference: Sequence[float]) -> Prompt:
+        """Return a prompt whose completions are compared by their rewards.
+
+        Args:
+            prompt: The prompt.
+            reference: log p₀ of each completion.
+        """
+        assert self._completion is not None
+        return replace(prompt, reward=Reward(self._completion.beta, tuple(map(float, reference))))
 
     @cached_property
     def _class_labels(self) -> Labels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from star_al.config.spec import TIE
 from star_al.report.render import json_for_page
 from star_al.report.snapshot import AskedQuery
 from star_al.types import Item, JsonValue, Query, QueryState, Role
@@ -80,7 +81,7 @@ def _notes(each: AskedQuery) -> list[str]:
 
 
 def _wrong(query: Query, label: JsonValue) -> bool:
-    return query.reason.predicted is not None and query.reason.predicted != label
+    return query.reason.predicted is not None and query.reason.predicted != label != TIE
 
 
 def cut(text: str, length: int) -> str:

@@ -82,6 +82,7 @@ FIGURES: Mapping[str, Sequence[Figure | AnswerFigure]] = {
         AnswerFigure("micro-F1 at thresholds", "", AT_THRESHOLDS, measured_elsewhere),
         *TRUST,
     ),
+    "preference": (),
 }
 """By kind of task."""
 

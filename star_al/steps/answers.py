@@ -76,6 +76,9 @@ def split_of(parts: RoundParts, role: Role, among: Collection[str] | None = None
     labels: dict[str, Label] = parts.store.labels(parts.campaign.campaign_id, role)
     # Labels that came with the data do not make an audit item part of the sample before its turn.
     labels = {item_id: label for item_id, label in labels.items() if among is None or item_id in among}
+    labels = {
+        item_id: label for item_id, label in labels.items() if not parts.task.has_no_column(label.value)
+    }
     items = tuple(parts.store.items(parts.campaign.campaign_id, sorted(labels)))
     return Split(items, tuple(labels[item.item_id].value for item in items), parts.task)
 

@@ -33,7 +33,7 @@ def base_bias(parts: RoundParts) -> FloatArray | None:
     known = [
         (item.item_id, task.column(item, label.value))
         for item, label in zip(items, labels, strict=True)
-        if task.find(item.options, label.value) is not None
+        if task.find(item.options, label.value) is not None and not task.has_no_column(label.value)
     ]
     if not known:
         return prior_C

@@ -172,6 +172,7 @@ def label_counts(top: Candidates) -> IntArray:
     """How many labels of each column (C,) the round was trained on."""
     store, campaign_id, task = top.parts.store, top.parts.campaign.campaign_id, top.parts.task
     labels = store.training_labels(campaign_id, top.parts.round.index)
+    labels = [label for label in labels if not task.has_no_column(label.value)]
     items = store.items(campaign_id, [label.item_id for label in labels])
     columns = [target_column(task, item, label.value, ()) for item, label in zip(items, labels, strict=True)]
     return np.bincount(np.array(columns, dtype=np.int64), minlength=top.probs_M_C.shape[1])

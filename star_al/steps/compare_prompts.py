@@ -64,7 +64,8 @@ def _examples(parts: Parts) -> list[tuple[Item, JsonValue]]:
     labels = {}
     for role in (Role.AUDIT, Role.CALIBRATION):
         labels.update(parts.store.labels(parts.campaign.campaign_id, role))
-    item_ids = sorted(labels)[:MOST_LABELS]
+    known = (item_id for item_id, label in labels.items() if not parts.task.has_no_column(label.value))
+    item_ids = sorted(known)[:MOST_LABELS]
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     return [(item, labels[item.item_id].value) for item in items]
 

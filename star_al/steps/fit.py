@@ -72,7 +72,7 @@ def fit_round(parts: RoundParts, training: Sequence[Label]) -> Fitted:
     Raises:
         ModelError: The loss is not finite, or a model cannot be loaded.
     """
-    if not training:
+    if not _teaches(parts, training):
         return Fitted()
     head, head_seconds = None, None
     if parts.head is not None and parts.spec.has_head_beside:
@@ -87,6 +87,11 @@ def fit_round(parts: RoundParts, training: Sequence[Label]) -> Fitted:
         taught = len(taught_ids(parts, training)) or None
     shadow, shadow_labels = _fit_shadow(parts, training, head if head_ranks else adapter)
     return Fitted(adapter, head, head_seconds, taught, shadow, shadow_labels)
+
+
+def _teaches(parts: Parts, labels: Sequence[Label]) -> bool:
+    """Return whether labels hold one that every model learns from: a tie says nothing to some of them."""
+    return any(not parts.task.has_no_column(label.value) for label in labels)
 
 
 def train_artefact(
@@ -222,8 +227,8 @@ def _fit_shadow(
     if not parts.spec.acquisition.control_share or ranker is None:
         return None, None
     control = control_labels(parts, training)
-    if not control:
-        return None, 0
+    if not _teaches(parts, control):
+        return None, len(control)
     if len(control) == len(training):
         return ranker, len(control)
     return train_artefact(parts, parts.ranker, control, shadow=True), len(control)

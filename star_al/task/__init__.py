@@ -8,6 +8,7 @@ from star_al.task.classification import Classification
 from star_al.task.closed import ClosedTask, closed
 from star_al.task.multi_label import MultiLabel
 from star_al.task.multiple_choice import LETTERS, MultipleChoice
+from star_al.task.preference import SIDES, Preference
 from star_al.task.protocol import Task
 from star_al.task.rating import Rating
 from star_al.task.text import Text
@@ -18,6 +19,7 @@ KINDS: Mapping[str, Callable[[Any], Task]] = {
     "rating": Rating,
     "text": Text,
     "multi_label": MultiLabel,
+    "preference": Preference,
 }
 
 
@@ -26,4 +28,4 @@ def make_task(spec: TaskSpec) -> Task:
     return KINDS[spec.kind](spec)
 
 
-__all__ = ["KINDS", "LETTERS", "ClosedTask", "MultiLabel", "Task", "closed", "make_task"]
+__all__ = ["KINDS", "LETTERS", "SIDES", "ClosedTask", "MultiLabel", "Task", "closed", "make_task"]

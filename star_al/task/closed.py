@@ -55,6 +55,10 @@ class ClosedTask(Task):
             raise DataError(self.complaint(item, value))
         return column
 
+    def shared_columns(self, item: Item, value: JsonValue) -> tuple[int, ...]:
+        """Return the columns that a label makes equally likely; none if nothing is to be learned from it."""
+        return (self.column(item, value),)
+
     def find(self, options: Sequence[str], value: JsonValue) -> str | None:
         """Return the name of the label that ``column`` finds, for an item with these options; None without one."""
         column = self._column(options, value)

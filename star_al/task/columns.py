@@ -60,7 +60,9 @@ def is_right(task: Task, item: Item, answer: JsonValue, gold: JsonValue) -> bool
 
 
 def grade_of(task: Task, item: Item, answer: JsonValue, gold: JsonValue) -> float | None:
-    """Return how right an answer is, from 0 to 1; None if the task does not know one of the labels (any more)."""
+    """Return how right an answer is, from 0 to 1; None if the label is never predicted, or not known any more."""
+    if task.has_no_column(gold):
+        return None
     if task.choices(item) is None:
         return 0.0 if answer is None else task.grade(item, answer, gold)
     found, wanted = (task.find(item.options, value) for value in (answer, gold))

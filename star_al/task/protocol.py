@@ -54,6 +54,10 @@ class Task(ABC):
     def complaint(self, item: Item, value: JsonValue) -> str:
         """Say what is wrong with a value that cannot be a label of the item."""
 
+    def has_no_column(self, value: JsonValue) -> bool:
+        """Return whether a label value is none of those that are predicted; by default there is no such value."""
+        return False
+
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return how far two labels of one item are apart: 0 if they are one answer."""
         return float(one != other)

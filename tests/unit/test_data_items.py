@@ -254,7 +254,7 @@ def test_equal_options_are_told_apart_by_their_letters_alone(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["x"], "found 1 option; multiple choice takes 2 to 26"),
+        (["x"], "found 1 option; task.kind: multiple_choice takes 2 to 26"),
         ([], "0 options"),
         ([str(n) for n in range(27)], "27 options"),
         (["x", " "], "option 2 is empty"),

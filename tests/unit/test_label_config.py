@@ -24,7 +24,7 @@ def _choices(config: str) -> list[dict[str, str]]:
 
 
 def _options(item: Item, unsure: str | None) -> list[dict[str, str]]:
-    options: list[dict[str, str]] = control_of(OPTIONS).data(item, unsure)["options"]
+    options: list[dict[str, str]] = control_of(OPTIONS).data(item, unsure, "query")["options"]
     return options
 
 

@@ -16,6 +16,7 @@ from star_al.app.compose import HEADS, LEARNERS
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, TaskSpec, task_spec
 from star_al.config.spec.acquisition import AcquisitionSpec, BatchSpec
+from star_al.config.spec.adapter import AdapterSpec
 from star_al.config.spec.labelling import LabellingSpec
 from star_al.models.prompt_template import WORDINGS
 from star_al.stats.figures import FIGURES
@@ -39,6 +40,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "rating": {"levels": 4},
     "text": {},
     "multi_label": {"labels": ["sport", {"name": "tech", "verbaliser": "technology"}]},
+    "preference": {},
 }
 """Settings of each kind."""
 EXAMPLES = [*SETTINGS.items(), ("rating", {"levels": 3, "names": ["bad", "fair", "v3.0"]})]
@@ -166,6 +168,7 @@ def test_a_kind_says_what_it_goes_with(kind: str) -> None:
         (allowed.batches, get_args(BatchSpec.model_fields["kind"].annotation)),
         (allowed.settling, get_args(LabellingSpec.model_fields["settle"].annotation)),
         (allowed.posteriors, posteriors),
+        (allowed.losses, get_args(AdapterSpec.model_fields["loss"].annotation)),
     ):
         assert values and set(values) <= set(known)
 

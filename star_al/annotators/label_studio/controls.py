@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from star_al.annotators.label_studio.markup import attribute, clean, get, is_on, plain, shown
-from star_al.annotators.label_studio.style import MANY, ROWS
+from star_al.annotators.label_studio.style import MANY, ROWS, SIDE_BY_SIDE
 from star_al.common.wording import count
-from star_al.config.spec import NONE_OF_THESE, normalise_label
-from star_al.task import LETTERS, Task
+from star_al.config.spec import NONE_OF_THESE, TIE, normalise_label
+from star_al.rng import keyed_uniform
+from star_al.task import LETTERS, SIDES, Task
 from star_al.task.text import storable
 from star_al.types import Item, JsonValue
 
@@ -28,6 +29,9 @@ VERTICAL_UP_TO = 10
 
 MANY_FROM = 24
 """More labels than this get smaller choices over the whole width."""
+
+TIE_SHOWN = "Both are equally good"
+"""How people see a tie."""
 
 NAMED_LABELS = 10
 """Labels that a message lists."""
@@ -90,8 +94,8 @@ class Control(ABC):
     def xml(self, task: Task, unsure: str | None) -> list[str]:
         """Return the lines of the control in a label config."""
 
-    def data(self, item: Item, unsure: str | None) -> Mapping[str, Any]:
-        """Return what a task's data holds for the control."""
+    def data(self, item: Item, unsure: str | None, query_id: str) -> Mapping[str, Any]:
+        """Return what the data of a query's task holds for the control."""
         return {}
 
     @abstractmethod
@@ -219,14 +223,14 @@ class OptionChoices(Control):
         """Return the control, which takes its choices from the task."""
         return [f'    <Choices {_COMMON} layout="vertical" value="${OPTIONS}"/>']
 
-    def data(self, item: Item, unsure: str | None) -> Mapping[str, Any]:
+    def data(self, item: Item, unsure: str | None, query_id: str) -> Mapping[str, Any]:
         """Return the choices of an item; each is shown with its letter, which is also its value."""
         choices = [
-            {"value": plain(clean(f"{letter}. {option}")), "alias": letter, "hotkey": hotkey}
+            _choice(clean(f"{letter}. {option}"), letter, hotkey)
             for letter, option, hotkey in zip(LETTERS, item.options, HOTKEYS, strict=False)
         ]
         if unsure is not None:
-            choices.append({"value": plain(unsure), "alias": unsure, "hotkey": HOTKEYS[len(choices)]})
+            choices.append(_choice(unsure, unsure, HOTKEYS[len(choices)]))
         return {OPTIONS: choices}
 
     def missing(self, control: ElementTree.Element, task: Task) -> list[str]:
@@ -278,12 +282,51 @@ class WrittenAnswer(Control):
         return []
 
 
+class CompletionChoices(OptionChoices):
+    """A choice for each of two completions, side by side, and one for a tie.
+
+    Which completion is on the left is drawn for each query, so that people who prefer a side prefer neither completion.
+    What an annotation holds is the completion's own letter, whichever side it was on.
+    """
+
+    question = "Which answer is better?"
+
+    def classes(self, task: Task) -> list[str]:
+        """Return that of two texts side by side."""
+        return [SIDE_BY_SIDE]
+
+    def names(self, task: Task) -> Sequence[str]:
+        """Return the letters and the word for a tie."""
+        return (*SIDES, TIE)
+
+    def data(self, item: Item, unsure: str | None, query_id: str) -> Mapping[str, Any]:
+        """Return the completions in the query's order, then the tie."""
+        shown = [*zip(map(clean, item.options), SIDES, strict=True)]
+        if keyed_uniform(0, f"sides/{query_id}") < 0.5:
+            shown.reverse()
+        shown.append((TIE_SHOWN, TIE))
+        if unsure is not None:
+            shown.append((unsure, unsure))
+        return {
+            OPTIONS: [_choice(text, alias, key) for (text, alias), key in zip(shown, HOTKEYS, strict=False)]
+        }
+
+    def accepts(self, task: Task, value: str) -> bool:
+        """Return whether it is a letter or a tie."""
+        return value in self.names(task)
+
+
+def _choice(text: str, alias: str, hotkey: str) -> dict[str, str]:
+    return {"value": plain(text), "alias": alias, "hotkey": hotkey}
+
+
 CONTROLS: Mapping[str, Control] = {
     "classification": LabelChoices(),
     "multiple_choice": OptionChoices(),
     "rating": LevelChoices(),
     "text": WrittenAnswer(),
     "multi_label": LabelSetChoices(),
+    "preference": CompletionChoices(),
 }
 """By kind of task."""
 

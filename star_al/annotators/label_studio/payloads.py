@@ -22,7 +22,11 @@ def payload(plan: Plan, query: Query, item: Item, *, predicted: Mapping[str, Any
         item: Its item.
         predicted: Its prediction, if it has a score.
     """
-    data: dict[str, Any] = {TEXT: clean(item.text), **control_of(plan.task).data(item, plan.spec.unsure)}
+    control = control_of(plan.task)
+    data: dict[str, Any] = {
+        TEXT: clean(item.text),
+        **control.data(item, plan.spec.unsure, query.query_id),
+    }
     if plan.spec.show_reason:
         data[WHY] = clean(query.reason.text)
     data[tasks.QUERY_KEY] = query.query_id

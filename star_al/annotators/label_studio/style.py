@@ -8,16 +8,17 @@ are Label Studio's own, light or dark. On a server with other class names the pa
 
 from __future__ import annotations
 
-PAGE, ROWS, MANY, UNSURE, TEXT_BOX, WHY_LINE = (
+PAGE, ROWS, SIDE_BY_SIDE, MANY, UNSURE, TEXT_BOX, WHY_LINE = (
     "star-al",
     "star-al-rows",
+    "star-al-sides",
     "star-al-many",
     "star-al-unsure",
     "star-al-text",
     "star-al-why",
 )
-"""CSS classes of the page (always; with one choice a row; with many choices; with an unsure choice at the end) and
-of its parts."""
+"""CSS classes of the page (always; with one choice a row; with two long choices side by side; with many choices; with
+an unsure choice at the end) and of its parts."""
 
 STYLE = """
     .star-al { display: flex; flex-direction: column; gap: 0.75rem; max-width: 50rem; margin: 0 auto;
@@ -54,6 +55,12 @@ STYLE = """
     .star-al .lsf-choice__checkbox span:last-child { flex: 1; overflow-wrap: anywhere; }
     .star-al .lsf-choice__checkbox span span { display: flex; align-items: center; gap: 0.75rem; }
     .star-al-rows .lsf-choice__checkbox span { font-weight: 400; }
+    .star-al-sides { max-width: 80rem; }
+    .star-al-sides .lsf-choices { grid-template-columns: 1fr 1fr; max-height: calc(100vh - 16rem); }
+    .star-al-sides .lsf-choice:nth-child(n+3) { grid-column: 1 / -1; }
+    .star-al-sides .lsf-choice__checkbox span { font-weight: 400; line-height: 1.5; white-space: pre-wrap;
+      unicode-bidi: plaintext; text-align: start; }
+    .star-al-sides .lsf-choice__checkbox span span { align-items: flex-start; }
     .star-al-many .lsf-choice__checkbox { min-height: 2rem; padding: 0.125rem 0.5rem; font-size: 0.875rem; }
     .star-al .lsf-hint { flex: none; margin-left: auto; top: 0; }
     .star-al-unsure .lsf-choice:last-child { grid-column: 1; }

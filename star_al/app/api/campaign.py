@@ -559,11 +559,11 @@ class Campaign:
     def _value(self, campaign: StoredCampaign, query: Query, label: str | int | bool) -> str:
         (item,) = self._store().items(campaign.campaign_id, [query.item_id])
         task = make_task(self._file.spec.task)
-        try:
-            return str(task.value(item, task.column(item, label)))
-        except DataError as exc:
+        found = task.find(item.options, label)
+        if found is None:
             names = ", ".join(task.choices(item))
-            raise DataError(f"{label!r} is not a label of this question. Its labels are: {names}.") from exc
+            raise DataError(f"{label!r} is not a label of this question. Its labels are: {names}.")
+        return found
 
     def _record(self, campaign: StoredCampaign, annotation: Annotation) -> None:
         """Store an annotation, under the lease of a loop in another thread if one is running."""

@@ -193,7 +193,7 @@ class CampaignSpec(Spec):
         if self.task.has_options and self.data.options is None:
             raise ValueError(f"task.kind: {self.task.kind} needs data.options")
         if not self.task.has_options and self.data.options is not None:
-            raise ValueError("data.options belongs to task.kind: multiple_choice")
+            raise ValueError("data.options belongs to task.kind: multiple_choice and preference")
 
     def _require_labels_to_classify(self) -> None:
         if self.adapter.output == "classifier" and self.task.has_options:
@@ -209,6 +209,7 @@ class CampaignSpec(Spec):
             ("acquisition.batch.kind", self.acquisition.batch.kind, allowed.batches),
             ("labelling.settle", self.labelling.settle, allowed.settling),
             ("posterior.kind", self.posterior.kind, allowed.posteriors),
+            ("adapter.loss", self.adapter.loss, allowed.losses),
         ):
             if value not in values:
                 raise ValueError(
@@ -440,6 +441,13 @@ class CampaignSpec(Spec):
             return f"{self.samples} (head.samples)"
         setting = {"ensemble": "members", "map": "kind: map"}.get(self.posterior.kind, "samples")
         return f"{self.posterior.samples} (posterior.{setting})"
+
+    @property
+    def mixes_completions(self) -> bool:
+        """True if the data has the better completion in a column of its own, so that its place would tell it."""
+        where = self.data.options
+        answers = {self.data.label, self.gold_column, self.test_label_column}
+        return self.task.has_completions and isinstance(where, tuple) and not answers.isdisjoint(where)
 
     @property
     def gold_column(self) -> str | None:

@@ -132,6 +132,9 @@ def _log_likelihood(log_probs_B_C: Tensor, targets: Sequence[Target]) -> float:
     total = 0.0
     for log_probs_C, target in zip(log_probs_B_C, targets, strict=True):
         right = [column for column, share in enumerate(target.shares) if share]
+        if not target.prompt.paired:  # one label, or the ones that share a tie
+            total += float(log_probs_C[right].mean())
+            continue
         total += float(log_probs_C[right].sum()) + len(right) * math.log(len(right))
     return total
 

@@ -14,6 +14,7 @@ from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Posterior, Score, Training
 from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
+from star_al.models.targets import Columns
 
 
 def loss_steps(n_examples: int, batch_size: int, n_draws: int) -> int:
@@ -93,9 +94,12 @@ def _probs(score: Score, prompts: Sequence[Prompt], training: Training) -> Tenso
 
 
 @torch.inference_mode()
-def _log_probs_of_labels(score: Score, examples: Sequence[tuple[Prompt, int]], training: Training) -> Tensor:
+def _log_probs_of_labels(
+    score: Score, examples: Sequence[tuple[Prompt, Columns]], training: Training
+) -> Tensor:
     """Return log p(label | prompt), (B,) float64, on the CPU."""
     batch = collate([prompt for prompt, _ in examples], training.backbone.readout, training.trunk)
-    columns_B = torch.tensor([column for _, column in examples])
     log_probs_B_C: Tensor = score(batch).double().log_softmax(dim=-1).cpu()
-    return log_probs_B_C[torch.arange(len(columns_B)), columns_B]
+    # Several columns share a tie.
+    right = [list(each) if isinstance(each, tuple) else [each] for _, each in examples]
+    return torch.stack([row_C[each].mean() for row_C, each in zip(log_probs_B_C, right, strict=True)])

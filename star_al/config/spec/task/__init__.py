@@ -9,11 +9,12 @@ from star_al.config.spec.task.classification import ClassificationSpec
 from star_al.config.spec.task.labels import LabelSpec, normalise_label
 from star_al.config.spec.task.multi_label import NONE, NONE_OF_THESE, MultiLabelSpec
 from star_al.config.spec.task.multiple_choice import MultipleChoiceSpec
+from star_al.config.spec.task.preference import TIE, PreferenceSpec
 from star_al.config.spec.task.rating import RatingSpec
 from star_al.config.spec.task.text import AnswerSpec, TextSpec
 
 TaskSpec: TypeAlias = Annotated[
-    ClassificationSpec | MultipleChoiceSpec | RatingSpec | TextSpec | MultiLabelSpec,
+    ClassificationSpec | MultipleChoiceSpec | RatingSpec | TextSpec | MultiLabelSpec | PreferenceSpec,
     Field(discriminator="kind"),
 ]
 
@@ -29,12 +30,14 @@ __all__ = [
     "EXTRAS",
     "NONE",
     "NONE_OF_THESE",
+    "TIE",
     "Allowed",
     "AnswerSpec",
     "ClassificationSpec",
     "LabelSpec",
     "MultiLabelSpec",
     "MultipleChoiceSpec",
+    "PreferenceSpec",
     "RatingSpec",
     "ScoredOn",
     "TaskSpec",

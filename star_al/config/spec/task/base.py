@@ -18,8 +18,9 @@ from pydantic_core import CoreSchema
 from star_al.config.spec.base import Spec
 from star_al.config.spec.template import SplitTemplate, split_template
 
-ScoredOn: TypeAlias = Literal["label", "letter", "option"]
-"""What a language model is scored on: the wordings of the task's labels, options' letters, or options' texts."""
+ScoredOn: TypeAlias = Literal["label", "letter", "option", "completion"]
+"""What a language model is scored on: the wordings of the task's labels, options' letters, options' texts, or how much
+likelier than the base model it writes whole completions of the prompt."""
 
 
 EXTRAS: Mapping[str, str] = {
@@ -44,13 +45,28 @@ class Allowed:
         settling: Of ``labelling.settle``.
         posteriors: Of ``posterior.kind``.
         extras: Further parts of a campaign, each of ``EXTRAS``.
+        losses: Of ``adapter.loss``.
     """
 
     measures: Sequence[str]
     batches: Sequence[str]
     settling: Sequence[str]
     posteriors: Sequence[str]
+    losses: Sequence[str] = ("labels", "answer")
     extras: Sequence[str] = tuple(EXTRAS)
+
+
+@dataclass(frozen=True)
+class CompletionSettings:
+    """How a language model compares completions of a prompt.
+
+    Attributes:
+        beta: What a log-likelihood ratio is multiplied by.
+        max_completion_tokens: What is read of a completion.
+    """
+
+    beta: float
+    max_completion_tokens: int
 
 
 ONE_LABEL = Allowed(
@@ -68,6 +84,7 @@ ONE_LABEL = Allowed(
     ),
     settling=("majority", "dawid_skene"),
     posteriors=("map", "mc_dropout", "ensemble", "laplace", "clora", "tfb"),
+    losses=("labels", "answer"),
 )
 """What tasks allow whose answer is one label of a list."""
 
@@ -78,6 +95,10 @@ class TaskSettings(Spec):
     allowed: ClassVar[Allowed]
     has_options: ClassVar[bool] = False
     """True if each text has options of its own, which ``data.options`` finds."""
+    most_options: ClassVar[int] = 26
+    """How many options a text may have: as many as there are letters."""
+    has_completions: ClassVar[bool] = False
+    """True if the options are completions of the text; both may be lists of messages, as chats are stored."""
     is_taught: ClassVar[bool] = True
     """Whether a head teaches a language model by default."""
     earlier: ClassVar[Mapping[str, Sequence[Any]]] = {}
@@ -156,6 +177,11 @@ class TaskSettings(Spec):
     def scored_on(self) -> ScoredOn:
         """What a language model is scored on: by default the labels, which are the same for all texts."""
         return "label"
+
+    @property
+    def completion(self) -> CompletionSettings | None:
+        """How completions are compared; by default there are none."""
+        return None
 
     def newest_name(self, name: str) -> str:
         """What a label is called now: by default what it was called."""
