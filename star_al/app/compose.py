@@ -267,6 +267,7 @@ LEARNERS: Mapping[str, Callable[..., LoraLearner]] = {
     "rating": _label_learner,
     "text": _label_learner,
     "multi_label": _label_set_learner,
+    "preference": _label_learner,
 }
 """By kind of task."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from star_al.errors import ModelError
 from star_al.models.adapter_export import low_rank, write_adapters, write_merged, write_reader
 from star_al.models.classifier import FILE as CLASSIFIER_FILE
 from star_al.models.fitted_posteriors import Fitted
@@ -40,6 +41,11 @@ def export_model(
         ModelError: The samples depend on the text, or the files would read texts differently.
         StoreError: The folder cannot be written.
     """
+    if merged and model.compares:
+        raise ModelError(
+            "completions are compared by this model and the base model, and merged weights have none beside them. "
+            "Leave out --merged."
+        )
     _ = model.inference
     spec = model.spec
     posterior = low_rank(fitted.posterior, spec.posterior.kind)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -226,6 +226,7 @@ class PromptFormat:
             "tail": self._pieces[-1].text,
             "gap": self._gap,
             "end": self._end_record() if scored_on in ("option", "completion") else [],
+            "completion": None if self._completion is None else asdict(self._completion),
             "max_tokens": self._max_tokens,
             "context": self._context,
             "control": dict(self._control),

@@ -104,12 +104,21 @@ class Labeller:
             logits_C = self._classifier["weight"] @ hidden_d + self._classifier["bias"]
             found: Tensor = logits_C.double().log_softmax(dim=0)
             return found
+        scores = self._log_likelihoods(prompt)
+        completion = self._record["prompt"].get("completion")
+        if completion:  # they are compared by how much likelier than the base model this one writes them
+            with self._model.disable_adapter():
+                reference = self._log_likelihoods(prompt)
+            scores = completion["beta"] * (scores - reference)
+        return scores.log_softmax(dim=0)
+
+    def _log_likelihoods(self, prompt: Prompt) -> Tensor:
         scores: dict[tuple[int, ...], Tensor] = {}
         for size in sorted({len(label) for label in prompt.labels}):
             labels = [label for label in dict.fromkeys(prompt.labels) if len(label) == size]
             for start in range(0, len(labels), ROWS):
                 scores |= self._score(prompt.tokens, labels[start : start + ROWS])
-        return torch.stack([scores[label] for label in prompt.labels]).log_softmax(dim=0)
+        return torch.stack([scores[label] for label in prompt.labels])
 
     def _score(self, tokens: Sequence[int], labels: list[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:
         """The log-likelihood of labels of one length, given the prompt."""

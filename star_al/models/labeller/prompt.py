@@ -82,6 +82,10 @@ class PromptReader:
             return tuple(map(tuple, self._record["letters"][str(len(options))]))
         tail, gap = self._record["tail"], self._record["gap"]
         labels = tuple(tuple(self._content.encode(tail, gap + option.strip())) for option in options)
+        completion = self._record.get("completion")
+        if completion:  # one that is cut has no end
+            size = completion["max_completion_tokens"]
+            return tuple((*label, *self._record["end"])[:size] for label in labels)
         if is_prefix_free(labels):
             return labels
         if not self._record["end"]:
