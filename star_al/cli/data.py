@@ -17,6 +17,7 @@ from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, loa
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
+    from star_al.config.spec import CampaignFile
     from star_al.data import ImportCounts, OutOptions
 
 STANDARD_OUTPUT = "-"
@@ -39,6 +40,16 @@ class Format(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     PARQUET = "parquet"
+
+
+class ExportFormat(StrEnum):
+    """Formats of rows on standard output, and of examples to train on."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    SFT = "sft"
+    DPO = "dpo"
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Format on standard output.")]
@@ -120,7 +131,13 @@ def export(
     answers: Annotated[
         bool, typer.Option("--answers", help="One row for each answer: annotator, label, time.")
     ] = False,
-    format_: FormatOption = Format.CSV,
+    format_: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="Format on standard output. sft and dpo: examples to train on, as TRL reads them, in place of rows.",
+        ),
+    ] = ExportFormat.CSV,
     bom: Bom = False,
     spreadsheet_safe: SpreadsheetSafe = False,
     push: Push = None,
@@ -133,6 +150,10 @@ def export(
     calibration), status (labelled, asked, skipped, disputed, not asked), label,
     source, round, version, annotators and labelled_at.
 
+    With --format sft each labelled text of the pool becomes an example to train on: prompt
+    and completion. With --format dpo: prompt, chosen and rejected, for each other answer
+    that a person or the model gave. Both are JSON lines.
+
     With --push the rows become a data set on the Hugging Face hub, private unless
     --public is given, with a card. Annotators are numbered there, not named.
     """
@@ -142,6 +163,14 @@ def export(
         raise typer.BadParameter("leave out one of --labelled and --answers", param_hint="--answers")
     if out is None and push is None:
         raise typer.BadParameter("give a file to write, or --push", param_hint="--out")
+    if format_ in (ExportFormat.SFT, ExportFormat.DPO):
+        if out is None or push or labelled or answers or with_predictions or bom or spreadsheet_safe:
+            raise typer.BadParameter(
+                f"{format_.value} goes with --out alone: an example for each labelled text",
+                param_hint="--format",
+            )
+        _export_examples(load(config), out, format_)
+        return
     rows = exporting.Rows.ANSWERS if answers else exporting.Rows.LABELLED if labelled else exporting.Rows.ALL
     file, hub = load(config), open_hub(push, "dataset", public)
     if out is not None:
@@ -166,6 +195,16 @@ def export(
         _tell(out or Path(), f"Pushed {count(done.n, 'row')} to {address}")
 
 
+def _export_examples(file: CampaignFile, out: Path, format_: ExportFormat) -> None:
+    from star_al.app.training_rows import Examples, export_examples
+
+    with _target(out, Format.JSONL) as path:
+        done = export_examples(file, path, Examples(format_.value))
+    _tell(out, f"Wrote {count(done.n, 'example')} to {_name(out)}.")
+    for note in done.notes:
+        _tell(out, note)
+
+
 def _options(bom: bool, spreadsheet_safe: bool) -> OutOptions:
     from star_al.data import OutOptions
 
@@ -173,7 +212,7 @@ def _options(bom: bool, spreadsheet_safe: bool) -> OutOptions:
 
 
 @contextmanager
-def _target(out: Path, format_: Format) -> Iterator[Path]:
+def _target(out: Path, format_: StrEnum) -> Iterator[Path]:
     """The file to write; for ``-`` a temporary one, which is then copied to standard output."""
     if str(out) != STANDARD_OUTPUT:
         yield out

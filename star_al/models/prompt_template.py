@@ -15,6 +15,8 @@ from typing import Any
 from star_al.config.spec import ScoredOn, TaskSpec
 from star_al.errors import ConfigError
 from star_al.models.chat_format import ChatFormat, chat_format
+from star_al.task import Task
+from star_al.types import Item
 
 FIELDS = ("text", "labels", "options")
 """What an item, or for ``labels`` the task, fills in."""
@@ -134,17 +136,47 @@ def prompt_template(spec: TaskSpec, tokenizer: Any) -> PromptTemplate:
 
 def _render(spec: TaskSpec, tokenizer: Any) -> ChatFormat:
     """Return the whole prompt, with marks in place of fields; without a chat nothing is known of an answer's end."""
+    instruction, message = map(_with_marks, _wording(spec))
+    if uses_chat(spec, tokenizer):
+        return chat_format(tokenizer, instruction, message)
+    return ChatFormat(_joined(spec, instruction, message))
+
+
+def prompt_of(task: Task, item: Item) -> tuple[str, str]:
+    """Return the system message and the user's message of an item as texts, for other trainers."""
+    options = zip(task.choices(item) or (), item.options, strict=False)
+    fills = {
+        "text": item.text,
+        "labels": task.listing,
+        "options": "\n".join(f"{name}. {option}" for name, option in options),
+    }
+    instruction, message = (_FIELD.sub(lambda match: fills[match[1]], part) for part in _wording(task.spec))
+    return instruction, message
+
+
+def plain_prompt_of(task: Task, item: Item) -> tuple[str, str]:
+    """Return the prompt of an item without a chat template, and what comes between it and the answer."""
+    prompt = _joined(task.spec, *prompt_of(task, item))
+    return prompt, "" if prompt[-1:].isspace() else " "
+
+
+def _wording(spec: TaskSpec) -> tuple[str, str]:
+    """The instruction and the message with their fields in braces."""
     wording = WORDINGS[spec.kind]
     instruction = spec.instruction
     if instruction is None:
         instruction = wording.instruction.replace("{answer}", _ANSWERS[spec.scored_on])
-    instruction = _with_marks(instruction)
     split = spec.split_template
-    message = _with_marks(wording.message if split is None else split.prompt)
-    if uses_chat(spec, tokenizer):
-        return chat_format(tokenizer, instruction, message)
+    return instruction, wording.message if split is None else split.prompt
+
+
+def _joined(spec: TaskSpec, instruction: str, message: str) -> str:
+    """A prompt without a chat template."""
     joined = "\n\n".join(part for part in (instruction, message) if part)
-    return ChatFormat(joined if spec.template else joined + wording.ending)
+    return joined if spec.template else joined + WORDINGS[spec.kind].ending
+
+
+_FIELD = re.compile(rf"\{{({'|'.join(FIELDS)})\}}")
 
 
 def _mark(field: str) -> str:
@@ -156,7 +188,7 @@ _FIELD_OF: Mapping[str, str] = {_mark(field): field for field in FIELDS}
 
 def _with_marks(text: str) -> str:
     """Replace ``{text}``, ``{labels}`` and ``{options}`` by marks; other braces stay as they are."""
-    return re.sub(rf"\{{({'|'.join(FIELDS)})\}}", lambda match: _mark(match[1]), text)
+    return _FIELD.sub(lambda match: _mark(match[1]), text)
 
 
 def _cut(rendered: str) -> tuple[Piece, ...]:

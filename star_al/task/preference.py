@@ -65,6 +65,10 @@ class Preference(ClosedTask):
             return (0, 1) if self.spec.ties == "half" else ()
         return super().shared_columns(item, value)
 
+    def rejected(self, item: Item, label: JsonValue, others: Sequence[JsonValue]) -> Sequence[JsonValue]:
+        """Return the other completion."""
+        return [name for name in self.choices(item) if name != label]
+
     def read(self, item: Item, text: str) -> JsonValue:
         """Return the completion that a text equals; None if it equals none or both."""
         return self.find(item.options, text.strip()) if text.strip() in item.options else None

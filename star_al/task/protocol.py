@@ -58,6 +58,14 @@ class Task(ABC):
         """Return whether a label value is none of those that are predicted; by default there is no such value."""
         return False
 
+    def teaches(self, item: Item, value: JsonValue) -> bool:
+        """Return whether a model can learn to write a label: by default one that is predicted."""
+        return not self.has_no_column(value)
+
+    def rejected(self, item: Item, label: JsonValue, others: Sequence[JsonValue]) -> Sequence[JsonValue]:
+        """Return the values that a label was preferred to: by default the other answers that are not the same."""
+        return [value for value in others if not self.same(item, value, label)]
+
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return how far two labels of one item are apart: 0 if they are one answer."""
         return float(one != other)
