@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.patience import Patience
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from star_al.models.head_texts import LanguageModel, TextReader
     from star_al.models.learner import LoraLearner
     from star_al.models.posterior import Method
+    from star_al.models.text_learner import TextLearner
+
+    LanguageLearner: TypeAlias = LoraLearner | TextLearner
 
 
 def open_store(file: CampaignFile, *, create: bool = False, patience: Patience | None = None) -> Store:
@@ -215,7 +218,7 @@ class StoredPools:
 
 def _open_lora(
     file: CampaignFile, spec: CampaignSpec, rounds: Sequence[Round], progress: Progress, cache: Path | None
-) -> LoraLearner:
+) -> LanguageLearner:
     of_this_machine = {"device", "trunk_cache_gb"} | ({"batch_tokens"} & file.spec.model.model_fields_set)
     here = file.spec.model.model_dump(include=of_this_machine)
     fits = [round_.fit for round_ in rounds if round_.fit]
@@ -234,7 +237,7 @@ def _open_lora(
     )
 
 
-def language_learner(spec: CampaignSpec, path: str, **options: Any) -> LoraLearner:
+def language_learner(spec: CampaignSpec, path: str, **options: Any) -> LanguageLearner:
     """A language model with an adapter for the kind of task.
 
     Args:
@@ -261,11 +264,20 @@ def _label_set_learner(task: Task, *arguments: Any, **options: Any) -> LoraLearn
     return LabelSetLearner(cast("MultiLabel", task), *arguments, **options)
 
 
-LEARNERS: Mapping[str, Callable[..., LoraLearner]] = {
+def _text_learner(
+    task: Task, *arguments: Any, packs_base_embeddings: bool = False, **options: Any
+) -> TextLearner:
+    """A language model that writes answers; no campaign with one embeds texts as earlier versions did."""
+    from star_al.models.text_learner import TextLearner
+
+    return TextLearner(task, *arguments, **options)
+
+
+LEARNERS: Mapping[str, Callable[..., LanguageLearner]] = {
     "classification": _label_learner,
     "multiple_choice": _label_learner,
     "rating": _label_learner,
-    "text": _label_learner,
+    "text": _text_learner,
     "multi_label": _label_set_learner,
     "preference": _label_learner,
 }

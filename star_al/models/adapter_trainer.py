@@ -29,6 +29,55 @@ FEW_PROMPTS = 8
 """How many of the training prompts a fitted posterior must answer before it is kept."""
 
 
+def fit_artefact(
+    model: PromptedModel,
+    method: Method,
+    training: Training,
+    folder: Path,
+    classifier: Classifier | None = None,
+) -> str:
+    """Fit a posterior and write it with its record.
+
+    Args:
+        model: The language model.
+        method: The posterior method.
+        training: What it is fitted from.
+        folder: An empty folder for the artefact.
+        classifier: What is read in place of the labels' words, if there is one.
+
+    Returns:
+        The posterior's kind.
+
+    Raises:
+        ModelError: Training fails.
+    """
+    message = (
+        f"training ran out of memory on {model.backbone.device}. "
+        "Lower adapter.batch_size, or set another model.device."
+    )
+    with translate_out_of_memory(message), model.backbone.readout.classifying(classifier):
+        fitted = method.fit(training, folder)
+    kind = model.spec.posterior.kind
+    record: JsonObject = {
+        "format": FORMAT,
+        "kind": kind,
+        "model_key": model.key,
+        "dtype": model.backbone.dtype,
+    }
+    if classifier is not None:
+        classifier.save(folder)
+        record = {**record, "classifier": True}
+    save_record(folder, {**fitted, **record})
+    return kind
+
+
+def of_no_use(exc: NotFiniteError, learning_rate: float) -> ModelError:
+    """Return the error for a trained model whose answer is NaN."""
+    return ModelError(
+        f"the trained model is of no use: {exc} Was adapter.learning_rate (now {learning_rate:g}) too high?"
+    )
+
+
 class AdapterTrainer:
     """Trains adapters for labels that all items have.
 
@@ -124,23 +173,7 @@ class AdapterTrainer:
             training = replace(
                 training, unlabelled=partial(self._draw_prompts, classifier, pool, labelled, seed)
             )
-        message = (
-            f"training ran out of memory on {model.backbone.device}. "
-            "Lower adapter.batch_size, or set another model.device."
-        )
-        with translate_out_of_memory(message), model.backbone.readout.classifying(classifier):
-            fitted = self._method.fit(training, folder)
-        kind = self._spec.posterior.kind
-        record: JsonObject = {
-            "format": FORMAT,
-            "kind": kind,
-            "model_key": model.key,
-            "dtype": model.backbone.dtype,
-        }
-        if classifier is not None:
-            classifier.save(folder)
-            record = {**record, "classifier": True}
-        save_record(folder, {**fitted, **record})
+        kind = fit_artefact(model, self._method, training, folder, classifier)
         self._require_answers(folder, prompts[:FEW_PROMPTS])
         return kind
 
@@ -194,9 +227,6 @@ class AdapterTrainer:
             try:
                 inference.label_log_probs(prompts, fitted.posterior, [None], 0, ignore)
             except NotFiniteError as exc:
-                raise ModelError(
-                    f"the trained model is of no use: {exc} Was adapter.learning_rate "
-                    f"(now {self._spec.adapter.learning_rate:g}) too high?"
-                ) from exc
+                raise of_no_use(exc, self._spec.adapter.learning_rate) from exc
             # A sample is farther from the base model than the mean, so it may overflow where the mean does not.
             inference.label_log_probs(prompts, fitted.posterior, [0], 0, ignore)

@@ -15,7 +15,7 @@ from star_al.models.prompts import PromptFormat
 from star_al.models.quiet import quiet
 from star_al.models.states import STATES_VERSION, LanguageModelStates, pair_items, pair_task
 from star_al.ports import Advance
-from star_al.task import ClosedTask
+from star_al.task import Task
 from star_al.types import Float32Array, Item
 
 
@@ -28,7 +28,7 @@ class FrozenFeatures:
         folder: Folder for embeddings; ``None`` to keep none.
     """
 
-    def __init__(self, model: PromptedModel, task: ClosedTask, folder: Path | None) -> None:
+    def __init__(self, model: PromptedModel, task: Task, folder: Path | None) -> None:
         self._model = model
         self._task = task
         self._folder = folder

@@ -105,7 +105,7 @@ class Inference:
         if not prompts:
             return Categorical((), log_probs_N_K_C)
         self._probe_lengths(prompts)
-        progress = _PromptProgress(len(draws), advance)
+        progress = PassProgress(len(draws), advance)
         ways = self._ways(prompts, posterior, tolerance)
         for k, sample in enumerate(draws):
             # A new one: it keeps the prefix as this sample reads it.
@@ -145,7 +145,7 @@ class Inference:
         columns = max((len(prompt.labels) for prompt in prompts), default=0)
         found_N_K_A = np.full((len(prompts), len(draws), columns), -np.inf)
         self._probe_lengths(prompts)
-        progress = _PromptProgress(len(draws), advance)
+        progress = PassProgress(len(draws), advance)
         for k, sample in enumerate(draws):
             scorer = answer_scorer(self._backbone.readout)
             with quiet(), self.sampled(posterior, scorer, seed, sample) as score:
@@ -326,13 +326,14 @@ def _normalised(score: Score) -> Callable[[Minibatch], Tensor]:
     return lambda batch: score(batch).double().log_softmax(dim=-1)
 
 
-class _PromptProgress:
+class PassProgress:
     """Report progress in prompts over several passes: a prompt is done when all passes have read it."""
 
     def __init__(self, passes: int, advance: Advance) -> None:
         self._passes, self._advance, self._read = passes, advance, 0
 
     def add(self, n: int) -> None:
+        """Count n prompts of one pass."""
         before = self._read // self._passes
         self._read += n
         self._advance(self._read // self._passes - before)

@@ -23,6 +23,7 @@ from star_al.models.label_tree import is_prefix_free, label_tree
 from star_al.models.piece_tokenizer import PieceTokenizer
 from star_al.models.prompt_fields import PromptFields
 from star_al.models.prompt_template import Piece, PromptTemplate, prompt_template, uses_chat
+from star_al.models.writing.ending import Ending
 from star_al.task import LETTERS, Task
 from star_al.types import Item, JsonObject, JsonValue
 
@@ -184,6 +185,8 @@ class PromptFormat:
         if self._completion is not None:
             departures["completion"] = [self._completion.max_completion_tokens, list(self._answers.end)]
             departures["beta"] = self._completion.beta
+        if longest := self._task.spec.longest_answer:
+            departures["written"] = [longest, list(self._answers.end)]
         return [departures] if departures else []
 
     @cached_property
@@ -215,6 +218,19 @@ class PromptFormat:
         """Encode a content-free input with the labels of ``item``, for contextual calibration."""
         return self.encode(Item(item_id=item.item_id, text=CONTENT_FREE, options=item.options))
 
+    def written(self, text: str) -> tuple[int, ...]:
+        """Return the ids of an answer as the model is to write it, its end included; cut at the longest answer."""
+        label = (*self._answers.options([text])[0], *self._answers.end)
+        return label[: self._task.spec.longest_answer]
+
+    def ending(self, model: Any) -> Ending:
+        """Return when an answer that the model writes is over.
+
+        Args:
+            model: It may know further ends.
+        """
+        return Ending.of(self._answers.end, frozenset(self._control.values()), model, self._tokenizer)
+
     def record(self) -> JsonObject:
         """Return what a program with the same tokenizer needs to encode items as ``encode`` does, as JSON values."""
         choice, scored_on = self._task.has_options, self._task.spec.scored_on
@@ -228,7 +244,7 @@ class PromptFormat:
             "end": self._end_record() if scored_on in ("option", "completion") else [],
             "completion": None if self._completion is None else asdict(self._completion),
             "max_tokens": self._max_tokens,
-            "context": self._context,
+            "context": self._context - self._task.spec.longest_answer,
             "control": dict(self._control),
             "markers": list(self.markers),
             "unknown": self._tokenizer.unk_token_id,
@@ -323,7 +339,8 @@ class PromptFormat:
 
     def _limit(self, content: _Content) -> int:
         """Return the number of tokens that a prompt with these labels may have."""
-        return min(self._max_tokens, self._context - max(map(len, content.labels)))
+        longest = max(map(len, content.labels), default=self._task.spec.longest_answer)
+        return min(self._max_tokens, self._context - longest)
 
     def _used(self, content: _Content) -> int:
         return sum(map(len, self._fields.fixed)) + sum(map(len, content.fills))

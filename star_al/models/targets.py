@@ -34,7 +34,7 @@ class Target:
 
     Attributes:
         prompt: The prompt, with the labels that are read.
-        shares: Probability of each of these labels; they sum to 1.
+        shares: Probability of each of these labels; they sum to 1, or to 1 divided by the tokens of a written answer.
         weight: What the text counts in the loss of its minibatch.
     """
 
@@ -75,6 +75,12 @@ def some_answers(prompt: Prompt, number: int) -> Columns:
     return number % len(prompt.labels)
 
 
+def written(prompt: Prompt) -> Target:
+    """Return the target of a written answer, the prompt's only label: each token counts the same in a minibatch."""
+    (answer,) = prompt.labels
+    return Target(prompt, (1.0 / len(answer),), float(len(answer)))
+
+
 def taught(prompt: Prompt, probs_C: FloatArray, weight: float, loss: Loss = "labels") -> Target:
     """Return the target of a text that another model answered."""
     shares_C = probs_C[: len(prompt.labels)]
@@ -92,7 +98,12 @@ def taught(prompt: Prompt, probs_C: FloatArray, weight: float, loss: Loss = "lab
 
 
 def target_minibatches(
-    examples: Sequence[tuple[Prompt, Columns]], lessons: TaughtPrompts | None, spec: AdapterSpec, seed: int
+    examples: Sequence[tuple[Prompt, Columns]],
+    lessons: TaughtPrompts | None,
+    spec: AdapterSpec,
+    seed: int,
+    *,
+    writes: bool = False,
 ) -> Iterator[list[Target]]:
     """Yield minibatches without end; each text returns once per epoch over its own kind, in a random order.
 
@@ -101,8 +112,11 @@ def target_minibatches(
         lessons: What another model taught; ``None`` for nothing.
         spec: The adapter's settings.
         seed: Determines the order.
+        writes: True if labels are answers that the model learns to write.
     """
-    own = [answered(prompt, columns, spec.loss) for prompt, columns in examples]
+    own = [
+        written(prompt) if writes else answered(prompt, columns, spec.loss) for prompt, columns in examples
+    ]
     if lessons is None or not lessons.prompts:
         yield from ([own[place] for place in part] for part in _shuffled(len(own), spec.batch_size, seed))
         return

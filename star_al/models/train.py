@@ -62,6 +62,7 @@ def train(
     trunk: Trunk | None = None,
     extension: TrainingExtension | None = None,
     taught: TaughtPrompts | None = None,
+    writes: bool = False,
 ) -> tuple[Mapping[str, Tensor], peft.PeftConfig]:
     """Fit A and B by the cross-entropy between labels and the model's answers.
 
@@ -78,6 +79,7 @@ def train(
         trunk: Frozen blocks whose activations are used.
         extension: What the posterior adds.
         taught: Further prompts, with the answers of another model.
+        writes: True if labels are answers that the model learns to write: then the loss is a mean over tokens.
 
     Returns:
         The tensors under peft's names, and peft's configuration.
@@ -94,7 +96,7 @@ def train(
         if parent is not None:
             _start_from(model, parent)
         total = step_count(len(examples), spec, 0 if taught is None else len(taught.prompts))
-        minibatches = islice(target_minibatches(examples, taught, spec, seed), total)
+        minibatches = islice(target_minibatches(examples, taught, spec, seed, writes=writes), total)
         _optimise(backbone, model, minibatches, total, spec, advance, trunk, extension)
         tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         config = model.peft_config[ADAPTER]

@@ -55,7 +55,9 @@ class PromptReader:
         labels = self._labels(options)
         fills = [self._fill(piece, options) for piece in self._record["pieces"]]
         used = sum(len(piece["ids"]) for piece in self._record["pieces"]) + sum(map(len, fills))
-        room = min(self._record["max_tokens"], self._record["context"] - max(map(len, labels))) - used
+        room = (
+            min(self._record["max_tokens"], self._record["context"] - max(map(len, labels), default=0)) - used
+        )
         if room < 0:
             raise ModelError(f"the options are {-room} tokens too long for the prompt")
         tokens: list[int] = []

@@ -60,6 +60,7 @@ class Training:
         taught: Further prompts with the answers of another model. The adapter learns from them; what a posterior
             measures, it measures on ``examples``, which people answered, or on ``unlabelled``.
         unlabelled: Draws prompts of the pool that nobody has labelled, the same ones each time.
+        writes: True if labels are answers that the model learns to write, one for each prompt.
     """
 
     backbone: Backbone
@@ -72,6 +73,7 @@ class Training:
     trunk: Trunk | None = None
     taught: TaughtPrompts | None = None
     unlabelled: DrawPrompts = no_prompts
+    writes: bool = False
 
 
 class Posterior(Protocol):

@@ -42,6 +42,7 @@ def fit_point(training: Training, folder: Path, extension: TrainingExtension | N
             trunk=training.trunk,
             extension=extension,
             taught=training.taught,
+            writes=training.writes,
         )
     save_adapter(folder, tensors, config, base=training.base, dropout=training.adapter.dropout)
 

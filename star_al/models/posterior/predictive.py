@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from star_al.models.collate import collate
-from star_al.models.likelihood import label_log_likelihoods
+from star_al.models.likelihood import answer_log_likelihoods, hidden_at_nodes, label_log_likelihoods
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Posterior, Score, Training
 from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
 from star_al.models.targets import Columns
+from star_al.models.writing.tokens import all_logits
 
 
 def loss_steps(n_examples: int, batch_size: int, n_draws: int) -> int:
@@ -38,7 +39,11 @@ def predictive_loss(training: Training, posterior: Posterior, draws: Sequence[in
     batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
 
     def score(batch: Minibatch) -> Tensor:
-        return label_log_likelihoods(readout, batch)
+        return (
+            answer_log_likelihoods(readout, batch)
+            if training.writes
+            else label_log_likelihoods(readout, batch)
+        )
 
     log_probs_K_N = torch.empty(len(draws), len(by_length), dtype=torch.float64)
     for log_probs_N, sample in zip(log_probs_K_N, draws, strict=True):
@@ -86,6 +91,37 @@ def predicted_columns(
     return columns_N
 
 
+def likeliest_tokens(training: Training, posterior: Posterior, sample: int | None) -> Tensor:
+    """Compute the token that a sample prefers at each place of the training's answers, all one after another.
+
+    Args:
+        training: The model, and examples whose labels are written answers.
+        posterior: A fitted posterior.
+        sample: Number of the sample; ``None`` for the mean or mode.
+
+    Returns:
+        Tokens (T,); −1 where an answer is NaN.
+    """
+    readout, size = training.backbone.readout, training.adapter.batch_size
+    prompts = sorted((prompt for prompt, _ in training.examples), key=len)
+    readout.lengths.longest(max(map(len, prompts), default=0))  # asks the bare model, so before any sample
+
+    def choose(batch: Minibatch) -> Tensor:
+        logits_P_V = all_logits(readout, hidden_at_nodes(readout, batch))
+        return torch.where(logits_P_V.isnan().any(dim=1), -1, logits_P_V.argmax(dim=1))
+
+    found = []
+    with (
+        quiet(),
+        posterior.draw(training.backbone, choose, training.seed, sample) as drawn,
+        torch.inference_mode(),
+    ):
+        for start in range(0, len(prompts), size):
+            found.append(drawn(collate(prompts[start : start + size], readout, training.trunk)).cpu())
+            training.advance(1)
+    return torch.cat(found)
+
+
 @torch.inference_mode()
 def _probs(score: Score, prompts: Sequence[Prompt], training: Training) -> Tensor:
     """Return p(label | prompt), (B, C) float64, on the CPU."""
@@ -97,9 +133,11 @@ def _probs(score: Score, prompts: Sequence[Prompt], training: Training) -> Tenso
 def _log_probs_of_labels(
     score: Score, examples: Sequence[tuple[Prompt, Columns]], training: Training
 ) -> Tensor:
-    """Return log p(label | prompt), (B,) float64, on the CPU."""
+    """Return log p(label | prompt), (B,) float64, on the CPU; of a written answer, its own."""
     batch = collate([prompt for prompt, _ in examples], training.backbone.readout, training.trunk)
-    log_probs_B_C: Tensor = score(batch).double().log_softmax(dim=-1).cpu()
+    log_probs_B_C: Tensor = score(batch).double().cpu()
+    if not training.writes:
+        log_probs_B_C = log_probs_B_C.log_softmax(dim=-1)
     # Several columns share a tie.
     right = [list(each) if isinstance(each, tuple) else [each] for _, each in examples]
     return torch.stack([row_C[each].mean() for row_C, each in zip(log_probs_B_C, right, strict=True)])

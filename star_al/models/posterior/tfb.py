@@ -26,7 +26,12 @@ from star_al.models.backbone import Backbone
 from star_al.models.posterior import Factors, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.posterior.point import PostHoc
-from star_al.models.posterior.predictive import loss_steps, predicted_columns, predictive_loss
+from star_al.models.posterior.predictive import (
+    likeliest_tokens,
+    loss_steps,
+    predicted_columns,
+    predictive_loss,
+)
 from star_al.rng import derive_seed
 from star_al.types import JsonObject
 
@@ -57,18 +62,15 @@ class Tfb(PostHoc):
         def noisy(sigma: float) -> NoisyAdapter:
             return NoisyAdapter(weights, bases, sigma)
 
-        by_rule = self._by_loss if self._spec.rule == "loss" else self._by_predictions
-        return by_rule(training, noisy)
+        if self._spec.rule == "loss":
+            return self._by_loss(training, noisy)
+        return self._by_tokens(training, noisy) if training.writes else self._by_predictions(training, noisy)
 
     def _by_predictions(self, training: Training, noisy: Callable[[float], NoisyAdapter]) -> JsonObject:
         """Search by the share of texts whose label the noise changes; no label is looked at."""
         prompts = training.unlabelled(self._spec.texts) or [prompt for prompt, _ in training.examples]
         plain_N = predicted_columns(training, prompts, noisy(0.0), [None])
-        if (plain_N < 0).any():
-            raise ModelError(
-                "the trained adapter answers NaN, so that TFB cannot measure how much noise it bears. Lower "
-                "adapter.learning_rate; only a new campaign may set model.dtype: float32."
-            )
+        _require_numbers(plain_N)
 
         @cache  # the search has measured the share of the σ_q that it finds
         def changed(sigma: float) -> float:
@@ -79,6 +81,21 @@ class Tfb(PostHoc):
 
         sigma = largest_within(changed, self._spec.tolerance, self._halvings)
         return {"sigma": sigma, "changed": changed(sigma), "texts": len(prompts)}
+
+    def _by_tokens(self, training: Training, noisy: Callable[[float], NoisyAdapter]) -> JsonObject:
+        """Search by the share of tokens along the examples' answers whose likeliest one a sample's noise changes."""
+        plain_T = likeliest_tokens(training, noisy(0.0), None)
+        _require_numbers(plain_T)
+
+        @cache
+        def changed(sigma: float) -> float:
+            if not sigma:
+                return 0.0
+            samples = (likeliest_tokens(training, noisy(sigma), sample) for sample in range(self._samples))
+            return sum(float((tokens_T != plain_T).double().mean()) for tokens_T in samples) / self._samples
+
+        sigma = largest_within(changed, self._spec.tolerance, self._halvings)
+        return {"sigma": sigma, "changed": changed(sigma), "tokens": len(plain_T)}
 
     def _by_loss(self, training: Training, noisy: Callable[[float], NoisyAdapter]) -> JsonObject:
         """Search by the rise of the training loss."""
@@ -105,6 +122,19 @@ class Tfb(PostHoc):
         """See ``Method.load``."""
         sigma = record_number(folder, record, "sigma", lambda sigma: sigma >= 0)
         return NoisyAdapter(*_decomposed(folder), sigma)
+
+
+def _require_numbers(predicted_N: Tensor) -> None:
+    """Refuse an adapter whose answers are NaN.
+
+    Raises:
+        ModelError: Some are.
+    """
+    if (predicted_N < 0).any():
+        raise ModelError(
+            "the trained adapter answers NaN, so that TFB cannot measure how much noise it bears. Lower "
+            "adapter.learning_rate; only a new campaign may set model.dtype: float32."
+        )
 
 
 def _decomposed(folder: Path) -> tuple[LoraWeights, Mapping[str, Tensor]]:

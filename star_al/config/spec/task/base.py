@@ -183,6 +183,11 @@ class TaskSettings(Spec):
         """How completions are compared; by default there are none."""
         return None
 
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of an answer that a language model writes, at most; 0 where it is scored on answers it is given."""
+        return 0
+
     def newest_name(self, name: str) -> str:
         """What a label is called now: by default what it was called."""
         return name

@@ -124,6 +124,11 @@ class TextSpec(TaskSettings):
         return {**section, "right_at": GRADED_RIGHT_AT if graded else 1.0}
 
     @property
+    def longest_answer(self) -> int:
+        """``max_answer_tokens``."""
+        return self.max_answer_tokens
+
+    @property
     def labels(self) -> tuple[LabelSpec, ...]:
         """Empty: there is no list of answers."""
         return ()
