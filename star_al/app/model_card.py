@@ -134,9 +134,10 @@ def accuracy_section(facts: ModelFacts, base: str = "The base model without trai
     if found is None:
         return "It was not measured: there were no labelled texts that the model was not trained on."
     untrained = _chosen(facts.evaluations, "base")
+    further = "" if found.macro_f1 is None else f"macro-F1 {found.macro_f1:.2f}, "
     lines = [
         f"{_percent(found.accuracy)} (95 % interval {_percent(found.accuracy_low)} to "
-        f"{_percent(found.accuracy_high)}, Wilson), macro-F1 {found.macro_f1:.2f}, on {count(found.n, 'text')}: "
+        f"{_percent(found.accuracy_high)}, Wilson), {further}on {count(found.n, 'text')}: "
         f"{SPLITS.get(found.split, found.split.value)}."
     ]
     if untrained is not None:
@@ -145,7 +146,7 @@ def accuracy_section(facts: ModelFacts, base: str = "The base model without trai
         f"| {_cell(name)} | {'–' if recall is None else _percent(recall)} |"
         for name, recall in found.recall.items()
     ]
-    return "\n".join([*lines, "", "| label | recall |", "|---|---|", *rows])
+    return "\n".join([*lines, "", "| label | recall |", "|---|---|", *rows] if rows else lines)
 
 
 def calibration_section(facts: ModelFacts) -> str:

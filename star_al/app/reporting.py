@@ -18,11 +18,17 @@ from star_al.labelling.ballots import newest_revisions
 from star_al.ports import Store
 from star_al.report.page import campaign_page
 from star_al.report.questions import shown_text
-from star_al.report.snapshot import CampaignSnapshot, OnSameTexts
+from star_al.report.snapshot import CampaignSnapshot, GradedAnswer, OnSameTexts
 from star_al.report.study_page import StudySnapshot, study_page
 from star_al.stats.learning_curves import Comparison, study_results
+from star_al.stats.temperature import apply_temperature
+from star_al.steps.answers import Answers, Split
+from star_al.steps.base_predictions import pad
+from star_al.steps.measured import answered_items
 from star_al.steps.right_answers import RightAnswers, right_answers
-from star_al.types import Annotation, Campaign, Query, Round
+from star_al.task import make_task
+from star_al.task.columns import is_open
+from star_al.types import Annotation, Campaign, Query, Role, Round
 
 ITEMS_PAGE = 1_000
 """Items loaded at once."""
@@ -80,7 +86,43 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
         right_answers=right,
         on_same_texts=_on_same_texts(rounds, right),
         simulated=_simulated(store, campaign),
+        answers=_newest_answers(store, campaign, rounds),
     )
+
+
+def _newest_answers(store: Store, campaign: Campaign, rounds: Sequence[Round]) -> list[GradedAnswer]:
+    """Answers to audit items of the newest round that has them; none where answers are a list of labels."""
+    spec = CampaignSpec.model_validate(campaign.config)
+    task = make_task(spec.task)
+    if not is_open(task):
+        return []
+    labels = store.labels(campaign.campaign_id, Role.AUDIT)
+    for round_ in reversed(rounds):
+        kept = store.held_out(campaign.campaign_id, round_.index)
+        found = [one for one in kept if one.model == spec.ranking_model and one.item_id in labels]
+        if found and round_.evaluation is not None:
+            items = store.items(campaign.campaign_id, [one.item_id for one in found])
+            split = Split(tuple(items), tuple(labels[one.item_id].value for one in found), task)
+            scaled_N_C = apply_temperature(
+                pad([one.log_probs_C for one in found]), round_.evaluation.temperature
+            )
+            return _graded(split, Answers(scaled_N_C, values_N=tuple(one.answers for one in found)))
+    return []
+
+
+def _graded(split: Split, answers: Answers) -> list[GradedAnswer]:
+    answered = answered_items(answers, split)
+    return [
+        GradedAnswer(
+            text=shown_text(item),
+            answer=None if answered.answers[row] is None else split.task.shown(answered.answers[row]),
+            gold=split.task.shown(split.golds[row]),
+            confidence=float(answered.confidence_N[row]),
+            right=bool(answered.right_N[row]),
+            grade=float(answered.grades_N[row]),
+        )
+        for row, item in enumerate(split.items)
+    ]
 
 
 def _simulated(store: Store, campaign: Campaign) -> Comparison | None:

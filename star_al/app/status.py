@@ -20,8 +20,19 @@ from star_al.report.snapshot import AskedQuery, Person
 from star_al.stats.ranking_model import rows_by_ranker
 from star_al.steps.train import due_rounds
 from star_al.task import Task, make_task
+from star_al.task.columns import is_open, is_right
 from star_al.task.grouping import grouped
-from star_al.types import Annotation, Campaign, Item, JsonObject, Query, Round, RoundState
+from star_al.types import (
+    Annotation,
+    Campaign,
+    Item,
+    JsonObject,
+    JsonValue,
+    Label,
+    Query,
+    Round,
+    RoundState,
+)
 
 
 @dataclass(frozen=True)
@@ -125,9 +136,22 @@ def asked(
     task = _task(campaign)
     ballots = load_ballots(store, campaign.campaign_id, task, queries, annotations)
     return [
-        AskedQuery(query, labels.get(query.item_id), _answers(ballots[query.query_id], task))
+        AskedQuery(
+            query,
+            labels.get(query.item_id),
+            _answers(ballots[query.query_id], task),
+            _is_wrong(task, query.reason.predicted, labels.get(query.item_id)),
+        )
         for query in queries
     ]
+
+
+def _is_wrong(task: Task, predicted: JsonValue, label: Label | None) -> bool:
+    if label is None or predicted is None:
+        return False
+    if not is_open(task):  # both are names
+        return predicted != label.value and not task.has_no_column(label.value)
+    return is_right(task, Item("", ""), predicted, label.value) is False
 
 
 def _answers(ballot: Ballot, task: Task) -> dict[str, str | None]:

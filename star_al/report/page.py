@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.config.writing import to_yaml
 from star_al.report.agreement import disputed_labels, pairs_of_people
+from star_al.report.answers import side_by_side
 from star_al.report.confusion import confusion
 from star_al.report.formatting import duration, interval, number, percent
 from star_al.report.labels_saved import control_comparison
@@ -48,7 +49,9 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         simulated_results=_simulated(snapshot.simulated),
         calibration=_calibration(evaluated),
         few_texts=_few_texts(evaluated),
-        confusion=confusion(newest.main, _trained_on(snapshot)) if newest else None,
+        confusion=confusion(newest.main, _trained_on(snapshot)) if newest and newest.main.recall else None,
+        answers=side_by_side(snapshot.answers),
+        is_open=not newest.main.recall if newest else False,
         macro_f1=percent(newest.main.macro_f1) if newest else "",
         newest=newest,
         blend=blend_in_words(snapshot.rounds),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from star_al.config.spec import TIE
 from star_al.report.render import json_for_page
 from star_al.report.snapshot import AskedQuery
-from star_al.types import Item, JsonValue, Query, QueryState, Role
+from star_al.types import Item, JsonValue, QueryState, Role
 
 TEXT_CUT, WHY_CUT, ANSWERS_CUT = 300, 240, 200
 """Characters of a text, a reason and the answers that a cell shows."""
@@ -62,11 +61,13 @@ def shown_text(item: Item) -> str:
 
 
 def _shown(value: JsonValue) -> str | None:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value)) or "none"
     return None if value is None else cut(str(value), 60)
 
 
 def _notes(each: AskedQuery) -> list[str]:
-    query, label = each.query, each.label
+    query = each.query
     marks = {
         query.purpose.value: query.purpose is not Role.POOL,
         "control": query.control,
@@ -75,13 +76,9 @@ def _notes(each: AskedQuery) -> list[str]:
         "open": query.state is QueryState.OPEN,
         "without label": query.state is QueryState.SKIPPED,
         "asked again": query.attempt > 1,
-        "wrong prediction": label is not None and _wrong(query, label.value),
+        "wrong prediction": each.wrong,
     }
     return [name for name, holds in marks.items() if holds]
-
-
-def _wrong(query: Query, label: JsonValue) -> bool:
-    return query.reason.predicted is not None and query.reason.predicted != label != TIE
 
 
 def cut(text: str, length: int) -> str:

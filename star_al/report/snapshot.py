@@ -25,11 +25,15 @@ class Person:
 
 @dataclass(frozen=True)
 class AskedQuery:
-    """A query with the label of its item, if there is one, and the answers by annotator; ``None`` is a skip."""
+    """A query with the label of its item, if there is one, and the answers by annotator; ``None`` is a skip.
+
+    ``wrong`` is True if the model predicted something else when the item was chosen.
+    """
 
     query: Query
     label: Label | None
     answers: Mapping[str, str | None]
+    wrong: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,27 @@ class OnSameTexts:
 
 
 @dataclass(frozen=True)
+class GradedAnswer:
+    """A model's answer to a held-out text.
+
+    Attributes:
+        text: The text, cut to what the page shows.
+        answer: What the model answered, for people to read; None where no answer was found in it.
+        gold: What people answered.
+        confidence: The calibrated probability of the answer.
+        right: Whether it counts as right.
+        grade: How right it is, from 0 to 1.
+    """
+
+    text: str
+    answer: str | None
+    gold: str
+    confidence: float
+    right: bool
+    grade: float
+
+
+@dataclass(frozen=True)
 class CampaignSnapshot:
     """Everything that a campaign's page shows.
 
@@ -65,6 +90,7 @@ class CampaignSnapshot:
         right_answers: Which audit items each model predicted right, by round, model and item id; empty where single
             answers are not stored.
         on_same_texts: Language model and head in the newest round that has predictions of both; None without one.
+        answers: Answers to audit items in the newest evaluated round, where answers are open.
     """
 
     campaign: Campaign
@@ -82,6 +108,7 @@ class CampaignSnapshot:
     program: str
     right_answers: Mapping[int, Mapping[str, Mapping[str, bool]]] = field(default_factory=dict)
     on_same_texts: OnSameTexts | None = None
+    answers: Sequence[GradedAnswer] = ()
     simulated: Comparison | None = None
 
     @property

@@ -44,13 +44,17 @@ def summarise(snapshot: CampaignSnapshot) -> Summary:
 
 def _accuracy(newest: EvaluatedRound, spec: CampaignSpec) -> str:
     adapted = newest.main
-    result = f"classifies {percent(adapted.accuracy)} of {count(adapted.n, 'held-out text')} correctly"
+    result = f"{_does(adapted)} {percent(adapted.accuracy)} of {count(adapted.n, 'held-out text')} correctly"
     band = f"95 % interval {interval(adapted.accuracy_low, adapted.accuracy_high)}"
     if newest.round.labels == 0:
         model = spec.untrained_head_in_words if newest.model == "head" else "base model"
         return f"Without training labels, the {model} {result} ({band})."
     model = "head" if newest.model == "head" else "model"
     return f"Trained on {count(newest.round.labels, 'label')}, the {model} {result} ({band})."
+
+
+def _does(evaluation: Evaluation) -> str:
+    return "classifies" if evaluation.recall else "answers"
 
 
 def _not_evaluated(snapshot: CampaignSnapshot) -> str:
@@ -72,7 +76,7 @@ def _gain_over_base(evaluated: Sequence[EvaluatedRound]) -> list[str]:
         return []
     adapted, base = evaluated[-1].main, evaluated[-1].base
     gain = 100 * (adapted.accuracy - base.accuracy)
-    text = f"The base model, without any label, classifies {percent(base.accuracy)} of the same texts correctly: "
+    text = f"The base model, without any label, {_does(adapted)} {percent(base.accuracy)} of the same texts correctly: "
     text += f"{abs(gain):.1f} points {'less' if gain >= 0 else 'more'}."
     if _intervals_overlap(adapted, base):
         text += " The two intervals overlap, so the difference may be chance."

@@ -485,7 +485,7 @@ def _majority(store: Store, campaign_id: int, round_index: int) -> float | None:
     for evaluation in store.evaluations(campaign_id, round_index):
         # Rows are true labels, so the matrix of any model gives the same counts.
         counts = [sum(row) for row in evaluation.confusion_C_C]
-        return max(counts) / sum(counts)
+        return max(counts) / sum(counts) if counts else None
     return None
 
 

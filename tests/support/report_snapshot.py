@@ -102,7 +102,8 @@ def an_asked_query(n: int, labels: tuple[str, ...], rounds: int) -> AskedQuery:
         disputed=n % 13 == 3,
     )
     answers = {} if open_ else {"ann": label, "bob": None if n % 3 else label}
-    return AskedQuery(query, None if open_ else Label(item_id, label), answers)
+    wrong = not open_ and query.reason.predicted not in (None, label)
+    return AskedQuery(query, None if open_ else Label(item_id, label), answers, wrong)
 
 
 def _spec(labels: tuple[str, ...]) -> CampaignSpec:
