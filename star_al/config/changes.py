@@ -29,6 +29,9 @@ from star_al.types import JsonObject, Round
 
 SpecT = TypeVar("SpecT", bound=Spec)
 
+EARLIER_TRAINING = {"target_modules": "auto", "learning_rate": 5e-4}
+"""Earlier defaults of ``adapter``."""
+
 FREE_TO_CHANGE = frozenset(
     {
         "stopping",
@@ -205,8 +208,8 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     Before there were presets, ``acquisition`` had other defaults; ``acquisition.batch.near_duplicates`` was off in
     version 0.1; no head taught a language model; a measured blend was shrunk towards the schedule; scoring batches
     had 4096 tokens before they were measured; every label of a text was read; the labels' words predicted; Laplace's
-    prior was centred on zero; the training loss limited the noise of TFB; and a campaign sampled by MC dropout unless
-    it named another posterior.
+    prior was centred on zero; the training loss limited the noise of TFB; a campaign sampled by MC dropout unless it
+    named another posterior; and LoRA adapted the layers that peft chose, at half the learning rate.
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
     update: dict[str, object] = {
@@ -237,7 +240,8 @@ def has_earlier_defaults(stored: JsonObject) -> bool:
 
 def _earlier_adapter(before: CampaignSpec, now: CampaignSpec) -> AdapterSpec:
     """``now.adapter``; what predicts the labels by itself stays as it was when the campaign began."""
-    adapter = _with_unset_from(now.adapter, before.adapter, ["output"])
+    earlier = [name for name, value in EARLIER_TRAINING.items() if getattr(before.adapter, name) == value]
+    adapter = _with_unset_from(now.adapter, before.adapter, ["output", *earlier])
     kept = now.model_copy(update={"adapter": adapter})
     if adapter.output != "auto" or kept.has_classifier == before.has_classifier:
         return adapter

@@ -335,7 +335,11 @@ def test_warm_start_continues(model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("epochs", "when"), [(9, r"at step \d+ of \d+"), (2, "in its last step.*lora_")])
 def test_divergence_stops_at_once(model: Path, tmp_path: Path, dtype: str, epochs: int, when: str) -> None:
-    one = learner(model, dtype=dtype, adapter={"learning_rate": 1e30, "epochs": epochs, "batch_size": 12})
+    one = learner(
+        model,
+        dtype=dtype,
+        adapter={"learning_rate": 1e30, "epochs": epochs, "batch_size": 12, "target_modules": "auto"},
+    )
     with pytest.raises(ModelError, match=rf"diverged {when}.*learning_rate"):
         fit(one, tmp_path / "a")
     assert not list((tmp_path / "a").iterdir())

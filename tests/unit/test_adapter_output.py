@@ -57,6 +57,23 @@ def test_an_earlier_campaign_keeps_the_words_of_its_labels(
     assert not changed_fields(stored, file.spec, trained=True)
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [({}, ("auto", 5e-4)), ({"learning_rate": 2e-3}, ("auto", 2e-3))],
+)
+def test_an_earlier_campaign_keeps_its_layers_and_its_rate(
+    tmp_path: Path, written: dict[str, Any], kept: tuple[str, float]
+) -> None:
+    earlier = {"target_modules": "auto", "learning_rate": 5e-4}
+    stored = load_campaign(write_campaign(tmp_path, adapter=earlier)).spec.model_dump(mode="json")
+    file = load_campaign(write_campaign(tmp_path, adapter=written))
+    adapter = keep_earlier_defaults(file, stored).spec.adapter
+    assert (adapter.target_modules, adapter.learning_rate) == kept
+    new = load_campaign(write_campaign(tmp_path, adapter={}))
+    adapter = keep_earlier_defaults(new, new.spec.model_dump(mode="json")).spec.adapter
+    assert (adapter.target_modules, adapter.learning_rate) == ("all-linear", 1e-3)
+
+
 def test_asking_for_a_classifier_later_is_a_change(tmp_path: Path) -> None:
     stored = load_campaign(write_campaign(tmp_path)).spec.model_dump(mode="json")
     asked = load_campaign(write_campaign(tmp_path, adapter__output="classifier"))

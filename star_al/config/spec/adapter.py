@@ -27,9 +27,9 @@ class AdapterSpec(Spec):
         ),
     )
     target_modules: Literal["auto", "all-linear"] | tuple[str, ...] = Field(
-        default="auto",
+        default="all-linear",
         description=(
-            "Linear layers of the language model to adapt: `auto`, `all-linear`, or a list of names. "
+            "Linear layers of the language model to adapt: `all-linear`, `auto`, or a list of names. "
             "`auto` is peft's choice for the model's architecture, usually the query and value projections. "
             "Both leave out what peft cannot adapt, such as experts that are kept in one tensor."
         ),
@@ -83,7 +83,11 @@ class AdapterSpec(Spec):
         ),
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(
-        default=5e-4, description="Highest learning rate of AdamW; it falls linearly towards 0."
+        default=1e-3,
+        description=(
+            "Highest learning rate of AdamW; it falls linearly towards 0. Measured with small models; 2e-4 is usual "
+            "with several billion parameters."
+        ),
     )
     epochs: Positive = Field(default=4, description="Passes over all labels each round.")
     min_steps: Annotated[int, Field(ge=0)] = Field(
