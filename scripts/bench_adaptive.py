@@ -84,7 +84,7 @@ def _write_table(options: argparse.Namespace) -> None:
     from star_al.app.compose import posterior_method
     from star_al.config.spec import CampaignSpec
     from star_al.models.learner import LoraLearner
-    from star_al.task import make_task
+    from star_al.task import closed, make_task
 
     rows = [json.loads(line) for line in options.data.read_text(encoding="utf-8").splitlines()]
     spec = CampaignSpec.model_validate(
@@ -103,7 +103,7 @@ def _write_table(options: argparse.Namespace) -> None:
             "annotator": {"kind": "oracle", "gold": "label"},
         }
     )
-    learner = LoraLearner(make_task(spec.task), spec, options.model, posterior_method(spec.posterior))
+    learner = LoraLearner(closed(make_task(spec.task)), spec, options.model, posterior_method(spec.posterior))
     items = [Item(f"{number:06d}", row["text"]) for number, row in enumerate(rows)]
     pool = items[: options.items]
     labelled = [(item, row["label"]) for item, row in zip(items, rows, strict=True)][-options.labels :]

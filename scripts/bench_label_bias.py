@@ -31,7 +31,7 @@ from star_al.ports import ignore
 from star_al.stats import metrics
 from star_al.stats.label_bias import batch_bias, fit_bias, without_bias
 from star_al.stats.temperature import contextual_calibration
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import FloatArray, IntArray, Item
 
 OUT = Path(__file__).parents[1] / "docs" / "studies" / "data" / "label-bias"
@@ -58,7 +58,7 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
             "annotator": {"kind": "oracle", "gold": "label"},
         }
     )
-    task = make_task(spec.task)
+    task = closed(make_task(spec.task))
     learner = LoraLearner(task, spec, arguments.model, posterior_method(spec.posterior))
     items = [Item(str(place), texts.texts[place]) for place in chosen]
     found = learner.base_predict(items, ignore)

@@ -26,7 +26,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.head.label_names import plain_name
 from star_al.models.learner import LoraLearner
 from star_al.ports import ignore
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import FloatArray, Item
 
 
@@ -83,7 +83,7 @@ def _spec(labels: list[str], options: argparse.Namespace) -> CampaignSpec:
 
 def _learner(spec: CampaignSpec, options: argparse.Namespace, dtype: str) -> LoraLearner:
     method = posterior_method(spec.posterior)
-    return LoraLearner(make_task(spec.task), spec, options.model, method, dtype=dtype)
+    return LoraLearner(closed(make_task(spec.task)), spec, options.model, method, dtype=dtype)
 
 
 def _compared(spec: CampaignSpec, options: argparse.Namespace, items: list[Item]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from star_al.app.round_time import round_work, seconds_of_round
 from star_al.config.spec import FROM_FILE, CampaignSpec
 from star_al.models.learner import LoraLearner
 from star_al.models.speed import parameters_used, products_per_second
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item
 
 
@@ -90,7 +90,7 @@ def _timed(
     once = spec.model_copy(
         update={"adapter": spec.adapter.model_copy(update={"epochs": 1, "min_steps": options.steps})}
     )
-    learner = LoraLearner(make_task(once.task), once, options.model, posterior_method(once.posterior))
+    learner = LoraLearner(closed(make_task(once.task)), once, options.model, posterior_method(once.posterior))
     learner.check(items[:4])
     examples = list(zip(items, labels, strict=True))[: options.steps * once.adapter.batch_size]
     times = [time.perf_counter()]

@@ -40,7 +40,7 @@ from star_al.ports import Pool, ignore
 from star_al.stats import metrics
 from star_al.stats.ece_floor import ece_floor
 from star_al.stats.temperature import apply_temperature, fit_temperature
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import FloatArray, IntArray, Item, JsonObject
 
 TEST, SAMPLED, SECOND, CALIBRATION = 300, 100, 50, 30
@@ -212,7 +212,7 @@ class Workplace:
 
     def _learner(self, cell: Cell, method: Method, posterior: Mapping[str, Any] | None = None) -> LoraLearner:
         spec = self._spec(cell, posterior)
-        learner = LoraLearner(make_task(spec.task), spec, self._model, method)
+        learner = LoraLearner(closed(make_task(spec.task)), spec, self._model, method)
         learner.model.backbone = self._backbone
         return learner
 

@@ -83,14 +83,21 @@ def headlines(_: Path) -> list[tuple[str, JsonValue]]:
 def operations(folder: Path) -> list[tuple[str, JsonValue]]:
     """GSM8K's questions, and which operations their answers use."""
     return _distinct(
-        (question, [name for sign, name in OPERATIONS.items() if sign in "".join(CALCULATION.findall(answer))])
+        (
+            question,
+            [name for sign, name in OPERATIONS.items() if sign in "".join(CALCULATION.findall(answer))],
+        )
         for question, answer in _gsm8k(folder)
     )
 
 
 SETS: Mapping[str, OpenSet] = {
     "numbers": OpenSet(
-        {"kind": "text", "instruction": "List all numbers in the text as a JSON list.", "max_answer_tokens": 48},
+        {
+            "kind": "text",
+            "instruction": "List all numbers in the text as a JSON list.",
+            "max_answer_tokens": 48,
+        },
         numbers,
         start=20,
         batch=20,

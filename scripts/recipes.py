@@ -13,7 +13,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.head.label_names import plain_name
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.learner import LoraLearner
-from star_al.task import make_task
+from star_al.task import closed, make_task
 
 MAX_TOKENS = 64
 """Tokens of a prompt, so that a training takes a few minutes."""
@@ -161,6 +161,6 @@ class SharedModel:
         """
         spec = campaign(set_name, recipe, labels, self._name)
         method = posterior_method(spec.posterior)
-        learner = LoraLearner(make_task(spec.task), spec, self._name, method, features=states)
+        learner = LoraLearner(closed(make_task(spec.task)), spec, self._name, method, features=states)
         learner.model.backbone = self._backbone
         return learner

@@ -44,7 +44,7 @@ from star_al.models.lora import ADAPTER, attached, lora_layers
 from star_al.models.prompts import Prompt
 from star_al.models.targets import answered
 from star_al.models.train import _start_from, training_loss
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import FloatArray, Item
 
 VERDICTS = {
@@ -127,7 +127,7 @@ def open_learner(folder: Path, **adapter: Any) -> LoraLearner:
             "adapter": {"dropout": 0.0, "epochs": 1, "batch_size": 4, **adapter},
         }
     )
-    return LoraLearner(make_task(spec.task), spec, str(folder), posterior_method(spec.posterior))
+    return LoraLearner(closed(make_task(spec.task)), spec, str(folder), posterior_method(spec.posterior))
 
 
 def texts() -> list[Item]:

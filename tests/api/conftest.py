@@ -10,7 +10,7 @@ import pytest
 
 from star_al import Campaign
 from star_al.app import compose, running
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from support.campaigns import write_campaign
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
@@ -21,7 +21,7 @@ Open = Callable[..., Campaign]
 @pytest.fixture(autouse=True)
 def numpy_learner(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_learner(file: Any, spec: Any, *_: Any, **__: Any) -> NumpyLearner:
-        return NumpyLearner(make_task(spec.task))
+        return NumpyLearner(closed(make_task(spec.task)))
 
     for module in (compose, running):
         monkeypatch.setattr(module, "open_learner", open_learner)

@@ -18,7 +18,7 @@ from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignSpec
 from star_al.local_server.credentials import new_credentials, write_credentials
 from star_al.loop import Loop
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from support import controller
 from support.campaigns import write_campaign
 from support.numpy_learner import NumpyLearner
@@ -67,7 +67,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     people.script = [first_two, third]
     parts = open_parts(file, store, campaign, Quiet())
-    learner = NumpyLearner(make_task(file.spec.task))
+    learner = NumpyLearner(closed(make_task(file.spec.task)))
     lease = store.acquire_lease(campaign.campaign_id, "test", 60, may_take=lambda owner: True)
     parts = replace(parts, learner=learner).leased(lease, people, people.wait)
     assert Loop(parts).run(1).kind == "paused"

@@ -25,7 +25,7 @@ from star_al.config.spec import CampaignFile
 from star_al.config.writing import to_yaml
 from star_al.errors import SchemaError
 from star_al.loop import Loop, Outcome
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import (
     Annotation,
     Campaign,
@@ -320,7 +320,7 @@ def _upgraded_campaigns(version: str, tmp_path: Path) -> Callable[[str], Campaig
 
 
 def _go_on(file: CampaignFile, learner: type[NumpyLearner] = LearnerOf01) -> Outcome:
-    with controlling(file, Quiet(), learner=learner(make_task(file.spec.task))) as parts:
+    with controlling(file, Quiet(), learner=learner(closed(make_task(file.spec.task)))) as parts:
         return Loop(parts).run(None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from star_al.app import compose, running
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from support.doc_blocks import ROOT
 from support.numpy_learner import NumpyLearner
 
@@ -28,7 +28,7 @@ def test_the_notebook_is_stored_without_output() -> None:
 
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def numpy_learner(file: Any, spec: Any, *_: Any, **__: Any) -> NumpyLearner:
-        return NumpyLearner(make_task(spec.task))
+        return NumpyLearner(closed(make_task(spec.task)))
 
     for module in (compose, running):
         monkeypatch.setattr(module, "open_learner", numpy_learner)

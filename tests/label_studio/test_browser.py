@@ -17,7 +17,7 @@ from star_al.app.compose import open_store
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.ports import Progress
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Annotation, Query, Round
 from support.browser import LabellingPage, chromium
 from support.campaigns import write_campaign, write_jsonl
@@ -101,7 +101,7 @@ def campaign(
 def numpy_learner(
     file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress, **_: Any
 ) -> NumpyLearner:
-    return NumpyLearner(make_task(spec.task))
+    return NumpyLearner(closed(make_task(spec.task)))
 
 
 def run(path: Path) -> None:

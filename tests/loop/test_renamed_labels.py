@@ -18,7 +18,7 @@ from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec
 from star_al.errors import ConfigError
 from star_al.labelling.renaming import relabel
 from star_al.ports import Store
-from star_al.task import ClosedTask, make_task
+from star_al.task import ClosedTask, closed, make_task
 from star_al.types import Annotation, Campaign, Item, Label, QueryState, Role
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.kill_at import use_numpy_learner
@@ -28,7 +28,7 @@ from support.records import EVENT, campaign, held, query, source
 
 
 def task_of(folder: Path, **changes: Any) -> ClosedTask:
-    return make_task(load_campaign(write_campaign(folder, **changes)).spec.task)
+    return closed(make_task(load_campaign(write_campaign(folder, **changes)).spec.task))
 
 
 def test_an_old_name_is_read_as_the_new_one(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_campaign_goes_on_under_new_names_and_its_rounds_replay(
     run(path)
     assert rename_label(load_campaign(path), "sport", "business") is True
     run(path)
-    task = make_task(load_campaign(path).spec.task)
+    task = closed(make_task(load_campaign(path).spec.task))
     assert load_campaign(path).spec.task.label_names == ("business", "technology")
     labels = store.labels(made.campaign_id)
     assert {label.value for label in labels.values()} == {"business", "technology"}

@@ -21,7 +21,7 @@ from star_al.models.head_choices import ChoiceHeadLearner
 from star_al.models.head_labeller.choice_labeller import Labeller
 from star_al.models.head_texts import TextReader
 from star_al.ports import ignore
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import BasePrediction, FloatArray, Item
 from support.head_learners import head_spec, opener, pool_of
 from support.quiet import Quiet
@@ -58,7 +58,7 @@ def opened(
     settings, pool = spec(), pool_of(POOL)
     texts = TextReader(settings, str(encoder), opener(encoder), folder, Quiet(), keep=keep)
     reader = ChoiceReader(texts, language_model)
-    return ChoiceHeadLearner(make_task(settings.task), reader, {pool.key: pool}.get)
+    return ChoiceHeadLearner(closed(make_task(settings.task)), reader, {pool.key: pool}.get)
 
 
 @pytest.fixture(scope="module")

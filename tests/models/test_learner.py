@@ -26,7 +26,7 @@ from star_al.models.lora import SequenceDropout, lora_layers
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior.mc_dropout import MaskedAdapter, keep_mask
 from star_al.models.train import learning_rate_factor, parameter_groups
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item
 from support.tiny_model import ARCHITECTURES, build_tiny_model, build_tokenizer
 
@@ -58,7 +58,9 @@ def learner(
             **sections,
         }
     )
-    return LoraLearner(make_task(spec.task), spec, str(folder), posterior_method(spec.posterior), dtype=dtype)
+    return LoraLearner(
+        closed(make_task(spec.task)), spec, str(folder), posterior_method(spec.posterior), dtype=dtype
+    )
 
 
 def items(n: int = 12) -> list[Item]:

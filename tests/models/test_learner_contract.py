@@ -17,7 +17,7 @@ from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models.learner import LoraLearner
 from star_al.ports import Learner, StoredItems, Taught, ignore
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Float32Array, FloatArray, Item
 from support.head_learners import head_learner, head_spec, pool_of
 from support.tiny_encoder import build_tiny_encoder
@@ -84,7 +84,7 @@ def lora(model: Path, labels: Sequence[Any]) -> LoraLearner:
             "annotator": {"kind": "oracle", "gold": "gold"},
         }
     )
-    return LoraLearner(make_task(spec.task), spec, str(model), posterior_method(spec.posterior))
+    return LoraLearner(closed(make_task(spec.task)), spec, str(model), posterior_method(spec.posterior))
 
 
 @pytest.fixture(scope="module")

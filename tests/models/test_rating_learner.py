@@ -11,7 +11,7 @@ from star_al.app.compose import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.models.learner import LoraLearner
 from star_al.ports import ignore
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item
 from support.tiny_model import build_tiny_model
 
@@ -28,7 +28,7 @@ def test_levels_are_learned_by_their_numbers(tmp_path: Path) -> None:
         }
     )
     model = build_tiny_model(tmp_path / "model")
-    learner = LoraLearner(make_task(spec.task), spec, str(model), posterior_method(spec.posterior))
+    learner = LoraLearner(closed(make_task(spec.task)), spec, str(model), posterior_method(spec.posterior))
     words = ("sport", "politics", "tech")
     items = [Item(f"i{n:02d}", f"{words[n % 3]} " * (1 + n % 4)) for n in range(24)]
     examples = [(item, str(1 + n % 3)) for n, item in enumerate(items)]

@@ -23,7 +23,7 @@ from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import attached, lora_config, lora_layers
 from star_al.models.target_layers import choose_layers, kind_of, language_layers, transformer_blocks
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item
 from support.tiny_model import build_tokenizer
 
@@ -117,7 +117,9 @@ def learner(
         }
     )
     say = (lambda text: None) if said is None else said.append
-    return LoraLearner(make_task(spec.task), spec, str(folder), posterior_method(spec.posterior), say=say)
+    return LoraLearner(
+        closed(make_task(spec.task)), spec, str(folder), posterior_method(spec.posterior), say=say
+    )
 
 
 def items() -> list[Item]:

@@ -28,7 +28,7 @@ from star_al.models.limited_folder import LEFT_FREE
 from star_al.models.prompts import Prompt
 from star_al.models.target_layers import transformer_blocks
 from star_al.models.trunk import Trunk
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import FloatArray, Item
 from support import posteriors
 from support.posteriors import EVERY
@@ -58,7 +58,7 @@ def learner(
         }
     )
     method = posterior_method(spec.posterior)
-    return LoraLearner(make_task(spec.task), spec, str(folder), method, cache=cache, say=say)
+    return LoraLearner(closed(make_task(spec.task)), spec, str(folder), method, cache=cache, say=say)
 
 
 def items(n: int = 7) -> list[Item]:

@@ -11,7 +11,7 @@ from star_al.models.encoder import SentenceEncoder, open_encoder
 from star_al.models.head_learner import HeadLearner
 from star_al.models.head_texts import LanguageModel, TextReader
 from star_al.ports import Pool
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item
 from support.quiet import Quiet
 
@@ -46,7 +46,7 @@ def head_learner(
         spec, str(encoder), opener(encoder), folder, progress, keep=keep, language_model=language_model
     )
     by_key = {pool.key: pool for pool in pools}
-    return HeadLearner(make_task(spec.task), spec, reader, by_key.get, prototypes=prototypes)
+    return HeadLearner(closed(make_task(spec.task)), spec, reader, by_key.get, prototypes=prototypes)
 
 
 def opener(encoder: Path) -> Callable[[], SentenceEncoder]:

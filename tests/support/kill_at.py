@@ -50,14 +50,14 @@ def main(arguments: list[str]) -> None:
 def use_numpy_learner(replace: Callable[[Any, str, Any], None] = setattr) -> None:
     """Put the NumPy learner in the place of models and heads; a test passes what puts them back at its end."""
     from star_al.app import compose, running
-    from star_al.task import make_task
+    from star_al.task import closed, make_task
     from support.numpy_learner import NumpyLearner
 
     def numpy_learner(file: Any, spec: Any, rounds: Any, progress: Any, **_: Any) -> NumpyLearner:
-        return NumpyLearner(make_task(spec.task))
+        return NumpyLearner(closed(make_task(spec.task)))
 
     def numpy_head(file: Any, spec: Any, rounds: Any, progress: Any, *_: Any, **__: Any) -> NumpyLearner:
-        return NumpyLearner(make_task(spec.task), "head")
+        return NumpyLearner(closed(make_task(spec.task)), "head")
 
     for module in (compose, running):
         replace(module, "open_learner", numpy_learner)

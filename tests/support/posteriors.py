@@ -10,7 +10,7 @@ from typing import Any, get_args
 from star_al.app.compose import posterior_method
 from star_al.config.spec import CampaignSpec, PosteriorSpec
 from star_al.models.learner import LoraLearner
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item
 
 LABELS = ("sport", "sports", "tech", "politics")  # the first begins the second; all have several tokens
@@ -68,7 +68,7 @@ def learner(
     )
     method = posterior_method(spec.posterior)
     return LoraLearner(
-        make_task(spec.task),
+        closed(make_task(spec.task)),
         spec,
         str(folder),
         method,

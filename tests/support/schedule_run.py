@@ -40,7 +40,7 @@ from star_al.errors import AnnotatorError, LeaseLostError, StoreError
 from star_al.labelling.exchange import take_in_late
 from star_al.loop import Loop
 from star_al.parts import LeasedParts, Parts
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Campaign, Lease, Waiting
 from support.campaigns import WORDS, write_campaign
 from support.databases import drop_postgres, migrated_url
@@ -255,7 +255,7 @@ class Run:
         self, store: Any, lease: Lease, patience: Patience | None = None, *, clean: bool = False
     ) -> LeasedParts:
         spec = self.file.spec
-        task = make_task(spec.task)
+        task = closed(make_task(spec.task))
         assert isinstance(spec.annotator, LabelStudioSpec)
         limit = TIME_LIMIT if self.plan.faults and not clean else PATIENCE  # a slow machine is no fault
         connection = Connection(self.proxy.url, self._server.token, limit)

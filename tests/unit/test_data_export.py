@@ -23,11 +23,11 @@ from star_al.data.out_files import check_out, write_text
 from star_al.data.out_formats import OutOptions, check_format, write_rows
 from star_al.data.source import DataSource, locate
 from star_al.errors import DataError, StoreError
-from star_al.task import ClosedTask, make_task
+from star_al.task import ClosedTask, closed, make_task
 from star_al.types import Item, JsonObject, JsonValue, Label
 
-NEWS = make_task(ClassificationSpec(kind="classification", labels=("sport", "business")))
-CHOICE = make_task(MultipleChoiceSpec(kind="multiple_choice"))
+NEWS = closed(make_task(ClassificationSpec(kind="classification", labels=("sport", "business"))))
+CHOICE = closed(make_task(MultipleChoiceSpec(kind="multiple_choice")))
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
@@ -152,7 +152,10 @@ def test_a_predicted_row_keeps_the_names_that_a_prediction_does_not_take(tmp_pat
 
 def test_labels_of_any_spelling_name_a_column_of_their_own(tmp_path: Path) -> None:
     names = ('=cmd|"/c calc"!A1', "a,b\nc", "Δ é", "confidence", "C")
-    task, data = make_task(ClassificationSpec(kind="classification", labels=names)), DataSpec(path="in.jsonl")
+    task, data = (
+        closed(make_task(ClassificationSpec(kind="classification", labels=names))),
+        DataSpec(path="in.jsonl"),
+    )
     given = {"text": "t", "probability_C": "mine", "epistemic": "mine, too"}
     own, item = one(tmp_path, given, task, data)
     answer = ModelAnswer("C", (0.1, 0.15, 0.2, 0.25, 0.3), 1.5)

@@ -23,13 +23,13 @@ from star_al.data.item_reader import ImportCounts
 from star_al.data.items import read_items, without_labels
 from star_al.data.source import DataSource, data_source, locate
 from star_al.errors import DataError
-from star_al.task import ClosedTask, make_task
+from star_al.task import ClosedTask, closed, make_task
 from star_al.types import SourceItem
 
 Rows = Sequence[Mapping[str, Any]]
 
-NEWS = make_task(ClassificationSpec(kind="classification", labels=("sport", "business")))
-CHOICE = make_task(MultipleChoiceSpec(kind="multiple_choice"))
+NEWS = closed(make_task(ClassificationSpec(kind="classification", labels=("sport", "business"))))
+CHOICE = closed(make_task(MultipleChoiceSpec(kind="multiple_choice")))
 OBQA = OptionsPattern(
     pattern=r"^Answer(?P<key>[A-Z]):? (?P<option>.*)$|^The correct answer is\s*$",
 )

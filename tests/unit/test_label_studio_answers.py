@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from star_al.annotators.label_studio.annotations import Refused, parse_annotation, user_number
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.config.spec import task_spec
-from star_al.task import ClosedTask, make_task
+from star_al.task import ClosedTask, closed, make_task
 from star_al.types import Annotation
 
-TASK = make_task(task_spec({"kind": "classification", "labels": ["neg", "pos"]}))
-OPTIONS = make_task(task_spec({"kind": "multiple_choice"}))
+TASK = closed(make_task(task_spec({"kind": "classification", "labels": ["neg", "pos"]})))
+OPTIONS = closed(make_task(task_spec({"kind": "multiple_choice"})))
 MADE = "2026-01-02T03:04:05.000006Z"
 ANN = "ann@example.org"
 
@@ -197,9 +197,11 @@ def test_a_cursor_is_a_place_in_the_order_of_meeting() -> None:
     assert len(seen.since(None)) == len(seen.since(KnownAnnotations().cursor)) == 2
 
 
-WRITTEN = make_task(task_spec({"kind": "text"}))
-SUMS = make_task(
-    task_spec({"kind": "text", "answer": {"pattern": r"####\s*(-?[\d,]*\.?\d+)", "read_as": "number"}})
+WRITTEN = closed(make_task(task_spec({"kind": "text"})))
+SUMS = closed(
+    make_task(
+        task_spec({"kind": "text", "answer": {"pattern": r"####\s*(-?[\d,]*\.?\d+)", "read_as": "number"}})
+    )
 )
 
 
@@ -248,7 +250,7 @@ def test_nothing_that_is_written_breaks_the_reader(texts: list[object]) -> None:
     assert isinstance(found, Refused) or json.dumps(found.value).encode()
 
 
-SUBJECTS = make_task(task_spec({"kind": "multi_label", "labels": ["sport", "money"]}))
+SUBJECTS = closed(make_task(task_spec({"kind": "multi_label", "labels": ["sport", "money"]})))
 
 
 def test_several_labels_are_a_list() -> None:

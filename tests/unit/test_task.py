@@ -6,11 +6,13 @@ import pytest
 
 from star_al.config.spec import ClassificationSpec, MultipleChoiceSpec
 from star_al.errors import DataError
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import Item, JsonValue
 
-NEWS = make_task(ClassificationSpec(kind="classification", labels=("Sport", "Business News", "3", "true")))
-CHOICE = make_task(MultipleChoiceSpec(kind="multiple_choice"))
+NEWS = closed(
+    make_task(ClassificationSpec(kind="classification", labels=("Sport", "Business News", "3", "true")))
+)
+CHOICE = closed(make_task(MultipleChoiceSpec(kind="multiple_choice")))
 TEXT = Item("0" * 32, "text", external_id="u1")
 QUESTION = Item("1" * 32, "question", ("warm", "COLD", "b", "3"))
 
