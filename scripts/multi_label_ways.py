@@ -142,7 +142,8 @@ def spec_of(way: str, arguments: argparse.Namespace) -> CampaignSpec:
 def figures(task: MultiLabel, predictions: Predictions, right_N_L: Any) -> dict[str, Any]:
     """Return the figures of the likeliest sets, and of thresholds that the first half chose on the second."""
     names = task.spec.label_names
-    sets_N_L = np.array([[name in answers[0] for name in names] for answers in predictions.answers])
+    likeliest: list[Any] = [answers[0] for answers in predictions.answers]
+    sets_N_L = np.array([[name in found for name in names] for found in likeliest])
     probs_N_L = np.column_stack([predictions.signals[f"p({name})"] for name in names])
     half = len(right_N_L) // 2
     chosen_L = thresholds(probs_N_L[:half], right_N_L[:half])

@@ -73,9 +73,9 @@ def calculations(folder: Path) -> list[tuple[str, JsonValue]]:
 
 def headlines(_: Path) -> list[tuple[str, JsonValue]]:
     """The first words of BBC news below their headlines, and the headlines; one article for each of them."""
-    articles = {}
+    articles: dict[str, str] = {}
     for row in fetch_news(print):
-        headline, _, body = row["text"].partition("\n")
+        headline, body = row["text"].split("\n", 1)
         articles.setdefault(headline.strip(), " ".join(body.split()[:HEADLINE_WORDS]))
     return _distinct((body, headline) for headline, body in articles.items())
 

@@ -54,7 +54,7 @@ def test_sft_examples_are_what_the_model_is_trained_on(
     for item in items:
         value = labels[item.item_id].value
         ids = prompts.encode(item).tokens
-        expected.add((tokenizer.decode(ids), task.spell(item, value)))
+        expected.add((tokenizer.decode(list(ids)), task.spell(item, value)))
     assert {prompt for prompt, _ in written} == {prompt for prompt, _ in expected}
     assert all(any(p == q and c.startswith(a) for q, a in expected) for p, c in written)
 

@@ -37,18 +37,15 @@ def pairs(n: int) -> list[dict[str, Any]]:
 
 
 def write_pairs(folder: Path, rows: list[dict[str, Any]], **changes: Any) -> Path:
-    config = write_campaign(
-        folder,
-        **{
-            "data__text": "prompt",
-            "data__options": ["chosen", "rejected"],
-            "task": {"kind": "preference"},
-            "annotator": {"kind": "oracle", "gold": "chosen"},
-            "acquisition": {"batch_size": 6},
-            "stopping__max_rounds": 2,
-        }
-        | changes,
-    )
+    settings: dict[str, Any] = {
+        "data__text": "prompt",
+        "data__options": ["chosen", "rejected"],
+        "task": {"kind": "preference"},
+        "annotator": {"kind": "oracle", "gold": "chosen"},
+        "acquisition": {"batch_size": 6},
+        "stopping__max_rounds": 2,
+    } | changes
+    config = write_campaign(folder, **settings)
     write_jsonl(folder / "pool.jsonl", rows)
     return config
 

@@ -881,7 +881,7 @@ def test_base_predictions_are_shared_by_campaigns_and_kept_bit_for_bit(store: St
     ragged = dataclasses.replace(
         base_prediction("b"), log_probs_C=np.array([np.log(1 / 3), -1e-300, -np.inf]), log_prior_C=None
     )
-    values = ("1,000 €", ["a", "b"], [], None)
+    values: tuple[JsonValue, ...] = ("1,000 €", ["a", "b"], [], None)
     open_ended = dataclasses.replace(
         base_prediction("c"), log_probs_C=np.log([0.1, 0.2, 0.3, 0.4]), answers=values, uncertainty=0.1 + 0.2
     )

@@ -11,6 +11,7 @@ import pytest
 
 from star_al import rng
 from star_al.artefacts import score_file
+from star_al.artefacts.score_page import Scores
 from star_al.replay import find_round, replay_round
 from star_al.steps import score, score_shards
 from star_al.steps.score_plan import score_plan
@@ -35,7 +36,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_shards, "SHARD_ITEMS", 16)
 
 
-def scores(world: World, round_index: int) -> tuple[tuple[str, ...], score_file.Scores]:
+def scores(world: World, round_index: int) -> tuple[tuple[str, ...], Scores]:
     return score_file.read_scores(path(world, round_index))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from star_al.stats.confidence_sequence import confidence_sequence
 from star_al.stats.metrics import wilson_interval
+from star_al.task import closed
 from star_al.types import Role, RoundState
 from support.campaigns import make_rows, write_jsonl
 from support.world import World
@@ -108,7 +109,7 @@ def test_each_round_keeps_its_interval_and_the_sequence_of_its_look(tmp_path: Pa
         audit = [each for each in kept if each.item_id in labels]
         items = world.store.items(world.campaign_id, [each.item_id for each in audit])
         assert right == sum(
-            task.value(item, int(each.log_probs_C.argmax())) == labels[item.item_id].value
+            closed(task).value(item, int(each.log_probs_C.argmax())) == labels[item.item_id].value
             for item, each in zip(items, audit, strict=True)
         )
 

@@ -17,7 +17,7 @@ from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts
 from star_al.ports import StillOurs
 from star_al.steps.train import train_and_measure
-from star_al.task import make_task
+from star_al.task import closed, make_task
 from star_al.types import (
     Ensured,
     ExternalTask,
@@ -250,7 +250,7 @@ def test_a_round_whose_labels_were_others_is_not_trained_any_more(tmp_path: Path
     task = world.file.spec.task
     labels = [*(label.name for label in task.labels), "weather"]
     world.file = load_campaign(write_campaign(tmp_path, **RANKS, task__labels=labels))
-    world.learner.task = world.head.task = make_task(world.file.spec.task)
+    world.learner.task = world.head.task = closed(make_task(world.file.spec.task))
     people.answer()
     run(world, annotator=people)
     assert rounds(world)[-1].index == 2

@@ -12,6 +12,7 @@ from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.ports import Advance, Pool
 from star_al.replay import find_round, replay_round
 from star_al.steps.base_predictions import base_log_probs
+from star_al.task import closed
 from star_al.types import BasePrediction, Item, Role
 from support.campaigns import make_rows, write_jsonl
 from support.numpy_learner import NumpyLearner
@@ -42,7 +43,7 @@ def world_of(folder: Path) -> World:
         "stopping__max_rounds": 3,
     }
     world = World(folder, **changes)
-    world.learner = OverPool(world.learner.task)
+    world.learner = OverPool(closed(world.learner.task))
     return world
 
 

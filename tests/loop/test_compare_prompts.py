@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from star_al.ports import Advance, Pool
+from star_al.task import closed
 from star_al.types import BasePrediction, Item
 from support.numpy_learner import NumpyLearner
 from support.world import World
@@ -18,7 +19,7 @@ class Knowing(NumpyLearner):
     """Knows a share of the held-out items' labels, and gives the other items a wrong one."""
 
     def __init__(self, world: World, share: float, other: Knowing | None = None) -> None:
-        super().__init__(world.learner.task)
+        super().__init__(closed(world.learner.task))
         self._world, self._share, self._other = world, share, other
 
     @property

@@ -10,6 +10,7 @@ import pytest
 from star_al import rng
 from star_al.replay import replay_round
 from star_al.steps.control_arm import control_labels, control_size, next_control_items
+from star_al.task import closed
 from star_al.types import Evaluation, Role, Round
 from support.stored import adapter
 from support.world import World
@@ -79,7 +80,7 @@ def test_the_shadow_learns_from_the_front_of_that_order_alone(tmp_path: Path) ->
             folder, items, draws=range(2), seed=seed, advance=lambda n: None
         ).log_probs_N_K_C
         predicted = np.exp(log_probs).mean(axis=1).argmax(axis=1)
-        truth = [world.parts().task.column(item, audit[item.item_id].value) for item in items]
+        truth = [closed(world.parts().task).column(item, audit[item.item_id].value) for item in items]
         assert evaluations["shadow"].accuracy == np.mean(predicted == truth)
     first, last = rounds(world)[1], rounds(world)[-1]
     assert first.shadow_sha256 == first.adapter_sha256, "all labels are random ones as yet"

@@ -15,6 +15,7 @@ from star_al.app.predictor import Predictor
 from star_al.errors import DataError
 from star_al.stats.delivery import HeldOutAnswers, fit_delivery, mixed
 from star_al.stats.temperature import fit_temperature
+from star_al.task import closed
 from star_al.types import Event, FloatArray, IntArray, Role, Round
 from support.world import World
 
@@ -50,7 +51,7 @@ def log_probs(world: World, model: str, role: Role) -> FloatArray:
 def targets(world: World, role: Role) -> IntArray:
     labels = world.store.labels(world.campaign_id, role)
     items = world.load_items(sorted(labels))
-    return np.array([world.parts().task.column(item, labels[item.item_id].value) for item in items])
+    return np.array([closed(world.parts().task).column(item, labels[item.item_id].value) for item in items])
 
 
 @pytest.mark.parametrize("changes", [BESIDE, AT_END])

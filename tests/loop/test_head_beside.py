@@ -16,6 +16,7 @@ from star_al.config.file import load_campaign
 from star_al.errors import DataError
 from star_al.loop import Loop, Outcome
 from star_al.replay import replay_round
+from star_al.task import closed
 from star_al.types import Role, Round, RoundEvaluation, RoundState
 from support.campaigns import write_campaign
 from support.world import World
@@ -202,7 +203,7 @@ def test_the_head_predicts_until_the_language_model_is_trained(tmp_path: Path) -
     assert folder == world.parts().artefacts.path_of(head or "")
     answer = by_head.answers(item, lambda n: None)[0]
     mean = world.head.predict(folder, item, draws=None, seed=0, advance=lambda n: None)
-    assert answer.label == by_head.task.value(item[0], int(mean.log_probs_N_K_C[0, 0].argmax()))
+    assert answer.label == closed(by_head.task).value(item[0], int(mean.log_probs_N_K_C[0, 0].argmax()))
     world.run()
     at_end = Predictor(world.parts(), which=ModelChoice.LORA)
     temperature = world.round(4).evaluation.adapted_temperature  # type: ignore[union-attr]

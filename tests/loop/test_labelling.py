@@ -16,6 +16,7 @@ from star_al.errors import AwayError, ModelError
 from star_al.loop import Loop, Outcome
 from star_al.ports import StillOurs
 from star_al.replay import replay_round
+from star_al.task import closed
 from star_al.types import Ensured, Poll, Query, QueryState, Role, RoundState
 from support.people import People
 from support.world import World
@@ -431,7 +432,7 @@ def test_labels_that_join_within_a_round_are_trained_on(
         with pytest.raises(KeyboardInterrupt):
             run(world, people)
     with_labels(world, tmp_path, "sport", "business", "tech", "arts")
-    world.learner = type(world.learner)(world.parts().task)
+    world.learner = type(world.learner)(closed(world.parts().task))
     monkeypatch.setattr(type(world.learner), "base_key", "numpy-base of four labels")
     people.script = [lambda: people.answer_all("ann")] * 2
     assert run(world, people, max_rounds=2).kind == "paused"

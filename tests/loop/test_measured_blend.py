@@ -10,6 +10,7 @@ from star_al.acquire.measured_blend_weight import HeldOut, measured_blend_weight
 from star_al.artefacts.score_file import read_scores
 from star_al.replay import replay_round
 from star_al.steps.base_predictions import base_entropies
+from star_al.task import closed
 from star_al.types import Role
 from support.world import World
 
@@ -32,7 +33,7 @@ def test_the_weight_is_that_of_the_rounds_own_held_out_items(tmp_path: Path) -> 
         kept = store.held_out(world.campaign_id, round_.index)
         ids = [each.item_id for each in kept]
         errors = [
-            parts.task.value(item, int(each.log_probs_C.argmax())) != labels[item.item_id].value
+            closed(parts.task).value(item, int(each.log_probs_C.argmax())) != labels[item.item_id].value
             for item, each in zip(store.items(world.campaign_id, ids), kept, strict=True)
         ]
         held_out = HeldOut(

@@ -20,6 +20,7 @@ from star_al.replay import replay_round
 from star_al.stats.label_bias import batch_bias, fit_bias, without_bias
 from star_al.steps import blend_weight, score_shards
 from star_al.steps.base_predictions import base_log_probs
+from star_al.task import closed
 from star_al.types import FloatArray, Role, Round
 from support.campaigns import write_campaign
 from support.world import World
@@ -59,7 +60,7 @@ def graded_by_hand(world: World, before: int, names: tuple[str, ...]) -> Graded:
             [log_probs_K_C] = read_predictions([file_of(world, round_)], [query.item_id])
             column = int(np.exp(log_probs_K_C).mean(axis=0).argmax())
             ranks.append(ranks_N_J[item_ids.index(query.item_id)])
-            errors.append(task.value(world.item(query), column) != value_of[query.item_id])
+            errors.append(closed(task).value(world.item(query), column) != value_of[query.item_id])
             groups.append(round_.index - 1)
     groups_M = np.array(groups, dtype=np.int64)
     return Graded(
@@ -226,7 +227,9 @@ def test_the_base_models_label_bias_is_taken_out_by_the_pool_and_the_labels(tmp_
         labels = store.training_labels(world.campaign_id, round_.index)
         ids = [label.item_id for label in labels]
         items = store.items(world.campaign_id, ids)
-        targets = [parts.task.column(item, label.value) for item, label in zip(items, labels, strict=True)]
+        targets = [
+            closed(parts.task).column(item, label.value) for item, label in zip(items, labels, strict=True)
+        ]
         bias_C = fit_bias(base_log_probs(parts, ids), np.array(targets), prior_C)
         item_ids, scores = read_scores(file_of(world, round_))
         probs_N_C: FloatArray = np.exp(without_bias(base_log_probs(parts, item_ids), bias_C))

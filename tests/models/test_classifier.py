@@ -15,11 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from star_al.artefacts.folder import content_hash
 from star_al.errors import ModelError
 from star_al.models import fitted_posteriors
-from star_al.models.classifier import FILE, for_classifier
+from star_al.models.classifier import FILE, Classifier, for_classifier, load_classifier
 from star_al.models.learner import LoraLearner
 from star_al.models.linear_probe import ProbeTexts, _Problem, fit_probe
 from star_al.ports import Taught
-from star_al.types import Item
+from star_al.types import Item, JsonObject
 from support.posteriors import EVERY, LABELS, examples, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
@@ -166,10 +166,12 @@ def test_prompts_hold_no_label(model: Path) -> None:
 def test_a_classifier_is_read_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fit(classifying(model), tmp_path / "a")
     read: list[Path] = []
-    load = fitted_posteriors.load_classifier
-    monkeypatch.setattr(
-        fitted_posteriors, "load_classifier", lambda path, record: read.append(path) or load(path, record)
-    )
+
+    def load(path: Path, record: JsonObject) -> Classifier | None:
+        read.append(path)
+        return load_classifier(path, record)
+
+    monkeypatch.setattr(fitted_posteriors, "load_classifier", load)
     one = classifying(model)
     first = predict(one, folder)
     np.testing.assert_array_equal(predict(one, folder), first)

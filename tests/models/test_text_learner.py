@@ -190,7 +190,7 @@ def test_base_predictions_are_greedy_answers_of_the_bare_model(model: Path, trai
     base = own.base_predict(ITEMS, ignore)
     found = predicted(own, None, k=0)
     assert [each.answers for each in base] == list(found.answers)
-    np.testing.assert_allclose([each.uncertainty for each in base], found.signals["token_entropy"])
+    np.testing.assert_allclose([each.uncertainty or 0.0 for each in base], found.signals["token_entropy"])
     assert own.base_key != learner(model, measure="nll", max_answer_tokens=13).base_key
     assert own.base_key == learner(model).base_key
     other = own.with_other_prompt()

@@ -26,7 +26,7 @@ def naive_alpha(given: list[Vote]) -> float:
     """Compute 1 − observed / expected disagreement over every ordered pair of votes (Krippendorff 2011)."""
     units: dict[str, list[str]] = {}
     for vote in given:
-        units.setdefault(vote.unit, []).append(vote.value)
+        units.setdefault(vote.unit, []).append(str(vote.value))
     paired = [values for values in units.values() if len(values) > 1]
     n = sum(map(len, paired))
     observed = (

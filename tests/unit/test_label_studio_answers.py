@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from star_al.annotators.label_studio.annotations import Refused, parse_annotation, user_number
 from star_al.annotators.label_studio.known_annotations import KnownAnnotations
 from star_al.config.spec import task_spec
-from star_al.task import ClosedTask, closed, make_task
+from star_al.task import Task, make_task
 from star_al.types import Annotation
 
-TASK = closed(make_task(task_spec({"kind": "classification", "labels": ["neg", "pos"]})))
-OPTIONS = closed(make_task(task_spec({"kind": "multiple_choice"})))
+TASK = make_task(task_spec({"kind": "classification", "labels": ["neg", "pos"]}))
+OPTIONS = make_task(task_spec({"kind": "multiple_choice"}))
 MADE = "2026-01-02T03:04:05.000006Z"
 ANN = "ann@example.org"
 
@@ -26,7 +26,7 @@ def _raw(*choices: object, **changes: Any) -> dict[str, Any]:
     return {"id": 7, "result": [region], "completed_by": 3, "created_at": MADE, **changes}
 
 
-def _parsed(raw: object, task: ClosedTask = TASK) -> Annotation | Refused:
+def _parsed(raw: object, task: Task = TASK) -> Annotation | Refused:
     return parse_annotation(raw, "q", {3: ANN}, "unsure", task)
 
 
@@ -197,11 +197,9 @@ def test_a_cursor_is_a_place_in_the_order_of_meeting() -> None:
     assert len(seen.since(None)) == len(seen.since(KnownAnnotations().cursor)) == 2
 
 
-WRITTEN = closed(make_task(task_spec({"kind": "text"})))
-SUMS = closed(
-    make_task(
-        task_spec({"kind": "text", "answer": {"pattern": r"####\s*(-?[\d,]*\.?\d+)", "read_as": "number"}})
-    )
+WRITTEN = make_task(task_spec({"kind": "text"}))
+SUMS = make_task(
+    task_spec({"kind": "text", "answer": {"pattern": r"####\s*(-?[\d,]*\.?\d+)", "read_as": "number"}})
 )
 
 
@@ -250,7 +248,7 @@ def test_nothing_that_is_written_breaks_the_reader(texts: list[object]) -> None:
     assert isinstance(found, Refused) or json.dumps(found.value).encode()
 
 
-SUBJECTS = closed(make_task(task_spec({"kind": "multi_label", "labels": ["sport", "money"]})))
+SUBJECTS = make_task(task_spec({"kind": "multi_label", "labels": ["sport", "money"]}))
 
 
 def test_several_labels_are_a_list() -> None:
@@ -258,6 +256,6 @@ def test_several_labels_are_a_list() -> None:
         found = _parsed(_raw(*choices), SUBJECTS)
         assert isinstance(found, Annotation) and found.value == value and not found.skipped
     none = _parsed(_raw("none of these"), SUBJECTS)
-    assert isinstance(none, Annotation) and not none.skipped and SUBJECTS.find((), none.value) == []
+    assert isinstance(none, Annotation) and not none.skipped and not SUBJECTS.find((), none.value)
     unsure = _parsed(_raw("unsure"), SUBJECTS)
     assert isinstance(unsure, Annotation) and unsure.skipped

@@ -121,7 +121,8 @@ def test_people_choose_any_number_of_labels_or_none_of_these() -> None:
         "type": "choices",
         "value": {"choices": ["tech", "sport"]},
     }
-    assert LabelInterface(config).validate_annotation({"result": [region]})
+    interface: Any = LabelInterface(config)
+    assert interface.validate_annotation({"result": [region]})
     assert not label_config.faults(config, TASK)
 
 
@@ -199,7 +200,7 @@ def test_agreement_is_alpha_by_jaccards_distance() -> None:
         ("1", "ann", ["sport"]), ("1", "bob", ["sport", "tech"]), ("2", "ann", []), ("2", "bob", []),
         ("3", "ann", ["tech"]), ("3", "bob", ["Food, drink"]),
     ]]  # fmt: skip
-    sets = [set(vote.value) for vote in votes]  # type: ignore[arg-type]
+    sets: list[set[str]] = [set(vote.value) for vote in votes]  # type: ignore[arg-type]
 
     def apart(one: set[str], other: set[str]) -> float:
         return 1 - len(one & other) / len(one | other) if one | other else 0.0
@@ -217,7 +218,7 @@ def logs_of(n: int, samples: int, labels: int, seed: int = 0) -> FloatArray:
     return np.log(np.stack([1 - probs, probs], axis=3))
 
 
-def enumerated(logs_N_K_L_2: FloatArray) -> tuple[np.ndarray, FloatArray]:
+def enumerated(logs_N_K_L_2: FloatArray) -> tuple[BoolArray, FloatArray]:
     """All sets, and the logarithms of their mean probabilities (N, S)."""
     labels = logs_N_K_L_2.shape[2]
     sets_S_L = np.array(list(product((0, 1), repeat=labels)))

@@ -26,11 +26,11 @@ HALF = closed(make_task(task_spec({"kind": "preference", "ties": "half"})))
 ITEM = Item("i", "Say hello.", options=("Hello!", "No. B"))
 
 
-def user(content: JsonValue) -> dict[str, JsonValue]:
+def user(content: JsonValue) -> JsonValue:
     return {"role": "user", "content": content}
 
 
-def assistant(content: JsonValue) -> dict[str, JsonValue]:
+def assistant(content: JsonValue) -> JsonValue:
     return {"role": "assistant", "content": content}
 
 
@@ -142,14 +142,14 @@ def test_an_order_that_tells_nothing_stays(tmp_path: Path) -> None:
 
 
 def test_messages_are_read_as_texts(tmp_path: Path) -> None:
-    asked = [{"role": "system", "content": "Be brief."}, user("Say hello.")]
-    plain = {"prompt": "Say hello.", "chosen": "Hello!", "rejected": "No."}
-    explicit = {
+    asked: list[JsonValue] = [{"role": "system", "content": "Be brief."}, user("Say hello.")]
+    plain: dict[str, JsonValue] = {"prompt": "Say hello.", "chosen": "Hello!", "rejected": "No."}
+    explicit: dict[str, JsonValue] = {
         "prompt": [user("Say hello.")],
         "chosen": [assistant("Hello!")],
         "rejected": [assistant("No.")],
     }
-    whole = {
+    whole: dict[str, JsonValue] = {
         "prompt": [*asked, assistant("Hello!")],
         "chosen": [*asked, assistant("Hello!")],
         "rejected": [*asked, assistant("No.")],

@@ -12,6 +12,7 @@ from label_studio_sdk.label_interface.interface import LabelInterface
 from pydantic import ValidationError
 
 from star_al.annotators.label_studio import label_config
+from star_al.annotators.label_studio.controls import control_of
 from star_al.config.spec import CampaignSpec, LabelStudioSpec, task_spec
 from star_al.errors import ConfigError, DataError
 from star_al.labelling.crowd import Vote, krippendorff_alpha, median
@@ -50,7 +51,7 @@ def test_a_level_is_found_by_a_name_that_ends_like_a_number() -> None:
 
 
 def test_a_grade_falls_with_the_distance() -> None:
-    assert [STARS.grade(TEXT, "5", gold) for gold in STARS.choices(TEXT)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert [STARS.grade(TEXT, "5", gold) for gold in STARS.spec.label_names] == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +128,9 @@ def test_other_settings_must_fit_the_levels(changes: dict[str, Any], complaint: 
 
 def test_a_predicted_level_can_be_shown_to_people() -> None:
     interface = LabelInterface(label_config.write(LabelStudioSpec(kind="label_studio"), NAMED, "key"))
+    control = control_of(NAMED)
     for level, fits in {"3": True, "4": False}.items():
-        shown = {"result": label_config.result(level, 0.5), "score": 0.1, "model_version": "x"}
+        shown = {"result": label_config.result(level, 0.5, control), "score": 0.1, "model_version": "x"}
         check: Any = interface.validate_prediction
         assert check(shown) is fits
 
@@ -177,7 +179,7 @@ def test_the_mean_absolute_error_is_that_of_the_predicted_levels() -> None:
     found = metrics.evaluate(
         log_probs_N_C,
         targets_N,
-        STARS.choices(TEXT),
+        STARS.spec.label_names,
         model="m",
         scaling="raw",
         split=Role.TEST,

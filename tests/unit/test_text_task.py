@@ -110,7 +110,8 @@ def test_an_answer_is_missing() -> None:
     assert MATHS.read(ITEM, "7") is None  # the model has not written where its answer is
     assert MATHS.grade(ITEM, None, "#### 7") == 0.0
     assert not MATHS.same(ITEM, None, None)
-    for blank in (None, "", " \n\t", float("nan"), []):
+    blanks: list[JsonValue] = [None, "", " \n\t", float("nan"), []]
+    for blank in blanks:
         assert MATHS.parse(ITEM, blank) is None
 
 
