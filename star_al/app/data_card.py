@@ -14,6 +14,13 @@ COLUMNS = """- `role`: `audit`, `calibration` and `control` were drawn at random
 - `annotators`: who gave the label, by number."""
 
 
+LISTED = 100
+"""Labels of the table, the most frequent first."""
+
+LONGEST = 80
+"""Characters of a label that the table shows."""
+
+
 def data_card(name: str, labels: Counter[str], rows: int, *, predictions: bool) -> str:
     """Return the card as Markdown, with the metadata that the hub reads.
 
@@ -23,7 +30,7 @@ def data_card(name: str, labels: Counter[str], rows: int, *, predictions: bool) 
         rows: How many rows there are.
         predictions: True if the model's predictions are among the columns.
     """
-    table = [f"| {label.replace('|', chr(92) + '|')} | {n:,} |" for label, n in labels.most_common()]
+    table = [f"| {_cell(label)} | {n:,} |" for label, n in labels.most_common()]
     columns = COLUMNS + (
         "\n- `predicted`, `confidence` and `probability_…`: the model's answer where nobody gave a label."
         if predictions
@@ -43,7 +50,8 @@ def data_card(name: str, labels: Counter[str], rows: int, *, predictions: bool) 
         "",
         "| label | texts |",
         "|---|---|",
-        *table,
+        *table[:LISTED],
+        *([f"| {count(len(table) - LISTED, 'further label')} | |"] if len(table) > LISTED else []),
         "",
         "The labelled texts are no random sample: the model chose those it was unsure about. For figures about all "
         "texts, such as the share of a label, use the roles that were drawn at random.",
@@ -59,3 +67,9 @@ def data_card(name: str, labels: Counter[str], rows: int, *, predictions: bool) 
         "Not stated. Say under which licence the texts may be used before you share them.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _cell(label: str) -> str:
+    """A label on one line of a table, shortened."""
+    line = " ".join(label.split()).replace("|", "\\|")
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

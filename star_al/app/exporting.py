@@ -202,7 +202,9 @@ class _Export:
     @property
     def labels(self) -> Counter[str]:
         """How many texts have each label."""
-        return Counter(str(known.label.value) for _, known in self.own_items() if known.label is not None)
+        return Counter(
+            self._task.shown(known.label.value) for _, known in self.own_items() if known.label is not None
+        )
 
     def own_items(self) -> Iterator[tuple[str, Known]]:
         """Ids of the items of the campaign's data, without those of a test file, and what is known of them."""

@@ -78,8 +78,8 @@ def _find_repeats(source: DataSource, task: Task) -> Repeats:
             gold_label = None if source.gold is None else parse_answer(task, item, values.get(source.gold))
         except DataError:
             continue
-        given.add(item.item_id, given_label)
-        gold.add(item.item_id, gold_label)
+        given.add(item.item_id, given_label, task.name(given_label))
+        gold.add(item.item_id, gold_label, task.name(gold_label))
         if source.id is not None and (external_id := values.get(source.id)) is not None:
             ids.add(hash_of(str(external_id)), key_of(item.item_id))
     return Repeats(given.settled(), gold.settled(), len(ids.several()))

@@ -6,7 +6,6 @@ The label of such a text must not depend on the order of the rows: it is that of
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -76,14 +75,13 @@ class Votes:
 
     def __init__(self) -> None:
         self._pairs = Pairs()
-        self._codes: dict[JsonValue, int] = {}
+        self._codes: dict[str, int] = {}
         self._labels: list[JsonValue] = []
 
-    def add(self, item_id: str, label: JsonValue) -> None:
-        """Count the label of a row; None is no vote."""
+    def add(self, item_id: str, label: JsonValue, name: str) -> None:
+        """Count the label of a row; None is no vote. Labels of one name count as one, the first."""
         if label is None:
             return
-        name = json.dumps(label) if isinstance(label, list) else label
         code = self._codes.setdefault(name, len(self._labels))
         if code == len(self._labels):
             self._labels.append(label)

@@ -74,6 +74,10 @@ class Task(ABC):
         """Return a value as a table shows it: by default as it is."""
         return str(value)
 
+    def name(self, value: JsonValue) -> str:
+        """Return a text that is the same for equal labels of an item."""
+        return str(value)
+
     def settled(self, values: Sequence[JsonValue]) -> JsonValue:
         """Return the label that several people give by answers that are one."""
         return values[0]

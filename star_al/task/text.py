@@ -99,6 +99,10 @@ class Text(Task):
         """Return the answer, of several references those that differ."""
         return " / ".join(dict.fromkeys(self._answers(value)))
 
+    def name(self, value: JsonValue) -> str:
+        """Return the answer, which labels with different reasoning may share."""
+        return normalise_label(self.shown(value))
+
     def settled(self, values: Sequence[JsonValue]) -> JsonValue:
         """Return the answer that is most like the others."""
         return values[medoid([_texts(value)[0] for value in values])]

@@ -111,3 +111,16 @@ def test_obqa_pattern_takes_the_options_out_of_the_question(colon: str, tmp_path
     (read,) = read_items(data_source(campaign), make_task(campaign.spec.task), ImportCounts())
     assert read.item.options == ("the x key", "the y key", "the z key")
     assert read.item.text.strip() == "Which one opens it?"
+
+
+def test_gsm8k_finds_the_number_after_the_reasoning(tmp_path: Path) -> None:
+    row = {"question": "How many?", "answer": "6 * 200 = <<6*200=1200>>1,200\n#### 1,200"}
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "train.jsonl").write_text(json.dumps(row))
+    config = tmp_path / "gsm8k.yaml"
+    shutil.copy(CONFIGS / config.name, config)
+    campaign = load_campaign(config)
+    task = make_task(campaign.spec.task)
+    (read,) = read_items(data_source(campaign), task, ImportCounts())
+    assert task.spell(read.item, row["answer"]) == row["answer"]
+    assert task.read(read.item, row["answer"]) == "1200"

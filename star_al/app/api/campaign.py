@@ -34,7 +34,7 @@ from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts
 from star_al.ports import Learner, Progress, Store
 from star_al.task import make_task
-from star_al.types import Annotation, Query, RoundState
+from star_al.types import Annotation, JsonValue, Query, RoundState
 from star_al.types import Campaign as StoredCampaign
 
 PATIENCE = 5.0
@@ -195,7 +195,7 @@ class Campaign:
     def tell(
         self,
         question: Question | str,
-        label: str | int | bool,
+        label: str | int | bool | Sequence[str],
         *,
         annotator: str | None = None,
         seconds: float | None = None,
@@ -207,7 +207,8 @@ class Campaign:
 
         Args:
             question: A question, or its id.
-            label: One of ``question.labels`` or ``question.label_texts``.
+            label: One of ``question.labels`` or ``question.label_texts``, or what somebody wrote; a list where a
+                text may have several.
             annotator: Who answered; by default ``api``.
             seconds: How long it took.
 
@@ -528,7 +529,7 @@ class Campaign:
     def _answer(
         self,
         question: Question | str,
-        label: str | int | bool | None,
+        label: str | int | bool | Sequence[str] | None,
         annotator: str | None,
         seconds: float | None,
     ) -> None:
@@ -556,13 +557,20 @@ class Campaign:
         attempts = self._store().attempts(campaign.campaign_id, [query_id])
         return next((each for each in attempts if each.query_id == query_id), None)
 
-    def _value(self, campaign: StoredCampaign, query: Query, label: str | int | bool) -> str:
+    def _value(
+        self, campaign: StoredCampaign, query: Query, label: str | int | bool | Sequence[str]
+    ) -> JsonValue:
         (item,) = self._store().items(campaign.campaign_id, [query.item_id])
         task = make_task(self._file.spec.task)
-        found = task.find(item.options, label)
+        given = label if isinstance(label, str | int) else list[JsonValue](label)
+        found = task.find(item.options, given)
         if found is None:
-            names = ", ".join(task.choices(item))
-            raise DataError(f"{label!r} is not a label of this question. Its labels are: {names}.")
+            names = task.choices(item)
+            raise DataError(
+                f"{task.complaint(item, given)}."
+                if names is None
+                else f"{label!r} is not a label of this question. Its labels are: {', '.join(names)}."
+            )
         return found
 
     def _record(self, campaign: StoredCampaign, annotation: Annotation) -> None:

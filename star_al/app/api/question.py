@@ -16,7 +16,8 @@ class Question:
     Attributes:
         id: Identifies the question, also after a restart.
         text: The text.
-        labels: The labels that ``Campaign.tell`` accepts; the letters of ``options`` in multiple choice.
+        labels: The labels that ``Campaign.tell`` accepts; the letters of ``options`` in multiple choice. Empty if
+            anything may be written.
         options: The options of a multiple-choice question.
         why: Why this text was chosen.
         round: The round that asks.
@@ -56,7 +57,7 @@ class Question:
 
 def make_question(query: Query, item: Item, task: Task) -> Question:
     """Make the question that a query asks about its item."""
-    labels = task.choices(item)
+    labels = task.choices(item) or task.spec.label_names
     return Question(
         id=query.query_id,
         text=item.text,
