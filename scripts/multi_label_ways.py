@@ -1,9 +1,10 @@
 """Compare ways to predict any number of labels a text: a head, a classifier above LoRA, and yes or no for each label.
 
-The set is *operations*: which of + − × ÷ the solution of a GSM8K question needs, by its <<…>> calculations. Writes one
-JSON line for each way, seed and number of labels.
+There are two sets. *operations*: which of + − × ÷ the solution of a GSM8K question needs, by its <<…>> calculations.
+*requests*: one to three requests of hwu64 in one text; the labels are those of six subjects that they are about. Writes
+one JSON line for each way, seed and number of labels.
 
-    python scripts/multi_label_ways.py GSM8K_FOLDER MODEL_FOLDER ENCODER_FOLDER --labels 60 150 --seeds 0 1
+    python scripts/multi_label_ways.py operations GSM8K_FOLDER MODEL_FOLDER ENCODER_FOLDER --labels 60 150 --seeds 0 1
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import re
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +34,15 @@ from star_al.task.multi_label import MultiLabel
 from star_al.types import Item, JsonValue, Predictions
 
 OPERATIONS = {"addition": "+", "subtraction": "-", "multiplication": "*", "division": "/"}
+SUBJECTS = ("calendar", "play", "email", "iot", "weather", "transport")
 WAYS = ("head", "classifier", "each")
 
+Rows = list[tuple[Item, JsonValue]]
 
-def read(path: Path, n: int) -> list[tuple[Item, JsonValue]]:
+
+def operations(path: Path, n: int) -> Rows:
     """Return the first questions of a file with the operations of their solutions."""
-    rows = []
+    rows: Rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[:n]):
         row = json.loads(line)
         signs = "".join(part.split("=")[0].lstrip("-") for part in re.findall(r"<<(.*?)>>", row["answer"]))
@@ -45,9 +51,46 @@ def read(path: Path, n: int) -> list[tuple[Item, JsonValue]]:
     return rows
 
 
+def requests(path: Path, n: int) -> Rows:
+    """Return texts of one to three random requests, with the subjects among ``SUBJECTS`` that they are about."""
+    given = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    generator = np.random.default_rng(0)
+    rows: Rows = []
+    for number in range(n):
+        chosen = [given[place] for place in generator.integers(len(given), size=generator.integers(1, 4))]
+        about = {row["label"].split("_")[0] for row in chosen}
+        text = ". ".join(row["text"] for row in chosen)
+        rows.append((Item(f"{path.stem}-{number}", text), [name for name in SUBJECTS if name in about]))
+    return rows
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Texts with sets of labels: how they are read, the labels, and what the language model is told."""
+
+    read: Callable[[Path, int], Rows]
+    labels: Sequence[str]
+    instruction: str
+
+
+SETS = {
+    "operations": DataSet(
+        operations,
+        tuple(OPERATIONS),
+        "Which operations does the question need? Say yes or no for each: {labels}.",
+    ),
+    "requests": DataSet(
+        requests,
+        SUBJECTS,
+        "Which of these subjects are the requests about? Say yes or no for each: {labels}.",
+    ),
+}
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set", choices=SETS)
     parser.add_argument("data", type=Path)
     parser.add_argument("model")
     parser.add_argument("encoder")
@@ -58,10 +101,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--tests", type=int, default=200)
     arguments = parser.parse_args()
-    pool, test = (
-        read(arguments.data / "train.jsonl", 1000),
-        read(arguments.data / "test.jsonl", arguments.tests),
-    )
+    chosen = SETS[arguments.set]
+    pool = chosen.read(arguments.data / "train.jsonl", 1000)
+    test = chosen.read(arguments.data / "test.jsonl", arguments.tests)
     for way in arguments.ways:
         for seed in arguments.seeds:
             order = np.random.default_rng(seed).permutation(len(pool))
@@ -124,12 +166,12 @@ def spec_of(way: str, arguments: argparse.Namespace) -> CampaignSpec:
     }
     return CampaignSpec.model_validate(
         {
-            "name": "operations",
+            "name": arguments.set,
             "data": {"path": "unused.csv"},
             "task": {
                 "kind": "multi_label",
-                "labels": list(OPERATIONS),
-                "instruction": "Which operations does the question need? Say yes or no for each: {labels}.",
+                "labels": list(SETS[arguments.set].labels),
+                "instruction": SETS[arguments.set].instruction,
             },
             "model": {"name": arguments.model, "device": "cpu"},
             "learner": {"kind": "head"} if way == "head" else LoraLearnerSpec(kind="lora").model_dump(),
