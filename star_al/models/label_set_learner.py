@@ -20,6 +20,7 @@ import torch
 from star_al.acquire.label_sets import base_predictions, set_predictions
 from star_al.config.spec import CampaignSpec, ClassificationSpec
 from star_al.config.spec.task.labels import LabelSpec
+from star_al.errors import ModelError
 from star_al.models.adapter_trainer import AdapterTrainer
 from star_al.models.classifier import Classifier
 from star_al.models.learner import LoraLearner
@@ -29,7 +30,7 @@ from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.targets import Columns
 from star_al.ports import Advance, Pool, Taught, ignore
 from star_al.task import MultiLabel, closed, make_task
-from star_al.types import BasePrediction, FloatArray, IntArray, Item, JsonValue, Predictions
+from star_al.types import BasePrediction, FloatArray, IntArray, Item, JsonObject, JsonValue, Predictions
 
 ANSWERS = ("no", "yes")
 """In the order of a label's two columns."""
@@ -75,7 +76,9 @@ class LabelSetLearner(LoraLearner):
     prompt_format = PairedPrompts
 
     def __init__(self, task: MultiLabel, spec: CampaignSpec, *args: Any, **kwargs: Any) -> None:
-        asked = spec.model_copy(update={"task": questions_of(task)})
+        output = "classifier" if spec.has_classifier else "label_names"
+        adapter = spec.adapter.model_copy(update={"output": output})
+        asked = spec.model_copy(update={"task": questions_of(task), "adapter": adapter})
         super().__init__(closed(make_task(asked.task)), asked, *args, **kwargs)
         self._sets, self._asked_for = task, spec
 
@@ -113,6 +116,25 @@ class LabelSetLearner(LoraLearner):
         names = self._sets.spec.label_names
         log_probs_N_K_L_2 = pairs_N_K_P.reshape(*pairs_N_K_P.shape[:2], len(names), 2)
         return set_predictions(found.item_ids, names, log_probs_N_K_L_2)
+
+    def export(
+        self,
+        folder: Path,
+        out: Path,
+        *,
+        draws: range | None,
+        seed: int,
+        merged: bool,
+        examples: Sequence[Item],
+    ) -> JsonObject:
+        """Refuse.
+
+        Raises:
+            ModelError: Always: the exported reader lets all labels compete.
+        """
+        raise ModelError(
+            "a model for task.kind: multi_label cannot be exported yet. `star-al predict` labels further texts."
+        )
 
     def with_other_prompt(self) -> LabelSetLearner | None:
         """See ``Learner.with_other_prompt``."""

@@ -24,7 +24,8 @@ from star_al.acquire.measures import bald, uncertainties
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.annotations import parse_annotation
 from star_al.annotators.label_studio.controls import control_of
-from star_al.config.spec import LabelStudioSpec, task_spec
+from star_al.config.spec import CampaignSpec, LabelStudioSpec, task_spec
+from star_al.config.spec.base import FROM_FILE
 from star_al.errors import DataError
 from star_al.labelling.crowd import Vote, krippendorff_alpha, majority
 from star_al.stats.answered import Answered
@@ -104,6 +105,19 @@ def test_a_grade_is_jaccards_index() -> None:
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         task_spec({"kind": "multi_label", **settings})
+
+
+@pytest.mark.parametrize(("output", "classifies"), [({}, True), ({"output": "label_names"}, False)])
+def test_a_language_model_has_a_classifier_by_default(output: dict[str, str], classifies: bool) -> None:
+    tree = {
+        "name": "n",
+        "data": {"path": "d.csv"},
+        "task": {"kind": "multi_label", "labels": NAMES},
+        "model": {"name": "m"},
+        "adapter": output,
+        "annotator": {"kind": "oracle", "gold": "label"},
+    }
+    assert CampaignSpec.model_validate(tree, context=FROM_FILE).has_classifier is classifies
 
 
 # -- the labelling page ------------------------------------------------------------------------------------

@@ -49,10 +49,13 @@ class AdapterSpec(Spec):
         description="What predicts the labels.",
         json_schema_extra=choices(
             auto=(
-                "a classifier where a head teaches ten labels or more when the campaign begins, else the words of the "
-                "labels"
+                "a classifier where a head teaches ten labels or more when the campaign begins, and with "
+                "`task.kind: multi_label`; else the words of the labels"
             ),
-            label_names="the probability of the labels' own words after the prompt, as the base model has it too",
+            label_names=(
+                "the probability of the labels' own words after the prompt, as the base model has it too; with "
+                "`task.kind: multi_label`, that of yes or no for each label"
+            ),
             classifier=(
                 "a linear layer on the last hidden state, fitted to the frozen model before LoRA is trained; each "
                 "text is read without the labels"

@@ -219,6 +219,7 @@ class CampaignSpec(Spec):
 
         extras = {
             "head": self.has_head_learner or self.has_head_beside,
+            "head_beside": self.has_head_beside,
             "classifier": self.adapter.output == "classifier",
             "adaptive_samples": self.acquisition.adaptive_samples is not None,
             "balance": self.acquisition.batch.balance,
@@ -422,7 +423,8 @@ class CampaignSpec(Spec):
         """True if a linear classifier above LoRA predicts the labels, false if their words do."""
         if self.adapter.output != "auto":
             return self.adapter.output == "classifier"
-        return self.is_taught and not self.task.has_options and len(self.task.label_names) >= MANY_LABELS
+        many = not self.task.has_options and len(self.task.label_names) >= MANY_LABELS
+        return self.task.classifies or (self.is_taught and many)
 
     @property
     def ranking_model(self) -> Literal["adapted", "head"]:

@@ -25,6 +25,7 @@ likelier than the base model it writes whole completions of the prompt."""
 
 EXTRAS: Mapping[str, str] = {
     "head": "a head",
+    "head_beside": "a head beside a language model",
     "classifier": "adapter.output: classifier",
     "adaptive_samples": "acquisition.adaptive_samples",
     "balance": "acquisition.batch.balance",
@@ -101,6 +102,8 @@ class TaskSettings(Spec):
     """True if the options are completions of the text; both may be lists of messages, as chats are stored."""
     is_taught: ClassVar[bool] = True
     """Whether a head teaches a language model by default."""
+    classifies: ClassVar[bool] = False
+    """Whether a language model has a classifier by default, whatever the number of labels."""
     earlier: ClassVar[Mapping[str, Sequence[Any]]] = {}
     """Settings that this kind had without an effect until kinds had settings of their own, and their values.
 

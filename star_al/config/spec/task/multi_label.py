@@ -31,9 +31,11 @@ class MultiLabelSpec(TaskSettings):
         batches=("top_k", "power", "random", "k_centre", "facility_location", "uncertainty_herding"),
         settling=("majority", "majority_by_label"),
         posteriors=("map", "mc_dropout", "ensemble", "laplace"),
+        losses=("labels",),
         extras=("head", "classifier"),
     )
     is_taught: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
 
     kind: Literal["multi_label"] = Field(
         description="Multi-label: every text gets any number of `task.labels`, or none of them."
