@@ -245,7 +245,7 @@ CAMPAIGN: dict[str, Any] = {
         ("adapter", {"output": "classifier"}, "adapter.output: classifier does not go with"),
         ("acquisition", {"batch": {"balance": True}}, "balance does not go with"),
         ("acquisition", {"batch": {"kind": "badge"}}, "badge does not go with"),
-        ("acquisition", {"blend": {"kind": "prequential"}}, "calibrate_base does not go with"),
+        ("acquisition", {"blend": {"calibrate_base": True}}, "calibrate_base does not go with"),
         ("acquisition", {"measure": "label_probability"}, "choose from nll, token_entropy"),
         ("acquisition", {"adaptive_samples": 4}, "adaptive_samples does not go with"),
         ("task", {"kind": "text", "contextual_calibration": True}, "contextual_calibration does not go"),
