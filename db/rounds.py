@@ -194,8 +194,8 @@ def held_out(connection: Connection, campaign_id: int, round_index: int) -> list
         HeldOutPredictionRow.signals,
     ).where(HeldOutPredictionRow.campaign_id == campaign_id, HeldOutPredictionRow.round_index == round_index)
     found = [
-        HeldOutPrediction(*row, tuple(answers or ()), signals or {})
-        for *row, answers, signals in connection.execute(chosen)
+        HeldOutPrediction(item_id, model, log_probs, uncertainty, tuple(answers or ()), signals or {})
+        for item_id, model, log_probs, uncertainty, answers, signals in connection.execute(chosen)
     ]
     return sorted(found, key=lambda one: (one.model, one.item_id))
 

@@ -87,8 +87,8 @@ def likeliest_sets(log_probs_N_K_L_2: FloatArray, columns: int) -> tuple[FloatAr
         Log-probabilities by sample (N, K, C), best first, and the sets (N, C, L).
     """
     n, samples, labels, _ = log_probs_N_K_L_2.shape
-    logs_N_C_K = np.zeros((n, 1, samples))
-    sets_N_C_L = np.zeros((n, 1, labels), dtype=bool)
+    logs_N_C_K: FloatArray = np.zeros((n, 1, samples))
+    sets_N_C_L: BoolArray = np.zeros((n, 1, labels), dtype=bool)
     for label in range(labels):
         of_label = log_probs_N_K_L_2[:, :, label]
         logs_N_C_K = np.concatenate([logs_N_C_K + of_label[:, None, :, has] for has in (0, 1)], axis=1)

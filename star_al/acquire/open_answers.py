@@ -48,7 +48,8 @@ class Answers:
         """The logarithm of what each distinct answer counts for each sample: its draws times w_ki, which is ≤ K."""
         with np.errstate(divide="ignore"):
             log_counts_A = np.log(self.counts_K_A.sum(axis=0))
-        return log_counts_A + log_balance_weights(self.log_likelihoods_K_A)
+        log_weights_K_A: FloatArray = log_counts_A + log_balance_weights(self.log_likelihoods_K_A)
+        return log_weights_K_A
 
 
 def log_balance_weights(log_likelihoods_K_A: FloatArray) -> FloatArray:

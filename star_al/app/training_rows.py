@@ -109,7 +109,7 @@ class _Rows:
         label = known.label.value if known.label else None
         if not self._task.teaches(item, label):
             return []
-        return [self._prompt(item) | {"completion": self._answer(item, self._task.spell(item, label))}]
+        return [{**self._prompt(item), "completion": self._answer(item, self._task.spell(item, label))}]
 
     def _pairs(self, item: Item, known: Known) -> list[JsonObject]:
         label = known.label.value if known.label else None
@@ -120,8 +120,11 @@ class _Rows:
         chosen = self._task.spell(item, label)
         spelled = (self._task.spell(item, value) for value in self._task.rejected(item, label, others))
         return [
-            self._prompt(item)
-            | {"chosen": self._answer(item, chosen), "rejected": self._answer(item, rejected)}
+            {
+                **self._prompt(item),
+                "chosen": self._answer(item, chosen),
+                "rejected": self._answer(item, rejected),
+            }
             for rejected in dict.fromkeys(spelled)
         ]
 

@@ -48,7 +48,7 @@ class PairedPrompts(PromptFormat):
         return replace(super().encode(item), paired=True)
 
     @property
-    def key(self) -> str:  # type: ignore[override]
+    def key(self) -> str:
         """See ``PromptFormat.key``."""
         return f"pairs/{super().key}"
 

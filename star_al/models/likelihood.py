@@ -99,7 +99,8 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
 def _within_pairs(values_B_C: Tensor) -> Tensor:
     """Normalise the labels of each pair, and give every pair the same share, so that a row sums to 1."""
     pairs_B_P_2 = values_B_C.unflatten(1, (-1, 2)).log_softmax(dim=2)
-    return pairs_B_P_2.flatten(1) - math.log(pairs_B_P_2.shape[1])
+    log_probs_B_C: Tensor = pairs_B_P_2.flatten(1) - math.log(pairs_B_P_2.shape[1])
+    return log_probs_B_C
 
 
 def answer_log_likelihoods(readout: Readout, batch: Minibatch) -> Tensor:

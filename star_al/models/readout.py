@@ -210,10 +210,11 @@ class Readout:
 @contextmanager
 def exact_products(readout: Readout, hidden_P_d: Tensor) -> Iterator[None]:
     """Within, a CPU may multiply in bfloat16 if that is what the factors are: products are exact, and sums float32."""
-    if hidden_P_d.device.type != "cpu" or {hidden_P_d.dtype, readout.head.weight.dtype} != {torch.bfloat16}:
+    settings: Any = getattr(torch.backends.mkldnn, "matmul", None)
+    is_exact = {hidden_P_d.dtype, readout.head.weight.dtype} == {torch.bfloat16}
+    if hidden_P_d.device.type != "cpu" or not is_exact or not hasattr(settings, "fp32_precision"):
         yield
         return
-    settings: Any = torch.backends.mkldnn.matmul
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
     try:

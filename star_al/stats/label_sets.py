@@ -55,7 +55,8 @@ def _decisions(answered: Answered) -> tuple[BoolArray, BoolArray]:
 def _f1(predicted_N_L: BoolArray, right_N_L: BoolArray) -> FloatArray:
     both_L = (predicted_N_L & right_N_L).sum(axis=0)
     counted_L = predicted_N_L.sum(axis=0) + right_N_L.sum(axis=0)
-    return np.divide(2.0 * both_L, counted_L, out=np.zeros(len(both_L)), where=counted_L > 0)
+    f1_L: FloatArray = np.divide(2.0 * both_L, counted_L, out=np.zeros(len(both_L)), where=counted_L > 0)
+    return f1_L
 
 
 def thresholds(probs_N_L: FloatArray, right_N_L: BoolArray) -> FloatArray:

@@ -187,7 +187,7 @@ class RoundModel:
                 yield self._page(predictions)
 
     def _page(self, predictions: Predictions) -> _Page:
-        uncertainty_N = np.zeros(0)
+        uncertainty_N: FloatArray = np.zeros(0)
         if has_measure(self._measure):
             per_option = self._parts.task.has_options
             uncertainty_N = uncertainties(predictions, self._measure, per_option=per_option)
@@ -200,7 +200,7 @@ class RoundModel:
         item_ids = [item.item_id for item in items]
         found = base_answers(self._parts, item_ids, learner=self._learner)
         log_probs_N_1_C = found.log_probs_N_C[:, None, :]
-        uncertainty_N = np.zeros(0)
+        uncertainty_N: FloatArray = np.zeros(0)
         if has_measure(self._measure):
             measure = MEASURES.get(self._measure, predictive_entropy)
             uncertainty_N = measure(log_probs_N_1_C, per_option=self._parts.task.has_options)

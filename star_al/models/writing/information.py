@@ -46,4 +46,7 @@ def token_information(readout: Readout, states_K_P_d: Sequence[Float32Array]) ->
 
 def _entropy(probs_Q_V: Tensor, log_probs_Q_V: Tensor) -> Tensor:
     # 0 · log 0 = 0
-    return -torch.linalg.vecdot(probs_Q_V, log_probs_Q_V.clamp_min(torch.finfo(torch.float32).min))
+    entropy_Q: Tensor = -torch.linalg.vecdot(
+        probs_Q_V, log_probs_Q_V.clamp_min(torch.finfo(torch.float32).min)
+    )
+    return entropy_Q

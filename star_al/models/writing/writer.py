@@ -137,7 +137,7 @@ class Writer:
         heads = config.num_attention_heads
         head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
         kept_heads = getattr(config, "num_key_value_heads", None) or heads
-        bytes_of_token = (
+        bytes_of_token: int = (
             2 * config.num_hidden_layers * kept_heads * head_size * self._backbone.readout.dtype.itemsize
         )
         by_memory = _CACHE_BYTES[kind] // (bytes_of_token * (width + draws * self._longest))
