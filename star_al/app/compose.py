@@ -15,7 +15,7 @@ from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
 from star_al.errors import ConfigError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Learner, Pool, Progress, Store
-from star_al.task import MultiLabel, Task, closed, make_task
+from star_al.task import MultiLabel, Task, Text, closed, make_task
 from star_al.types import Campaign, Item, Role, Round, RoundFit
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _text_learner(
     """A language model that writes answers; no campaign with one embeds texts as earlier versions did."""
     from star_al.models.text_learner import TextLearner
 
-    return TextLearner(task, *arguments, **options)
+    return TextLearner(cast("Text", task), *arguments, **options)
 
 
 LEARNERS: Mapping[str, Callable[..., LanguageLearner]] = {

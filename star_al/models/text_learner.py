@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
@@ -39,7 +40,7 @@ from star_al.models.writing.information import token_information
 from star_al.models.writing.tokens import Uniform, keyed_uniforms
 from star_al.models.writing.writer import Writer, Written
 from star_al.ports import Advance, Pool, Taught
-from star_al.task import Task, make_task
+from star_al.task import Text
 from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
 
 GREEDY_MEASURES = frozenset({"nll", "token_entropy"})
@@ -72,7 +73,7 @@ class TextLearner:
 
     def __init__(
         self,
-        task: Task,
+        task: Text,
         spec: CampaignSpec,
         model_path: str,
         method: Method,
@@ -165,10 +166,10 @@ class TextLearner:
         """See ``Learner.with_other_prompt``; the weights are loaded once for both."""
         if not self.backbone.tokenizer.chat_template:
             return None
-        task = self._spec.task.model_copy(update={"chat_template": not self._spec.task.chat_template})
+        task = self._task.spec.model_copy(update={"chat_template": not self._spec.task.chat_template})
         spec = self._spec.model_copy(update={"task": task})
         other = TextLearner(
-            make_task(task), spec, self.model.path, self._method, dtype=self._dtype, batches=self._batches
+            Text(task), spec, self.model.path, self._method, dtype=self._dtype, batches=self._batches
         )
         other.model.backbone = self.backbone
         return other
@@ -249,7 +250,7 @@ class TextLearner:
             self._task, self._ending, items, greedy, drawn, log_likelihoods, information
         )
         if measure == "bald" and compares and items:
-            share = share_by_classes(found, self._spec.task.draws)
+            share = share_by_classes(found, self._task.spec.draws)
             self.model.say(
                 f"bald compares classes of answers for {share:.0%} of {count(len(items), 'text')}, and tokens for the "
                 "others, whose answers are too long to be drawn twice"
@@ -322,7 +323,7 @@ class TextLearner:
         if not prompts:
             return []
         inference, writer = self.model.inference, self._writer
-        draws = 1 if uniform is None else self._spec.task.draws
+        draws = 1 if uniform is None else self._task.spec.draws
         with quiet():
             writer.prepare(prompts)
             with inference.sampled(posterior, _scores_nothing, seed, sample):
@@ -375,5 +376,5 @@ class TextLearner:
         return np.array(found, dtype=np.float64)
 
 
-def _scores_nothing(_: object) -> object:  # the model is put into a sample to write, not to score
+def _scores_nothing(_: object) -> Tensor:  # the model is put into a sample to write, not to score
     raise NotImplementedError

@@ -28,4 +28,4 @@ def make_task(spec: TaskSpec) -> Task:
     return KINDS[spec.kind](spec)
 
 
-__all__ = ["KINDS", "LETTERS", "SIDES", "ClosedTask", "MultiLabel", "Task", "closed", "make_task"]
+__all__ = ["KINDS", "LETTERS", "SIDES", "ClosedTask", "MultiLabel", "Task", "Text", "closed", "make_task"]

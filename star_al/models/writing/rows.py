@@ -42,17 +42,18 @@ class _RoomyLayer(DynamicLayer):
     """Keys and values with room behind them, so that a step copies only what is new."""
 
     def __init__(self, keys_B_H_T_d: Tensor, values_B_H_T_d: Tensor, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.dtype, self.device = keys_B_H_T_d.dtype, keys_B_H_T_d.device
         self.is_initialized = True
         self._room = room
         self._whole = [keys_B_H_T_d, values_B_H_T_d]
+        self._end = keys_B_H_T_d.shape[-2]
         self.keys, self.values = keys_B_H_T_d, values_B_H_T_d
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Append keys and values, and return all."""
-        start = self.keys.shape[-2]
-        end = start + key_states.shape[-2]
+        start = self._end
+        self._end = end = start + key_states.shape[-2]
         for place, new in enumerate((key_states, value_states)):
             whole = self._whole[place]
             if end > whole.shape[-2]:
@@ -65,9 +66,8 @@ class _RoomyLayer(DynamicLayer):
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep only some rows."""
-        end = self.keys.shape[-2]
         self._whole = [whole[indices] for whole in self._whole]
-        self.keys, self.values = (whole[:, :, :end] for whole in self._whole)
+        self.keys, self.values = (whole[:, :, : self._end] for whole in self._whole)
 
 
 class CachedRows:
@@ -96,7 +96,8 @@ class CachedRows:
         answers: int,
     ) -> None:
         self._readout, self._prompts, self._width, self._m = readout, prompts, width, answers
-        self._before, self._prefix = (0, None) if prefix is None else (len(prefix[0]), prefix[1])
+        self._before = 0 if prefix is None else len(prefix[0])
+        self._prefix = None if prefix is None else prefix[1]
         self._lengths_B = torch.tensor([len(tokens) for tokens in prompts], device=readout.device)
         self._longest = min(width, context)
         self._steps = 0
@@ -116,8 +117,9 @@ class CachedRows:
             for row, place in enumerate(batch.positions.tolist()):
                 ends[place] = hidden_R_S_d[row, lengths[place] - 1].clone()
             self._take(wholes, cache, batch.positions.tolist())
-        layers = [
-            DynamicLayer() if whole is None else _RoomyLayer(*whole, _ROOM * self._m) for whole in wholes
+        layers: list[Any] = [
+            DynamicLayer() if whole is None else _RoomyLayer(whole[0], whole[1], _ROOM * self._m)
+            for whole in wholes
         ]
         self._cache = Cache(layers=layers)
         return torch.stack(ends)
