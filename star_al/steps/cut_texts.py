@@ -14,6 +14,9 @@ def say_cut_texts(parts: Parts, said: set[str]) -> None:
         said: What has been said; added to.
     """
     limit = f"model.max_tokens = {parts.spec.model.max_tokens}"
+    completion = parts.spec.task.completion
+    if completion is not None:
+        limit += f", completions to task.max_completion_tokens = {completion.max_completion_tokens}"
     encoder = "what the sentence encoder reads (head.max_tokens)"
     readers = {encoder if parts.spec.has_head_learner else limit: parts.learner}
     if parts.head is not None:

@@ -52,10 +52,16 @@ def write_pairs(folder: Path, rows: list[dict[str, Any]], **changes: Any) -> Pat
 
 def test_a_campaign_of_preferences_goes_from_question_to_export(tmp_path: Path, star_al: StarAl) -> None:
     rows = pairs(48)
-    config = write_pairs(tmp_path, rows, posterior={"kind": "mc_dropout", "samples": 2})
+    config = write_pairs(
+        tmp_path,
+        rows,
+        task={"kind": "preference", "max_completion_tokens": 4},
+        posterior={"kind": "mc_dropout", "samples": 2},
+    )
     build_tiny_model(tmp_path / "model")
     code, out, err = star_al("run", config)
     assert code == 0, (out, err)
+    assert "model.max_tokens = 96, completions to task.max_completion_tokens = 4: " in out + err
     code, out, err = star_al("replay", config, "--round", 1)
     assert code == 0, (out, err)
 

@@ -71,6 +71,11 @@ def test_a_tie_has_no_column_and_teaches_what_the_settings_say() -> None:
     assert PAIR.same(ITEM, "tie", "Tie") and not PAIR.same(ITEM, "tie", "A")
 
 
+def test_the_other_completion_is_the_rejected_one() -> None:
+    assert PAIR.rejected(ITEM, "A", ["A", "tie"]) == ["B"] and PAIR.rejected(ITEM, "B", []) == ["A"]
+    assert PAIR.teaches(ITEM, "A") and not PAIR.teaches(ITEM, "tie") and not HALF.teaches(ITEM, "tie")
+
+
 def test_a_completion_is_nearer_to_a_tie_than_to_the_other_one() -> None:
     assert [PAIR.distance("A", other) for other in ("A", "tie", "B")] == [0.0, 0.5, 1.0]
 
