@@ -115,5 +115,13 @@ def test_ties_are_labels_that_teach_a_head_nothing(tmp_path: Path, star_al: Star
     counts = Counter((line["label"], line["winner"]) for line in lines)
     assert set(counts) == {("A", "A"), ("tie", "tie")}
     assert {line["label_text"] for line in lines if line["label"] == "tie"} == {"tie"}
+    code, out, err = star_al("export", config, "--out", "-", "--format", "dpo")
+    assert code == 0, err
+    assert f"{counts['tie', 'tie']} texts left out" in err or "text left out" in err
+    for line in map(json.loads, out.splitlines()):
+        (chosen,), (rejected,) = line["chosen"], line["rejected"]
+        assert line["prompt"][-1]["content"].startswith("Write about")
+        assert chosen["content"].startswith("good") and rejected["content"].startswith("bad")
+
     assert run_command(["report", str(config), "--out", str(tmp_path / "report.html")]) == 0
     assert "tie" in (tmp_path / "report.html").read_text()
