@@ -61,7 +61,8 @@ def test_a_campaign_of_preferences_goes_from_question_to_export(tmp_path: Path, 
     build_tiny_model(tmp_path / "model")
     code, out, err = star_al("run", config)
     assert code == 0, (out, err)
-    assert "model.max_tokens = 96, completions to task.max_completion_tokens = 4: " in out + err
+    said = " ".join((out + err).split())
+    assert "model.max_tokens = 96, completions to task.max_completion_tokens = 4: " in said
     code, out, err = star_al("replay", config, "--round", 1)
     assert code == 0, (out, err)
 
@@ -117,7 +118,7 @@ def test_ties_are_labels_that_teach_a_head_nothing(tmp_path: Path, star_al: Star
     assert {line["label_text"] for line in lines if line["label"] == "tie"} == {"tie"}
     code, out, err = star_al("export", config, "--out", "-", "--format", "dpo")
     assert code == 0, err
-    assert f"{counts['tie', 'tie']} texts left out" in err or "text left out" in err
+    assert "left out: without an answer to reject" in " ".join(err.split())
     for line in map(json.loads, out.splitlines()):
         (chosen,), (rejected,) = line["chosen"], line["rejected"]
         assert line["prompt"][-1]["content"].startswith("Write about")
