@@ -34,6 +34,7 @@ class Recipe:
     Attributes:
         kind: The head alone, LoRA, LoRA taught by the head, or LoRA beside a linear probe (``recipe_probe.py``).
         output: ``adapter.output``.
+        reads: What a classifier reads: the state of the prompt's end, or the mean state of the text's tokens too.
         loss: ``adapter.loss``.
         rate: ``adapter.learning_rate``.
         targets: ``q, v`` or all linear layers.
@@ -50,6 +51,7 @@ class Recipe:
 
     kind: Literal["head", "lora", "taught", "lpft"] = "lora"
     output: Literal["label_names", "classifier"] = "label_names"
+    reads: Literal["end", "text"] = "end"
     loss: str = "answer"
     rate: float = 1e-3
     targets: Literal["qv", "all"] = "all"
@@ -161,6 +163,13 @@ class SharedModel:
         """
         spec = campaign(set_name, recipe, labels, self._name)
         method = posterior_method(spec.posterior)
-        learner = LoraLearner(closed(make_task(spec.task)), spec, self._name, method, features=states)
+        learner = LoraLearner(
+            closed(make_task(spec.task)),
+            spec,
+            self._name,
+            method,
+            features=states,
+            classifier_reads_text=recipe.reads == "text",
+        )
         learner.model.backbone = self._backbone
         return learner

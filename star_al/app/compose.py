@@ -233,6 +233,7 @@ def _open_lora(
         cache=cache,
         features=None if cache is None else file.feature_folder,
         packs_base_embeddings=bool(fits) and "base_embeddings" not in fits[0].versions,
+        classifier_reads_text=not fits or "classifier" in fits[0].versions,
         say=progress.say,
     )
 
@@ -265,9 +266,13 @@ def _label_set_learner(task: Task, *arguments: Any, **options: Any) -> LoraLearn
 
 
 def _text_learner(
-    task: Task, *arguments: Any, packs_base_embeddings: bool = False, **options: Any
+    task: Task,
+    *arguments: Any,
+    packs_base_embeddings: bool = False,
+    classifier_reads_text: bool = True,
+    **options: Any,
 ) -> TextLearner:
-    """A language model that writes answers; no campaign with one embeds texts as earlier versions did."""
+    """A language model that writes answers; no campaign with one reads texts as earlier versions did."""
     from star_al.models.text_learner import TextLearner
 
     return TextLearner(cast("Text", task), *arguments, **options)

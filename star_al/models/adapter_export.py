@@ -156,7 +156,7 @@ def write_reader(out: Path, backbone: Backbone, prompts: PromptFormat, examples:
         if prompt.truncated and item.options:
             continue  # options that do not fit are refused there
         found = reader.read(item.text, item.options)
-        if (found.tokens, found.labels) != (prompt.tokens, prompt.labels):
+        if (found.tokens, found.labels, found.text) != (prompt.tokens, prompt.labels, prompt.text):
             raise ModelError(
                 f"{out}: the tokenizer that was written reads item {item.external_id or item.item_id} differently. "
                 "Please report this model."

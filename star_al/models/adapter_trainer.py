@@ -23,7 +23,7 @@ from star_al.models.prompts import Prompt
 from star_al.models.targets import Columns, TaughtPrompts, some_answers
 from star_al.models.trial import choose_prompts, try_out
 from star_al.ports import Advance, Pool, Taught, ignore
-from star_al.types import Item, JsonObject
+from star_al.types import Float32Array, Item, JsonObject
 
 FEW_PROMPTS = 8
 """How many of the training prompts a fitted posterior must answer before it is kept."""
@@ -66,7 +66,7 @@ def fit_artefact(
     }
     if classifier is not None:
         classifier.save(folder)
-        record = {**record, "classifier": True}
+        record = {**record, "classifier": classifier.record}
     save_record(folder, {**fitted, **record})
     return kind
 
@@ -87,6 +87,7 @@ class AdapterTrainer:
         posteriors: Reads what was fitted.
         features: The frozen model's states, for a classifier.
         n_labels: Number of the labels.
+        reads_text: Whether a classifier reads the text's mean state beside that of the prompt's end.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class AdapterTrainer:
         posteriors: FittedPosteriors,
         features: FrozenFeatures,
         n_labels: int,
+        *,
+        reads_text: bool,
     ) -> None:
         self._model = model
         self._spec = model.spec
@@ -103,6 +106,7 @@ class AdapterTrainer:
         self._posteriors = posteriors
         self._features = features
         self._n_labels = n_labels
+        self._reads_text = reads_text
 
     def try_out(self, prompts: Sequence[Prompt]) -> None:
         """Train one step on some of these prompts, and predict by it.
@@ -114,7 +118,8 @@ class AdapterTrainer:
         chosen = choose_prompts(prompts, self._spec.adapter.batch_size, backbone.device)
         classifier = None
         if self._spec.has_classifier:
-            classifier = blank_classifier(self._n_labels, backbone.readout.head.weight.shape[1])
+            size = backbone.readout.head.weight.shape[1]
+            classifier = blank_classifier(self._n_labels, size, reads_text=self._reads_text)
         if self._model.compares:
             chosen = [self._model.prompts.rewarded(each, [0.0] * len(each.labels)) for each in chosen]
         examples = [
@@ -205,8 +210,14 @@ class AdapterTrainer:
             texts += taught.items
             shares_N_C = np.concatenate([shares_N_C, taught.probs_M_C])
             weights_N = np.concatenate([weights_N, np.full(len(taught.items), taught.weight)])
-        hidden_N_d = self._features.embed(texts, ignore)
-        return fit_probe(ProbeTexts(hidden_N_d, shares_N_C, weights_N, len(items)), seed)
+        found = ProbeTexts(
+            self._states(texts), shares_N_C, weights_N, len(items), reads_text=self._reads_text
+        )
+        return fit_probe(found, seed)
+
+    def _states(self, items: Sequence[Item]) -> Float32Array:
+        """Return the frozen model's states that a classifier reads."""
+        return (self._features.embed_texts if self._reads_text else self._features.embed)(items, ignore)
 
     def _draw_prompts(
         self, classifier: Classifier | None, pool: Pool, labelled: Collection[str], seed: int, n: int

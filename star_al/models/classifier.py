@@ -1,4 +1,4 @@
-"""A linear classifier on a language model's last hidden state, in place of the words of the labels.
+"""A linear classifier on a language model's last hidden states, in place of the words of the labels.
 
 It is fitted to the frozen model (``linear_probe``) and stays as it is while LoRA is trained below it, so that all
 samples of a posterior share it.
@@ -15,10 +15,13 @@ from torch import Tensor
 
 from star_al.models.artefact_files import damaged, read_tensors, write_tensors
 from star_al.models.prompts import Prompt
-from star_al.types import JsonObject
+from star_al.types import JsonObject, JsonValue
 
 FILE = "classifier.safetensors"
 """A classifier's file in the folder of an adapter."""
+
+TEXT_AND_END = "text_and_end"
+"""What the record of an adapter says whose classifier reads the text's mean state too; of earlier ones it is True."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,18 @@ class Classifier:
     Attributes:
         weight_C_d: W, float32.
         bias_C: b, float32.
+        reads_text: True if h is the mean state of the text's tokens, followed by the state of the prompt's end; False
+            if it is the latter alone.
     """
 
     weight_C_d: Tensor
     bias_C: Tensor
+    reads_text: bool = False
+
+    @property
+    def record(self) -> JsonValue:
+        """What the record of an adapter says of it."""
+        return TEXT_AND_END if self.reads_text else True
 
     def logits(self, hidden_P_d: Tensor, columns_U: Tensor | slice) -> Tensor:
         """Return the scores of the labels ``columns_U`` at P positions, (P, U) float32."""
@@ -40,7 +51,7 @@ class Classifier:
 
     def on(self, device: torch.device) -> Classifier:
         """Return it on a device."""
-        return Classifier(self.weight_C_d.to(device), self.bias_C.to(device))
+        return Classifier(self.weight_C_d.to(device), self.bias_C.to(device), self.reads_text)
 
     def save(self, folder: Path) -> None:
         """Write it beside an adapter.
@@ -67,13 +78,20 @@ def load_classifier(folder: Path, record: JsonObject) -> Classifier | None:
     weight_C_d, bias_C = tensors.get("weight"), tensors.get("bias")
     if weight_C_d is None or bias_C is None or weight_C_d.shape[:1] != bias_C.shape:
         raise damaged(folder / FILE, "not a classifier")
-    return Classifier(weight_C_d, bias_C)
+    return Classifier(weight_C_d, bias_C, reads_text=record["classifier"] == TEXT_AND_END)
 
 
-def blank_classifier(n_labels: int, size: int) -> Classifier:
-    """Return a classifier that tells labels apart without having learnt anything, to try out a training."""
+def blank_classifier(n_labels: int, size: int, *, reads_text: bool) -> Classifier:
+    """Return a classifier that tells labels apart without having learnt anything, to try out a training.
+
+    Args:
+        n_labels: Number of labels.
+        size: Numbers in a hidden state.
+        reads_text: As ``Classifier.reads_text``.
+    """
     generator = torch.Generator().manual_seed(0)
-    return Classifier(torch.randn(n_labels, size, generator=generator) / size**0.5, torch.zeros(n_labels))
+    weight_C_d = torch.randn(n_labels, 2 * size if reads_text else size, generator=generator)
+    return Classifier(weight_C_d / size**0.5, torch.zeros(n_labels), reads_text)
 
 
 def for_classifier(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from star_al.models.label_tree import LabelTree, label_tree
 from star_al.models.masks import additive_mask
-from star_al.models.minibatch import Minibatch, Rewards
+from star_al.models.minibatch import Minibatch, Rewards, TextTokens
 from star_al.models.prompts import Prompt
 from star_al.models.readout import Readout
 from star_al.models.trunk import Trunk
@@ -77,6 +77,7 @@ def collate(
         prefix=prefix,
         paired=prompts[0].paired,
         rewards=_rewards(prompts, readout.device),
+        texts=_text_tokens(prompts, len(prefix), readout.device) if readout.reads_text else None,
         **_nodes_and_edges(prompts, trees, sequences, readout.device),  # type: ignore[arg-type]
     )
     return batch if trunk is None else replace(batch, trunk=trunk.activations(prompts, batch))
@@ -89,6 +90,24 @@ def _rewards(prompts: Sequence[Prompt], device: torch.device) -> Rewards | None:
         return None
     reference_B_C = torch.tensor([reward.reference for reward in rewards], dtype=torch.float32)
     return Rewards(rewards[0].beta, _on_device(reference_B_C, device))
+
+
+def _text_tokens(prompts: Sequence[Prompt], before: int, device: torch.device) -> TextTokens:
+    """Return where the texts are, of prompts that are one sequence each and lack their first ``before`` tokens."""
+    ends = [len(prompt.tokens) for prompt in prompts]
+    spans = [
+        prompt.text if prompt.text[1] > prompt.text[0] else (end - 1, end)
+        for prompt, end in zip(prompts, ends, strict=True)
+    ]
+    sizes_B = torch.tensor([end - start for start, end in spans])
+    prompts_M = torch.arange(len(prompts)).repeat_interleave(sizes_B)
+    columns = [torch.arange(start - before, end - before) for start, end in spans]
+    return TextTokens(
+        rows_M=_on_device(prompts_M, device),
+        columns_M=_on_device(torch.cat(columns), device),
+        prompts_M=_on_device(prompts_M, device),
+        sizes_B=_on_device(sizes_B, device),
+    )
 
 
 def _on_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from star_al.models.base_embeddings import BaseEmbeddings
+from star_al.models.classifier import TEXT_AND_END
 from star_al.models.encoded import Encoded
 from star_al.models.prompted_model import PromptedModel
 from star_al.models.prompts import PromptFormat
@@ -35,21 +36,33 @@ class FrozenFeatures:
 
     def embed(self, items: Sequence[Item], advance: Advance) -> Float32Array:
         """Return the hidden states after the final norm at the ends of prompts, (N, d)."""
-        return self._embeddings.of(items, self._read_ends, advance)
+        return self._ends.of(items, partial(self._read, 1), advance)
+
+    def embed_texts(self, items: Sequence[Item], advance: Advance) -> Float32Array:
+        """Return the mean hidden state of each text's tokens, followed by what ``embed`` gives, (N, 2 d)."""
+        return self._texts_and_ends.of(items, partial(self._read, 2), advance)
 
     @cached_property
-    def _embeddings(self) -> BaseEmbeddings:
+    def _ends(self) -> BaseEmbeddings:
+        return self._kept()
+
+    @cached_property
+    def _texts_and_ends(self) -> BaseEmbeddings:
+        return self._kept(TEXT_AND_END)
+
+    def _kept(self, *what: str) -> BaseEmbeddings:
         model = self._model
         limit = int(model.spec.head.cache_gb * 1e9)
-        return BaseEmbeddings(self._folder, (model.key, model.backbone.dtype), limit, model.say)
+        return BaseEmbeddings(self._folder, (model.key, model.backbone.dtype, *what), limit, model.say)
 
-    def _read_ends(self, items: Sequence[Item], advance: Advance) -> Encoded:
+    def _read(self, last: int, items: Sequence[Item], advance: Advance) -> Encoded:
+        """Return the last ones of the three states that are read of a text."""
         model = self._model
         _ = model.inference
         states = LanguageModelStates(model.backbone, model.prompts.prefix, "Set another model.device.")
         found = states.encode(model.encode(items), advance)
-        size = found.vectors_N_d.shape[1] // 3  # the last of three states is the one at the prompt's end
-        return Encoded(found.vectors_N_d[:, -size:], found.cut_N)
+        size = found.vectors_N_d.shape[1] // 3
+        return Encoded(found.vectors_N_d[:, -last * size :], found.cut_N)
 
     @cached_property
     def states_key(self) -> str:

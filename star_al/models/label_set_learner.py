@@ -28,7 +28,7 @@ from star_al.models.linear_probe import ProbeTexts, fit_probe
 from star_al.models.prompt_template import WORDINGS
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.targets import Columns
-from star_al.ports import Advance, Pool, Taught, ignore
+from star_al.ports import Advance, Pool, Taught
 from star_al.task import MultiLabel, closed, make_task
 from star_al.types import BasePrediction, FloatArray, IntArray, Item, JsonObject, JsonValue, Predictions
 
@@ -60,13 +60,15 @@ class LabelSetTrainer(AdapterTrainer):
         self, items: Sequence[Item], columns: Sequence[Columns], taught: Taught | None, seed: int
     ) -> Classifier:
         """Fit a classifier a label to the frozen model's states."""
-        hidden_N_d = self._features.embed(list(items), ignore)
+        hidden_N_d = self._states(items)
         fitted = [
             fit_probe(ProbeTexts(hidden_N_d, _shares(has_N), np.ones(len(items)), len(items)), seed)
             for has_N in (np.array(columns) % 2).T
         ]
         return Classifier(
-            torch.cat([each.weight_C_d for each in fitted]), torch.cat([each.bias_C for each in fitted])
+            torch.cat([each.weight_C_d for each in fitted]),
+            torch.cat([each.bias_C for each in fitted]),
+            self._reads_text,
         )
 
 
@@ -85,7 +87,9 @@ class LabelSetLearner(LoraLearner):
     @cached_property
     def _trainer(self) -> LabelSetTrainer:
         n_labels = len(self._task.spec.label_names)
-        return LabelSetTrainer(self.model, self._method, self._posteriors, self._frozen, n_labels)
+        return LabelSetTrainer(
+            self.model, self._method, self._posteriors, self._frozen, n_labels, reads_text=self._reads_text
+        )
 
     def _targets(self, examples: Sequence[tuple[Item, JsonValue]]) -> list[Columns]:
         """Return the columns of the right answers: one a label."""

@@ -14,7 +14,7 @@ from star_al.models.adapter_trainer import AdapterTrainer
 from star_al.models.backbone import Backbone
 from star_al.models.base_embeddings import KEPT
 from star_al.models.batch_choice import BatchChoice
-from star_al.models.classifier import prompts_for
+from star_al.models.classifier import TEXT_AND_END, prompts_for
 from star_al.models.encoded import Encoded
 from star_al.models.fitted_posteriors import FittedPosteriors
 from star_al.models.frozen_features import FrozenFeatures
@@ -52,6 +52,8 @@ class LoraLearner:
         features: Folder for embeddings by the base model; ``None`` to keep none.
         packs_base_embeddings: True in a campaign that began when the base model embedded texts each time, in
             minibatches of several lengths.
+        classifier_reads_text: False in a campaign that began when a classifier read the state of the prompt's end
+            alone.
         say: Called with messages for the user.
 
     Attributes:
@@ -73,6 +75,7 @@ class LoraLearner:
         cache: Path | None = None,
         features: Path | None = None,
         packs_base_embeddings: bool = False,
+        classifier_reads_text: bool = True,
         say: Callable[[str], None] = discard,
     ) -> None:
         self.model = PromptedModel(
@@ -91,6 +94,7 @@ class LoraLearner:
         self._dtype = dtype
         self._batches = batches
         self._packs_base_embeddings = packs_base_embeddings
+        self._reads_text = classifier_reads_text
         self._frozen = FrozenFeatures(self.model, task, features)
         self._checked = False
 
@@ -132,7 +136,9 @@ class LoraLearner:
     @cached_property
     def _trainer(self) -> AdapterTrainer:
         n_labels = len(self._task.spec.label_names)
-        return AdapterTrainer(self.model, self._method, self._posteriors, self._frozen, n_labels)
+        return AdapterTrainer(
+            self.model, self._method, self._posteriors, self._frozen, n_labels, reads_text=self._reads_text
+        )
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
@@ -151,7 +157,10 @@ class LoraLearner:
     def versions(self) -> JsonObject:
         """See ``Learner.versions`` and ``PromptedModel.versions``."""
         kept: JsonObject = {} if self._packs_base_embeddings else {"base_embeddings": KEPT}
-        return {**self.model.versions(), **kept}
+        reads: JsonObject = (
+            {"classifier": TEXT_AND_END} if self._reads_text and self._spec.has_classifier else {}
+        )
+        return {**self.model.versions(), **kept, **reads}
 
     def scoring_batch(self) -> BatchChoice:
         """Return the size of scoring batches, and what was measured; loads the model."""

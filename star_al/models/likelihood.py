@@ -83,7 +83,7 @@ def label_log_likelihoods(readout: Readout, batch: Minibatch, prefix: PrefixCach
     Returns:
         Log-likelihoods or rewards (B, C) float32; −inf for labels that a prompt does not have.
     """
-    hidden_P_d = hidden_at_nodes(readout, batch, prefix)
+    hidden_P_d = _scored_states(readout, batch, prefix)
     tokens_U, columns_E = torch.unique(batch.edge_tokens_E, return_inverse=True)
     terms_E = readout.logits(hidden_P_d, tokens_U)[batch.edge_nodes_E, columns_E]
     if batch.inner_P.any():
@@ -150,6 +150,18 @@ def label_log_probs(readout: Readout, batch: Minibatch) -> Tensor:
 
 def hidden_at_nodes(readout: Readout, batch: Minibatch, prefix: PrefixCache | None = None) -> Tensor:
     """Return the last hidden states (P, d) at the minibatch's nodes."""
+    return _last_states(readout, batch, prefix)[batch.node_rows_P, batch.node_columns_P]
+
+
+def _scored_states(readout: Readout, batch: Minibatch, prefix: PrefixCache | None) -> Tensor:
+    """Return what labels are scored from: the states at the nodes; before them the text's, if it is read (P, 2 d)."""
+    states_R_S_d = _last_states(readout, batch, prefix)
+    nodes_P_d = states_R_S_d[batch.node_rows_P, batch.node_columns_P]
+    if batch.texts is None:
+        return nodes_P_d
+    return torch.cat([batch.texts.mean(states_R_S_d), nodes_P_d.float()], dim=1)
+
+
+def _last_states(readout: Readout, batch: Minibatch, prefix: PrefixCache | None) -> Tensor:
     with batch.skipping_trunk():
-        hidden_R_S_d = readout.hidden(batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix)
-    return hidden_R_S_d[batch.node_rows_P, batch.node_columns_P]
+        return readout.hidden(batch.ids_R_S, batch.positions_R_S, batch.mask_R_1_S_T, prefix)

@@ -34,16 +34,19 @@ class ProbeTexts:
     """What a classifier is fitted on.
 
     Attributes:
-        hidden_N_d: The frozen model's last hidden states at the ends of the prompts.
+        hidden_N_d: The frozen model's last hidden states at the ends of the prompts; if the classifier shall read the
+            text too, after the mean state of its tokens.
         shares_N_C: The labels as distributions; those that people gave are 1 at one label.
         weights_N: What each text counts.
         answered: How many of the texts, the first ones, people answered.
+        reads_text: As ``Classifier.reads_text``.
     """
 
     hidden_N_d: Float32Array
     shares_N_C: FloatArray
     weights_N: FloatArray
     answered: int
+    reads_text: bool = False
 
 
 def fit_probe(texts: ProbeTexts, seed: int) -> Classifier:
@@ -74,7 +77,8 @@ def fit_probe(texts: ProbeTexts, seed: int) -> Classifier:
     )
     scaled = problem.fit(problem.best_strength(texts.answered, seed))
     weight_C_d = scaled.weight_C_d / torch.from_numpy(spread_d.astype(np.float32))
-    return Classifier(weight_C_d, scaled.bias_C - weight_C_d @ torch.from_numpy(mean_d.astype(np.float32)))
+    bias_C = scaled.bias_C - weight_C_d @ torch.from_numpy(mean_d.astype(np.float32))
+    return Classifier(weight_C_d, bias_C, texts.reads_text)
 
 
 @dataclass(frozen=True)

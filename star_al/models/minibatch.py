@@ -34,6 +34,29 @@ class Rewards:
 
 
 @dataclass(frozen=True)
+class TextTokens:
+    """Where the M tokens of B prompts' texts are; of an empty text, the prompt's last token.
+
+    Attributes:
+        rows_M: Sequence of each token.
+        columns_M: Place of each token in its sequence.
+        prompts_M: The prompt that it belongs to.
+        sizes_B: Number of each prompt's tokens.
+    """
+
+    rows_M: Tensor
+    columns_M: Tensor
+    prompts_M: Tensor
+    sizes_B: Tensor
+
+    def mean(self, states_R_S_d: Tensor) -> Tensor:
+        """Return the mean of the states of each text's tokens, (B, d) float32."""
+        found_M_d = states_R_S_d[self.rows_M, self.columns_M].float()
+        sums_B_d = found_M_d.new_zeros(len(self.sizes_B), found_M_d.shape[1])
+        return sums_B_d.index_add(0, self.prompts_M, found_M_d) / self.sizes_B[:, None]
+
+
+@dataclass(frozen=True)
 class Minibatch:
     """B prompts and their label trees, as R sequences of S tokens.
 
@@ -57,6 +80,7 @@ class Minibatch:
         trunk: What the frozen blocks make of the sequences; ``None`` if the whole model runs.
         trees: Label trees of prompts whose labels are left to ``search_labels``; empty if the sequences hold them.
         paired: True if only the labels of a pair compete with each other (``Prompt``).
+        texts: Where the texts are, if a classifier reads them; else ``None``.
         joined: True if the sequences lie one after another in a single row, see ``join``.
         rewards: What turns log-likelihoods of labels into rewards; None to compare them as they are.
     """
@@ -77,6 +101,7 @@ class Minibatch:
     trunk: TrunkActivations | None = None
     trees: tuple[LabelTree, ...] = ()
     paired: bool = False
+    texts: TextTokens | None = None
     joined: bool = False
     rewards: Rewards | None = None
 
@@ -104,7 +129,7 @@ def join(batch: Minibatch, dtype: torch.dtype) -> Minibatch:
     # Positions start again with each sequence: the model must not take them for one text.
     positions = columns_S.expand(kept_R_S.shape) if batch.positions_R_S is None else batch.positions_R_S
     starts_R = widths_R.cumsum(0) - widths_R  # a sequence starts where those before it end
-    trunk = batch.trunk
+    trunk, texts = batch.trunk, batch.texts
     return replace(
         batch,
         ids_R_S=batch.ids_R_S[kept_R_S][None],
@@ -113,5 +138,11 @@ def join(batch: Minibatch, dtype: torch.dtype) -> Minibatch:
         node_rows_P=torch.zeros_like(batch.node_rows_P),
         node_columns_P=starts_R[batch.node_rows_P] + batch.node_columns_P,
         trunk=None if trunk is None else replace(trunk, values_R_S_d=trunk.values_R_S_d[kept_R_S][None]),
+        texts=texts
+        and replace(
+            texts,
+            rows_M=torch.zeros_like(texts.rows_M),
+            columns_M=starts_R[texts.rows_M] + texts.columns_M,
+        ),
         joined=True,
     )

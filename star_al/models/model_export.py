@@ -65,6 +65,7 @@ def export_model(
         "dtype": model.backbone.dtype,
         "samples": names,
         "classifier": None if fitted.classifier is None else CLASSIFIER_FILE,
+        "classifier_reads_text": fitted.classifier is not None and fitted.classifier.reads_text,
         "base_licence": find_licence(model.backbone.folder, model.path),
         "template": model.prompts.template,
         "prompt": model.prompts.record(),

@@ -160,6 +160,11 @@ class Readout:
         finally:
             self._classifier = before
 
+    @property
+    def reads_text(self) -> bool:
+        """True within ``classifying`` by a classifier that reads the states of the text's tokens."""
+        return self._classifier is not None and self._classifier.reads_text
+
     def logits(self, hidden_P_d: Tensor, tokens_U: Tensor | slice) -> Tensor:
         """Return the logits of the tokens ``tokens_U`` at P positions, (P, U) float32."""
         if self._classifier is not None:

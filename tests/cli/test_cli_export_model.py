@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 
 from star_al.models.labeller import Labeller
 from support.campaigns import make_rows, write_campaign, write_jsonl
@@ -143,6 +144,32 @@ def test_every_posterior(star_al: StarAl, model: Path, tmp_path: Path, name: str
     assert difference(star_al, config, tmp_path / "model") < 1e-3
     star_al("export-model", config, "--out", tmp_path / "whole", "--merged")
     assert difference(star_al, config, tmp_path / "whole") < 1e-3
+
+
+def test_a_classifier_and_the_text_that_it_reads(star_al: StarAl, model: Path, tmp_path: Path) -> None:
+    config = write_campaign(
+        tmp_path,
+        n=18,
+        model__name=str(model),
+        adapter__output="classifier",
+        acquisition__batch_size=3,
+        evaluation={"size": 4, "calibration": 3, "stop_set": 4},
+        stopping__max_rounds=1,
+    )
+    assert star_al("run", config)[0] == 0
+    exported(star_al, config, tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "labeller.json").read_text())["classifier_reads_text"]
+    assert difference(star_al, config, tmp_path / "model", there) < 1e-3
+    exported(star_al, config, tmp_path / "whole", "--merged")
+    assert difference(star_al, config, tmp_path / "whole") < 1e-3
+    # A folder that an earlier version wrote does not say what its classifier reads: the end alone.
+    record = json.loads((tmp_path / "whole" / "labeller.json").read_text())
+    del record["classifier_reads_text"]
+    (tmp_path / "whole" / "labeller.json").write_text(json.dumps(record))
+    file = tmp_path / "whole" / "classifier.safetensors"
+    tensors = load_file(file)
+    save_file({**tensors, "weight": tensors["weight"][:, 32:].contiguous()}, file)
+    assert difference(star_al, config, tmp_path / "whole") > 1e-3
 
 
 def test_peft_and_transformers_load_what_lies_at_the_top(

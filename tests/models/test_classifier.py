@@ -1,26 +1,38 @@
-"""A linear classifier on the language model's last state, in place of the words of the labels."""
+"""A linear classifier on the language model's last states, in place of the words of the labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
+from star_al.app.compose import open_learner
 from star_al.artefacts.folder import content_hash
+from star_al.config.file import load_campaign
+from star_al.display.progress import SilentProgress
 from star_al.errors import ModelError
 from star_al.models import fitted_posteriors
-from star_al.models.classifier import FILE, Classifier, for_classifier, load_classifier
+from star_al.models.adapter_record import read_record
+from star_al.models.classifier import FILE, Classifier, blank_classifier, for_classifier, load_classifier
+from star_al.models.collate import collate
 from star_al.models.learner import LoraLearner
+from star_al.models.likelihood import label_scorer
 from star_al.models.linear_probe import ProbeTexts, _Problem, fit_probe
+from star_al.models.minibatch import join
+from star_al.models.sequence_attention import SequenceAttention
 from star_al.ports import Taught
-from star_al.types import Item, JsonObject
+from star_al.types import Item, JsonObject, RoundFit
+from support.campaigns import write_campaign
 from support.posteriors import EVERY, LABELS, examples, fit, ignore, items, learner, predict
+from support.records import a_round
 from support.tiny_model import build_tiny_model
 
 
@@ -122,11 +134,64 @@ def test_every_posterior_learns_below_a_classifier(kind: str, model: Path, tmp_p
 def test_training_starts_where_the_frozen_model_is_the_probe(model: Path, tmp_path: Path) -> None:
     one = classifying(model, adapter={"learning_rate": 1e-9, "epochs": 1})
     folder = fit(one, tmp_path / "a")
-    hidden_N_d = one.embed(None, items(), ignore)
+    hidden_N_d = one._frozen.embed_texts(items(), ignore)
+    np.testing.assert_array_equal(hidden_N_d[:, 32:], one.embed(None, items(), ignore))
     shares_N_C = np.eye(len(LABELS))[np.arange(8) % 4]
     probe = fit_probe(ProbeTexts(hidden_N_d, shares_N_C, np.ones(8), 8), seed=0)
     expected = log_softmax(probe.logits(torch.tensor(hidden_N_d), slice(None)).numpy(), axis=1)
     np.testing.assert_allclose(predict(one, folder)[:, 0], expected, atol=1e-3)
+
+
+def naive_scores(one: LoraLearner, classifier: Classifier, prompts: Sequence[Any]) -> torch.Tensor:
+    """Read each prompt by itself, and average the states of its text's tokens one by one."""
+    rows = []
+    for prompt in prompts:
+        states_S_d = one.backbone.model.base_model(torch.tensor([prompt.tokens])).last_hidden_state[0]
+        start, end = prompt.text
+        of_text = [states_S_d[place] for place in range(start, end)] or [states_S_d[-1]]
+        mean_d = torch.stack(of_text).sum(dim=0) / len(of_text)
+        rows.append(classifier.weight_C_d @ torch.cat([mean_d, states_S_d[-1]]) + classifier.bias_C)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("way", ["padded", "joined", "after a prefix"])
+def test_the_text_is_read_as_in_a_plain_loop(way: str, model: Path) -> None:
+    one = classifying(model)
+    prompts = for_classifier([one.prompts.encode(item) for item in [*items(), Item("empty", "")]])
+    classifier = blank_classifier(len(LABELS), 32, reads_text=True)
+    prefix = one.prompts.prefix if way == "after a prefix" else ()
+    readout = one.backbone.readout
+    with torch.inference_mode(), readout.classifying(classifier):
+        batch = collate(prompts, readout, prefix=prefix)
+        assert batch.prefix == prefix
+        attention = SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T)
+        with attention if way == "joined" else nullcontext():
+            found = label_scorer(readout)(join(batch, readout.dtype) if way == "joined" else batch)
+        expected = naive_scores(one, classifier, prompts)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_campaign_that_began_earlier_reads_the_end_alone(model: Path, tmp_path: Path) -> None:
+    now, earlier = classifying(model), classifying(model, classifier_reads_text=False)
+    folder = fit(earlier, tmp_path / "earlier")
+    assert read_record(folder)["classifier"] is True
+    assert load_file(folder / FILE)["weight"].shape == (len(LABELS), 32)
+    np.testing.assert_array_equal(predict(now, folder), predict(earlier, folder))
+    assert load_file(fit(now, tmp_path / "now") / FILE)["weight"].shape == (len(LABELS), 64)
+    assert "classifier" in now.versions() and "classifier" not in earlier.versions()
+    assert "classifier" not in learner(model, EVERY["map"]).versions()
+
+
+@pytest.mark.parametrize(
+    ("versions", "reads_text"),
+    [([], True), ([{"classifier": "text_and_end"}, {}], True), ([{}, {"classifier": "text_and_end"}], False)],
+)
+def test_what_the_first_round_read_is_kept(versions: Sequence[Any], reads_text: bool, tmp_path: Path) -> None:
+    file = load_campaign(write_campaign(tmp_path, model__name="tiny", adapter__output="classifier"))
+    (tmp_path / "tiny").mkdir()
+    rounds = [a_round(index, fit=RoundFit("", each)) for index, each in enumerate(versions)]
+    one = open_learner(file, file.spec, rounds, SilentProgress())
+    assert isinstance(one, LoraLearner) and one._reads_text == reads_text
 
 
 def test_what_the_head_teaches_moves_the_classifier(model: Path, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_ids_are_those_of_the_campaign(kind: str, task: str, tmp_path: Path) -> 
                 reader.read(item.text, item.options)
             item = Item(item.item_id, item.text, options=("yes", "no"))
         found, expected = reader.read(item.text, item.options), form.encode(item)
+        assert found.text == expected.text
         assert (found.tokens, found.labels) == (expected.tokens, expected.labels), item.text
 
 

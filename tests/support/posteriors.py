@@ -49,6 +49,7 @@ def learner(
     batches: Mapping[str, int] | None = None,
     features: Path | None = None,
     packs_base_embeddings: bool = False,
+    classifier_reads_text: bool = True,
     **sections: Any,
 ) -> LoraLearner:
     """Return a learner on the model in ``folder`` that classifies into ``LABELS``."""
@@ -75,6 +76,7 @@ def learner(
         batches=batches,
         features=features,
         packs_base_embeddings=packs_base_embeddings,
+        classifier_reads_text=classifier_reads_text,
     )
 
 

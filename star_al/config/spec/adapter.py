@@ -57,7 +57,7 @@ class AdapterSpec(Spec):
                 "`task.kind: multi_label`, that of yes or no for each label"
             ),
             classifier=(
-                "a linear layer on the last hidden state, fitted to the frozen model before LoRA is trained; each "
+                "a linear layer on the last hidden states, fitted to the frozen model before LoRA is trained; each "
                 "text is read without the labels"
             ),
         ),

@@ -99,9 +99,7 @@ class Labeller:
     def _log_probs(self, prompt: Prompt) -> Tensor:
         """Log-probabilities of a prompt's labels, normalised over them."""
         if self._classifier is not None:
-            ids = torch.tensor([prompt.tokens], device=self._device)
-            hidden_d = self._body(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
-            logits_C = self._classifier["weight"] @ hidden_d + self._classifier["bias"]
+            logits_C = self._classifier["weight"] @ self._states(prompt) + self._classifier["bias"]
             found: Tensor = logits_C.double().log_softmax(dim=0)
             return found
         scores = self._log_likelihoods(prompt)
@@ -119,6 +117,15 @@ class Labeller:
             for start in range(0, len(labels), ROWS):
                 scores |= self._score(prompt.tokens, labels[start : start + ROWS])
         return torch.stack([scores[label] for label in prompt.labels])
+
+    def _states(self, prompt: Prompt) -> Tensor:
+        """What a classifier reads: the last state of the prompt's end; before it the mean one of the text's tokens."""
+        ids = torch.tensor([prompt.tokens], device=self._device)
+        states_S_d = self._body(input_ids=ids, use_cache=False).last_hidden_state[0].float()
+        if not self._record.get("classifier_reads_text"):
+            return states_S_d[-1]
+        start, end = prompt.text if prompt.text[1] > prompt.text[0] else (-1, None)
+        return torch.cat([states_S_d[start:end].mean(dim=0), states_S_d[-1]])
 
     def _score(self, tokens: Sequence[int], labels: list[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:
         """The log-likelihood of labels of one length, given the prompt."""

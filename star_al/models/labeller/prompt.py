@@ -18,10 +18,11 @@ _CHARACTERS_PER_TOKEN = 64
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids of a text's prompt, and of each of its labels."""
+    """Token ids of a text's prompt, and of each of its labels; where the text begins and ends among the tokens."""
 
     tokens: tuple[int, ...]
     labels: tuple[tuple[int, ...], ...]
+    text: tuple[int, int]
 
 
 class PromptReader:
@@ -61,13 +62,16 @@ class PromptReader:
         if room < 0:
             raise ModelError(f"the options are {-room} tokens too long for the prompt")
         tokens: list[int] = []
+        span = (0, 0)
         for piece, fill in zip(self._record["pieces"], fills, strict=True):
             tokens += piece["ids"]
             if piece["field"] == "text":
                 head = (piece["gap"] + text)[: room * _CHARACTERS_PER_TOKEN]
-                tokens += self._content.encode(piece["before"], head)[:room]
+                ids = self._content.encode(piece["before"], head)[:room]
+                span = (len(tokens), len(tokens) + len(ids))
+                tokens += ids
             tokens += fill
-        return Prompt(tuple(tokens), labels)
+        return Prompt(tuple(tokens), labels, span)
 
     def _fill(self, piece: Mapping[str, Any], options: Sequence[str]) -> list[int]:
         if piece["field"] != "options":
