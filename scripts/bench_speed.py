@@ -23,12 +23,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
+from generation_paths import ANSWER_TOKENS, DRAWS, draw_ours, draw_stock, read_whole, score_answers
 from speed_paths import (
     KINDS,
     TARGETS,
@@ -46,7 +48,7 @@ from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
 
-PARTS = ("scoring", "training", "memory")
+PARTS = ("scoring", "training", "memory", "generation")
 SHAPES = {"32 × 90": (32, 90), "16 × 171": (16, 171), "8 × 400": (8, 400)}  # texts, and tokens of each
 PREFIX_SHARE = 0.25
 
@@ -108,6 +110,9 @@ def main() -> None:
                 found = bench_training(arguments, backbone, targets, dropout)
                 result.setdefault("training", {})[f"{targets}, dropout {dropout:g}"] = found
                 _write(arguments, result)
+        if "generation" in arguments.parts:
+            result["generation"] = bench_generation(arguments, backbone)
+            _write(arguments, result)
         if "memory" in arguments.parts:
             result["peak memory, MiB"] = bench_memory(arguments)
             _write(arguments, result)
@@ -246,6 +251,38 @@ def bench_training(
         for path, own in sizes.items():
             clock.time(path, {size: partial(step, path, size) for size in own})
     return {"paths": clock.best(), **({} if dropout else {"losses": losses})}
+
+
+# -- generation --------------------------------------------------------------------------------------------
+
+PROMPTS, PROMPT_TOKENS = 16, 128
+ANSWERS = (32, 64)
+"""Sizes of our steps, in answers."""
+
+
+def bench_generation(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
+    """Measure the seconds of K samples' draws for some prompts, and of scoring what was drawn, by path."""
+    items = [replace(item, labels=()) for item in prompts(PROMPTS, PROMPT_TOKENS, 0, seed=3)]
+    clock, k = Clock(backbone.device, arguments.clock), arguments.samples
+    with tempfile.TemporaryDirectory() as name:
+        posterior = fit(backbone, "mc_dropout", k, Path(name) / "mc_dropout")
+        drawn = draw_ours(backbone, items, ANSWERS[0], posterior, k)
+        works: dict[str, tuple[tuple[int, ...], Callable[[int], object]]] = {
+            "ours": (ANSWERS, lambda size: draw_ours(backbone, items, size, posterior, k)),
+            "transformers": (TEXTS[1:], lambda size: draw_stock(backbone, items, size, posterior, k)),
+            "a sample": (ANSWERS, lambda size: draw_ours(backbone, items, size, posterior)),
+            "base": (ANSWERS, lambda size: draw_ours(backbone, items, size)),
+            "scoring": (TOKENS[1:], lambda size: score_answers(backbone, items, drawn, size)),
+            "reading": (TEXTS[:3], lambda size: read_whole(backbone, items, drawn, size)),
+        }
+        for _ in range(arguments.repeats):
+            for path, (sizes, work) in works.items():
+                clock.time(path, {size: lambda size=size, work=work: _work(work, size) for size in sizes})  # type: ignore[misc]
+    return {"prompts": PROMPTS, "samples": k, "draws": DRAWS, "answer": ANSWER_TOKENS, "paths": clock.best()}
+
+
+def _work(work: Callable[[int], object], size: int) -> AbstractContextManager[Callable[[], object]]:
+    return nullcontext(partial(work, size))
 
 
 # -- memory ------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ def table(result: Mapping[str, Any]) -> str:
         parts.append(_scoring(result["scoring"]))
     if "training" in result:
         parts.append(_training(result["training"]))
+    if "generation" in result:
+        parts.append(_generation(result["generation"]))
     if "peak memory, MiB" in result:
         rows = [f"| {path} | {value:,} |" for path, value in result["peak memory, MiB"].items()]
         parts.append("\n".join(["| peak memory | MiB |", "|---|---|", *rows]))
@@ -67,3 +69,19 @@ def _training(training: Mapping[str, Any]) -> str:
             f"| {setting} | {ours['seconds']:.2f} s | {stock['seconds']:.2f} s ({stock['batch']}) | {ratio:.2f} |"
         )
     return "\n".join([*head, *rows])
+
+
+def _generation(generation: Mapping[str, Any]) -> str:
+    paths = generation["paths"]
+    asked = f"{generation['prompts']} prompts, {generation['samples']} samples, {generation['draws']} answers each"
+    pairs = {
+        f"drawing: {asked}": ("ours", "transformers"),
+        "drawing by one sample, against the base model": ("a sample", "base"),
+        "scoring what was drawn, against one text of prompt and answers": ("scoring", "reading"),
+    }
+    rows = [
+        f"| {name} | {paths[one]['seconds']:.1f} s | {paths[other]['seconds']:.1f} s | "
+        f"{paths[one]['seconds'] / paths[other]['seconds']:.2f} |"
+        for name, (one, other) in pairs.items()
+    ]
+    return "\n".join(["| answers | ours | against | ratio |", "|---|---|---|---|", *rows])

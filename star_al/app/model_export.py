@@ -129,6 +129,8 @@ def _write(parts: Parts, predictor: Predictor, folder: Path, merged: bool) -> Ex
     record = predictor.learner.export(
         adapter, folder, draws=draws, seed=predictor.seed, merged=merged, examples=items
     )
+    if record.get("writes"):  # one model writes answers; its samples tell how sure it is
+        draws = None
     is_head = predictor.is_head
     exported = ExportedModel(
         round_index=round_index,

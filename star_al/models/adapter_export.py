@@ -217,6 +217,17 @@ def _write_adapter(
 
 def example_code(record: JsonObject) -> str:
     """Return a short program that uses the exported folder."""
+    if record.get("writes"):
+        return f'''"""Answers to texts. Needs {record.get("needs", LORA_NEEDS)}."""
+
+from pathlib import Path
+
+from labeller import Labeller
+
+labeller = Labeller(Path(__file__).parent)
+for text in {_example_texts(record)}:
+    print(text, labeller.write(text))
+'''
     call = (
         "labeller(text)" if record["labels"] else 'labeller(text, ["the first option", "the second option"])'
     )

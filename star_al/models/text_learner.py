@@ -267,11 +267,13 @@ class TextLearner:
         merged: bool,
         examples: Sequence[Item],
     ) -> JsonObject:
-        """See ``Learner.export``."""
-        fitted = self._posteriors.load(folder)
-        return export_model(
-            self.model, fitted, folder, out, draws=draws, seed=seed, merged=merged, examples=examples
+        """See ``Learner.export``; the posterior's mean or mode alone, which writes its likeliest answer."""
+        fitted, ending = self._posteriors.load(folder), self._ending
+        record = export_model(
+            self.model, fitted, folder, out, draws=None, seed=seed, merged=merged, examples=examples
         )
+        longest = self._spec.task.longest_answer
+        return {**record, "writes": {"longest": longest, "ends": sorted(ending.tokens), "end": ending.text}}
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``; the hidden state is the one after the final norm."""

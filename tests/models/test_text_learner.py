@@ -16,7 +16,9 @@ from star_al.acquire.measures import bald
 from star_al.acquire.open_answers import token_bald, trusted_bald
 from star_al.app.compose import language_learner
 from star_al.config.spec import CampaignSpec
+from star_al.models.adapter_export import write_record
 from star_al.models.adapter_record import read_record
+from star_al.models.labeller.labeller import Labeller
 from star_al.models.text_learner import TextLearner
 from star_al.ports import ignore
 from star_al.types import Item, Predictions
@@ -239,3 +241,21 @@ def test_prompts_with_labels_are_as_long_as_their_answers(model: Path) -> None:
     own = learner(model)
     (prompt,) = own.model.encode(ITEMS[:1])
     assert prompt.labels == () and len(replace(prompt, labels=(own.prompts.written("news"),))) > len(prompt)
+
+
+def test_an_exported_folder_writes_the_likeliest_answers(model: Path, trained: Path, tmp_path: Path) -> None:
+    own = learner(model, measure="nll")
+    record = own.export(
+        trained,
+        tmp_path,
+        draws=range(3),
+        seed=5,
+        merged=False,
+        examples=[*ITEMS, Item("long", "yes no " * 300)],
+    )
+    record |= {"labels": [], "temperature": 1.0, "text": "{text}", "columns": {"text": "text"}}
+    write_record(tmp_path, record)
+    assert "labeller.write(text)" in (tmp_path / "example.py").read_text()
+    labeller = Labeller(tmp_path, device="cpu")
+    expected = predicted(own, trained, k=0)
+    assert [labeller.write(item.text) for item in ITEMS] == [values[0] for values in expected.answers]

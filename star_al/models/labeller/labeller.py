@@ -37,7 +37,8 @@ class Labeller:
         folder = Path(folder)
         self._record: dict[str, Any] = json.loads((folder / "labeller.json").read_text(encoding="utf-8"))
         self.labels: list[str] = self._record["labels"]
-        self._reader = PromptReader(AutoTokenizer.from_pretrained(folder), self._record["prompt"])
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._reader = PromptReader(self._tokenizer, self._record["prompt"])
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = getattr(torch, self._record["dtype"])
         source = base or self._record["base"] or str(folder)
@@ -76,6 +77,27 @@ class Labeller:
         probabilities = (mean / self._record["temperature"]).softmax(dim=0)
         names = self.labels or self._reader.letters(options)
         return dict(zip(names, probabilities.tolist(), strict=True))
+
+    def write(self, text: str | Mapping[str, object]) -> str:
+        """Return the answer that the model writes, each time its likeliest token.
+
+        Args:
+            text: The text, or a row, as for a call.
+        """
+        if not isinstance(text, str):
+            text = self._filled(text)
+        writes = self._record["writes"]
+        ids = torch.tensor([self._reader.read(text).tokens], device=self._device)
+        found = self._model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=writes["longest"],
+            eos_token_id=writes["ends"] or None,
+            pad_token_id=(writes["ends"] or [0])[0],
+        )
+        answer: str = self._tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
+        return (answer.partition(writes["end"])[0] if writes["end"] else answer).strip()
 
     def _filled(self, row: Mapping[str, object]) -> str:
         """The text that a row's columns make."""
