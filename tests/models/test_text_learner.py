@@ -21,7 +21,7 @@ from star_al.models.adapter_record import read_record
 from star_al.models.labeller.labeller import Labeller
 from star_al.models.text_learner import TextLearner
 from star_al.ports import ignore
-from star_al.types import Item, Predictions
+from star_al.types import Item, JsonObject, Predictions
 from support.tiny_model import build_tiny_model
 
 POSTERIORS: Mapping[str, Mapping[str, Any]] = {
@@ -253,8 +253,8 @@ def test_an_exported_folder_writes_the_likeliest_answers(model: Path, trained: P
         merged=False,
         examples=[*ITEMS, Item("long", "yes no " * 300)],
     )
-    record |= {"labels": [], "temperature": 1.0, "text": "{text}", "columns": {"text": "text"}}
-    write_record(tmp_path, record)
+    prompt: JsonObject = {"labels": [], "temperature": 1.0, "text": "{text}", "columns": {"text": "text"}}
+    write_record(tmp_path, {**record, **prompt})
     assert "labeller.write(text)" in (tmp_path / "example.py").read_text()
     labeller = Labeller(tmp_path, device="cpu")
     expected = predicted(own, trained, k=0)

@@ -143,7 +143,7 @@ class Labeller:
     def _states(self, prompt: Prompt) -> Tensor:
         """What a classifier reads: the last state of the prompt's end; before it the mean one of the text's tokens."""
         ids = torch.tensor([prompt.tokens], device=self._device)
-        states_S_d = self._body(input_ids=ids, use_cache=False).last_hidden_state[0].float()
+        states_S_d: Tensor = self._body(input_ids=ids, use_cache=False).last_hidden_state[0].float()
         if not self._record.get("classifier_reads_text"):
             return states_S_d[-1]
         start, end = prompt.text if prompt.text[1] > prompt.text[0] else (-1, None)
