@@ -96,8 +96,7 @@ class DataSpec(Spec):
     options: str | tuple[str, ...] | OptionsPattern | None = Field(
         default=None,
         description=(
-            "Where the options of a multiple-choice question, or the two completions of a prompt, are: a column, "
-            "several columns, or a pattern. "
+            "Where the options, or a prompt's two completions, are: a column, several columns, or a pattern. "
             "A single column holds lists; a pattern, `{pattern: …}`, finds options inside the text. "
             "Only for `task.kind: multiple_choice` and `preference`."
         ),
