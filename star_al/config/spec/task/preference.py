@@ -41,8 +41,8 @@ class PreferenceSpec(TaskSettings):
     beta: Annotated[float, Field(gt=0)] = Field(
         default=0.1,
         description=(
-            "The reward of a completion is beta times the logarithm of how much likelier the model writes it than the "
-            "base model does, as in direct preference optimisation (Rafailov et al. 2023)."
+            "Scale of the reward of a completion, as in direct preference optimisation (Rafailov 2023). The reward is "
+            "beta times the logarithm of how much likelier the model writes it than the base model does."
         ),
     )
     ties: Literal["drop", "half"] = Field(
