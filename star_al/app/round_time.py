@@ -17,12 +17,13 @@ _CHARACTERS_PER_TOKEN = 4
 _WORDING_TOKENS = 30
 """Tokens of a prompt beside the text and the labels: instruction, template and the marks of a chat."""
 
-_TRAINED = 10.0
+_TRAINED = 15.0
 _SCORED = 4.0
 """What a token costs in training and in scoring, in plain matrix products with the model's weights.
 
 More than the 3 products and the one that it takes: norms, attention and the like run at the speed of memory, not of the
-matrix units. Measured with SmolLM2-135M on two cores of a Xeon with AMX (docs/studies/speed.md)."""
+matrix units. Measured with SmolLM2-135M on two cores of a Xeon with AMX (docs/studies/speed.md). All linear layers are
+trained; the query and value projections alone take two thirds."""
 
 _STEP_TOKENS = 600
 """A training step takes as long as if its texts had so many more tokens: small products, optimiser, Python."""
