@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import entr, logsumexp
 
 from star_al.acquire.label_sets import label_margin_max, label_margin_mean
+from star_al.acquire.open_answers import has_enough_draws
 from star_al.types import FloatArray, Predictions
 
 ROUNDING = 1e-6
@@ -67,6 +68,23 @@ def entropy_split(log_probs_N_K_C: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     epistemic_N = bald(log_probs_N_K_C)
     return predictive_entropy(log_probs_N_K_C) - epistemic_N, epistemic_N
+
+
+def known_split(
+    log_probs_N_K_C: FloatArray, signals: Mapping[str, FloatArray], draws: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return ``entropy_split``, with NaN for both parts where the samples' draws are too few to tell them.
+
+    Args:
+        log_probs_N_K_C: Predictions by K samples.
+        signals: What the model told besides; the effective number of draws where it wrote answers.
+        draws: Answers that each sample drew.
+    """
+    aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C)
+    if "ess" not in signals:
+        return aleatoric_N, epistemic_N
+    known_N = has_enough_draws(signals["ess"], draws)
+    return np.where(known_N, aleatoric_N, np.nan), np.where(known_N, epistemic_N, np.nan)
 
 
 def margin(log_probs_N_K_C: FloatArray, *, per_option: bool = False) -> FloatArray:
@@ -131,9 +149,12 @@ def uncertainties(predictions: Predictions, measure: str, *, per_option: bool = 
     if measure in LABEL_MARGINS:
         told = predictions.signals.items()
         return LABEL_MARGINS[measure](np.stack([p_N for name, p_N in told if name.startswith("p(")], axis=1))
-    if measure in predictions.signals:
+    if measure in SIGNALS:
         return predictions.signals[measure]
-    scores_N = MEASURES[measure](predictions.log_probs_N_K_C, per_option=per_option)
+    # A model may tell a measure of the columns itself: BALD, where draws are too few for their classes.
+    scores_N = predictions.signals.get(measure)
+    if scores_N is None:
+        scores_N = MEASURES[measure](predictions.log_probs_N_K_C, per_option=per_option)
     if "nll" not in predictions.signals:
         return scores_N
     nll_N = predictions.signals["nll"]
@@ -147,6 +168,9 @@ def has_measure(measure: str) -> bool:
 
 SIGNALS = frozenset({"nll", "token_entropy", "token_bald", "sequence_entropy"})
 """Measures that a model which writes answers tells of each text."""
+
+GREEDY_MEASURES = frozenset({"nll", "token_entropy"})
+"""Those of the likeliest answer alone, for which nothing is drawn."""
 
 
 def divide_by_log_options(scores_N: FloatArray, log_probs_N_K_C: FloatArray) -> FloatArray:

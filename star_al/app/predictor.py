@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from star_al import rng
-from star_al.acquire.measures import entropy_split, predictive_mean_log
+from star_al.acquire.measures import known_split, predictive_entropy, predictive_mean_log
 from star_al.app.model_choice import ModelChoice
 from star_al.data import ModelAnswer
 from star_al.errors import DataError
@@ -116,15 +116,17 @@ class Predictor:
         """
         log_probs_N_K_C, answers = self._answers(items, advance)
         probs_N_C = np.exp(apply_temperature(answers.log_probs_N_C, self.model.temperature))
-        aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C)
-        is_split = log_probs_N_K_C.shape[1] > 1
+        total_N = predictive_entropy(log_probs_N_K_C)
+        draws = self._parts.spec.task.answer_draws
+        aleatoric_N, epistemic_N = known_split(log_probs_N_K_C, answers.signals, draws)
+        is_split_N = ~np.isnan(epistemic_N) & (log_probs_N_K_C.shape[1] > 1)
         return [
             ModelAnswer(
                 label=label,
                 probabilities_C=tuple(probs_N_C[n, : self._width(items[n], answers.values(n))].tolist()),
-                total_uncertainty=float(aleatoric_N[n] + epistemic_N[n]),
-                aleatoric=float(aleatoric_N[n]) if is_split else None,
-                epistemic=float(epistemic_N[n]) if is_split else None,
+                total_uncertainty=float(total_N[n]),
+                aleatoric=float(aleatoric_N[n]) if is_split_N[n] else None,
+                epistemic=float(epistemic_N[n]) if is_split_N[n] else None,
                 answers=answers.values(n),
                 signals=answers.signals_of(n),
             )

@@ -121,6 +121,18 @@ def read_scores(path: Path) -> tuple[tuple[str, ...], Scores]:
         return tuple(table["item_id"].to_pylist()), _scores(table)
 
 
+def read_signals(path: Path) -> dict[str, FloatArray]:
+    """Further figures of all items of a file by name; none where the task has a list of labels.
+
+    Raises:
+        StoreError: The file cannot be read.
+    """
+    with _open(path) as file:
+        names = [name for name in file.schema_arrow.names if name.startswith(_SIGNAL)]
+        table = file.read(columns=names)
+        return {name.removeprefix(_SIGNAL): table[name].to_numpy() for name in names}
+
+
 def read_predictions(paths: Sequence[Path], item_ids: Sequence[str]) -> FloatArray:
     """Log-probabilities (N, K, C) of some items of the files, in the order of ``item_ids``.
 
@@ -268,7 +280,8 @@ def _table(page: Page, samples: int, labels: int) -> pa.Table:
     }
     for name, values_N in page.scores._asdict().items():
         if values_N is not None:
-            columns[name] = pa.array(values_N, pa.int64() if name == "samples" else pa.float64())
+            of = pa.int64() if name == "samples" else pa.float64()
+            columns[name] = pa.array(values_N, of, from_pandas=True)  # NaN is null
     if page.opened is not None:
         columns["answers"] = pa.array(page.opened.values_N, pa.list_(pa.string()))
         for name in sorted(page.opened.signals):

@@ -21,7 +21,8 @@ class Scores(NamedTuple):
     Attributes:
         base_uncertainty: Uncertainty of the base model: predictive entropy, in nats.
         adapted_uncertainty: Uncertainty of the adapted model, by the campaign's measure.
-        aleatoric: Part of the entropy of the adapted model's predictive mean, in nats.
+        aleatoric: Part of the entropy of the adapted model's predictive mean, in nats; NaN, like the other part, where
+            written answers were drawn too seldom to tell.
         epistemic: The other part.
         samples: How many posterior samples each item got.
         head_uncertainty: Uncertainty of a head that has a part in the blend.

@@ -86,7 +86,8 @@ def predict(
     Adds the columns predicted, confidence and probability_<label>, all
     temperature-scaled, and total_uncertainty = aleatoric + epistemic in nats,
     before the temperature, as in the database. The two parts are empty if the
-    posterior has one sample. Where answers are open, alternatives lists the
+    posterior has one sample, and where written answers are too long to compare
+    samples by them. Where answers are open, alternatives lists the
     others that were found.
     """
     from star_al.app import predicting

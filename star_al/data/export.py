@@ -25,7 +25,8 @@ class ModelAnswer:
             answers found for it.
         total_uncertainty: Entropy of the predictive mean in nats, before any temperature, as in the scores.
         aleatoric: The part of it that is in the data; None for a model with one sample.
-        epistemic: The part of it that more labels could remove; None for a model with one sample.
+        epistemic: The part of it that more labels could remove; None for a model with one sample, and where
+            written answers were drawn too seldom to tell.
         answers: The values of the columns where answers are open, the last of them None for any other answer.
         signals: What else the model told of the item, by name.
     """

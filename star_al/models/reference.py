@@ -39,7 +39,7 @@ class ReferenceLikelihoods:
     ) -> None:
         key = hashlib.sha256(json.dumps(["reference", _VERSION, *depends_on]).encode()).hexdigest()
         self._store = None if folder is None else FeatureStore(folder, key, limit, say)
-        self._found: dict[str, Float32Array] = {}
+        self._found: dict[str, Float32Array] = {}  # of all calls without a folder, else of the latest one
 
     def of(
         self, prompts: Sequence[Prompt], read: Callable[[Sequence[Prompt]], FloatArray], advance: Advance
@@ -51,9 +51,12 @@ class ReferenceLikelihoods:
             read: Computes those that are missing; a prompt gets the same bits whatever is read with it.
             advance: Counts prompts.
         """
-        missing = {prompt.item_id: prompt for prompt in prompts if prompt.item_id not in self._found}
+        wanted = {prompt.item_id: prompt for prompt in prompts}
+        if self._store is not None:  # a pool may be larger than the memory
+            self._found = {item_id: row for item_id, row in self._found.items() if item_id in wanted}
+        missing = [prompt for item_id, prompt in wanted.items() if item_id not in self._found]
         if missing:
-            self._find(list(missing.values()), read)
+            self._find(missing, read)
         advance(len(prompts))
         return np.array([self._found[prompt.item_id] for prompt in prompts], dtype=np.float64).reshape(-1, 2)
 

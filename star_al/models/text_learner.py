@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from star_al.acquire.measures import GREEDY_MEASURES
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
 from star_al.models.backbone import Backbone
@@ -42,9 +43,6 @@ from star_al.models.writing.writer import Writer, Written
 from star_al.ports import Advance, Pool, Taught
 from star_al.task import Text
 from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
-
-GREEDY_MEASURES = frozenset({"nll", "token_entropy"})
-"""Measures that look at the likeliest answer alone."""
 
 TOKEN_MEASURES = frozenset({"token_bald", "bald"})
 """Measures that compare samples token by token."""

@@ -146,21 +146,22 @@ class RoundModel:
         """Answers to all items of a split."""
         answers = self._predict(split.items, self._draws)
         if self._is_head and self._draws is not None:  # the samples are for the measure alone
-            mean = self._predict(split.items, None)
+            mean = self._predict(split.items, None, measured=False)
             return Answers(mean.log_probs_N_C, answers.uncertainty_N, mean.values_N, mean.signals)
         return answers
 
     def point_answers(self, items: Sequence[Item]) -> Answers:
-        """Answers of the posterior's mean or mode."""
-        return self._predict(items, None)
+        """Answers of the posterior's mean or mode, without an uncertainty: measures may compare samples."""
+        return self._predict(items, None, measured=False)
 
-    def _predict(self, items: Sequence[Item], draws: range | None) -> Answers:
-        """The predictive mean of each item, and its uncertainty by the measure."""
+    def _predict(self, items: Sequence[Item], draws: range | None, *, measured: bool = True) -> Answers:
+        """The predictive mean of each item, and if ``measured`` its uncertainty by the measure."""
+        measured = measured and has_measure(self._measure)
         rows: list[FloatArray] = []
         uncertainty: list[float] = []
         values: list[tuple[JsonValue, ...]] = []
         signals: dict[str, list[float]] = {}
-        for page in self._pages(items, draws):
+        for page in self._pages(items, draws, measured):
             rows.extend(predictive_mean_log(page.log_probs_N_K_C))
             uncertainty.extend(page.uncertainty_N)
             values.extend(page.values_N)
@@ -168,40 +169,40 @@ class RoundModel:
                 signals.setdefault(name, []).extend(values_N)
         return Answers(
             pad(rows),
-            np.array(uncertainty) if has_measure(self._measure) else None,
+            np.array(uncertainty) if measured else None,
             tuple(values),
             {name: np.array(told) for name, told in signals.items()},
         )
 
-    def _pages(self, items: Sequence[Item], draws: range | None) -> Iterator[_Page]:
+    def _pages(self, items: Sequence[Item], draws: range | None, measured: bool) -> Iterator[_Page]:
         """Predictions of all items, page by page."""
         if self._folder is None:  # the store has base predictions for all rounds, so the model need not run
             if items:
-                yield self._base_page(items)
+                yield self._base_page(items, measured)
             return
         with self._parts.progress.task("Evaluating", len(items)) as advance:
             for page in pages(items, SHARD_ITEMS):
                 predictions = self._learner.predict(
                     self._folder, page, draws=draws, seed=self._seed, advance=advance
                 )
-                yield self._page(predictions)
+                yield self._page(predictions, measured)
 
-    def _page(self, predictions: Predictions) -> _Page:
+    def _page(self, predictions: Predictions, measured: bool) -> _Page:
         uncertainty_N: FloatArray = np.zeros(0)
-        if has_measure(self._measure):
+        if measured:
             per_option = self._parts.task.has_options
             uncertainty_N = uncertainties(predictions, self._measure, per_option=per_option)
         rows = range(len(predictions)) if predictions.open_ended else ()
         values_N = tuple(map(predictions.answers_of, rows))
         return _Page(predictions.log_probs_N_K_C, uncertainty_N, values_N, predictions.signals)
 
-    def _base_page(self, items: Sequence[Item]) -> _Page:
+    def _base_page(self, items: Sequence[Item], measured: bool) -> _Page:
         """What the base model tells of its uncertainty goes before a measure of its columns."""
         item_ids = [item.item_id for item in items]
         found = base_answers(self._parts, item_ids, learner=self._learner)
         log_probs_N_1_C = found.log_probs_N_C[:, None, :]
         uncertainty_N: FloatArray = np.zeros(0)
-        if has_measure(self._measure):
+        if measured:
             measure = MEASURES.get(self._measure, predictive_entropy)
             uncertainty_N = measure(log_probs_N_1_C, per_option=self._parts.task.has_options)
             uncertainty_N = np.where(np.isnan(found.uncertainty_N), uncertainty_N, found.uncertainty_N)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from star_al import rng
+from star_al.acquire.measures import GREEDY_MEASURES
 from star_al.config.spec import CampaignSpec
 from star_al.parts import Parts, RoundParts
 from star_al.ports import Pool, StoredItems
 
-SAMPLED_MEASURES = frozenset({"bald", "epig"})
+SAMPLED_MEASURES = frozenset({"bald", "epig", "token_bald"})
 """Measures that compare posterior samples; the others need the predictive mean alone."""
 
 SHARD_ITEMS = 2048
@@ -67,7 +68,12 @@ def all_draws(spec: CampaignSpec) -> range | None:
 
 
 def ranking_draws(spec: CampaignSpec) -> range | None:
-    """The samples that the pool is scored with; None for the predictive mean alone."""
+    """The samples that answers of the ranking model average over; None for the predictive mean alone."""
     if not spec.head_ranks:
         return all_draws(spec)
     return range(spec.head.samples) if spec.acquisition.measure in SAMPLED_MEASURES else None
+
+
+def scoring_draws(spec: CampaignSpec) -> range | None:
+    """The samples that the pool is scored with; None as well where the likeliest answer tells the measure."""
+    return None if spec.acquisition.measure in GREEDY_MEASURES else ranking_draws(spec)

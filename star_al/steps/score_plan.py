@@ -17,7 +17,7 @@ from star_al.parts import RoundParts
 from star_al.steps.base_bias import base_bias
 from star_al.steps.blend_weight import planned_weight
 from star_al.steps.control_arm import control_size
-from star_al.steps.pool import batch_sizes, candidates, posterior_seed, ranking_draws
+from star_al.steps.pool import batch_sizes, candidates, posterior_seed, scoring_draws
 from star_al.types import FloatArray, Predictions
 
 
@@ -121,7 +121,7 @@ def score_plan(parts: RoundParts) -> ScorePlan | None:
         item_ids=item_ids,
         adapter=adapter,
         seed=posterior_seed(parts),
-        draws=None if is_cold else ranking_draws(parts.spec),
+        draws=None if is_cold else scoring_draws(parts.spec),
         measure=acquisition.measure,
         with_base=with_base,
         adaptive=None if is_cold else _adaptive_plan(parts, len(item_ids)),

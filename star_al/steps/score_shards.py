@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from star_al.acquire.epig import epig
-from star_al.acquire.measures import entropy_split
+from star_al.acquire.measures import known_split
 from star_al.artefacts import score_file
 from star_al.artefacts.score_page import OpenAnswers, Scores
 from star_al.common.paging import pages
@@ -119,7 +119,10 @@ class ShardScorer:
         log_probs_N_K_C = predictions.log_probs_N_K_C
         n, samples, _ = log_probs_N_K_C.shape
         per_option = self.parts.task.has_options
-        aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C) if samples > 1 else (None, None)
+        aleatoric_N = epistemic_N = None
+        if samples > 1:
+            draws = self.parts.spec.task.answer_draws
+            aleatoric_N, epistemic_N = known_split(log_probs_N_K_C, predictions.signals, draws)
         if self.plan.targets:
             adapted_N = epig(log_probs_N_K_C, self._targets_T_K_C, per_option=per_option)
         else:

@@ -74,9 +74,10 @@ class _Scores:
     ranks: Mapping[str, FloatArray]
 
     def of(self, position: int) -> dict[str, Any]:
-        """One item's scores by name; None for those that were not computed."""
+        """One item's scores by name; None for those that were not computed, or that it does not have."""
         columns = self.columns._asdict().items()
-        return {name: None if column is None else column[position].item() for name, column in columns}
+        known = {name: None if column is None else column[position].item() for name, column in columns}
+        return {name: None if value is None or np.isnan(value) else value for name, value in known.items()}
 
     def ranks_of(self, position: int) -> dict[str, Any]:
         """One item's ranks in the pool by name; none unless the blend learns from the answers."""

@@ -11,7 +11,8 @@ class ScoreRow:
 
     Attributes:
         aleatoric: With ``epistemic`` it adds up to the entropy of the adapted model's predictive mean, in
-            nats. Both are ``None`` if there is only one sample.
+            nats. Both are ``None`` if there is only one sample, or if written answers were drawn too seldom to
+            tell.
         samples: How many posterior samples the item got; ``None`` without an adapter.
         head_uncertainty: Of a head that has a part in the blend; ``None`` without one.
     """

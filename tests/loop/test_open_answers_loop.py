@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from star_al.app.predicting import predict_rows
-from star_al.artefacts.score_file import read_answers, read_predictions, read_scores
+from star_al.artefacts.score_file import read_answers, read_predictions, read_scores, read_signals
 from star_al.replay import replay_round
 from star_al.types import Role
 from support import stored
@@ -24,7 +24,7 @@ SPOKEN = {
 }
 """What people write for each label of the made-up sentences."""
 VALUES = {"sport": "sport", "business": "“business & trade”", "tech": "tech"}
-TASK = {"kind": "text", "answer": {"pattern": "Answer: (.+)"}}
+TASK = {"kind": "text", "answer": {"pattern": "Answer: (.+)"}, "draws": 3}
 
 
 def write_world(folder: Path, **changes: Any) -> World:
@@ -62,7 +62,24 @@ def test_the_score_file_says_what_the_columns_stand_for(world: World) -> None:
         assert values[-1] is None and set(values[:-1]) <= set(VALUES.values())
         assert np.isfinite(log_probs_K_C[:, : len(values)]).all()
         assert np.isneginf(log_probs_K_C[:, len(values) :]).all()
-    assert scores.adapted_uncertainty is not None and scores.epistemic is not None
+    assert scores.adapted_uncertainty is not None
+
+
+def test_the_parts_of_the_entropy_are_told_where_there_are_enough_draws(world: World) -> None:
+    path = world.parts().artefacts.score_file(world.round(2).scores_sha256 or "")
+    item_ids, scores = read_scores(path)
+    few_N = read_signals(path)["ess"] < 2 * 3 * (1 - 1e-9)
+    assert few_N.any() and not few_N.all()
+    assert scores.epistemic is not None and scores.aleatoric is not None
+    np.testing.assert_array_equal(np.isnan(scores.epistemic), few_N)
+    np.testing.assert_array_equal(np.isnan(scores.aleatoric), few_N)
+    few = {item_id for item_id, is_few in zip(item_ids, few_N, strict=True) if is_few}
+    rows = stored.ranking(world.store, world.campaign_id, 2)
+    assert {row.item_id for row in rows if row.epistemic is None} == few
+    for query in world.asked():
+        if query.round_index == 2 and query.reason.adapted_uncertainty is not None:
+            assert (query.reason.epistemic is None) == (query.item_id in few)
+            assert ("epistemic part" in query.reason.text) == (query.item_id not in few)
 
 
 def test_queries_name_the_predicted_answer_and_its_probability(world: World) -> None:
@@ -132,6 +149,8 @@ def test_every_measure_ranks_the_pool(measure: str, tmp_path: Path) -> None:
     assert len(np.unique(scores.adapted_uncertainty)) > 1
     kept = world.store.held_out(world.campaign_id, 1)
     assert all(one.uncertainty is not None for one in kept if one.model == "adapted")
+    samples = 1 if measure in ("nll", "token_entropy") else 2  # the likeliest answer needs no sample
+    assert read_predictions([path], item_ids).shape[1] == samples
 
 
 @pytest.mark.parametrize("blend", [{"kind": "schedule"}, {"kind": "prequential"}, {"kind": "measured"}])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from star_al.artefacts import score_file
-from star_al.artefacts.score_page import Scores
+from star_al.artefacts.score_page import OpenAnswers, Scores
 from star_al.steps.sample_spread import spread_warning
 from support.world import World
 
@@ -35,6 +35,22 @@ def test_samples_that_hardly_differ_are_told(tmp_path: Path) -> None:
         and "measure: bald" in found
     )
     assert spread_warning(parts, scores_of(tmp_path / "enough.parquet", 0.0011, 0.0989)) is None
+
+
+@pytest.mark.parametrize(("bald", "said"), [(0.0009, True), (0.0011, False)])
+def test_samples_that_hardly_differ_along_written_answers_are_told(
+    bald: float, said: bool, tmp_path: Path
+) -> None:
+    world = World(tmp_path, task={"kind": "text"}, acquisition__measure="token_bald")
+    world.run(max_rounds=1)
+    signals = {"token_bald": np.full(3, bald), "token_entropy": np.full(3, 0.1)}
+    unknown = Scores(aleatoric=np.full(3, np.nan), epistemic=np.full(3, np.nan))  # long answers
+    opened = OpenAnswers.written([["a", None]] * 3, signals)
+    path = tmp_path / "s.parquet"
+    score_file.write_shard(path, ["x", "y", "z"], np.log(np.full((3, 2, 2), 0.5)), unknown, opened)
+    found = spread_warning(world.round_parts(0), path)
+    assert (found is not None) == said
+    assert found is None or ("mean BALD 0.90 %" in found and "use acquisition.measure: nll" in found)
 
 
 def test_a_measure_of_the_mean_prediction_needs_no_samples_that_differ(tmp_path: Path) -> None:

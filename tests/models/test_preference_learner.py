@@ -168,6 +168,13 @@ def test_the_base_model_reads_a_pair_once(
         learner(model, features=tmp_path, beta=0.5).base_predict(ITEMS[:1], ignore)
 
 
+def test_what_is_on_the_disk_is_not_kept_in_memory_too(model: Path, tmp_path: Path) -> None:
+    one = learner(model, features=tmp_path)
+    for start in (0, 4, 8):
+        one.base_predict(ITEMS[start : start + 5], ignore)
+    assert list(one.model._reference._found) == [item.item_id for item in ITEMS[8:13]]
+
+
 def test_what_does_not_fit_is_cut_and_counted(model: Path) -> None:
     long = Item("long", "short", options=("sport " * 40, "tech"))
     one = learner(model, max_completion_tokens=10)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from star_al.acquire.measures import bald
 from star_al.acquire.open_answers import token_bald, trusted_bald
@@ -19,7 +20,10 @@ from star_al.config.spec import CampaignSpec
 from star_al.models.adapter_export import write_record
 from star_al.models.adapter_record import read_record
 from star_al.models.labeller.labeller import Labeller
+from star_al.models.posterior import predictive
+from star_al.models.readout import Readout
 from star_al.models.text_learner import TextLearner
+from star_al.models.writing.tokens import all_logits
 from star_al.ports import ignore
 from star_al.types import Item, JsonObject, Predictions
 from support.tiny_model import build_tiny_model
@@ -217,6 +221,24 @@ def test_every_posterior_trains_and_draws(model: Path, tmp_path: Path, kind: str
         assert record["changed"] <= 0.2 and record["tokens"] == sum(
             len(own.prompts.written(answer)) for _, answer in EXAMPLES
         )
+
+
+def test_likeliest_tokens_are_read_in_blocks(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+
+    def counted(readout: Readout, hidden_P_d: Tensor) -> Tensor:
+        sizes.append(len(hidden_P_d))
+        return all_logits(readout, hidden_P_d)
+
+    monkeypatch.setattr(predictive, "all_logits", counted)
+    whole = read_record(fit(learner(model, "tfb"), tmp_path / "whole"))
+    assert max(sizes) > 5
+    monkeypatch.setattr(predictive, "_PLACES", 5)
+    sizes.clear()
+    assert read_record(fit(learner(model, "tfb"), tmp_path / "blocks")) == whole
+    assert max(sizes) == 5
 
 
 def test_nothing_to_predict_gives_no_rows(model: Path, trained: Path) -> None:

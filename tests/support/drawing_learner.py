@@ -28,9 +28,6 @@ from support.numpy_learner import _bag_of_words, _unit
 GUESSES = ("I do not know", "Perhaps. Answer: sport")
 """What the base model writes: one of these by the text, the first without an answer in it."""
 
-DRAWS = 3
-"""Answers that each sample draws."""
-
 
 class DrawingLearner:
     """Answers that were seen in training, with odds by the words of the text, as a ``ports.Learner``."""
@@ -109,7 +106,8 @@ class DrawingLearner:
         log_probs_N_K_C = np.full((len(items), len(samples), width), -np.inf)
         for row, (_, log_probs_K_C, _) in enumerate(told):
             log_probs_N_K_C[row, :, : log_probs_K_C.shape[1]] = log_probs_K_C
-        names = ("nll", "token_entropy", "token_bald", "sequence_entropy", "length", "ess")
+        names = ["nll", "token_entropy", "sequence_entropy", "length", "ess"]
+        names += ["token_bald"] if len(samples) > 1 else []  # one sample has none to be compared with
         signals = {name: np.array([signal[name] for _, _, signal in told]) for name in names}
         ids = tuple(item.item_id for item in items)
         answers = tuple(values for values, _, _ in told)
@@ -128,7 +126,7 @@ class DrawingLearner:
         counts_K_A = np.zeros(log_probs_K_A.shape)
         for row, k in enumerate(samples):
             edges_A = np.exp(log_probs_K_A[row]).cumsum()
-            for j in range(DRAWS):
+            for j in range(self.task.spec.answer_draws):
                 drawn = np.searchsorted(edges_A, _unit(f"{seed}/{item.item_id}/{k}/{j}") * edges_A[-1])
                 counts_K_A[row, drawn] += 1
         distinct = np.flatnonzero(counts_K_A.sum(axis=0))
@@ -153,7 +151,7 @@ class DrawingLearner:
             "token_bald": max(0.0, total - float(entropy_K.mean())),
             "sequence_entropy": sequence_entropy(answers),
             "length": float(lengths_A[0]),
-            "ess": float(effective_draws(answers).mean()),
+            "ess": float(effective_draws(answers).min()),
         }
         return (*values, None), class_log_probs(answers), signals
 

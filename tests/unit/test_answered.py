@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -115,5 +116,9 @@ def test_measures_come_from_signals_or_columns_and_ties_are_broken_by_nll() -> N
     scores_N = uncertainties(found, "entropy")
     assert scores_N[1] > scores_N[0] > scores_N[2]
     np.testing.assert_allclose(scores_N[:2], np.log(2), atol=1e-6)
+    told = replace(found, signals={**signals, "bald": np.array([0.0, 0.0, 0.5])})
+    scores_N = uncertainties(told, "bald")
+    assert scores_N[2] > scores_N[1] > scores_N[0]
+    np.testing.assert_allclose(scores_N, [0.0, 0.0, 0.5], atol=1e-6)
     np.testing.assert_allclose(uncertainties(found, "label_margin_mean"), [1.0, 0.6, 0.0])
     np.testing.assert_allclose(uncertainties(found, "label_margin_max"), [1.0, 1.0, 0.0])

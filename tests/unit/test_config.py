@@ -31,6 +31,7 @@ task: {kind: classification, labels: [sport, business]}
 model: {name: org/model}
 annotator: {kind: oracle, gold: topic}
 """
+TEXT = MINIMAL.replace("classification, labels: [sport, business]", "text")
 
 
 def load(folder: Path, text: str) -> CampaignSpec:
@@ -212,6 +213,10 @@ def test_a_stored_specification_is_the_same_one_again(tmp_path: Path) -> None:
         (
             MINIMAL + "acquisition: {measure: bald}\nposterior: {kind: mc_dropout, samples: 1}\n",
             "needs a posterior of at least 2 samples",
+        ),
+        (
+            TEXT + "acquisition: {measure: token_bald}\nposterior: {kind: map}\n",
+            "acquisition.measure: token_bald needs a posterior of at least 2 samples",
         ),
         (
             MINIMAL

@@ -274,7 +274,8 @@ class AcquisitionSpec(Spec):
             nll="how improbable the model's own answer is, a token; for written answers",
             token_entropy="the entropy of the answer's tokens, in the mean; for written answers",
             token_bald=(
-                "how much the posterior samples disagree about the answer's tokens, in the mean; for written answers"
+                "how much the posterior samples disagree about the answer's tokens, in the mean; needs 2 of them or "
+                "more; for written answers"
             ),
             sequence_entropy="how improbable the drawn answers are, a token, in the mean; for written answers",
             label_margin_mean=(

@@ -137,7 +137,7 @@ class CampaignSpec(Spec):
         samples = isinstance(acquisition, dict) and (
             acquisition.get("preset") == "star"
             # BALD has no meaning without samples. If the head ranks, they are the head's.
-            or (acquisition.get("measure") == "bald" and acquisition.get("scorer") != "head")
+            or (acquisition.get("measure") in ("bald", "token_bald") and acquisition.get("scorer") != "head")
         )
         return tree | {"posterior": {"kind": "mc_dropout"}} if samples or info.context != FROM_FILE else tree
 
@@ -269,8 +269,10 @@ class CampaignSpec(Spec):
     def _require_samples_for_measure(self) -> None:
         if self.acquisition.measure == "label_probability":
             self._require_target_label()
-        if self.acquisition.measure == "bald" and self.samples < 2:
-            raise ValueError("acquisition.measure: bald needs a posterior of at least 2 samples")
+        if self.acquisition.measure in ("bald", "token_bald") and self.samples < 2:
+            raise ValueError(
+                f"acquisition.measure: {self.acquisition.measure} needs a posterior of at least 2 samples"
+            )
         if self.acquisition.measure == "label_probability" and self.acquisition.blend.kind == "prequential":
             raise ValueError(
                 "acquisition.blend.kind: prequential does not go with acquisition.measure: label_probability, which "

@@ -17,6 +17,9 @@ from star_al.models.quiet import quiet
 from star_al.models.targets import Columns
 from star_al.models.writing.tokens import all_logits
 
+_PLACES = 128
+"""Places that are read at once, each with logits of the whole vocabulary."""
+
 
 def loss_steps(n_examples: int, batch_size: int, n_draws: int) -> int:
     """Return the number of minibatches that ``predictive_loss`` sends through the model."""
@@ -107,8 +110,8 @@ def likeliest_tokens(training: Training, posterior: Posterior, sample: int | Non
     readout.lengths.longest(max(map(len, prompts), default=0))  # asks the bare model, so before any sample
 
     def choose(batch: Minibatch) -> Tensor:
-        logits_P_V = all_logits(readout, hidden_at_nodes(readout, batch))
-        return torch.where(logits_P_V.isnan().any(dim=1), -1, logits_P_V.argmax(dim=1))
+        parts = hidden_at_nodes(readout, batch).split(_PLACES)
+        return torch.cat([_likeliest(all_logits(readout, part_Q_d)) for part_Q_d in parts])
 
     found = []
     with (
@@ -120,6 +123,10 @@ def likeliest_tokens(training: Training, posterior: Posterior, sample: int | Non
             found.append(drawn(collate(prompts[start : start + size], readout, training.trunk)).cpu())
             training.advance(1)
     return torch.cat(found)
+
+
+def _likeliest(logits_Q_V: Tensor) -> Tensor:
+    return torch.where(logits_Q_V.isnan().any(dim=1), -1, logits_Q_V.argmax(dim=1))
 
 
 @torch.inference_mode()

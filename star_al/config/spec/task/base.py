@@ -191,6 +191,11 @@ class TaskSettings(Spec):
         """Tokens of an answer that a language model writes, at most; 0 where it is scored on answers it is given."""
         return 0
 
+    @property
+    def answer_draws(self) -> int:
+        """Answers that each posterior sample draws; 0 where none are drawn."""
+        return 0
+
     def newest_name(self, name: str) -> str:
         """What a label is called now: by default what it was called."""
         return name

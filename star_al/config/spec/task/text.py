@@ -129,6 +129,11 @@ class TextSpec(TaskSettings):
         return self.max_answer_tokens
 
     @property
+    def answer_draws(self) -> int:
+        """``draws``."""
+        return self.draws
+
+    @property
     def labels(self) -> tuple[LabelSpec, ...]:
         """Empty: there is no list of answers."""
         return ()
