@@ -203,7 +203,9 @@ class _Export:
     def labels(self) -> Counter[str]:
         """How many texts have each label."""
         return Counter(
-            self._task.shown(known.label.value) for _, known in self.own_items() if known.label is not None
+            self._task.shown(self._task.answer(known.label.value))
+            for _, known in self.own_items()
+            if known.label is not None
         )
 
     def own_items(self) -> Iterator[tuple[str, Known]]:

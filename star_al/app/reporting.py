@@ -116,7 +116,7 @@ def _graded(split: Split, answers: Answers) -> list[GradedAnswer]:
         GradedAnswer(
             text=shown_text(item),
             answer=None if answered.answers[row] is None else split.task.shown(answered.answers[row]),
-            gold=split.task.shown(split.golds[row]),
+            gold=split.task.shown(split.task.answer(split.golds[row])),
             confidence=float(answered.confidence_N[row]),
             right=bool(answered.right_N[row]),
             grade=float(answered.grades_N[row]),

@@ -159,7 +159,7 @@ def _answers(ballot: Ballot, task: Task) -> dict[str, str | None]:
     people, values = list(ballot.values), list(ballot.values.values())
     answers: dict[str, str | None] = {}
     for group in grouped(values, lambda one, other: not task.distance(one, other)):
-        shown = task.shown(task.settled([values[place] for place in group]))
+        shown = task.shown(task.answer(task.settled([values[place] for place in group])))
         answers |= {people[place]: shown for place in group}
     return {person: answers[person] for person in people} | dict.fromkeys(sorted(ballot.skips))
 
@@ -180,7 +180,8 @@ def people_of(store: Store, campaign: Campaign) -> tuple[Person, ...]:
         answers[each.person] += each.n
         if each.label is not None:
             compared[each.person] += each.n
-            same = task.same(Item("", "", tuple(each.options)), each.label, value)
+            item = Item("", "", tuple(each.options))
+            same = task.same(item, task.answer(each.label), task.answer(value))
             agreed[each.person] += each.n if same else 0
     seconds = store.lead_times(campaign.campaign_id)
     people = [

@@ -116,7 +116,9 @@ class _Rows:
         if not self._task.teaches(item, label):
             return []
         given = [each.label for each in known.answers if each.label is not None]
-        others = [*given, *self._predicted.get(item.item_id, ())]
+        right = self._task.answer(label)
+        predicted = self._predicted.get(item.item_id, ())
+        others = [*given, *(value for value in predicted if not self._task.same(item, value, right))]
         chosen = self._task.spell(item, label)
         spelled = (self._task.spell(item, value) for value in self._task.rejected(item, label, others))
         return [

@@ -49,7 +49,8 @@ def target_column(task: Task, item: Item, gold: JsonValue, answers: Sequence[Jso
         if name is None:
             raise DataError(task.complaint(item, gold))
         return labels.index(str(name))
-    found = (column for column, answer in enumerate(answers[:-1]) if _is_same(task, item, answer, gold))
+    wanted = task.answer(gold)
+    found = (column for column, answer in enumerate(answers[:-1]) if _is_same(task, item, answer, wanted))
     return next(found, len(answers) - 1)
 
 
@@ -69,5 +70,5 @@ def grade_of(task: Task, item: Item, answer: JsonValue, gold: JsonValue) -> floa
     return None if found is None or wanted is None else task.grade(item, found, wanted)
 
 
-def _is_same(task: Task, item: Item, answer: JsonValue, gold: JsonValue) -> bool:
-    return answer is not None and task.same(item, answer, gold)
+def _is_same(task: Task, item: Item, answer: JsonValue, wanted: JsonValue) -> bool:
+    return answer is not None and task.same(item, answer, wanted)

@@ -112,9 +112,9 @@ class MultiLabel(Task):
         """Return the labels' names with commas between, or "none"."""
         return ", ".join(self._checked(item, value)) or NONE
 
-    def shown(self, value: JsonValue) -> str:
+    def shown(self, answer: JsonValue) -> str:
         """Return the same."""
-        return self.text(_ANY, value)
+        return self.text(_ANY, answer)
 
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return Jaccard's distance of two sets."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-NUMBER = re.compile(r"[-+−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?")
-"""A number in a text, with what it may be written with."""
+NUMBER = re.compile(r"(?:\$[-+−]|[-+−]?\$?)(?:\d+(?:[.,]\d+)*|\.\d+)(?:[eE][-+−]?\d+)?%?")
+"""What may be a number in a text, with all that belongs to it. ``canonical_number`` says whether it is one."""
 
-_PLAIN = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)")
+_PLAIN = re.compile(
+    r"([-+]?)\s*((?:\d{1,3}(?:[,\s]\d{3})+|\d+)(?:\.\d*)?|\.\d+)((?:[eE][-+]?\d{1,3})?)"
+)
+"""Sign, digits and exponent. Commas and spaces stand between groups of three digits."""
 
 
 def canonical_number(text: str) -> str | None:
-    """Return a number in its shortest form: ``$1,000.0`` and ``1000.`` are ``1000``; None if it is no number.
+    """Return a number in its shortest form: ``$1,000.0``, ``1000.`` and ``1e3`` are ``1000``; None if it is no number.
 
-    Dollar signs, per cent signs, commas and spaces are dropped. A number may have any length; exponents are no
-    numbers here, since a short one can stand for a million digits.
+    Dollar signs, per cent signs, and commas and spaces between groups of three digits are dropped. A number may have
+    any length, but an exponent only three digits, since a longer one can stand for a million digits.
     """
-    plain = re.sub(r"[$,%\s]", "", text).replace("−", "-")
-    if not _PLAIN.fullmatch(plain):
+    found = _PLAIN.fullmatch(re.sub(r"[$%]", "", text).replace("−", "-").strip())
+    if found is None:
         return None
-    written = format(Decimal(plain), "f")
+    sign, digits, exponent = found.groups()
+    written = format(Decimal(sign + re.sub(r"[,\s]", "", digits) + exponent), "f")
     if "." in written:
         written = written.rstrip("0").rstrip(".")
     written = written.removeprefix("+")

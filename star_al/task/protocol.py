@@ -38,13 +38,17 @@ class Task(ABC):
     def read(self, item: Item, text: str) -> JsonValue:
         """Return the value that a written answer means; None if it means none."""
 
+    def answer(self, label: JsonValue) -> JsonValue:
+        """Return the answer that a label gives, in the form in which ``read`` returns it: by default the label."""
+        return label
+
     @abstractmethod
     def same(self, item: Item, one: JsonValue, other: JsonValue) -> bool:
-        """Return whether two values are one answer."""
+        """Return whether two answers (``read``, ``answer``) are one."""
 
     @abstractmethod
     def grade(self, item: Item, answer: JsonValue, gold: JsonValue) -> float:
-        """Return how right an answer is, from 0 to 1."""
+        """Return how right an answer (``read``, ``answer``) is by a label, from 0 to 1."""
 
     @abstractmethod
     def find(self, options: Sequence[str], value: JsonValue) -> JsonValue:
@@ -64,15 +68,16 @@ class Task(ABC):
 
     def rejected(self, item: Item, label: JsonValue, others: Sequence[JsonValue]) -> Sequence[JsonValue]:
         """Return the values that a label was preferred to: by default the other answers that are not the same."""
-        return [value for value in others if not self.same(item, value, label)]
+        answer = self.answer(label)
+        return [value for value in others if not self.same(item, self.answer(value), answer)]
 
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return how far two labels of one item are apart: 0 if they are one answer."""
         return float(one != other)
 
-    def shown(self, value: JsonValue) -> str:
-        """Return a value as a table shows it: by default as it is."""
-        return str(value)
+    def shown(self, answer: JsonValue) -> str:
+        """Return an answer (``read``, ``answer``) as a table shows it: by default as it is."""
+        return str(answer)
 
     def name(self, value: JsonValue) -> str:
         """Return a text that is the same for equal labels of an item."""

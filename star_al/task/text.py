@@ -1,13 +1,16 @@
 """Text: a label value is a text that somebody wrote, or a list of them, each of which is right.
 
 A label is kept whole, with the reasoning that leads to its answer, because the model learns to write it. What the
-model writes is read as its answer alone. Both are compared by their answers.
+model writes is read as its answer alone. Both are compared by their answers. An answer is never read again: what a
+pattern found may match the pattern once more.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 from star_al.config.spec import TextSpec, normalise_label, scalar_text
 from star_al.errors import DataError
@@ -50,8 +53,8 @@ class Text(Task):
             DataError: No answer is found in it.
         """
         if isinstance(raw, list):
-            found = [value for each in raw if (value := self.parse(item, each)) is not None]
-            return found if len(found) > 1 else next(iter(found), None)
+            found = [text for each in raw for text in _texts(self.parse(item, each))]
+            return list[JsonValue](found) if len(found) > 1 else next(iter(found), None)
         if is_blank(raw):
             return None
         text = _written(raw)
@@ -67,41 +70,39 @@ class Text(Task):
         """Return the answer in a written text; None if there is none."""
         return self._extracted(storable(text))
 
-    def answer(self, value: str) -> str | None:
-        """Return the answer of a label, or of a value that is an answer already; None if it has none."""
-        text = storable(value)
-        found = self._extracted(text)
-        return found if found is not None else self._canonical(text)
+    def answer(self, label: JsonValue) -> JsonValue:
+        """Return the answer of a label, of several references those that differ; None if it has none."""
+        found = self._read(label)
+        return list[JsonValue](found) if len(found) > 1 else next(iter(found), None)
 
     def same(self, item: Item, one: JsonValue, other: JsonValue) -> bool:
-        """Return whether two values have the same answer; of references, whether any two have."""
-        return any(self._are_one(a, b) for a in self._answers(one) for b in self._answers(other))
+        """Return whether two answers are one; of several, whether any two are."""
+        return self._any_are_one(self._answers(one), self._answers(other))
 
     def grade(self, item: Item, answer: JsonValue, gold: JsonValue) -> float:
         """Return how well an answer fits the reference that it fits best; 0 for none."""
         measure = _GRADES.get(self.spec.metric, self._equal)
         return max(
-            (measure(found, wanted) for found in self._answers(answer) for wanted in self._answers(gold)),
+            (measure(found, wanted) for found in self._answers(answer) for wanted in self._read(gold)),
             default=0.0,
         )
 
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return 0 for one answer; else how unlike the answers are, or 1 if they are compared exactly."""
-        if self.same(Item("", ""), one, other):
+        ones, others = self._read(one), self._read(other)
+        if self._any_are_one(ones, others):
             return 0.0
         if self.spec.metric == "exact":
             return 1.0
-        return 1.0 - max(
-            (likeness(a, b) for a in self._answers(one) for b in self._answers(other)), default=0.0
-        )
+        return 1.0 - max((likeness(a, b) for a in ones for b in others), default=0.0)
 
-    def shown(self, value: JsonValue) -> str:
-        """Return the answer, of several references those that differ."""
-        return " / ".join(dict.fromkeys(self._answers(value)))
+    def shown(self, answer: JsonValue) -> str:
+        """Return the answer, of several those that differ."""
+        return " / ".join(dict.fromkeys(self._answers(answer)))
 
     def name(self, value: JsonValue) -> str:
         """Return the answer, which labels with different reasoning may share."""
-        return normalise_label(self.shown(value))
+        return normalise_label(self.shown(self.answer(value)))
 
     def settled(self, values: Sequence[JsonValue]) -> JsonValue:
         """Return the answer that is most like the others."""
@@ -130,21 +131,34 @@ class Text(Task):
         return f"item {item.external_id or item.item_id}: {what} is found{where} in the label {shown}"
 
     def _extracted(self, text: str) -> str | None:
-        """The answer that the pattern finds."""
+        """The answer that the pattern finds: its first or last match that holds one."""
         if self._pattern is None:
             return text or None
-        matches = [found for match in self._pattern.finditer(text) if (found := _group(match)) is not None]
-        if not matches:
-            return None
-        return self._canonical(matches[0 if self.spec.answer.take == "first" else -1])
+        groups = map(_group, self._pattern.finditer(text))
+        answers = (answer for group in groups if (answer := self._canonical(group)) is not None)
+        if self.spec.answer.take == "first":
+            return next(answers, None)
+        return next(iter(deque(answers, maxlen=1)), None)
 
-    def _canonical(self, found: str) -> str | None:
+    def _canonical(self, found: str | None) -> str | None:
+        if found is None:
+            return None
         if self.spec.answer.read_as == "number":
             return canonical_number(found)
         return found.strip() or None
 
+    def _read(self, label: JsonValue) -> list[str]:
+        """The answers in the texts of a label that differ."""
+        found = (self._extracted(storable(text)) for text in _texts(label))
+        return list(dict.fromkeys(answer for answer in found if answer is not None))
+
     def _answers(self, value: JsonValue) -> list[str]:
-        return [found for text in _texts(value) if (found := self.answer(text)) is not None]
+        """Answers in the form in which they are compared."""
+        found = (self._canonical(storable(text)) for text in _texts(value))
+        return [answer for answer in found if answer is not None]
+
+    def _any_are_one(self, ones: Sequence[str], others: Sequence[str]) -> bool:
+        return any(self._are_one(a, b) for a in ones for b in others)
 
     def _are_one(self, one: str, other: str) -> bool:
         if self._equal(one, other):
@@ -163,8 +177,10 @@ def storable(text: str) -> str:
 
 def _written(raw: JsonValue) -> str | None:
     """What a cell says as a text; None for a list or mapping."""
-    plain = scalar_text(int(raw) if isinstance(raw, float) and raw.is_integer() else raw)
-    return storable(str(plain)) if isinstance(plain, str | float) else None
+    if isinstance(raw, float):  # without an exponent
+        return format(Decimal(repr(raw)), "f").removesuffix(".0")
+    plain = scalar_text(raw)
+    return storable(plain) if isinstance(plain, str) else None
 
 
 def _texts(value: JsonValue) -> list[str]:

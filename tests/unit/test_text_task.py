@@ -15,6 +15,7 @@ from sacrebleu import sentence_chrf
 from star_al.config.spec import CampaignSpec, task_spec
 from star_al.errors import DataError
 from star_al.task import Task, make_task
+from star_al.task.columns import target_column
 from star_al.task.numbers import canonical_number
 from star_al.task.similarity import chrf, edit_distance, likeness, medoid, rouge_l
 from star_al.types import Item, JsonValue
@@ -52,7 +53,8 @@ def test_a_label_is_kept_whole_and_compared_by_its_answer(label: str, answer: st
     value = MATHS.parse(ITEM, label)
     assert MATHS.spell(ITEM, value) == label.replace("\r\n", "\n")
     assert MATHS.read(ITEM, label) == answer
-    assert MATHS.same(ITEM, value, answer) and MATHS.same(ITEM, answer, value)
+    assert MATHS.answer(value) == answer and MATHS.shown(answer) == answer
+    assert MATHS.same(ITEM, MATHS.answer(value), answer)
     assert MATHS.grade(ITEM, answer, value) == 1.0
     assert MATHS.grade(ITEM, "12345", value) == 0.0
 
@@ -70,6 +72,11 @@ def test_a_number_is_found_without_a_pattern() -> None:
     assert NUMBERS.read(ITEM, "It costs $1,234.50.") == "1234.5"
     assert NUMBERS.read(ITEM, "From −3 to 4, so −3") == "-3"
     assert NUMBERS.read(ITEM, "none at all") is None
+    assert NUMBERS.read(ITEM, "It is 1e-05") == "0.00001"
+    assert NUMBERS.read(ITEM, "It costs $-5, or more") == "-5"
+    assert NUMBERS.read(ITEM, "12 apples, that is 1,234, if not 1.234,5") == "1234"
+    for no_number in ("1,2,3", "3,14", "1.2.3", "1e12345"):
+        assert NUMBERS.read(ITEM, no_number) is None and NUMBERS.find((), no_number) is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,16 @@ def test_a_number_is_found_without_a_pattern() -> None:
         (".5", "0.5"),
         ("123456789012345678901234567890.1", "123456789012345678901234567890.1"),
         ("٣", "3"),
-        ("1e3", None),
+        ("$-5", "-5"),
+        ("-$5", "-5"),
+        ("1e3", "1000"),
+        ("1e-05", "0.00001"),
+        ("1E+400", "1" + "0" * 400),
+        ("1e1000", None),
+        ("1,2,3", None),
+        ("3,14", None),
+        ("1234,567", None),
+        ("1 2", None),
         ("NaN", None),
         ("Infinity", None),
         ("", None),
@@ -128,8 +144,12 @@ def test_a_label_without_an_answer_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "value"), [(7, "7"), (7.0, "7"), (1234567.0, "1234567"), (0.25, "0.25"), (True, "true")]
-)
+    ("raw", "value"),
+    [
+        (7, "7"), (7.0, "7"), (1234567.0, "1234567"), (0.25, "0.25"), (True, "true"),
+        (1e-05, "0.00001"), (1e22, "1" + "0" * 22), (-2.5e-7, "-0.00000025"),
+    ],
+)  # fmt: skip
 def test_cells_that_are_no_texts(raw: JsonValue, value: str) -> None:
     assert text().parse(ITEM, raw) == value
 
@@ -149,6 +169,30 @@ def test_of_several_references_the_best_counts() -> None:
     assert task.same(ITEM, "the cat sat", golds)
     assert task.spell(ITEM, golds) == "The cat sat."
     assert task.parse(ITEM, ["one", ""]) == "one"
+
+
+def test_references_within_references_are_references() -> None:
+    assert text().parse(ITEM, [["a"], ["b", "c"], None]) == ["a", "b", "c"]
+
+
+def test_an_answer_that_was_found_is_not_searched_again() -> None:
+    task = text(answer={"pattern": r"=\s*(.*)"})
+    gold = task.parse(ITEM, "x = y = 5")
+    answer = task.read(ITEM, "so x = y = 5")
+    assert answer == "y = 5" == task.answer(gold) == task.shown(answer)
+    assert task.grade(ITEM, answer, gold) == 1.0 and task.grade(ITEM, "5", gold) == 0.0
+    assert task.same(ITEM, answer, task.answer(gold)) and not task.same(ITEM, answer, "5")
+    assert target_column(task, ITEM, gold, ["5", "y = 5", None]) == 1
+    assert task.distance(gold, "z = y = 5") == 0.0 == 1 - task.distance(gold, "y = 5")
+    assert task.rejected(ITEM, gold, ["w = y = 5", "x = 4"]) == ["x = 4"]
+
+
+@pytest.mark.parametrize("pattern", [r"(.*)", r"(.*)$", r"\d*"])
+def test_matches_of_nothing_do_not_count(pattern: str) -> None:
+    task = text(answer={"pattern": pattern})
+    assert task.read(ITEM, "17") == "17" and task.find((), "17") == "17"
+    first = text(answer={"pattern": pattern, "take": "first"})
+    assert first.read(ITEM, "17") == "17"
 
 
 def test_similar_texts_are_one_answer() -> None:
@@ -190,7 +234,7 @@ def test_any_text_can_be_read(task: Task, raw: str) -> None:
     assert (answer is None) is (value is None)
     if answer is not None:
         assert isinstance(answer, str) and answer.strip() and "\0" not in answer
-        assert task.same(ITEM, answer, value)
+        assert task.same(ITEM, answer, task.answer(value))
         assert task.grade(ITEM, answer, value) == 1.0
         answer.encode()  # no half of a character is left
 
