@@ -40,8 +40,9 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
         return task.parse(item, unwrapped(raw))  # a list is a value there
     if task.spec.has_completions:
         raw = completion_text(raw)
-        if option_text(raw) in item.options:  # which may look like a list of labels
-            return task.parse(item, option_text(raw))
+        found = [column for column, option in enumerate(item.options) if option == option_text(raw)]
+        if found:  # the text may look like a letter, a tie or a list of labels
+            return LETTERS[found[0]] if len(found) == 1 else task.parse(item, option_text(raw))
     raw = plain_label(raw)
     keys = item.fields.get(OPTION_KEYS)
     if isinstance(keys, (list, tuple)) and raw is not None and (key := option_text(raw)) in keys:

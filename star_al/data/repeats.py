@@ -75,21 +75,38 @@ class Votes:
 
     def __init__(self) -> None:
         self._pairs = Pairs()
-        self._codes: dict[str, int] = {}
+        self._codes: dict[tuple[bool, str], int] = {}
         self._labels: list[JsonValue] = []
+        self._names: dict[str, int] = {}
+        self._name_of: list[int] = []
 
     def add(self, item_id: str, label: JsonValue, name: str) -> None:
-        """Count the label of a row; None is no vote. Labels of one name count as one, the first."""
+        """Count the label of a row; None is no vote. Labels of a text that have one name count as the first of them."""
         if label is None:
             return
-        code = self._codes.setdefault(name, len(self._labels))
+        written = (True, label) if isinstance(label, str) else (False, repr(label))
+        code = self._codes.setdefault(written, len(self._labels))
         if code == len(self._labels):
             self._labels.append(label)
+            self._name_of.append(self._names.setdefault(name, len(self._names)))
         self._pairs.add(key_of(item_id), code)
 
     def settled(self) -> Settled:
         """The texts with different labels, each with the label of most rows, or None for a tie."""
-        return {key: _majority(votes, self._labels) for key, votes in self._pairs.several().items()}
+        return {
+            key: self._majority(codes)
+            for key, codes in self._pairs.several().items()
+            if len({self._name_of[code] for code in codes}) > 1
+        }
+
+    def _majority(self, codes: Counter[int]) -> JsonValue:
+        votes: Counter[int] = Counter()
+        for code, n in codes.items():
+            votes[self._name_of[code]] += n
+        (name, most), (_, next_most) = votes.most_common(2)
+        if most == next_most:
+            return None
+        return next(self._labels[code] for code in codes if self._name_of[code] == name)
 
 
 def hash_of(external_id: str) -> int:
@@ -104,8 +121,3 @@ def _repeated(keys: array[int]) -> Iterable[int]:
     _, inverse, counts = np.unique(found, return_inverse=True, return_counts=True)
     positions: list[int] = np.flatnonzero(counts[inverse] > 1).tolist()
     return positions
-
-
-def _majority(votes: Counter[int], labels: list[JsonValue]) -> JsonValue:
-    (first, most), (_, next_most) = votes.most_common(2)
-    return None if most == next_most else labels[first]

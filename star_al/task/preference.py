@@ -11,12 +11,13 @@ from star_al.types import Item, JsonValue
 SIDES = ("A", "B")
 """Names of a prompt's completions, in order."""
 
+_INDICES = ("0", "1")
+
 
 class Preference(ClosedTask):
     """Every item has two completions of its own; predictions have a column for each.
 
-    A value may also be a completion's text, or its index from 0 as a whole number. A tie is a label of an item, but has
-    no column.
+    A value may also be a completion's text, or its index from 0. A tie is a label of an item, but has no column.
     """
 
     spec: PreferenceSpec
@@ -81,11 +82,11 @@ class Preference(ClosedTask):
         return SIDES[: len(options)]
 
     def _column(self, options: Sequence[str], value: JsonValue) -> int | None:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value if 0 <= value < len(options) else None
         name = name_of(value)
         if name is None:
             return None
         if name.strip().upper() in SIDES[: len(options)]:
             return SIDES.index(name.strip().upper())
-        return options.index(name.strip()) if list(options).count(name.strip()) == 1 else None
+        if isinstance(value, str) and list(options).count(name.strip()) == 1:
+            return options.index(name.strip())
+        return int(name) if name.strip() in _INDICES[: len(options)] else None

@@ -44,6 +44,10 @@ def assistant(content: JsonValue) -> JsonValue:
         (" b ", "B"),
         (0, "A"),
         (1, "B"),
+        (0.0, "A"),
+        (1.0, "B"),
+        ("0", "A"),
+        (" 1 ", "B"),
         ("Hello!", "A"),
         ("No. B", "B"),
         ("Tie", "tie"),
@@ -54,7 +58,7 @@ def test_a_label_is_a_letter_a_completion_or_a_tie(raw: JsonValue, value: str | 
     assert PAIR.parse(ITEM, raw) == value
 
 
-@pytest.mark.parametrize("raw", [2, -1, True, "C", "hello!", ["Hello!"]])
+@pytest.mark.parametrize("raw", [2, -1, 0.5, 2.0, "2", "-1", True, "C", "hello!", ["Hello!"]])
 def test_what_is_no_completion_is_refused(raw: JsonValue) -> None:
     with pytest.raises(DataError, match="not in the label set; the labels are A, B, tie, or one of the two"):
         PAIR.parse(ITEM, raw)
@@ -101,6 +105,8 @@ CAMPAIGN: Mapping[str, Any] = {
         ({"task": {"kind": "preference", "beta": 0}}, "greater than 0"),
         ({"task": {"kind": "preference", "contextual_calibration": True}}, "compete in pairs"),
         ({"data": {"path": "d.jsonl"}}, r"task\.kind: preference needs data\.options"),
+        ({"data": {"path": "d.jsonl", "options": ["x"]}}, r"takes two columns in data\.options.*not \[x\]"),
+        ({"data": {"path": "d.jsonl", "options": ["x", "y", "z"]}}, r"not \[x, y, z\]"),
         ({"annotator": {"kind": "label_studio", "unsure": "Tie"}}, "'Tie' is also a label"),
     ],
 )
@@ -175,6 +181,16 @@ def test_messages_of_several_parts_are_joined() -> None:
 def test_a_completion_may_look_like_a_list_of_labels(tmp_path: Path) -> None:
     (each,) = read(tmp_path, {"prompt": "p", "chosen": '["a", "b"]', "rejected": "c"}, label="chosen")
     assert PAIR.text(each.item, each.given_label) == '["a", "b"]'
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected"), [("b", "C"), ("B", "A"), ("tie", "win"), ("1", "0"), ("No", "A"), ("A", "B")]
+)
+def test_a_completion_may_look_like_a_letter_a_tie_or_an_index(
+    tmp_path: Path, chosen: str, rejected: str
+) -> None:
+    (each,) = read(tmp_path, {"prompt": "p", "chosen": chosen, "rejected": rejected}, label="chosen")
+    assert PAIR.text(each.item, each.given_label) == chosen
 
 
 def test_three_completions_are_refused(tmp_path: Path) -> None:

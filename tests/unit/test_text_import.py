@@ -44,6 +44,14 @@ def test_of_different_answers_most_rows_win_and_a_tie_has_none(tmp_path: Path) -
     assert counts.ties == 1
 
 
+def test_a_repeated_text_keeps_a_label_of_its_own(tmp_path: Path) -> None:
+    other = "10 / 2 = 5\n#### 5"
+    rows = [("2 + 3?", SHORT), ("10 / 2?", other), ("10 / 2?", WRONG), ("10 / 2?", other)]
+    found, counts = read(tmp_path, rows, SUMS)
+    assert [each.given_label for each in found] == [SHORT, other, other, other]
+    assert (counts.disagreeing, counts.ties) == (1, 0)
+
+
 def test_references_numbers_and_empty_cells(tmp_path: Path) -> None:
     rows: list[Any] = [("a", ["one", "two"]), ("b", 7), ("c", 2.5), ("d", " "), ("e", None), ("f", [])]
     found, _ = read(tmp_path, rows, {"kind": "text"})

@@ -194,6 +194,12 @@ class CampaignSpec(Spec):
             raise ValueError(f"task.kind: {self.task.kind} needs data.options")
         if not self.task.has_options and self.data.options is not None:
             raise ValueError("data.options belongs to task.kind: multiple_choice and preference")
+        columns = self.data.options
+        if self.task.has_completions and isinstance(columns, tuple) and len(columns) != 2:
+            raise ValueError(
+                f"task.kind: {self.task.kind} takes two columns in data.options, or one that holds lists of two, not "
+                f"[{', '.join(columns)}]; a column of lists is named without brackets"
+            )
 
     def _require_labels_to_classify(self) -> None:
         if self.adapter.output == "classifier" and self.task.has_options:
