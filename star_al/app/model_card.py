@@ -84,7 +84,8 @@ def _metadata(parts: Parts, facts: ModelFacts) -> str:
         lines.append(f"base_model: {name}")
     if (licence := facts.record["base_licence"]) is not None:
         lines.append(f"license: {licence}")
-    return "\n".join([*lines, "tags: [star-al, active-learning, text-classification, lora]", "---"])
+    what = "text-generation" if facts.record.get("writes") else "text-classification"
+    return "\n".join([*lines, f"tags: [star-al, active-learning, {what}, lora]", "---"])
 
 
 def _introduction(parts: Parts, facts: ModelFacts) -> str:
@@ -103,6 +104,11 @@ def _use(facts: ModelFacts) -> str:
 
 
 def _posterior_words(facts: ModelFacts) -> str:
+    if facts.record.get("writes"):
+        return (
+            "The model writes its likeliest answer, token by token. `star-al predict` may choose another, the "
+            "likeliest of those that posterior samples draw, and tells how sure it is."
+        )
     if facts.difference is None:
         return "The model is a single function; the probabilities are those of `star-al predict`."
     top = "model" if facts.merged else "adapter"

@@ -68,6 +68,11 @@ def test_a_campaign_of_written_answers(star_al: StarAl, model: Path, tmp_path: P
     assert code == 0, err
     assert all({"predicted", "confidence"} <= set(row) for row in read(tmp_path / "answers.jsonl"))
 
+    code, said, err = star_al("export-model", config, "--out", tmp_path / "model")
+    assert code == 0 and "averages over" not in said + err, err  # the mean alone writes, whatever the samples
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "writes its likeliest answer" in card and "labeller.write(text)" in card and "sample-0" not in card
+
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
