@@ -1,7 +1,7 @@
 """The forms in which annotation tools write texts and labels, as flat rows and plain labels.
 
-Label Studio's JSON nests texts in ``data`` and choices in ``annotations``; Argilla nests them in ``fields`` and
-``responses``; Prodigy marks rejected answers; most tools write the label of a text as a list of one.
+Label Studio's JSON nests texts in ``data``, choices and written answers in ``annotations``; Argilla nests them in
+``fields`` and ``responses``; Prodigy marks rejected answers; most tools write the label of a text as a list of one.
 """
 
 from __future__ import annotations
@@ -78,19 +78,28 @@ def _annotations(task: Mapping[str, Any]) -> Any:
 
 
 def _label_studio(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of ``data``, and for each control of choices a column with what most people chose."""
+    """The columns of ``data``, and for each control a column with what most people chose or wrote in it."""
     row = dict(task["data"])
     if "id" in task:
         row.setdefault("id", task["id"])
-    chosen: dict[str, list[Any]] = {}
+    given: dict[str, list[Any]] = {}
     for annotation in _annotations(task):
         if not isinstance(annotation, dict) or annotation.get("was_cancelled") or annotation.get("skipped"):
             continue
+        written: dict[str, list[Any]] = {}
         for result in annotation.get("result") or ():
             value = result.get("value") if isinstance(result, dict) else None
-            if isinstance(value, dict) and isinstance(value.get("choices"), list):
-                chosen.setdefault(str(result.get("from_name")), []).append(value["choices"])
-    for name, votes in chosen.items():
+            if not isinstance(value, dict):
+                continue
+            name = str(result.get("from_name"))
+            if isinstance(value.get("choices"), list):
+                given.setdefault(name, []).append(value["choices"])
+            elif result.get("type") == "textarea" and value.get("text"):
+                texts = value["text"] if isinstance(value["text"], list) else [value["text"]]
+                written.setdefault(name, []).extend(texts)
+        for name, texts in written.items():
+            given.setdefault(name, []).append(texts)
+    for name, votes in given.items():
         row[_free(name, row)] = _majority(votes)
     return row
 
@@ -102,10 +111,17 @@ def _free(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _majority(votes: Sequence[Any]) -> Any:
-    """What most votes say; None for a tie."""
-    texts = Counter(json.dumps(vote, sort_keys=True, default=str) for vote in votes)
-    (first, most), *others = texts.most_common(2)
-    return None if others and others[0][1] == most else json.loads(first)
+    """What most votes say, of those with the same things in another order the first; None for a tie."""
+    texts = [json.dumps(_in_order(vote), sort_keys=True, default=str) for vote in votes]
+    (most_given, most), *others = Counter(texts).most_common(2)
+    if others and others[0][1] == most:
+        return None
+    return json.loads(json.dumps(votes[texts.index(most_given)], default=str))
+
+
+def _in_order(vote: Any) -> Any:
+    """A vote for several things, in which their order does not matter."""
+    return sorted(vote) if isinstance(vote, list) and all(isinstance(each, str) for each in vote) else vote
 
 
 # -- Argilla and Prodigy ---------------------------------------------------------------------------------

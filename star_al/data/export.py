@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from star_al.config.spec import DataSpec, OptionsPattern
-from star_al.data.item_labels import user_fields
+from star_al.data.item_labels import exported_label, user_fields
 from star_al.task import LETTERS, Task
 from star_al.types import Item, JsonObject, JsonValue, Label
 
@@ -95,11 +95,15 @@ class Known:
 
     @property
     def labelled_at(self) -> datetime | None:
-        """When somebody last gave the item the label in force."""
+        """When somebody last gave the item the label in force, or a part of it."""
         if self.label is None:
             return None
         value = self.label.value
-        return max((a.answered_at for a in self.answers if a.answered_at and a.label == value), default=None)
+        given = [a for a in self.answers if a.label is not None]
+        same = [a for a in given if a.label == value]
+        if not same and isinstance(value, list) and self.label.source == "annotator":
+            same = given  # several answers make it up together
+        return max((a.answered_at for a in same if a.answered_at), default=None)
 
 
 UNKNOWN = Known()
@@ -163,11 +167,11 @@ class ExportColumns:
             "role": known.role,
             "round": known.round_index,
             "annotator": answer.annotator if answer else None,
-            "label": answer.label if answer else None,
+            "label": exported_label(self._task, answer.label) if answer else None,
             "skipped": answer.skipped if answer else None,
             "answered_at": _moment(answer.answered_at) if answer else None,
             "seconds": answer.seconds if answer else None,
-            "final_label": known.label.value if known.label else None,
+            "final_label": exported_label(self._task, known.label.value) if known.label else None,
         }
         return self._beside(own, ours)
 
@@ -194,7 +198,7 @@ class ExportColumns:
             "item_id": item.item_id if item else None,
             "role": known.role,
             "status": known.status if item else NO_TEXT,
-            "label": label.value if label else None,
+            "label": exported_label(self._task, label.value) if label else None,
         }
         if self._task.has_texts:
             columns["label_text"] = self._task.text(item, label.value) if item and label else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from star_al.data.annotation_exports import plain_label, unwrapped
 from star_al.task import LETTERS, Task
@@ -16,6 +16,9 @@ OPTION_KEYS = "star_al.option_keys"
 
 SETTLED = "star_al.settled"
 """Field of an item that repeated rows give different labels: the one of most rows, or None for a tie."""
+
+EXPORTED = ("item_id", "role")
+"""Columns that every row has which export writes, and that tell such a row from others."""
 
 _ADDED = frozenset({OPTION_KEYS, SETTLED})
 
@@ -36,6 +39,8 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     Raises:
         DataError: The item has no such label.
     """
+    if task.spec.is_written and isinstance(raw, str):
+        return task.parse(item, _references(raw) or raw if is_exported(item.fields) else raw)
     if task.choices(item) is None:
         return task.parse(item, unwrapped(raw))  # a list is a value there
     if task.spec.has_completions:
@@ -62,6 +67,28 @@ def gold_answer(task: Task, item: Item, column: str) -> JsonValue:
     if SETTLED in item.fields:
         return item.fields[SETTLED]
     return parse_answer(task, item, item.fields.get(column))
+
+
+def exported_label(task: Task, value: JsonValue) -> JsonValue:
+    """Return a label as export writes it: a text that would be read back as a list is a list of one."""
+    return [value] if task.spec.is_written and isinstance(value, str) and _references(value) else value
+
+
+def is_exported(row: Collection[str]) -> bool:
+    """Return whether star_al wrote a row with these columns."""
+    return all(name in row for name in EXPORTED)
+
+
+def _references(cell: str) -> list[JsonValue] | None:
+    """The texts in a cell that holds a list of them as export writes it; None for any other cell."""
+    if not cell.startswith('["'):
+        return None
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    is_ours = all(isinstance(each, str) for each in found) and json.dumps(found, ensure_ascii=False) == cell
+    return found if is_ours else None
 
 
 def is_tie(item: Item) -> bool:

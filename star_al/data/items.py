@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from star_al.data.item_labels import SETTLED, parse_answer
+from star_al.data.item_labels import EXPORTED, SETTLED, parse_answer
 from star_al.data.item_reader import ImportCounts, ItemReader, SourceRow
 from star_al.data.readers import read_rows
 from star_al.data.repeats import Pairs, Repeats, Votes, hash_of, key_of
@@ -86,9 +86,9 @@ def _find_repeats(source: DataSource, task: Task) -> Repeats:
 
 
 def _needed_columns(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows without the columns that say nothing about text, label and id."""
+    """The rows without the columns that say nothing about text, label and id, nor about who wrote the row."""
     options = source.options if isinstance(source.options, tuple) else (source.options,)
-    needed = {*source.text_columns, source.id, source.label, source.gold, *options}
+    needed = {*source.text_columns, source.id, source.label, source.gold, *options, *EXPORTED}
     for row in rows:
         yield Row(row.number, {name: value for name, value in row.values.items() if name in needed})
 

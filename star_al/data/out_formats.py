@@ -65,7 +65,8 @@ def write_rows(
 
     The file gets its name only when it is complete. A link is followed: its target is written, the link
     stays. The columns are those of ``header`` and of all rows, in order of first appearance. In CSV, None is an
-    empty cell and lists are JSON; in Parquet, a column with values of several kinds is JSON text.
+    empty cell and lists are JSON; in Parquet, lists beside texts are JSON, and any other column with values of
+    several kinds is JSON text.
 
     Args:
         path: The file.
@@ -203,11 +204,14 @@ def _single_kind(kinds: set[str]) -> str:
         return "float"
     if not kinds:
         return "str"
+    if kinds == {"str", "list"}:
+        return "str or list"
     return next(iter(kinds)) if len(kinds) == 1 and kinds <= {"bool", "int", "float", "str"} else "json"
 
 
 def _parquet_cell(value: Any, kind: str) -> Any:
-    return json.dumps(value, ensure_ascii=False) if kind == "json" and value is not None else value
+    is_json = kind == "json" or (kind == "str or list" and isinstance(value, list))
+    return json.dumps(value, ensure_ascii=False) if is_json and value is not None else value
 
 
 _WRITERS: dict[str, Callable[[Path, Iterable[JsonObject], Sequence[str], OutOptions], int]] = {

@@ -49,6 +49,34 @@ def test_tasks_of_label_studio_have_a_column_for_each_choice(tmp_path: Path) -> 
     ]
 
 
+def test_choices_in_another_order_are_the_same(tmp_path: Path) -> None:
+    ties = [annotation("a", "b"), annotation("b", "a")]
+    tasks = [{"data": {"text": "t"}, "annotations": votes} for votes in (ties, [annotation("b"), *ties])]
+    assert [row["mood"] for row in rows(tmp_path, tasks)] == [["a", "b"], ["a", "b"]]
+
+
+def test_written_answers_of_label_studio_are_read(tmp_path: Path) -> None:
+    def written(*texts: Any) -> dict[str, Any]:
+        return {
+            "result": [{"from_name": "answer", "type": "textarea", "value": {"text": text}} for text in texts]
+        }
+
+    region = {"from_name": "ner", "type": "labels", "value": {"start": 0, "text": "t", "labels": ["PER"]}}
+    votes = [
+        [written(["hello"])],
+        [written("hello")],
+        [written(["one", "two"], ["three"])],
+        [written(["x"]), written(["y"]), written(["y"])],
+        [written(["x"]), written(["y"])],
+        [written([]), {"result": [region]}],
+    ]
+    found = rows(tmp_path, [{"data": {"text": "t"}, "annotations": each} for each in votes])
+    assert [row.get("answer", "no column") for row in found] == [
+        ["hello"], ["hello"], ["one", "two", "three"], ["y"], None, "no column"
+    ]  # fmt: skip
+    assert "ner" not in found[-1]
+
+
 def test_records_of_argilla_have_a_column_for_each_question(tmp_path: Path) -> None:
     answer = {"value": "pos", "status": "submitted"}
     records = [

@@ -75,6 +75,17 @@ def test_a_row_has_the_users_columns_and_what_is_known(tmp_path: Path) -> None:
     }
 
 
+def test_when_a_label_was_given_that_several_answers_make_up() -> None:
+    answers = tuple(
+        GivenAnswer(who, value, answered_at=NOON.replace(hour=hour))
+        for who, value, hour in (("ann", "Rome", 12), ("bob", "Roma", 13), ("cid", None, 14))
+    )
+    of_people = Known("audit", "labelled", Label("i", ["Rome", "Roma"]), 1, answers)
+    imported = Known("audit", "labelled", Label("i", ["Rome", "Roma"], source="import"), 1, answers)
+    assert of_people.labelled_at == NOON.replace(hour=13) and imported.labelled_at is None
+    assert Known("audit", "labelled", Label("i", "Rome"), 1, answers).labelled_at == NOON
+
+
 def test_rows_without_a_text_and_unknown_rows_have_the_same_columns(tmp_path: Path) -> None:
     data = DataSpec(path="in.jsonl")
     rows = [{"text": "a", "k": 1}, {"text": " ", "k": 2}, {"text": "a", "k": 3}]

@@ -236,8 +236,11 @@ def test_a_written_answer_that_is_no_text_or_counts_as_a_skip() -> None:
     assert isinstance(refused, Refused) and refused.reason == "its answer 5 is not a text"
     choices = _parsed(_raw("pos"), WRITTEN)
     assert isinstance(choices, Refused) and "the value of its region is {'choices'" in choices.reason
-    unsure = _parsed(_area("unsure"), WRITTEN)
-    assert isinstance(unsure, Annotation) and unsure.skipped
+    for texts in (["unsure"], [" Unsure\n"], ["unsure", "UNSURE"]):
+        unsure = _parsed(_area(*texts), WRITTEN)
+        assert isinstance(unsure, Annotation) and unsure.skipped and unsure.value == "unsure"
+    both = _parsed(_area("a dog", "Unsure"), WRITTEN)
+    assert isinstance(both, Refused) and both.reason == "it says 'unsure' and something else"
     cancelled = _parsed(_area("a dog", was_cancelled=True), WRITTEN)
     assert isinstance(cancelled, Annotation) and cancelled.skipped
 
@@ -259,3 +262,4 @@ def test_several_labels_are_a_list() -> None:
     assert isinstance(none, Annotation) and not none.skipped and not SUBJECTS.find((), none.value)
     unsure = _parsed(_raw("unsure"), SUBJECTS)
     assert isinstance(unsure, Annotation) and unsure.skipped
+    assert isinstance(_parsed(_raw("sport", "unsure"), SUBJECTS), Refused)

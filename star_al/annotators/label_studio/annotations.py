@@ -15,6 +15,7 @@ from typing import TypeGuard
 
 from star_al.annotators.label_studio.controls import CONTROL, Control, control_of
 from star_al.annotators.label_studio.markup import UNUSABLE_CHARACTERS
+from star_al.config.spec import normalise_label
 from star_al.task import Task
 from star_al.types import Annotation, JsonValue
 
@@ -154,11 +155,13 @@ def _said(result: object, unsure: str | None, task: Task) -> JsonValue:
         raise _UnusableError(f"it has a result, but none for the control {CONTROL!r}")
     control = control_of(task)
     said = list(dict.fromkeys(text for region in ours for text in _texts(region.get("value"), control)))
+    if said and unsure is not None and all(_is_unsure(text, unsure) for text in said):
+        return unsure
     if len(said) > 1 and not control.takes_several:
         raise _UnusableError(f"it chooses {len(said)} labels: {', '.join(map(_shown, sorted(said)))}")
     for text in said:
         _check(text, unsure, task, control)
-    return said[0] if said == [unsure] else control.joined(said) if said else None
+    return control.joined(said) if said else None
 
 
 def _texts(value: object, control: Control) -> Sequence[str]:
@@ -174,9 +177,15 @@ def _texts(value: object, control: Control) -> Sequence[str]:
     return said
 
 
+def _is_unsure(text: str, unsure: str | None) -> bool:
+    return unsure is not None and normalise_label(text) == normalise_label(unsure)
+
+
 def _check(text: str, unsure: str | None, task: Task, control: Control) -> None:
     """Refuse what cannot be a label. Which letters an item has is checked where the item is known."""
-    if text == unsure or control.free:
+    if _is_unsure(text, unsure):
+        raise _UnusableError(f"it says {_shown(unsure)} and something else")
+    if control.free:
         return
     if re.search(UNUSABLE_CHARACTERS, text):
         raise _UnusableError(f"its label {_shown(text)} has a control character")

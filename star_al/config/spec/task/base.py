@@ -100,6 +100,8 @@ class TaskSettings(Spec):
     """How many options a text may have: as many as there are letters."""
     has_completions: ClassVar[bool] = False
     """True if the options are completions of the text; both may be lists of messages, as chats are stored."""
+    is_written: ClassVar[bool] = False
+    """True if an answer may be any text, even one that looks like something else."""
     is_taught: ClassVar[bool] = True
     """Whether a head teaches a language model by default."""
     classifies: ClassVar[bool] = False

@@ -77,6 +77,7 @@ class TextSpec(TaskSettings):
         posteriors=("map", "mc_dropout", "ensemble", "laplace", "tfb"),
         extras=(),
     )
+    is_written: ClassVar[bool] = True
     is_taught: ClassVar[bool] = False
 
     kind: Literal["text"] = Field(description="Text: every text gets an answer in free words.")
