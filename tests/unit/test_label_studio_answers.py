@@ -262,4 +262,3 @@ def test_several_labels_are_a_list() -> None:
     assert isinstance(none, Annotation) and not none.skipped and not SUBJECTS.find((), none.value)
     unsure = _parsed(_raw("unsure"), SUBJECTS)
     assert isinstance(unsure, Annotation) and unsure.skipped
-    assert isinstance(_parsed(_raw("sport", "unsure"), SUBJECTS), Refused)

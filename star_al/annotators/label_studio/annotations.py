@@ -183,9 +183,9 @@ def _is_unsure(text: str, unsure: str | None) -> bool:
 
 def _check(text: str, unsure: str | None, task: Task, control: Control) -> None:
     """Refuse what cannot be a label. Which letters an item has is checked where the item is known."""
-    if _is_unsure(text, unsure):
+    if control.free and _is_unsure(text, unsure):
         raise _UnusableError(f"it says {_shown(unsure)} and something else")
-    if control.free:
+    if control.free or text == unsure:
         return
     if re.search(UNUSABLE_CHARACTERS, text):
         raise _UnusableError(f"its label {_shown(text)} has a control character")
