@@ -243,6 +243,10 @@ def test_the_base_models_label_bias_is_taken_out_by_the_pool_and_the_labels(tmp_
     ("changes", "message"),
     [
         ({"measure": "label_probability", "target_label": "sport"}, "looks for a label and not for errors"),
+        (
+            {"measure": "label_probability", "target_label": "sport", "blend": {"kind": "measured"}},
+            "kind: measured .* looks for a label and not for errors",
+        ),
         ({"adaptive_samples": 4}, "does not go with acquisition.blend.kind: prequential"),
     ],
 )

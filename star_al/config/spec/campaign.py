@@ -279,9 +279,10 @@ class CampaignSpec(Spec):
             raise ValueError(
                 f"acquisition.measure: {self.acquisition.measure} needs a posterior of at least 2 samples"
             )
-        if self.acquisition.measure == "label_probability" and self.acquisition.blend.kind == "prequential":
+        kind = self.acquisition.blend.kind
+        if self.acquisition.measure == "label_probability" and kind in ("prequential", "measured"):
             raise ValueError(
-                "acquisition.blend.kind: prequential does not go with acquisition.measure: label_probability, which "
+                f"acquisition.blend.kind: {kind} does not go with acquisition.measure: label_probability, which "
                 "looks for a label and not for errors"
             )
         if self.acquisition.measure == "epig" and self.acquisition.blend.kind == "measured":
