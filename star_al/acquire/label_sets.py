@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
+from star_al.acquire.set_measures import set_measures
 from star_al.types import BasePrediction, BoolArray, FloatArray, JsonValue, Predictions
 
 MOST_SETS = 32
@@ -26,7 +27,8 @@ def set_predictions(
 ) -> Predictions:
     """Return predictions over sets of labels, best first by the mean over samples.
 
-    The last column is any other set. As signals there are the exact means of the labels' probabilities.
+    The last column is any other set. As signals there are the exact means of the labels' probabilities, and where
+    not all sets have a column, the measures of uncertainty.
 
     Args:
         item_ids: The N items.
@@ -45,19 +47,27 @@ def set_predictions(
             for sets_C_L in sets_B_C_L
         ]
     is_complete = columns == 2 ** len(names)
+    probs_N_K_L = np.exp(logs_N_K_L_2[..., 1])
+    measures = {} if is_complete else set_measures(log_probs_N_K_C[:, :, :-1], probs_N_K_L)
     return Predictions(
         tuple(item_ids),
         _with_rest(log_probs_N_K_C, is_complete=is_complete),
         tuple(answers) or (((None),),),
         open_ended=True,
-        signals=signals_of(names, np.exp(logs_N_K_L_2[..., 1])),
+        signals={**signals_of(names, probs_N_K_L), **measures},
     )
 
 
 def base_predictions(found: Predictions) -> list[BasePrediction]:
-    """Return what a model without training predicts, item by item."""
+    """Return what a model without training predicts, item by item, with the sets' entropy if columns do not tell it."""
+    told_N = found.signals.get("entropy")
     return [
-        BasePrediction(item_id, found.log_probs_N_K_C[row, 0].copy(), answers=found.answers[row])
+        BasePrediction(
+            item_id,
+            found.log_probs_N_K_C[row, 0].copy(),
+            answers=found.answers[row],
+            uncertainty=None if told_N is None else float(told_N[row]),
+        )
         for row, item_id in enumerate(found.item_ids)
     ]
 

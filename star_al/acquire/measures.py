@@ -73,13 +73,17 @@ def entropy_split(log_probs_N_K_C: FloatArray) -> tuple[FloatArray, FloatArray]:
 def known_split(
     log_probs_N_K_C: FloatArray, signals: Mapping[str, FloatArray], draws: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Return ``entropy_split``, with NaN for both parts where the samples' draws are too few to tell them.
+    """Return ``entropy_split`` as far as it is known: with NaN for both parts where draws are too few to tell them.
+
+    What the model itself tells of its entropy and BALD goes before its columns.
 
     Args:
         log_probs_N_K_C: Predictions by K samples.
-        signals: What the model told besides; the effective number of draws where it wrote answers.
+        signals: What the model told besides, such as the effective number of draws where it wrote answers.
         draws: Answers that each sample drew.
     """
+    if {"entropy", "bald"} <= signals.keys():
+        return signals["entropy"] - signals["bald"], signals["bald"]
     aleatoric_N, epistemic_N = entropy_split(log_probs_N_K_C)
     if "ess" not in signals:
         return aleatoric_N, epistemic_N

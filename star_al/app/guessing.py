@@ -9,7 +9,10 @@ from star_al.config.spec import is_number, normalise_label
 from star_al.data.columns import MAX_LABELS, Column, Profile
 from star_al.errors import DataError
 
-_SEVERAL = "holds several labels in a row, but a text gets one. Leave one label in each row."
+_SEVERAL = (
+    "holds several labels in a row, but a text gets one. Leave one label in each row, or write a campaign file with "
+    "task.kind: multi_label, where a text gets any number of them."
+)
 
 FEW_LABELS = 10
 """More labels than this must each occur twice on average; otherwise they are probably names or ids."""

@@ -24,7 +24,7 @@ from star_al.steps.delivery import delivery_of
 from star_al.steps.pool import all_draws
 from star_al.task import Task
 from star_al.task.columns import is_open, values_of
-from star_al.types import FloatArray, Item, JsonValue, Predictions, Round
+from star_al.types import BasePrediction, FloatArray, Item, JsonValue, Predictions, Round
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Predictor:
         """
         log_probs_N_K_C, answers = self._answers(items, advance)
         probs_N_C = np.exp(apply_temperature(answers.log_probs_N_C, self.model.temperature))
-        total_N = predictive_entropy(log_probs_N_K_C)
+        total_N = answers.signals.get("entropy", predictive_entropy(log_probs_N_K_C))
         draws = self._parts.spec.task.answer_draws
         aleatoric_N, epistemic_N = known_split(log_probs_N_K_C, answers.signals, draws)
         is_split_N = ~np.isnan(epistemic_N) & (log_probs_N_K_C.shape[1] > 1)
@@ -152,7 +152,7 @@ class Predictor:
             found = self.learner.base_predict(items, advance, pool_of_base(self._parts, self.learner))
             mean_N_C = as_log_probs(found, contextual=contextual)
             values_N = tuple(one.answers for one in found) if is_open(self.task) else ()
-            return mean_N_C[:, None, :], Answers(mean_N_C, values_N=values_N)
+            return mean_N_C[:, None, :], Answers(mean_N_C, values_N=values_N, signals=_told(found))
         samples = [self._samples(one, items, advance) for one in self._newest.models]
         means = [np.array(predictive_mean_log(each.log_probs_N_K_C)) for each in samples]
         if len(samples) == 1:
@@ -169,6 +169,14 @@ class Predictor:
         folder = self._parts.artefacts.path_of(one.sha256)
         draws = _draws(self._parts, one.learner)
         return one.learner.predict(folder, items, draws=draws, seed=self.seed, advance=advance)
+
+
+def _told(found: Sequence[BasePrediction]) -> dict[str, FloatArray]:
+    """The total uncertainty as a base model tells it besides its columns; empty if it does not."""
+    told = [one.uncertainty for one in found if one.uncertainty is not None]
+    if not told or len(told) < len(found):
+        return {}
+    return {"entropy": np.array(told)}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def rename_label(file: CampaignFile, old: str, new: str) -> bool:
         ConfigError: There is no such label, or too few are left; the file stays as it is.
     """
     task = file.spec.task
-    if task.labels and "labels" not in type(task).model_fields:
+    if task.labels and "renamed" not in type(task).model_fields:
         raise ConfigError(f"{file.path}: labels of task.kind: {task.kind} cannot be renamed.")
     before = {normalise_label(label.name): label for label in task.labels}
     label = before.get(normalise_label(old))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -28,7 +28,7 @@ from star_al.config.changes import (
     list_differences,
     renamed_labels,
 )
-from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec
+from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec, MultiLabelSpec, TaskSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.labelling.renaming import Relabelling, relabel
@@ -350,7 +350,9 @@ def _adopt_config(
     labels = ("task.labels", "task.renamed")
     changed = differing_fields(campaign.config, file.spec, labels)
     messages = [f"settings changed: {', '.join(changed)}"] if changed else []
-    messages += [f"labels added: {', '.join(added)}"] if added else []
+    messages += (
+        [_added_in_words(added, file.spec.task, store.label_counts(campaign.campaign_id))] if added else []
+    )
     found = Relabelling((), ())
     if renamed:
         found = relabel(store, campaign.campaign_id, file.spec)
@@ -364,6 +366,17 @@ def _adopt_config(
     )
     for message in messages[bool(changed) :]:
         progress.say(sentence_case(message))
+
+
+def _added_in_words(added: Sequence[str], task: TaskSpec, labelled: Mapping[Role, int]) -> str:
+    """What adding labels does; a set of labels that was given before says of a new one that the text has it not."""
+    words, n = f"labels added: {', '.join(added)}", sum(labelled.values())
+    if not isinstance(task, MultiLabelSpec) or not n:
+        return words
+    them = "it" if len(added) == 1 else "them"
+    return (
+        f"{words}; {count(n, 'text')} labelled before {'counts' if n == 1 else 'count'} as not having {them}"
+    )
 
 
 def _renamed_in_words(renamed: Mapping[str, str], found: Relabelling) -> str:

@@ -91,6 +91,7 @@ class Page(NamedTuple):
         bytes_N: IntArray = np.full(len(self.item_ids), 4 * samples * labels, dtype=np.int64)
         if self.opened is not None:
             bytes_N += [sum(map(len, values)) for values in self.opened.values_N]
+            bytes_N += 8 * len(self.opened.signals)
         return bytes_N
 
     def cut(self, rows: slice) -> Page:

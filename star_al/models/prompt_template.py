@@ -63,6 +63,11 @@ WORDINGS: Mapping[str, Wording] = {
 }
 """By kind of task."""
 
+_WRITTEN: Mapping[str, str] = {
+    "multi_label": "Name the labels that fit the text, separated by commas, or none if no label fits: {labels}.",
+}
+"""Instructions where an answer is written as a whole, by kind of task, if star-al's own models do not do so."""
+
 _ANSWERS: Mapping[ScoredOn, str] = {
     "label": "label",
     "letter": "letter",
@@ -150,7 +155,12 @@ def prompt_of(task: Task, item: Item) -> tuple[str, str]:
         "labels": task.listing,
         "options": "\n".join(f"{name}. {option}" for name, option in options),
     }
-    instruction, message = (_FIELD.sub(lambda match: fills[match[1]], part) for part in _wording(task.spec))
+    instruction, message = _wording(task.spec)
+    if task.spec.instruction is None:
+        instruction = _WRITTEN.get(task.spec.kind, instruction)
+    instruction, message = (
+        _FIELD.sub(lambda match: fills[match[1]], part) for part in (instruction, message)
+    )
     return instruction, message
 
 

@@ -79,7 +79,7 @@ def thresholds(probs_N_L: FloatArray, right_N_L: BoolArray) -> FloatArray:
 
 def _threshold(probs_N: FloatArray, right_N: BoolArray) -> float:
     levels = np.unique(probs_N)
-    between = np.concatenate([[0.5], (levels[1:] + levels[:-1]) / 2])
+    between = np.concatenate([[0.5], levels[:1], (levels[1:] + levels[:-1]) / 2])
     scores = _f1(probs_N[:, None] >= between, np.repeat(right_N[:, None], len(between), axis=1))
     best = between[scores >= scores.max() - 1e-12]
     return float(best[np.abs(best - 0.5).argmin()])

@@ -61,7 +61,7 @@ def is_right(task: Task, item: Item, answer: JsonValue, gold: JsonValue) -> bool
 
 
 def grade_of(task: Task, item: Item, answer: JsonValue, gold: JsonValue) -> float | None:
-    """Return how right an answer is, from 0 to 1; None if the label is never predicted, or not known any more."""
+    """Return how right an answer is, from 0 to 1; None if the label is never predicted, or not known to the task."""
     if task.has_no_column(gold):
         return None
     if task.choices(item) is None:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import ast
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from star_al.config.spec import NONE, NONE_OF_THESE, MultiLabelSpec, normalise_label
+from star_al.config.spec import NONE, NONE_OF_THESE, SEPARATORS, MultiLabelSpec, normalise_label
 from star_al.errors import DataError
 from star_al.task.closed import name_of
 from star_al.task.protocol import Task, is_blank
 from star_al.types import BoolArray, Item, JsonValue
 
 _ANY = Item(item_id="", text="")
-_SEPARATORS = re.compile(r"[,;|\n]")
-_NOTHING = ("", "0", "0.0", "false", "no", "off", "none", "nan", "null")
-"""Values of a label's column that say that a text has not got it."""
+_YES = frozenset({"1", "1.0", "true", "yes", "on", "y", "t", "x"})
+"""What a mapping says of a label that a text has."""
+
+_NO = frozenset({"", "0", "0.0", "false", "no", "off", "n", "f", "none", "nan", "null"})
+"""What it says of one that the text has not got."""
 
 
 class MultiLabel(Task):
@@ -88,6 +89,10 @@ class MultiLabel(Task):
             if not found or None in found
             else self._value({self._spelled[each] for each in found if each})
         )
+
+    def has_no_column(self, value: JsonValue) -> bool:
+        """Return whether a value has a label that the task does not know, such as one that was added since a round."""
+        return value is not None and self.find((), value) is None
 
     def same(self, item: Item, one: JsonValue, other: JsonValue) -> bool:
         """Return whether two values are the same set."""
@@ -159,7 +164,7 @@ class MultiLabel(Task):
         if isinstance(raw, str):
             return self._named_by_text(item, raw)
         if isinstance(raw, Mapping):
-            return [name for name, has in raw.items() if normalise_label(str(has)) not in _NOTHING]
+            return [name for name, has in raw.items() if self._has(item, name, has)]
         if not isinstance(raw, list):
             return [raw]
         names = [name for name in raw if not self._is_none(name)]
@@ -181,8 +186,21 @@ class MultiLabel(Task):
                 if isinstance(found, list | tuple | set | dict):
                     return self._named(item, found if isinstance(found, dict) else list(found))
         found = self._split(text, self._places)
-        parts = [part.strip() for part in _SEPARATORS.split(text) if part.strip()]
+        if not found:  # nothing but separators, which is not what people write for none
+            raise DataError(self.complaint(item, text))
+        parts = [part.strip() for part in SEPARATORS.split(text) if part.strip()]
         return parts if None in found else found
+
+    def _has(self, item: Item, name: JsonValue, has: JsonValue) -> bool:
+        """Whether an entry of a mapping says that a text has a label, which must be one."""
+        self._place(item, name)
+        word = normalise_label(str(has))
+        if word not in _YES | _NO:
+            raise DataError(
+                f"item {item.external_id or item.item_id}: {has!r} says neither that the text has the label {name!r} "
+                "nor that it has not; write 1 or 0"
+            )
+        return word in _YES
 
     @staticmethod
     def _is_none(name: JsonValue) -> bool:
@@ -191,16 +209,18 @@ class MultiLabel(Task):
     @staticmethod
     def _split(text: str, known: Mapping[str, int]) -> list[str | None]:
         """Split a text into known names, which may hold separators themselves; None where nothing fits."""
-        parts = _SEPARATORS.split(text)
-        ends = [match.start() for match in _SEPARATORS.finditer(text)] + [len(text)]
+        parts = SEPARATORS.split(text)
+        ends = [match.start() for match in SEPARATORS.finditer(text)] + [len(text)]
         starts = [0] + [end + 1 for end in ends[:-1]]
+        # White space counts, too, as a line may end where a name has a space.
+        most = max(len(SEPARATORS.findall(name)) + name.count(" ") for name in known)
         found: list[str | None] = []
         place = 0
         while place < len(parts):
             if not parts[place].strip():
                 place += 1
                 continue
-            for last in reversed(range(place, len(parts))):
+            for last in reversed(range(place, min(place + most + 1, len(parts)))):
                 name = normalise_label(text[starts[place] : ends[last]])
                 if name in known:
                     found.append(name)

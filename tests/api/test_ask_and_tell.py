@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from star_al import Campaign, Question
@@ -110,6 +111,17 @@ def test_an_unknown_label_or_question_is_refused(campaign_of: Any) -> None:
     with pytest.raises(DataError, match="no question 'nowhere' in campaign 'small'"):
         campaign.tell("nowhere", "tech")
     assert stored_annotations(campaign) == []
+
+
+def test_a_number_is_a_level_of_a_rating(campaign_of: Any) -> None:
+    campaign = campaign_of(task={"kind": "rating", "levels": 3})
+    for question, told in zip(campaign.ask(3), (3.0, np.int64(2), 1), strict=True):
+        campaign.tell(question, told)
+    assert sorted(row["label"] for row in records(campaign.labels())) == ["1", "2", "3"]
+    (question,) = campaign.ask(1)
+    for wrong in (0.5, float("nan"), {"1": 1}, [1], object()):
+        with pytest.raises(DataError, match="is not a label of this question"):
+            campaign.tell(question, wrong)
 
 
 def test_several_annotators_answer_each_question(campaign_of: Any) -> None:

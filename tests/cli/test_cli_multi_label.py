@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from star_al import Campaign
 from star_al.cli.main import run_command
+from star_al.errors import DataError
 from support.campaigns import WORDS, make_rows, write_campaign, write_jsonl
+from support.quiet import Quiet
 from support.tiny_encoder import build_tiny_encoder
 
 StarAl = Callable[..., tuple[int, str, str]]
@@ -67,6 +71,45 @@ def test_a_campaign_of_label_sets_goes_from_question_to_export(tmp_path: Path, s
 
     assert run_command(["report", str(config), "--out", str(tmp_path / "report.html")]) == 0
     assert "micro-F1" in (tmp_path / "report.html").read_text()
+
+
+def test_a_label_that_is_added_is_told_of_and_the_report_goes_on(tmp_path: Path, star_al: StarAl) -> None:
+    words = tuple(word for words in WORDS.values() for word in words)
+    build_tiny_encoder(tmp_path / "encoder", words=words)
+    write_jsonl(tmp_path / "pool.jsonl", rows_with_sets(60))
+    settings: dict[str, Any] = {
+        "learner": {"kind": "head"},
+        "head": {"encoder": "encoder"},
+        "acquisition": {"batch_size": 8},
+        "annotator": {"kind": "api"},
+        "evaluation": {"kind": "audit", "size": 10, "calibration": 0},
+    }
+    task = {"kind": "multi_label", "labels": list(WORDS)}
+    config = write_campaign(tmp_path, task=task, stopping__max_rounds=1, **settings)
+    audit, n = "", 0
+    with Campaign.open(config, progress=Quiet()) as campaign:
+        while questions := campaign.ask(20):
+            for question in questions:
+                audit = question.id if question.purpose == "audit" else audit
+                assert question.fields is not None
+                campaign.tell(question, set(cast("list[str]", question.fields["label"])))
+                n += 1
+        wrong: Any
+        for wrong in (0.5, 3.0, {"sport": 0, "crash": 1}, ["sport", 1], np.int64(1)):
+            with pytest.raises(DataError, match="is not one of the labels"):
+                campaign.tell(audit, wrong)
+    code, _, err = star_al("rename-label", config, "tech", "technology")
+    assert code == 2 and "labels of task.kind: multi_label cannot be renamed" in err
+    more = {"kind": "multi_label", "labels": [*WORDS, "arts"]}
+    write_campaign(tmp_path, task=more, stopping__max_rounds=1, **settings)
+    code, out, err = star_al("run", config)
+    assert code == 0, (out, err)
+    assert f"Labels added: arts; {n} texts labelled before count as not having it" in out + err
+    with Campaign.open(config, progress=Quiet()) as campaign:
+        campaign.tell(audit, {"arts": 1, "sport": 0})
+    assert run_command(["report", str(config), "--out", str(tmp_path / "report.html")]) == 0
+    code, out, err = star_al("status", config)
+    assert code == 0, (out, err)
 
 
 def test_labels_between_bars_and_settling_by_label(tmp_path: Path, star_al: StarAl) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from label_studio_sdk.label_interface.interface import LabelInterface
 from pydantic import ValidationError
-from scipy.special import logsumexp
+from scipy.special import entr, logsumexp
+from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from sklearn.metrics import hamming_loss as sklearn_hamming_loss
 
@@ -20,7 +21,7 @@ from star_al.acquire.label_sets import (
     likeliest_sets,
     set_predictions,
 )
-from star_al.acquire.measures import bald, uncertainties
+from star_al.acquire.measures import MEASURES, bald, known_split, uncertainties
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.annotations import parse_annotation
 from star_al.annotators.label_studio.controls import control_of
@@ -31,6 +32,7 @@ from star_al.labelling.crowd import Vote, krippendorff_alpha, majority
 from star_al.stats.answered import Answered
 from star_al.stats.label_sets import hamming_loss, macro_f1, micro_f1, thresholds
 from star_al.task import MultiLabel, make_task
+from star_al.task.columns import grade_of, is_right
 from star_al.types import Annotation, BoolArray, FloatArray, Item, JsonValue
 
 NAMES = ["sport", "tech", "Food, drink"]
@@ -53,6 +55,7 @@ TEXT = Item("i", "text")
         ("['tech', 'sport']", ["sport", "tech"]),
         ({"sport": 1, "tech": 0, "Food, drink": 0.0}, ["sport"]),
         ({"sport": "0", "tech": False, "Food, drink": None}, []),
+        ({"sport": "n", "tech": "Y"}, ["tech"]),
         ('{"tech": true}', ["tech"]),
         ("none", []),
         ("None of these", []),
@@ -69,10 +72,14 @@ def test_the_forms_that_data_has_are_read(raw: JsonValue, value: JsonValue) -> N
 
 
 @pytest.mark.parametrize(
-    "raw", ["sprt", ["tech", "sprt"], "tech, sprt", 3, ["tech", "none"], '{"sprt": 1}', [["tech"]]]
+    "raw",
+    [
+        *("sprt", ["tech", "sprt"], "tech, sprt", 3, ["tech", "none"], '{"sprt": 1}', [["tech"]], ", ;"),
+        *({"sprt": 0}, {"tech": "perhaps"}, {"tech": 0.7}),
+    ],
 )
 def test_what_is_no_label_is_refused(raw: JsonValue) -> None:
-    with pytest.raises(DataError, match=r"not one of the labels|holds labels and 'none'"):
+    with pytest.raises(DataError, match=r"not one of the labels|holds labels and 'none'|says neither"):
         TASK.parse(TEXT, raw)
     assert TASK.find((), raw) is None
 
@@ -100,6 +107,16 @@ def test_a_grade_is_jaccards_index() -> None:
         ({"labels": ["a", "A"]}, "are equal"),
         ({"labels": ["a", "None"]}, "gets anyway"),
         ({"labels": ["a", "none of these"]}, "gets anyway"),
+        ({"labels": ["a", {"name": "b", "verbaliser": "None"}]}, "the verbaliser 'None'"),
+        (
+            {"labels": ["bug", "crash", "bug, crash"]},
+            "'bug, crash' cannot be told from 'bug' followed by 'crash'",
+        ),
+        ({"labels": ["a", "b; c", "a|b"]}, r"'a\|b' cannot be told from 'a' followed by 'b; c'"),
+        (
+            {"labels": [{"name": "a", "verbaliser": "x, y"}, {"name": "b", "verbaliser": "x"}, "y"]},
+            "verbalisers: 'x, y' cannot be told from 'x' followed by 'y'",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complaint: str) -> None:
@@ -118,6 +135,37 @@ def test_a_language_model_has_a_classifier_by_default(output: dict[str, str], cl
         "annotator": {"kind": "oracle", "gold": "label"},
     }
     assert CampaignSpec.model_validate(tree, context=FROM_FILE).has_classifier is classifies
+
+
+def test_names_may_begin_alike_if_what_follows_tells_them_apart() -> None:
+    task = make_task(task_spec({"kind": "multi_label", "labels": ["food", "food, drink", "sport"]}))
+    for value in (["food", "food, drink"], ["food", "sport"], ["food, drink", "sport"]):
+        assert task.read(TEXT, task.spell(TEXT, list[JsonValue](value))) == value
+
+
+def test_a_long_cell_is_read_in_one_go() -> None:
+    assert TASK.find((), "sport," * 20_000) == ["sport"]
+    assert TASK.find((), "sport,x" * 20_000) is None
+    assert TASK.parse(TEXT, "Food,\ndrink, tech") == ["tech", "Food, drink"]
+
+
+def test_a_label_that_was_added_since_is_left_out_of_what_an_earlier_task_measures() -> None:
+    assert grade_of(TASK, TEXT, ["sport"], ["sport", "arts"]) is None
+    assert is_right(TASK, TEXT, ["sport"], ["sport", "arts"]) is None
+    assert TASK.has_no_column(["arts"]) and not TASK.teaches(TEXT, ["arts"])
+    assert not TASK.has_no_column(["sport"]) and not TASK.has_no_column([]) and not TASK.has_no_column(None)
+
+
+def test_none_of_these_cannot_be_the_answer_of_somebody_unsure() -> None:
+    tree = {
+        "name": "n",
+        "data": {"path": "d.csv"},
+        "task": {"kind": "multi_label", "labels": NAMES},
+        "model": {"name": "m"},
+        "annotator": {"kind": "label_studio", "unsure": "None of these"},
+    }
+    with pytest.raises(ValidationError, match="is also a label"):
+        CampaignSpec.model_validate(tree, context=FROM_FILE)
 
 
 # -- the labelling page ------------------------------------------------------------------------------------
@@ -296,6 +344,69 @@ def test_no_items_have_no_predictions() -> None:
     assert len(set_predictions([], ["a", "b"], np.zeros((0, 3, 2, 2)))) == 0
 
 
+def spread_logs(n: int, samples: int, labels: int) -> FloatArray:
+    """Labels' probabilities of texts that are differently sure, and whose samples differ more or less."""
+    generator = np.random.default_rng(labels)
+    sure, apart = generator.uniform(0.3, 4, (n, 1, 1)), generator.exponential(1.0, (n, 1, 1))
+    logits = generator.normal(-0.5, 1, (n, 1, labels)) * sure
+    logits = logits + generator.normal(0, 1, (n, samples, labels)) * apart
+    return -np.logaddexp(0, np.stack([logits, -logits], axis=3))
+
+
+def measured(logs: FloatArray) -> dict[str, FloatArray]:
+    found = set_predictions(
+        [f"i{row}" for row in range(len(logs))], [f"l{place}" for place in range(logs.shape[2])], logs
+    )
+    return {name: uncertainties(found, name) for name in MEASURES}
+
+
+@pytest.mark.parametrize("labels", [5, 6, 10])
+def test_measures_rank_texts_as_enumeration_of_all_sets_does(labels: int) -> None:
+    logs = spread_logs(60, 6, labels)
+    sets_S_L = np.array(list(product((0, 1), repeat=labels)))
+    each_N_K_S = np.stack([row[:, np.arange(labels), sets_S_L].sum(axis=2) for row in logs])
+    exact = {name: measure(each_N_K_S) for name, measure in MEASURES.items()}
+    for name, values_N in measured(logs).items():
+        assert spearmanr(values_N, exact[name])[0] > 0.99, name
+        np.testing.assert_allclose(values_N, exact[name], rtol=0.15, atol=1e-6, err_msg=name)
+
+
+def test_with_many_labels_measures_rank_texts_as_closed_forms_do() -> None:
+    logs = spread_logs(200, 1, 20)
+    probs = np.exp(logs[:, 0, :, 1])
+    likelier, less = np.maximum(probs, 1 - probs), np.minimum(probs, 1 - probs)
+    best = likelier.prod(axis=1)
+    second = best * (less / likelier).max(axis=1)  # the label nearest to one half is flipped
+    found = measured(logs)
+    np.testing.assert_allclose(found["entropy"], (entr(probs) + entr(1 - probs)).sum(axis=1))
+    np.testing.assert_allclose(found["least_confidence"], 1 - best)
+    np.testing.assert_allclose(found["margin"], 1 - best + second)
+    assert (found["bald"] == 0).all()
+
+
+def test_samples_that_differ_more_tell_more_of_each_other() -> None:
+    generator = np.random.default_rng(0)
+    logits, noise = generator.normal(0, 1, (1, 1, 20)), generator.normal(0, 1, (1, 8, 20))
+    levels = np.array([0.0, 1e-4, 0.01, 0.1, 0.5, 1.0, 3.0, 30.0])
+    spread = logits + levels[:, None, None] * noise
+    found_N = measured(-np.logaddexp(0, np.stack([spread, -spread], axis=3)))["bald"]
+    assert found_N[0] == 0 and (np.diff(found_N) > 0).all()
+    assert found_N[-1] == pytest.approx(np.log(8), rel=0.01)
+    first_order = (np.exp(-np.logaddexp(0, logits) - np.logaddexp(0, -logits)) * noise.var(axis=1)).sum() / 2
+    assert found_N[1] == pytest.approx(first_order * 1e-8, rel=0.01)
+
+
+def test_the_parts_of_the_entropy_are_those_of_sets() -> None:
+    logs = spread_logs(5, 4, 12)
+    found = set_predictions([f"i{row}" for row in range(5)], [f"l{place}" for place in range(12)], logs)
+    aleatoric_N, epistemic_N = known_split(found.log_probs_N_K_C, found.signals, draws=1)
+    probs = np.exp(logs[..., 1])
+    np.testing.assert_allclose(aleatoric_N, (entr(probs) + entr(1 - probs)).sum(axis=2).mean(axis=1))
+    np.testing.assert_array_equal(epistemic_N, uncertainties(found, "bald"))
+    told = [one.uncertainty for one in base_predictions(found)]
+    np.testing.assert_array_equal(told, uncertainties(found, "entropy"))
+
+
 def test_label_margins_count_how_close_labels_are_to_one_half() -> None:
     probs = np.array([[0.5, 1 - 1e-12], [0.25, 0.9]])
     found = set_predictions(["i", "j"], ["a", "b"], np.log(np.stack([1 - probs, probs], axis=2))[:, None])
@@ -351,6 +462,19 @@ def test_a_threshold_is_the_best_one_of_the_texts_it_was_chosen_on() -> None:
         score = f1_score(right[:, label], probs[:, label] >= found[label])
         every = [f1_score(right[:, label], probs[:, label] >= level) for level in np.linspace(0.01, 0.99, 99)]
         assert score >= max(every) - 1e-12
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_threshold_is_the_best_of_all_levels(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    shares = [0.75, 0.5, 0.3]  # if most texts have a label, it may be best to predict it for all
+    right = generator.random((60, 3)) < shares
+    probs = generator.random((60, 3))
+    found = thresholds(probs, right)
+    for label in range(3):
+        score = f1_score(right[:, label], probs[:, label] >= found[label])
+        every = [f1_score(right[:, label], probs[:, label] >= level) for level in np.unique(probs[:, label])]
+        assert score == pytest.approx(max(every))
 
 
 def test_the_matrix_of_values_has_the_tasks_order() -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from star_al.artefacts import score_file
-from star_al.artefacts.score_page import OpenAnswers, Scores
+from star_al.artefacts.score_page import OpenAnswers, Page, Scores
 from star_al.errors import StoreError
 from star_al.types import FloatArray
 
@@ -46,6 +46,18 @@ def test_a_shard_comes_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(log_probs_N_K_C, written[[7, 2]], rtol=1e-6)
     assert np.isneginf(log_probs_N_K_C[..., -1]).all()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_signals_count_for_the_size_of_a_row() -> None:
+    signals = {"p(a)": np.zeros(2), "p(b)": np.zeros(2)}
+    page = Page(
+        tuple(ids(2)),
+        log_probs(2, 1, 2).astype(np.float32),
+        Scores(),
+        OpenAnswers.written([["a", None]] * 2, signals),
+    )
+    without = page._replace(opened=OpenAnswers.written([["a", None]] * 2, {}))
+    assert (page.bytes_N - without.bytes_N).tolist() == [16, 16]
 
 
 def test_uncertainties_that_were_not_computed_are_none(tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ def test_a_wrong_prediction_is_rejected() -> None:
     assert rows(news, Examples.DPO, {"a": ["tech"]}, predicted="tech")[0] == []
 
 
+def test_a_prompt_for_a_set_asks_for_what_is_written() -> None:
+    task = {"kind": "multi_label", "labels": ["x", "y"]}
+    ((row,), _) = rows(task, Examples.SFT, {"a": [[]]})
+    (system, instruction), _ = said(row["prompt"])
+    assert system == "system" and "separated by commas, or none" in instruction and "x, y" in instruction
+    assert said(row["completion"]) == [("assistant", "none")]
+    ((row,), _) = rows(task | {"instruction": "Which of {labels}?"}, Examples.SFT, {"a": [["y"]]})
+    assert said(row["prompt"])[0] == ("system", "Which of x, y?")
+
+
 def test_held_out_texts_are_left_out() -> None:
     found, notes = rows(MATHS, Examples.SFT, {"a": [RIGHT], "b": [RIGHT]}, held_out=("b",))
     assert len(found) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -195,7 +195,7 @@ class Campaign:
     def tell(
         self,
         question: Question | str,
-        label: str | int | bool | Sequence[str],
+        label: JsonValue | Collection[str],
         *,
         annotator: str | None = None,
         seconds: float | None = None,
@@ -529,7 +529,7 @@ class Campaign:
     def _answer(
         self,
         question: Question | str,
-        label: str | int | bool | Sequence[str] | None,
+        label: JsonValue | Collection[str],
         annotator: str | None,
         seconds: float | None,
     ) -> None:
@@ -557,12 +557,10 @@ class Campaign:
         attempts = self._store().attempts(campaign.campaign_id, [query_id])
         return next((each for each in attempts if each.query_id == query_id), None)
 
-    def _value(
-        self, campaign: StoredCampaign, query: Query, label: str | int | bool | Sequence[str]
-    ) -> JsonValue:
+    def _value(self, campaign: StoredCampaign, query: Query, label: JsonValue | Collection[str]) -> JsonValue:
         (item,) = self._store().items(campaign.campaign_id, [query.item_id])
         task = make_task(self._file.spec.task)
-        given = label if isinstance(label, str | int) else list[JsonValue](label)
+        given = _plain(label)
         found = task.find(item.options, given)
         if found is None:
             names = task.choices(item)
@@ -616,6 +614,13 @@ class Campaign:
                 self._file, store, campaign, self._progress, self._file.spec, learner=self._model()
             )
             yield parts.leased(lease, self._annotator, lambda waiting: False)
+
+
+def _plain(label: Any) -> JsonValue:
+    """Return a label as JSON has it: a list for a tuple or set, and what a value of NumPy or pandas holds."""
+    if isinstance(label, tuple | set | frozenset):
+        return list(label)
+    return label.tolist() if hasattr(label, "tolist") else label  # type: ignore[no-any-return]
 
 
 def _as_names(names: Sequence[str] | None) -> tuple[str, ...] | None:

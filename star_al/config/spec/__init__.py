@@ -35,6 +35,7 @@ from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import (
     NONE,
     NONE_OF_THESE,
+    SEPARATORS,
     TIE,
     AnswerSpec,
     ClassificationSpec,
@@ -57,6 +58,7 @@ __all__ = [
     "JOINT_SAMPLES",
     "NONE",
     "NONE_OF_THESE",
+    "SEPARATORS",
     "TIE",
     "AcquisitionSpec",
     "AdapterSpec",

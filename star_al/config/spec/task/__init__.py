@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter
 from star_al.config.spec.task.base import EXTRAS, Allowed, ScoredOn
 from star_al.config.spec.task.classification import ClassificationSpec
 from star_al.config.spec.task.labels import LabelSpec, normalise_label
-from star_al.config.spec.task.multi_label import NONE, NONE_OF_THESE, MultiLabelSpec
+from star_al.config.spec.task.multi_label import NONE, NONE_OF_THESE, SEPARATORS, MultiLabelSpec
 from star_al.config.spec.task.multiple_choice import MultipleChoiceSpec
 from star_al.config.spec.task.preference import TIE, PreferenceSpec
 from star_al.config.spec.task.rating import RatingSpec
@@ -30,6 +30,7 @@ __all__ = [
     "EXTRAS",
     "NONE",
     "NONE_OF_THESE",
+    "SEPARATORS",
     "TIE",
     "Allowed",
     "AnswerSpec",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +16,9 @@ NONE = "none"
 
 NONE_OF_THESE = "none of these"
 """How people say it."""
+
+SEPARATORS = re.compile(r"[,;|\n]")
+"""What is between the labels of a text."""
 
 
 class MultiLabelSpec(TaskSettings):
@@ -63,7 +68,18 @@ class MultiLabelSpec(TaskSettings):
                 raise ValueError(
                     f"labels: {label.name!r} is what a text without labels gets anyway; leave it out"
                 )
+            if label.verbaliser and normalise_label(label.verbaliser) in (NONE, NONE_OF_THESE):
+                raise ValueError(
+                    f"labels: the verbaliser {label.verbaliser!r} is what a text without labels gets; choose another"
+                )
+        _refuse_ambiguous([label.name for label in self.labels], "labels")
+        _refuse_ambiguous([label.verbaliser or label.name for label in self.labels], "verbalisers")
         return self
+
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """What a text without labels has."""
+        return (NONE, NONE_OF_THESE)
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -74,3 +90,27 @@ class MultiLabelSpec(TaskSettings):
     def label_names(self) -> tuple[str, ...]:
         """The label names in order."""
         return tuple(label.name for label in self.labels)
+
+
+def _refuse_ambiguous(names: Sequence[str], what: str) -> None:
+    """Refuse names with separators that others could be taken for, side by side.
+
+    Names are read from the left, the longest first. That is wrong if one begins with another, and a third goes on as
+    the longer one does.
+
+    Raises:
+        ValueError: There are such names; the message shows them.
+    """
+    split = {name: [normalise_label(part) for part in SEPARATORS.split(name)] for name in names}
+    for long, parts in split.items():
+        for short, first in split.items():
+            left = parts[len(first) :]
+            if not left or parts[: len(first)] != first:
+                continue
+            for other, further in split.items():
+                both = min(len(left), len(further))
+                if left[:both] == further[:both]:
+                    raise ValueError(
+                        f"{what}: {long!r} cannot be told from {short!r} followed by {other!r}, as a text's labels "
+                        "are written with commas, semicolons or bars between them; rename one of them"
+                    )
