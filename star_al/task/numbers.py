@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-NUMBER = re.compile(r"(?:\$[-+−]|[-+−]?\$?)(?:\d+(?:[.,]\d+)*|\.\d+)(?:[eE][-+−]?\d+)?%?")
+NUMBER = re.compile(r"(?:\$[-+−]|[-+−]?\$?)(?:\d+(?:[.,/]\d+)*|\.\d+)(?:[eE][-+−]?\d+)?%?")
 """What may be a number in a text, with all that belongs to it. ``canonical_number`` says whether it is one."""
 
 _PLAIN = re.compile(r"([-+]?)\s*((?:\d{1,3}(?:[,\s]\d{3})+|\d+)(?:\.\d*)?|\.\d+)((?:[eE][-+]?\d{1,3})?)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from star_al.config.spec import TextSpec, normalise_label, scalar_text
@@ -134,11 +134,12 @@ class Text(Task):
         """The answer that the pattern finds: its first or last match that holds one."""
         if self._pattern is None:
             return text or None
-        groups = map(_group, self._pattern.finditer(text))
-        answers = (answer for group in groups if (answer := self._canonical(group)) is not None)
+        found: Iterator[str | None] = map(_group, self._pattern.finditer(text))
+        if self._pattern is not NUMBER:  # of numbers, one that cannot be read is not passed over for another
+            found = (group for group in found if self._canonical(group) is not None)
         if self.spec.answer.take == "first":
-            return next(answers, None)
-        return next(iter(deque(answers, maxlen=1)), None)
+            return self._canonical(next(found, None))
+        return self._canonical(next(iter(deque(found, maxlen=1)), None))
 
     def _canonical(self, found: str | None) -> str | None:
         if found is None:
