@@ -85,7 +85,9 @@ def when_changeable(name: str) -> str:
     if _is_in(name, FREE_TO_CHANGE):
         return "Can change at any time"
     if _is_in(name, {"task.labels"}):
-        return "Labels can be added at the end at any time, and with `kind: classification` renamed and merged"
+        return (
+            "Labels can be added at the end at any time, and with `kind: classification` renamed and merged"
+        )
     if _is_in(name, {"task.renamed"}):
         return "Names can be added at any time"
     if _is_in(name, FREE_BETWEEN_ROUNDS):
