@@ -69,7 +69,8 @@ def _information(probs_N_K_L: FloatArray) -> FloatArray:
 def _pair_bound(distances_N_K_K: FloatArray) -> FloatArray:
     """A bound of the mutual information by distances of samples, between 0 and log K."""
     shared_N_K = logsumexp(-distances_N_K_K, axis=2) - np.log(distances_N_K_K.shape[2])
-    return np.maximum(-shared_N_K.mean(axis=1), 0.0)
+    bound_N: FloatArray = np.maximum(-shared_N_K.mean(axis=1), 0.0)
+    return bound_N
 
 
 def _kullback_leibler(probs_N_K_L: FloatArray) -> FloatArray:
