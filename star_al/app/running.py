@@ -28,7 +28,7 @@ from star_al.config.changes import (
     list_differences,
     renamed_labels,
 )
-from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec, MultiLabelSpec, TaskSpec
+from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec, TaskSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
 from star_al.labelling.renaming import Relabelling, relabel
@@ -371,7 +371,7 @@ def _adopt_config(
 def _added_in_words(added: Sequence[str], task: TaskSpec, labelled: Mapping[Role, int]) -> str:
     """What adding labels does; a set of labels that was given before says of a new one that the text has it not."""
     words, n = f"labels added: {', '.join(added)}", sum(labelled.values())
-    if not isinstance(task, MultiLabelSpec) or not n:
+    if not task.has_label_sets or not n:
         return words
     them = "it" if len(added) == 1 else "them"
     return (

@@ -102,6 +102,8 @@ class TaskSettings(Spec):
     """True if the options are completions of the text; both may be lists of messages, as chats are stored."""
     is_written: ClassVar[bool] = False
     """True if an answer may be any text, even one that looks like something else."""
+    has_label_sets: ClassVar[bool] = False
+    """True if an answer is a set of labels: one that was added later is not in the sets that people chose before."""
     is_taught: ClassVar[bool] = True
     """Whether a head teaches a language model by default."""
     classifies: ClassVar[bool] = False

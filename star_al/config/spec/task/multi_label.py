@@ -39,6 +39,7 @@ class MultiLabelSpec(TaskSettings):
         losses=("labels",),
         extras=("head", "classifier"),
     )
+    has_label_sets: ClassVar[bool] = True
     is_taught: ClassVar[bool] = False
     classifies: ClassVar[bool] = True
 
