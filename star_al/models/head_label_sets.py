@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from star_al.acquire.embeddings import unit_vectors
 from star_al.acquire.label_sets import base_predictions, set_predictions
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.head import FittedLabelSetHead, HeadOptions, LabelSetPredictor, fit_label_set_head
-from star_al.models.head_pool import HeadPool, read_pool
-from star_al.models.head_texts import TextReader, loader_of
-from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
+from star_al.models.head_pool import HeadPool
+from star_al.models.head_texts import TextReader
+from star_al.models.opened_heads import KIND, FindPool, rows_in
+from star_al.models.text_head_learner import TextHeadLearner
 from star_al.models.text_heads import predict_texts
-from star_al.models.zero_shot import OVER_POOL, ZeroShot
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import MultiLabel
-from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
+from star_al.types import BasePrediction, FloatArray, Item, JsonObject, JsonValue, Predictions
 
 
-class LabelSetHeadLearner:
+class LabelSetHeadLearner(TextHeadLearner):
     """Implements ``star_al.ports.Learner`` by a head for each label. Nothing is loaded before it is needed.
 
     Args:
@@ -36,58 +31,11 @@ class LabelSetHeadLearner:
         find_pool: Finds the pool of a head that another process has trained.
     """
 
+    _key_begins = ("label sets",)
+
     def __init__(self, task: MultiLabel, spec: CampaignSpec, reader: TextReader, find_pool: FindPool) -> None:
-        self._task, self._spec, self._reader = task, spec, reader
-        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, _load)
-        self._zero_shot = ZeroShot(
-            reader, self._neighbours, self._heads.read_pool, over_pool=spec.head.label_names
-        )
-        self._checked = False
-
-    # -- what it is --------------------------------------------------------------------------------------
-
-    @property
-    def truncated(self) -> int:
-        """See ``Learner.truncated``."""
-        return self._reader.cut
-
-    @property
-    def base_key(self) -> str:
-        """Hash of everything that zero-shot predictions depend on but the pool."""
-        return self._zero_shot.key
-
-    @property
-    def base_reads_pool(self) -> bool:
-        """See ``Learner.base_reads_pool``."""
-        return self._zero_shot.over_pool
-
-    @cached_property
-    def _head_key(self) -> str:
-        """Hash of everything that a head is trained for: features, labels, and whether names guide it."""
-        names = self._reader.label_texts if self._spec.head.label_names else len(self._reader.label_texts)
-        parts = ["label sets", FORMAT, self._reader.keys, names]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def versions(self) -> JsonObject:
-        """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
-        zero_shot: JsonObject = {"zero_shot": OVER_POOL} if self.base_reads_pool else {}
-        return {**self._reader.versions(), "head_format": FORMAT, **zero_shot}
-
-    def check(self, items: Sequence[Item] = ()) -> None:
-        """See ``Learner.check``."""
-        if self._checked:
-            return
-        self._reader.encoder.check()
-        _ = self._reader.label_embeddings_C_d
-        self._checked = True
-
-    def with_other_prompt(self) -> LabelSetHeadLearner | None:
-        """Return None: a head has no prompt."""
-        return None
-
-    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
-        """See ``Learner.training_steps``."""
-        return 1
+        self._task = task
+        super().__init__(spec, reader, find_pool, _load, over_pool=spec.head.label_names)
 
     # -- before training ---------------------------------------------------------------------------------
 
@@ -131,19 +79,6 @@ class LabelSetHeadLearner:
         self._heads.save_record(folder, read)
         advance(1)
         return KIND
-
-    @property
-    def _features(self) -> Literal["auto", "encoder", "model", "both"]:
-        """What the heads read; without a language model, only the encoder's vectors are there."""
-        return "encoder" if len(self._reader.keys) == 1 else self._spec.head.features
-
-    @property
-    def _neighbours(self) -> int | None:
-        neighbours = self._spec.head.neighbours
-        return None if neighbours == "auto" else neighbours
-
-    def _read_pool(self, pool: Pool) -> HeadPool:
-        return read_pool(pool, self._reader, self._neighbours)
 
     # -- predicting --------------------------------------------------------------------------------------
 
@@ -191,12 +126,6 @@ class LabelSetHeadLearner:
             "a head for task.kind: multi_label cannot be exported as a model yet. "
             "`star-al predict` labels further texts."
         )
-
-    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
-        """See ``Learner.embed``: the encoder's vectors at unit length, whatever the head."""
-        embeddings_N_d = unit_vectors(self._reader.embeddings(ids_of(items), loader_of(items)))
-        advance(len(items))
-        return embeddings_N_d
 
 
 def _load(folder: Path, pool: HeadPool) -> LabelSetPredictor:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
 from star_al.head import Examples, HeadOptions, fit_head
 from star_al.models.head_export import refuse_merged, write_head
-from star_al.models.head_pool import HeadPool, read_pool
-from star_al.models.head_texts import TextReader, loader_of
-from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
+from star_al.models.head_texts import TextReader
+from star_al.models.opened_heads import KIND, FindPool, rows_in
+from star_al.models.text_head_learner import TextHeadLearner
 from star_al.models.text_heads import load_head, predict_texts
-from star_al.models.zero_shot import OVER_POOL, ZeroShot
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
-from star_al.types import BasePrediction, Float32Array, Item, JsonObject, JsonValue, Predictions
+from star_al.types import BasePrediction, Item, JsonObject, JsonValue, Predictions
 
 
-class HeadLearner:
+class HeadLearner(TextHeadLearner):
     """Implements ``star_al.ports.Learner`` by a head. Nothing is loaded before it is needed.
 
     Args:
@@ -46,59 +40,8 @@ class HeadLearner:
         prototypes: bool = True,
     ) -> None:
         self._task = task
-        self._spec = spec
-        self._reader = reader
-        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, load_head)
         self._prototypes = prototypes and spec.head.label_names
-        self._zero_shot = ZeroShot(
-            reader, self._neighbours, self._heads.read_pool, over_pool=self._prototypes
-        )
-        self._checked = False
-
-    # -- what it is --------------------------------------------------------------------------------------
-
-    @property
-    def truncated(self) -> int:
-        """See ``Learner.truncated``."""
-        return self._reader.cut
-
-    @property
-    def base_key(self) -> str:
-        """Hash of everything that zero-shot predictions depend on but the pool: the encoder, and the labels' names."""
-        return self._zero_shot.key
-
-    @property
-    def base_reads_pool(self) -> bool:
-        """See ``Learner.base_reads_pool``."""
-        return self._zero_shot.over_pool
-
-    @cached_property
-    def _head_key(self) -> str:
-        """Hash of everything that a head is trained for: features, labels, and whether names guide it."""
-        names = self._reader.label_texts if self._spec.head.label_names else len(self._reader.label_texts)
-        parts = [FORMAT, self._reader.keys, names]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def versions(self) -> JsonObject:
-        """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
-        zero_shot: JsonObject = {"zero_shot": OVER_POOL} if self.base_reads_pool else {}
-        return {**self._reader.versions(), "head_format": FORMAT, **zero_shot}
-
-    def check(self, items: Sequence[Item] = ()) -> None:
-        """See ``Learner.check``."""
-        if self._checked:
-            return
-        self._reader.encoder.check()
-        _ = self._reader.label_embeddings_C_d
-        self._checked = True
-
-    def with_other_prompt(self) -> HeadLearner | None:
-        """Return None: a head has no prompt."""
-        return None
-
-    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
-        """See ``Learner.training_steps``."""
-        return 1
+        super().__init__(spec, reader, find_pool, load_head, over_pool=self._prototypes)
 
     # -- before training ---------------------------------------------------------------------------------
 
@@ -142,19 +85,6 @@ class HeadLearner:
         self._heads.save_record(folder, read)
         advance(1)
         return KIND
-
-    @property
-    def _features(self) -> Literal["auto", "encoder", "model", "both"]:
-        """What the head reads; without a language model, only the encoder's vectors are there."""
-        return "encoder" if len(self._reader.keys) == 1 else self._spec.head.features
-
-    @property
-    def _neighbours(self) -> int | None:
-        neighbours = self._spec.head.neighbours
-        return None if neighbours == "auto" else neighbours
-
-    def _read_pool(self, pool: Pool) -> HeadPool:
-        return read_pool(pool, self._reader, self._neighbours)
 
     # -- predicting --------------------------------------------------------------------------------------
 
@@ -200,9 +130,3 @@ class HeadLearner:
         """
         refuse_merged(merged)
         return write_head(out, self._heads.open(folder).predictor, self._reader)
-
-    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
-        """See ``Learner.embed``: the encoder's vectors at unit length, whatever the head."""
-        embeddings_N_d = unit_vectors(self._reader.embeddings(ids_of(items), loader_of(items)))
-        advance(len(items))
-        return embeddings_N_d
