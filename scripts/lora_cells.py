@@ -29,20 +29,23 @@ class Recipes:
     """How LoRA learns.
 
     Attributes:
-        alone: From its labels alone.
+        alone: From its labels alone, on a set with few labels.
+        alone_many: From its labels alone, on a set with many labels, as the product draws the line.
         taught: From the head too, on a set with few labels.
-        taught_many: From the head too, on a set with many labels, as the product draws the line.
+        taught_many: From the head too, on a set with many labels.
     """
 
     alone: Recipe
+    alone_many: Recipe
     taught: Recipe
     taught_many: Recipe
 
     def of(self, set_name: str, arm: str) -> Recipe:
         """The recipe of a set and an arm."""
-        if not ARMS[arm].taught:
-            return self.alone
-        return self.taught_many if SIZES[set_name].labels >= MANY_LABELS else self.taught
+        many = SIZES[set_name].labels >= MANY_LABELS
+        if ARMS[arm].taught:
+            return self.taught_many if many else self.taught
+        return self.alone_many if many else self.alone
 
 
 @dataclass(frozen=True)

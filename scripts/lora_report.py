@@ -71,6 +71,7 @@ def sections(found: Sequence[SetResults]) -> Iterator[str]:
     yield "### STAR\n\n" + pairs_table(found, STAR_PAIRS)
     yield "### What teaching is worth\n\n" + pairs_table(found, TEACHING_PAIRS)
     yield "### Curves\n\n" + curves_table(found)
+    yield "### What is delivered\n\n" + delivered_table(found)
     yield "### Costs\n\n" + costs_table(found)
 
 
@@ -144,6 +145,7 @@ def bars(found: Sequence[SetResults]) -> list[Bar]:
         _area_bar(
             found, "Prequential blend against LoRA's entropy", ("star, prequential", "entropy"), clear=False
         ),
+        _delivered_bar(found),
     ]
 
 
@@ -201,6 +203,50 @@ def curves_table(found: Sequence[SetResults]) -> str:
             )
     heading = ["set", "arm", "seeds", "labels", "LoRA %", "head, same labels %", "NLL", "ECE"]
     return table(heading, rows)
+
+
+def delivered_table(found: Sequence[SetResults]) -> str:
+    """Accuracy of head and LoRA together, weighed on a few held-out labels, beside the better of the two."""
+    rows = []
+    for one in found:
+        for arm in ORDER:
+            if one.has(arm) and (gaps_R := _gaps(one, arm)) is not None:
+                labels, mean_R = one.mean_curve(arm, "delivered")
+                rows.append(
+                    [
+                        one.name,
+                        arm,
+                        str(len(one.records(arm))),
+                        " / ".join(map(str, labels)),
+                        _percents(mean_R),
+                        " / ".join(f"{100 * gap:+.1f}" for gap in gaps_R),
+                    ]
+                )
+    if not rows:
+        return "No cell has measured it."
+    return table(["set", "arm", "seeds", "labels", "delivered %", "to the better of both, points"], rows)
+
+
+def _gaps(one: SetResults, arm: str) -> FloatArray | None:
+    """How far what is delivered is above the better of head and LoRA, at each count; None without figures."""
+    records = list(one.records(arm).values())
+    if any("delivered" not in record for record in records):
+        return None
+    both_R, head_R, lora_R = (one.mean_curve(arm, f"delivered{name}")[1] for name in ("", "_head", "_lora"))
+    gaps_R: FloatArray = both_R - np.maximum(head_R, lora_R)
+    return gaps_R
+
+
+def _delivered_bar(found: Sequence[SetResults]) -> Bar:
+    what, asked = "What is delivered against the better of head and LoRA", "never more than 1 point below"
+    gaps = [
+        gaps_R for one in found for arm in ORDER if one.has(arm) and (gaps_R := _gaps(one, arm)) is not None
+    ]
+    if not gaps:
+        return Bar(what, asked, MISSING, None)
+    all_R = 100 * np.concatenate(gaps)
+    figure = f"worst {all_R.min():+.1f}, mean {all_R.mean():+.1f} points over {len(all_R)} counts of {len(gaps)} campaigns"
+    return Bar(what, asked, figure, bool(all_R.min() >= -1.0))
 
 
 def _percents(shares_R: FloatArray) -> str:

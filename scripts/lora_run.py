@@ -11,6 +11,7 @@ from labels_choices import CHOOSERS, View, highest
 from labels_data import Split
 from labels_learners import Head
 from lora_arms import Arm
+from lora_delivery import HELD_OUT, delivered
 from lora_model import Lora
 from lora_sets import Sizes
 from recipe_cells import measured
@@ -68,13 +69,17 @@ class Campaign:
         self._head.fit(self._rows_n, self._of.targets_P[self._rows_n])
 
     def _measured(self) -> dict[str, Any]:
-        of = self._of
-        head = measured(self._head.predict_test(), of.test_targets_T)
+        targets_T = self._of.test_targets_T
+        head_T_C, lora_T_C = self._head.predict_test(), self._lora.predict_test()
+        head = measured(head_T_C, targets_T)
         return {
             "labels": len(self._rows_n),
-            **measured(self._lora.predict_test(), of.test_targets_T),
+            **measured(lora_T_C, targets_T),
             "head_accuracy": head["accuracy"],
             "head_nll": head["nll"],
+            **delivered(
+                head_T_C, lora_T_C, targets_T, self._of.seed, held_out=min(HELD_OUT, len(targets_T) // 4)
+            ),
             "chosen": hashlib.sha256(self._rows_n.astype("<i8").tobytes()).hexdigest()[:16],
         }
 

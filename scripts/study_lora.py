@@ -10,8 +10,8 @@ small file each; killed, the same command goes on. The second does so with many 
 the tables of the finished cells into ``docs/studies/lora.md``.
 
 The sets and their division into pool and test are those of ``study_labels.py``, whose encoded texts are in CACHE.
-``--alone``, ``--taught`` and ``--taught-many`` are recipes as ``bench_recipe.py`` writes them. Everything runs in
-memory: learner, head and rules are those of the product, the loop and its database are left out.
+``--alone``, ``--taught`` and so on are recipes as ``bench_recipe.py`` writes them; by default they are the product's.
+Everything runs in memory: learner, head and rules are those of the product, the loop and its database are left out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ from star_al.common.user_cache import cache_folder  # noqa: E402
 from star_al.config.defaults import DEFAULT_MODEL  # noqa: E402
 from star_al.errors import StarALError  # noqa: E402
 
-TAUGHT_MANY = Recipe(kind="taught", output="classifier")
+RECIPES = Recipes(
+    alone=Recipe(loss="labels"),
+    alone_many=Recipe(output="classifier", reads="text"),
+    taught=Recipe(kind="taught", loss="labels"),
+    taught_many=Recipe(kind="taught", output="classifier", reads="text"),
+)
 DOCS = Path(__file__).parents[1] / "docs" / "studies"
 
 
@@ -60,9 +65,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ORDER), metavar="ARM")
     parser.add_argument("--seeds", type=int, default=5)
     for option, default, words in (
-        ("--alone", Recipe(), "a LoRA that learns alone"),
-        ("--taught", Recipe(kind="taught"), "one that the head teaches"),
-        ("--taught-many", TAUGHT_MANY, "one that the head teaches on a set with many labels"),
+        ("--alone", RECIPES.alone, "a LoRA that learns alone"),
+        ("--alone-many", RECIPES.alone_many, "one that learns alone, on a set with many labels"),
+        ("--taught", RECIPES.taught, "one that the head teaches"),
+        ("--taught-many", RECIPES.taught_many, "one that the head teaches, on a set with many labels"),
     ):
         parser.add_argument(
             option, type=Recipe.parse, default=default, metavar="RECIPE", help=f"recipe of {words}"
@@ -76,7 +82,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def recipes_of(arguments: argparse.Namespace) -> Recipes:
     """The recipes that are asked for."""
-    return Recipes(arguments.alone, arguments.taught, arguments.taught_many)
+    return Recipes(arguments.alone, arguments.alone_many, arguments.taught, arguments.taught_many)
 
 
 @cache

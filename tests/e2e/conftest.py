@@ -18,6 +18,13 @@ def zygote() -> Iterator[Zygote]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def model_zygote() -> Iterator[Zygote]:
+    """Starts controllers with a learner of ours."""
+    with Zygote(STAR_AL_TEST_LEARNER="own", OMP_NUM_THREADS="1") as one:
+        yield one
+
+
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     """Makes URLs of empty databases, on SQLite and on Postgres."""

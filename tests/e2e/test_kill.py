@@ -30,6 +30,11 @@ WRITES = (
     "start_round",
     "save_base_predictions",
 )
+WHERE_AND_WHEN = (
+    ("sqlite", "before"),
+    ("sqlite", "after"),
+    pytest.param("postgres", "after", marks=pytest.mark.postgres),
+)
 STEPS_A_ROUND = 7
 TRAINING_STEPS = 2
 """Steps of the language model where a head ranks: train and measure."""
@@ -51,7 +56,7 @@ def campaign(tmp_path: Path, database_url: Callable[[], str]) -> Path:
     return write_campaign(tmp_path, stopping__max_rounds=2, database=database)
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(("database_url", "moment"), WHERE_AND_WHEN, indirect=["database_url"])
 def test_killed_at_every_step_border(
     moment: str, campaign: Path, unbroken: dict[str, object], zygote: Zygote
 ) -> None:
@@ -91,7 +96,7 @@ def test_killed_at_every_step_border_where_a_head_ranks(
     assert [bool(each) for each in adapters] == [False, True, True]
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(("database_url", "moment"), WHERE_AND_WHEN, indirect=["database_url"])
 def test_killed_at_every_kind_of_write(
     moment: str, campaign: Path, unbroken: dict[str, object], zygote: Zygote
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from support import controller
 from support.campaigns import write_campaign
 from support.tiny_encoder import build_tiny_encoder
+from support.zygote import Zygote
 
 KILLS = (
     ("items", 1, "after"),  # the encoder has read nothing of the pool yet
@@ -32,15 +33,14 @@ def write(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_killed_head_campaign_goes_on(tmp_path: Path) -> None:
+def test_a_killed_head_campaign_goes_on(tmp_path: Path, model_zygote: Zygote) -> None:
     build_tiny_encoder(tmp_path / "encoder")
     whole, broken = write(tmp_path / "whole"), write(tmp_path / "broken")
-    done = controller.run("run", str(whole), STAR_AL_TEST_LEARNER="own")
-    assert done.returncode == 0, done.stderr
+    done = model_zygote.run("run", str(whole))
+    assert done.returncode == 0, done.output
     for method, n, moment in KILLS:
-        at = ("SIGKILL", method, n, moment)
-        killed = controller.run("run", str(broken), at=at, STAR_AL_TEST_LEARNER="own")
-        assert killed.returncode == -signal.SIGKILL, (method, killed.stderr)
-    done = controller.run("run", str(broken), STAR_AL_TEST_LEARNER="own")
-    assert done.returncode == 0, done.stderr
+        killed = model_zygote.run("run", str(broken), at=("SIGKILL", method, n, moment))
+        assert killed.returncode == -signal.SIGKILL, (method, killed.output)
+    done = model_zygote.run("run", str(broken))
+    assert done.returncode == 0, done.output
     assert controller.record(broken) == controller.record(whole)

@@ -26,7 +26,10 @@ from recipes import Recipe, SharedModel
 from support.tiny_model import build_tiny_model
 
 RECIPES = Recipes(
-    Recipe(steps=3), Recipe(kind="taught", steps=3), Recipe(kind="taught", steps=3, output="classifier")
+    alone=Recipe(steps=3),
+    alone_many=Recipe(steps=3, output="classifier"),
+    taught=Recipe(kind="taught", steps=3),
+    taught_many=Recipe(kind="taught", steps=3, output="classifier"),
 )
 
 
@@ -89,6 +92,7 @@ def test_a_campaign_measures_at_its_counts(records: dict[str, dict[str, Any]]) -
     for arm, record in records.items():
         assert record["labels"] == [6, 12, 18, 24]
         assert len(set(record["chosen"])) == len(record["correct"]) == len(record["head_nll"]) == 4
+        assert len(record["delivered"]) == 4 and max(record["delivered"]) > 0.5
         assert record["recipe"].startswith("taught" if arm.endswith("taught") else "lora")
 
 
@@ -112,7 +116,8 @@ def test_teaching_changes_the_model_but_no_choice_of_head_or_chance(
 
 def test_with_many_labels_the_head_teaches_a_classifier(texts: Texts, model: SharedModel) -> None:
     arm = "random, taught"
-    assert RECIPES.of("bbc", arm) == RECIPES.taught and RECIPES.of("banking77", "random") == RECIPES.alone
+    assert RECIPES.of("bbc", arm) == RECIPES.taught and RECIPES.of("bbc", "random") == RECIPES.alone
+    assert RECIPES.of("banking77", "random") == RECIPES.alone_many
     recipe = RECIPES.of("banking77", arm)
     record = run(Cell("banking77", arm, recipe, 0), model, lambda _: texts)
     assert recipe.output == "classifier" and record["recipe"] == recipe.name

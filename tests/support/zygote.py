@@ -7,7 +7,7 @@
         assert controller.wait().returncode == -signal.SIGKILL
 
 Each controller is a process of its own with the NumPy learner, as ``support.controller`` starts it, but without the
-two seconds that a new interpreter takes to import the libraries.
+seconds that a new interpreter takes to import the libraries.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ IMPORTED = (
     *(name for name in PRELOADED if not name.startswith("star_al.models")),
 )
 """What a controller imports, except torch, which the NumPy learner does not need."""
+IMPORTED_BY_MODELS = ("star_al.models.head_learner", *PRELOADED)
+"""What a controller with a learner of ours imports too."""
 SECONDS = 240
 """No controller in the tests runs longer."""
 
@@ -175,7 +177,8 @@ def _become_controller(arguments: list[str], output: str) -> None:
 
 
 def main() -> None:
-    for name in IMPORTED:
+    own = os.environ["STAR_AL_TEST_LEARNER"] == "own"
+    for name in (*IMPORTED, *(IMPORTED_BY_MODELS if own else ())):
         importlib.import_module(name)
     children = _Children()
     for line in sys.stdin:
