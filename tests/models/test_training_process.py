@@ -70,10 +70,12 @@ def test_it_trains_as_the_loop_does_in_turn(tmp_path: Path, models: dict[str, st
     assert [said for said in progress.said if "trained the language model" in said]
 
 
-@pytest.fixture
-def trained(tmp_path: Path, models: dict[str, str]) -> Iterator[tuple[CampaignFile, LeasedParts, Round]]:
-    """A campaign that has stopped, whose language model is not trained yet."""
-    file = campaign_file(tmp_path / "stopped", models)
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]
+) -> Iterator[tuple[CampaignFile, LeasedParts, Round]]:
+    """A campaign that has stopped, whose language model is not trained yet; no test gets so far as to train it."""
+    file = campaign_file(tmp_path_factory.mktemp("stopped"), models)
     with controlling(file, Quiet()) as parts:
         loop = Loop(parts)
         loop.training.finish = lambda: None  # type: ignore[method-assign]
