@@ -34,13 +34,8 @@ from star_al.models.learner import LoraLearner
 from star_al.models.likelihood import label_log_likelihoods
 from star_al.models.lora import ADAPTER, attached, set_dropout_sequences
 from star_al.models.targets import Target, target_minibatches
-from star_al.models.train import (
-    for_device,
-    learning_rate_factor,
-    parameter_groups,
-    reproducible,
-    step_count,
-)
+from star_al.models.train import learning_rate_factor, parameter_groups, reproducible, step_count
+from star_al.models.training_loss import for_device
 from star_al.ports import ignore
 from star_al.types import Float32Array, FloatArray, IntArray, Item, JsonObject
 

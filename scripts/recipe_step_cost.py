@@ -16,7 +16,8 @@ from star_al.config.spec import AdapterSpec, Loss
 from star_al.models.lora import attached
 from star_al.models.prompts import Prompt
 from star_al.models.targets import Target, answered, taught
-from star_al.models.train import reproducible, training_loss
+from star_al.models.train import reproducible
+from star_al.models.training_loss import training_loss
 from star_al.types import Item
 
 FEW, BATCH, TURNS = 5, 8, 3

@@ -22,7 +22,8 @@ from star_al.models.minibatch_plan import plan_minibatches
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
 from star_al.models.targets import answered
-from star_al.models.train import reproducible, training_loss
+from star_al.models.train import reproducible
+from star_al.models.training_loss import training_loss
 
 LABELS = ((11,), (12,))  # two labels of one token each, like "yes" and "no"
 TARGETS: Mapping[str, Any] = {"all projections": "all-linear", "q, v": ("q_proj", "v_proj")}

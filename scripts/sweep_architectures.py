@@ -43,7 +43,8 @@ from star_al.models.learner import LoraLearner
 from star_al.models.lora import ADAPTER, attached, lora_layers
 from star_al.models.prompts import Prompt
 from star_al.models.targets import answered
-from star_al.models.train import _start_from, training_loss
+from star_al.models.train import _start_from
+from star_al.models.training_loss import training_loss
 from star_al.task import closed, make_task
 from star_al.types import FloatArray, Item
 

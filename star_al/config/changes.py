@@ -60,6 +60,7 @@ FREE_BETWEEN_ROUNDS = frozenset(
         "adapter.batch_size",
         "adapter.weight_decay_b",
         "adapter.max_grad_norm",
+        "adapter.training",
         "posterior.learning_rate",
     }
 )

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,15 @@ from torch import Tensor
 from star_al.models.limited_folder import LimitedFolder
 
 _DIGEST = 16  # bytes before the values: their BLAKE2b hash
+
+
+class CachePlace(NamedTuple):
+    """Where a cache lies, by which another process opens it; see ``ActivationCache``."""
+
+    root: Path
+    key: str
+    dtype: torch.dtype
+    limit: int
 
 
 class ActivationCache:
@@ -25,6 +35,9 @@ class ActivationCache:
         dtype: Data type of the tensors.
         limit: Bytes that all caches in ``root`` may take.
         say: Called once with a message for the user when nothing more can be kept.
+
+    Attributes:
+        place: Where it lies.
     """
 
     def __init__(
@@ -38,6 +51,7 @@ class ActivationCache:
             what="Activations of the frozen blocks",
             say=say,
         )
+        self.place = CachePlace(root, key, dtype, limit)
         self._dtype = dtype
         self._checked: set[str] = set()
 

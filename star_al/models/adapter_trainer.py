@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from star_al.models.fitted_posteriors import FORMAT, FittedPosteriors
 from star_al.models.frozen_features import FrozenFeatures
 from star_al.models.linear_probe import ProbeTexts, fit_probe
 from star_al.models.out_of_memory import translate_out_of_memory
+from star_al.models.parallel.launch import processes_for
 from star_al.models.posterior import Method, Training
 from star_al.models.prompted_model import PromptedModel
 from star_al.models.prompts import Prompt
@@ -55,7 +57,11 @@ def fit_artefact(
         f"training ran out of memory on {model.backbone.device}. "
         "Lower adapter.batch_size, or set another model.device."
     )
-    with translate_out_of_memory(message), model.backbone.readout.classifying(classifier):
+    with (
+        translate_out_of_memory(message),
+        model.backbone.readout.classifying(classifier),
+        training.processes or nullcontext(),
+    ):
         fitted = method.fit(training, folder)
     kind = model.spec.posterior.kind
     record: JsonObject = {
@@ -197,6 +203,7 @@ class AdapterTrainer:
             parent=parent,
             advance=advance,
             trunk=self._model.inference.trunk,
+            processes=processes_for(self._model.backbone, adapter.training),
         )
 
     def fit_classifier(

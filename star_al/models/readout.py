@@ -161,6 +161,11 @@ class Readout:
             self._classifier = before
 
     @property
+    def classifier(self) -> Classifier | None:
+        """What is read in place of the head within ``classifying``."""
+        return self._classifier
+
+    @property
     def reads_text(self) -> bool:
         """True within ``classifying`` by a classifier that reads the states of the text's tokens."""
         return self._classifier is not None and self._classifier.reads_text

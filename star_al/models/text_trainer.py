@@ -8,6 +8,7 @@ from pathlib import Path
 from star_al.errors import NotFiniteError
 from star_al.models.adapter_trainer import FEW_PROMPTS, fit_artefact, of_no_use
 from star_al.models.fitted_posteriors import FittedPosteriors
+from star_al.models.parallel.launch import processes_for
 from star_al.models.posterior import Method, Training
 from star_al.models.prompted_model import PromptedModel
 from star_al.models.prompts import Prompt
@@ -69,6 +70,7 @@ class TextTrainer:
             parent=parent,
             advance=advance,
             trunk=inference.trunk,
+            processes=processes_for(self._model.backbone, spec.adapter.training),
             writes=True,
         )
 

@@ -4,51 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import peft
 import torch
 from torch import Tensor, nn
 
-from star_al.config.spec import AdapterSpec, Loss
+from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
-from star_al.models.backbone import DTYPES, Backbone
+from star_al.models.backbone import Backbone
 from star_al.models.bare_base import left_as_it_was
-from star_al.models.collate import collate
-from star_al.models.fused_lora import fused_lora_layers
-from star_al.models.likelihood import answer_log_likelihoods, label_log_probs
-from star_al.models.lora import ADAPTER, attached, lora_layers, set_dropout_sequences
-from star_al.models.minibatch import Minibatch, join
+from star_al.models.lora import ADAPTER, attached, lora_layers
+from star_al.models.parallel.group import Group
 from star_al.models.prompts import Prompt
-from star_al.models.readout import Readout
-from star_al.models.sequence_attention import SequenceAttention
+from star_al.models.recomputed_blocks import recomputed_blocks
 from star_al.models.targets import Columns, Target, TaughtPrompts, minibatch_parts, target_minibatches
+from star_al.models.training_loss import TrainingExtension, add_gradients
 from star_al.models.trunk import Trunk
 from star_al.ports import Advance
+from star_al.rng import derive_seed
 
+Trained: TypeAlias = tuple[Mapping[str, Tensor], peft.PeftConfig]
+"""A and B under peft's names, and peft's configuration."""
 
-class TrainingExtension(Protocol):
-    """What a posterior adds to the ordinary training of an adapter."""
-
-    reads_sequences: bool
-    """True if it needs the inputs of layers as (sequences, tokens, features), so that they may not be joined."""
-
-    def attach(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
-        """Prepare for training; called once, when the adapter is in the layers of ``model``.
-
-        Returns:
-            Optimisers of further parameters. Their learning rates follow the schedule; clipping their
-            gradients is up to them.
-        """
-
-    def before_forward(self, batch: Minibatch) -> None:
-        """Prepare for a minibatch; called before each forward pass."""
-
-    def penalty(self) -> Tensor:
-        """Return a scalar that is added to the minibatch's mean −log p; called after each forward pass."""
+ALONE = Group()
+"""This process trains by itself."""
 
 
 def train(
@@ -63,7 +46,8 @@ def train(
     extension: TrainingExtension | None = None,
     taught: TaughtPrompts | None = None,
     writes: bool = False,
-) -> tuple[Mapping[str, Tensor], peft.PeftConfig]:
+    processes: Group = ALONE,
+) -> Trained:
     """Fit A and B by the cross-entropy between labels and the model's answers.
 
     With ``adapter.loss: labels`` an answer is log p(label | prompt) normalised over the prompt's labels, with
@@ -80,6 +64,7 @@ def train(
         extension: What the posterior adds.
         taught: Further prompts, with the answers of another model.
         writes: True if labels are answers that the model learns to write: then the loss is a mean over tokens.
+        processes: Those that train the adapter together, each of which calls this function.
 
     Returns:
         The tensors under peft's names, and peft's configuration.
@@ -95,9 +80,13 @@ def train(
     with left_as_it_was(backbone.model), reproducible(seed), attached(backbone.model, spec) as model:
         if parent is not None:
             _start_from(model, parent)
+        processes.start_alike([p for p in model.parameters() if p.requires_grad])
+        if processes.rank:  # other prompts have other masks of dropout
+            torch.manual_seed(derive_seed(seed, processes.rank, "adapter/process"))
         total = step_count(len(examples), spec, 0 if taught is None else len(taught.prompts))
         minibatches = islice(target_minibatches(examples, taught, spec, seed, writes=writes), total)
-        _optimise(backbone, model, minibatches, total, spec, advance, trunk, extension)
+        with recomputed_blocks(backbone.model, spec):
+            _optimise(backbone, model, minibatches, total, spec, advance, trunk, extension, processes)
         tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         config = model.peft_config[ADAPTER]
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}, config
@@ -112,20 +101,26 @@ def _optimise(
     advance: Advance,
     trunk: Trunk | None,
     extension: TrainingExtension | None,
+    processes: Group,
 ) -> None:
     adam = torch.optim.AdamW(parameter_groups(model, spec.weight_decay_b), lr=spec.learning_rate)
     optimisers = [adam, *(() if extension is None else extension.attach(model))]
     groups = [group for optimiser in optimisers for group in optimiser.param_groups]
     rates = [group["lr"] for group in groups]
     parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
-    average = _Average([parameter for group in groups for parameter in group["params"]])
+    every = [parameter for group in groups for parameter in group["params"]]
+    average = _Average(every)
     averaged_from = total - round(spec.average * total)
     model.train()
     for step, targets in enumerate(minibatches):
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * learning_rate_factor(step, total, spec.warmup_ratio)
-        loss = training_loss(backbone, model, targets, trunk, extension, loss=spec.loss)
-        loss.backward()
+        parts = processes.own_parts(targets, spec.training.gradient_accumulation)
+        losses = [
+            add_gradients(backbone, model, part, share, trunk, extension, loss=spec.loss)
+            for part, share in parts
+        ]
+        loss = processes.add_up(losses, every)
         norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
             measured = f"the loss is {loss.item():g}, its gradient {norm.item():g}"
@@ -162,77 +157,6 @@ def _not_finite(
         f"training diverged at step {step + 1} of {total}: {measured}. "
         f"Lower adapter.learning_rate (now {spec.learning_rate:g}){own}{dtype}."
     )
-
-
-def training_loss(
-    backbone: Backbone,
-    model: nn.Module,
-    targets: Sequence[Target],
-    trunk: Trunk | None = None,
-    extension: TrainingExtension | None = None,
-    *,
-    loss: Loss = "labels",
-) -> Tensor:
-    """Compute the loss of one minibatch.
-
-    Args:
-        backbone: The base model.
-        model: The base model with an adapter in its layers.
-        targets: Prompts and what they are trained towards.
-        trunk: Frozen blocks whose activations are used.
-        extension: What the posterior adds.
-        loss: ``adapter.loss``.
-
-    Returns:
-        The weighted mean of −Σ_c q_c log p(c | prompt) in nats, plus the extension's penalty; a scalar.
-    """
-    batch = collate([target.prompt for target in targets], backbone.readout, trunk)
-    if extension is not None:
-        extension.before_forward(batch)
-    keep_rows = extension is not None and extension.reads_sequences
-    batch, attention = for_device(batch, backbone, keep_rows=keep_rows)
-    set_dropout_sequences(model, batch)
-    half = backbone.dtype != "float32"
-    autocast = torch.autocast(
-        backbone.device.type, dtype=DTYPES[backbone.dtype] if half else None, enabled=half
-    )
-    with fused_lora_layers(model), attention, autocast:
-        log_probs_B_C = log_answers(backbone.readout, batch, loss)
-    cost = _cross_entropy(log_probs_B_C, targets)
-    return cost if extension is None else cost + extension.penalty()
-
-
-def log_answers(readout: Readout, batch: Minibatch, loss: Loss) -> Tensor:
-    """Compute the log-probabilities that a loss is made of, (B, C) float32; −inf for labels a prompt does not have."""
-    if loss == "answer":
-        return answer_log_likelihoods(readout, batch)
-    return label_log_probs(readout, batch)
-
-
-def _cross_entropy(log_probs_B_C: Tensor, targets: Sequence[Target]) -> Tensor:
-    width, device = log_probs_B_C.shape[1], log_probs_B_C.device
-    shares = [[*target.shares, *[0.0] * (width - len(target.shares))] for target in targets]
-    shares_B_C = torch.tensor(shares, device=device)
-    weights_B = torch.tensor([target.weight for target in targets], device=device)
-    # 0 · log 0 = 0: labels that a prompt does not have are −inf.
-    terms_B_C = shares_B_C * torch.where(shares_B_C > 0, log_probs_B_C, 0.0)
-    return -(weights_B * terms_B_C.sum(dim=1)).sum() / weights_B.sum()
-
-
-def for_device(
-    batch: Minibatch, backbone: Backbone, *, keep_rows: bool
-) -> tuple[Minibatch, AbstractContextManager[object]]:
-    """Return the minibatch in the form that the device trains on fastest, and the attention that it needs.
-
-    A GPU takes the padded minibatch with torch's attention. A CPU takes joined sequences, which need no
-    padding, unless rows must be kept or a sequence exceeds the attention's window.
-    """
-    readout = backbone.readout
-    if backbone.device.type != "cpu":
-        return batch, nullcontext()
-    if keep_rows or not readout.supports_joining or not readout.lengths.is_whole(max(batch.lengths_R)):
-        return batch, SequenceAttention()
-    return join(batch, readout.dtype), SequenceAttention(batch.lengths_R, batch.mask_R_1_S_T)
 
 
 def parameter_groups(model: nn.Module, weight_decay_b: float) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +53,11 @@ def try_out(method: Method, training: Training, inference: Inference) -> None:
         f"{training.backbone.device}. Lower adapter.batch_size or model.max_tokens, or set another model.device."
     )
     try:
-        with TemporaryDirectory(prefix="star_al") as name, translate_out_of_memory(message):
+        with (
+            TemporaryDirectory(prefix="star_al") as name,
+            translate_out_of_memory(message),
+            training.processes or nullcontext(),
+        ):
             folder = Path(name)
             quick = method.quick()
             record = quick.fit(training, folder)

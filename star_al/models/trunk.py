@@ -32,6 +32,9 @@ class Trunk:
         blocks: All transformer blocks of the model, first to last.
         n_adapted: How many of them are adapted, at least 1 and fewer than all.
         cache: Where activations are kept; ``None`` to compute them each time.
+
+    Attributes:
+        cache_place: Where that is on the disk.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Trunk:
         self._readout = readout
         self._frozen, self._first_adapted = list(blocks)[:-n_adapted], blocks[-n_adapted]
         self._cache = cache
+        self.cache_place = None if cache is None else cache.place
 
     def works(self) -> bool:
         """Return whether the model, started at the first adapted block, computes what the whole model computes."""

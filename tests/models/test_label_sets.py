@@ -26,7 +26,7 @@ from star_al.models.posterior.point import Map
 from star_al.models.prompts import Prompt
 from star_al.models.target_layers import dense_layers
 from star_al.models.targets import answered, some_answers
-from star_al.models.train import training_loss
+from star_al.models.training_loss import training_loss
 from star_al.ports import Pool, ignore
 from star_al.task import MultiLabel
 from star_al.types import Item, JsonValue, Predictions

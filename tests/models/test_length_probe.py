@@ -20,7 +20,7 @@ from star_al.models.minibatch_plan import plan_minibatches
 from star_al.models.model_body import body_of
 from star_al.models.prompts import Prompt
 from star_al.models.readout_checks import open_readout
-from star_al.models.train import for_device
+from star_al.models.training_loss import for_device
 from support.small_models import VOCABULARY, plain_log_probs, save_small_model, small_config, small_model
 
 WINDOW = 64

@@ -20,7 +20,7 @@ from star_al.models.learner import LoraLearner
 from star_al.models.lora import attached, lora_layers
 from star_al.models.prompts import Prompt
 from star_al.models.targets import Target
-from star_al.models.train import training_loss
+from star_al.models.training_loss import training_loss
 from star_al.ports import ignore
 from star_al.task import closed, make_task
 from star_al.types import Item

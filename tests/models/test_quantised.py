@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import transformers
-from peft.utils.integrations import dequantize_module_weight
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 from transformers.quantizers import quantizer_bnb_4bit
 
 from star_al.config.spec import AdapterSpec
@@ -22,42 +18,10 @@ from star_al.models.backbone import DTYPES, Backbone, load_backbone
 from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.lora import attached, lora_layers
 from star_al.models.quantised import has_float_weight
-from star_al.models.quiet import quiet
 from star_al.models.target_layers import choose_layers, dense_layers
 from support.posteriors import EVERY, fit, ignore, items, learner, predict
+from support.quantised_models import INT8, NF4, dequantised, quantise
 from support.tiny_model import build_tiny_model
-
-NF4: dict[str, Any] = {
-    "load_in_4bit": True,
-    "bnb_4bit_quant_type": "nf4",
-    "bnb_4bit_compute_dtype": "float32",
-}
-INT8: dict[str, Any] = {"load_in_8bit": True}
-
-
-def quantise(folder: Path, into: Path, dtype: str = "float32", **settings: Any) -> Path:
-    """Save the model quantised by bitsandbytes, and the dequantised one beside it; return the first folder."""
-    auto: Any = transformers.AutoModelForCausalLM
-    with quiet(), torch.no_grad():
-        config = transformers.BitsAndBytesConfig(**settings)
-        packed = auto.from_pretrained(
-            folder, quantization_config=config, dtype=getattr(torch, dtype), device_map={"": "cpu"}
-        )
-        plain = auto.from_pretrained(folder, dtype=torch.float32)
-        for name, layer in dense_layers(packed).items():
-            own = plain.get_submodule(name)
-            weight = dequantize_module_weight(layer)
-            own.weight.copy_(weight.T if isinstance(own, Conv1D) else weight)
-    for model, place in ((packed, into), (plain, dequantised(into))):
-        with quiet():
-            model.save_pretrained(place)
-        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-            shutil.copy(folder / name, place / name)
-    return into
-
-
-def dequantised(folder: Path) -> Path:
-    return folder.with_name(folder.name + "-float")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from star_al.models.prompts import Prompt
 from star_al.models.readout_checks import open_readout
 from star_al.models.sequence_attention import SequenceAttention
 from star_al.models.targets import answered
-from star_al.models.train import training_loss
+from star_al.models.training_loss import training_loss
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 LABELS = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71, 349))

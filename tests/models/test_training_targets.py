@@ -23,7 +23,8 @@ from star_al.models.targets import (
     target_minibatches,
     taught,
 )
-from star_al.models.train import step_count, train, training_loss
+from star_al.models.train import step_count, train
+from star_al.models.training_loss import training_loss
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 
 LABELS = ((85, 297, 86), (85, 297, 90, 12), (85, 4), (71,))

@@ -135,7 +135,7 @@ def test_a_library_s_error_is_told_in_one_line(model: Path, monkeypatch: pytest.
     def fail(*_: Any, **__: Any) -> None:
         raise NotImplementedError("no gradient of this kernel\nsecond line")
 
-    monkeypatch.setattr("star_al.models.train.training_loss", fail)
+    monkeypatch.setattr("star_al.models.train.add_gradients", fail)
     with pytest.raises(ModelError) as caught:
         learner(model, MAP).check(items())
     assert str(caught.value) == (
@@ -148,7 +148,7 @@ def test_too_little_memory_is_told_with_the_length(model: Path, monkeypatch: pyt
     def fail(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("star_al.models.train.training_loss", fail)
+    monkeypatch.setattr("star_al.models.train.add_gradients", fail)
     with pytest.raises(OutOfMemoryError, match=r"on 1 text of up to \d+ tokens runs out of memory on cpu"):
         learner(model, MAP).check(items())
 
@@ -163,7 +163,7 @@ def test_the_learning_rate_is_blamed_only_when_training_diverged(
             fit(one, tmp_path / "a")
         return
     monkeypatch.setattr(
-        "star_al.models.train.training_loss",
+        "star_al.models.train.add_gradients",
         lambda *_, **__: torch.full((), torch.nan, requires_grad=True),
     )
     with pytest.raises(ModelError, match=r"before the first training step the loss is nan") as caught:

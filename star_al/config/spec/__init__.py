@@ -51,6 +51,7 @@ from star_al.config.spec.task import (
     task_spec,
 )
 from star_al.config.spec.template import fill_in
+from star_al.config.spec.training import TrainingSpec
 
 __all__ = [
     "ADAPTIVE_SAMPLES",
@@ -100,6 +101,7 @@ __all__ = [
     "TaskSpec",
     "TextSpec",
     "TfbSpec",
+    "TrainingSpec",
     "fill_in",
     "is_number",
     "normalise_label",

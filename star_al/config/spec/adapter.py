@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from star_al.config.spec.base import Fraction, Positive, Spec, choices
+from star_al.config.spec.training import TrainingSpec
 
 Loss: TypeAlias = Literal["labels", "answer"]
 """What training moves up, see ``AdapterSpec.loss``."""
@@ -112,3 +113,17 @@ class AdapterSpec(Spec):
     warm_start: bool = Field(
         default=False, description="Start from the previous round's adapter instead of a new one."
     )
+    training: TrainingSpec = Field(
+        default=TrainingSpec(), description="How a training step is divided among processes and in time."
+    )
+
+    @model_validator(mode="after")
+    def _steps_can_be_divided(self) -> AdapterSpec:
+        if self.training.strategy == "fsdp" and self.layers is not None:
+            raise ValueError("training.strategy: fsdp shares all blocks, so it does not go with layers")
+        if self.training.parts > self.batch_size:
+            raise ValueError(
+                f"batch_size: {self.batch_size} is too small for {self.training.parts} parts (training.processes times "
+                "training.gradient_accumulation); each needs a text"
+            )
+        return self

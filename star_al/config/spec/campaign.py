@@ -183,6 +183,7 @@ class CampaignSpec(Spec):
         self._require_samples_for_adaptive()
         self._require_joint_samples()
         self._require_dropout()
+        self._require_what_can_be_divided()
         self._require_distinct_unsure()
         self._require_labels_to_train_on()
         self._require_test_labels()
@@ -347,6 +348,13 @@ class CampaignSpec(Spec):
             raise ValueError(
                 "posterior.kind: mc_dropout needs adapter.dropout above 0, or posterior.dropout, to draw several "
                 "samples"
+            )
+
+    def _require_what_can_be_divided(self) -> None:
+        if self.posterior.kind == "clora" and self.adapter.training.processes > 1:
+            raise ValueError(
+                "adapter.training.processes above 1 does not go with posterior.kind: clora, whose networks are trained "
+                "in one process"
             )
 
     def _require_distinct_unsure(self) -> None:

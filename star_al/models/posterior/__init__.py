@@ -22,6 +22,7 @@ from torch import Tensor
 from star_al.config.spec import AdapterSpec
 from star_al.models.backbone import Backbone
 from star_al.models.minibatch import Minibatch
+from star_al.models.parallel.launch import TrainingProcesses
 from star_al.models.prompts import Prompt
 from star_al.models.targets import Columns, TaughtPrompts
 from star_al.models.trunk import Trunk
@@ -61,6 +62,7 @@ class Training:
             measures, it measures on ``examples``, which people answered, or on ``unlabelled``.
         unlabelled: Draws prompts of the pool that nobody has labelled, the same ones each time.
         writes: True if labels are answers that the model learns to write, one for each prompt.
+        processes: Those that train adapters; ``None`` to train in this one.
     """
 
     backbone: Backbone
@@ -74,6 +76,7 @@ class Training:
     taught: TaughtPrompts | None = None
     unlabelled: DrawPrompts = no_prompts
     writes: bool = False
+    processes: TrainingProcesses | None = None
 
 
 class Posterior(Protocol):

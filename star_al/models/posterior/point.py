@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from star_al.config.spec import AdapterSpec
@@ -14,7 +15,8 @@ from star_al.models.backbone import Backbone
 from star_al.models.posterior import Factors, Posterior, Score, Training
 from star_al.models.posterior.merging import merged
 from star_al.models.quiet import quiet
-from star_al.models.train import TrainingExtension, step_count, train
+from star_al.models.train import step_count, train
+from star_al.models.training_loss import TrainingExtension
 from star_al.types import JsonObject
 
 
@@ -31,9 +33,9 @@ def fit_point(training: Training, folder: Path, extension: TrainingExtension | N
         StoreError: The folder cannot be written.
     """
     parent = None if training.parent is None else load_adapter(training.parent)
+    fit = partial(train, training.backbone) if training.processes is None else training.processes.train
     with quiet():
-        tensors, config = train(
-            training.backbone,
+        tensors, config = fit(
             training.examples,
             training.adapter,
             seed=training.seed,

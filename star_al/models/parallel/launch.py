@@ -1,0 +1,198 @@
+"""Start the processes that train an adapter together, give them work and take what they make of it.
+
+Each runs ``star_al.models.parallel.worker``; nothing is forked, so CUDA works. A process group of torch joins them, and
+they keep the base model from one adapter to the next, as those of an ensemble, until the context ends.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from star_al.common.wording import count
+from star_al.config.spec import AdapterSpec, TrainingSpec
+from star_al.errors import ModelError
+from star_al.models.adapter_file import LoraWeights
+from star_al.models.backbone import Backbone, threads_in_use
+from star_al.models.parallel.orders import Order, Setup
+from star_al.models.parallel.process import Messages, Process
+from star_al.models.prompts import Prompt
+from star_al.models.quantised import is_quantised
+from star_al.models.targets import Columns, TaughtPrompts
+from star_al.models.trunk import Trunk
+from star_al.ports import Advance
+
+if TYPE_CHECKING:
+    from star_al.models.train import Trained
+    from star_al.models.training_loss import TrainingExtension
+
+
+def processes_for(backbone: Backbone, training: TrainingSpec) -> TrainingProcesses | None:
+    """Return the processes that train together, which are not started yet; ``None`` to train in this one.
+
+    Args:
+        backbone: The base model.
+        training: How the work is divided.
+
+    Raises:
+        ModelError: There are too few GPUs, or the base model cannot be divided.
+    """
+    if training.processes == 1:
+        return None
+    _require_devices(backbone.device, training.processes)
+    if training.strategy == "fsdp" and is_quantised(backbone.model):
+        raise ModelError(
+            f"{backbone.folder}: the model is quantised, and adapter.training.strategy: fsdp divides floats alone. "
+            "Set strategy: ddp."
+        )
+    return TrainingProcesses(backbone, training)
+
+
+def _require_devices(device: torch.device, n: int) -> None:
+    if device.type not in ("cpu", "cuda"):
+        raise ModelError(
+            f"adapter.training.processes: {n} needs GPUs of CUDA, or a CPU, not {device.type}. Set it to 1."
+        )
+    first = device.index or 0
+    there = torch.cuda.device_count() - first
+    if device.type == "cuda" and there < n:
+        after = f" from cuda:{first} on" if first else ""
+        raise ModelError(
+            f"adapter.training.processes is {n}, but this machine has {count(there, 'GPU')}{after}. "
+            f"Set it to {max(1, there)}."
+        )
+
+
+class TrainingProcesses:
+    """Processes that train adapters together; as a context manager, ends them.
+
+    Args:
+        backbone: The base model.
+        training: How the work is divided.
+    """
+
+    def __init__(self, backbone: Backbone, training: TrainingSpec) -> None:
+        self._backbone, self._training = backbone, training
+        self._running: list[Process] = []
+        self._messages: Messages = queue.SimpleQueue()
+
+    def __enter__(self) -> TrainingProcesses:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.end()
+        self._running = []
+        self._messages = queue.SimpleQueue()
+
+    def train(
+        self,
+        examples: Sequence[tuple[Prompt, Columns]],
+        spec: AdapterSpec,
+        *,
+        seed: int,
+        parent: LoraWeights | None,
+        advance: Advance,
+        trunk: Trunk | None = None,
+        extension: TrainingExtension | None = None,
+        taught: TaughtPrompts | None = None,
+        writes: bool = False,
+    ) -> Trained:
+        """Train an adapter as ``star_al.models.train.train`` does.
+
+        Raises:
+            ModelError: As there, or a process ended.
+            RuntimeError: A process ran out of memory.
+        """
+        arguments = {
+            "examples": examples,
+            "spec": spec,
+            "seed": seed,
+            "parent": parent,
+            "extension": extension,
+            "taught": taught,
+            "writes": writes,
+        }
+        classifier = self._backbone.readout.classifier
+        order = Order(arguments, None if classifier is None else classifier.on(torch.device("cpu")))
+        with _set_aside(self._backbone):
+            try:
+                self._start(trunk)
+                for process in self._running:
+                    process.send(order)
+                return self._result(advance)
+            except BaseException:
+                self.__exit__()  # the others wait for the one that failed
+                raise
+
+    def _result(self, advance: Advance) -> Trained:
+        while True:
+            rank, kind, content = self._messages.get()
+            if kind == "trained":
+                found: Trained = content
+                return found
+            if kind == "steps":
+                advance(content)
+            elif kind == "out of memory":
+                raise RuntimeError(content)
+            elif kind == "failed":
+                raise content
+            else:
+                raise ModelError(f"training process {rank + 1} of {len(self._running)} {content}")
+
+    def _start(self, trunk: Trunk | None) -> None:
+        if self._running:
+            return
+        size, device = self._training.processes, self._backbone.device
+        # The store through which they find each other lives here, so that its port is free for certain.
+        self._store = torch.distributed.TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
+        for rank in range(size):
+            card = (device.index or 0) + rank
+            setup = Setup(
+                self._backbone.folder,
+                self._backbone.dtype,
+                "cpu" if device.type == "cpu" else f"cuda:{card}",
+                self._training,
+                max(1, threads_in_use() // size),
+                trunk is not None,
+                None if trunk is None else trunk.cache_place,
+            )
+            process = Process(rank, _environment(rank, size, card, self._store.port), self._messages)
+            self._running.append(process)
+            process.send(setup)
+
+
+def _environment(rank: int, size: int, card: int, port: int) -> dict[str, str]:
+    """Return the variables that torch's process groups are set up from, as torchrun sets them."""
+    return {
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(card),
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
+
+
+@contextmanager
+def _set_aside(backbone: Backbone) -> Iterator[None]:
+    """Within, this process's base model leaves a GPU to the processes that train on it."""
+    if backbone.device.type != "cuda" or is_quantised(backbone.model):
+        yield
+        return
+    backbone.model.to("cpu")
+    torch.cuda.empty_cache()
+    try:
+        yield
+    finally:
+        backbone.model.to(backbone.device)
