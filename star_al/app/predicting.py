@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from star_al.app.compose import open_parts, reading
+from star_al.app.kept_predictions import KeptPredictions
 from star_al.app.model_choice import ModelChoice
 from star_al.app.predictor import LatestModel, Predictor
 from star_al.common.paging import pages
+from star_al.common.wording import count
 from star_al.config.spec import CampaignFile, DataSpec
 from star_al.data import (
     ExportColumns,
     ImportCounts,
+    ModelAnswer,
     OutOptions,
     Row,
     SourceRow,
@@ -34,7 +37,10 @@ from star_al.errors import DataError
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress
 from star_al.steps.pool import SHARD_ITEMS
-from star_al.types import JsonObject
+from star_al.types import Item, JsonObject
+
+Answers = Callable[[Sequence[Item], Advance], Sequence[ModelAnswer]]
+"""Predicts a page of items, in order."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ def predict_file(
     which: ModelChoice = ModelChoice.BEST,
 ) -> Predicted:
     """Predict the texts of a file and write all its rows, in order, with the predictions.
+
+    Memory is bounded. The predictions of a large file are kept beside ``out`` until it is written, so that a run
+    which was interrupted goes on where it was.
 
     Args:
         file: The campaign.
@@ -79,9 +88,17 @@ def predict_file(
             progress.say(note)
         predictor = Predictor(open_parts(file, store, campaign, progress), which=which)
         counts = ImportCounts()
+        kept = KeptPredictions(out, predictor.key)
+        # Read once before, so that a mistake far down in the file does not cost hours of a model's work.
+        due = _due(read_source_rows(source, predictor.task, ImportCounts()), kept, progress)
+        if due.kept:
+            progress.say(f"Going on with {count(due.kept, 'prediction')} that an interrupted run has kept")
+        answers = _keeping(kept, predictor) if due.pages > 1 else predictor.answers_of
         rows = read_source_rows(source, predictor.task, counts)
-        with progress.task("Predicting", None) as advance:
-            n = write_rows(out, _predicted(rows, predictor, file.spec.data, advance), options=options)
+        with progress.task("Predicting", due.left) as advance:
+            columns = ExportColumns(predictor.task, file.spec.data)
+            n = write_rows(out, _predicted(rows, answers, columns, file.spec.data, advance), options=options)
+        kept.clear()
         return Predicted(n - counts.empty, counts, predictor.model)
 
 
@@ -112,8 +129,9 @@ def predict_rows(
             f"{counts.empty:,} of the {counts.rows:,} given texts {verb} empty. Leave out empty texts."
         )
     progress.say(f"Predicting with the {predictor.model.note}")
+    columns = ExportColumns(predictor.task, parts.spec.data)
     with progress.task("Predicting", len(rows)) as advance:
-        return list(_predicted(rows, predictor, parts.spec.data, advance))
+        return list(_predicted(rows, predictor.answers_of, columns, parts.spec.data, advance))
 
 
 def own_files(file: CampaignFile) -> dict[str, Path | None]:
@@ -129,16 +147,55 @@ def own_files(file: CampaignFile) -> dict[str, Path | None]:
     }
 
 
+@dataclass
+class _Due:
+    """What is to be done for a file: its pages, the texts that are to be predicted, and those that have been."""
+
+    pages: int = 0
+    left: int = 0
+    kept: int = 0
+
+
+def _due(rows: Iterable[SourceRow], kept: KeptPredictions, progress: Progress) -> _Due:
+    """Read a file to its end and count its texts."""
+    due = _Due()
+    with progress.task("Reading texts", None) as advance:
+        for page in pages(rows, SHARD_ITEMS):
+            items = _items(page)
+            due.pages += 1
+            if kept.load(items) is None:
+                due.left += len(items)
+            else:
+                due.kept += len(items)
+            advance(len(page))
+    return due
+
+
+def _keeping(kept: KeptPredictions, predictor: Predictor) -> Answers:
+    """Predict page by page, and keep each page; a page that was kept before is read."""
+
+    def answers(items: Sequence[Item], advance: Advance) -> Sequence[ModelAnswer]:
+        found = kept.load(items)
+        if found is None:
+            found = predictor.answers_of(items, advance)
+            kept.save(items, found)
+        return found
+
+    return answers
+
+
 def _predicted(
-    rows: Iterable[SourceRow], predictor: Predictor, data: DataSpec, advance: Advance
+    rows: Iterable[SourceRow], answers: Answers, columns: ExportColumns, data: DataSpec, advance: Advance
 ) -> Iterator[JsonObject]:
     """Every row with its prediction; those without a text have none."""
-    columns = ExportColumns(predictor.task, data)
     for page in pages(rows, SHARD_ITEMS):
-        answers = predictor.answers_by_id([row.found.item for row in page if row.found], advance)
+        found_of = iter(answers(_items(page), advance))
         for values, found in page:
             if found is None:
                 yield columns.predicted(values, None, None)
             else:
-                own = options_found(found.item, data) | values
-                yield columns.predicted(own, found.item, answers[found.item.item_id])
+                yield columns.predicted(options_found(found.item, data) | values, found.item, next(found_of))
+
+
+def _items(rows: Sequence[SourceRow]) -> list[Item]:
+    return [row.found.item for row in rows if row.found]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from star_al import rng
+from star_al import __version__, rng
 from star_al.acquire.measures import known_split, predictive_entropy, predictive_mean_log
 from star_al.app.model_choice import ModelChoice
 from star_al.data import ModelAnswer
@@ -108,6 +110,21 @@ class Predictor:
         """The campaign's task."""
         return self._parts.task
 
+    @property
+    def key(self) -> str:
+        """A hash of all that its predictions depend on besides the texts."""
+        models = () if self._newest is None else self._newest.models
+        inputs = [
+            __version__,
+            self._parts.campaign.key,
+            self._parts.spec.task.model_dump(mode="json"),
+            self.model.round_index,
+            self.model.temperature,
+            self.learner.base_key,
+            [[one.learner.base_key, one.sha256, one.weight] for one in models],
+        ]
+        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
     def answers(self, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
         """Predict items.
 
@@ -132,6 +149,12 @@ class Predictor:
             )
             for n, (_, label) in enumerate(answers.predicted(self.task, items))
         ]
+
+    def answers_of(self, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
+        """Predict items in order, repeated ones once."""
+        by_id = self.answers_by_id(items, advance)
+        advance(len(items) - len(by_id))
+        return [by_id[item.item_id] for item in items]
 
     def answers_by_id(self, items: Sequence[Item], advance: Advance) -> dict[str, ModelAnswer]:
         """Predict items, repeated ones once; returns the answers by item id."""

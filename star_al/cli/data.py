@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from star_al.app.model_choice import ModelChoice
-from star_al.cli.console import complain, make_progress, say, say_file
+from star_al.cli.console import complain, make_progress, resumable, say, say_file
 from star_al.cli.options import DEFAULT_CONFIG, Config, Model, Public, Push, load, open_hub
 from star_al.common.wording import count
 
@@ -89,11 +89,17 @@ def predict(
     posterior has one sample, and where written answers are too long to compare
     samples by them. Where answers are open, alternatives lists the
     others that were found.
+
+    A large file may be interrupted: the same command goes on with the
+    predictions that are kept beside the file to write.
     """
     from star_al.app import predicting
 
     options = _options(bom, spreadsheet_safe)
-    with _target(out, format_) as path:
+    again = ["star-al", "predict", str(config), "--in", str(texts), "--out", str(out)]
+    again += [] if model is ModelChoice.BEST else ["--model", model.value]
+    again += [word for word, given in (("--bom", bom), ("--spreadsheet-safe", spreadsheet_safe)) if given]
+    with _target(out, format_) as path, nullcontext() if _is_standard_output(out) else resumable(*again):
         done = predicting.predict_file(load(config), texts, path, make_progress(), options, model)
     message = f"Wrote {count(done.n, 'prediction')} to {_name(out)} ({done.model.note})"
     _tell(out, f"{message}{_left_out(done.counts)}.")
@@ -216,7 +222,7 @@ def _options(bom: bool, spreadsheet_safe: bool) -> OutOptions:
 @contextmanager
 def _target(out: Path, format_: StrEnum) -> Iterator[Path]:
     """The file to write; for ``-`` a temporary one, which is then copied to standard output."""
-    if str(out) != STANDARD_OUTPUT:
+    if not _is_standard_output(out):
         yield out
         return
     with TemporaryDirectory() as folder:
@@ -227,11 +233,15 @@ def _target(out: Path, format_: StrEnum) -> Iterator[Path]:
 
 def _tell(out: Path, text: str) -> None:
     """Print a line that must not be mixed with the rows."""
-    (complain if str(out) == STANDARD_OUTPUT else say)(text)
+    (complain if _is_standard_output(out) else say)(text)
+
+
+def _is_standard_output(out: Path) -> bool:
+    return str(out) == STANDARD_OUTPUT
 
 
 def _name(out: Path) -> str:
-    return "standard output" if str(out) == STANDARD_OUTPUT else str(out)
+    return "standard output" if _is_standard_output(out) else str(out)
 
 
 def add_data(
