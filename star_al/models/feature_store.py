@@ -19,6 +19,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from star_al.models.encoded import BoolArray, Encoded
+from star_al.models.key_index import KeyIndex
 from star_al.models.limited_folder import LimitedFolder
 from star_al.types import Float32Array
 
@@ -81,19 +82,14 @@ class FeatureStore:
     def _forget(self) -> None:
         self._records: npt.NDArray[np.void] = np.empty(0, dtype=_RECORD)
         self._mapped: Float32Array = np.empty((0, 0), dtype=np.float32)
-        self._rows: dict[bytes, int] = {}
+        self._rows = KeyIndex()
         self._sound = np.empty(0, dtype=bool)
-        self._places: dict[str, int] = {}
         self._inode = -1
 
     def _find(self, keys: Sequence[str]) -> Positions:
         """Return the rows of keys, (N,); −1 for those that are missing or damaged."""
         self._refresh()
-        places, rows = self._places, self._rows
-        for key in keys:
-            if key not in places and (row := rows.get(_digest(key))) is not None:
-                places[key] = row
-        known_N = np.fromiter((places.get(key, -1) for key in keys), dtype=np.intp, count=len(keys))
+        known_N = self._rows.rows([_digest(key) for key in keys], self._records["key"])
         self._check(np.unique(known_N[known_N >= 0]))
         known_N[known_N >= 0] = np.where(self._sound[known_N[known_N >= 0]], known_N[known_N >= 0], -1)
         return known_N
@@ -126,20 +122,17 @@ class FeatureStore:
                 )
                 if n == len(self._records):
                     return
-                known = len(self._records) if n > len(self._records) else 0
-                index.seek(_HEADER.itemsize + known * _RECORD.itemsize)
-                new = np.fromfile(index, dtype=_RECORD, count=n - known)
+            records = np.memmap(self._index, _RECORD, mode="r", offset=_HEADER.itemsize, shape=(n,))
             mapped = np.memmap(self._vectors, dtype=np.float32, mode="r", shape=(n, dimension))
-            self._mapped = mapped.view(np.ndarray)  # the class memmap makes each access slower
         except (OSError, ValueError):  # no files yet, or damaged ones
             self._forget()
             return
-        self._records = np.concatenate([self._records[:known], new])
-        self._sound = np.concatenate([self._sound[:known], np.zeros(len(new), dtype=bool)])
-        if not known:
-            self._rows.clear()
-            self._places.clear()
-        self._rows.update(zip(new["key"].tolist(), range(known, n), strict=True))
+        if n < len(self._records):  # other files than before
+            self._rows, self._sound = KeyIndex(), np.empty(0, dtype=bool)
+        self._sound = np.concatenate([self._sound, np.zeros(n - len(self._sound), dtype=bool)])
+        # The class memmap makes each access slower.
+        self._records, self._mapped = records.view(np.ndarray), mapped.view(np.ndarray)
+        self._rows.extend(self._records["key"])
 
     def _gather(self, rows_N: Positions) -> Encoded:
         cut_N = self._records["cut"][rows_N].astype(bool)
@@ -179,10 +172,11 @@ class FeatureStore:
             self._forget()
             self._begin(vectors_N_d.shape[1])
             known_N[:] = -1
-        for position, row in enumerate(self._rows.get(key, -1) for key in records["key"].tolist()):
-            if row >= 0 and known_N[position] < 0:
-                self._write_at(row, vectors_N_d[position : position + 1], records[position : position + 1])
-        new = np.array([key not in self._rows for key in records["key"].tolist()])
+        written_N = self._rows.rows(records["key"].tolist(), self._records["key"])
+        for position in np.flatnonzero((written_N >= 0) & (known_N < 0)):
+            one = slice(position, position + 1)
+            self._write_at(int(written_N[position]), vectors_N_d[one], records[one])
+        new = written_N < 0
         if new.any():
             self._write_at(len(self._records), vectors_N_d[new], records[new])
         if not new.all():
