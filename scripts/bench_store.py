@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from statistics import fmean
+from typing import NamedTuple, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -35,6 +36,7 @@ from star_al.parts import Parts
 from star_al.ports import Learner
 from star_al.types import (
     Annotation,
+    Campaign,
     Event,
     Label,
     Lease,
@@ -55,8 +57,10 @@ PEOPLE = ("ann", "bo", "cy")
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def make(folder: Path, texts: int, rounds: int, queries: int, settle: str) -> CampaignFile:
-    """Make the campaign, or find the one that an earlier call made."""
+def make(
+    folder: Path, texts: int, rounds: int, queries: int, settle: str, url: str | None = None
+) -> CampaignFile:
+    """Make the campaign, or find the one that an earlier call made; ``url`` is its database, by default SQLite."""
     path = folder / "campaign.yaml"
     if path.exists():
         file = load_campaign(path)
@@ -66,7 +70,8 @@ def make(folder: Path, texts: int, rounds: int, queries: int, settle: str) -> Ca
     write_jsonl(folder / "pool.jsonl", [text_row(number, 200) for number in range(texts)])
     people = {"kind": "label_studio", "url": "http://127.0.0.1:9"}
     none = {"kind": "none", "calibration": 0}
-    write_campaign(folder, annotator=people, evaluation=none, labelling={"settle": settle})
+    database = {} if url is None else {"database": {"url": url}}
+    write_campaign(folder, annotator=people, evaluation=none, labelling={"settle": settle}, **database)
     file = load_campaign(path)
     migrate.upgrade(file.database_url)
     store = SqlStore.open(file.database_url)
@@ -74,20 +79,22 @@ def make(folder: Path, texts: int, rounds: int, queries: int, settle: str) -> Ca
     lease = store.acquire_lease(campaign.campaign_id, "bench", 1e6, may_take=lambda _: True)
     item_ids = store.item_ids(campaign.campaign_id, Role.POOL)
     for index in range(rounds):
-        _round(store, lease, campaign.name, index, item_ids[index * queries : (index + 1) * queries])
+        _round(store, lease, campaign, index, item_ids[index * queries : (index + 1) * queries])
     store.release_lease(lease)
     store.close()
     return file
 
 
-def _round(store: SqlStore, lease: Lease, name: str, index: int, item_ids: list[str]) -> None:
+def _round(store: SqlStore, lease: Lease, campaign: Campaign, index: int, item_ids: list[str]) -> None:
     """A round from its snapshot to its labels."""
     labels = store.labels(lease.campaign_id, Role.POOL)
     training = [labels[item_id] for item_id in sorted(labels)]
-    round_ = Round(index=index, state=RoundState.STARTED, seed=index, config={}, labels=len(training))
+    round_ = Round(
+        index=index, state=RoundState.STARTED, seed=index, config=campaign.config, labels=len(training)
+    )
     store.start_round(lease, round_, training)
     asked = [
-        Query(query_id(name, item_id, 1), item_id, index, Role.POOL, rank, _reason(rank))
+        Query(query_id(campaign.name, item_id, 1), item_id, index, Role.POOL, rank, _reason(rank))
         for rank, item_id in enumerate(item_ids, 1)
     ]
     selection = RoundSelection(asked=len(asked))
@@ -95,7 +102,7 @@ def _round(store: SqlStore, lease: Lease, name: str, index: int, item_ids: list[
         index=index,
         state=RoundState.PUSHED,
         seed=index,
-        config={},
+        config=campaign.config,
         labels=len(training),
         selection=selection,
     )
@@ -131,8 +138,15 @@ def _answer(query: Query, number: int) -> Annotation:
     )
 
 
-def time_an_answer(file: CampaignFile, answers: int = 10) -> float:
-    """CPU seconds of a poll that brings one answer to a query of the newest round, on average."""
+class Polls(NamedTuple):
+    """Seconds of polls by the clock, and CPU seconds of this process."""
+
+    seconds: list[float]
+    busy: list[float]
+
+
+def time_answers(file: CampaignFile, answers: int = 10) -> Polls:
+    """Time polls that bring one answer to a query of the newest round."""
     store = SqlStore.open(file.database_url)
     campaign = store.find_campaign(file.spec.name)
     assert campaign is not None
@@ -149,18 +163,20 @@ def time_an_answer(file: CampaignFile, answers: int = 10) -> float:
     newest = store.queries(campaign.campaign_id, store.rounds(campaign.campaign_id)[-1].index)
     inbox = Inbox(parts)
     inbox.take_in()  # what earlier runs left
-    started = time.process_time()
+    polls = Polls([], [])
     for number in range(answers):
+        started, started_busy = time.perf_counter(), time.process_time()
         other = LABELS[(number + 1) % len(LABELS)]
         people.answers = (
             Annotation(f"late-{number}", newest[number].query_id, other, annotator="dee", created_at=STARTED),
         )
         inbox.take_in()
         store.waiting(campaign.campaign_id, newest[0].round_index, (Role.POOL,))
-    seconds = (time.process_time() - started) / answers
+        polls.seconds.append(time.perf_counter() - started)
+        polls.busy.append(time.process_time() - started_busy)
     store.release_lease(lease)
     store.close()
-    return seconds
+    return polls
 
 
 def busy(act: Callable[[], object]) -> float:
@@ -204,7 +220,7 @@ def main() -> None:
         page = Path(scratch) / "page.html"
         figures = {
             "database, MB": size / 1e6,
-            f"an answer ({arguments.settle})": time_an_answer(file),
+            f"an answer ({arguments.settle})": fmean(time_answers(file).busy),
             "status": busy(lambda: status(file, store, campaign)),
             "report": busy(lambda: write_report(file, page)),
             "`star-al status`": command("status", str(file.path)),
