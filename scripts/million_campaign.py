@@ -66,8 +66,8 @@ def rows(seed: int) -> Iterator[dict[str, str]]:
             which = random_.randrange(len(LABELS))
             label, first = LABELS[which], COMMON_WORDS + which * OWN_WORDS
             own = words[first : first + OWN_WORDS]
-            drawn = random_.choices(own, k=random_.randint(2, 5)) + random_.choices(
-                common, k=random_.randint(3, 8)
+            drawn = random_.choices(own, k=random_.randint(2, 3)) + random_.choices(
+                common, k=random_.randint(2, 4)
             )
             random_.shuffle(drawn)
         else:

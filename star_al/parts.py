@@ -132,6 +132,11 @@ class RoundParts(Parts):
 
     round: Round
 
+    @cached_property
+    def free_ids(self) -> tuple[str, ...]:
+        """Sorted ids of the items that the round may ask. Of a million, a database takes seconds to give them."""
+        return tuple(self.store.pool_ids(self.campaign.campaign_id, self.round.index))
+
     @property
     def is_trained(self) -> bool:
         """True if what ranks the pool has been trained; else a base model ranks it, or nothing does."""

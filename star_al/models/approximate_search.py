@@ -24,6 +24,7 @@ _CELLS_READ = 8
 _SEED = 0
 _ITERATIONS = 10
 _POINTS_PER_CELL = 64  # texts that k-means looks at, for each cell
+_QUERIES = 65_536  # at once: faiss gives indices of 8 bytes, which take more memory than what is kept
 
 
 def search_for(n_texts: int) -> Search:
@@ -52,10 +53,15 @@ class ApproximateSearch:
     def __call__(self, queries_N_d: Float32Array, base_P_d: Float32Array, k: int) -> Neighbours:
         """Return nearly the ``k`` nearest of ``base_P_d`` for each query; places that stay empty repeat the nearest."""
         index = self._index_of(base_P_d)
-        similarities_N_k, indices_N_k = index.search(np.ascontiguousarray(queries_N_d, dtype=np.float32), k)
-        empty_N_k = indices_N_k < 0  # the cells read hold fewer than k texts
-        indices_N_k = np.where(empty_N_k, indices_N_k[:, :1], indices_N_k).astype(np.int32)
-        similarities_N_k = np.where(empty_N_k, similarities_N_k[:, :1], similarities_N_k).astype(np.float32)
+        indices_N_k = np.empty((len(queries_N_d), k), dtype=np.int32)
+        similarities_N_k = np.empty((len(queries_N_d), k), dtype=np.float32)
+        for first in range(0, len(queries_N_d), _QUERIES):
+            block = slice(first, first + _QUERIES)
+            queries_M_d = np.ascontiguousarray(queries_N_d[block], dtype=np.float32)
+            similarities_M_k, indices_M_k = index.search(queries_M_d, k)
+            empty_M_k = indices_M_k < 0  # the cells read hold fewer than k texts
+            indices_N_k[block] = np.where(empty_M_k, indices_M_k[:, :1], indices_M_k)
+            similarities_N_k[block] = np.where(empty_M_k, similarities_M_k[:, :1], similarities_M_k)
         return Neighbours(indices_N_k, similarities_N_k)
 
     def _index_of(self, base_P_d: Float32Array) -> Any:

@@ -78,7 +78,8 @@ def _graph(
     path = folder / f"{hashlib.sha256(f'{reader.encoder.fingerprint}/{key}/{k}'.encode()).hexdigest()[:32]}"
     with suppress(OSError, SafetensorError, KeyError):  # there is none, or a damaged one
         return load_graph(path)
-    graph = neighbour_graph(embeddings_P_d, k, search)
+    with reader.progress.task("Finding the nearest texts of each text", None):
+        graph = neighbour_graph(embeddings_P_d, k, search)
     advice = "Check the folder and the disk, then run again."
     with disk_errors(StoreError, f"{path}: the neighbours of texts cannot be written", advice):
         folder.mkdir(parents=True, exist_ok=True)

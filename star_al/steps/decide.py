@@ -34,14 +34,13 @@ def decide_round(parts: RoundParts) -> RoundDecision:
     """Apply the stopping rules to a round ``as_of_now``, with today's pool and confidence sequence."""
     rules, round_ = parts.spec.stopping, parts.round
     rounds = (*parts.store.rounds(parts.campaign.campaign_id)[: round_.index], round_)
-    pool = parts.store.pool_ids(parts.campaign.campaign_id, round_.index)
     raw = _raw_evaluation(parts, round_)
     low, high = _confidence_sequence(parts, raw)
     by_gain = rules.min_gain is not None and raw is not None
     view = StopView(
         round_index=round_.index,
         labels_bought=round_.labels_bought,
-        pool_size=len(pool),
+        pool_size=len(parts.free_ids),
         accuracy=raw.accuracy if raw else None,
         accuracy_low=_accuracy_low(parts, raw),
         agreements=_agreements(rounds),
@@ -51,7 +50,7 @@ def decide_round(parts: RoundParts) -> RoundDecision:
     )
     decision = decide(view)
     return RoundDecision(
-        pool_size=len(pool),
+        pool_size=len(parts.free_ids),
         sequence_low=low,
         sequence_high=high,
         stop_reason=decision.reason,

@@ -19,10 +19,9 @@ SHARD_ITEMS = 2048
 
 def candidates(parts: RoundParts) -> tuple[str, ...]:
     """Sorted ids that a round may choose from: its pool, or a random part of it (``acquisition.candidates``)."""
-    pool = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index)
-    limit = parts.spec.acquisition.candidates
+    pool, limit = parts.free_ids, parts.spec.acquisition.candidates
     if limit is None or limit >= len(pool):
-        return tuple(pool)
+        return pool
     seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "candidates")
     return tuple(sorted(rng.draw(pool, limit, seed)))
 

@@ -133,8 +133,7 @@ def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
     """Draw at random; with a control arm, in its order, marked as control."""
     control = parts.spec.acquisition.control_share > 0.0
     if control:  # the whole batch is random, so all of it can extend the control set
-        free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index)
-        order = next_control_items(parts, free, size + buffer)
+        order = next_control_items(parts, parts.free_ids, size + buffer)
     else:
         pool = candidates(parts)
         order = random_order(pool, rng.generator(parts.campaign.seed, parts.round.index, "select"))
@@ -178,7 +177,7 @@ def _control_queries(parts: RoundParts, size: int, ranked: _Ranked | None = None
     n = control_size(size, parts.spec.acquisition.control_share)
     # The whole pool, not candidates(): if acquisition.candidates left out the next item in control order, the
     # control set would end there.
-    free = parts.store.pool_ids(parts.campaign.campaign_id, parts.round.index) if n else ()
+    free = parts.free_ids if n else ()
     item_ids = next_control_items(parts, free, n)
     reason = Reason("control arm: drawn at random, whatever the model says")
     reasons = ranked.add_to(reason, item_ids) if ranked else [reason] * len(item_ids)
