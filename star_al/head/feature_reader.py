@@ -75,6 +75,8 @@ class FeatureReader:
 
     def _scaled(self, texts: TextFeatures) -> Float32Array:
         blocks = [scaling.apply(texts.features[name]) for name, scaling in self.scalings.items()]
+        if len(blocks) == 1:  # of a large pool, a copy takes hundreds of megabytes
+            return blocks[0]
         side_by_side: Float32Array = np.concatenate(blocks, axis=1) / np.float32(np.sqrt(len(blocks)))
         return side_by_side
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from star_al.models.encoded import BoolArray, Encoded
-from star_al.models.key_index import KeyIndex
+from star_al.models.key_index import KeyIndex, key_of
 from star_al.models.limited_folder import LimitedFolder
 from star_al.types import Float32Array
 
@@ -89,7 +89,7 @@ class FeatureStore:
     def _find(self, keys: Sequence[str]) -> Positions:
         """Return the rows of keys, (N,); −1 for those that are missing or damaged."""
         self._refresh()
-        known_N = self._rows.rows([_digest(key) for key in keys], self._records["key"])
+        known_N = self._rows.rows([key_of(key) for key in keys], self._records["key"])
         self._check(np.unique(known_N[known_N >= 0]))
         known_N[known_N >= 0] = np.where(self._sound[known_N[known_N >= 0]], known_N[known_N >= 0], -1)
         return known_N
@@ -164,7 +164,7 @@ class FeatureStore:
         """Append the rows of keys that no other process has written meanwhile, and replace damaged ones."""
         known_N = self._find(keys)
         records = np.empty(len(keys), dtype=_RECORD)
-        records["key"] = [_digest(key) for key in keys]
+        records["key"] = [key_of(key) for key in keys]
         records["cut"] = cut_N
         cuts = records["cut"].tolist()
         records["checksum"] = [zlib.crc32(row.data, cut) for row, cut in zip(vectors_N_d, cuts, strict=True)]
@@ -215,10 +215,6 @@ def paged(encode: Callable[[Positions], Encoded], size: int = PAGE) -> Compute:
 def text_key(text: str) -> str:
     """Return the key of a text that has no item id, such as the name of a label."""
     return f"text/{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
 
 
 def _dimension(header: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from star_al.head import (
 from star_al.models.choice_reader import ChoiceReader
 from star_al.models.head_export import refuse_merged, write_choice_head
 from star_al.models.head_texts import loader_of
+from star_al.models.key_index import RowsById
 from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
 from star_al.ports import Advance, Pool, Taught, ids_of
 from star_al.task import ClosedTask
@@ -31,10 +32,10 @@ from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonOb
 
 @dataclass(frozen=True)
 class _ReadPool:
-    """A pool that was read: its key, the row of each question by item id, and what the head reads."""
+    """A pool that was read: its key, the rows of questions by item id, and what the head reads."""
 
     key: str
-    row_of: Mapping[str, int]
+    rows_of: RowsById
     texts: ChoiceTexts
 
 
@@ -136,7 +137,7 @@ class ChoiceHeadLearner:
 
     def _read_pool(self, pool: Pool) -> _ReadPool:
         texts = self._reader.read(pool.item_ids, pool.load, of_pool=True)
-        return _ReadPool(pool.key, {item_id: row for row, item_id in enumerate(pool.item_ids)}, texts)
+        return _ReadPool(pool.key, RowsById(pool.item_ids), texts)
 
     # -- predicting --------------------------------------------------------------------------------------
 

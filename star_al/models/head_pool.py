@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from star_al.head import (
 )
 from star_al.models.approximate_search import search_for
 from star_al.models.head_texts import TextReader
+from star_al.models.key_index import RowsById
 from star_al.models.nearest_search import RememberingSearch
 from star_al.ports import Pool
 from star_al.types import Float32Array
@@ -34,13 +34,13 @@ class HeadPool:
 
     Attributes:
         key: A hash of its ids; an artefact names the pool that it was trained on by it.
-        row_of: The row of each text, by item id.
+        rows_of: The rows of texts, by item id.
         texts: What the head reads of them.
         search: Finds the nearest of them for other texts.
     """
 
     key: str
-    row_of: Mapping[str, int]
+    rows_of: RowsById
     texts: PoolTexts
     search: RememberingSearch
 
@@ -63,9 +63,11 @@ def read_pool(pool: Pool, reader: TextReader, neighbours: int | None) -> HeadPoo
     if neighbours != 0:
         search = search_for(len(pool.item_ids))
         graph = _graph(reader, pool.key, texts.features["encoder"], max(NEIGHBOURS, neighbours or 0), search)
-    row_of = {item_id: row for row, item_id in enumerate(pool.item_ids)}
     return HeadPool(
-        pool.key, row_of, PoolTexts(texts.features, texts.offsets, graph), RememberingSearch(search)
+        pool.key,
+        RowsById(pool.item_ids),
+        PoolTexts(texts.features, texts.offsets, graph),
+        RememberingSearch(search),
     )
 
 

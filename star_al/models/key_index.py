@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -42,11 +43,11 @@ class KeyIndex:
         Args:
             keys: All keys, the known ones too.
         """
-        new = keys[self._size :].tolist()
-        self._recent.update(zip(new, range(self._size, len(keys)), strict=True))
-        self._size = len(keys)
-        if len(self._recent) > max(_SMALL, len(self._rows) // 2):
+        known, self._size = self._size, len(keys)
+        if len(self._recent) + len(keys) - known > max(_SMALL, len(self._rows) // 2):
             self._sort(keys)
+        else:
+            self._recent.update(zip(keys[known:].tolist(), range(known, len(keys)), strict=True))
 
     def rows(self, wanted: Sequence[bytes], keys: KeyArray) -> IntArray:
         """Return the row of each wanted key, (N,); −1 for those that are missing.
@@ -76,6 +77,28 @@ class KeyIndex:
         self._alike = {keys[row].tobytes(): int(row) for row in order[twin]}
         self._prefixes, self._rows = prefixes[~twin], order[~twin].astype(np.uint32)
         self._recent = {}
+
+
+class RowsById:
+    """The rows of a pool's texts by item id.
+
+    Args:
+        item_ids: The ids in the order of the rows.
+    """
+
+    def __init__(self, item_ids: Sequence[str]) -> None:
+        self._keys = np.frombuffer(b"".join(map(key_of, item_ids)), dtype=f"V{KEY_BYTES}")
+        self._index = KeyIndex()
+        self._index.extend(self._keys)
+
+    def __call__(self, item_ids: Sequence[str]) -> IntArray:
+        """Return the rows of some texts, (N,); −1 for those that are not of the pool."""
+        return self._index.rows(list(map(key_of, item_ids)), self._keys)
+
+
+def key_of(text: str) -> bytes:
+    """Return a key of 16 bytes for a text."""
+    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
 def _halves(keys: KeyArray) -> npt.NDArray[np.uint64]:

@@ -37,8 +37,8 @@ class ReadPool(Protocol):
         """A hash of its ids; an artefact names the pool that it was trained on by it."""
 
     @property
-    def row_of(self) -> Mapping[str, int]:
-        """The row of each text, by item id."""
+    def rows_of(self) -> Callable[[Sequence[str]], IntArray]:
+        """Returns the rows of texts by their item ids, (N,); −1 for those that are not of the pool."""
 
 
 class PoolPredictor(Protocol):
@@ -84,7 +84,7 @@ class OpenedHead(Generic[P, Q]):
         Returns:
             Log-probabilities (N, K, C), padded with −inf.
         """
-        rows_N = np.array([self.pool.row_of.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
+        rows_N = self.pool.rows_of(item_ids)
         of_pool, others = np.flatnonzero(rows_N >= 0), np.flatnonzero(rows_N < 0)
         parts = []
         if len(of_pool) or not len(others):
@@ -189,10 +189,11 @@ def rows_in(pool: ReadPool, examples: Sequence[tuple[Item, JsonValue]]) -> IntAr
     Raises:
         ValueError: An example is not in the pool.
     """
-    for item, _ in examples:
-        if item.item_id not in pool.row_of:
-            raise ValueError(f"item {item.item_id} is not in the pool that the head is trained on")
-    return np.array([pool.row_of[item.item_id] for item, _ in examples], dtype=np.int64)
+    rows_n = pool.rows_of([item.item_id for item, _ in examples])
+    if (rows_n < 0).any():
+        item, _ = examples[int(rows_n.argmin())]
+        raise ValueError(f"item {item.item_id} is not in the pool that the head is trained on")
+    return rows_n
 
 
 def _pool_key(folder: Path, record: Mapping[str, Any]) -> str:
