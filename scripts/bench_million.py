@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,27 @@ def _database(root: Path, store: str, folder: Path, *, fresh: bool) -> Iterator[
 
 # -- the table -----------------------------------------------------------------------------------------
 
+ROWS: Mapping[str, str] = {
+    "import": "import",
+    "embeddings": "embeddings",
+    "first evaluation, with the pool's neighbours": "round 0: evaluate",
+    "first texts, by herding": "round 0: select",
+    "fit": "round [123]: fit",
+    "evaluate": "round [123]: evaluate",
+    "decide": "round [123]: decide",
+    "score": "round [123]: score",
+    "select": "round [123]: select",
+    "push and collect": "round [123]: (push|collect)",
+    "`status`": "status",
+    "`history`": "history",
+    "`report`": "report",
+    "`predict`, half as many new texts": "predict",
+}
+"""Rows of the table, with a pattern of the steps that each stands for; of several rounds it is the slowest."""
+
+LEAST = 0.1
+"""CPU seconds of a step below which its growth says nothing."""
+
 
 def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a table for each learner and store: a row for each step, a column for each size, and how it grows."""
@@ -137,30 +159,31 @@ def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _table(sizes: Mapping[int, Mapping[str, Any]]) -> str:
-    steps = dict.fromkeys(step for each in sizes.values() for step in each if step != "finished")
-    heading = ["seconds (CPU; peak in MB)", *(f"{n:,} texts" for n in sizes), "growth"]
-    lines = [
-        [
-            step,
-            *(_in_words(each[step]) if step in each else "" for each in sizes.values()),
-            _growth(step, sizes),
-        ]
-        for step in steps
-    ]
+    heading = ["CPU s (s; MB)", *(f"{n:,} texts" for n in sizes), "growth"]
+    lines = []
+    for row, pattern in ROWS.items():
+        found = {n: slowest for n, steps in sizes.items() if (slowest := _slowest(steps, pattern))}
+        lines.append([row, *(_in_words(found[n]) if n in found else "" for n in sizes), _growth(found)])
     return table(heading, lines)
 
 
+def _slowest(steps: Mapping[str, Any], pattern: str) -> Figures | None:
+    """The figures of the slowest of the steps; None if there is none."""
+    found = [figures for step, figures in steps.items() if re.fullmatch(pattern, step)]
+    return max(found, key=lambda figures: figures["cpu_seconds"], default=None)
+
+
 def _in_words(figures: Mapping[str, float]) -> str:
-    return f"{figures['seconds']:.1f} ({figures['cpu_seconds']:.1f}; {figures['peak_mb']:,.0f})"
+    return f"{figures['cpu_seconds']:.1f} ({figures['seconds']:.0f}; {figures['peak_mb']:,.0f})"
 
 
-def _growth(step: str, sizes: Mapping[int, Mapping[str, Any]]) -> str:
+def _growth(found: Mapping[int, Figures]) -> str:
     """How many times the CPU seconds grow from the second largest size to the largest, of how many times the texts."""
-    found = [(n, each[step]["cpu_seconds"]) for n, each in sizes.items() if step in each]
-    if len(found) < 2 or found[-2][1] < 0.05:
+    if len(found) < 2:
         return ""
-    (fewer, before), (more, after) = found[-2:]
-    return f"{after / before:.1f} of {more / fewer:.0f}"
+    fewer, more = list(found)[-2:]
+    before, after = found[fewer]["cpu_seconds"], found[more]["cpu_seconds"]
+    return f"{after / before:.1f} of {more / fewer:.0f}" if before >= LEAST else ""
 
 
 if __name__ == "__main__":
