@@ -59,14 +59,11 @@ def settle(
         rules: How answers become labels.
         task: Says which answers are one.
     """
-    by_item: dict[str, list[Ballot]] = defaultdict(list)
-    for ballot in ballots.values():
-        by_item[ballot.query.item_id].append(ballot)
-    joined = {query_id: _with_earlier(ballot, by_item, rules) for query_id, ballot in ballots.items()}
+    joined = _with_earlier_attempts(ballots) if rules.disputed == "ask_another" else ballots
     complete = [query.query_id for query in queries if _is_complete(ballots[query.query_id], rules)]
     posterior = None
     if complete and rules.settle == "dawid_skene":
-        posterior = dawid_skene(votes_by_query(joined.values()))
+        posterior = dawid_skene(votes_by_query(joined.values()), complete)
     found = _Sorted()
     for query_id in complete:
         _decide(joined[query_id], posterior, _rule(rules, task, joined[query_id].query), found)
@@ -89,9 +86,18 @@ def _rule(rules: LabellingSpec, task: Task, query: Query) -> Rule:
     return most_given
 
 
-def _with_earlier(ballot: Ballot, by_item: Mapping[str, Sequence[Ballot]], rules: LabellingSpec) -> Ballot:
-    """The ballot with the votes of earlier attempts, if this attempt asked one more person to decide a dispute."""
-    if rules.disputed != "ask_another" or ballot.query.attempt == 1:
+def _with_earlier_attempts(ballots: Mapping[str, Ballot]) -> dict[str, Ballot]:
+    """The ballots; those of further attempts, which asked one more person to decide a dispute, with earlier votes."""
+    again = {ballot.query.item_id for ballot in ballots.values() if ballot.query.attempt > 1}
+    by_item: dict[str, list[Ballot]] = defaultdict(list)
+    for ballot in ballots.values():
+        if ballot.query.item_id in again:
+            by_item[ballot.query.item_id].append(ballot)
+    return {query_id: _with_earlier(ballot, by_item) for query_id, ballot in ballots.items()}
+
+
+def _with_earlier(ballot: Ballot, by_item: Mapping[str, Sequence[Ballot]]) -> Ballot:
+    if ballot.query.attempt == 1:
         return ballot
     attempts = [each for each in by_item[ballot.query.item_id] if each.query.attempt <= ballot.query.attempt]
     attempts.sort(key=lambda each: each.query.attempt)
