@@ -318,14 +318,28 @@ def _overlay(older: Iterator[Page], newer: Iterator[Page], folder: Path) -> Iter
 
 def _regroup(pages: Iterator[Page], folder: Path) -> Iterator[Page]:
     """The same rows in pages of ``GROUP_BYTES``; the last may be smaller."""
-    held: Page | None = None
+    waiting: list[Page] = []
+    size = 0
     for page in pages:
-        held = page if held is None else held.join(page, folder)
-        while (size := _group_size(held)) < len(held.item_ids):
-            yield held.cut(slice(0, size))
-            held = held.cut(slice(size, None))
-    if held is not None and held.item_ids:
+        waiting.append(page)
+        size += int(page.bytes_N.sum())
+        if size <= GROUP_BYTES:
+            continue
+        held = _joined(waiting, folder)
+        while (rows := _group_size(held)) < len(held.item_ids):
+            yield held.cut(slice(0, rows))
+            held = held.cut(slice(rows, None))
+        waiting, size = [held], int(held.bytes_N.sum())
+    if waiting and (held := _joined(waiting, folder)).item_ids:
         yield held
+
+
+def _joined(pages: Sequence[Page], folder: Path) -> Page:
+    """All rows of pages, joined two by two: joined to the first one by one, rows would be copied once for each page."""
+    while len(pages) > 1:
+        pairs = [pages[start : start + 2] for start in range(0, len(pages), 2)]
+        pages = [pair[0].join(pair[1], folder) if len(pair) == 2 else pair[0] for pair in pairs]
+    return pages[0]
 
 
 def _group_size(page: Page) -> int:
