@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from star_al import rng
 from star_al.app.demo import fetch_news
+from star_al.app.demo_numbers import number_rows
 from star_al.types import JsonValue
-
-NUMBER = re.compile(r"\d[\d,]*\d(?:\.\d+)?|\d+(?:\.\d+)?")
-"""A number as a text writes it: no comma at its end, as one that only follows it is not part of it."""
 
 CALCULATION = re.compile(r"<<([^<>]*)=[^<>]*>>")
 """What GSM8K's answers compute, without the result."""
@@ -26,8 +24,11 @@ OPERATIONS = {"+": "addition", "-": "subtraction", "*": "multiplication", "/": "
 
 TWO_OPERANDS = re.compile(r"<<(\d{1,2})([-+*/])(\d{1,2})=(\d+(?:\.\d+)?)>>")
 
-HEADLINE_WORDS = 80
+HEADLINE_WORDS = 40
 """Words of an article from which its headline is to be guessed."""
+
+Row: TypeAlias = tuple[str, JsonValue]
+"""A text and its answer."""
 
 
 @dataclass(frozen=True)
@@ -38,31 +39,31 @@ class OpenSet:
         task: The ``task`` section of a campaign.
         make: Makes the rows from a folder that holds ``gsm8k/train.jsonl`` and ``gsm8k/test.jsonl``; a set made from
             BBC news downloads them.
-        start: Labels of the first batch.
-        batch: Labels of each later one.
-        budget: All labels.
+        score: What the mean grade is called.
         pool: Texts in the pool.
         test: Texts in the test.
+        counts: Labels at which a model is trained and measured; the first are those of the start.
     """
 
     task: Mapping[str, Any]
-    make: Callable[[Path], list[tuple[str, JsonValue]]]
-    start: int
-    batch: int
-    budget: int
-    pool: int
-    test: int
+    make: Callable[[Path], list[Row]]
+    score: str = "right %"
+    pool: int = 200
+    test: int = 100
+    counts: tuple[int, ...] = (20, 40, 60)
+
+    @property
+    def is_written(self) -> bool:
+        """True if the model writes its answers."""
+        return bool(self.task["kind"] == "text")
 
 
-def numbers(folder: Path) -> list[tuple[str, JsonValue]]:
-    """GSM8K's questions, and the numbers in them as a JSON list."""
-    return _distinct(
-        (question, json.dumps([found.replace(",", "") for found in NUMBER.findall(question)]))
-        for question, _ in _gsm8k(folder)
-    )
+def numbers(_: Path) -> list[Row]:
+    """Sentences of BBC news, one of an article, and the numbers in them as a JSON list: those of the demo."""
+    return [(row["text"], row["numbers"]) for row in number_rows(fetch_news(print))]
 
 
-def calculations(folder: Path) -> list[tuple[str, JsonValue]]:
+def calculations(folder: Path) -> list[Row]:
     """The different calculations with two whole numbers below 100 in GSM8K's answers, and their results."""
     return _distinct(
         (f"{one} {operation} {other}", result)
@@ -71,7 +72,7 @@ def calculations(folder: Path) -> list[tuple[str, JsonValue]]:
     )
 
 
-def headlines(_: Path) -> list[tuple[str, JsonValue]]:
+def headlines(_: Path) -> list[Row]:
     """The first words of BBC news below their headlines, and the headlines; one article for each of them."""
     articles: dict[str, str] = {}
     for row in fetch_news(print):
@@ -80,7 +81,7 @@ def headlines(_: Path) -> list[tuple[str, JsonValue]]:
     return _distinct((body, headline) for headline, body in articles.items())
 
 
-def operations(folder: Path) -> list[tuple[str, JsonValue]]:
+def operations(folder: Path) -> list[Row]:
     """GSM8K's questions, and which operations their answers use."""
     return _distinct(
         (
@@ -95,29 +96,19 @@ SETS: Mapping[str, OpenSet] = {
     "numbers": OpenSet(
         {
             "kind": "text",
-            "instruction": "List all numbers in the text as a JSON list.",
-            "max_answer_tokens": 48,
+            "instruction": "List the numbers in the text as a JSON list.",
+            "max_answer_tokens": 32,
         },
         numbers,
-        start=20,
-        batch=20,
-        budget=100,
-        pool=500,
-        test=100,
     ),
     "calc": OpenSet(
         {
             "kind": "text",
             "instruction": "Calculate. Answer with the number alone.",
-            "answer": {"as": "number"},
+            "answer": {"read_as": "number"},
             "max_answer_tokens": 8,
         },
         calculations,
-        start=50,
-        batch=50,
-        budget=300,
-        pool=1500,
-        test=200,
     ),
     "headline": OpenSet(
         {
@@ -127,11 +118,7 @@ SETS: Mapping[str, OpenSet] = {
             "max_answer_tokens": 16,
         },
         headlines,
-        start=20,
-        batch=20,
-        budget=100,
-        pool=500,
-        test=100,
+        score="ROUGE-L, %",
     ),
     "operations": OpenSet(
         {
@@ -140,17 +127,13 @@ SETS: Mapping[str, OpenSet] = {
             "instruction": "Which operations does the solution need?",
         },
         operations,
-        start=50,
-        batch=50,
-        budget=300,
-        pool=1500,
-        test=300,
+        score="Jaccard index, %",
     ),
 }
 """The sets by name."""
 
 
-def draw(name: str, rows: list[tuple[str, JsonValue]], seed: int) -> tuple[list[Any], list[Any]]:
+def draw(name: str, rows: Sequence[Row], seed: int) -> tuple[list[Row], list[Row]]:
     """Draw the rows of pool and test of a set."""
     sizes = SETS[name]
     order = rng.generator(seed, 0, f"study/open/{name}").permutation(len(rows))
@@ -165,7 +148,7 @@ def _gsm8k(folder: Path) -> Iterator[tuple[str, str]]:
                 yield row["question"], row["answer"]
 
 
-def _distinct(rows: Iterable[tuple[str, JsonValue]]) -> list[tuple[str, JsonValue]]:
+def _distinct(rows: Iterable[Row]) -> list[Row]:
     """The first row of each text."""
     found: dict[str, JsonValue] = {}
     for text, answer in rows:

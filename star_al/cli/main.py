@@ -19,6 +19,7 @@ from star_al.cli import (
     config,
     data,
     database,
+    demo,
     inspect,
     label_config,
     model,
@@ -64,7 +65,7 @@ START, LOOK, USE, WHOLE, KEEP = (
     "Change your mind",
     "Maintenance",
 )
-app.command("demo", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(setup.demo)
+app.command("demo", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(demo.demo)
 app.command("init", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(setup.init)
 app.command("up", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(server.up)
 app.command("run", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(run.run)

@@ -1,27 +1,22 @@
-"""Getting started: write a campaign file, check that everything it needs is there, run a demo."""
+"""Getting started: write a campaign file, check that everything it needs is there."""
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from star_al.cli.completion import campaign_files
-from star_al.cli.console import command_line, complain, make_progress, resumable, say
+from star_al.cli.console import command_line, complain, make_progress, say
 from star_al.cli.everywhere import everywhere
 from star_al.cli.init_terminal import given_labels, terminal
-from star_al.cli.options import DEFAULT_CONFIG, load
+from star_al.cli.options import DEFAULT_CONFIG
 from star_al.common.wording import count
 from star_al.config.defaults import DEFAULT_MODEL
 from star_al.display.text import clean, redacted
 from star_al.errors import ConfigError
-
-if TYPE_CHECKING:
-    from star_al.config.spec import CampaignFile
-    from star_al.stats.learning_curves import Comparison
 
 
 class Annotators(StrEnum):
@@ -237,55 +232,3 @@ def doctor(
         typer.echo(f"{mark} {finding.name:<12} {detail}")
         first_failure = first_failure or finding.exit_code
     raise typer.Exit(first_failure)
-
-
-def demo(
-    folder: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder for everything the demo makes.")
-    ] = Path("star-al-demo"),
-) -> None:
-    """Run a whole campaign in a few minutes: BBC news, a small model, a simulated annotator."""
-    start = time.monotonic()
-    with resumable("star-al", "demo", "--folder", folder):
-        from star_al.app import running
-        from star_al.app.demo import prepare_demo
-        from star_al.app.demo_comparison import compare_with_random
-
-        progress = make_progress()
-        file = load(prepare_demo(folder, progress.say))
-        running.run(file, progress)
-        progress.say("Comparing with random choice, by the head")
-        comparison = compare_with_random(file, progress)
-        _show_demo(file, folder, comparison)
-    took = count(round(time.monotonic() - start), "second")
-    say(f"The demo took {took} and at most {_peak_gigabytes():.1f} GB of memory.")
-    say("")
-    say("With your own data, say data.csv with a column of texts and a column of labels:")
-    say("  star-al init data.csv --label-column label   # writes campaign.yaml, for you to read and change")
-    say(
-        "  star-al run campaign.yaml                    # runs it; stop with Ctrl-C, continue with the same command"
-    )
-
-
-def _show_demo(file: CampaignFile, folder: Path, comparison: Comparison) -> None:
-    from star_al.app import compose
-    from star_al.app.reporting import write_report
-    from star_al.cli.inspect import draw, print_history
-    from star_al.stats.learning_curves import in_words
-
-    with compose.reading(file) as (store, campaign):
-        print_history(store, campaign)
-        draw(store, campaign, folder)
-    say("By the head, in simulated campaigns on the same texts:")
-    for line in in_words(comparison):
-        say(f"  {line}")
-    write_report(file, folder / "report.html")
-    say(str(folder / "report.html"))
-
-
-def _peak_gigabytes() -> float:
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e9 if sys.platform == "darwin" else 1e6)  # bytes on macOS, kilobytes elsewhere

@@ -403,7 +403,7 @@ def test_the_demo_shows_rounds_pictures_and_what_to_do_next(
     star_al: StarAl, own_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What prepares the model and the news needs a package index and has tests of its own.
-    monkeypatch.setattr("star_al.app.demo.prepare_demo", lambda folder, say: folder / "campaign.yaml")
+    monkeypatch.setattr("star_al.app.demo.prepare_demo", lambda folder, say, which: folder / "campaign.yaml")
     # With a head and an encoder, simulated campaigns have tests of their own, too.
     compared = Comparison("small", (), (), None, None)
     monkeypatch.setattr("star_al.app.demo_comparison.compare_with_random", lambda file, progress: compared)

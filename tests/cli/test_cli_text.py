@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.campaigns import write_campaign, write_jsonl
 
 StarAl = Callable[..., tuple[int, str, str]]
@@ -72,6 +74,30 @@ def test_a_campaign_of_written_answers(star_al: StarAl, model: Path, tmp_path: P
     assert code == 0 and "averages over" not in said + err, err  # the mean alone writes, whatever the samples
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "writes its likeliest answer" in card and "labeller.write(text)" in card and "sample-0" not in card
+
+
+def test_the_demo_of_written_answers(
+    star_al: StarAl, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What prepares the model and the news needs a package index and has tests of its own.
+    news = [
+        {"id": f"n{number}", "text": f"News\n\nIt sold {number} of them in 2004."} for number in range(75)
+    ]
+    monkeypatch.setattr("star_al.app.demo.fetch_news", lambda say: news)
+    monkeypatch.setattr("star_al.app.demo_numbers.prepare_model", lambda say: model)
+    smaller = {
+        "task.max_answer_tokens": 2,
+        "adapter.epochs": 1,
+        "acquisition.batch_size": 4,
+        "evaluation.calibration": 3,
+        "stopping.max_rounds": 1,
+    }
+    settings = [word for name, value in smaller.items() for word in ("--set", f"{name}={value}")]
+    code, out, err = star_al("demo", "--task", "text", "--folder", tmp_path / "demo", *settings)
+    assert code == 0, err
+    assert "Stopped at round 1: round limit" in out and "share without an answer" in err
+    assert (tmp_path / "demo" / "report.html").is_file() and "By the head" not in out
+    assert "task.instruction" in out and "star-al run campaign.yaml" in out
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ N_POOL, N_TEST = 60, 60
 
 
 def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
-    path = demo.prepare_demo(tmp_path, lambda line: None)
+    path = demo.prepare_demo(tmp_path, lambda line: None, demo.NEWS)
     for name, n in (("pool.jsonl", N_POOL), ("test.jsonl", N_TEST)):
         lines = (tmp_path / name).read_text().splitlines(keepends=True)
         (tmp_path / name).write_text("".join(lines[:n]))

