@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=PATHS, help="what to score with")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="what to train")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--peaks", nargs="+", choices=PEAKS, default=PEAKS, help="whose memory to measure")
     parser.add_argument("--json", type=Path, help="what is there already is kept")
     parser.add_argument("--page", type=Path, help="a page whose table is written again")
     parser.add_argument("--machine", default="", help="words on the machine for the table")
@@ -256,45 +257,64 @@ def bench_training(
 # -- generation --------------------------------------------------------------------------------------------
 
 PROMPTS, PROMPT_TOKENS = 16, 128
-ANSWERS = (32, 64)
-"""Sizes of our steps, in answers."""
+
+Draw = Callable[[int, int], object]
+"""What is run with a size of batch and a number of samples."""
 
 
 def bench_generation(arguments: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
-    """Measure the seconds of K samples' draws for some prompts, and of scoring what was drawn, by path."""
-    items = [replace(item, labels=()) for item in prompts(PROMPTS, PROMPT_TOKENS, 0, seed=3)]
-    clock, k = Clock(backbone.device, arguments.clock), arguments.samples
+    """Measure the seconds of K samples' draws for some prompts, and of scoring what was drawn, by path.
+
+    Other sizes of batches than a path's best are tried with one sample, so that the bench ends in minutes on a CPU.
+    """
+    items = [replace(item, labels=()) for item in prompts(PROMPTS, PROMPT_TOKENS, 0, seed=3, spread=0.0)]
+    clock, trial, k = (*(Clock(backbone.device, arguments.clock) for _ in range(2)), arguments.samples)
     with tempfile.TemporaryDirectory() as name:
         posterior = fit(backbone, "mc_dropout", k, Path(name) / "mc_dropout")
-        drawn = draw_ours(backbone, items, ANSWERS[0], posterior, k)
-        works: dict[str, tuple[tuple[int, ...], Callable[[int], object]]] = {
-            "ours": (ANSWERS, lambda size: draw_ours(backbone, items, size, posterior, k)),
-            "transformers": (TEXTS[1:], lambda size: draw_stock(backbone, items, size, posterior, k)),
-            "a sample": (ANSWERS, lambda size: draw_ours(backbone, items, size, posterior)),
-            "base": (ANSWERS, lambda size: draw_ours(backbone, items, size)),
-            "scoring": (TOKENS[1:], lambda size: score_answers(backbone, items, drawn, size)),
-            "reading": (TEXTS[:3], lambda size: read_whole(backbone, items, drawn, size)),
+        drawn = draw_ours(backbone, items, posterior, k)  # warms up, too
+        works: dict[str, tuple[tuple[int, ...], Draw]] = {
+            "ours": ((PROMPTS,), lambda _, k: draw_ours(backbone, items, posterior, k)),
+            "transformers": (TEXTS[1:], lambda size, k: draw_stock(backbone, items, size, posterior, k)),
+            "a sample": ((PROMPTS,), lambda *_: draw_ours(backbone, items, posterior)),
+            "base": ((PROMPTS,), lambda *_: draw_ours(backbone, items)),
+            "scoring": (TOKENS[1:3], lambda size, _: score_answers(backbone, items, drawn, size)),
+            "reading": (TEXTS[:2], lambda size, _: read_whole(backbone, items, drawn, size)),
         }
+        for path, (sizes, work) in works.items():
+            if len(sizes) > 1:
+                trial.time(path, {size: _work(work, size, 1) for size in sizes})
+        best = {path: found["batch"] for path, found in trial.best().items()}
         for _ in range(arguments.repeats):
             for path, (sizes, work) in works.items():
-                clock.time(path, {size: lambda size=size, work=work: _work(work, size) for size in sizes})  # type: ignore[misc]
+                size = best.get(path, sizes[0])
+                clock.time(path, {size: _work(work, size, k)})
     return {"prompts": PROMPTS, "samples": k, "draws": DRAWS, "answer": ANSWER_TOKENS, "paths": clock.best()}
 
 
-def _work(work: Callable[[int], object], size: int) -> AbstractContextManager[Callable[[], object]]:
-    return nullcontext(partial(work, size))
+def _work(work: Draw, size: int, samples: int) -> Work:
+    return lambda: nullcontext(partial(work, size, samples))
 
 
 # -- memory ------------------------------------------------------------------------------------------------
 
-PEAKS = ("training, ours", "training, stock peft", "scoring 256 items", "scoring 1024 items")
+PEAKS = (
+    "training, ours",
+    "training, stock peft",
+    "scoring 256 items",
+    "scoring 1024 items",
+    "drawing 64 items",
+    "drawing 256 items",
+)
 
 
 def bench_memory(arguments: argparse.Namespace) -> dict[str, int]:
     """Measure the peak memory of each path, each in a process of its own."""
     own = ["--model", arguments.model, "--device", arguments.device, "--dtype", arguments.dtype]
     command = [sys.executable, "-W", "ignore", __file__, *own, "--peak"]
-    return {path: int(subprocess.check_output([*command, path], text=True).split()[-1]) for path in PEAKS}
+    return {
+        path: int(subprocess.check_output([*command, path], text=True).split()[-1])
+        for path in arguments.peaks
+    }
 
 
 def _peak(backbone: Backbone, path: str) -> int:
@@ -305,6 +325,8 @@ def _peak(backbone: Backbone, path: str) -> int:
         with quiet(), training_step(backbone, own, "all projections", 0.1, items, len(items)) as step:
             step()
             step()
+    elif path.startswith("drawing"):
+        draw_ours(backbone, prompts(int(path.split()[1]), 32, 0))
     else:
         score(backbone, prompts(int(path.split()[1]), 32, 0), max(TOKENS))
     if backbone.device.type == "cuda":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from star_al.models.backbone import Backbone
 from star_al.models.inference import Inference
 from star_al.models.posterior import Posterior
 from star_al.models.prompts import Prompt
-from star_al.models.writing import writer as writing
 from star_al.models.writing.ending import Ending
 from star_al.models.writing.tokens import keyed_uniforms
+from star_al.models.writing.writer import Writer
 from star_al.ports import ignore
 
 ANSWER_TOKENS = 32
@@ -26,37 +26,22 @@ NEVER = Ending((0,), frozenset(), "", None)
 """Answers have the same length on all paths: none ends before the last token."""
 
 
-@contextmanager
-def _step_of(answers: int) -> Iterator[None]:
-    """Within, so many answers are written together."""
-    before = dict(writing._STEP_TOKENS)
-    writing._STEP_TOKENS.update(dict.fromkeys(before, answers))
-    try:
-        yield
-    finally:
-        writing._STEP_TOKENS.update(before)
-
-
 def draw_ours(
     backbone: Backbone,
     items: Sequence[Prompt],
-    answers: int,
     posterior: Posterior | None = None,
     samples: int = 1,
 ) -> list[list[tuple[int, ...]]]:
-    """Draw by our loop with each sample; returns the answers to each prompt."""
-    own = writing.Writer(backbone, NEVER, ANSWER_TOKENS)
+    """Draw by our loop with each sample; return the answers to each prompt."""
+    own = Writer(backbone, NEVER, ANSWER_TOKENS)
     own.prepare(items)
     found: list[list[tuple[int, ...]]] = [[] for _ in items]
-    with _step_of(answers):
-        for sample in range(samples):
-            drawn: Any = nullcontext()
-            if posterior is not None:
-                drawn = posterior.draw(backbone, _unused, 0, sample)
-            with drawn:
-                written = own.write(items, keyed_uniforms(0, sample), ignore, draws=DRAWS)
-            for answers_of_one, new in zip(found, written, strict=True):
-                answers_of_one += [tuple(one.tokens) for one in new]
+    for sample in range(samples):
+        drawn: Any = nullcontext() if posterior is None else posterior.draw(backbone, _unused, 0, sample)
+        with drawn:
+            written = own.write(items, keyed_uniforms(0, sample), ignore, draws=DRAWS)
+        for answers_of_one, new in zip(found, written, strict=True):
+            answers_of_one += [tuple(one.tokens) for one in new]
     return found
 
 

@@ -37,11 +37,11 @@ KINDS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def prompts(n: int, tokens: int, prefix: int, seed: int = 0) -> list[Prompt]:
+def prompts(n: int, tokens: int, prefix: int, seed: int = 0, spread: float = 0.2) -> list[Prompt]:
     """Return prompts of random tokens, of about ``tokens`` each, that begin with the same ``prefix`` tokens."""
     generator = torch.Generator().manual_seed(seed)
-    spread = torch.randn(n, generator=generator).clamp(-2, 2) * 0.2
-    lengths = (tokens * (1 + spread - spread.mean())).long().tolist()
+    apart = torch.randn(n, generator=generator).clamp(-2, 2) * spread
+    lengths = (tokens * (1 + apart - apart.mean())).long().tolist()
     shared = tuple(range(100, 100 + prefix))
     return [
         Prompt(f"i{index:05d}", shared + _tokens(length - prefix, generator), LABELS)

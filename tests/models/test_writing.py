@@ -16,6 +16,7 @@ import transformers
 from star_al.models.backbone import Backbone
 from star_al.models.inference import Inference
 from star_al.models.prompts import Prompt
+from star_al.models.writing import attention
 from star_al.models.writing.ending import Ending
 from star_al.models.writing.tokens import draw_tokens, keyed_uniforms
 from star_al.models.writing.writer import Writer, Written
@@ -102,6 +103,21 @@ def test_greedy_answers_are_those_of_generate(backbone: Backbone) -> None:
         logits = stock_logits(backbone, [*prompt.tokens, *written.tokens])[len(prompt.tokens) - 1 : -1]
         entropy = torch.distributions.Categorical(logits=logits.double()).entropy().mean()
         assert written.entropy == pytest.approx(float(entropy), abs=1e-4)
+
+
+def test_steps_do_not_copy_keys_for_the_heads_that_share_them(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    own = attention._attention
+
+    def watched(query: torch.Tensor, key: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        seen.append((*query.shape[1:3], key.shape[1]))
+        return own(query, key, *args, **options)
+
+    monkeypatch.setattr(attention, "_attention", watched)
+    drawn(Backbone(llama, "float32", torch.device("cpu")), prompts(3), ends=())
+    assert set(seen) == {(4, 3, 2)}  # four heads of three answers, and two heads with keys
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -17,6 +17,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from star_al.models.fixed_batches import fixed_batches
 from star_al.models.masks import additive_mask
 from star_al.models.readout import PrefixCache, Readout
+from star_al.models.writing.attention import grouped_attention
 
 _ROOM = 32
 """Steps for which room is made at once: a longer cache is copied whole."""
@@ -131,7 +132,8 @@ class CachedRows:
         self._steps += 1
         positions_B_m = (self._lengths_B + self._steps - 1)[:, None].expand(tokens_B_m.shape)
         mask = self._mask[..., : self._width + self._steps * self._m]
-        return self._readout.extend(tokens_B_m, positions_B_m, mask, self._cache)
+        with grouped_attention(self._readout.device):
+            return self._readout.extend(tokens_B_m, positions_B_m, mask, self._cache)
 
     def keep(self, rows: Sequence[int]) -> None:
         """See ``Rows.keep``."""
