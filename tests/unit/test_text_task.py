@@ -303,6 +303,23 @@ def test_what_needs_a_list_of_labels_is_refused(section: str, settings: dict[str
         CampaignSpec.model_validate(CAMPAIGN | {section: settings}, context="file")
 
 
+@pytest.mark.parametrize(
+    ("section", "context", "measure"),
+    [
+        ({}, "file", "nll"),
+        ({"acquisition": {"batch_size": 5}}, "file", "nll"),
+        ({"acquisition": {"measure": "margin"}}, "file", "margin"),
+        ({"acquisition": {"preset": "star"}}, "file", "entropy"),
+        ({"acquisition": {"preset": "recommended"}}, None, "margin"),
+    ],
+)
+def test_a_campaign_file_without_a_measure_draws_nothing(
+    section: dict[str, Any], context: str | None, measure: str
+) -> None:
+    spec = CampaignSpec.model_validate(CAMPAIGN | section, context=context)
+    assert spec.acquisition.measure == measure
+
+
 def test_a_campaign_of_texts_is_accepted() -> None:
     spec = CampaignSpec.model_validate(CAMPAIGN | {"acquisition": {"measure": "nll"}}, context="file")
     assert not spec.is_taught and not spec.has_classifier

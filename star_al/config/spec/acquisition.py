@@ -260,7 +260,7 @@ class AcquisitionSpec(Spec):
         "label_margin_max",
     ] = Field(
         default="margin",
-        description="How the uncertainty of a text is measured.",
+        description="How the uncertainty of a text is measured. With `task.kind: text`, the default is `nll`.",
         json_schema_extra=choices(
             entropy="entropy of the mean prediction",
             margin="how close the two most probable labels are",

@@ -34,6 +34,11 @@ MANY_LABELS = 10
 LABEL_TOLERANCE = 0.01
 """What ``model.label_tolerance: auto`` stands for, where samples are not compared with each other."""
 
+DEFAULT_MEASURES: Mapping[str, str] = {"text": "nll"}
+"""Measures of campaign files that name none, by kind of task; without an entry, the default of the setting.
+
+For the usual measure answers would have to be drawn, which takes several times as long."""
+
 EARLIER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "learner": {"kind": "lora", "taught": False},
     "adapter": {"output": "label_names"},
@@ -140,6 +145,20 @@ class CampaignSpec(Spec):
             or (acquisition.get("measure") in ("bald", "token_bald") and acquisition.get("scorer") != "head")
         )
         return tree | {"posterior": {"kind": "mc_dropout"}} if samples or info.context != FROM_FILE else tree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_have_measures_of_their_own(cls, tree: Any, info: ValidationInfo) -> Any:
+        """In a campaign file, a missing ``acquisition.measure`` is that of the kind of task."""
+        if info.context != FROM_FILE or not isinstance(tree, dict):
+            return tree
+        task, acquisition = tree.get("task"), tree.get("acquisition", {})
+        if not isinstance(task, dict) or not isinstance(acquisition, dict) or "measure" in acquisition:
+            return tree
+        measure = DEFAULT_MEASURES.get(str(task.get("kind")))
+        if measure is None or acquisition.get("preset") == "star":
+            return tree
+        return tree | {"acquisition": {**acquisition, "measure": measure}}
 
     @model_validator(mode="before")
     @classmethod

@@ -253,8 +253,8 @@ class Writer:
 def _columns(length: int) -> int:
     """Return the width of a prompt's row: a multiple of 64; above 512 one of few, at most a quarter more.
 
-    Prompts of one width are answered together, and attention is a small part of a step: few widths, which fill steps, are
-    faster than narrow rows.
+    Prompts of one width are answered together, and attention is a small part of a step: few widths, which fill
+    steps, are faster than narrow rows.
     """
     step = max(64, 1 << max(0, length.bit_length() - 3))
     return -(-length // step) * step
