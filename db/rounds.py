@@ -35,6 +35,7 @@ from star_al.types import (
     RoundSelection,
     RoundState,
     ScoreRow,
+    ShortlistRecord,
     StepResults,
 )
 
@@ -255,6 +256,7 @@ def _selection(row: Row[Any]) -> RoundSelection:
         name: Histogram(tuple(stored["edges"]), tuple(stored["counts"]))
         for name, stored in row.histograms.items()
     }
+    values["shortlist"] = None if row.shortlist is None else ShortlistRecord(**row.shortlist)
     return RoundSelection(**values)
 
 

@@ -196,6 +196,7 @@ class RoundRow(Base):
     blend_curve: Mapped[Any] = mapped_column(nullable=False)
     scores_sha256: Mapped[str | None]
     histograms: Mapped[Any] = mapped_column(nullable=False)
+    shortlist: Mapped[Any | None]  # what was left out of the ranking, and what that may have missed
     stop_set: Mapped[Any] = mapped_column(nullable=False)
     stop_agreement: Mapped[float | None]
     stop_reason: Mapped[str | None]

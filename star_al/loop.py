@@ -29,6 +29,7 @@ from star_al.labelling.exchange import StillOpenError, take_in_late, wait_for_an
 from star_al.labelling.outbox import push_open, withdraw_buffer
 from star_al.labelling.tally import tally_round
 from star_al.parts import LeasedParts
+from star_al.stats.shortlist_words import missed_in_words
 from star_al.steps.compare_prompts import compare_prompts
 from star_al.steps.cut_texts import say_cut_texts
 from star_al.steps.decide import as_of_now, decide_round, labels_bought, stop_agreement
@@ -43,6 +44,7 @@ from star_al.steps.sample_spread import spread_warning
 from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
+from star_al.steps.shortlist import shortlisted
 from star_al.steps.teach import TAUGHT_WEIGHT
 from star_al.training import DueTraining
 from star_al.types import (
@@ -213,12 +215,14 @@ class Loop:
     def score(self, round_: Round) -> Round:
         """Compute base and adapted uncertainty of every candidate in the pool."""
         watch = _Watch()
-        plan = score_plan(self.parts.for_round(round_))
+        parts = self.parts.for_round(round_)
+        plan = score_plan(parts)
         if plan is None:
             return self._commit(
                 replace(round_, state=RoundState.SCORED), "score", "not needed", watch.seconds()
             )
         with self.parts.artefacts.work(f"scores-{self.campaign_id}-{round_.index}") as folder:
+            plan = shortlisted(parts, plan, self._ranker_folder(round_), folder)
             scored = score_pool(self.parts, plan, self._ranker_folder(round_), folder)
             sha256 = score_file.concatenate(scored.stages, self.parts.artefacts.scores)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
@@ -242,6 +246,7 @@ class Loop:
             blend_note=batch.weight.note if batch.weight else None,
             blend_curve=batch.weight.curve if batch.weight else (),
             histograms=batch.histograms or {},
+            shortlist=batch.shortlist,
         )
         round_ = replace(round_, state=RoundState.SELECTED, selection=selection)
         more = len(batch.queries) - asked
@@ -251,6 +256,8 @@ class Loop:
         audit = growing_audit(parts)
         if audit:
             message += f", and {count(len(audit), 'more audit text')}"
+        if batch.shortlist is not None:
+            message += f"; {missed_in_words(batch.shortlist)}"
         results = StepResults(queries=(*batch.queries, *audit), ranking=batch.ranking)
         return self._commit(round_, "select", message, watch.seconds(), results)
 

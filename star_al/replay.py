@@ -16,6 +16,7 @@ from star_al.steps.pool import batch_sizes
 from star_al.steps.score import score_pool
 from star_al.steps.score_plan import score_plan
 from star_al.steps.select import select_batch
+from star_al.steps.shortlist import shortlisted
 from star_al.types import Campaign, Role, Round
 
 
@@ -98,5 +99,6 @@ def _score(parts: RoundParts, folder: Path | None, scratch: Path) -> Path | None
     plan = score_plan(parts)
     if plan is None:
         return None
+    plan = shortlisted(parts, plan, folder, scratch)
     scored = score_pool(parts, plan, folder, scratch)
     return scratch / f"{score_file.concatenate(scored.stages, scratch)}.parquet"

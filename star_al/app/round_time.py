@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from star_al.acquire.shortlist import texts_to_score
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
 
@@ -64,13 +65,23 @@ def round_work(spec: CampaignSpec, n_texts: int, characters: float) -> RoundWork
     steps = max(
         adapter.min_steps, math.ceil(trainable(spec, n_texts) / 2 * adapter.epochs / adapter.batch_size)
     )
-    scored = min(spec.acquisition.candidates or n_texts, n_texts) + spec.evaluation.calibration
+    scored = _ranked(spec, n_texts) + spec.evaluation.calibration
     passes = scored * spec.posterior.samples
     return RoundWork(
         trained=steps * adapter.batch_size * (wording + text + answers),
         scored=passes * (text + answers),  # the wording is read once for all
         steps=steps,
         passes=passes,
+    )
+
+
+def _ranked(spec: CampaignSpec, n_texts: int) -> int:
+    """How many texts of the pool are scored, in a round after the first that trains something."""
+    chosen, shortlist = spec.acquisition, spec.acquisition.shortlist
+    if not shortlist.is_on:
+        return min(chosen.candidates or n_texts, n_texts)
+    return texts_to_score(
+        n_texts, shortlist.share, shortlist.size, chosen.batch_depth, shortlist.random_share
     )
 
 

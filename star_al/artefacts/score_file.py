@@ -280,7 +280,7 @@ def _table(page: Page, samples: int, labels: int) -> pa.Table:
     }
     for name, values_N in page.scores._asdict().items():
         if values_N is not None:
-            of = pa.int64() if name == "samples" else pa.float64()
+            of = pa.int64() if name in ("samples", "drawn") else pa.float64()
             columns[name] = pa.array(values_N, of, from_pandas=True)  # NaN is null
     if page.opened is not None:
         columns["answers"] = pa.array(page.opened.values_N, pa.list_(pa.string()))

@@ -26,6 +26,7 @@ class Scores(NamedTuple):
         epistemic: The other part.
         samples: How many posterior samples each item got.
         head_uncertainty: Uncertainty of a head that has a part in the blend.
+        drawn: 1 for items that were drawn at random beside a shortlist, 0 for those on it.
     """
 
     base_uncertainty: FloatArray | None = None
@@ -34,6 +35,24 @@ class Scores(NamedTuple):
     epistemic: FloatArray | None = None
     samples: IntArray | None = None
     head_uncertainty: FloatArray | None = None
+    drawn: IntArray | None = None
+
+    def followed_by(self, others: Scores) -> Scores:
+        """Return the uncertainties of these items and of others; none for a model that is lacking in either.
+
+        ``others`` without any are left out.
+        """
+        if others.adapted_uncertainty is None or not len(others.adapted_uncertainty):
+            return self
+        names = ("base_uncertainty", "adapted_uncertainty", "head_uncertainty")
+        pairs = {name: (getattr(self, name), getattr(others, name)) for name in names}
+        return Scores(
+            **{
+                name: np.concatenate([own_N, other_M])
+                for name, (own_N, other_M) in pairs.items()
+                if own_N is not None and other_M is not None
+            }
+        )
 
 
 class OpenAnswers(NamedTuple):

@@ -14,14 +14,14 @@ import typer
 
 from star_al.cli.console import print_json, print_table, say, width
 from star_al.cli.options import DEFAULT_CONFIG, Config, RoundIndex, Shape, ShortShape, load
-from star_al.common.wording import count
+from star_al.common.wording import count, sentence_case
 from star_al.display.text import one_line
 
 if TYPE_CHECKING:
     from star_al.app.status import ExplainedQuery, Status
     from star_al.config.spec import CampaignFile
     from star_al.ports import Store
-    from star_al.types import Campaign, JsonObject, Reason
+    from star_al.types import Campaign, JsonObject, Reason, ShortlistRecord
 
 
 def status(
@@ -197,14 +197,18 @@ def explain(
 
     with compose.reading(load(config)) as (store, campaign):
         explained = campaign_status.explain(store, campaign, round_index)
+        selection = store.rounds(campaign.campaign_id)[round_index].selection
     if shape is ShortShape.JSON:
         print_json([_explained_json(each) for each in explained])
     else:
-        _print_explanation(round_index, explained)
+        _print_explanation(round_index, explained, selection.shortlist if selection else None)
 
 
-def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) -> None:
+def _print_explanation(
+    round_index: int, explained: Sequence[ExplainedQuery], shortlist: ShortlistRecord | None
+) -> None:
     from star_al.cli import tables
+    from star_al.stats.shortlist_words import shortlist_in_words
     from star_al.types import Role
 
     attempts = [each for each in explained if each.asked.query.purpose is Role.POOL]
@@ -219,6 +223,8 @@ def _print_explanation(round_index: int, explained: Sequence[ExplainedQuery]) ->
             say(f"Reason for the first text: {one_line(first.text)}")
         for line in tables.answer_lines([each.asked for each in attempts]):
             say(line)
+    if shortlist is not None:
+        say(f"{sentence_case(shortlist_in_words(shortlist))}.")
     for role in (Role.AUDIT, Role.CALIBRATION):
         asked = [each.asked for each in explained if each.asked.query.purpose is role]
         held_out = {each.query.item_id: each for each in asked}

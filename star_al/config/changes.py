@@ -37,6 +37,7 @@ FREE_TO_CHANGE = frozenset(
         "stopping",
         "acquisition.batch_size",
         "acquisition.preset",  # a name for other settings, which are compared
+        "acquisition.shortlist",  # costs less or more; the labels so far stay as good as they are
         "labelling",
         "head.cache_gb",
         "learner.train",

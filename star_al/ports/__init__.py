@@ -6,11 +6,12 @@ upserts or are guarded by the lease's epoch, and the same inputs give the same r
 
 from star_al.ports.annotator import Annotator, LoadItems, StillOurs
 from star_al.ports.background import Background
-from star_al.ports.learner import Learner, Pool, StoredItems, Taught, ids_of
+from star_al.ports.learner import NO_SAMPLES, Learner, Pool, StoredItems, Taught, ids_of
 from star_al.ports.progress import Advance, Progress, ignore
 from star_al.ports.store import Store
 
 __all__ = [
+    "NO_SAMPLES",
     "Advance",
     "Annotator",
     "Background",

@@ -13,6 +13,9 @@ from star_al.ports.annotator import LoadItems
 from star_al.ports.progress import Advance
 from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
 
+NO_SAMPLES = range(0)
+"""As ``draws``, asks a model that writes answers for its likeliest one alone, by the posterior's mean or mode."""
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -190,7 +193,8 @@ class Learner(Protocol):
         Args:
             folder: Folder of the adapter; ``None`` for the base model (K = 1).
             items: What to predict.
-            draws: The numbers k of the samples; ``None`` for the posterior's mean or mode (K = 1).
+            draws: The numbers k of the samples; ``None`` for the posterior's mean or mode (K = 1). Where answers are
+                written, ``NO_SAMPLES`` for the likeliest one alone, of which only signals are known (K = 1).
             seed: With k alone it decides sample k, so calls with other items or other draws share their
                 function samples.
             advance: Counts items.

@@ -161,7 +161,9 @@ def score_histogram(rounds: Sequence[Round]) -> Picture | None:
         for index, histogram in histograms.items()
         for low, high, n in _bins(histogram)
     )
-    caption = f"Distribution over the unlabelled texts at round {' and round '.join(map(str, histograms))}."
+    listed = any(each.selection and each.selection.shortlist for each in rounds if each.index in histograms)
+    which = "unlabelled texts that were scored" if listed else "unlabelled texts"
+    caption = f"Distribution over the {which} at round {' and round '.join(map(str, histograms))}."
     note = "A higher score means more to learn from a label. Each area is 1."
     svg = draw_svg(f"histogram-{kind}", draw)
     return Picture(label, svg, caption, Table(("round", "range", "texts"), rows), note)

@@ -24,6 +24,7 @@ from star_al.report.round_charts import (
     calibration_over_rounds,
     lead_times,
     seconds_by_step,
+    shortlist_sentence,
 )
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
@@ -55,6 +56,7 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         macro_f1=percent(newest.main.macro_f1) if newest else "",
         newest=newest,
         blend=blend_in_words(snapshot.rounds),
+        shortlist=shortlist_sentence(snapshot.rounds),
         selection=_existing(
             score_histogram(snapshot.rounds), blend_weights(snapshot.rounds), blend_curve(snapshot.rounds)
         ),

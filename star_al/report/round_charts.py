@@ -11,6 +11,7 @@ from star_al.report.formatting import duration, number, sentence
 from star_al.report.render import Picture, Table
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.stats.ece_floor import ece_floor
+from star_al.stats.shortlist_words import shortlist_in_words
 from star_al.types import Round, RoundSelection
 
 MODELS = (
@@ -75,6 +76,13 @@ def blend_in_words(rounds: Sequence[Round]) -> str:
     head = "" if heads[-1] is None else f", and the head's {heads[-1]:.2f}"
     text = f"The adapted model's uncertainty has the weight λ = {end:.2f} in the score of round {last}{way}{head}"
     return f"{text}: {note}." if note else f"{text}."
+
+
+def shortlist_sentence(rounds: Sequence[Round]) -> str:
+    """Say what the shortlist of the newest round left out; empty if that round scored all texts."""
+    chosen = [each for each in rounds if each.selection]
+    record = chosen[-1].selection.shortlist if chosen and chosen[-1].selection else None
+    return "" if record is None else sentence(f"In round {chosen[-1].index}, {shortlist_in_words(record)}")
 
 
 def blend_weights(rounds: Sequence[Round]) -> Picture | None:

@@ -27,6 +27,9 @@ class ScoredPool:
     def in_words(self, plan: ScorePlan) -> str:
         """How much was scored, and the share of the passes that adaptive sampling needed."""
         text = f"scored {count(len(plan.item_ids), 'text')}"
+        if plan.shortlist is not None:
+            drawn = f"{len(plan.shortlist.drawn):,} of them drawn at random"
+            text = f"scored {len(plan.item_ids):,} of {count(plan.shortlist.pool, 'text')}, {drawn}"
         if plan.adaptive is None or plan.draws is None or not plan.item_ids:
             return text
         return f"{text} with {self.passes / (len(plan.item_ids) * len(plan.draws)):.0%} of the passes"

@@ -30,6 +30,14 @@ class AdaptivePlan:
 
 
 @dataclass(frozen=True)
+class PlannedShortlist:
+    """A plan that leaves out texts: how many the pool has, and ids of the scored ones that were drawn at random."""
+
+    pool: int
+    drawn: frozenset[str]
+
+
+@dataclass(frozen=True)
 class ScorePlan:
     """All that a round's scores depend on, besides the model.
 
@@ -44,6 +52,7 @@ class ScorePlan:
         target_label: Column of the label to look for; None for other measures than its probability.
         head: Hash of a head that has a part in the blend; None if it has none.
         base_bias: The label bias to add to the base model's log-probabilities; empty if it is left as it is.
+        shortlist: What ``item_ids`` are of the pool; None if they are all candidates.
         targets: Sorted ids of the items whose answers EPIG is about; empty for other measures.
         keeps_samples: True if the score file keeps the predictions of all samples, False for their mean alone. A
             head's samples cost so little that those of some items are drawn again where they are needed.
@@ -61,6 +70,7 @@ class ScorePlan:
     target_label: int | None = None
     head: str | None = None
     base_bias: tuple[float, ...] = ()
+    shortlist: PlannedShortlist | None = None
 
     def uncertainties(self, predictions: Predictions, *, per_option: bool) -> FloatArray:
         """Score predictions by the measure, (N,); not for EPIG, which needs more than the item's own predictions."""
@@ -104,6 +114,8 @@ class ScorePlan:
         inputs += [] if self.target_label is None else [f"label {self.target_label}"]
         inputs += [] if self.head is None else [f"head {self.head}"]
         inputs += [list(self.base_bias)] if self.base_bias else []
+        if self.shortlist is not None:
+            inputs.append(["drawn", *(item_id for item_id in shard if item_id in self.shortlist.drawn)])
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 

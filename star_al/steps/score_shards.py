@@ -26,7 +26,7 @@ from star_al.steps.base_predictions import base_answers, base_entropies
 from star_al.steps.graded_answers import head_measure
 from star_al.steps.pool import SHARD_ITEMS, stored_items
 from star_al.steps.score_plan import ScorePlan
-from star_al.types import FloatArray, Predictions
+from star_al.types import FloatArray, IntArray, Predictions
 
 
 class Shard(NamedTuple):
@@ -60,7 +60,7 @@ class ShardScorer:
             draws: The samples to add.
             earlier: Shards of the stage before, which hold these items with the samples before ``draws``.
         """
-        what = "Scoring the pool"
+        what = "Scoring the pool" if self.plan.shortlist is None else "Scoring the shortlist"
         if earlier:
             what = f"Drawing more samples for {count(len(item_ids), 'undecided text')}"
         shards = []
@@ -133,7 +133,14 @@ class ShardScorer:
             aleatoric=aleatoric_N,
             epistemic=epistemic_N,
             samples=np.full(n, samples),
+            drawn=self._drawn(predictions.item_ids),
         )
+
+    def _drawn(self, item_ids: Sequence[str]) -> IntArray | None:
+        """1 for items of a shortlist that were drawn at random, 0 for the others; None without a shortlist."""
+        if self.plan.shortlist is None:
+            return None
+        return np.array([item_id in self.plan.shortlist.drawn for item_id in item_ids], dtype=np.int64)
 
     @cached_property
     def _targets_T_K_C(self) -> FloatArray:

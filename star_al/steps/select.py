@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 
 from star_al import rng
-from star_al.acquire.blend import blend, blend_ranks, pool_ranks
+from star_al.acquire.blend import pool_ranks
 from star_al.acquire.measured_blend_weight import BlendWeight
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.ranking import random_order, rank_order
 from star_al.artefacts.score_file import read_answers, read_predictions, read_scores
 from star_al.artefacts.score_page import Scores
 from star_al.config.spec import CampaignSpec
-from star_al.config.spec.acquisition import BlendSpec
 from star_al.labelling.queries import query_id
 from star_al.parts import Parts, RoundParts
 from star_al.steps.answers import Answers
 from star_al.steps.batch import choose_batch, different_texts
 from star_al.steps.batch_rules import Ranking
 from star_al.steps.blend_weight import final_weight
+from star_al.steps.blending import blended, by_model
 from star_al.steps.control_arm import control_size, next_control_items
-from star_al.steps.graded_answers import MODELS
 from star_al.steps.pool import candidates
+from star_al.steps.shortlist import not_scored, shortlist_record
 from star_al.steps.start import choose_start, starts_by_texts
 from star_al.types import (
     FloatArray,
@@ -37,6 +37,7 @@ from star_al.types import (
     Reason,
     Role,
     ScoreRow,
+    ShortlistRecord,
 )
 
 RANKING_ROWS = 200
@@ -57,12 +58,14 @@ class Selection:
         ranking: The top of the ranking; empty if no score decided.
         histograms: Histograms of the pool's uncertainties; None if no score decided.
         weight: Weight of the adapted model in the blend; None without a blend.
+        shortlist: What was left out of the ranking; None if all texts were scored.
     """
 
     queries: tuple[Query, ...]
     ranking: tuple[ScoreRow, ...] = ()
     histograms: dict[str, Histogram] | None = None
     weight: BlendWeight | None = None
+    shortlist: ShortlistRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class _Scores:
 
     def of(self, position: int) -> dict[str, Any]:
         """One item's scores by name; None for those that were not computed, or that it does not have."""
-        columns = self.columns._asdict().items()
+        columns = [each for each in self.columns._asdict().items() if each[0] != "drawn"]
         known = {name: None if column is None else column[position].item() for name, column in columns}
         return {name: None if value is None or np.isnan(value) else value for name, value in known.items()}
 
@@ -126,7 +129,13 @@ def select_batch(
         ranking=_ranking(scores, order[: max(RANKING_ROWS, size)]),
         histograms=_histograms(scores),
         weight=scores.weight,
+        shortlist=_shortlist(parts, scores, size - len(control)),
     )
+
+
+def _shortlist(parts: RoundParts, scores: _Scores, size: int) -> ShortlistRecord | None:
+    drawn_N = scores.columns.drawn
+    return None if drawn_N is None else shortlist_record(parts, scores.blended_N, drawn_N == 1, size)
 
 
 def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
@@ -195,28 +204,14 @@ def _first_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buffe
 
 def _read_scores(parts: RoundParts, score_file: Path) -> _Scores:
     item_ids, columns = read_scores(score_file)
-    weight, settings = final_weight(parts, columns), parts.spec.acquisition.blend
-    ranks: dict[str, FloatArray] = {}
+    # Texts that a shortlist left out are not chosen from, but ranks and normalised scores are those of the whole pool.
+    pool = columns if columns.drawn is None else columns.followed_by(not_scored(parts, item_ids))
+    weight, settings = final_weight(parts, pool), parts.spec.acquisition.blend
+    n, ranks = len(item_ids), dict[str, FloatArray]()
     if weight is not None and settings.learns_from_answers:
-        ranks = {f"{name}_rank": pool_ranks(scores_N) for name, scores_N in _scored(columns).items()}
+        ranks = {f"{name}_rank": pool_ranks(scores_P)[:n] for name, scores_P in by_model(pool).items()}
     used = None if settings.kind == "off" else weight
-    return _Scores(item_ids, columns, _blended(columns, weight, settings), used, ranks)
-
-
-def _blended(columns: Scores, weight: BlendWeight | None, settings: BlendSpec) -> FloatArray:
-    if weight is None or settings.kind != "prequential":
-        value = weight.value if weight else None
-        return blend(columns.adapted_uncertainty, columns.base_uncertainty, value, settings.normalise)
-    head = weight.head or 0.0
-    weights = {"adapted": weight.value, "base": 1.0 - weight.value - head, "head": head}
-    scored = _scored(columns)
-    return blend_ranks(list(scored.values()), [weights[name] for name in scored], settings.normalise)
-
-
-def _scored(columns: Scores) -> dict[str, FloatArray]:
-    """Uncertainties of the pool by model, in the order of ``MODELS``."""
-    named = {name: getattr(columns, f"{name}_uncertainty") for name in MODELS}
-    return {name: scores_N for name, scores_N in named.items() if scores_N is not None}
+    return _Scores(item_ids, columns, blended(pool, weight, settings)[:n], used, ranks)
 
 
 def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) -> dict[str, tuple[int, int]]:
@@ -259,7 +254,8 @@ def _reason(
         for name, words in named.items()
         if known[f"{name}_uncertainty"] is not None
     ]
-    text = f"{how}rank {rank} of {len(scores.item_ids)}: "
+    among = f"{len(scores.item_ids)}{'' if scores.columns.drawn is None else ' scored'}"
+    text = f"{how}rank {rank} of {among}: "
     if len(terms) == 1:  # nothing was blended
         text += terms[0]
     else:

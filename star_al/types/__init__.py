@@ -23,6 +23,7 @@ from star_al.types.rounds import (
     RoundFit,
     RoundSelection,
     RoundState,
+    ShortlistRecord,
 )
 from star_al.types.scores import Histogram, ScoreRow
 from star_al.types.step_results import NO_RESULTS, StepResults
@@ -75,6 +76,7 @@ __all__ = [
     "RoundSelection",
     "RoundState",
     "ScoreRow",
+    "ShortlistRecord",
     "SourceItem",
     "StepResults",
     "Study",

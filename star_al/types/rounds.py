@@ -111,6 +111,28 @@ class RoundDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class ShortlistRecord:
+    """What a shortlist left out of a round's ranking, and what that may have missed.
+
+    Attributes:
+        pool: How many texts the round may choose from.
+        scored: How many of them it scored.
+        drawn: How many of those were drawn at random, not shortlisted.
+        depth: How many texts at the top of the ranking the batch was chosen from.
+        missed: Unbiased estimate of how many texts that were not scored would be among them; ``None`` if nothing was
+            drawn.
+        missed_high: How many there are at most, with a confidence of 95 %.
+    """
+
+    pool: int
+    scored: int
+    drawn: int
+    depth: int
+    missed: float | None
+    missed_high: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RoundSelection:
     """The batch of a round, and how the pool was ranked.
 
@@ -122,6 +144,7 @@ class RoundSelection:
         histograms: Histograms of the pool's scores, by name: base, adapted, head, blended.
         blend_head_weight: Weight of a head that is trained beside the adapted model and does not rank the pool;
             ``None`` if it has no part in the blend. The rest is the base model's.
+        shortlist: What was left out of the ranking; ``None`` if all texts were scored.
     """
 
     asked: int
@@ -130,6 +153,7 @@ class RoundSelection:
     blend_curve: Sequence[tuple[float, float]] = ()
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     blend_head_weight: float | None = None
+    shortlist: ShortlistRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

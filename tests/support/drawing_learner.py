@@ -99,7 +99,9 @@ class DrawingLearner:
         if folder is None:
             raise ModelError("the base model's answers are in the store")
         words: Mapping[str, Mapping[str, float]] = json.loads((folder / "model.json").read_text())["answers"]
-        samples: Sequence[int | None] = [None] if draws is None else draws
+        samples: Sequence[int | None] = draws or [
+            None
+        ]  # without samples, what it draws tells the likeliest answer
         told = [self._answer(item, words, samples, seed) for item in items]
         advance(len(items))
         width = max((len(log_probs_K_C[0]) for _, log_probs_K_C, _ in told), default=1)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, model_validator
 
 from star_al.config.spec.base import FROM_FILE, Fraction, Positive, Spec, choices
+from star_al.config.spec.shortlist import ShortlistSpec
 
 ADAPTIVE_SAMPLES = 16
 """Adaptive sampling needs at least this many posterior samples to pay off."""
@@ -336,6 +337,10 @@ class AcquisitionSpec(Spec):
         description="Score only this many random texts of the pool each round; by default all of it.",
         examples=[10_000],
     )
+    shortlist: ShortlistSpec = Field(
+        default=ShortlistSpec(),
+        description="Which texts of a large pool are scored again in a round, so that it costs less.",
+    )
     adaptive_samples: Annotated[int, Field(ge=2)] | None = Field(
         default=None,
         description=(
@@ -352,6 +357,28 @@ class AcquisitionSpec(Spec):
     def batch_top(self) -> int:
         """Texts at the top of the ranking that a batch is chosen from."""
         return self.batch.top_of(self.batch_size)
+
+    @property
+    def batch_depth(self) -> int:
+        """How far down the ranking a batch reaches: to the end of that top if it is diversified, else to its size."""
+        reaches_down = self.batch.diversifies or self.batch.balance
+        return max(self.batch_size, self.batch_top if reaches_down else 0)
+
+    @model_validator(mode="after")
+    def _a_shortlist_is_of_the_top(self) -> AcquisitionSpec:
+        if not self.shortlist.is_on:
+            return self
+        needs_all = {
+            f"batch.kind: {self.batch.kind}": self.batch.kind in ("random", "power"),
+            f"batch.kind: {self.batch.kind} without batch.top": self.batch.covers_pool,
+            "candidates": self.candidates is not None,
+        }
+        for setting, holds in needs_all.items():
+            if holds:
+                raise ValueError(
+                    f"acquisition.shortlist does not go with acquisition.{setting}, which takes texts of the whole pool"
+                )
+        return self
 
     @model_validator(mode="after")
     def _a_search_has_words(self) -> AcquisitionSpec:

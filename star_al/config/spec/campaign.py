@@ -24,6 +24,7 @@ from star_al.config.spec.learner import (
 )
 from star_al.config.spec.model import ModelSpec
 from star_al.config.spec.posterior import MapSpec, McDropoutSpec, PosteriorSpec
+from star_al.config.spec.shortlist import OPEN_MEASURES
 from star_al.config.spec.stopping import StoppingSpec
 from star_al.config.spec.task import EXTRAS, TaskSpec, normalise_label
 from star_al.config.spec.template import split_template
@@ -200,6 +201,7 @@ class CampaignSpec(Spec):
         self._require_what_the_task_allows()
         self._require_samples_for_measure()
         self._require_samples_for_adaptive()
+        self._require_what_shortlists()
         self._require_joint_samples()
         self._require_dropout()
         self._require_what_can_be_divided()
@@ -347,6 +349,27 @@ class CampaignSpec(Spec):
             raise ValueError(
                 f"acquisition.adaptive_samples: {first} leaves none of {samples} samples for later"
             )
+
+    def _require_what_shortlists(self) -> None:
+        """What puts texts on a shortlist must be there, and cost less than scoring them."""
+        by = self.acquisition.shortlist.by
+        if not self.acquisition.shortlist.is_on or by == "last_round":
+            return
+        why = ""
+        if by == "head" and (self.head_ranks or not self.has_head_beside):
+            why = "needs a head beside the language model that ranks the pool: learner.head: true"
+        elif by in OPEN_MEASURES and not self.task.is_written:
+            why = (
+                f"is a measure of written answers; task.kind: {self.task.kind} takes last_round, head or mean"
+            )
+        elif by == "mean" and self.task.is_written:
+            why = f"does not go with task.kind: {self.task.kind}; choose {' or '.join(OPEN_MEASURES)}"
+        elif by in OPEN_MEASURES and self.acquisition.measure in OPEN_MEASURES:
+            why = f"saves nothing with acquisition.measure: {self.acquisition.measure}, which takes one pass as well"
+        elif by == "mean" and (self.head_ranks or self.samples < 2):
+            why = "saves nothing without posterior samples of a language model, as one pass is all there is"
+        if why:
+            raise ValueError(f"acquisition.shortlist.by: {by} {why}")
 
     def _require_joint_samples(self) -> None:
         joint = {

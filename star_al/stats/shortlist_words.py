@@ -1,0 +1,25 @@
+"""What a shortlist left out of a round's ranking, in words."""
+
+from __future__ import annotations
+
+from star_al.common.wording import count
+from star_al.types import ShortlistRecord
+
+
+def missed_in_words(record: ShortlistRecord) -> str:
+    """Say how many texts a shortlist may have missed, without a capital or a full stop."""
+    left_out = count(record.pool - record.scored, "text")
+    if record.missed is None or record.missed_high is None:
+        return f"whether {left_out} that were not scored belong to the batch is unknown, as none was drawn at random"
+    return (
+        f"of {left_out} that were not scored, about {record.missed:,.0f} (at most {record.missed_high:,}, with 95 % "
+        f"confidence) would score higher than the last of the {record.depth:,} that the batch is chosen from"
+    )
+
+
+def shortlist_in_words(record: ShortlistRecord) -> str:
+    """Say what was scored, and what that may have missed, in a sentence without a full stop."""
+    drawn = f"{record.drawn:,} of them drawn at random"
+    return (
+        f"{record.scored:,} of {count(record.pool, 'text')} were scored, {drawn}; {missed_in_words(record)}"
+    )
