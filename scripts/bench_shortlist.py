@@ -8,7 +8,7 @@ arm is compared with the batch that the same model would have chosen from all te
 
 - ``network``: a network with a hidden layer on the vectors of a sentence encoder stands in for LoRA. It is trained anew
   in each round from another seed and samples by dropout, so its rankings move from round to round. The head is a
-  logistic regression on the same vectors.
+  ridge regression on the same vectors.
 - ``lora``: SmolLM2-135M with LoRA (``--model``). All shortlists are compared along one campaign that scores all texts,
   so there are overlaps, and no curves.
 
@@ -23,11 +23,11 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from labels_choices import logistic
 from labels_data import Split, divided, load, prepare
 from shortlist_report import write_report
 
@@ -42,23 +42,27 @@ from star_al.common.files import replacing
 from star_al.config.spec.acquisition import FACILITY_TOP
 from star_al.types import FloatArray, IntArray
 
-BATCH = 25
-ROUNDS = 7
+BATCHES = {"margin": 25, "facility": 10}
+"""Texts of a batch; facility location chooses from 30 times as many, which must be fewer than a shortlist has."""
+
+ROUNDS = 6
 """Trained rounds; the first one scores all texts."""
 
 RANDOM_SHARE = 0.1
 SHARES = (0.02, 0.05, 0.1, 0.2)
-POOLS = {"bbc": 1600, "sms_spam": 4000, "hwu64": 9000, "banking77": 12_000}
+POOLS = {"bbc": 1600, "sms_spam": 4000, "hwu64": 4000, "banking77": 4000}
 TEST = 1000
 STARTS = {"bbc": 25, "sms_spam": 25, "hwu64": 64, "banking77": 77}
 LORA_POOL, LORA_ROUNDS = 500, 5
+KEPT = ("passes", "overlap", "another_training", "accuracy", "missed", "missed_high", "truth")
+"""What a cell keeps of each arm, a value a round."""
 
 
 @dataclass(frozen=True)
 class Arm:
     """How texts are shortlisted, and how the batch is taken from them."""
 
-    by: Literal["full", "last_round", "head", "random"]
+    by: Literal["full", "last_round", "head", "mean", "random"]
     share: float
     rule: Literal["margin", "facility"]
 
@@ -71,8 +75,9 @@ class Arm:
 def _arms() -> Iterator[Arm]:
     yield Arm("full", 1.0, "margin")
     yield from (Arm(by, share, "margin") for share in SHARES for by in ("last_round", "head", "random"))
+    yield Arm("mean", 0.1, "margin")
     yield Arm("full", 1.0, "facility")
-    yield from (Arm(by, share, "facility") for share in (0.1, 0.2) for by in ("last_round", "head"))
+    yield from (Arm(by, 0.1, "facility") for by in ("last_round", "head"))
 
 
 class Learner(Protocol):
@@ -84,6 +89,9 @@ class Learner(Protocol):
     def predict_pool(self) -> FloatArray:
         """Log-probabilities (P, K, C) of the pool."""
 
+    def predict_mean(self) -> FloatArray:
+        """Log-probabilities (P, 1, C) of the pool by the mean or mode of the posterior, in one pass."""
+
     def predict_test(self) -> FloatArray:
         """Log-probabilities (T, K, C) of the test."""
 
@@ -91,7 +99,7 @@ class Learner(Protocol):
 class Network:
     """A hidden layer with dropout on unit vectors; samples are masks of hidden units."""
 
-    hidden, samples, dropout, steps = 128, 5, 0.2, 150
+    hidden, samples, dropout, steps = 128, 5, 0.2, 100
 
     def __init__(self, of: Split) -> None:
         self._of = of
@@ -121,6 +129,15 @@ class Network:
     def predict_pool(self) -> FloatArray:
         """See ``Learner.predict_pool``."""
         return self._predict(self._pool_P_d)
+
+    def predict_mean(self) -> FloatArray:
+        """See ``Learner.predict_mean``."""
+        import torch
+
+        self._net.eval()
+        with torch.inference_mode():
+            logits = self._net(torch.tensor(self._pool_P_d).float()).double()
+            return torch.log_softmax(logits, -1).numpy()[:, None]
 
     def predict_test(self) -> FloatArray:
         """See ``Learner.predict_test``."""
@@ -188,6 +205,10 @@ class Lora:
         """See ``Learner.predict_pool``."""
         return self._predict(self._of.texts_P)
 
+    def predict_mean(self) -> FloatArray:
+        """See ``Learner.predict_mean``; there is nothing else."""
+        return self.predict_pool()
+
     def predict_test(self) -> FloatArray:
         """See ``Learner.predict_test``."""
         return self._predict(self._of.texts_T)
@@ -211,34 +232,49 @@ class Campaign:
 
     def __init__(self, of: Split, arm: Arm, start_n: IntArray) -> None:
         self._of, self._arm, self.rows_n = of, arm, start_n
+        self._size = BATCHES[arm.rule]
         self._points_P_d = unit_vectors(of.pool_P_d)
         self._newest_P = np.full(len(of.texts_P), np.nan)
-        self.record: dict[str, list[float]] = {
-            name: [] for name in ("passes", "overlap", "accuracy", "missed", "missed_high", "truth")
-        }
+        self.record: dict[str, list[float]] = {name: [] for name in KEPT}
 
-    def choose(self, scores_P: FloatArray, round_index: int) -> tuple[IntArray, IntArray]:
-        """Choose a batch by the arm, and the one of the full ranking; keep what the arm has seen."""
+    def choose(
+        self, scores_P: FloatArray, round_index: int, mean_P: FloatArray | None = None
+    ) -> tuple[IntArray, IntArray]:
+        """Choose a batch by the arm, and the one of the full ranking; keep what the arm has seen.
+
+        ``mean_P`` are scores by one pass over the pool, for an arm that goes by them.
+        """
         rest = np.setdiff1d(np.arange(len(scores_P)), self.rows_n)
-        depth = FACILITY_TOP * BATCH if self._arm.rule == "facility" else BATCH
-        scored, drawn = self._scored(rest, depth, round_index)
+        depth = FACILITY_TOP * self._size if self._arm.rule == "facility" else self._size
+        scored, drawn = self._scored(rest, depth, round_index, mean_P)
         self._newest_P[scored] = scores_P[scored]
         full = self._batch(rest, scores_P)
         batch = full if len(scored) == len(rest) else self._batch(scored, scores_P)
-        self.record["passes"].append(round(len(scored) / len(rest), 4))
+        before = 1 / Network.samples if self._arm.by == "mean" else 0.0
+        self.record["passes"].append(round(len(scored) / len(rest) + before, 4))
         self.record["overlap"].append(round(len(np.intersect1d(full, batch)) / len(full), 4))
         if len(drawn) and self._arm.by != "random":
-            self._note_missed(rest, scored, drawn, scores_P, depth)
+            self._note_missed(rest, scored, drawn, scores_P)
         return batch, full
 
-    def head_scores(self) -> FloatArray:
-        """Margins by a logistic regression on the same labels."""
-        answers_n = self._of.targets_P[self.rows_n]
-        model = logistic(10.0).fit(self._points_P_d[self.rows_n], answers_n)
-        with np.errstate(divide="ignore"):
-            return margin(np.log(model.predict_proba(self._points_P_d))[:, None, :])
+    def note_another_training(self, scores_P: FloatArray, full: IntArray) -> None:
+        """Keep the overlap of the full batch with that of a model trained on the same labels from another seed."""
+        rest = np.setdiff1d(np.arange(len(scores_P)), self.rows_n)
+        other = self._batch(rest, scores_P)
+        self.record["another_training"].append(round(len(np.intersect1d(full, other)) / len(full), 4))
 
-    def _scored(self, rest: IntArray, depth: int, round_index: int) -> tuple[IntArray, IntArray]:
+    def head_scores(self) -> FloatArray:
+        """How close the two first labels are by a ridge regression on the same labels."""
+        points_n_d = self._points_P_d[self.rows_n].astype(np.float64)
+        answers_n_C = np.eye(len(self._of.labels))[self._of.targets_P[self.rows_n]]
+        gram_d_d = points_n_d.T @ points_n_d + np.eye(points_n_d.shape[1])
+        weights_d_C = np.linalg.solve(gram_d_d, points_n_d.T @ answers_n_C)
+        found_P_C = np.sort(self._points_P_d @ weights_d_C, axis=1)
+        return found_P_C[:, -2] - found_P_C[:, -1]
+
+    def _scored(
+        self, rest: IntArray, depth: int, round_index: int, mean_P: FloatArray | None
+    ) -> tuple[IntArray, IntArray]:
         arm, nothing = self._arm, np.zeros(0, dtype=np.int64)
         if arm.by == "full":
             return rest, nothing
@@ -246,7 +282,9 @@ class Campaign:
             size = texts_to_score(len(rest), arm.share, None, depth, 0.0)
             random = rng.generator(self._of.seed, round_index, "bench/candidates")
             return np.sort(random.choice(rest, size, replace=False)), nothing
-        known_P = self._newest_P if arm.by == "last_round" else self.head_scores()
+        known_P = self._newest_P if mean_P is None else mean_P
+        if arm.by == "head":
+            known_P = self.head_scores()
         size = texts_to_score(len(rest), arm.share, None, depth, RANDOM_SHARE)
         ids = [f"{row:06d}" for row in rest.tolist()]
         seed = rng.derive_seed(self._of.seed, round_index, "bench/shortlist")
@@ -258,24 +296,24 @@ class Campaign:
     def _batch(self, candidates: IntArray, scores_P: FloatArray) -> IntArray:
         order = candidates[np.argsort(-scores_P[candidates], kind="stable")]
         if self._arm.rule == "margin":
-            return order[:BATCH]
-        top = order[: FACILITY_TOP * BATCH]
+            return order[: self._size]
+        top = order[: FACILITY_TOP * self._size]
         centre_d = self._points_P_d[top].mean(axis=0, dtype=np.float64)
         points, known = (
             centred_directions(self._points_P_d[rows], centre_d).astype(np.float32)
             for rows in (top, self.rows_n)
         )
         weights = scores_P[top] if scores_P[top].any() else np.ones(len(top))
-        picks = greedy_batch(FacilityLocation(points, weights, known), [], len(top), BATCH)
+        picks = greedy_batch(FacilityLocation(points, weights, known), [], len(top), self._size)
         return top[[pick.position for pick in picks]]
 
-    def _note_missed(
-        self, rest: IntArray, scored: IntArray, drawn: IntArray, scores_P: FloatArray, depth: int
-    ) -> None:
-        told = missed(scores_P[scored], np.isin(scored, drawn), len(rest) - len(scored) + len(drawn), depth)
+    def _note_missed(self, rest: IntArray, scored: IntArray, drawn: IntArray, scores_P: FloatArray) -> None:
+        told = missed(
+            scores_P[scored], np.isin(scored, drawn), len(rest) - len(scored) + len(drawn), self._size
+        )
         assert told is not None
         ranked = np.setdiff1d(scored, drawn)
-        border = np.sort(scores_P[ranked])[-depth]
+        border = np.sort(scores_P[ranked])[-self._size]
         self.record["truth"].append(int((scores_P[np.setdiff1d(rest, scored)] > border).sum()))
         self.record["missed"].append(round(told.estimate, 2))
         self.record["missed_high"].append(told.high)
@@ -289,7 +327,11 @@ def network_cell(of: Split) -> dict[str, Any]:
         for index in range(1, ROUNDS + 1):
             learner.fit(campaign.rows_n, rng.derive_seed(of.seed, index, "bench/network"))
             campaign.record["accuracy"].append(_accuracy(learner, of))
-            batch, _ = campaign.choose(margin(learner.predict_pool()), index)
+            mean_P = margin(learner.predict_mean()) if arm.by == "mean" else None
+            batch, full = campaign.choose(margin(learner.predict_pool()), index, mean_P)
+            if arm.name == "margin full":
+                learner.fit(campaign.rows_n, rng.derive_seed(of.seed, index, "bench/again"))
+                campaign.note_another_training(margin(learner.predict_pool()), full)
             campaign.rows_n = np.concatenate([campaign.rows_n, batch])
         found[arm.name] = campaign.record
     return found
@@ -297,7 +339,7 @@ def network_cell(of: Split) -> dict[str, Any]:
 
 def lora_cell(of: Split, model: Path) -> dict[str, Any]:
     """Run the full campaign by margin, and compare what each shortlist would have chosen in it."""
-    arms = [arm for arm in _arms() if arm.rule == "margin"]
+    arms = [arm for arm in _arms() if arm.rule == "margin" and arm.by != "mean"]
     campaigns = [Campaign(of, arm, _start(of)) for arm in arms]
     learner = Lora(of, model)
     for index in range(1, LORA_ROUNDS + 1):
@@ -306,6 +348,8 @@ def lora_cell(of: Split, model: Path) -> dict[str, Any]:
         asked = np.zeros(0, dtype=np.int64)
         for campaign in campaigns:
             _, asked = campaign.choose(scores_P, index)
+        learner.fit(campaigns[0].rows_n, rng.derive_seed(of.seed, index, "bench/again"))
+        campaigns[0].note_another_training(margin(learner.predict_pool()), asked)
         for campaign in campaigns:
             campaign.rows_n = np.concatenate([campaign.rows_n, asked])
     return {arm.name: campaign.record for arm, campaign in zip(arms, campaigns, strict=True)}
@@ -326,8 +370,8 @@ def _accuracy(learner: Learner, of: Split) -> float:
     return round(float((mean_T_C.argmax(axis=1) == of.test_targets_T).mean()), 4)
 
 
-def _split(name: str, cache: Path, options: argparse.Namespace, seed: int, pool: int, test: int) -> Split:
-    texts = load(prepare(name, options.data, options.encoder, cache))
+def _split(name: str, options: argparse.Namespace, seed: int, pool: int, test: int) -> Split:
+    texts = load(prepare(name, options.data, options.encoder, options.cache))
     order = rng.generator(seed, 0, f"bench/{name}").permutation(len(texts.texts))
     test = min(test, len(order) - pool)
     return divided(name, seed, texts, order[:pool], order[pool : pool + test])
@@ -339,17 +383,18 @@ def _cells(options: argparse.Namespace) -> Iterator[tuple[Path, Callable[[], Map
         for name in options.sets:
             yield (
                 options.out / f"{name}-network-{seed}.json",
-                lambda name=name, seed=seed: network_cell(
-                    _split(name, options.cache, options, seed, POOLS[name], TEST)
-                ),
+                partial(_network, name, seed, options),
             )
-    for seed in range(options.lora_seeds if options.model else 0):
-        yield (
-            options.out / f"bbc-lora-{seed}.json",
-            lambda seed=seed: lora_cell(
-                _split("bbc", options.cache, options, seed, LORA_POOL, 1), options.model
-            ),
-        )
+        if options.model and seed < options.lora_seeds:
+            yield options.out / f"bbc-lora-{seed}.json", partial(_lora, seed, options)
+
+
+def _network(name: str, seed: int, options: argparse.Namespace) -> Mapping[str, Any]:
+    return network_cell(_split(name, options, seed, POOLS[name], TEST))
+
+
+def _lora(seed: int, options: argparse.Namespace) -> Mapping[str, Any]:
+    return lora_cell(_split("bbc", options, seed, LORA_POOL, 1), options.model)
 
 
 def main() -> None:

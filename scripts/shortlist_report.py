@@ -44,6 +44,9 @@ def _sections(folder: Path) -> Iterator[str]:
             arms = [arm for arm in records[0] if arm.startswith(rule) and arm != f"{rule} full"]
             if arms:
                 yield f"### {name}, {learner}, {_RULES[rule]}; {len(records)} seeds"
+                again = [each[f"{rule} full"]["another_training"][FROM:] for each in records]
+                if again[0]:
+                    yield f"Two trainings on the same labels share {np.mean(again):.3f} of their full batches."
                 yield table(HEADING, [_row(arm, rule, records) for arm in arms])
 
 

@@ -95,15 +95,14 @@ class Missed:
     high: int
 
 
-def missed(scores_M: FloatArray, drawn_M: Sequence[bool], left_out: int, depth: int) -> Missed | None:
+def missed(scores_M: FloatArray, drawn_M: Sequence[bool], left_out: int, batch: int) -> Missed | None:
     """Estimate how many texts that were not scored would score above the border of the batch.
 
     Args:
         scores_M: Scores of the M texts that were scored.
         drawn_M: True for those that were drawn at random.
         left_out: R, the texts that the ranking left out, those drawn from them included.
-        depth: How many texts the batch is chosen from. The border is the score of the last of so many, among those
-            that were not drawn.
+        batch: Texts of a batch. The border is the score of the last of so many, among those that were not drawn.
 
     Returns:
         The estimate and its bound; None if nothing was drawn, though texts were left out.
@@ -115,7 +114,7 @@ def missed(scores_M: FloatArray, drawn_M: Sequence[bool], left_out: int, depth: 
     if n == 0:
         return None
     ranked = np.sort(scores_M[~drawn_M])
-    border = ranked[-min(depth, len(ranked))] if len(ranked) else -np.inf
+    border = ranked[-min(batch, len(ranked))] if len(ranked) else -np.inf
     hits = int((scores_M[drawn_M] > border).sum())
     return Missed((left_out / n - 1.0) * hits, upper_bound(hits, n, left_out) - hits)
 

@@ -13,7 +13,7 @@ def missed_in_words(record: ShortlistRecord) -> str:
         return f"whether {left_out} that were not scored belong to the batch is unknown, as none was drawn at random"
     return (
         f"of {left_out} that were not scored, about {record.missed:,.0f} (at most {record.missed_high:,}, with 95 % "
-        f"confidence) would score higher than the last of the {record.depth:,} that the batch is chosen from"
+        f"confidence) would score higher than number {record.batch:,} of the shortlist"
     )
 
 

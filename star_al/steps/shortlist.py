@@ -81,15 +81,12 @@ def shortlist_record(
         batch_size: Texts that the round chooses by score.
     """
     pool, scored, drawn = len(candidates(parts)), len(scores_M), int(drawn_M.sum())
-    batch = parts.spec.acquisition.batch
-    reaches_down = batch.diversifies or batch.balance
-    depth = max(batch_size, parts.spec.acquisition.batch_top if reaches_down else 0)
-    found = missed(scores_M, drawn_M, pool - scored + drawn, depth)
+    found = missed(scores_M, drawn_M, pool - scored + drawn, batch_size)
     return ShortlistRecord(
         pool=pool,
         scored=scored,
         drawn=drawn,
-        depth=depth,
+        batch=batch_size,
         missed=None if found is None else found.estimate,
         missed_high=None if found is None else found.high,
     )

@@ -118,16 +118,16 @@ class ShortlistRecord:
         pool: How many texts the round may choose from.
         scored: How many of them it scored.
         drawn: How many of those were drawn at random, not shortlisted.
-        depth: How many texts at the top of the ranking the batch was chosen from.
-        missed: Unbiased estimate of how many texts that were not scored would be among them; ``None`` if nothing was
-            drawn.
+        batch: How many texts the round chose by score.
+        missed: Unbiased estimate of how many texts that were not scored would score higher than the last of so many
+            that are highest on the shortlist; ``None`` if nothing was drawn.
         missed_high: How many there are at most, with a confidence of 95 %.
     """
 
     pool: int
     scored: int
     drawn: int
-    depth: int
+    batch: int
     missed: float | None
     missed_high: int | None
 

@@ -68,7 +68,7 @@ def test_rounds_after_the_first_trained_one_score_the_newest_top_and_a_random_re
         selection = world.round(index).selection
         assert selection is not None and selection.shortlist is not None
         record = selection.shortlist
-        assert (record.pool, record.scored, record.drawn, record.depth) == (
+        assert (record.pool, record.scored, record.drawn, record.batch) == (
             len(pool(world, index)),
             size,
             n_drawn,
