@@ -23,6 +23,7 @@ PLAIN: Mapping[str, Any] = {
     "batch": {"kind": "top_k", "near_duplicates": None, "balance": False},
     "control_share": 0.0,
     "adaptive_samples": None,
+    "shortlist": {"share": 1.0, "size": None},
 }
 """The settings that named strategies start from: the adapted model's entropy, highest first."""
 
