@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from markdown_tables import table, write_tables
 
+from star_al.common.wording import count
+
 FROM = 2
 """Position of the third trained round, from which on overlaps and accuracies are compared."""
 
@@ -43,7 +45,7 @@ def _sections(folder: Path) -> Iterator[str]:
         for rule in ("margin", "facility"):
             arms = [arm for arm in records[0] if arm.startswith(rule) and arm != f"{rule} full"]
             if arms:
-                yield f"### {name}, {learner}, {_RULES[rule]}; {len(records)} seeds"
+                yield f"### {name}, {learner}, {_RULES[rule]}; {count(len(records), 'seed')}"
                 again = [each[f"{rule} full"]["another_training"][FROM:] for each in records]
                 if again[0]:
                     yield f"Two trainings on the same labels share {np.mean(again):.3f} of their full batches."
