@@ -301,6 +301,22 @@ def test_the_likeliest_sets_are_those_of_enumeration(samples: int, labels: int) 
         np.testing.assert_allclose(means, means_N_S[row][order], atol=1e-9)
 
 
+def test_the_search_keeps_the_best_beginnings_label_by_label() -> None:
+    logs = logs_of(4, 6, 12)
+    found_N_K_C, sets_N_C_L = likeliest_sets(logs, MOST_SETS)
+    for row, of_text in enumerate(logs):
+        best: list[tuple[tuple[bool, ...], FloatArray]] = [((), np.zeros(6))]
+        for label in range(12):
+            longer = [
+                ((*chosen, bool(has)), log_probs_K + of_text[:, label, has])
+                for has in (0, 1)
+                for chosen, log_probs_K in best
+            ]
+            best = sorted(longer, key=lambda one: -float(logsumexp(one[1])))[:MOST_SETS]
+        assert [tuple(chosen) for chosen in sets_N_C_L[row].tolist()] == [chosen for chosen, _ in best]
+        np.testing.assert_array_equal(found_N_K_C[row].T, [log_probs_K for _, log_probs_K in best])
+
+
 def test_sets_of_a_mixture_hold_nearly_as_much_as_the_best_ones() -> None:
     logs = logs_of(20, 8, 9)
     found_N_K_C, _ = likeliest_sets(logs, MOST_SETS)
