@@ -71,6 +71,11 @@ def _introduction(parts: Parts, facts: ModelFacts) -> str:
 def _use(facts: ModelFacts, size_bytes: int) -> str:
     needs = "`pip install sentence-transformers`, then run `python example.py` in this folder:"
     words = "The probabilities are those of `star-al predict`."
+    if isinstance(facts.record["head_temperature"], list):
+        words = (
+            "Each label has a probability of its own. `labeller.choose(text)` returns the labels that a text has more "
+            "likely than not, as `star-al predict` does."
+        )
     if facts.record["neighbours"]:
         words += (
             f" A prediction is mixed with those of the {facts.record['neighbours']} nearest texts of the campaign. "
@@ -81,8 +86,15 @@ def _use(facts: ModelFacts, size_bytes: int) -> str:
 
 
 def _own_temperature(facts: ModelFacts) -> str:
+    found = facts.record["head_temperature"]
+    if isinstance(found, list):
+        temperatures = [float(str(each)) for each in found]
+        return (
+            f"Each label's head has a temperature of its own, from {min(temperatures):.3f} to {max(temperatures):.3f}, "
+            "chosen by cross-validation on the labels that it was trained on."
+        )
     return (
-        f"The head's own temperature, {facts.record['head_temperature']:.3f}, was chosen by cross-validation on the "
+        f"The head's own temperature, {found:.3f}, was chosen by cross-validation on the "
         "labels that it was trained on."
     )
 

@@ -13,7 +13,7 @@ from star_al.common.wording import count
 from star_al.config.writing import to_yaml
 from star_al.parts import Parts
 from star_al.stats.ece_floor import ece_in_words
-from star_al.types import Evaluation, JsonObject, Role, Round
+from star_al.types import Evaluation, JsonObject, JsonValue, Role, Round
 
 SPLITS = {
     Role.AUDIT: "texts of the pool that were drawn at random before training, labelled by the campaign's annotators, "
@@ -129,9 +129,14 @@ def labels_section(parts: Parts, facts: ModelFacts) -> str:
     if in_place is not None:
         return in_place
     trained = parts.store.training_labels(parts.campaign.campaign_id, facts.round.index)
-    counts = Counter(str(label.value) for label in trained)
+    counts = Counter(str(name) for label in trained for name in _names(label.value))
     rows = [f"| {_cell(name)} | {counts[name]:,} |" for name in parts.task.spec.label_names]
     return "\n".join(["| label | trained on |", "|---|---|", *rows])
+
+
+def _names(value: JsonValue) -> Sequence[JsonValue]:
+    """The labels of a text: one, or a set of them."""
+    return value if isinstance(value, list) else [value]
 
 
 def accuracy_section(facts: ModelFacts, base: str = "The base model without training") -> str:

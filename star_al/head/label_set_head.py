@@ -121,7 +121,8 @@ class LabelSetPredictor:
         self.head, self._pool, self._search = head, pool, search
 
     @cached_property
-    def _predictors(self) -> tuple[HeadPredictor, ...]:
+    def of_labels(self) -> tuple[HeadPredictor, ...]:
+        """The predictors of the labels, in the task's order."""
         return tuple(
             HeadPredictor(head, pool_of(self._pool, place), self._search)
             for place, head in enumerate(self.head.heads)
@@ -138,7 +139,7 @@ class LabelSetPredictor:
         return np.concatenate(
             [
                 predictor.predict_pool(rows_N, draws=draws, seed=_seed(seed, label))
-                for label, predictor in enumerate(self._predictors)
+                for label, predictor in enumerate(self.of_labels)
             ],
             axis=2,
         )
@@ -148,7 +149,7 @@ class LabelSetPredictor:
         return np.concatenate(
             [
                 predictor.predict_new(_texts_of(texts, label), draws=draws, seed=_seed(seed, label))
-                for label, predictor in enumerate(self._predictors)
+                for label, predictor in enumerate(self.of_labels)
             ],
             axis=2,
         )

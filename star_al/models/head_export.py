@@ -14,12 +14,19 @@ from safetensors.numpy import save_file
 
 from star_al.acquire.embeddings import unit_vectors
 from star_al.errors import ModelError
-from star_al.head import LABEL_NAMES, SIMILARITY, FittedChoiceHead, HeadPredictor
+from star_al.head import (
+    LABEL_NAMES,
+    SIMILARITY,
+    FittedChoiceHead,
+    FittedHead,
+    HeadPredictor,
+    LabelSetPredictor,
+)
 from star_al.models.artefact_files import translate_write_errors
 from star_al.models.head_texts import TextReader
 from star_al.models.licence import find_licence
 from star_al.models.opened_heads import KIND
-from star_al.types import JsonObject
+from star_al.types import FloatArray, JsonObject
 
 
 def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonObject:
@@ -87,6 +94,54 @@ def write_choice_head(out: Path, head: FittedChoiceHead, reader: TextReader) -> 
         "neighbours": 0,
         "head_temperature": head.temperature,
     }
+
+
+def write_label_set_head(out: Path, predictor: LabelSetPredictor, reader: TextReader) -> JsonObject:
+    """Write the heads of all labels, and the code that predicts by them.
+
+    Args:
+        out: Where to write.
+        predictor: Predicts by the heads.
+        reader: Read the texts that they were trained on.
+
+    Returns:
+        What is needed to use the folder.
+
+    Raises:
+        ModelError: A head reads more than the sentence encoder's vectors.
+        StoreError: The folder cannot be written.
+    """
+    heads = predictor.head.heads
+    for head in heads:
+        _require_encoder_alone(list(head.reader.scalings), set(head.offset_weights) - {LABEL_NAMES})
+    weights, biases = zip(*map(_of_having, heads), strict=True)
+    arrays: dict[str, NDArray[Any]] = {"weights": np.stack(weights, axis=1), "bias": np.array(biases)}
+    names_weights = [head.offset_weights.get(LABEL_NAMES, 0.0) for head in heads]
+    if any(names_weights):
+        names = unit_vectors(reader.label_embeddings_C_d)
+        arrays |= {"names": names, "names_weights": np.array(names_weights)}
+    if any(head.smoothing.neighbours for head in heads):
+        pool_P_L = np.stack([one.labelled_pool_P_C[:, 1] for one in predictor.of_labels], axis=1)
+        arrays |= {"pool": predictor.of_labels[0].unit_pool_P_d, "pool_probabilities": pool_P_L}
+    _write(out, arrays, "set_labeller.py")
+    return {
+        **_needed(reader),
+        "neighbours": max(head.smoothing.neighbours for head in heads),
+        "neighbours_by_label": [head.smoothing.neighbours for head in heads],
+        "neighbour_weights": [head.smoothing.weight for head in heads],
+        "head_temperature": [head.smoothing.temperature for head in heads],
+    }
+
+
+def _of_having(head: FittedHead) -> tuple[FloatArray, float]:
+    """What a label's head adds to the logit of having it: weights of a text's vector, and a bias."""
+    scaling = head.reader.scalings["encoder"]
+    weights_d = scaling.matrix_d_r.astype(np.float64) @ (head.weights_r_C[:, 1] - head.weights_r_C[:, 0])
+    bias = head.bias_C[1] - head.bias_C[0] - scaling.mean_d.astype(np.float64) @ weights_d
+    if names_weight := head.offset_weights.get(LABEL_NAMES, 0.0):
+        mean_C = head.reader.offset_means[LABEL_NAMES]
+        bias -= names_weight * (mean_C[1] - mean_C[0])
+    return weights_d, float(bias)
 
 
 def refuse_merged(merged: bool) -> None:

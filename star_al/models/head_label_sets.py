@@ -9,8 +9,8 @@ import numpy as np
 
 from star_al.acquire.label_sets import base_predictions, set_predictions
 from star_al.config.spec import CampaignSpec
-from star_al.errors import ModelError
 from star_al.head import FittedLabelSetHead, HeadOptions, LabelSetPredictor, fit_label_set_head
+from star_al.models.head_export import refuse_merged, write_label_set_head
 from star_al.models.head_pool import HeadPool
 from star_al.models.head_texts import TextReader
 from star_al.models.opened_heads import KIND, FindPool, rows_in
@@ -117,15 +117,13 @@ class LabelSetHeadLearner(TextHeadLearner):
         merged: bool,
         examples: Sequence[Item],
     ) -> JsonObject:
-        """Refuse.
+        """See ``Learner.export``. The folder predicts by the fitted weights, without samples.
 
         Raises:
-            ModelError: Always: there is no exported form of these heads yet.
+            ModelError: The heads read more than the encoder's vectors, or ``merged`` is True.
         """
-        raise ModelError(
-            "a head for task.kind: multi_label cannot be exported as a model yet. "
-            "`star-al predict` labels further texts."
-        )
+        refuse_merged(merged)
+        return write_label_set_head(out, self._heads.open(folder).predictor, self._reader)
 
 
 def _load(folder: Path, pool: HeadPool) -> LabelSetPredictor:

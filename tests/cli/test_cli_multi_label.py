@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +24,35 @@ from support.tiny_encoder import build_tiny_encoder
 StarAl = Callable[..., tuple[int, str, str]]
 
 
-def rows_with_sets(n: int) -> list[dict[str, Any]]:
+USE = """
+import json, sys
+sys.path[:] = [p for p in sys.path if "star_al" not in p]
+from labeller import Labeller
+assert not any(name.split(".")[0] == "star_al" for name in sys.modules)
+labeller = Labeller(".", device="cpu")
+print(json.dumps([[labeller.choose(text), labeller(text)] for text in json.load(sys.stdin)]))
+"""
+
+
+def used(folder: Path, texts: list[str]) -> list[tuple[list[str], dict[str, float]]]:
+    """What an exported folder answers in a process without star_al."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", USE],
+        input=json.dumps(texts),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [(chosen, probabilities) for chosen, probabilities in json.loads(done.stdout)]
+
+
+def rows_with_sets(n: int, seed: int = 0) -> list[dict[str, Any]]:
     """Texts whose labels are the subjects that their words belong to; every seventh has none."""
-    rows = make_rows(n)
+    rows = make_rows(n, seed)
     for number, row in enumerate(rows):
         if number % 7 == 0:
             row["text"] = f"the old city said {number}"
@@ -41,6 +71,7 @@ def test_a_campaign_of_label_sets_goes_from_question_to_export(tmp_path: Path, s
         task={"kind": "multi_label", "labels": list(WORDS)},
         learner={"kind": "head"},
         head={"encoder": "encoder"},
+        model={"dtype": "float32"},  # an exported folder is compared, which reads a text with other padding
         acquisition={"batch_size": 10, "measure": "label_margin_mean"},
         annotator={"kind": "oracle", "gold": "label"},
         evaluation={"kind": "audit", "size": 15, "calibration": 15},
@@ -60,14 +91,29 @@ def test_a_campaign_of_label_sets_goes_from_question_to_export(tmp_path: Path, s
     assert len(labelled) >= 30 and any(line["label"] == [] for line in labelled.values())
     assert all(line["label"] == golds[key] for key, line in labelled.items())
 
+    texts = [row["text"] for row in rows_with_sets(6, seed=9)[1:]]  # the first has many equal neighbours
     given = write_jsonl(
-        tmp_path / "given.jsonl", [{"id": f"n{n}", "text": row["text"]} for n, row in enumerate(rows[:5])]
+        tmp_path / "given.jsonl", [{"id": f"n{n}", "text": text} for n, text in enumerate(texts)]
     )
     code, out, err = star_al("predict", config, "--in", given, "--out", "-", "--format", "jsonl")
     assert code == 0, err
-    for line in map(json.loads, out.splitlines()):
+    predicted = [json.loads(line) for line in out.splitlines()]
+    for line in predicted:
         assert isinstance(line["predicted"], list) and set(line["predicted"]) <= set(WORDS)
         assert 0 < line["confidence"] <= 1
+
+    code, out, err = star_al("export-model", config, "--out", tmp_path / "model")
+    assert code == 0, err
+    for line, (chosen, probabilities) in zip(predicted, used(tmp_path / "model", texts), strict=True):
+        assert chosen == line["predicted"]
+        sets = {tuple(line["predicted"]): line["confidence"]} | {
+            tuple(other["answer"]): other["probability"] for other in line["alternatives"]
+        }
+        for names, probability in sets.items():
+            factors = [p if name in names else 1 - p for name, p in probabilities.items()]
+            assert math.prod(factors) == pytest.approx(probability, abs=1e-4)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "Each label's head has a temperature of its own" in card and "| sport | 0 |" not in card
 
     assert run_command(["report", str(config), "--out", str(tmp_path / "report.html")]) == 0
     assert "micro-F1" in (tmp_path / "report.html").read_text()
