@@ -10,8 +10,8 @@ from star_al.data.columns import MAX_LABELS, Column, Profile
 from star_al.errors import DataError
 
 _SEVERAL = (
-    "holds several labels in a row, but a text gets one. Leave one label in each row, or write a campaign file with "
-    "task.kind: multi_label, where a text gets any number of them."
+    "holds several labels in a row, but a text gets one. Leave one label in each row, or use --kind multi_label, where "
+    "a text gets any number of them."
 )
 
 FEW_LABELS = 10

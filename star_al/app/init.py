@@ -12,14 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from star_al.app.guessing import (
-    doubts,
-    guess_answers,
-    guess_text,
-    is_scale,
-    labels_in,
-    refuse_other_values,
-)
+from star_al.app.guessing import guess_text, is_scale
+from star_al.app.init_kinds import KINDS, with_kind
 from star_al.app.init_learner import (
     HEAD_SETTINGS,
     EstimateRound,
@@ -83,31 +77,29 @@ def propose_campaign(
         ConfigError: The labels do not go together, or an oracle is requested and lacks answers.
     """
     request, form, data = read_data(request, say, ask)
+    request = with_kind(request, data, tell)
     if ask is not None:
-        request = with_answers(request, data, ask)
+        request = with_kind(with_answers(request, data, ask), data, tell)
     named = [request.label_column, request.text_column, request.id_column, *request.options]
     columns = text_columns_of(request, data) or [
         guess_text(data, {name for name in named if name is not None})
     ]
     text = max(columns, key=lambda name: data.columns[name].characters)
     _refuse_text_as_label(request, data, columns)
-    labels = () if request.options else _labels(request, data)
-    answers = _answers(request, data, labels, n_rows=max(data.columns[name].filled for name in columns))
-    if answers.column is not None:
-        for doubt in doubts(data, answers.column, labels):
-            say(doubt)
+    n_rows = max(data.columns[name].filled for name in columns)
+    kind = request.kind or ("multiple_choice" if request.options else "classification")
+    task = KINDS[kind](request, data, n_rows)
+    labels, answers = task.labels, _Answers(task.answers, task.filled, n_rows)
+    for doubt in task.doubts:
+        say(doubt)
     rehearsal = _is_rehearsal(request, data, answers)
     given = None if rehearsal else _given(data, answers, say)
-    n_rows, n_given = answers.n_rows, answers.filled if given else 0
+    n_given = answers.filled if given else 0
     texts = Texts(n_rows, n_given, sum(data.columns[name].characters for name in columns) / max(1, n_rows))
     tree: dict[str, Any] = {
         "name": request.name or _slug(request.data),
-        "data": _data(request, folder, text, given) | form_settings(request, data.table, form),
-        "task": {
-            "kind": "multiple_choice" if request.options else "classification",
-            "labels": labels,
-            "template": _template(request, columns),
-        },
+        "data": _data(request, folder, text, given) | task.data | form_settings(request, data.table, form),
+        "task": {**task.settings, "template": _template(request, columns)},
         "model": _model(request, folder),
         "annotator": {"kind": "oracle", "gold": answers.column}
         if rehearsal
@@ -129,8 +121,8 @@ def propose_campaign(
     sample = _sample(data, columns)
     chosen |= head_settings(sample, tell)
     spec = _validated(request, tree | chosen)
-    if answers.column is not None and is_scale(labels):
-        return spec  # a remark has said already how to tell what the levels mean
+    if not labels or (answers.column is not None and is_scale(labels)):
+        return spec  # of a scale, a remark has said already how to tell what the levels mean
     encoder = spec.head.encoder
     descriptions = described(labels, sample, encoder, ask=ask, tell=tell, unclear=unclear)
     tree["task"]["labels"] = _with_descriptions(labels, descriptions)
@@ -176,33 +168,11 @@ def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:
 
 
 def _refuse_text_as_label(request: CampaignRequest, data: Profile, columns: Sequence[str]) -> None:
-    if request.label_column in columns:
+    if request.label_column in columns and request.label_column not in request.options:
         raise ConfigError(
             f"{data.table.name}: column {request.label_column!r} cannot hold both the texts and the labels. Name "
             f"another --text-column or --label-column. Columns: {data.names}."
         )
-
-
-def _labels(request: CampaignRequest, data: Profile) -> tuple[str, ...]:
-    """The labels that the user gives, or those in the label column."""
-    if request.labels is None:
-        if request.label_column is None:
-            raise ConfigError(
-                f"{data.table.name}: no labels given. List them with --labels, or name their column with "
-                f"--label-column. Columns: {data.names}."
-            )
-        return labels_in(data, request.label_column)
-    if len(request.labels) < 2:
-        found = "only one label" if request.labels else "no label"
-        raise ConfigError(f"--labels gives {found}, but a campaign needs at least two: --labels a,b.")
-    if request.label_column is not None:
-        refuse_other_values(data, request.label_column, request.labels)
-    return tuple(request.labels)
-
-
-def _answers(request: CampaignRequest, data: Profile, labels: Sequence[str], n_rows: int) -> _Answers:
-    column = request.label_column or guess_answers(data, labels, n_rows)
-    return _Answers(column, 0 if column is None else data.columns[column].filled, n_rows)
 
 
 def _is_rehearsal(request: CampaignRequest, data: Profile, answers: _Answers) -> bool:

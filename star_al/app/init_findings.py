@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from star_al.app.starter_file import Written
 from star_al.common.wording import count
-from star_al.config.spec import CampaignSpec
+from star_al.config.spec import LABEL_COLUMNS, CampaignSpec
 from star_al.data import data_source, source_of
 from star_al.data.dialects import describe, text_form
 from star_al.data.source import TEXT_FORMATS
@@ -17,13 +19,15 @@ def findings(written: Written) -> list[str]:
     """How the file was read, which column holds the texts, the labels, and how many questions come when."""
     spec, table = written.file.spec, data_source(written.file).table
     sentences = [f"Read {describe(table, text_form(table))}"] if table.format in TEXT_FORMATS else []
-    labelled = spec.gold_column or spec.data.label
+    labelled = answers_of(spec)
     texts = source_of(table, spec, gold=None).text_columns
-    others = [name for name in written.columns if name not in (*texts, spec.data.id, labelled)]
+    options = spec.data.options if isinstance(spec.data.options, tuple) else ()
+    known = {*texts, *options, *labelled, spec.data.id, LABEL_COLUMNS}
+    others = [name for name in written.columns if name not in known]
     noun = "column" if len(texts) == 1 else "columns"
     sentences.append(f"Texts: {noun} {', '.join(map(repr, texts))}.{_other_columns(others)}")
-    column = f" (column {labelled!r})" if labelled else ""
-    sentences.append(f"Labels: {', '.join(spec.task.label_names) or 'the options of each text'}{column}.")
+    column = f" ({columns_in_words(labelled)})" if labelled else ""
+    sentences.append(f"Labels: {_labels(spec)}{column}.")
     sentences.append(questions(spec, written.texts))
     candidates = spec.acquisition.candidates
     if candidates is not None:
@@ -31,6 +35,30 @@ def findings(written: Written) -> list[str]:
             f"The pool is large: each round scores {count(candidates, 'random text')} of it (acquisition.candidates)."
         )
     return sentences
+
+
+def answers_of(spec: CampaignSpec) -> tuple[str, ...]:
+    """The columns of labels that the data have already; none if people give them all."""
+    name = spec.gold_column or spec.data.label
+    if name == LABEL_COLUMNS and spec.data.label_columns:
+        return spec.data.label_columns
+    return () if name is None else (name,)
+
+
+def columns_in_words(names: Sequence[str]) -> str:
+    """One or several columns by their names."""
+    more = f" and {count(len(names) - SHOWN, 'more', 'more')}" if len(names) > SHOWN else ""
+    return f"{'column' if len(names) == 1 else 'columns'} {', '.join(map(repr, names[:SHOWN]))}{more}"
+
+
+def _labels(spec: CampaignSpec) -> str:
+    task = spec.task
+    if task.is_written:
+        return "answers in free words"
+    if task.has_completions:
+        return "the two completions of each prompt, or a tie"
+    names = ", ".join(task.label_names) or "the options of each text"
+    return f"any number of {names}" if task.has_label_sets else names
 
 
 def _other_columns(names: list[str]) -> str:

@@ -68,6 +68,10 @@ def learner_settings(
     """
     if request.learner == "lora" or estimate is None:
         return lora_settings(texts)
+    parts = spec.task.allowed.extras
+    if "head" not in parts:
+        tell("LoRA is trained every round, as a head writes no answers.")
+        return lora_settings(texts)
     name = Path(spec.model.given_name).name
     seconds = estimate(spec, round_work(spec, texts.n, texts.characters))
     if seconds is None:
@@ -82,6 +86,12 @@ def learner_settings(
             "(estimated)."
         )
         return lora_settings(texts)
+    if "head_beside" not in parts:
+        tell(
+            f"A head is trained every round: with {name}, a round of LoRA takes {in_words(seconds)} on this machine "
+            "(estimated). --learner lora trains that."
+        )
+        return {**HEAD_SETTINGS, "evaluation": {"size": spec.evaluation.size, "calibration": 0}}
     counts = label_counts(spec, texts.n, texts.n_given)
     tell(
         f"A head chooses the texts, and LoRA is trained {_when(counts)}: with {name}, a round of LoRA takes "

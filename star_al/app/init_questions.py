@@ -38,7 +38,7 @@ def with_answers(request: CampaignRequest, data: Profile, ask: Ask) -> CampaignR
         if len(fit) > 1:
             shown = {name: _length(data.columns[name]) for name in fit}
             request = replace(request, text_column=ask.choose("Which column holds the texts?", shown, guess))
-    if request.labels is None and request.label_column is None and not request.options:
+    if (request.kind, request.labels, request.label_column, *request.options) == (None, None, None):
         taken |= {request.text_column}
         fit = label_columns(data, {str(name) for name in taken})
         none = "none of them"

@@ -15,8 +15,10 @@ class CampaignRequest:
         model: A hub name or a folder, relative to the current folder; by default a small one, and none with a head.
         learner: ``lora`` or ``head``; by default LoRA, trained every round where that is quick.
         name: The campaign's name; by default from ``data``.
+        kind: The kind of task; by default what the data show, else classification.
         labels: All the labels; by default those in ``label_column``.
         label_column: A column with labels, in all rows or some.
+        label_columns: Columns that say by 1 or 0 whether a text has a label, in place of a column with its labels.
         text_column: The column with the texts, or several, comma-separated, which make up the text.
         id_column: The column with the user's own ids.
         options: Makes it multiple choice: one column of lists, or several columns.
@@ -34,8 +36,10 @@ class CampaignRequest:
     model: str | None = None
     learner: str | None = None
     name: str | None = None
+    kind: str | None = None
     labels: Sequence[str] | None = None
     label_column: str | None = None
+    label_columns: Sequence[str] = ()
     text_column: str | None = None
     id_column: str | None = None
     options: Sequence[str] = ()

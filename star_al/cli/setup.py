@@ -55,6 +55,14 @@ def init(
     label_column: Annotated[
         str | None, typer.Option(help="Column with labels, in all rows or some.", show_default=False)
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of task: classification, multiple_choice, multi_label, rating, preference or text; by default "
+            "what the data show, else classification.",
+            show_default=False,
+        ),
+    ] = None,
     text_column: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +76,8 @@ def init(
     options_column: Annotated[
         str | None,
         typer.Option(
-            help="Multiple choice: a column of lists, or several columns, comma-separated.",
+            help="Multiple choice: a column of lists, or several columns, comma-separated. Preference: the columns of "
+            "the two completions.",
             show_default=False,
         ),
     ] = None,
@@ -140,7 +149,7 @@ def init(
     is written next to the file, so that editors can check it.
     """
     from star_al.app.init import propose_campaign
-    from star_al.app.init_findings import findings
+    from star_al.app.init_findings import answers_of, columns_in_words, findings
     from star_al.app.init_names import unclear_here
     from star_al.app.init_request import CampaignRequest
     from star_al.app.round_time import estimate_in
@@ -156,6 +165,7 @@ def init(
         model=model,
         learner=learner,
         name=name,
+        kind=kind,
         labels=None if labels is None else given_labels(labels),
         label_column=label_column,
         text_column=text_column,
@@ -186,18 +196,18 @@ def init(
         say(f"Ask and answer in Python: star_al.Campaign.open({str(out)!r}).ask()")
         say(f"Check it first with: {command_line('star-al', 'doctor', out)}")
     else:
-        _say_next(out, spec.gold_column)
+        _say_next(out, columns_in_words(answers_of(spec)) if spec.gold_column else None)
 
 
 def _say_next(out: Path, gold: str | None) -> None:
-    """The next commands; people need a place to label in first."""
+    """The next commands; people need a place to label in first, unless ``gold`` says where answers come from."""
     commands = [command_line("star-al", word, out) for word in ("doctor", "run")]
     if gold is None:
         say("People label in Label Studio: on this machine, or on the server that annotator.url names.")
         commands.insert(0, "star-al up")
     else:
         say(
-            f"This is a rehearsal: answers come from column {gold!r}. "
+            f"This is a rehearsal: answers come from {gold}. "
             "To have people label, use --annotator label_studio."
         )
     say(f"Read the file, change what you like, then: {commands[0]}")

@@ -33,15 +33,21 @@ def unwrapped(raw: Any) -> Any:
     return raw
 
 
+def listed(raw: Any) -> Any:
+    """Return the list that a cell holds as JSON or as ``{"choices": …}``; other values unchanged."""
+    found = _from_json(raw) if isinstance(raw, str) else raw
+    if isinstance(found, dict) and set(found) & {"choices", "value"}:
+        return found.get("choices", found.get("value"))
+    return found
+
+
 def plain_label(raw: Any) -> Any:
     """Return the label in a cell: that of a list of one or of ``{"choices": [one]}``; other values unchanged.
 
     Raises:
         DataError: The cell holds several labels.
     """
-    found = _from_json(raw) if isinstance(raw, str) else raw
-    if isinstance(found, dict) and set(found) & {"choices", "value"}:
-        found = found.get("choices", found.get("value"))
+    found = listed(raw)
     if not isinstance(found, (list, tuple)):
         return raw if found is None and isinstance(raw, str) else found
     labels = list(dict.fromkeys(map(_inner, found)))

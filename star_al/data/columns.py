@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from star_al.config.spec import scalar_text
-from star_al.data.annotation_exports import plain_label
+from star_al.config.spec import SEPARATORS, scalar_text
+from star_al.data.annotation_exports import listed, plain_label
 from star_al.data.limits import MAX_COLUMNS, too_many_columns
 from star_al.data.readers import read_rows
 from star_al.data.source import Table
@@ -32,20 +32,28 @@ class Column:
         characters: Length of all values that are text.
         values: How often each value occurs, as label text; None if they are too many, or cannot be labels.
         in_lists: Rows that hold several labels, after which no more values were counted.
+        empty_lists: Rows that hold a list of no labels, which do not count as filled.
+        members: How often each name occurs in lists, or between separators; None if names are too many.
     """
 
     filled: int = 0
     characters: int = 0
     values: Counter[str] | None = field(default_factory=Counter)
     in_lists: int = 0
+    empty_lists: int = 0
+    members: Counter[str] | None = field(default_factory=Counter)
 
     def add(self, value: Any) -> None:
         """Count a row's value; None, NaN and blank text do not count."""
         if value is None or value != value or (isinstance(value, str) and not value.strip()):  # noqa: PLR0124 (NaN)
             return
+        if listed(value) == []:
+            self.empty_lists += 1
+            return
         self.filled += 1
         if isinstance(value, str):
             self.characters += len(value)
+        self._count_members(value)
         if self.values is None:
             return
         try:
@@ -62,6 +70,28 @@ class Column:
             self.values = None
         if self.values is not None and len(self.values) > MAX_LABELS:
             self.values = None
+
+    def _count_members(self, value: Any) -> None:
+        if self.members is None:
+            return
+        names = members_of(value)
+        if names is None or any(len(name) > MAX_LABEL for name in names):
+            self.members = None
+            return
+        self.members.update(names)
+        if len(self.members) > MAX_LABELS:
+            self.members = None
+
+
+def members_of(value: Any) -> list[str] | None:
+    """Return the names in a cell that may hold several; None for what is no list of names."""
+    found = listed(value)
+    if isinstance(found, str):
+        found = SEPARATORS.split(found)
+    names = [scalar_text(each) for each in (found if isinstance(found, (list, tuple)) else [found])]
+    if not all(isinstance(name, str) for name in names):
+        return None
+    return [" ".join(name.split()) for name in names if name.strip()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from star_al.data.annotation_exports import plain_label, unwrapped
 from star_al.task import LETTERS, Task
-from star_al.task.conversation import completion_text
+from star_al.task.conversation import completion_text, split_transcript
 from star_al.types import Item, JsonObject, JsonValue
 
 OPTION_KEYS = "star_al.option_keys"
@@ -45,7 +45,10 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
         return task.parse(item, unwrapped(raw))  # a list is a value there
     if task.spec.has_completions:
         raw = completion_text(raw)
-        found = [column for column, option in enumerate(item.options) if option == option_text(raw)]
+        found = _options_that_say(item, raw)
+        if not found:
+            raw = split_transcript(raw)[1]
+            found = _options_that_say(item, raw)
         if found:  # the text may look like a letter, a tie or a list of labels
             return LETTERS[found[0]] if len(found) == 1 else task.parse(item, option_text(raw))
     raw = plain_label(raw)
@@ -53,6 +56,10 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     if isinstance(keys, (list, tuple)) and raw is not None and (key := option_text(raw)) in keys:
         return LETTERS[keys.index(key)]
     return task.parse(item, raw)
+
+
+def _options_that_say(item: Item, completion: JsonValue) -> list[int]:
+    return [column for column, option in enumerate(item.options) if option == option_text(completion)]
 
 
 def gold_answer(task: Task, item: Item, column: str) -> JsonValue:

@@ -15,11 +15,12 @@ from star_al.common.wording import count
 from star_al.config.spec import OptionsPattern, fill_in
 from star_al.data.columns import no_column
 from star_al.data.item_labels import OPTION_KEYS, content_id, option_text, parse_answer
+from star_al.data.label_columns import add_label_columns
 from star_al.data.rows import Row
 from star_al.data.source import DataSource
 from star_al.errors import DataError
 from star_al.task import LETTERS, Task
-from star_al.task.conversation import completion_text, is_messages, prompt_text
+from star_al.task.conversation import completion_text, is_messages, prompt_text, split_transcript
 from star_al.types import Item, JsonValue, SourceItem
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -66,7 +67,15 @@ class ItemReader:
         self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None
         self._unseen = {source.id, source.label, *(source.text_columns if source.template else ())} - {None}
         options = source.options if isinstance(source.options, tuple) else (source.options,)
-        self._needed = {*source.text_columns, source.id, source.label, source.gold, *options}
+        self._holds_prompts = source.text in options  # completions begin with their prompts
+        self._needed = {
+            *source.text_columns,
+            source.id,
+            source.label,
+            source.gold,
+            *source.label_columns,
+            *options,
+        }
 
     def read(self, row: Row) -> SourceRow:
         """The row's columns and its item."""
@@ -111,7 +120,7 @@ class ItemReader:
 
     def _cell(self, row: Row, column: str, raw: JsonValue) -> str:
         if self._task.spec.has_completions:
-            raw = prompt_text(raw)
+            raw = prompt_text(split_transcript(raw)[0] if self._holds_prompts else raw)
         if raw is None or isinstance(raw, str):
             return raw or ""
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
@@ -164,7 +173,7 @@ class ItemReader:
         if is_messages(value) or source.is_mixed:
             return False
         if name == source.text:
-            return True
+            return not self._holds_prompts
         if isinstance(source.options, tuple):
             return name in source.options
         return name == source.options and isinstance(value, list)
@@ -191,7 +200,9 @@ class ItemReader:
         return text, tuple(options), tuple(keys)
 
     def _option(self, raw: JsonValue) -> str:
-        return option_text(completion_text(raw) if self._task.spec.has_completions else raw)
+        if self._task.spec.has_completions:
+            raw = completion_text(split_transcript(raw)[1] if self._holds_prompts else raw)
+        return option_text(raw)
 
     def _split(self, row: Row, text: str) -> tuple[str, list[str], list[str]]:
         if self._pattern is None:
@@ -246,7 +257,18 @@ class ItemReader:
                 if name in self._needed:
                     raise self._error(row, f"column {name!r} holds {exc}, which cannot be read.") from exc
                 self._counts.left_out.setdefault(self._clean(name), str(exc))
-        return values
+        return self._with_label_columns(row, values) if self._source.label_columns else values
+
+    def _with_label_columns(self, row: Row, values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """The row with a column more, the labels by the columns with 1 and 0."""
+        columns = self._source.label_columns
+        if not self._source.table.is_sparse:
+            for name in columns:
+                self._column(row, values, name)  # raises an error if it is missing
+        try:
+            return add_label_columns(values, columns)
+        except ValueError as exc:
+            raise self._error(row, f"{exc}.") from exc
 
     def _json_value(self, value: Any) -> JsonValue:
         """``value`` as JSON: NaN becomes None, infinities and dates text. A TypeError names any other type."""

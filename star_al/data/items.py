@@ -67,7 +67,8 @@ def _find_repeats(source: DataSource, task: Task) -> Repeats:
     if source.id is None and source.label is None and source.gold is None:
         return Repeats()
     given, gold, ids = Votes(), Votes(), Pairs()
-    reader = ItemReader(without_labels(source), task, ImportCounts())
+    unlabelled = replace(without_labels(source), label_columns=source.label_columns)
+    reader = ItemReader(unlabelled, task, ImportCounts())
     for row in _needed_columns(source, read_rows(source.table)):
         try:
             values, found = reader.read(row)
@@ -88,7 +89,8 @@ def _find_repeats(source: DataSource, task: Task) -> Repeats:
 def _needed_columns(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows without the columns that say nothing about text, label and id, nor about who wrote the row."""
     options = source.options if isinstance(source.options, tuple) else (source.options,)
-    needed = {*source.text_columns, source.id, source.label, source.gold, *options, *EXPORTED}
+    named = {source.id, source.label, source.gold, *source.label_columns}
+    needed = {*source.text_columns, *named, *options, *EXPORTED}
     for row in rows:
         yield Row(row.number, {name: value for name, value in row.values.items() if name in needed})
 
@@ -129,4 +131,4 @@ def _unsettled_rows(
 
 def without_labels(source: DataSource) -> DataSource:
     """The source without labels and ids, whose columns may then be missing, as in a file of texts to predict."""
-    return replace(source, id=None, label=None, gold=None)
+    return replace(source, id=None, label=None, gold=None, label_columns=())

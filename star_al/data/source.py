@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from star_al.config.spec import CampaignFile, CampaignSpec, DataSpec, OptionsPattern
+from star_al.config.spec import LABEL_COLUMNS, CampaignFile, CampaignSpec, DataSpec, OptionsPattern
 from star_al.errors import DataError
 
 FORMATS = {
@@ -87,6 +87,7 @@ class DataSource:
         label: A column with labels that may be empty in some rows.
         gold: A column with a valid label in every row that has a text.
         options: Where the options of multiple choice are.
+        label_columns: Columns with 1 or 0 for a label each, which together are the column ``label_columns``.
         is_mixed: True if two options are put into an order of their own: the data has the better one in one column.
         template: What the text is made of, with columns in braces; None if it is the text column.
         columns: The columns that ``template`` names; ``text`` stands for the text column.
@@ -98,6 +99,7 @@ class DataSource:
     label: str | None = None
     gold: str | None = None
     options: str | tuple[str, ...] | OptionsPattern | None = None
+    label_columns: tuple[str, ...] = ()
     is_mixed: bool = False
     template: str | None = None
     columns: tuple[str, ...] = ()
@@ -143,6 +145,7 @@ def source_of(table: Table, spec: CampaignSpec, *, gold: str | None) -> DataSour
         label=data.label,
         gold=gold,
         options=data.options,
+        label_columns=(data.label_columns or ()) if LABEL_COLUMNS in (data.label, gold) else (),
         is_mixed=spec.mixes_completions,
         template=split.item_text if split else None,
         columns=split.columns if split else (),

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from star_al.types import JsonObject, JsonValue
 
+_TURN = "\n\nAssistant:"
+"""What comes before a turn of the assistant where a conversation is one text, as in the HH-RLHF data."""
+
 
 def is_messages(raw: JsonValue) -> bool:
     """Return whether a value is a list of messages."""
@@ -33,6 +36,22 @@ def prompt_text(raw: JsonValue) -> JsonValue:
 def completion_text(raw: JsonValue) -> JsonValue:
     """Return what the assistant says at the end of messages as a text; anything else as it is."""
     return "\n\n".join(map(_content, _answers(_messages(raw)))) if is_messages(raw) else raw
+
+
+def has_completion(raw: JsonValue) -> bool:
+    """Return whether a value holds both a prompt and what the assistant says to it, as messages or a transcript."""
+    if is_messages(raw):
+        answers = _answers(_messages(raw))
+        return 0 < len(answers) < len(_messages(raw))
+    return isinstance(raw, str) and _TURN in raw
+
+
+def split_transcript(raw: JsonValue) -> tuple[JsonValue, JsonValue]:
+    """Return a transcript up to the assistant's last turn, and this turn; of anything else, it twice."""
+    if not isinstance(raw, str) or _TURN not in raw:
+        return raw, raw
+    prompt, _, completion = raw.rpartition(_TURN)
+    return prompt + _TURN, completion.strip()
 
 
 def _messages(raw: JsonValue) -> list[JsonObject]:

@@ -194,13 +194,13 @@ class MultiLabel(Task):
     def _has(self, item: Item, name: JsonValue, has: JsonValue) -> bool:
         """Whether an entry of a mapping says that a text has a label, which must be one."""
         self._place(item, name)
-        word = normalise_label(str(has))
-        if word not in _YES | _NO:
+        found = says_has(has)
+        if found is None:
             raise DataError(
                 f"item {item.external_id or item.item_id}: {has!r} says neither that the text has the label {name!r} "
                 "nor that it has not; write 1 or 0"
             )
-        return word in _YES
+        return found
 
     @staticmethod
     def _is_none(name: JsonValue) -> bool:
@@ -230,6 +230,12 @@ class MultiLabel(Task):
                 found.append(None)
                 place += 1
         return found
+
+
+def says_has(cell: JsonValue) -> bool | None:
+    """Return what 1 or 0, yes or no, true or false say of a label; None if a value says neither."""
+    word = normalise_label(str(cell))
+    return word in _YES if word in _YES | _NO else None
 
 
 def set_distance(one: Sequence[str], other: Sequence[str]) -> float:

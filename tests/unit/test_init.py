@@ -286,7 +286,7 @@ def test_options_columns_make_it_multiple_choice(here: Path) -> None:
         ),
         ({"label_column": "one"}, DataError, "column 'one' holds only one label"),
         (
-            {"label_column": "many"},
+            {"label_column": "many", "kind": "classification"},
             DataError,
             "column 'many' holds several labels in a row, but a text gets one",
         ),

@@ -27,6 +27,7 @@ from star_al.annotators.label_studio.annotations import parse_annotation
 from star_al.annotators.label_studio.controls import control_of
 from star_al.config.spec import CampaignSpec, LabelStudioSpec, task_spec
 from star_al.config.spec.base import FROM_FILE
+from star_al.data.label_columns import add_label_columns
 from star_al.errors import DataError
 from star_al.labelling.crowd import Vote, krippendorff_alpha, majority
 from star_al.stats.answered import Answered
@@ -38,6 +39,55 @@ from star_al.types import Annotation, BoolArray, FloatArray, Item, JsonValue
 NAMES = ["sport", "tech", "Food, drink"]
 TASK = make_task(task_spec({"kind": "multi_label", "labels": NAMES}))
 TEXT = Item("i", "text")
+
+
+# -- columns with 1 and 0 ----------------------------------------------------------------------------------
+
+
+COLUMNS = ("sport", "tech")
+
+
+def test_columns_with_1_and_0_are_read_together() -> None:
+    rows: list[dict[str, JsonValue]] = [
+        {"sport": 1, "tech": "0", "text": "a"},
+        {"sport": "no", "tech": True, "text": "b"},
+        {"sport": 0.0, "text": "c"},
+        {"sport": "", "tech": None, "text": "d"},
+    ]
+    found = [add_label_columns(row, COLUMNS)["label_columns"] for row in rows]
+    assert found == [["sport"], ["tech"], [], None]
+    assert [TASK.parse(TEXT, value) for value in found] == found
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"sport": 2}, "column 'sport' holds 2, which does not say whether the text has the label"),
+        ({"sport": 1, "label_columns": "mine"}, "there is a column 'label_columns'"),
+    ],
+)
+def test_columns_that_say_something_else_are_refused(row: dict[str, JsonValue], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        add_label_columns(row, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "message"),
+    [
+        ({"kind": "multi_label", "labels": ["sport", "tech"]}, ["sport", "art"], "'art' is not one of"),
+        ({"kind": "classification", "labels": ["sport", "tech"]}, ["sport"], "does not go with task.kind"),
+    ],
+)
+def test_label_columns_are_columns_of_labels(task: dict[str, Any], columns: list[str], message: str) -> None:
+    section = {
+        "name": "n",
+        "data": {"path": "p", "label_columns": columns},
+        "task": task,
+        "model": {"name": "m"},
+        "annotator": {"kind": "oracle", "gold": "label_columns"},
+    }
+    with pytest.raises(ValueError, match=message):
+        CampaignSpec.model_validate(section, context=FROM_FILE)
 
 
 # -- values ------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from star_al.config.spec.annotator import AnnotatorSpec, ApiSpec, LabelStudioSpe
 from star_al.config.spec.base import FROM_FILE, Spec, is_number, scalar_text
 from star_al.config.spec.campaign import CampaignSpec
 from star_al.config.spec.campaign_file import CampaignFile
-from star_al.config.spec.data import DataSpec, OptionsPattern
+from star_al.config.spec.data import LABEL_COLUMNS, DataSpec, OptionsPattern
 from star_al.config.spec.database import DatabaseSpec
 from star_al.config.spec.evaluation import EvaluationSpec
 from star_al.config.spec.labelling import LabellingSpec
@@ -57,6 +57,7 @@ __all__ = [
     "ADAPTIVE_SAMPLES",
     "FROM_FILE",
     "JOINT_SAMPLES",
+    "LABEL_COLUMNS",
     "NONE",
     "NONE_OF_THESE",
     "SEPARATORS",

@@ -208,6 +208,7 @@ class CampaignSpec(Spec):
         self._require_distinct_unsure()
         self._require_labels_to_train_on()
         self._require_test_labels()
+        self._check_label_columns()
         self._refuse_labels_in_the_text()
         return self
 
@@ -420,9 +421,24 @@ class CampaignSpec(Spec):
                 "evaluation.kind: test needs evaluation.label, the label column of the test file"
             )
 
+    def _check_label_columns(self) -> None:
+        columns, names = self.data.label_columns or (), set(map(normalise_label, self.task.label_names))
+        if columns and not self.task.has_label_sets:
+            raise ValueError(
+                f"data.label_columns does not go with task.kind: {self.task.kind}, only with multi_label"
+            )
+        for name in columns:
+            if normalise_label(name) not in names:
+                raise ValueError(f"data.label_columns: {name!r} is not one of task.labels")
+
     def _refuse_labels_in_the_text(self) -> None:
         split = self.task.split_template
-        answers = {self.data.label, self.gold_column, self.test_label_column}
+        answers = {
+            self.data.label,
+            self.gold_column,
+            self.test_label_column,
+            *(self.data.label_columns or ()),
+        }
         for name in split.columns if split else ():
             if name in answers:
                 raise ValueError(

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 
 from star_al.config.spec.base import Spec
 
+LABEL_COLUMNS = "label_columns"
+"""What the columns of ``DataSpec.label_columns`` are called together."""
+
 
 class OptionsPattern(Spec):
     """Multiple-choice options written inside the text, found by a regular expression."""
@@ -92,6 +95,15 @@ class DataSpec(Spec):
             "A text in several rows has the label of most of them; after a tie it is asked."
         ),
         examples=["label"],
+    )
+    label_columns: tuple[str, ...] | None = Field(
+        default=None,
+        description=(
+            "Columns that say by 1 or 0 whether a text has a label, which has the column's name. Only for "
+            "`task.kind: multi_label`. `label: label_columns`, or `gold: label_columns` of a simulated annotator, "
+            "takes all of them together."
+        ),
+        examples=[["billing", "delivery", "refund"]],
     )
     options: str | tuple[str, ...] | OptionsPattern | None = Field(
         default=None,

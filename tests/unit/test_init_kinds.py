@@ -1,0 +1,162 @@
+"""`init` tells from the columns which kind of task the data are for, and its file reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_al.app.init import propose_campaign
+from star_al.app.init_request import CampaignRequest
+from star_al.app.starter_file import starter_file
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignSpec, OracleSpec
+from star_al.data.item_labels import gold_answer
+from star_al.data.item_reader import ImportCounts
+from star_al.data.items import read_items
+from star_al.data.source import data_source
+from star_al.errors import ConfigError, DataError
+from star_al.task import make_task
+from star_al.types import JsonValue
+
+Rows = list[dict[str, Any]]
+
+
+def asked(n: int, answer: str) -> list[dict[str, str]]:
+    """A conversation."""
+    return [
+        {"role": "user", "content": f"What is {n}?"},
+        {"role": "assistant", "content": answer},
+    ]
+
+
+def transcript(n: int, answer: str) -> str:
+    return f"\n\nHuman: What is {n}?\n\nAssistant: {answer}"
+
+
+def proposed(folder: Path, rows: Rows, **wish: Any) -> tuple[CampaignSpec, list[str]]:
+    """The campaign as its file is read back, and what was told."""
+    (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told: list[str] = []
+    request = CampaignRequest(str(folder / "d.jsonl"), "m", **wish)
+    text = starter_file(propose_campaign(request, folder, tell=told.append))
+    (folder / "campaign.yaml").write_text(text, encoding="utf-8")
+    return load_campaign(folder / "campaign.yaml").spec, told
+
+
+def first(folder: Path) -> tuple[str, tuple[str, ...], JsonValue]:
+    """The first item's text, options, and label by the simulated annotator."""
+    file = load_campaign(folder / "campaign.yaml")
+    task = make_task(file.spec.task)
+    item = next(iter(read_items(data_source(file), task, ImportCounts()))).item
+    assert isinstance(file.spec.annotator, OracleSpec)
+    return item.text, item.options, gold_answer(task, item, file.spec.annotator.gold)
+
+
+PAIRS: dict[str, Rows] = {
+    "prompt": [{"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "No."} for n in range(20)],
+    "messages": [{"chosen": asked(n, f"It is {n}."), "rejected": asked(n, "No.")} for n in range(20)],
+    "transcripts": [
+        {"chosen": transcript(n, f"It is {n}."), "rejected": transcript(n, "No.")} for n in range(20)
+    ],
+    "winner": [
+        {"instruction": f"What is {n}?", "response_a": "No.", "response_b": f"It is {n}.", "winner": "b"}
+        if n % 2 == 0
+        else {"instruction": f"What is {n}?", "response_a": "Yes.", "response_b": "No.", "winner": "tie"}
+        for n in range(20)
+    ],
+}
+
+
+@pytest.mark.parametrize("form", PAIRS)
+def test_two_completions_make_it_a_preference(tmp_path: Path, form: str) -> None:
+    spec, told = proposed(tmp_path, PAIRS[form])
+    assert spec.task.kind == "preference" and spec.acquisition.scorer == "learner"
+    text, options, gold = first(tmp_path)
+    assert "What is 0?" in text and "It is 0." not in text
+    assert sorted(options) == ["It is 0.", "No."] and options["AB".index(str(gold))] == "It is 0."
+    assert told[0].startswith("Task: preference (task.kind), because the columns ")
+
+
+NAMES = ("toxic", "insult", "threat")
+SETS: dict[str, tuple[Rows, dict[str, Any]]] = {
+    "lists": (
+        [{"text": f"t{n}", "tags": [["toxic", "insult"], ["toxic"], []][n % 3]} for n in range(21)],
+        {"label_column": "tags"},
+    ),
+    "columns": (
+        [{"text": f"t{n}", "toxic": 1, "insult": int(n % 3 == 0), "threat": 0} for n in range(20)]
+        + [{"text": "t20", "toxic": 0, "insult": 0, "threat": 1}],
+        {},
+    ),
+    "bars": (
+        [{"text": f"t{n}", "tags": ["insult|toxic", "toxic", "none"][n % 3]} for n in range(21)],
+        {"label_column": "tags", "kind": "multi_label"},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", SETS)
+def test_several_labels_a_text_make_it_multi_label(tmp_path: Path, form: str) -> None:
+    rows, wish = SETS[form]
+    spec, told = proposed(tmp_path, rows, **wish)
+    assert spec.task.kind == "multi_label" and set(spec.task.label_names) >= {"toxic", "insult"}
+    assert sorted(map(str, first(tmp_path)[2] or ())) == ["insult", "toxic"]
+    assert len(told) == ("kind" not in wish)
+
+
+def test_given_labels_may_be_columns(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"t{n}", "toxic": "no", "mine": "x", "insult": "yes" if n % 2 else "no"} for n in range(8)
+    ]
+    rows[0]["toxic"] = "yes"
+    spec, _ = proposed(tmp_path, rows, labels=["insult", "toxic"])
+    assert spec.data.label_columns == ("insult", "toxic")
+    assert first(tmp_path)[2] == ["toxic"]
+
+
+def test_columns_with_1_and_0_beside_labels_are_no_labels(tmp_path: Path) -> None:
+    rows = [{"text": f"t{n}", "is_new": n % 2, "is_old": 1 - n % 2, "topic": "ab"[n % 2]} for n in range(8)]
+    with pytest.raises(ConfigError, match="no labels given"):
+        proposed(tmp_path, rows)
+
+
+ANSWERED: dict[str, tuple[str, dict[str, JsonValue]]] = {
+    "solution": ("One and {n} is so many.\n#### {n},000", {"read_as": "number", "metric": "exact"}),
+    "number": ("${n}.50", {"read_as": "number", "metric": "exact"}),
+    "words": ("A number that is larger than {n} by far, as all the others are", {"metric": "rouge_l"}),
+    "name": ("number {n}", {"metric": "exact"}),
+}
+
+
+@pytest.mark.parametrize("form", ANSWERED)
+def test_many_different_answers_are_written(tmp_path: Path, form: str) -> None:
+    answer, expected = ANSWERED[form]
+    rows = [{"question": f"How many are {n}?", "answer": answer.format(n=n)} for n in range(120)]
+    spec, _ = proposed(tmp_path, rows)
+    found = spec.task.model_dump()
+    assert found["kind"] == "text" and spec.data.text == "question"
+    assert {**found, **found["answer"]}.items() >= expected.items()
+    assert found["max_answer_tokens"] in (16, 32, 64)
+    task = make_task(spec.task)
+    gold = first(tmp_path)[2]
+    if form == "solution":
+        assert task.answer(gold) == "0" and gold == answer.format(n=0)
+
+
+def test_a_kind_may_be_chosen(tmp_path: Path) -> None:
+    rows = [{"text": f"t{n}", "stars": n % 3 + 1} for n in range(12)]
+    spec, told = proposed(tmp_path, rows, kind="rating", label_column="stars")
+    assert (spec.task.kind, spec.task.label_names, told) == ("rating", ("1", "2", "3"), [])
+    spec, _ = proposed(tmp_path, rows, kind="text", text_column="text")
+    assert (spec.task.kind, spec.annotator.kind) == ("text", "label_studio")
+    with pytest.raises(ConfigError, match="--kind poem is none of classification, "):
+        proposed(tmp_path, rows, kind="poem")
+    with pytest.raises(DataError, match="no columns of two completions are found"):
+        proposed(tmp_path, rows, kind="preference")
+    with pytest.raises(ConfigError, match="needs the whole numbers from 1"):
+        proposed(
+            tmp_path, [{"text": str(n), "y": "ab"[n % 2]} for n in range(9)], kind="rating", label_column="y"
+        )
