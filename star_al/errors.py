@@ -7,6 +7,7 @@
     │   ├── SchemaError          3   the database is at another schema version
     │   ├── LeaseHeldError       3   another controller runs the campaign
     │   └── LeaseLostError       3   another controller took the campaign over
+    ├── ClusterError             3   the cluster that the settings name
     ├── AnnotatorError           4   the annotation tool
     │   └── AwayError            4   it does not answer now; a run that waits for people waits for it, too
     ├── ModelError               5   model, adapter, training, scoring
@@ -53,6 +54,12 @@ class LeaseHeldError(StoreError):
 
 class LeaseLostError(StoreError):
     """Another controller has taken the campaign over; nothing was written."""
+
+
+class ClusterError(StarALError):
+    """The cluster that the settings name cannot be reached, or its workers cannot work."""
+
+    exit_code = 3
 
 
 class AnnotatorError(StarALError):

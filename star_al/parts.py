@@ -16,7 +16,7 @@ from functools import cached_property
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.patience import Patience
 from star_al.config.spec import CampaignSpec
-from star_al.ports import Annotator, Background, Learner, Pool, Progress, Store
+from star_al.ports import HERE, Annotator, Background, Compute, Learner, Pool, Progress, Store
 from star_al.task import Task, make_task
 from star_al.types import Campaign, Lease, Role, Round, Waiting
 
@@ -37,6 +37,8 @@ class Parts:
     lease: Lease | None = None
     head: Learner | None = None
     """The head beside a language model; None without one, also if the head is the learner."""
+    compute: Compute = HERE
+    """Where the learners predict."""
 
     @property
     def ranker(self) -> Learner:
@@ -74,6 +76,7 @@ class Parts:
             progress=self.progress,
             lease=self.lease,
             head=self.head,
+            compute=self.compute,
             round=round_,
         )
 
@@ -103,6 +106,7 @@ class Parts:
             progress=self.progress,
             lease=lease,
             head=self.head,
+            compute=self.compute,
             annotator=annotator,
             wait=wait,
             patience=patience or Patience(say=self.progress.say),

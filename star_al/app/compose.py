@@ -229,13 +229,21 @@ def _open_lora(
     return language_learner(
         spec,
         model_path(file, spec.model.given_name),
-        batches=_recorded_batches(fits),
         cache=cache,
         features=None if cache is None else file.feature_folder,
-        packs_base_embeddings=bool(fits) and "base_embeddings" not in fits[0].versions,
-        classifier_reads_text=not fits or "classifier" in fits[0].versions,
         say=progress.say,
+        **how_texts_are_read(rounds),
     )
+
+
+def how_texts_are_read(rounds: Sequence[Round]) -> dict[str, Any]:
+    """The options of a language learner that a campaign keeps as its first rounds had them, as plain values."""
+    fits = [round_.fit for round_ in rounds if round_.fit]
+    return {
+        "batches": _recorded_batches(fits),
+        "packs_base_embeddings": bool(fits) and "base_embeddings" not in fits[0].versions,
+        "classifier_reads_text": not fits or "classifier" in fits[0].versions,
+    }
 
 
 def language_learner(spec: CampaignSpec, path: str, **options: Any) -> LanguageLearner:

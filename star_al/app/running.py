@@ -10,6 +10,7 @@ from datetime import datetime
 from star_al.app.annotators import check_server, connection, open_annotator, unencrypted
 from star_al.app.beginning_again import begin_again, has_answers
 from star_al.app.compose import find_started, open_head, open_learner, open_parts, open_store, reading
+from star_al.app.computing import computing
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
 from star_al.app.model_check import check_untrained, texts_of_data
@@ -125,6 +126,7 @@ def controlling(
                 # The learner that was checked would stay in memory beside that of the process.
                 learner = given
                 parts = _parts(file, store, campaign, guarded, learner)
+            parts = ending.enter_context(computing(file, parts, heartbeat.check))
             yield parts.leased(
                 lease,
                 annotator,

@@ -122,6 +122,14 @@ class ArtefactFolder:
             )
         return folder
 
+    def sha256_of(self, folder: Path) -> str | None:
+        """The content hash under which an adapter's folder was adopted; None for any other folder."""
+        return folder.name if folder.parent == self._adapters else None
+
+    def results(self, name: str) -> Path:
+        """The folder of what workers computed for a campaign and has not been used; see ``star_al.compute``."""
+        return self._work / f"results-{name}"
+
     def score_file(self, sha256: str) -> Path:
         """Return the score file of a round after verifying its content against its hash.
 

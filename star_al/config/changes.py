@@ -45,6 +45,7 @@ FREE_TO_CHANGE = frozenset(
         "model.device",
         "model.batch_tokens",
         "model.trunk_cache_gb",
+        "compute",
         "database",
         "artefacts",
         *(f"annotator.{name}" for name in LabelStudioSpec.model_fields if name != "kind"),

@@ -19,7 +19,7 @@ from star_al.acquire.measures import (
 )
 from star_al.common.paging import pages
 from star_al.parts import Parts, RoundParts
-from star_al.ports import Learner
+from star_al.ports import Learner, Predict
 from star_al.steps.base_predictions import base_answers, pad
 from star_al.steps.pool import SHARD_ITEMS, all_draws, ranking_draws
 from star_al.task import Task
@@ -181,10 +181,8 @@ class RoundModel:
                 yield self._base_page(items, measured)
             return
         with self._parts.progress.task("Evaluating", len(items)) as advance:
-            for page in pages(items, SHARD_ITEMS):
-                predictions = self._learner.predict(
-                    self._folder, page, draws=draws, seed=self._seed, advance=advance
-                )
+            jobs = (Predict(self._folder, page, draws, self._seed) for page in pages(items, SHARD_ITEMS))
+            for predictions in self._parts.compute.each(self._learner, jobs, advance):
                 yield self._page(predictions, measured)
 
     def _page(self, predictions: Predictions, measured: bool) -> _Page:

@@ -6,7 +6,7 @@ Those of a head depend on the pool as well. It is the pool of round 0, so that t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +14,10 @@ import numpy as np
 from star_al.acquire.measures import predictive_entropy
 from star_al.common.paging import pages
 from star_al.parts import Parts
-from star_al.ports import Learner, Pool
+from star_al.ports import Learner, Pool, PredictBase
 from star_al.stats.label_bias import without_bias
 from star_al.stats.temperature import contextual_calibration
-from star_al.steps.pool import SHARD_ITEMS
+from star_al.steps.pool import SHARD_ITEMS, stored_items
 from star_al.types import BasePrediction, FloatArray, JsonValue
 
 
@@ -88,14 +88,16 @@ def base_answers(
     learner = learner or parts.ranker
     stored = parts.store.base_predictions(_key(parts, learner), item_ids)
     missing = [item_id for item_id in item_ids if item_id not in stored]
-    for page in pages(missing, SHARD_ITEMS):
-        stored |= _predict_base(parts, learner, page)
+    for found in _predict_base(parts, learner, list(pages(missing, SHARD_ITEMS))):
+        stored |= found
     use_prior = parts.spec.task.contextual_calibration if contextual is None else contextual
-    found = [stored[item_id] for item_id in item_ids]
+    in_order = [stored[item_id] for item_id in item_ids]
     return BaseAnswers(
-        as_log_probs(found, contextual=use_prior),
-        tuple(one.answers for one in found),
-        np.array([np.nan if one.uncertainty is None else one.uncertainty for one in found], dtype=np.float64),
+        as_log_probs(in_order, contextual=use_prior),
+        tuple(one.answers for one in in_order),
+        np.array(
+            [np.nan if one.uncertainty is None else one.uncertainty for one in in_order], dtype=np.float64
+        ),
     )
 
 
@@ -108,16 +110,36 @@ def as_log_probs(predictions: Sequence[BasePrediction], *, contextual: bool) -> 
     return contextual_calibration(log_probs_N_C, pad([prior for prior in priors if prior is not None]))
 
 
-def _predict_base(parts: Parts, learner: Learner, item_ids: Sequence[str]) -> dict[str, BasePrediction]:
-    items = parts.store.items(parts.campaign.campaign_id, item_ids)
-    pool = pool_of_base(parts, learner)
-    with parts.progress.task("Predicting with the base model", len(items)) as advance:
-        predictions = learner.base_predict(items, advance, pool)
-    if parts.lease is not None:  # read them back, as another campaign may have stored its own first
-        key = _key(parts, learner)
-        parts.store.save_base_predictions(parts.lease, key, predictions)
-        return parts.store.base_predictions(key, item_ids)
-    return {prediction.item_id: prediction for prediction in predictions}
+def store_base_predictions(parts: Parts, shards: Iterable[Sequence[str]]) -> None:
+    """Store what is missing of some shards' predictions by the ranker's base model, many shards at once where possible.
+
+    Without a lease nothing can be stored, so nothing is predicted.
+    """
+    if parts.lease is None:
+        return
+    key, missing = _key(parts, parts.ranker), []
+    for shard in shards:
+        stored = parts.store.base_predictions(key, shard)
+        missing.append([item_id for item_id in shard if item_id not in stored])
+    for _ in _predict_base(parts, parts.ranker, list(filter(None, missing))):
+        pass
+
+
+def _predict_base(
+    parts: Parts, learner: Learner, groups: Sequence[Sequence[str]]
+) -> Iterator[dict[str, BasePrediction]]:
+    """Predict groups of items; with a lease, each is stored when it is done."""
+    if not groups:
+        return
+    pool, key = pool_of_base(parts, learner), _key(parts, learner)
+    jobs = (PredictBase(stored_items(parts, item_ids), pool) for item_ids in groups)
+    with parts.progress.task("Predicting with the base model", sum(map(len, groups))) as advance:
+        for item_ids, found in zip(groups, parts.compute.each(learner, jobs, advance), strict=True):
+            if parts.lease is None:
+                yield {prediction.item_id: prediction for prediction in found}
+            else:  # read them back, as another campaign may have stored its own first
+                parts.store.save_base_predictions(parts.lease, key, found)
+                yield parts.store.base_predictions(key, item_ids)
 
 
 def _key(parts: Parts, learner: Learner) -> str:

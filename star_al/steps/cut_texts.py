@@ -22,7 +22,9 @@ def say_cut_texts(parts: Parts, said: set[str]) -> None:
     if parts.head is not None:
         readers[encoder] = parts.head
     for what, learner in readers.items():
-        n = learner.truncated
+        # Workers of a cluster read texts with the language model alone.
+        elsewhere = 0 if what is encoder else parts.compute.truncated
+        n = max(learner.truncated, elsewhere)
         if n and what not in said:
             said.add(what)
             parts.progress.say(f"Long texts are cut to {what}: {count(n, 'text')} so far")

@@ -12,7 +12,7 @@ from star_al import rng
 from star_al.acquire.embeddings import centred_directions
 from star_al.common.paging import pages
 from star_al.parts import Parts, RoundParts
-from star_al.ports import Learner
+from star_al.ports import Embed, Learner
 from star_al.steps.pool import SHARD_ITEMS, candidates, stored_items
 from star_al.types import Float32Array, FloatArray
 
@@ -74,8 +74,6 @@ def embed(
     parts: Parts, learner: Learner, adapter_folder: Path | None, item_ids: Sequence[str]
 ) -> Float32Array:
     """Embeddings (N, d) of at least one item; texts are read page by page, never all at once."""
-    embeddings: list[Float32Array] = []
+    jobs = (Embed(adapter_folder, stored_items(parts, page)) for page in pages(item_ids, SHARD_ITEMS))
     with parts.progress.task("Embedding", len(item_ids)) as advance:
-        for page in pages(item_ids, SHARD_ITEMS):
-            embeddings.append(learner.embed(adapter_folder, stored_items(parts, page), advance))
-    return np.concatenate(embeddings)
+        return np.concatenate(list(parts.compute.each(learner, jobs, advance)))

@@ -6,7 +6,7 @@ are whole, and scores the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,8 @@ from star_al.artefacts.score_page import OpenAnswers, Scores
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.parts import Parts
-from star_al.ports import Advance, ignore
-from star_al.steps.base_predictions import base_answers, base_entropies
+from star_al.ports import Advance, Predict, ignore
+from star_al.steps.base_predictions import base_answers, base_entropies, store_base_predictions
 from star_al.steps.graded_answers import head_measure
 from star_al.steps.pool import SHARD_ITEMS, stored_items
 from star_al.steps.score_plan import ScorePlan
@@ -63,30 +63,40 @@ class ShardScorer:
         what = "Scoring the pool" if self.plan.shortlist is None else "Scoring the shortlist"
         if earlier:
             what = f"Drawing more samples for {count(len(item_ids), 'undecided text')}"
-        shards = []
+        shards = [self._shard(item_ids, draws) for item_ids in map(tuple, pages(item_ids, SHARD_ITEMS))]
+        # A file that exists may be damaged.
+        missing = [shard for shard in shards if not score_file.is_whole(shard.path, shard.item_ids)]
+        if self.plan.with_base:
+            store_base_predictions(self.parts, [shard.item_ids for shard in missing])
         with self.parts.progress.task(what, len(item_ids)) as advance:
-            for ids in map(tuple, pages(item_ids, SHARD_ITEMS)):
-                key = self.plan.key(ids, draws, self.parts.ranker.base_key)
-                shards.append(Shard(ids, self.folder / f"{key}.parquet"))
-                if score_file.is_whole(shards[-1].path, ids):  # a file that exists may be damaged
-                    advance(len(ids))
-                else:
-                    self._write(shards[-1], draws, earlier, advance)
+            advance(len(item_ids) - sum(len(shard.item_ids) for shard in missing))
+            if self.adapter_folder is None:
+                for shard in missing:
+                    self._write_base(shard)
+                    advance(len(shard.item_ids))
+                return shards
+            found = self._predict([shard.item_ids for shard in missing], draws, advance)
+            for shard, predictions in zip(missing, found, strict=True):
+                self._write(shard, draws, _after(earlier, predictions))
         return shards
 
-    def _write(self, shard: Shard, draws: range | None, earlier: Sequence[Shard], advance: Advance) -> None:
+    def _shard(self, item_ids: tuple[str, ...], draws: range | None) -> Shard:
+        key = self.plan.key(item_ids, draws, self.parts.ranker.base_key)
+        return Shard(item_ids, self.folder / f"{key}.parquet")
+
+    def _write_base(self, shard: Shard) -> None:
+        """Write what the base model says."""
         base_N = self._base(shard.item_ids) if self.plan.with_base else None
-        if self.adapter_folder is None:
-            base = base_answers(self.parts, shard.item_ids)
-            opened = OpenAnswers.written(base.opened, {}) if base.opened else None
-            advance(len(shard.item_ids))
-            log_probs_N_K_C = base.log_probs_N_C[:, None, :]
-            score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N), opened)
-            return
-        predictions = _after(earlier, self._predict(shard.item_ids, draws, advance))
+        base = base_answers(self.parts, shard.item_ids)
+        opened = OpenAnswers.written(base.opened, {}) if base.opened else None
+        log_probs_N_K_C = base.log_probs_N_C[:, None, :]
+        score_file.write_shard(shard.path, shard.item_ids, log_probs_N_K_C, Scores(base_N), opened)
+
+    def _write(self, shard: Shard, draws: range | None, predictions: Predictions) -> None:
+        base_N = self._base(shard.item_ids) if self.plan.with_base else None
         scores = self._scores(base_N, predictions)._replace(head_uncertainty=self._head(shard.item_ids))
         if draws is not None and not self.plan.keeps_samples:
-            predictions = self._predict(shard.item_ids, None, ignore)
+            (predictions,) = self._predict([shard.item_ids], None, ignore)
         score_file.write_shard(
             shard.path, shard.item_ids, predictions.log_probs_N_K_C, scores, OpenAnswers.of(predictions)
         )
@@ -104,16 +114,16 @@ class ShardScorer:
         measure = head_measure(self.parts)
         return measure(predictions.log_probs_N_K_C, per_option=self.parts.task.has_options)
 
-    def _predict(self, item_ids: Sequence[str], draws: range | None, advance: Advance) -> Predictions:
-        items = stored_items(self.parts, item_ids)
-        return self.parts.ranker.predict(
-            self.adapter_folder,
-            items,
-            draws=draws,
-            seed=self.plan.seed,
-            advance=advance,
-            tolerance=self.parts.spec.label_tolerance,
+    def _predict(
+        self, shards: Iterable[Sequence[str]], draws: range | None, advance: Advance
+    ) -> Iterator[Predictions]:
+        """Predictions of each shard, which may be computed at once."""
+        seed, tolerance = self.plan.seed, self.parts.spec.label_tolerance
+        jobs = (
+            Predict(self.adapter_folder, stored_items(self.parts, item_ids), draws, seed, tolerance)
+            for item_ids in shards
         )
+        return self.parts.compute.each(self.parts.ranker, jobs, advance)
 
     def _scores(self, base_N: FloatArray | None, predictions: Predictions) -> Scores:
         log_probs_N_K_C = predictions.log_probs_N_K_C
@@ -152,7 +162,8 @@ class ShardScorer:
         path = self.folder / f"targets-{self.plan.key(ids, draws, self.parts.ranker.base_key)}.parquet"
         if not score_file.is_whole(path, ids):
             with self.parts.progress.task("Predicting EPIG's target texts", len(ids)) as advance:
-                score_file.write_shard(path, ids, self._predict(ids, draws, advance).log_probs_N_K_C)
+                (predictions,) = self._predict([ids], draws, advance)
+                score_file.write_shard(path, ids, predictions.log_probs_N_K_C)
         return score_file.read_predictions([path], ids)
 
 

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
 
 def use_numpy_learner(replace: Callable[[Any, str, Any], None] = setattr) -> None:
     """Put the NumPy learner in the place of models and heads; a test passes what puts them back at its end."""
-    from star_al.app import compose, running
+    from star_al.app import compose, computing, running
     from star_al.task import closed, make_task
     from star_al.task.columns import is_open
     from support.drawing_learner import DrawingLearner
@@ -65,6 +65,7 @@ def use_numpy_learner(replace: Callable[[Any, str, Any], None] = setattr) -> Non
     for module in (compose, running):
         replace(module, "open_learner", numpy_learner)
         replace(module, "open_head", numpy_head)
+    replace(computing, "OPENER", "support.cluster:open_numpy")
 
 
 _IN_TRANSACTION = threading.RLock()

@@ -16,6 +16,7 @@ from star_al.config.spec.annotator import AnnotatorSpec, ApiSpec, LabelStudioSpe
 from star_al.config.spec.base import FROM_FILE, Spec, is_number, scalar_text
 from star_al.config.spec.campaign import CampaignSpec
 from star_al.config.spec.campaign_file import CampaignFile
+from star_al.config.spec.compute import ComputeSpec, LocalComputeSpec, RayComputeSpec
 from star_al.config.spec.data import LABEL_COLUMNS, DataSpec, OptionsPattern
 from star_al.config.spec.database import DatabaseSpec
 from star_al.config.spec.evaluation import EvaluationSpec
@@ -73,6 +74,7 @@ __all__ = [
     "CampaignFile",
     "CampaignSpec",
     "ClassificationSpec",
+    "ComputeSpec",
     "DataSpec",
     "DatabaseSpec",
     "EnsembleSpec",
@@ -84,6 +86,7 @@ __all__ = [
     "LabellingSpec",
     "LaplaceSpec",
     "LearnerSpec",
+    "LocalComputeSpec",
     "LoraLearnerSpec",
     "Loss",
     "MapSpec",
@@ -96,6 +99,7 @@ __all__ = [
     "PosteriorSpec",
     "PreferenceSpec",
     "RatingSpec",
+    "RayComputeSpec",
     "ScoredOn",
     "Spec",
     "StoppingSpec",

@@ -11,6 +11,7 @@ from star_al.config.spec.acquisition import ADAPTIVE_SAMPLES, JOINT_SAMPLES, Acq
 from star_al.config.spec.adapter import AdapterSpec
 from star_al.config.spec.annotator import AnnotatorSpec, LabelStudioSpec, OracleSpec
 from star_al.config.spec.base import FROM_FILE, Spec
+from star_al.config.spec.compute import ComputeSpec, LocalComputeSpec
 from star_al.config.spec.data import DataSpec
 from star_al.config.spec.database import DatabaseSpec
 from star_al.config.spec.evaluation import EvaluationSpec
@@ -105,6 +106,9 @@ class CampaignSpec(Spec):
     )
     database: DatabaseSpec = Field(
         default=DatabaseSpec(), description="Where rounds, labels and statistics are kept."
+    )
+    compute: ComputeSpec = Field(
+        default=LocalComputeSpec(kind="local"), description="Where the model predicts."
     )
     artefacts: str | None = Field(
         default=None,

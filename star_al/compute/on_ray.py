@@ -1,0 +1,252 @@
+"""Implement ``Compute`` on a Ray cluster: tasks go out ahead, their results come back as files, in order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Any, cast
+
+from star_al.artefacts.folder import ArtefactFolder
+from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Read, Say
+from star_al.compute.results import ResultFiles, joined
+from star_al.compute.tasks import Order, Task, task_of
+from star_al.config.spec import RayComputeSpec
+from star_al.errors import ClusterError, StarALError
+from star_al.ports import HERE, Advance, Job, Learner, Progress
+from star_al.ports.compute import ResultT
+
+AHEAD = 2
+"""Tasks for each worker that are under way: one that it is at, and one that waits for it."""
+
+PAUSE = 3.0
+"""Seconds before a cluster that does not answer is tried again."""
+
+REREADS = 3
+"""Times that a task is run whose result cannot be read."""
+
+LISTEN = 0.5
+"""Seconds between two calls of ``check`` while results are waited for."""
+
+
+class RayCompute:
+    """Implements ``Compute``; as a context manager, ends the workers.
+
+    Args:
+        settings: The cluster.
+        learner: The learner whose calls go to workers; others are made in this process.
+        order: Says what a worker needs to open it; called when the first task goes out, since it loads the model.
+        artefacts: The campaign's artefacts.
+        results: Where results are kept until they are used.
+        progress: Where the user is told what happens.
+        splits: True if the learner's samples may be drawn by different workers.
+        check: Called while results are waited for; raises if the campaign must stop.
+    """
+
+    def __init__(
+        self,
+        settings: RayComputeSpec,
+        learner: Learner,
+        order: Callable[[], Order],
+        artefacts: ArtefactFolder,
+        results: ResultFiles,
+        progress: Progress,
+        *,
+        splits: bool,
+        check: Callable[[], None],
+    ) -> None:
+        self._settings, self._learner, self._make_order = settings, learner, order
+        self._artefacts, self._results, self._progress = artefacts, results, progress
+        self._splits, self._check = splits, check
+        self._order: Order | None = None
+        self._driver: DriverProcess | None = None
+        self._under_way: dict[str, _Part] = {}
+        self._lost_since: float | None = None
+        self.truncated = 0
+
+    def __enter__(self) -> RayCompute:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_driver()
+
+    def each(self, learner: Learner, jobs: Iterable[Job[ResultT]], advance: Advance) -> Iterator[ResultT]:
+        """See ``Compute.each``."""
+        if learner is not self._learner:
+            yield from HERE.each(learner, jobs, advance)
+            return
+        calls = deque[_Call]()
+        try:
+            yield from self._results_of(iter(jobs), calls, advance)
+        finally:
+            for call in calls:  # nobody waits for them any more
+                for part in call.parts:
+                    self._under_way.pop(part.key, None)
+
+    def _results_of(
+        self, jobs: Iterator[Job[ResultT]], calls: deque[_Call], advance: Advance
+    ) -> Iterator[ResultT]:
+        room = AHEAD * self._settings.workers
+        while True:
+            new = list(islice(jobs, room - len(calls)))
+            # Where there are few calls, their samples are spread over the workers.
+            parts = -(-room // len(new)) if new and not calls else 1
+            for job in new:
+                calls.append(_Call(job, advance))
+                self._begin(calls[-1], parts)
+            if not calls:
+                return
+            yield cast(ResultT, self._result(calls[0], advance))
+            for part in calls.popleft().parts:  # what was made of it is kept by now
+                if part.file is not None:
+                    self._results.remove(part.file)
+
+    def _begin(self, call: _Call, parts: int) -> None:
+        """Send a call's tasks to the workers, but those whose result there is already."""
+        job = call.job
+        folder = getattr(job, "folder", None)
+        artefact = None if folder is None else self._artefacts.sha256_of(folder)
+        task = None if folder is not None and artefact is None else task_of(job, artefact)
+        if task is None:
+            return
+        order = self._order = self._order or self._make_order()
+        for each in task.split(parts if self._splits else 1):
+            key = each.key(order.key())
+            part = _Part(call, key, each, file=self._results.find(key))
+            call.parts.append(part)
+            if part.file is None:
+                self._submit(part)
+
+    def _submit(self, part: _Part) -> None:
+        self._under_way[part.key] = part
+        self._running_driver().submit(part.key, part.task)
+
+    def _result(self, call: _Call, advance: Advance) -> Any:
+        """A call's result: that of its tasks, or made here if it is no task."""
+        if not call.parts:
+            return call.job.run(self._learner, advance)
+        found = joined([self._read(part) for part in call.parts])
+        call.finish()
+        return found
+
+    def _read(self, part: _Part) -> Any:
+        """Wait for a task, and read its result."""
+        for _ in range(REREADS):
+            while part.file is None:
+                if part.key not in self._under_way:  # an equal task has been done
+                    part.file = self._results.find(part.key) or self._submit(part)
+                else:
+                    self._receive()
+            result = self._results.read(part.file)
+            if result is not None:
+                return result
+            part.file = None
+            self._submit(part)
+        raise ClusterError(
+            f"{self._results.folder}: what the workers write does not arrive here. Set artefacts to a folder that all "
+            "machines of the cluster have at the same path."
+        )
+
+    def _receive(self) -> None:
+        """Take in one message of the driver."""
+        self._check()
+        message = self._running_driver().receive(LISTEN)
+        match message:
+            case Say(line):
+                self._progress.say(line)
+            case Read(key, items) if key in self._under_way:
+                self._under_way[key].tell(items)
+            case Finished(key, outcome):
+                self._lost_since = None
+                self._finished(key, outcome)
+            case Ended(error, reason):
+                self._lost(error, reason)
+
+    def _finished(self, key: str, outcome: Any) -> None:
+        part = self._under_way.pop(key, None)
+        if part is None:
+            return
+        if isinstance(outcome, StarALError):
+            raise outcome
+        self.truncated = max(self.truncated, outcome.truncated)
+        part.tell(len(part.task.items))
+        part.file = outcome.file
+
+    def _lost(self, error: StarALError | None, reason: str) -> None:
+        """Connect with the cluster again, and send what has no result.
+
+        Raises:
+            ClusterError: It has been lost for too long, or cannot be used.
+        """
+        self._end_driver()
+        if error is not None:
+            raise error
+        cluster = f"the Ray cluster at {self._settings.address}" if self._settings.address else "Ray"
+        now, wait = time.monotonic(), self._settings.wait_seconds
+        if self._lost_since is None:
+            self._lost_since = now
+            self._progress.say(f"{cluster[:1].upper()}{cluster[1:]} does not answer ({reason}); trying again")
+        if now - self._lost_since >= wait:
+            raise ClusterError(
+                f"{cluster} has not answered for {wait:.0f} s ({reason}). Start it again, or set compute.kind: local; "
+                "then run the same command again: what was computed is kept."
+            )
+        until = min(now + PAUSE, self._lost_since + wait)
+        while time.monotonic() < until:
+            self._check()
+            time.sleep(0.2)
+        for part in self._under_way.values():
+            self._running_driver().submit(part.key, part.task)
+
+    def _running_driver(self) -> DriverProcess:
+        if self._driver is None:
+            assert self._order is not None
+            self._driver = DriverProcess(Begin(self._settings, self._order, str(self._results.folder)))
+        return self._driver
+
+    def _end_driver(self) -> None:
+        if self._driver is not None:
+            self._driver.end()
+            self._driver = None
+
+
+class _Call:
+    """A job and its tasks; none if this process does it."""
+
+    def __init__(self, job: Job[Any], advance: Advance) -> None:
+        self.job, self.parts = job, list[_Part]()
+        self._advance, self._told = advance, 0
+
+    def tell(self) -> None:
+        """Count the items that all samples have read, as far as the tasks tell."""
+        self._tell(sum(part.items for part in self.parts) // max(1, len(self.parts)))
+
+    def finish(self) -> None:
+        """Count all items."""
+        self._tell(len(self.job.items))
+
+    def _tell(self, items: int) -> None:
+        if items > self._told:
+            self._advance(items - self._told)
+            self._told = items
+
+
+@dataclass
+class _Part:
+    """A task of a call, how many items it has read, and the name of its result."""
+
+    call: _Call
+    key: str
+    task: Task
+    file: str | None
+    items: int = 0
+
+    def tell(self, items: int) -> None:
+        """Note how many items have been read; a task that is run again begins at 0."""
+        self.items = items
+        self.call.tell()

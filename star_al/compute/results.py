@@ -1,0 +1,164 @@
+"""Results of tasks as files: nothing is rounded, and a file's name has the hash of its content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from star_al.common.files import aside, disk_errors, publish, sha256_of
+from star_al.errors import StoreError
+from star_al.types import BasePrediction, Float32Array, FloatArray, JsonObject, JsonValue, Predictions
+
+Result: TypeAlias = Predictions | list[BasePrediction] | Float32Array
+_Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """The results in ``folder``, which any process may read and write."""
+
+    folder: Path
+
+    def find(self, key: str) -> str | None:
+        """The name of a task's result; None if there is none. A damaged file is removed."""
+        for path in self.folder.glob(f"{key}.*.npz"):
+            if sha256_of(path).startswith(path.name.split(".")[1]):
+                return path.name
+            path.unlink(missing_ok=True)
+        return None
+
+    def write(self, key: str, result: Result) -> str:
+        """Write a task's result, and return the file's name.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        with disk_errors(
+            StoreError, f"{self.folder}: cannot be written", "Check the artefact folder and the disk."
+        ):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with aside(self.folder) as path:
+                header, arrays = _packed(result)
+                with path.open("wb") as file:
+                    np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+                name = f"{key}.{sha256_of(path)[:32]}.npz"
+                publish(path, self.folder / name)
+        return name
+
+    def read(self, name: str) -> Result | None:
+        """The result in a file; None if it is missing or damaged."""
+        path = self.folder / name
+        try:
+            if not sha256_of(path).startswith(name.split(".")[1]):
+                return None
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+        except (OSError, ValueError):
+            return None
+        header: JsonObject = json.loads(arrays.pop("header").tobytes())
+        return _unpacked(header, arrays)
+
+    def remove(self, name: str) -> None:
+        """Remove a result that is kept elsewhere by now."""
+        (self.folder / name).unlink(missing_ok=True)
+
+
+def joined(parts: Sequence[Result]) -> Result:
+    """The results of a call that was split by its samples, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    predictions = [part for part in parts if isinstance(part, Predictions)]
+    log_probs_N_K_C = np.concatenate([part.log_probs_N_K_C for part in predictions], axis=1)
+    return Predictions(predictions[0].item_ids, log_probs_N_K_C, predictions[0].answers)
+
+
+def _packed(result: Result) -> tuple[JsonObject, _Arrays]:
+    if isinstance(result, np.ndarray):
+        return {"kind": "array"}, {"array": result}
+    if isinstance(result, list):
+        return _packed_base(result)
+    header: JsonObject = {
+        "kind": "predictions",
+        "item_ids": list(result.item_ids),
+        "answers": [list(answers) for answers in result.answers],
+        "open_ended": result.open_ended,
+    }
+    signals = {f"signal.{name}": values_N for name, values_N in result.signals.items()}
+    return header, {"log_probs": result.log_probs_N_K_C, **signals}
+
+
+def _unpacked(header: JsonObject, arrays: Mapping[str, npt.NDArray[Any]]) -> Result:
+    if header["kind"] == "array":
+        return arrays["array"]
+    if header["kind"] == "base":
+        return _unpacked_base(header, arrays)
+    return Predictions(
+        item_ids=tuple(_texts(header["item_ids"])),
+        log_probs_N_K_C=arrays["log_probs"],
+        answers=tuple(map(tuple, _lists(header["answers"]))),
+        open_ended=bool(header["open_ended"]),
+        signals={name.removeprefix("signal."): arrays[name] for name in arrays if name.startswith("signal.")},
+    )
+
+
+def _packed_base(found: Sequence[BasePrediction]) -> tuple[JsonObject, _Arrays]:
+    header: JsonObject = {
+        "kind": "base",
+        "item_ids": [one.item_id for one in found],
+        "widths": [len(one.log_probs_C) for one in found],
+        "prior_widths": [None if one.log_prior_C is None else len(one.log_prior_C) for one in found],
+        "answers": [list(one.answers) for one in found],
+        "uncertainties": [one.uncertainty for one in found],
+    }
+    priors = [one.log_prior_C for one in found if one.log_prior_C is not None]
+    return header, {"rows": _flat([one.log_probs_C for one in found]), "priors": _flat(priors)}
+
+
+def _unpacked_base(header: JsonObject, arrays: Mapping[str, npt.NDArray[Any]]) -> list[BasePrediction]:
+    rows, priors = _Reader(arrays["rows"]), _Reader(arrays["priors"])
+    columns = (header[name] for name in ("item_ids", "widths", "prior_widths", "answers", "uncertainties"))
+    return [
+        BasePrediction(
+            item_id=item_id,
+            log_probs_C=rows.take(width),
+            log_prior_C=None if prior_width is None else priors.take(prior_width),
+            answers=tuple(answers),
+            uncertainty=uncertainty,
+        )
+        for item_id, width, prior_width, answers, uncertainty in zip(*map(_any, columns), strict=True)
+    ]
+
+
+class _Reader:
+    """Takes rows from an array in which they lie one after another."""
+
+    def __init__(self, flat: FloatArray) -> None:
+        self._flat, self._place = flat, 0
+
+    def take(self, n: int) -> FloatArray:
+        """The next n numbers."""
+        self._place += n
+        return self._flat[self._place - n : self._place].copy()
+
+
+def _flat(rows: Sequence[FloatArray]) -> FloatArray:
+    return np.concatenate(rows) if rows else np.zeros(0)
+
+
+def _texts(value: JsonValue) -> list[str]:
+    return [str(each) for each in _any(value)]
+
+
+def _lists(value: JsonValue) -> list[list[JsonValue]]:
+    return [list(each) for each in _any(value)]
+
+
+def _any(value: Any) -> Any:
+    """A part of a header, whose form ``_packed`` decides."""
+    return value

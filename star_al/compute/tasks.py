@@ -1,0 +1,115 @@
+"""Calls of a learner as plain values, which another process can make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from star_al.ports import Embed, Job, Predict, PredictBase
+from star_al.types import Item, JsonObject
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker needs to know to open the model.
+
+    It holds no secret: of the campaign's settings, only those that the model depends on.
+
+    Attributes:
+        opener: The function that opens it, as ``module:function``; called with the order.
+        file: The campaign file, from whose folder the path of a model starts.
+        spec: The settings.
+        options: What the campaign's earlier rounds recorded of how they read texts.
+        base_key: The learner's hash of its base model, as the campaign's own process has it.
+        artefacts: The artefact folder.
+    """
+
+    opener: str
+    file: str
+    spec: JsonObject
+    options: JsonObject
+    base_key: str
+    artefacts: str
+
+    def key(self) -> str:
+        """A hash of all that results depend on besides the tasks; where files lie is no part of it."""
+        return _hash([self.spec, self.options, self.base_key])
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call.
+
+    Attributes:
+        name: What is called: ``predict``, ``base_predict`` or ``embed``.
+        artefact: Content hash of the adapter; None for the base model.
+        items: Id, text and options of each item.
+        draws: First and last + 1 of the samples; None for the posterior's mean or mode.
+        seed: Seed of the samples.
+        tolerance: As ``Learner.predict`` has it.
+    """
+
+    name: str
+    artefact: str | None
+    items: tuple[tuple[str, str, tuple[str, ...]], ...]
+    draws: tuple[int, int] | None = None
+    seed: int = 0
+    tolerance: float = 0.0
+
+    def key(self, order: str) -> str:
+        """A hash of all that the result depends on.
+
+        Args:
+            order: The order's key.
+        """
+        # An item's id is a hash of its text and options.
+        inputs = {**asdict(self), "items": [item_id for item_id, _, _ in self.items]}
+        return _hash([order, inputs])
+
+    def job(self, folder: Path | None) -> Job[Any]:
+        """The call.
+
+        Args:
+            folder: The folder of the adapter; None for the base model.
+        """
+        items = [Item(item_id, text, options) for item_id, text, options in self.items]
+        if self.name == "predict":
+            draws = None if self.draws is None else range(*self.draws)
+            return Predict(folder, items, draws, self.seed, self.tolerance)
+        return PredictBase(items) if self.name == "base_predict" else Embed(folder, items)
+
+    def split(self, parts: int) -> list[Task]:
+        """The same call in up to ``parts`` calls with some of its samples each; one if it has none."""
+        if self.draws is None:
+            return [self]
+        first, end = self.draws
+        bounds = [first + (end - first) * part // parts for part in range(parts + 1)]
+        return [replace(self, draws=pair) for pair in pairwise(bounds) if pair[0] < pair[1]]
+
+
+def task_of(job: Job[Any], artefact: str | None) -> Task | None:
+    """A job as a task; None for one that only this process can do.
+
+    Args:
+        job: The job.
+        artefact: Content hash of its adapter; None if it has none.
+    """
+    if isinstance(job, Predict):
+        draws = None if job.draws is None else (job.draws.start, job.draws.stop)
+        return Task("predict", artefact, _plain(job.items), draws, job.seed, job.tolerance)
+    if isinstance(job, PredictBase) and job.pool is None:
+        return Task("base_predict", None, _plain(job.items))
+    return Task("embed", artefact, _plain(job.items)) if isinstance(job, Embed) else None
+
+
+def _plain(items: Sequence[Item]) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    return tuple((item.item_id, item.text, item.options) for item in items)
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

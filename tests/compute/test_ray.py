@@ -1,0 +1,155 @@
+"""A campaign on a real Ray cluster: what it finds is what one process finds, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_al.app import running
+from star_al.app.compose import open_store
+from star_al.config.file import load_campaign
+from star_al.config.spec import CampaignFile
+from star_al.errors import ClusterError
+from star_al.steps import base_predictions, embeddings, score_shards
+from support import controller
+from support.campaigns import write_campaign
+from support.cluster import VICTIMS, Cluster, ray_cluster
+from support.kill_at import use_numpy_learner
+from support.quiet import Quiet
+from support.tiny_model import build_tiny_model
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'star-al[ray]'"
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with ray_cluster() as found:
+        yield found
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (score_shards, base_predictions, embeddings):
+        monkeypatch.setattr(module, "SHARD_ITEMS", 16)
+
+
+def campaign(folder: Path, **changes: Any) -> CampaignFile:
+    settings: dict[str, Any] = {
+        "posterior": {"kind": "mc_dropout", "samples": 4},
+        "model__batch_tokens": 4096,
+        "stopping__max_rounds": 2,
+        "acquisition": {"batch_size": 4, "preset": "star"},
+    }
+    return load_campaign(write_campaign(folder, **{**settings, **changes}))
+
+
+def on(cluster: Cluster) -> dict[str, Any]:
+    return {"kind": "ray", "address": cluster.address, "workers": 2, "wait_seconds": 60}
+
+
+def found(file: CampaignFile) -> list[tuple[str | None, str | None, list[str]]]:
+    """Of each round: the hashes of its adapter and its scores, and the batch."""
+    store = open_store(file)
+    try:
+        stored = store.find_campaign(file.spec.name)
+        assert stored is not None
+        queries = store.queries(stored.campaign_id)
+        return [
+            (
+                round_.adapter_sha256,
+                round_.scores_sha256,
+                [query.item_id for query in queries if query.round_index == round_.index],
+            )
+            for round_ in store.rounds(stored.campaign_id)
+        ]
+    finally:
+        store.close()
+
+
+def run(file: CampaignFile) -> list[str]:
+    progress = Quiet()
+    running.run(file, progress)
+    return progress.said
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a run in one process finds."""
+    use_numpy_learner(monkeypatch.setattr)
+    monkeypatch.setenv("PYTHONPATH", controller.environment()["PYTHONPATH"])
+    file = campaign(tmp_path / "here")
+    run(file)
+    return found(file)
+
+
+def test_workers_find_what_one_process_finds_though_one_is_killed(
+    tmp_path: Path, cluster: Cluster, here: list[Any], small_shards: None
+) -> None:
+    file = campaign(tmp_path / "ray", compute=on(cluster))
+    (file.artefact_folder).mkdir()
+    (file.artefact_folder / VICTIMS).write_text("self")
+    said = run(file)
+    again = campaign(tmp_path / "again")
+    run(again)
+    assert found(file) == found(again) and len(found(file)) == 3
+    assert [line for line in said if "A worker was lost" in line] != []
+    assert not (file.artefact_folder / VICTIMS).exists()
+    assert list((file.artefact_folder / ".work").rglob("*.npz")) == []
+
+
+def test_a_controller_that_is_killed_goes_on_with_what_workers_found(
+    tmp_path: Path, cluster: Cluster, here: list[Any]
+) -> None:
+    file = campaign(tmp_path / "ray", compute=on(cluster), database__lease_seconds=1.0)
+    file.artefact_folder.mkdir()
+    process = controller.start("run", str(file.path))
+    (file.artefact_folder / VICTIMS).write_text(str(process.pid))
+    assert process.wait(120) == -9, process.communicate()
+    done = controller.run("run", str(file.path))
+    assert done.returncode == 0, done.stderr
+    assert found(file) == here
+
+
+def test_a_head_that_is_killed_and_started_again_is_found_again(
+    tmp_path: Path, cluster: Cluster, here: list[Any]
+) -> None:
+    file = campaign(tmp_path / "ray", compute=on(cluster))
+    file.artefact_folder.mkdir()
+    (file.artefact_folder / VICTIMS).write_text(" ".join(map(str, cluster.processes)))
+    process = controller.start("run", str(file.path))
+    cluster.wait_for_end()
+    cluster.restart()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert found(file) == here
+
+
+def test_a_cluster_that_stays_away_ends_the_run_with_one_message(tmp_path: Path, here: list[Any]) -> None:
+    compute = {"kind": "ray", "address": "127.0.0.1:1", "wait_seconds": 0}
+    file = campaign(tmp_path / "ray", compute=compute)
+    with pytest.raises(
+        ClusterError, match=r"at 127\.0\.0\.1:1 has not answered .* what was computed is kept"
+    ):
+        run(file)
+    file = campaign(tmp_path / "ray")
+    run(file)
+    assert found(file) == here
+
+
+@pytest.mark.slow
+def test_a_language_model_on_a_cluster_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    files = [
+        campaign(tmp_path / name, compute=compute, stopping__max_rounds=1)
+        for name, compute in (("here", {"kind": "local"}), ("ray", {"kind": "ray", "workers": 2}))
+    ]
+    for file in files:
+        build_tiny_model(file.path.parent / "model")
+        run(file)
+    assert found(files[0]) == found(files[1])
