@@ -225,6 +225,7 @@ class Loop:
             plan = shortlisted(parts, plan, self._ranker_folder(round_), folder)
             scored = score_pool(self.parts, plan, self._ranker_folder(round_), folder)
             sha256 = score_file.concatenate(scored.stages, self.parts.artefacts.scores)
+            self.parts.artefacts.share_scores(sha256)
             round_ = replace(round_, state=RoundState.SCORED, scores_sha256=sha256)
             warning = spread_warning(self.parts.for_round(round_), self.parts.artefacts.score_file(sha256))
             message = "; ".join(filter(None, (scored.in_words(plan), warning)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from star_al.artefacts.folder import ArtefactFolder
+from star_al.artefacts.shared_files import SharedFiles
 from star_al.common.patience import Patience
 from star_al.config.changes import refuse_removed_settings
 from star_al.config.spec import CampaignFile, CampaignSpec, PosteriorSpec
@@ -368,6 +369,12 @@ def model_path(file: CampaignFile, name: str, setting: str = "model.name") -> st
     return name
 
 
+def open_artefacts(file: CampaignFile) -> ArtefactFolder:
+    """The campaign's adapters and score files; nothing is read or written yet."""
+    address = file.artefact_address
+    return ArtefactFolder(file.artefact_folder, None if address is None else SharedFiles(address))
+
+
 def find_campaign(file: CampaignFile, store: Store) -> Campaign:
     """The campaign of this file.
 
@@ -483,6 +490,6 @@ def open_parts(
         store=store,
         learner=learner,
         head=deferred_learner(beside) if spec.has_head_beside else None,
-        artefacts=ArtefactFolder(file.artefact_folder),
+        artefacts=open_artefacts(file),
         progress=progress,
     )

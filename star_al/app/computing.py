@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from star_al.app.compose import how_texts_are_read, language_learner, model_path
 from star_al.compute.on_ray import RayCompute
-from star_al.compute.results import ResultFiles
 from star_al.compute.tasks import Order
 from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
 from star_al.errors import ClusterError
@@ -22,6 +22,9 @@ from star_al.types import JsonObject
 
 if TYPE_CHECKING:
     from star_al.app.compose import LanguageLearner
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+"""Hosts that are this machine."""
 
 OPENER = "star_al.app.computing:open_on_worker"
 """Opens the model on a worker."""
@@ -40,28 +43,57 @@ def computing(file: CampaignFile, parts: Parts, check: Callable[[], None]) -> It
         check: Called while workers are waited for; raises if the campaign must stop.
 
     Raises:
-        ClusterError: Ray is not installed.
+        ClusterError: Ray is not installed, or the cluster is not trusted.
     """
     settings = file.spec.compute
     if not isinstance(settings, RayComputeSpec) or parts.spec.has_head_learner:
         yield parts
         return
+    _require_trust(file, settings)
     if find_spec("ray") is None:
         raise ClusterError(
             "compute.kind: ray needs Ray, which is not installed. Run: pip install 'star-al[ray]'"
         )
-    compute = RayCompute(
+    with open_ray(file, parts, settings, check) as compute:
+        yield replace(parts, compute=compute)
+
+
+def open_ray(
+    file: CampaignFile, parts: Parts, settings: RayComputeSpec, check: Callable[[], None]
+) -> RayCompute:
+    """The compute on a Ray cluster; it connects when there is something to do.
+
+    Args:
+        file: The campaign file.
+        parts: The campaign; its learner predicts on the workers.
+        settings: The cluster.
+        check: As for ``computing``.
+    """
+    return RayCompute(
         settings,
         parts.learner,
         lambda: _order(file, parts),
         parts.artefacts,
-        ResultFiles(parts.artefacts.results(str(parts.campaign.campaign_id))),
+        str(parts.campaign.campaign_id),
         parts.progress,
         splits=not is_open(parts.task),
         check=check,
     )
-    with compute:
-        yield replace(parts, compute=compute)
+
+
+def _require_trust(file: CampaignFile, settings: RayComputeSpec) -> None:
+    """Refuse a cluster on another machine that only the campaign file names; the file may come from somebody else.
+
+    Raises:
+        ClusterError: The user has not named it.
+    """
+    address = settings.address
+    if address is None or address.rpartition(":")[0] in LOOPBACK or os.environ.get("RAY_ADDRESS") == address:
+        return
+    raise ClusterError(
+        f"{file.path}: compute.address: a Ray cluster can run programs on this machine, so you have to name it, "
+        f"too. If you trust {address}, run: export RAY_ADDRESS={address}"
+    )
 
 
 def _order(file: CampaignFile, parts: Parts) -> Order:
@@ -72,7 +104,7 @@ def _order(file: CampaignFile, parts: Parts) -> Order:
         spec=_pinned(parts.spec, parts.learner),
         options={**how_texts_are_read(rounds), "batches": {}},  # the size of batches is among the settings
         base_key=parts.learner.base_key,
-        artefacts=str(parts.artefacts.root),
+        artefacts=parts.artefacts.place,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from star_al.app.annotators import label_studio_annotator, no_items
-from star_al.app.compose import reading
+from star_al.app.compose import open_artefacts, reading
 from star_al.app.running import leased
 from star_al.common.files import disk_errors
 from star_al.common.wording import count
@@ -41,7 +41,7 @@ def what_would_go(file: CampaignFile, *, keep_project: bool = False) -> Going:
         parts = [
             f"{count(rounds, 'round')}, {count(labels, 'label')} and {count(answers, 'answer')} in the database",
             f"{count(len(own.adapters), 'adapter')} and {count(len(own.scores), 'score file')} "
-            f"in {file.artefact_folder}",
+            f"in {file.artefact_address or file.artefact_folder}",
         ]
         if isinstance(file.spec.annotator, LabelStudioSpec) and not keep_project:
             parts.append("its Label Studio project, with all tasks and answers")
@@ -88,6 +88,12 @@ def _delete_projects(
 
 def _delete_artefacts(file: CampaignFile, store: Store, campaign: Campaign) -> None:
     folder, own = file.artefact_folder, store.own_artefacts(campaign.campaign_id)
+    shared = open_artefacts(file).shared
+    if shared is not None:
+        names = [f"adapters/{sha256}" for sha256 in own.adapters]
+        names += [f"scores/{sha256}.parquet" for sha256 in own.scores]
+        for name in (*names, f".work/results-{campaign.campaign_id}"):
+            shared.remove(name)
     with disk_errors(StoreError, f"{folder}: cannot be deleted", "Check its permissions, then run again."):
         for sha256 in own.adapters:
             _remove(folder / "adapters" / sha256)
@@ -95,6 +101,7 @@ def _delete_artefacts(file: CampaignFile, store: Store, campaign: Campaign) -> N
             (folder / "scores" / f"{sha256}.parquet").unlink(missing_ok=True)
         for work in (folder / ".work").glob(f"scores-{campaign.campaign_id}-*"):
             _remove(work)
+        _remove(folder / ".work" / f"results-{campaign.campaign_id}")
         if not any(
             path.is_file() for path in folder.rglob("*") if "trunk" not in path.relative_to(folder).parts
         ):

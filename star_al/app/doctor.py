@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from star_al.app.annotators import connection, examine_project, unencrypted
-from star_al.app.compose import find_started
+from star_al.app.compose import find_started, open_artefacts
 from star_al.app.doctor_models import check_encoder, check_model, check_training
 from star_al.common.wording import count
 from star_al.config.file import load_campaign
@@ -193,7 +193,10 @@ def _database(file: CampaignFile) -> str:
 
 def _artefacts(file: CampaignFile) -> str:
     _try_to_write(file.artefact_folder)
-    return f"{file.artefact_folder}: writable"
+    artefacts = open_artefacts(file)
+    if artefacts.shared is not None:
+        artefacts.shared.try_to_write()
+    return f"{artefacts.place}: writable"
 
 
 def _label_studio(file: CampaignFile, spec: LabelStudioSpec) -> Iterator[Finding]:

@@ -1,5 +1,8 @@
 """The artefact folder: adapters and score files by content hash, written aside and then renamed.
 
+With shared storage (``shared_files``), the folder is a copy of what this machine has written or read: what is written
+goes up before anybody is told of it, and what is missing or damaged here is fetched.
+
 adapters/<sha256>/         what a learner wrote for one round
 scores/<sha256>.parquet    the full scores of one round
 .staging/<owner>.<random>/ being written; the next run removes what a dead one left
@@ -17,8 +20,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from star_al.artefacts.shared_files import SharedFiles
 from star_al.common.files import disk_errors, publish, sha256_of
 from star_al.common.process_identity import ProcessIdentity, has_ended
+from star_al.common.user_cache import cache_folder
 from star_al.errors import StoreError
 from star_al.types import Adapter
 
@@ -26,15 +31,37 @@ STALE_SECONDS = 7 * 86_400.0
 """A staging or work folder unchanged for this long counts as forgotten, whoever made it."""
 
 
+FETCHES = 2
+"""How often a file is fetched whose copy arrives damaged."""
+
+
 class ArtefactFolder:
     """The artefact folder ``root``. Only methods that write make folders; reading leaves the disk as it is.
 
+    Args:
+        root: The folder on this machine.
+        shared: Storage that other machines use, too; None without.
+
     Raises:
-        StoreError: From any method, if the folder cannot be read or written.
+        StoreError: From any method, if the folder or the storage cannot be read or written.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: SharedFiles | None = None) -> None:
         self.root = root
+        self.shared = shared
+
+    @classmethod
+    def at(cls, place: str) -> ArtefactFolder:
+        """The artefacts at a path, or at an address with a copy in the user's cache."""
+        if "://" not in place:
+            return cls(Path(place))
+        name = hashlib.sha256(place.encode()).hexdigest()[:16]
+        return cls(cache_folder() / "artefacts" / name, SharedFiles(place))
+
+    @property
+    def place(self) -> str:
+        """Where the artefacts are for everybody: the address of the storage, or the folder."""
+        return str(self.root) if self.shared is None else self.shared.address
 
     @property
     def scores(self) -> Path:
@@ -65,6 +92,8 @@ class ArtefactFolder:
             for folder in self._work.iterdir():
                 if _is_stale(folder):
                     shutil.rmtree(folder, ignore_errors=True)
+        if self.shared is not None:
+            self.shared.remove_forgotten()
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
@@ -101,6 +130,8 @@ class ArtefactFolder:
             size = sum(file.stat().st_size for file in files)
             self._adapters.mkdir(parents=True, exist_ok=True)
             self._put(staged, self._adapters / sha256, sha256)
+        if self.shared is not None:
+            self._send_adapter(sha256)
         return Adapter(sha256=sha256, kind=kind, path=f"adapters/{sha256}", size_bytes=size)
 
     def path_of(self, sha256: str) -> Path:
@@ -110,6 +141,8 @@ class ArtefactFolder:
             StoreError: The adapter is missing or damaged.
         """
         folder = self._adapters / sha256
+        if self.shared is not None and not self._holds(folder, sha256):
+            self._fetch(f"adapters/{sha256}", sha256)
         if not folder.is_dir():
             raise StoreError(
                 f"{folder}: the adapter is missing. Restore the folder, or set artefacts to where it is."
@@ -126,10 +159,6 @@ class ArtefactFolder:
         """The content hash under which an adapter's folder was adopted; None for any other folder."""
         return folder.name if folder.parent == self._adapters else None
 
-    def results(self, name: str) -> Path:
-        """The folder of what workers computed for a campaign and has not been used; see ``star_al.compute``."""
-        return self._work / f"results-{name}"
-
     def score_file(self, sha256: str) -> Path:
         """Return the score file of a round after verifying its content against its hash.
 
@@ -137,6 +166,8 @@ class ArtefactFolder:
             StoreError: It is missing or damaged.
         """
         path = self.scores / f"{sha256}.parquet"
+        if self.shared is not None and not self._holds(path, sha256):
+            self._fetch(f"scores/{sha256}.parquet", sha256)
         if not path.is_file():
             raise StoreError(
                 f"{path}: the scores are missing. Restore the folder, or set artefacts to where it is."
@@ -149,10 +180,68 @@ class ArtefactFolder:
             )
         return path
 
+    def share_scores(self, sha256: str) -> None:
+        """Send a score file that was written here to the shared storage, if there is one."""
+        name = f"scores/{sha256}.parquet"
+        if self.shared is None:
+            return
+        size = (self.root / name).stat().st_size
+        if list(self.shared.sizes(name).values()) != [size]:
+            self.shared.upload(self.root / name, name)
+
+    def _send_adapter(self, sha256: str) -> None:
+        assert self.shared is not None
+        folder, name = self._adapters / sha256, f"adapters/{sha256}"
+        there = self.shared.sizes(name)
+        for file in _files(folder):
+            relative = file.relative_to(folder).as_posix()
+            if there.get(relative) != file.stat().st_size:
+                self.shared.upload(file, f"{name}/{relative}")
+
+    def _holds(self, path: Path, sha256: str) -> bool:
+        """Return whether a file or folder is here and whole."""
+        with _disk_errors(path):
+            return path.exists() and _hash_of(path) == sha256
+
+    def _fetch(self, name: str, sha256: str) -> None:
+        """Fetch an adapter or a score file from the shared storage.
+
+        Raises:
+            StoreError: It is missing there, or damaged.
+        """
+        assert self.shared is not None
+        for _ in range(FETCHES):
+            with self.stage() as staged:
+                if not self._download(name, staged):
+                    raise StoreError(
+                        f"{self.shared.address}/{name}: is missing. Restore it, or correct artefacts."
+                    )
+                fetched = staged if name.startswith("adapters/") else staged / Path(name).name
+                with _disk_errors(self.root / name):
+                    if _hash_of(fetched) == sha256:
+                        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                        self._put(fetched, self.root / name, sha256)
+                        return
+        raise StoreError(
+            f"{self.shared.address}/{name}: is damaged: its content has another hash. Restore it."
+        )
+
+    def _download(self, name: str, folder: Path) -> bool:
+        """Fetch a file, or all files of a folder; returns False if there is none."""
+        assert self.shared is not None
+        if name.startswith("scores/"):
+            return self.shared.download(name, folder / Path(name).name)
+        found = self.shared.sizes(name)
+        for relative in found:
+            with _disk_errors(folder):
+                (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            self.shared.download(f"{name}/{relative}", folder / relative)
+        return bool(found)
+
     def _put(self, staged: Path, target: Path, sha256: str) -> None:
         if target.exists():
-            if content_hash(target) == sha256:
-                shutil.rmtree(staged)
+            if _hash_of(target) == sha256:
+                _remove(staged)
                 return
             target.rename(self._staging / f"damaged.{uuid.uuid4().hex}")
         try:
@@ -171,6 +260,17 @@ def content_hash(folder: Path) -> str:
             while block := content.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _hash_of(path: Path) -> str:
+    return content_hash(path) if path.is_dir() else sha256_of(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _files(folder: Path) -> list[Path]:

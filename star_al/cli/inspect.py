@@ -69,6 +69,7 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
     from db.engine import location, parse_url
 
     folder, newest, metrics = file.artefact_folder, now.newest, now.latest_metrics
+    here = " on this machine" if file.artefact_address else ""
     accuracy = "not measured yet"
     if metrics is not None:
         accuracy = _accuracy(metrics, file.spec.ranking_model)
@@ -84,7 +85,7 @@ def _status_lines(now: Status, file: CampaignFile) -> dict[str, str]:
         **({"label at": now.place} if now.place else {}),
         "next": now.next_step,
         "database": location(parse_url(file.database_url)),
-        "artefacts": f"{folder} ({_megabytes(folder)})",
+        "artefacts": f"{file.artefact_address or folder} ({_megabytes(folder)}{here})",
     }
 
 

@@ -30,7 +30,7 @@ class Begin:
 
     settings: RayComputeSpec
     order: Order
-    results: str
+    campaign: str
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class RayCompute:
         learner: The learner whose calls go to workers; others are made in this process.
         order: Says what a worker needs to open it; called when the first task goes out, since it loads the model.
         artefacts: The campaign's artefacts.
-        results: Where results are kept until they are used.
+        campaign: The campaign, by whose name results are kept until they are used.
         progress: Where the user is told what happens.
         splits: True if the learner's samples may be drawn by different workers.
         check: Called while results are waited for; raises if the campaign must stop.
@@ -52,14 +52,15 @@ class RayCompute:
         learner: Learner,
         order: Callable[[], Order],
         artefacts: ArtefactFolder,
-        results: ResultFiles,
+        campaign: str,
         progress: Progress,
         *,
         splits: bool,
         check: Callable[[], None],
     ) -> None:
         self._settings, self._learner, self._make_order = settings, learner, order
-        self._artefacts, self._results, self._progress = artefacts, results, progress
+        self._artefacts, self._campaign, self._progress = artefacts, campaign, progress
+        self._results = ResultFiles(artefacts, campaign)
         self._splits, self._check = splits, check
         self._order: Order | None = None
         self._driver: DriverProcess | None = None
@@ -149,7 +150,7 @@ class RayCompute:
             self._submit(part)
         raise ClusterError(
             f"{self._results.folder}: what the workers write does not arrive here. Set artefacts to a folder that all "
-            "machines of the cluster have at the same path."
+            "machines of the cluster have at the same path, or to an address such as s3://bucket/folder."
         )
 
     def _receive(self) -> None:
@@ -206,7 +207,7 @@ class RayCompute:
     def _running_driver(self) -> DriverProcess:
         if self._driver is None:
             assert self._order is not None
-            self._driver = DriverProcess(Begin(self._settings, self._order, str(self._results.folder)))
+            self._driver = DriverProcess(Begin(self._settings, self._order, self._campaign))
         return self._driver
 
     def _end_driver(self) -> None:

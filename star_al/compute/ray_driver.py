@@ -140,7 +140,7 @@ class Pool:
         self._ask()
 
     def _start_worker(self) -> None:
-        actor = self._make.remote(self._begin.order, self._begin.results)
+        actor = self._make.remote(self._begin.order, self._begin.campaign)
         self._starting[actor.items_done.remote()] = actor
 
     def _started(self, future: Any) -> None:

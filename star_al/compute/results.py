@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.files import aside, disk_errors, publish, sha256_of
 from star_al.errors import StoreError
 from star_al.types import BasePrediction, Float32Array, FloatArray, JsonObject, JsonValue, Predictions
@@ -19,19 +21,31 @@ Result: TypeAlias = Predictions | list[BasePrediction] | Float32Array
 _Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
 class ResultFiles:
-    """The results in ``folder``, which any process may read and write."""
+    """Results that have not been used yet, which any process may read and write.
 
-    folder: Path
+    Args:
+        artefacts: The artefact folder, in whose work folder they are.
+        campaign: Whose results they are.
+    """
+
+    def __init__(self, artefacts: ArtefactFolder, campaign: str) -> None:
+        self._name = f".work/results-{campaign}"
+        self.folder = artefacts.root / self._name
+        self._shared = artefacts.shared
 
     def find(self, key: str) -> str | None:
         """The name of a task's result; None if there is none. A damaged file is removed."""
         for path in self.folder.glob(f"{key}.*.npz"):
-            if sha256_of(path).startswith(path.name.split(".")[1]):
+            if _is_whole(path):
                 return path.name
             path.unlink(missing_ok=True)
-        return None
+        return next((name for name in self._shared_before if name.startswith(f"{key}.")), None)
+
+    @cached_property
+    def _shared_before(self) -> frozenset[str]:
+        """What earlier runs have left on the shared storage."""
+        return frozenset() if self._shared is None else frozenset(self._shared.sizes(self._name))
 
     def write(self, key: str, result: Result) -> str:
         """Write a task's result, and return the file's name.
@@ -39,34 +53,52 @@ class ResultFiles:
         Raises:
             StoreError: It cannot be written.
         """
-        with disk_errors(
-            StoreError, f"{self.folder}: cannot be written", "Check the artefact folder and the disk."
-        ):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with aside(self.folder) as path:
-                header, arrays = _packed(result)
-                with path.open("wb") as file:
-                    np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
-                name = f"{key}.{sha256_of(path)[:32]}.npz"
-                publish(path, self.folder / name)
+        with self._disk_errors(), aside(self._made()) as path:
+            header, arrays = _packed(result)
+            with path.open("wb") as file:
+                np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+            name = f"{key}.{sha256_of(path)[:32]}.npz"
+            publish(path, self.folder / name)
+        if self._shared is not None:
+            self._shared.upload(self.folder / name, f"{self._name}/{name}")
         return name
 
     def read(self, name: str) -> Result | None:
         """The result in a file; None if it is missing or damaged."""
         path = self.folder / name
-        try:
-            if not sha256_of(path).startswith(name.split(".")[1]):
-                return None
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-        except (OSError, ValueError):
+        if self._shared is not None and not _is_whole(path):
+            with self._disk_errors(), aside(self._made()) as fetched:
+                if not self._shared.download(f"{self._name}/{name}", fetched):
+                    return None
+                fetched.replace(path)
+        if not _is_whole(path):
             return None
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
         header: JsonObject = json.loads(arrays.pop("header").tobytes())
         return _unpacked(header, arrays)
 
     def remove(self, name: str) -> None:
         """Remove a result that is kept elsewhere by now."""
         (self.folder / name).unlink(missing_ok=True)
+        if self._shared is not None:
+            self._shared.remove(f"{self._name}/{name}")
+
+    def _made(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def _disk_errors(self) -> AbstractContextManager[None]:
+        advice = "Check the artefact folder and the disk."
+        return disk_errors(StoreError, f"{self.folder}: cannot be written", advice)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a file is there and has the content that its name says."""
+    try:
+        return sha256_of(path).startswith(path.name.split(".")[1])
+    except OSError:
+        return False
 
 
 def joined(parts: Sequence[Result]) -> Result:

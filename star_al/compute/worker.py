@@ -34,13 +34,13 @@ class Worker:
 
     Args:
         order: The order.
-        results: The folder of results, below the artefact folder.
+        campaign: Whose results they are.
     """
 
-    def __init__(self, order: Order, results: str) -> None:
+    def __init__(self, order: Order, campaign: str) -> None:
         self._order = order
-        self._artefacts = ArtefactFolder(Path(order.artefacts))
-        self._results = ResultFiles(Path(results))
+        self._artefacts = ArtefactFolder.at(order.artefacts)
+        self._results = ResultFiles(self._artefacts, campaign)
         self._adapters: dict[str, Path] = {}
         self._items_done = 0
 
@@ -70,10 +70,10 @@ class Worker:
 
     @cached_property
     def _learner(self) -> Learner:
-        if not self._artefacts.root.is_dir():
+        if self._artefacts.shared is None and not self._artefacts.root.is_dir():
             raise ClusterError(
                 f"{self._artefacts.root}: a worker does not find the artefact folder. Set artefacts to a folder that "
-                "all machines of the cluster have at the same path."
+                "all machines of the cluster have at the same path, or to an address such as s3://bucket/folder."
             )
         module, _, name = self._order.opener.partition(":")
         opener: Callable[[Order], Any] = getattr(importlib.import_module(module), name)

@@ -42,7 +42,6 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def campaign(folder: Path, **changes: Any) -> CampaignFile:
     settings: dict[str, Any] = {
         "posterior": {"kind": "mc_dropout", "samples": 4},
-        "model__batch_tokens": 4096,
         "stopping__max_rounds": 2,
         "acquisition": {"batch_size": 4, "preset": "star"},
     }

@@ -33,7 +33,7 @@ from support.kill_at import use_numpy_learner
 LANGUAGES = {"bash", "json", "python", "sql", "text", "yaml"}
 """What a block may be; "text" is a drawing, a formula or an output, not something to type."""
 
-SHELL = {"cd", "cp", "export", "mkdir", "pg_dump", "source", "sqlite3"}
+SHELL = {"cd", "cp", "export", "mkdir", "pg_dump", "ray", "source", "sqlite3"}
 """What else a page may tell people to type."""
 
 EVERYWHERE = controller.TESTS / "support" / "everywhere"
@@ -131,6 +131,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_jsonl(tmp_path / name, make_rows(20, seed=seed))
 
     use_numpy_learner(monkeypatch.setattr)
+    monkeypatch.setenv("PYTHONPATH", controller.environment()["PYTHONPATH"])  # for the workers of a cluster
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

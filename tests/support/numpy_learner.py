@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -53,6 +54,9 @@ class NumpyLearner:
 
     def versions(self) -> JsonObject:
         return {"learner": "numpy", "device": "cpu", "dtype": "float32"}
+
+    def scoring_batch(self) -> SimpleNamespace:
+        return SimpleNamespace(tokens=4096)  # as language models have it
 
     def with_other_prompt(self) -> NumpyLearner | None:
         return None  # there is no prompt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -47,6 +48,9 @@ EARLIER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "model": {"label_tolerance": 0.0},
 }
 """What earlier versions did, which had no such settings, by section; a kind names the one that they belong to."""
+
+SHARED_STORAGE = ("s3", "gs", "abfs", "file")
+"""What the address of shared storage may begin with."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -113,9 +117,26 @@ class CampaignSpec(Spec):
     artefacts: str | None = Field(
         default=None,
         description=(
-            "Folder for adapters and score files; by default `<name>-artefacts` beside the campaign file."
+            "Folder for adapters and score files; by default `<name>-artefacts` beside the campaign file. Or the "
+            "address of storage that several machines use, such as `s3://bucket/folder` (`pip install 'star-al[s3]'`) "
+            "or `gs://bucket/folder` (`star-al[gs]`): the default folder then holds copies. Credentials come from the "
+            "environment."
         ),
+        examples=["s3://bucket/folder"],
     )
+
+    @field_validator("artefacts")
+    @classmethod
+    def _no_credentials_in_the_address(cls, artefacts: str | None) -> str | None:
+        if artefacts is not None and "://" in artefacts:
+            parts = urlsplit(artefacts)
+            if parts.scheme not in SHARED_STORAGE or "::" in artefacts:
+                raise ValueError(
+                    f"is no folder and begins with none of {', '.join(f'{one}://' for one in SHARED_STORAGE)}"
+                )
+            if parts.username or parts.password or parts.query:
+                raise ValueError("holds more than an address; credentials come from the environment")
+        return artefacts
 
     @model_validator(mode="before")
     @classmethod

@@ -68,8 +68,15 @@ class CampaignFile(BaseModel):
 
     @property
     def artefact_folder(self) -> Path:
-        """The folder of adapters and score files."""
-        return self.resolve(self.spec.artefacts or f"{self.spec.name}-artefacts")
+        """The folder of adapters and score files; with ``artefact_address``, of this machine's copies."""
+        named = None if self.artefact_address else self.spec.artefacts
+        return self.resolve(named or f"{self.spec.name}-artefacts")
+
+    @property
+    def artefact_address(self) -> str | None:
+        """The address of the shared storage for artefacts; None if they are in a folder alone."""
+        named = self.spec.artefacts
+        return named if named is not None and "://" in named else None
 
     @property
     def trunk_folder(self) -> Path:

@@ -1,0 +1,296 @@
+"""Calls of a learner that go to workers: what comes back is what the learner answers, whatever is lost meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from star_al.app import computing, running
+from star_al.artefacts.folder import ArtefactFolder
+from star_al.artefacts.shared_files import SharedFiles
+from star_al.compute import on_ray
+from star_al.compute.driver_process import Begin, Ended, Finished, Message, Say
+from star_al.compute.on_ray import RayCompute
+from star_al.compute.results import ResultFiles
+from star_al.compute.tasks import Order, Task
+from star_al.compute.worker import Done, Worker
+from star_al.config.file import load_campaign
+from star_al.config.spec import RayComputeSpec
+from star_al.errors import ClusterError, ModelError
+from star_al.ports import Embed, Job, Predict, PredictBase, ignore
+from star_al.task import closed, make_task
+from star_al.types import BasePrediction, Item, Predictions
+from support.campaigns import write_campaign
+from support.cluster import open_numpy
+from support.kill_at import use_numpy_learner
+from support.numpy_learner import NumpyLearner
+from support.quiet import Quiet
+
+ITEMS = [Item(f"{n:03d}", f"goal market chip number {n}") for n in range(40)]
+
+
+class Driver:
+    """Stands for the driver's process: runs each task at once, unless ``faults`` says what happens in its place."""
+
+    faults: ClassVar[deque[Callable[[str], Message]]] = deque()
+    started: ClassVar[int] = 0
+    done: ClassVar[list[Task]] = []
+
+    def __init__(self, begin: Begin) -> None:
+        Driver.started += 1
+        self._worker = Worker(begin.order, begin.campaign)
+        self._messages: deque[Message] = deque()
+
+    def submit(self, key: str, task: Task) -> None:
+        if Driver.faults:
+            self._messages.append(Driver.faults.popleft()(key))
+            return
+        Driver.done.append(task)
+        self._messages.append(Finished(key, self._worker.run(key, task)))
+
+    def receive(self, timeout: float) -> Message | None:
+        return self._messages.popleft() if self._messages else None
+
+    def end(self) -> None:
+        self._messages.clear()
+
+
+@pytest.fixture
+def drivers(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Driver]]:
+    monkeypatch.setattr(on_ray, "DriverProcess", Driver)
+    monkeypatch.setattr(on_ray, "PAUSE", 0.0)
+    Driver.faults.clear()
+    Driver.done.clear()
+    Driver.started = 0
+    yield Driver
+    assert not Driver.faults
+
+
+class Cluster:
+    """A campaign's compute on the stand-in, its learner, and an adapter."""
+
+    def __init__(self, folder: Path, shared: SharedFiles | None = None, **settings: Any) -> None:
+        spec = load_campaign(write_campaign(folder)).spec
+        self.learner = NumpyLearner(closed(make_task(spec.task)))
+        self.artefacts = ArtefactFolder(folder / "artefacts", shared)
+        self.artefacts.prepare()
+        with self.artefacts.stage() as staged:
+            examples = [(item, "sport") for item in ITEMS[:3]]
+            self.learner.fit(examples, pool=None, seed=0, folder=staged, parent=None, advance=ignore)  # type: ignore[arg-type]
+            self.adapter = self.artefacts.path_of(self.artefacts.adopt(staged, "numpy").sha256)
+        order = Order(
+            opener=f"{open_numpy.__module__}:open_numpy",
+            file=str(folder / "campaign.yaml"),
+            spec=spec.model_dump(mode="json"),
+            options={},
+            base_key=self.learner.base_key,
+            artefacts=self.artefacts.place,
+        )
+        self.progress = Quiet()
+        self.compute = RayCompute(
+            RayComputeSpec(kind="ray", **settings),
+            self.learner,
+            lambda: order,
+            self.artefacts,
+            "1",
+            self.progress,
+            splits=True,
+            check=lambda: None,
+        )
+
+    def jobs(self, n: int = 5) -> list[Predict]:
+        """Calls of 8 items each."""
+        return [Predict(self.adapter, ITEMS[8 * k : 8 * k + 8], range(3), 7) for k in range(n)]
+
+    def found(self, jobs: list[Any]) -> list[Any]:
+        return list(self.compute.each(self.learner, jobs, ignore))
+
+    def are_own(self, found: list[Predictions]) -> bool:
+        """True if these are what the learner itself answers to ``jobs``."""
+        own = [job.run(self.learner, ignore) for job in self.jobs()]
+        return all(same(*pair) for pair in zip(found, own, strict=True))
+
+    def left(self) -> list[str]:
+        return sorted(path.name for path in (self.artefacts.root / ".work").rglob("*.npz"))
+
+
+def same(one: Predictions, other: Predictions) -> bool:
+    return (
+        np.array_equal(one.log_probs_N_K_C, other.log_probs_N_K_C)
+        and one.item_ids == other.item_ids
+        and one.answers == other.answers
+    )
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_results_are_the_learners_own_in_order_and_nothing_is_left(
+    tmp_path: Path, drivers: type[Driver], n: int
+) -> None:
+    cluster, read = Cluster(tmp_path), []
+    jobs = cluster.jobs(n)
+    for job, found in zip(jobs, cluster.compute.each(cluster.learner, jobs, read.append), strict=True):
+        assert same(found, job.run(cluster.learner, ignore))
+    assert sum(read) == 8 * n
+    assert len(drivers.done) == (
+        3 if n == 1 else 5
+    )  # one call is split by its samples, so that all have work
+    assert cluster.left() == []
+
+
+def test_base_predictions_and_embeddings_come_back_to_the_last_bit(
+    tmp_path: Path, drivers: type[Driver]
+) -> None:
+    cluster = Cluster(tmp_path)
+    base, embedded = PredictBase(ITEMS), Embed(cluster.adapter, ITEMS)
+    (found,) = cluster.found([base])
+    for one, own in zip(found, base.run(cluster.learner, ignore), strict=True):
+        assert one.item_id == own.item_id and np.array_equal(one.log_probs_C, own.log_probs_C)
+    (vectors,) = cluster.found([embedded])
+    assert vectors.dtype == np.float32 and np.array_equal(vectors, embedded.run(cluster.learner, ignore))
+
+
+def test_a_lost_cluster_is_connected_again_and_told_once(tmp_path: Path, drivers: type[Driver]) -> None:
+    cluster = Cluster(tmp_path)
+    drivers.faults.extend([lambda key: Ended(reason="nobody listens")] * 2)
+    found = cluster.found(cluster.jobs())
+    assert cluster.are_own(found)
+    assert drivers.started >= 2
+    assert [line for line in cluster.progress.said if "does not answer (nobody listens)" in line] != []
+
+
+def test_a_cluster_that_stays_away_ends_the_work_and_keeps_what_was_done(
+    tmp_path: Path, drivers: type[Driver]
+) -> None:
+    cluster = Cluster(tmp_path, wait_seconds=0.0)
+    drivers.faults.append(lambda key: Ended(reason="gone"))
+    with pytest.raises(ClusterError, match="has not answered for 0 s"):
+        cluster.found(cluster.jobs())
+    assert len(cluster.left()) == 3  # the first of four was lost
+    drivers.done.clear()
+    again = Cluster(tmp_path)
+    again.found(again.jobs())
+    assert (len(drivers.done), again.left()) == (2, [])
+
+
+def test_a_result_that_does_not_arrive_is_asked_for_again(tmp_path: Path, drivers: type[Driver]) -> None:
+    cluster = Cluster(tmp_path)
+    drivers.faults.append(lambda key: Finished(key, Done(f"{key}.00.npz", 0)))
+    assert len(cluster.found(cluster.jobs(1))) == 1
+    drivers.faults.extend([lambda key: Finished(key, Done(f"{key}.00.npz", 0))] * 20)
+    with pytest.raises(ClusterError, match="does not arrive here"):
+        cluster.found([Embed(None, ITEMS)])
+    drivers.faults.clear()
+
+
+def test_an_error_of_the_learner_arrives_as_it_is(tmp_path: Path, drivers: type[Driver]) -> None:
+    cluster = Cluster(tmp_path)
+    (cluster.adapter / "model.json").write_text("{}")
+    with pytest.raises(Exception, match="damaged") as caught:
+        cluster.found(cluster.jobs())
+    assert type(caught.value).__name__ in ("StoreError", "ModelError")
+
+
+def test_a_worker_with_another_model_is_refused(tmp_path: Path, drivers: type[Driver]) -> None:
+    cluster = Cluster(tmp_path)
+    order = cluster.compute._make_order()
+    cluster.compute._make_order = lambda: Order(**{**vars(order), "base_key": "another"})
+    with pytest.raises(ModelError, match="a worker reads other weights"):
+        cluster.found(cluster.jobs())
+
+
+def test_calls_of_another_learner_stay_here(tmp_path: Path, drivers: type[Driver]) -> None:
+    cluster = Cluster(tmp_path)
+    head = NumpyLearner(cluster.learner.task)
+    jobs: list[Job[Predictions]] = [*cluster.jobs()]
+    assert len(list(cluster.compute.each(head, jobs, ignore))) == 5
+    assert drivers.started == 0
+
+
+def test_machines_without_a_common_folder_meet_at_shared_storage(
+    tmp_path: Path, drivers: type[Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAR_AL_CACHE", str(tmp_path / "worker"))
+    cluster = Cluster(tmp_path, SharedFiles(f"file://{tmp_path}/shared"))
+    found = cluster.found(cluster.jobs())
+    assert cluster.are_own(found)
+    assert list((tmp_path / "worker").rglob("model.json")) != []  # fetched
+    assert list((tmp_path / "shared").rglob("*.npz")) == []
+
+
+def test_results_keep_priors_and_written_answers(tmp_path: Path) -> None:
+    files = ResultFiles(ArtefactFolder(tmp_path), "1")
+    rows = [np.log([0.25, 0.75]), np.log([0.2, 0.3, 0.5])]
+    told = [
+        BasePrediction("a", rows[0], log_prior_C=rows[1], answers=("yes", None), uncertainty=0.1),
+        BasePrediction("b", rows[1]),
+    ]
+    found: Any = files.read(files.write("k", told))
+    assert [(one.item_id, one.answers, one.uncertainty) for one in found] == [
+        ("a", ("yes", None), 0.1),
+        ("b", (), None),
+    ]
+    assert np.array_equal(found[0].log_prior_C, rows[1]) and found[1].log_prior_C is None
+    log_probs = np.log(np.array([[[0.5, 0.5]], [[0.1, 0.9]]]))
+    open_ = Predictions(
+        ("a", "b"), log_probs, (("x", None), ("y", None)), True, {"entropy": np.array([1.0, 2.0])}
+    )
+    name = files.write("p", open_)
+    again: Any = files.read(name)
+    assert same(again, open_) and again.open_ended and again.signals["entropy"].tolist() == [1.0, 2.0]
+    path = files.folder / name
+    path.write_bytes(path.read_bytes()[:-9])
+    assert files.read(name) is None and files.find("p") is None
+
+
+def test_a_worker_is_told_no_secret_and_no_place(tmp_path: Path) -> None:
+    path = write_campaign(
+        tmp_path,
+        annotator={"kind": "label_studio", "url": "http://host.example:8080", "token_env": "STAR_AL_TOKEN"},
+        database__url="postgresql://me:${STAR_AL_SECRET}@db.example/labels",
+        data__path="https://data.example/pool.jsonl",
+    )
+    spec = load_campaign(path).spec
+    told = json.dumps(computing._pinned(spec, NumpyLearner(closed(make_task(spec.task)))))
+    for secret in ("example", "SECRET", "TOKEN", "pool.jsonl"):
+        assert secret not in told
+    assert computing.CampaignSpec.model_validate(json.loads(told)).task == spec.task
+
+
+def test_without_ray_the_command_that_installs_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_numpy_learner(monkeypatch.setattr)
+    monkeypatch.setattr(computing, "find_spec", lambda name: None)
+    file = load_campaign(write_campaign(tmp_path, compute={"kind": "ray"}))
+    with pytest.raises(ClusterError, match=r"pip install 'star-al\[ray\]'"):
+        running.run(file, Quiet())
+
+
+def test_a_cluster_elsewhere_must_be_named_by_the_user_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_numpy_learner(monkeypatch.setattr)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.6:6379")
+    file = load_campaign(write_campaign(tmp_path, compute={"kind": "ray", "address": "10.0.0.5:6379"}))
+    with pytest.raises(ClusterError, match=r"export RAY_ADDRESS=10\.0\.0\.5:6379"):
+        running.run(file, Quiet())
+
+
+@pytest.mark.parametrize("address", ["ray://host:10001", "host", "user:pass@host:6379"])
+def test_an_address_that_is_no_host_and_port_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="is not a host and a port"):
+        RayComputeSpec(kind="ray", address=address)
+
+
+def test_say_is_shown(tmp_path: Path, drivers: type[Driver]) -> None:
+    cluster = Cluster(tmp_path)
+    drivers.faults.append(lambda key: Say("a line"))
+    drivers.faults.append(lambda key: Ended(reason="gone"))
+    cluster.found(cluster.jobs(2))
+    assert "a line" in cluster.progress.said
