@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from star_al.app.compose import how_texts_are_read, language_learner, model_path
+from star_al.common.paging import pages
 from star_al.compute.on_ray import RayCompute
-from star_al.compute.tasks import Order
+from star_al.compute.tasks import Encode, Order
+from star_al.compute.worker import Opened
 from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
 from star_al.errors import ClusterError
 from star_al.parts import Parts
-from star_al.ports import Learner
+from star_al.ports import Advance, Learner
 from star_al.task.columns import is_open
 from star_al.types import JsonObject
 
 if TYPE_CHECKING:
     from star_al.app.compose import LanguageLearner
+    from star_al.models.encoded import Encoded
+    from star_al.models.encoder import SentenceEncoder
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Hosts that are this machine."""
 
 OPENER = "star_al.app.computing:open_on_worker"
 """Opens the model on a worker."""
+
+ENCODER_OPENER = "star_al.app.computing:open_encoder_on_worker"
+"""Opens the sentence encoder."""
 
 _OF_THE_MODEL = {"name", "task", "learner", "model", "adapter", "posterior", "head", "acquisition"}
 """Sections that a worker is told. Others say where data and people are, and may hold what is nobody's business."""
@@ -46,7 +55,7 @@ def computing(file: CampaignFile, parts: Parts, check: Callable[[], None]) -> It
         ClusterError: Ray is not installed, or the cluster is not trusted.
     """
     settings = file.spec.compute
-    if not isinstance(settings, RayComputeSpec) or parts.spec.has_head_learner:
+    if not isinstance(settings, RayComputeSpec):
         yield parts
         return
     _require_trust(file, settings)
@@ -54,7 +63,7 @@ def computing(file: CampaignFile, parts: Parts, check: Callable[[], None]) -> It
         raise ClusterError(
             "compute.kind: ray needs Ray, which is not installed. Run: pip install 'star-al[ray]'"
         )
-    with open_ray(file, parts, settings, check) as compute:
+    with open_ray(file, parts, settings, check) as compute, _encoding_on(compute, _encoder(parts)):
         yield replace(parts, compute=compute)
 
 
@@ -65,20 +74,51 @@ def open_ray(
 
     Args:
         file: The campaign file.
-        parts: The campaign; its learner predicts on the workers.
+        parts: The campaign; its language model and its sentence encoder are read on the workers.
         settings: The cluster.
         check: As for ``computing``.
     """
+    models: list[tuple[object, Callable[[], Order]]] = []
+    if not parts.spec.has_head_learner:
+        models.append((parts.learner, lambda: _order(file, parts)))
+    if (encoder := _encoder(parts)) is not None:
+        models.append((encoder, lambda: _encoder_order(file, parts, encoder)))
     return RayCompute(
         settings,
-        parts.learner,
-        lambda: _order(file, parts),
+        models,
         parts.artefacts,
         str(parts.campaign.campaign_id),
         parts.progress,
         splits=not is_open(parts.task),
         check=check,
     )
+
+
+def _encoder(parts: Parts) -> SentenceEncoder | None:
+    """The sentence encoder of the campaign's head; None without a head."""
+    head = parts.learner if parts.spec.has_head_learner else parts.head
+    return getattr(head, "encoder", None)
+
+
+@contextmanager
+def _encoding_on(compute: RayCompute, encoder: SentenceEncoder | None) -> Iterator[None]:
+    """Let the workers read texts for the head."""
+    if encoder is None:
+        yield
+        return
+
+    def encode(texts: Sequence[str], advance: Advance) -> Encoded:
+        from star_al.models.encoded import Encoded
+
+        jobs = (Encode(tuple(part)) for part in pages(texts, -(-len(texts) // compute.room)))
+        found_N_d = np.concatenate(list(compute.each(encoder, jobs, advance)))
+        return Encoded(np.ascontiguousarray(found_N_d[:, :-1]), found_N_d[:, -1] > 0)
+
+    encoder.elsewhere = encode
+    try:
+        yield
+    finally:
+        encoder.elsewhere = None
 
 
 def _require_trust(file: CampaignFile, settings: RayComputeSpec) -> None:
@@ -103,8 +143,18 @@ def _order(file: CampaignFile, parts: Parts) -> Order:
         file=str(file.path),
         spec=_pinned(parts.spec, parts.learner),
         options={**how_texts_are_read(rounds), "batches": {}},  # the size of batches is among the settings
-        base_key=parts.learner.base_key,
-        artefacts=parts.artefacts.place,
+        model_key=parts.learner.base_key,
+    )
+
+
+def _encoder_order(file: CampaignFile, parts: Parts, encoder: SentenceEncoder) -> Order:
+    head, device = parts.spec.head.model_dump(mode="json"), parts.spec.model.device
+    return Order(
+        opener=ENCODER_OPENER,
+        file=str(file.path),
+        spec={name: head[name] for name in ("encoder", "revision", "max_tokens")},
+        options={"device": device, "dtype": encoder.dtype},
+        model_key=encoder.fingerprint,
     )
 
 
@@ -118,9 +168,26 @@ def _pinned(spec: CampaignSpec, learner: Learner) -> JsonObject:
     return {**tree, "model": model, "data": {**data, "path": "-"}, "annotator": {"kind": "api"}}
 
 
-def open_on_worker(order: Order) -> Learner:
+def open_on_worker(order: Order) -> Opened:
     """Open the language model of an order; a worker has nothing to tell the user."""
     spec = CampaignSpec.model_validate(order.spec)
     file = CampaignFile(path=Path(order.file), spec=spec)
     options: dict[str, Any] = dict(order.options)
-    return language_learner(spec, model_path(file, spec.model.given_name), **options)
+    learner = language_learner(spec, model_path(file, spec.model.given_name), **options)
+    return Opened(learner, learner.base_key)
+
+
+def open_encoder_on_worker(order: Order) -> Opened:
+    """Open the sentence encoder of an order."""
+    from star_al.models.encoder import open_encoder
+
+    wanted: dict[str, Any] = {**order.spec, **order.options}
+    path = (Path(order.file).parent / Path(wanted["encoder"]).expanduser()).resolve()
+    encoder = open_encoder(
+        str(path) if path.exists() else wanted["encoder"],
+        revision=wanted["revision"],
+        device=wanted["device"],
+        dtype=wanted["dtype"],
+        max_tokens=wanted["max_tokens"],
+    )
+    return Opened(encoder, encoder.fingerprint)

@@ -29,16 +29,17 @@ class Begin:
     """The first message to the driver."""
 
     settings: RayComputeSpec
-    order: Order
+    artefacts: str
     campaign: str
 
 
 @dataclass(frozen=True)
 class Submit:
-    """Run a task."""
+    """Run a task by the model of an order."""
 
     key: str
     task: Task
+    order: Order
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,9 @@ class DriverProcess:
         self._reader.start()
         self._send(begin)
 
-    def submit(self, key: str, task: Task) -> None:
+    def submit(self, submit: Submit) -> None:
         """Let a task be run."""
-        self._send(Submit(key, task))
+        self._send(submit)
 
     def receive(self, timeout: float) -> Message | None:
         """The next message; None if there is none in time."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import Any, cast
 
 from star_al.artefacts.folder import ArtefactFolder
-from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Read, Say
+from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Read, Say, Submit
 from star_al.compute.results import ResultFiles, joined
-from star_al.compute.tasks import Order, Task, task_of
+from star_al.compute.tasks import Order, task_of
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
-from star_al.ports import HERE, Advance, Job, Learner, Progress
+from star_al.ports import HERE, Advance, Job, Progress
 from star_al.ports.compute import ResultT
 
 AHEAD = 2
@@ -37,8 +37,8 @@ class RayCompute:
 
     Args:
         settings: The cluster.
-        learner: The learner whose calls go to workers; others are made in this process.
-        order: Says what a worker needs to open it; called when the first task goes out, since it loads the model.
+        models: The models whose calls go to workers, and what says what a worker needs to open each; that is called
+            when the first task goes out, since it loads the model. Calls of others are made in this process.
         artefacts: The campaign's artefacts.
         campaign: The campaign, by whose name results are kept until they are used.
         progress: Where the user is told what happens.
@@ -49,8 +49,7 @@ class RayCompute:
     def __init__(
         self,
         settings: RayComputeSpec,
-        learner: Learner,
-        order: Callable[[], Order],
+        models: Sequence[tuple[object, Callable[[], Order]]],
         artefacts: ArtefactFolder,
         campaign: str,
         progress: Progress,
@@ -58,11 +57,11 @@ class RayCompute:
         splits: bool,
         check: Callable[[], None],
     ) -> None:
-        self._settings, self._learner, self._make_order = settings, learner, order
+        self._settings, self._models = settings, models
         self._artefacts, self._campaign, self._progress = artefacts, campaign, progress
         self._results = ResultFiles(artefacts, campaign)
         self._splits, self._check = splits, check
-        self._order: Order | None = None
+        self._orders: dict[int, Order] = {}
         self._driver: DriverProcess | None = None
         self._under_way: dict[str, _Part] = {}
         self._lost_since: float | None = None
@@ -76,33 +75,37 @@ class RayCompute:
     ) -> None:
         self._end_driver()
 
-    def each(self, learner: Learner, jobs: Iterable[Job[ResultT]], advance: Advance) -> Iterator[ResultT]:
-        """See ``Compute.each``."""
-        if learner is not self._learner:
+    @property
+    def room(self) -> int:
+        """How many tasks are under way at once."""
+        return AHEAD * self._settings.workers
+
+    def each(self, learner: Any, jobs: Iterable[Job[ResultT]], advance: Advance) -> Iterator[ResultT]:
+        """See ``Compute.each``; the learner may be any of the models."""
+        if all(model is not learner for model, _ in self._models):
             yield from HERE.each(learner, jobs, advance)
             return
         calls = deque[_Call]()
         try:
-            yield from self._results_of(iter(jobs), calls, advance)
+            yield from self._results_of(learner, iter(jobs), calls, advance)
         finally:
             for call in calls:  # nobody waits for them any more
                 for part in call.parts:
                     self._under_way.pop(part.key, None)
 
     def _results_of(
-        self, jobs: Iterator[Job[ResultT]], calls: deque[_Call], advance: Advance
+        self, learner: Any, jobs: Iterator[Job[ResultT]], calls: deque[_Call], advance: Advance
     ) -> Iterator[ResultT]:
-        room = AHEAD * self._settings.workers
         while True:
-            new = list(islice(jobs, room - len(calls)))
+            new = list(islice(jobs, self.room - len(calls)))
             # Where there are few calls, their samples are spread over the workers.
-            parts = -(-room // len(new)) if new and not calls else 1
+            parts = -(-self.room // len(new)) if new and not calls else 1
             for job in new:
-                calls.append(_Call(job, advance))
+                calls.append(_Call(learner, job, advance))
                 self._begin(calls[-1], parts)
             if not calls:
                 return
-            yield cast(ResultT, self._result(calls[0], advance))
+            yield cast(ResultT, self._result(calls[0]))
             for part in calls.popleft().parts:  # what was made of it is kept by now
                 if part.file is not None:
                     self._results.remove(part.file)
@@ -115,22 +118,27 @@ class RayCompute:
         task = None if folder is not None and artefact is None else task_of(job, artefact)
         if task is None:
             return
-        order = self._order = self._order or self._make_order()
+        order = self._order_of(call.learner)
         for each in task.split(parts if self._splits else 1):
             key = each.key(order.key())
-            part = _Part(call, key, each, file=self._results.find(key))
+            part = _Part(call, Submit(key, each, order), file=self._results.find(key))
             call.parts.append(part)
             if part.file is None:
                 self._submit(part)
 
+    def _order_of(self, learner: Any) -> Order:
+        if id(learner) not in self._orders:
+            self._orders[id(learner)] = next(order() for model, order in self._models if model is learner)
+        return self._orders[id(learner)]
+
     def _submit(self, part: _Part) -> None:
         self._under_way[part.key] = part
-        self._running_driver().submit(part.key, part.task)
+        self._running_driver().submit(part.submit)
 
-    def _result(self, call: _Call, advance: Advance) -> Any:
+    def _result(self, call: _Call) -> Any:
         """A call's result: that of its tasks, or made here if it is no task."""
         if not call.parts:
-            return call.job.run(self._learner, advance)
+            return call.run()
         found = joined([self._read(part) for part in call.parts])
         call.finish()
         return found
@@ -139,10 +147,12 @@ class RayCompute:
         """Wait for a task, and read its result."""
         for _ in range(REREADS):
             while part.file is None:
-                if part.key not in self._under_way:  # an equal task has been done
-                    part.file = self._results.find(part.key) or self._submit(part)
-                else:
+                if part.key in self._under_way:
                     self._receive()
+                elif (found := self._results.find(part.key)) is not None:  # of an equal task
+                    part.file = found
+                else:
+                    self._submit(part)
             result = self._results.read(part.file)
             if result is not None:
                 return result
@@ -175,7 +185,7 @@ class RayCompute:
         if isinstance(outcome, StarALError):
             raise outcome
         self.truncated = max(self.truncated, outcome.truncated)
-        part.tell(len(part.task.items))
+        part.tell(len(part.submit.task.items))
         part.file = outcome.file
 
     def _lost(self, error: StarALError | None, reason: str) -> None:
@@ -202,12 +212,11 @@ class RayCompute:
             self._check()
             time.sleep(0.2)
         for part in self._under_way.values():
-            self._running_driver().submit(part.key, part.task)
+            self._running_driver().submit(part.submit)
 
     def _running_driver(self) -> DriverProcess:
         if self._driver is None:
-            assert self._order is not None
-            self._driver = DriverProcess(Begin(self._settings, self._order, self._campaign))
+            self._driver = DriverProcess(Begin(self._settings, self._artefacts.place, self._campaign))
         return self._driver
 
     def _end_driver(self) -> None:
@@ -219,9 +228,13 @@ class RayCompute:
 class _Call:
     """A job and its tasks; none if this process does it."""
 
-    def __init__(self, job: Job[Any], advance: Advance) -> None:
-        self.job, self.parts = job, list[_Part]()
+    def __init__(self, learner: Any, job: Job[Any], advance: Advance) -> None:
+        self.learner, self.job, self.parts = learner, job, list[_Part]()
         self._advance, self._told = advance, 0
+
+    def run(self) -> Any:
+        """Make the call in this process."""
+        return self.job.run(self.learner, self._advance)
 
     def tell(self) -> None:
         """Count the items that all samples have read, as far as the tasks tell."""
@@ -242,10 +255,14 @@ class _Part:
     """A task of a call, how many items it has read, and the name of its result."""
 
     call: _Call
-    key: str
-    task: Task
+    submit: Submit
     file: str | None
     items: int = 0
+
+    @property
+    def key(self) -> str:
+        """The task's key."""
+        return self.submit.key
 
     def tell(self, items: int) -> None:
         """Note how many items have been read; a task that is run again begins at 0."""

@@ -123,7 +123,7 @@ class Pool:
         """
         while self._waiting and self._idle:
             actor, submit = self._idle.pop(), self._waiting.popleft()
-            self._running[actor.run.remote(submit.key, submit.task)] = _Run(actor, submit)
+            self._running[actor.run.remote(submit.key, submit.task, submit.order)] = _Run(actor, submit)
         asked = {run.asked: run for run in self._running.values() if run.asked is not None}
         futures = [*self._starting, *self._running, *asked]
         if not futures:
@@ -140,7 +140,7 @@ class Pool:
         self._ask()
 
     def _start_worker(self) -> None:
-        actor = self._make.remote(self._begin.order, self._begin.campaign)
+        actor = self._make.remote(self._begin.artefacts, self._begin.campaign)
         self._starting[actor.items_done.remote()] = actor
 
     def _started(self, future: Any) -> None:

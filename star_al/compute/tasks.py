@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from star_al.ports import Embed, Job, Predict, PredictBase
-from star_al.types import Item, JsonObject
+import numpy as np
+import numpy.typing as npt
+
+from star_al.ports import Advance, Embed, Job, Predict, PredictBase
+from star_al.types import Float32Array, Item, JsonObject
 
 
 @dataclass(frozen=True)
@@ -25,20 +28,56 @@ class Order:
         file: The campaign file, from whose folder the path of a model starts.
         spec: The settings.
         options: What the campaign's earlier rounds recorded of how they read texts.
-        base_key: The learner's hash of its base model, as the campaign's own process has it.
-        artefacts: The artefact folder.
+        model_key: A hash of the model's files and how texts are read, as the campaign's own process has it.
     """
 
     opener: str
     file: str
     spec: JsonObject
     options: JsonObject
-    base_key: str
-    artefacts: str
+    model_key: str
 
     def key(self) -> str:
         """A hash of all that results depend on besides the tasks; where files lie is no part of it."""
-        return _hash([self.spec, self.options, self.base_key])
+        return _hash([self.spec, self.options, self.model_key])
+
+
+class Encoder(Protocol):
+    """A model that makes vectors of texts, each the same whatever it is read with."""
+
+    def encode(self, texts: Sequence[str], advance: Advance) -> Encoded:
+        """Encode texts."""
+
+
+class Encoded(Protocol):
+    """Vectors of texts, and which texts were cut."""
+
+    @property
+    def vectors_N_d(self) -> Float32Array:
+        """A row for each text."""
+
+    @property
+    def cut_N(self) -> npt.NDArray[np.bool_]:
+        """True where a part of the text was not read."""
+
+
+@dataclass(frozen=True)
+class Encode:
+    """A call of a sentence encoder; the result's last column is 1 where a text was cut."""
+
+    texts: tuple[str, ...]
+
+    @property
+    def items(self) -> list[Item]:
+        """The texts, with a hash of each as its id."""
+        return [
+            Item(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), text) for text in self.texts
+        ]
+
+    def run(self, learner: Any, advance: Advance) -> Float32Array:
+        """See ``Job.run``; the learner is an ``Encoder``."""
+        found: Encoded = learner.encode(self.texts, advance)
+        return np.column_stack([found.vectors_N_d, found.cut_N.astype(np.float32)])
 
 
 @dataclass(frozen=True)
@@ -46,7 +85,7 @@ class Task:
     """One call.
 
     Attributes:
-        name: What is called: ``predict``, ``base_predict`` or ``embed``.
+        name: What is called: ``predict``, ``base_predict``, ``embed`` or ``encode``.
         artefact: Content hash of the adapter; None for the base model.
         items: Id, text and options of each item.
         draws: First and last + 1 of the samples; None for the posterior's mean or mode.
@@ -81,6 +120,8 @@ class Task:
         if self.name == "predict":
             draws = None if self.draws is None else range(*self.draws)
             return Predict(folder, items, draws, self.seed, self.tolerance)
+        if self.name == "encode":
+            return Encode(tuple(item.text for item in items))
         return PredictBase(items) if self.name == "base_predict" else Embed(folder, items)
 
     def split(self, parts: int) -> list[Task]:
@@ -104,6 +145,8 @@ def task_of(job: Job[Any], artefact: str | None) -> Task | None:
         return Task("predict", artefact, _plain(job.items), draws, job.seed, job.tolerance)
     if isinstance(job, PredictBase) and job.pool is None:
         return Task("base_predict", None, _plain(job.items))
+    if isinstance(job, Encode):
+        return Task("encode", None, _plain(job.items))
     return Task("embed", artefact, _plain(job.items)) if isinstance(job, Embed) else None
 
 

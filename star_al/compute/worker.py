@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from star_al.artefacts.folder import ArtefactFolder
 from star_al.compute.results import ResultFiles
 from star_al.compute.tasks import Order, Task
 from star_al.errors import ClusterError, ModelError, StarALError
-from star_al.ports import Learner
 
 
 @dataclass(frozen=True)
@@ -29,18 +27,26 @@ class Done:
     truncated: int
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A model that a worker has opened, and the hash that the order has it by."""
+
+    model: Any
+    key: str
+
+
 class Worker:
-    """Runs the tasks of one order.
+    """Runs tasks; a model that was opened for one stays open.
 
     Args:
-        order: The order.
+        artefacts: The artefact folder or its address.
         campaign: Whose results they are.
     """
 
-    def __init__(self, order: Order, campaign: str) -> None:
-        self._order = order
-        self._artefacts = ArtefactFolder.at(order.artefacts)
+    def __init__(self, artefacts: str, campaign: str) -> None:
+        self._artefacts = ArtefactFolder.at(artefacts)
         self._results = ResultFiles(self._artefacts, campaign)
+        self._models: dict[str, Any] = {}
         self._adapters: dict[str, Path] = {}
         self._items_done = 0
 
@@ -48,42 +54,53 @@ class Worker:
         """How many items of the task that runs have been read."""
         return self._items_done
 
-    def run(self, key: str, task: Task) -> Done | StarALError:
+    def run(self, key: str, task: Task, order: Order) -> Done | StarALError:
         """Run a task unless its result is there; an error for the user is returned, not raised.
 
         Args:
             key: The task's key.
             task: The task.
+            order: Says what model runs it.
         """
         try:
-            return Done(self._results.find(key) or self._computed(key, task), self._learner.truncated)
+            found = self._results.find(key)
+            model = None if found else self._model(order)
+            return Done(found or self._computed(key, task, model), getattr(model, "truncated", 0))
         except StarALError as exc:
             return exc
 
-    def _computed(self, key: str, task: Task) -> str:
+    def _computed(self, key: str, task: Task, model: Any) -> str:
         self._items_done = 0
         job = task.job(None if task.artefact is None else self._adapter(task.artefact))
-        return self._results.write(key, job.run(self._learner, self._advance))
+        return self._results.write(key, job.run(model, self._advance))
 
     def _advance(self, n: int) -> None:
         self._items_done += n
 
-    @cached_property
-    def _learner(self) -> Learner:
+    def _model(self, order: Order) -> Any:
+        """The model of an order.
+
+        Raises:
+            ClusterError: This machine does not find the artefact folder.
+            ModelError: It cannot be opened, or is another one than that of the campaign's own process.
+        """
+        if (key := order.key()) in self._models:
+            return self._models[key]
         if self._artefacts.shared is None and not self._artefacts.root.is_dir():
             raise ClusterError(
                 f"{self._artefacts.root}: a worker does not find the artefact folder. Set artefacts to a folder that "
                 "all machines of the cluster have at the same path, or to an address such as s3://bucket/folder."
             )
-        module, _, name = self._order.opener.partition(":")
-        opener: Callable[[Order], Any] = getattr(importlib.import_module(module), name)
-        learner: Learner = opener(self._order)
-        if learner.base_key != self._order.base_key:
+        module, _, name = order.opener.partition(":")
+        opener: Callable[[Order], Opened] = getattr(importlib.import_module(module), name)
+        opened = opener(order)
+        if opened.key != order.model_key:
             raise ModelError(
                 "a worker reads other weights, another prompt or another dtype than this machine. Use the same model "
                 "files and the same version of star_al on all machines of the cluster."
             )
-        return learner
+        self._models[key] = opened.model
+        return opened.model
 
     def _adapter(self, sha256: str) -> Path:
         """The adapter's folder, verified once."""

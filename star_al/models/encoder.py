@@ -59,6 +59,10 @@ def open_encoder(
     )
 
 
+MANY_TEXTS = 64
+"""From so many texts on, other processes may encode them; a few are read sooner than they are sent."""
+
+
 class SentenceEncoder:
     """Encodes texts with a model of the sentence-transformers library.
 
@@ -70,9 +74,11 @@ class SentenceEncoder:
 
     Attributes:
         most_windows: Windows of a text that are read; the rest of it is cut.
+        elsewhere: Encodes many texts in other processes, with the same result; None to encode all here.
     """
 
     most_windows = MOST_WINDOWS
+    elsewhere: Callable[[Sequence[str], Advance], Encoded] | None = None
 
     def __init__(self, folder: Path, device: torch.device, dtype: str, max_tokens: int | None) -> None:
         self.folder, self.device, self.dtype = folder, device, dtype
@@ -117,6 +123,8 @@ class SentenceEncoder:
             OutOfMemoryError: A batch does not fit into memory.
             ModelError: The encoder cannot be loaded.
         """
+        if self.elsewhere is not None and len(texts) >= MANY_TEXTS:
+            return self.elsewhere(texts, advance)
         split = self._windows.split(texts)
         sums_N_d = np.zeros((len(texts), self.dimension))
         n_windows_N = np.bincount(split.owners, minlength=len(texts))

@@ -21,6 +21,7 @@ from star_al.head import (
     fit_choice_head,
 )
 from star_al.models.choice_reader import ChoiceReader
+from star_al.models.encoder import SentenceEncoder
 from star_al.models.head_export import refuse_merged, write_choice_head
 from star_al.models.head_texts import loader_of
 from star_al.models.key_index import RowsById
@@ -53,6 +54,11 @@ class ChoiceHeadLearner:
         self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, _load)
 
     # -- what it is --------------------------------------------------------------------------------------
+
+    @property
+    def encoder(self) -> SentenceEncoder:
+        """The sentence encoder that reads texts."""
+        return self._reader.texts.encoder
 
     @property
     def truncated(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
+from star_al.models.encoder import SentenceEncoder
 from star_al.models.head_pool import HeadPool, read_pool
 from star_al.models.head_texts import TextReader, loader_of
 from star_al.models.opened_heads import FORMAT, FindPool, OpenedHeads
@@ -47,6 +48,11 @@ class TextHeadLearner:
         self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, load)
         self._zero_shot = ZeroShot(reader, self._neighbours, self._heads.read_pool, over_pool=over_pool)
         self._checked = False
+
+    @property
+    def encoder(self) -> SentenceEncoder:
+        """The sentence encoder that reads texts."""
+        return self._reader.encoder
 
     @property
     def truncated(self) -> int:

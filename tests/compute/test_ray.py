@@ -91,14 +91,13 @@ def test_workers_find_what_one_process_finds_though_one_is_killed(
     tmp_path: Path, cluster: Cluster, here: list[Any], small_shards: None
 ) -> None:
     file = campaign(tmp_path / "ray", compute=on(cluster))
-    (file.artefact_folder).mkdir()
-    (file.artefact_folder / VICTIMS).write_text("self")
+    (file.path.parent / VICTIMS).write_text("self")
     said = run(file)
     again = campaign(tmp_path / "again")
     run(again)
     assert found(file) == found(again) and len(found(file)) == 3
     assert [line for line in said if "A worker was lost" in line] != []
-    assert not (file.artefact_folder / VICTIMS).exists()
+    assert not (file.path.parent / VICTIMS).exists()
     assert list((file.artefact_folder / ".work").rglob("*.npz")) == []
 
 
@@ -106,9 +105,8 @@ def test_a_controller_that_is_killed_goes_on_with_what_workers_found(
     tmp_path: Path, cluster: Cluster, here: list[Any]
 ) -> None:
     file = campaign(tmp_path / "ray", compute=on(cluster), database__lease_seconds=1.0)
-    file.artefact_folder.mkdir()
     process = controller.start("run", str(file.path))
-    (file.artefact_folder / VICTIMS).write_text(str(process.pid))
+    (file.path.parent / VICTIMS).write_text(str(process.pid))
     assert process.wait(120) == -9, process.communicate()
     done = controller.run("run", str(file.path))
     assert done.returncode == 0, done.stderr
@@ -119,8 +117,7 @@ def test_a_head_that_is_killed_and_started_again_is_found_again(
     tmp_path: Path, cluster: Cluster, here: list[Any]
 ) -> None:
     file = campaign(tmp_path / "ray", compute=on(cluster))
-    file.artefact_folder.mkdir()
-    (file.artefact_folder / VICTIMS).write_text(" ".join(map(str, cluster.processes)))
+    (file.path.parent / VICTIMS).write_text(" ".join(map(str, cluster.processes)))
     process = controller.start("run", str(file.path))
     cluster.wait_for_end()
     cluster.restart()

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from star_al.compute.tasks import Order
+from star_al.compute.worker import Opened
 from star_al.config.spec import CampaignSpec
 from star_al.ports import Advance
 from star_al.task import closed, make_task
@@ -25,7 +26,7 @@ from support.controller import environment
 from support.numpy_learner import NumpyLearner
 
 VICTIMS = "victims"
-"""A file in the artefact folder with ids of processes, which a worker kills in mid-task; "self" is its own."""
+"""A file beside the campaign file with ids of processes, which a worker kills in mid-task; "self" is its own."""
 
 
 class Cluster:
@@ -90,7 +91,7 @@ class MortalLearner(NumpyLearner):
 
     def __init__(self, order: Order, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._victims = Path(order.artefacts) / VICTIMS
+        self._victims = Path(order.file).parent / VICTIMS
 
     def predict(
         self,
@@ -111,6 +112,7 @@ class MortalLearner(NumpyLearner):
         return super().predict(folder, items, draws=draws, seed=seed, advance=advance, tolerance=tolerance)
 
 
-def open_numpy(order: Order) -> NumpyLearner:
+def open_numpy(order: Order) -> Opened:
     """Open the NumPy learner on a worker."""
-    return MortalLearner(order, closed(make_task(CampaignSpec.model_validate(order.spec).task)))
+    learner = MortalLearner(order, closed(make_task(CampaignSpec.model_validate(order.spec).task)))
+    return Opened(learner, learner.base_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from star_al.app import computing, running
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.artefacts.shared_files import SharedFiles
 from star_al.compute import on_ray
-from star_al.compute.driver_process import Begin, Ended, Finished, Message, Say
+from star_al.compute.driver_process import Begin, Ended, Finished, Message, Say, Submit
 from star_al.compute.on_ray import RayCompute
 from star_al.compute.results import ResultFiles
 from star_al.compute.tasks import Order, Task
@@ -31,6 +32,7 @@ from support.cluster import open_numpy
 from support.kill_at import use_numpy_learner
 from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
+from support.tiny_encoder import build_tiny_encoder
 
 ITEMS = [Item(f"{n:03d}", f"goal market chip number {n}") for n in range(40)]
 
@@ -44,15 +46,16 @@ class Driver:
 
     def __init__(self, begin: Begin) -> None:
         Driver.started += 1
-        self._worker = Worker(begin.order, begin.campaign)
+        self._worker = Worker(begin.artefacts, begin.campaign)
         self._messages: deque[Message] = deque()
 
-    def submit(self, key: str, task: Task) -> None:
+    def submit(self, submit: Submit) -> None:
         if Driver.faults:
-            self._messages.append(Driver.faults.popleft()(key))
+            self._messages.append(Driver.faults.popleft()(submit.key))
             return
-        Driver.done.append(task)
-        self._messages.append(Finished(key, self._worker.run(key, task)))
+        Driver.done.append(submit.task)
+        outcome = self._worker.run(submit.key, submit.task, submit.order)
+        self._messages.append(Finished(submit.key, outcome))
 
     def receive(self, timeout: float) -> Message | None:
         return self._messages.popleft() if self._messages else None
@@ -84,19 +87,17 @@ class Cluster:
             examples = [(item, "sport") for item in ITEMS[:3]]
             self.learner.fit(examples, pool=None, seed=0, folder=staged, parent=None, advance=ignore)  # type: ignore[arg-type]
             self.adapter = self.artefacts.path_of(self.artefacts.adopt(staged, "numpy").sha256)
-        order = Order(
+        self.order = Order(
             opener=f"{open_numpy.__module__}:open_numpy",
             file=str(folder / "campaign.yaml"),
             spec=spec.model_dump(mode="json"),
             options={},
-            base_key=self.learner.base_key,
-            artefacts=self.artefacts.place,
+            model_key=self.learner.base_key,
         )
         self.progress = Quiet()
         self.compute = RayCompute(
             RayComputeSpec(kind="ray", **settings),
-            self.learner,
-            lambda: order,
+            [(self.learner, lambda: self.order)],
             self.artefacts,
             "1",
             self.progress,
@@ -198,8 +199,7 @@ def test_an_error_of_the_learner_arrives_as_it_is(tmp_path: Path, drivers: type[
 
 def test_a_worker_with_another_model_is_refused(tmp_path: Path, drivers: type[Driver]) -> None:
     cluster = Cluster(tmp_path)
-    order = cluster.compute._make_order()
-    cluster.compute._make_order = lambda: Order(**{**vars(order), "base_key": "another"})
+    cluster.order = replace(cluster.order, model_key="another")
     with pytest.raises(ModelError, match="a worker reads other weights"):
         cluster.found(cluster.jobs())
 
@@ -221,6 +221,28 @@ def test_machines_without_a_common_folder_meet_at_shared_storage(
     assert cluster.are_own(found)
     assert list((tmp_path / "worker").rglob("model.json")) != []  # fetched
     assert list((tmp_path / "shared").rglob("*.npz")) == []
+
+
+def test_texts_of_a_head_are_encoded_elsewhere_to_the_last_bit(tmp_path: Path, drivers: type[Driver]) -> None:
+    from star_al.models.encoder import open_encoder
+
+    build_tiny_encoder(tmp_path / "encoder")
+    cluster, path = Cluster(tmp_path), str(tmp_path / "encoder")
+    encoder, texts = open_encoder(path, device="cpu", dtype="float32"), [item.text for item in ITEMS] * 2
+    own = encoder.encode(texts)
+    order = Order(
+        opener=computing.ENCODER_OPENER,
+        file=str(tmp_path / "campaign.yaml"),
+        spec={"encoder": "encoder", "revision": None, "max_tokens": None},
+        options={"device": "cpu", "dtype": "float32"},
+        model_key=encoder.fingerprint,
+    )
+    cluster.compute._models = [(encoder, lambda: order)]
+    with computing._encoding_on(cluster.compute, encoder):
+        found = encoder.encode(texts)
+    assert np.array_equal(found.vectors_N_d, own.vectors_N_d) and np.array_equal(found.cut_N, own.cut_N)
+    assert len(drivers.done) == 4
+    assert encoder.elsewhere is None
 
 
 def test_results_keep_priors_and_written_answers(tmp_path: Path) -> None:
