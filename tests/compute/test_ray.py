@@ -78,17 +78,22 @@ def run(file: CampaignFile) -> list[str]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What a run in one process finds."""
+def numpy_learner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The NumPy learner, on the workers too."""
     use_numpy_learner(monkeypatch.setattr)
     monkeypatch.setenv("PYTHONPATH", controller.environment()["PYTHONPATH"])
+
+
+@pytest.fixture
+def here(tmp_path: Path, numpy_learner: None) -> list[Any]:
+    """What a run in one process finds."""
     file = campaign(tmp_path / "here")
     run(file)
     return found(file)
 
 
 def test_workers_find_what_one_process_finds_though_one_is_killed(
-    tmp_path: Path, cluster: Cluster, here: list[Any], small_shards: None
+    tmp_path: Path, cluster: Cluster, numpy_learner: None, small_shards: None
 ) -> None:
     file = campaign(tmp_path / "ray", compute=on(cluster))
     (file.path.parent / VICTIMS).write_text("self")
@@ -139,12 +144,9 @@ def test_a_cluster_that_stays_away_ends_the_run_with_one_message(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_language_model_on_a_cluster_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    files = [
-        campaign(tmp_path / name, compute=compute, stopping__max_rounds=1)
-        for name, compute in (("here", {"kind": "local"}), ("ray", {"kind": "ray", "workers": 2}))
-    ]
+def test_a_language_model_predicts_the_same_on_workers(tmp_path: Path, cluster: Cluster) -> None:
+    both = (("here", {"kind": "local"}), ("ray", on(cluster)))
+    files = [campaign(tmp_path / name, compute=compute, stopping__max_rounds=1) for name, compute in both]
     for file in files:
         build_tiny_model(file.path.parent / "model")
         run(file)
