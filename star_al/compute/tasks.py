@@ -126,7 +126,7 @@ class Task:
 
     def split(self, parts: int) -> list[Task]:
         """The same call in up to ``parts`` calls with some of its samples each; one if it has none."""
-        if self.draws is None:
+        if parts == 1 or self.draws is None or self.draws[0] == self.draws[1]:
             return [self]
         first, end = self.draws
         bounds = [first + (end - first) * part // parts for part in range(parts + 1)]
