@@ -38,4 +38,4 @@ def test_samples_stop_early_unless_they_are_few_or_compared(
     world.learner.predict = counted  # type: ignore[method-assign]
     world.run()
     full = samples * (60 + world.file.spec.evaluation.calibration)
-    assert passes < 0.8 * full if stops_early else passes == full
+    assert passes < full if stops_early else passes == full
