@@ -10,7 +10,7 @@ import numpy as np
 
 from star_al.head.feature_scaling import COMPONENTS, FeatureScaling
 from star_al.head.inputs import FeatureKind, PoolTexts, TextFeatures
-from star_al.types import Float32Array, FloatArray
+from star_al.types import Float32Array, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ class FeatureReader:
         side_by_side: Float32Array = np.concatenate(blocks, axis=1) / np.float32(np.sqrt(len(blocks)))
         return side_by_side
 
-    def offsets(self, texts: TextFeatures) -> tuple[FloatArray, ...]:
-        """Return the centred offsets, (N, C) each, in the order of ``offset_names``."""
-        return tuple(texts.offsets[name] - mean_C for name, mean_C in self.offset_means.items())
+    def offsets(self, texts: TextFeatures, rows: IntArray | slice = slice(None)) -> tuple[FloatArray, ...]:
+        """Return the centred offsets of some rows of texts, (N, C) each, in the order of ``offset_names``."""
+        return tuple(texts.offsets[name][rows] - mean_C for name, mean_C in self.offset_means.items())

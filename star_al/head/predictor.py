@@ -107,13 +107,13 @@ class HeadPredictor:
         return self.head.reader.features(self._pool)
 
     @cached_property
-    def _offsets(self) -> tuple[FloatArray, ...]:
-        return self.head.reader.offsets(self._pool)
-
-    @cached_property
     def _own_pool(self) -> Float32Array:
         """Unsmoothed probabilities of the whole pool, (P, C)."""
-        return self._fitted(self._features_P_r, self._offsets)
+        out = np.empty((len(self._pool), self.head.n_labels), dtype=np.float32)
+        for first in range(0, len(out), _BLOCK_TEXTS):
+            block = slice(first, first + _BLOCK_TEXTS)
+            out[block] = self._fitted(*self._read(block))
+        return out
 
     @cached_property
     def labelled_pool_P_C(self) -> Float32Array:
@@ -192,8 +192,8 @@ class HeadPredictor:
 
     # -- neighbours -------------------------------------------------------------------------------------
 
-    def _read(self, rows_V: IntArray) -> tuple[Float32Array, tuple[FloatArray, ...]]:
-        return self._features_P_r[rows_V], tuple(offset_P_C[rows_V] for offset_P_C in self._offsets)
+    def _read(self, rows: IntArray | slice) -> tuple[Float32Array, tuple[FloatArray, ...]]:
+        return self._features_P_r[rows], self.head.reader.offsets(self._pool, rows)
 
     def _near_rows(self, rows_N: IntArray) -> IntArray:
         number = self.head.smoothing.neighbours
@@ -202,10 +202,14 @@ class HeadPredictor:
         near_N_k: IntArray = self._pool.graph.indices_N_k[rows_N, :number].astype(np.int64)
         return near_N_k
 
-    @cached_property
+    @property
     def unit_pool_P_d(self) -> Float32Array:
         """What the nearest pool texts are searched by: embeddings of the pool at unit length."""
-        return unit_length(self._pool.features[self._embedding_kind])
+        kept, key = self._pool.kept, f"unit length/{self._embedding_kind}"
+        if key not in kept:
+            kept[key] = unit_length(self._pool.features[self._embedding_kind])
+        found: Float32Array = kept[key]
+        return found
 
     @property
     def _embedding_kind(self) -> str:

@@ -62,7 +62,9 @@ def read_pool(pool: Pool, reader: TextReader, neighbours: int | None) -> HeadPoo
     search: Search = exact_search
     if neighbours != 0:
         search = search_for(len(pool.item_ids))
-        graph = _graph(reader, pool.key, texts.features["encoder"], max(NEIGHBOURS, neighbours or 0), search)
+        found = _graph(reader, pool.key, texts.features["encoder"], max(NEIGHBOURS, neighbours or 0), search)
+        # A head reads which texts are near, not how near: of a million texts, that would be 80 MB.
+        graph = NeighbourGraph(found.indices_N_k, found.similarities_N_k[:, :0].copy())
     return HeadPool(
         pool.key,
         RowsById(pool.item_ids),
