@@ -53,6 +53,7 @@ def campaign(folder: Path, model: str, samples: int) -> CampaignFile:
         "adapter": {"epochs": 1, "min_steps": 1},
         "posterior": {"kind": "mc_dropout", "samples": samples},
         "annotator": {"kind": "oracle", "gold": "label"},
+        "evaluation": {"kind": "none", "calibration": 0, "stop_set": 10},
     }
     path = folder / "campaign.yaml"
     path.write_text(to_yaml(settings), encoding="utf-8")
