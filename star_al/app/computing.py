@@ -42,14 +42,21 @@ _OF_THE_MODEL = {"name", "task", "learner", "model", "adapter", "posterior", "he
 """Sections that a worker is told. Others say where data and people are, and may hold what is nobody's business."""
 
 
+def _go_on() -> None:
+    """Nothing stops the work."""
+
+
 @contextmanager
-def computing(file: CampaignFile, parts: Parts, check: Callable[[], None]) -> Iterator[Parts]:
+def computing(
+    file: CampaignFile, parts: Parts, check: Callable[[], None] = _go_on, *, name: str = "run"
+) -> Iterator[Parts]:
     """The same parts, with the compute that the campaign file names.
 
     Args:
         file: The campaign file.
         parts: The parts.
         check: Called while workers are waited for; raises if the campaign must stop.
+        name: Names the work; works of one campaign that go on at once have different names.
 
     Raises:
         ClusterError: Ray is not installed, or the cluster is not trusted.
@@ -63,12 +70,12 @@ def computing(file: CampaignFile, parts: Parts, check: Callable[[], None]) -> It
         raise ClusterError(
             "compute.kind: ray needs Ray, which is not installed. Run: pip install 'star-al[ray]'"
         )
-    with open_ray(file, parts, settings, check) as compute, _encoding_on(compute, _encoder(parts)):
+    with open_ray(file, parts, settings, check, name) as compute, _encoding_on(compute, _encoder(parts)):
         yield replace(parts, compute=compute)
 
 
 def open_ray(
-    file: CampaignFile, parts: Parts, settings: RayComputeSpec, check: Callable[[], None]
+    file: CampaignFile, parts: Parts, settings: RayComputeSpec, check: Callable[[], None], name: str
 ) -> RayCompute:
     """The compute on a Ray cluster; it connects when there is something to do.
 
@@ -77,6 +84,7 @@ def open_ray(
         parts: The campaign; its language model and its sentence encoder are read on the workers.
         settings: The cluster.
         check: As for ``computing``.
+        name: As for ``computing``.
     """
     models: list[tuple[object, Callable[[], Order]]] = []
     if not parts.spec.has_head_learner:
@@ -87,7 +95,7 @@ def open_ray(
         settings,
         models,
         parts.artefacts,
-        str(parts.campaign.campaign_id),
+        f"{parts.campaign.campaign_id}-{name}",
         parts.progress,
         splits=not is_open(parts.task),
         check=check,

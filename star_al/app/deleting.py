@@ -92,7 +92,7 @@ def _delete_artefacts(file: CampaignFile, store: Store, campaign: Campaign) -> N
     if shared is not None:
         names = [f"adapters/{sha256}" for sha256 in own.adapters]
         names += [f"scores/{sha256}.parquet" for sha256 in own.scores]
-        for name in (*names, f".work/results-{campaign.campaign_id}"):
+        for name in (*names, f".work/results-{campaign.campaign_id}-run"):
             shared.remove(name)
     with disk_errors(StoreError, f"{folder}: cannot be deleted", "Check its permissions, then run again."):
         for sha256 in own.adapters:
@@ -101,7 +101,8 @@ def _delete_artefacts(file: CampaignFile, store: Store, campaign: Campaign) -> N
             (folder / "scores" / f"{sha256}.parquet").unlink(missing_ok=True)
         for work in (folder / ".work").glob(f"scores-{campaign.campaign_id}-*"):
             _remove(work)
-        _remove(folder / ".work" / f"results-{campaign.campaign_id}")
+        for work in (folder / ".work").glob(f"results-{campaign.campaign_id}-*"):
+            _remove(work)
         if not any(
             path.is_file() for path in folder.rglob("*") if "trunk" not in path.relative_to(folder).parts
         ):

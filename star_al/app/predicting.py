@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from star_al.app.compose import open_parts, reading
+from star_al.app.computing import computing
 from star_al.app.kept_predictions import KeptPredictions
 from star_al.app.model_choice import ModelChoice
 from star_al.app.predictor import LatestModel, Predictor
@@ -82,11 +86,14 @@ def predict_file(
     check_out(out, {"the file of texts": texts} | own_files(file))
     table = locate_here(str(texts), dialect=similar_dialect(file.spec.data))
     source = without_labels(source_of(table, file.spec, gold=None))
-    with reading(file) as (store, campaign):
+    with reading(file) as (store, campaign), ExitStack() as working:
         note = reading_note(table)
         if note is not None:
             progress.say(note)
-        predictor = Predictor(open_parts(file, store, campaign, progress), which=which)
+        parts = working.enter_context(
+            computing(file, open_parts(file, store, campaign, progress), name="predict")
+        )
+        predictor = Predictor(parts, which=which)
         counts = ImportCounts()
         kept = KeptPredictions(out, predictor.key)
         # Read once before, so that a mistake far down in the file does not cost hours of a model's work.
@@ -95,9 +102,11 @@ def predict_file(
             progress.say(f"Going on with {count(due.kept, 'prediction')} that an interrupted run has kept")
         answers = _keeping(kept, predictor) if due.pages > 1 else predictor.answers_of
         rows = read_source_rows(source, predictor.task, counts)
+        begun = partial(_begin_ahead, predictor=predictor, kept=kept, n=parts.compute.room)
         with progress.task("Predicting", due.left) as advance:
             columns = ExportColumns(predictor.task, file.spec.data)
-            n = write_rows(out, _predicted(rows, answers, columns, file.spec.data, advance), options=options)
+            predicted = _predicted(begun(pages(rows, SHARD_ITEMS)), answers, columns, file.spec.data, advance)
+            n = write_rows(out, predicted, options=options)
         kept.clear()
         return Predicted(n - counts.empty, counts, predictor.model)
 
@@ -131,7 +140,8 @@ def predict_rows(
     progress.say(f"Predicting with the {predictor.model.note}")
     columns = ExportColumns(predictor.task, parts.spec.data)
     with progress.task("Predicting", len(rows)) as advance:
-        return list(_predicted(rows, predictor.answers_of, columns, parts.spec.data, advance))
+        in_pages = pages(rows, SHARD_ITEMS)
+        return list(_predicted(in_pages, predictor.answers_of, columns, parts.spec.data, advance))
 
 
 def own_files(file: CampaignFile) -> dict[str, Path | None]:
@@ -184,11 +194,29 @@ def _keeping(kept: KeptPredictions, predictor: Predictor) -> Answers:
     return answers
 
 
+def _begin_ahead(
+    in_pages: Iterable[list[SourceRow]], *, predictor: Predictor, kept: KeptPredictions, n: int
+) -> Iterator[list[SourceRow]]:
+    """The same pages; the workers of a cluster are at ``n`` of them ahead."""
+    window: deque[list[SourceRow]] = deque()
+    for page in in_pages:
+        if n and kept.load(_items(page)) is None:
+            predictor.begin(_items(page))
+        window.append(page)
+        if len(window) > n:
+            yield window.popleft()
+    yield from window
+
+
 def _predicted(
-    rows: Iterable[SourceRow], answers: Answers, columns: ExportColumns, data: DataSpec, advance: Advance
+    in_pages: Iterable[list[SourceRow]],
+    answers: Answers,
+    columns: ExportColumns,
+    data: DataSpec,
+    advance: Advance,
 ) -> Iterator[JsonObject]:
     """Every row with its prediction; those without a text have none."""
-    for page in pages(rows, SHARD_ITEMS):
+    for page in in_pages:
         found_of = iter(answers(_items(page), advance))
         for values, found in page:
             if found is None:

@@ -16,7 +16,7 @@ from star_al.app.model_choice import ModelChoice
 from star_al.data import ModelAnswer
 from star_al.errors import DataError
 from star_al.parts import Parts
-from star_al.ports import Advance, Learner
+from star_al.ports import Advance, Learner, Predict, PredictBase
 from star_al.replay import find_round
 from star_al.stats.delivery import mixed
 from star_al.stats.temperature import apply_temperature
@@ -150,6 +150,15 @@ class Predictor:
             for n, (_, label) in enumerate(answers.predicted(self.task, items))
         ]
 
+    def begin(self, items: Sequence[Item]) -> None:
+        """Let the workers of a cluster, if there is one, begin with items that ``answers_of`` will be asked for."""
+        different, compute = _different(items), self._parts.compute
+        if self._newest is None:
+            compute.begin(self.learner, self._base_job(different))
+            return
+        for one in self._newest.models:
+            compute.begin(one.learner, self._job(one, different))
+
     def answers_of(self, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
         """Predict items in order, repeated ones once."""
         by_id = self.answers_by_id(items, advance)
@@ -158,7 +167,7 @@ class Predictor:
 
     def answers_by_id(self, items: Sequence[Item], advance: Advance) -> dict[str, ModelAnswer]:
         """Predict items, repeated ones once; returns the answers by item id."""
-        different = list({item.item_id: item for item in items}.values())
+        different = _different(items)
         if not different:
             return {}
         answers = self.answers(different, advance)
@@ -172,7 +181,7 @@ class Predictor:
         """Log-probabilities of every sample (N, K, C), and the answers by their mean, before the temperature."""
         if self._newest is None:
             contextual = self._parts.spec.task.contextual_calibration
-            found = self.learner.base_predict(items, advance, pool_of_base(self._parts, self.learner))
+            (found,) = self._parts.compute.each(self.learner, [self._base_job(items)], advance)
             mean_N_C = as_log_probs(found, contextual=contextual)
             values_N = tuple(one.answers for one in found) if is_open(self.task) else ()
             return mean_N_C[:, None, :], Answers(mean_N_C, values_N=values_N, signals=_told(found))
@@ -189,9 +198,20 @@ class Predictor:
         return mixed(both[0], both[1], first, second), Answers(mean_N_C)
 
     def _samples(self, one: _Model, items: Sequence[Item], advance: Advance) -> Predictions:
+        (found,) = self._parts.compute.each(one.learner, [self._job(one, items)], advance)
+        return found
+
+    def _job(self, one: _Model, items: Sequence[Item]) -> Predict:
         folder = self._parts.artefacts.path_of(one.sha256)
-        draws = _draws(self._parts, one.learner)
-        return one.learner.predict(folder, items, draws=draws, seed=self.seed, advance=advance)
+        return Predict(folder, items, _draws(self._parts, one.learner), self.seed)
+
+    def _base_job(self, items: Sequence[Item]) -> PredictBase:
+        return PredictBase(items, pool_of_base(self._parts, self.learner))
+
+
+def _different(items: Sequence[Item]) -> list[Item]:
+    """Each item once."""
+    return list({item.item_id: item for item in items}.values())
 
 
 def _told(found: Sequence[BasePrediction]) -> dict[str, FloatArray]:

@@ -16,7 +16,7 @@ from star_al.compute.results import ResultFiles, joined
 from star_al.compute.tasks import Order, task_of
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
-from star_al.ports import HERE, Advance, Job, Progress
+from star_al.ports import HERE, Advance, Job, Progress, ignore
 from star_al.ports.compute import ResultT
 
 AHEAD = 2
@@ -80,6 +80,11 @@ class RayCompute:
         """How many tasks are under way at once."""
         return AHEAD * self._settings.workers
 
+    def begin(self, learner: Any, job: Job[object]) -> None:
+        """See ``Compute.begin``."""
+        if any(model is learner for model, _ in self._models):
+            self._begin(_Call(learner, job, ignore), 1)
+
     def each(self, learner: Any, jobs: Iterable[Job[ResultT]], advance: Advance) -> Iterator[ResultT]:
         """See ``Compute.each``; the learner may be any of the models."""
         if all(model is not learner for model, _ in self._models):
@@ -119,11 +124,15 @@ class RayCompute:
         if task is None:
             return
         order = self._order_of(call.learner)
-        for each in task.split(parts if self._splits else 1):
+        whole = task.key(order.key())
+        begun = whole in self._under_way or self._results.find(whole) is not None
+        for each in task.split(parts if self._splits and not begun else 1):
             key = each.key(order.key())
             part = _Part(call, Submit(key, each, order), file=self._results.find(key))
             call.parts.append(part)
-            if part.file is None:
+            if part.key in self._under_way:  # has been begun; from now on it is this call's
+                self._under_way[part.key] = part
+            elif part.file is None:
                 self._submit(part)
 
     def _order_of(self, learner: Any) -> Order:

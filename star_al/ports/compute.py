@@ -79,6 +79,13 @@ class Compute(Protocol):
     def truncated(self) -> int:
         """How many different items some other process cut to fit its model, as far as one process can tell."""
 
+    @property
+    def room(self) -> int:
+        """How many jobs it works on at once besides the one whose result is asked for."""
+
+    def begin(self, learner: Learner, job: Job[object]) -> None:
+        """Let workers begin a job, whose result will be asked for by ``each``; this process begins nothing."""
+
     def each(self, learner: Learner, jobs: Iterable[Job[ResultT]], advance: Advance) -> Iterator[ResultT]:
         """Run jobs, and yield their results in the order of the jobs.
 
@@ -98,6 +105,10 @@ class Here:
     """Implements ``Compute`` in this process: a job runs when its result is asked for."""
 
     truncated = 0
+    room = 0
+
+    def begin(self, learner: Learner, job: Job[object]) -> None:
+        """See ``Compute.begin``."""
 
     def each(self, learner: Learner, jobs: Iterable[Job[ResultT]], advance: Advance) -> Iterator[ResultT]:
         """See ``Compute.each``."""

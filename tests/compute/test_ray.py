@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from star_al.app import running
+from star_al.app import predicting, running
 from star_al.app.compose import open_store
+from star_al.app.predicting import predict_file
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile
 from star_al.errors import ClusterError
 from star_al.steps import base_predictions, embeddings, score_shards
 from support import controller
-from support.campaigns import write_campaign
+from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.cluster import VICTIMS, Cluster, ray_cluster
 from support.kill_at import use_numpy_learner
 from support.quiet import Quiet
@@ -35,7 +36,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (score_shards, base_predictions, embeddings):
+    for module in (score_shards, base_predictions, embeddings, predicting):
         monkeypatch.setattr(module, "SHARD_ITEMS", 16)
 
 
@@ -103,6 +104,11 @@ def test_workers_find_what_one_process_finds_though_one_is_killed(
     assert found(file) == found(again) and len(found(file)) == 3
     assert [line for line in said if "A worker was lost" in line] != []
     assert not (file.path.parent / VICTIMS).exists()
+    texts = write_jsonl(tmp_path / "texts.jsonl", make_rows(40, seed=9))
+    outs = [tmp_path / "ray.jsonl", tmp_path / "here.jsonl"]
+    for each, out in zip((file, again), outs, strict=True):
+        predict_file(each, texts, out, Quiet())
+    assert outs[0].read_text() == outs[1].read_text()
     assert list((file.artefact_folder / ".work").rglob("*.npz")) == []
 
 

@@ -144,6 +144,15 @@ def test_results_are_the_learners_own_in_order_and_nothing_is_left(
     assert cluster.left() == []
 
 
+def test_what_was_begun_is_not_done_again(tmp_path: Path, drivers: type[Driver]) -> None:
+    cluster = Cluster(tmp_path)
+    for job in cluster.jobs():
+        cluster.compute.begin(cluster.learner, job)
+    found = [cluster.found([job])[0] for job in cluster.jobs()]
+    assert cluster.are_own(found)
+    assert (len(drivers.done), cluster.left()) == (5, [])
+
+
 def test_base_predictions_and_embeddings_come_back_to_the_last_bit(
     tmp_path: Path, drivers: type[Driver]
 ) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from star_al.app import running
+from star_al.app.deleting import delete
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.artefacts.shared_files import SharedFiles
 from star_al.common.files import sha256_of
@@ -17,6 +19,8 @@ from star_al.config.file import load_campaign
 from star_al.errors import ConfigError, StoreError
 from support.campaigns import write_campaign
 from support.faulty_storage import FaultyStorage
+from support.kill_at import use_numpy_learner
+from support.quiet import Quiet
 
 
 @pytest.fixture(params=["file", "memory", "faulty"])
@@ -131,3 +135,18 @@ def test_addresses_with_credentials_or_of_other_kinds_are_refused(
     path = write_campaign(tmp_path, artefacts=address)
     with pytest.raises(ConfigError, match=f"artefacts.*{why}"):
         load_campaign(path)
+
+
+def test_a_campaign_goes_on_from_the_storage_alone_and_is_deleted_there_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_numpy_learner(monkeypatch.setattr)
+    shared = tmp_path / "shared"
+    file = load_campaign(write_campaign(tmp_path / "campaign", artefacts=f"file://{shared}"))
+    running.run(file, Quiet(), max_rounds=2)
+    shutil.rmtree(file.artefact_folder)  # as on another machine with the same database
+    assert running.replay(file, 1, Quiet()).matches
+    running.run(file, Quiet())
+    assert len(list((shared / "adapters").iterdir())) == 3
+    delete_campaign(file, Quiet())
+    assert [path for path in shared.rglob("*") if path.is_file()] == []
