@@ -145,8 +145,8 @@ def test_a_campaign_goes_on_from_the_storage_alone_and_is_deleted_there_too(
     file = load_campaign(write_campaign(tmp_path / "campaign", artefacts=f"file://{shared}"))
     running.run(file, Quiet(), max_rounds=2)
     shutil.rmtree(file.artefact_folder)  # as on another machine with the same database
-    assert running.replay(file, 1, Quiet()).matches
+    assert running.replay(file, 1, Quiet()).same_batch
     running.run(file, Quiet())
     assert len(list((shared / "adapters").iterdir())) == 3
-    delete_campaign(file, Quiet())
+    delete(file, Quiet())
     assert [path for path in shared.rglob("*") if path.is_file()] == []
