@@ -46,8 +46,9 @@ class Setting:
 
     @property
     def is_section(self) -> bool:
-        """True if it is a section, rather than a value."""
-        return bool(self.kinds) or "properties" in self.schema
+        """True if it is a section, rather than a value; also one that a single value may stand for."""
+        has_plain_form = bool(self.settings) and isinstance(self.default, dict)
+        return bool(self.kinds) or "properties" in self.schema or has_plain_form
 
     @property
     def needs_a_value(self) -> bool:

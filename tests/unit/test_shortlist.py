@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 
 from star_al.acquire.ranking import top_k
 from star_al.acquire.shortlist import Missed, missed, shortlist, texts_to_score, upper_bound
+from star_al.report.round_charts import shortlist_sentence
+from star_al.stats.shortlist_words import shortlist_in_words
+from star_al.types import Round, RoundSelection, RoundState, ShortlistRecord
 
 IDS = tuple(f"i{n:03d}" for n in range(60))
 
@@ -87,3 +91,19 @@ def test_the_bound_is_exact(hits: int, n: int, population: int) -> None:
 
     possible = range(hits, population - (n - hits) + 1)
     assert upper_bound(hits, n, population) == max(of for of in possible if at_most(of) > 0.05)
+
+
+def test_words_say_what_was_scored_and_what_that_may_have_missed() -> None:
+    record = ShortlistRecord(pool=9000, scored=900, drawn=90, batch=25, missed=92.1, missed_high=310)
+    assert shortlist_in_words(record) == (
+        "900 of 9,000 texts were scored, 90 of them drawn at random; of 8,100 texts that were not scored, about 92 "
+        "(at most 310, with 95 % confidence) would score higher than number 25 of the shortlist"
+    )
+    blind = replace(record, drawn=0, missed=None, missed_high=None)
+    assert "is unknown, as none was drawn at random" in shortlist_in_words(blind)
+    rounds = [
+        Round(index, RoundState.SELECTED, 0, {}, selection=RoundSelection(25, shortlist=of_round))
+        for index, of_round in enumerate((None, record))
+    ]
+    assert shortlist_sentence(rounds).startswith("In round 1, 900 of 9,000 texts were scored")
+    assert shortlist_sentence(rounds[:1]) == ""
