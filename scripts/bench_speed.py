@@ -268,13 +268,14 @@ def bench_generation(arguments: argparse.Namespace, backbone: Backbone) -> dict[
     Other sizes of batches than a path's best are tried with one sample, so that the bench ends in minutes on a CPU.
     """
     items = [replace(item, labels=()) for item in prompts(PROMPTS, PROMPT_TOKENS, 0, seed=3, spread=0.0)]
-    clock, trial, k = (*(Clock(backbone.device, arguments.clock) for _ in range(2)), arguments.samples)
+    clock, trial = (Clock(backbone.device, arguments.clock) for _ in range(2))
+    k: int = arguments.samples
     with tempfile.TemporaryDirectory() as name:
         posterior = fit(backbone, "mc_dropout", k, Path(name) / "mc_dropout")
         drawn = draw_ours(backbone, items, posterior, k)  # warms up, too
         works: dict[str, tuple[tuple[int, ...], Draw]] = {
             "ours": ((PROMPTS,), lambda _, k: draw_ours(backbone, items, posterior, k)),
-            "transformers": (TEXTS[1:], lambda size, k: draw_stock(backbone, items, size, posterior, k)),
+            "transformers": (TEXTS[2:], lambda size, k: draw_stock(backbone, items, size, posterior, k)),
             "a sample": ((PROMPTS,), lambda *_: draw_ours(backbone, items, posterior)),
             "base": ((PROMPTS,), lambda *_: draw_ours(backbone, items)),
             "scoring": (TOKENS[1:3], lambda size, _: score_answers(backbone, items, drawn, size)),
