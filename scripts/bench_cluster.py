@@ -28,7 +28,7 @@ from star_al.display.progress import SilentProgress
 from star_al.models.backbone import use_threads
 from star_al.parts import Parts
 from star_al.ports import Pool, Predict, ignore
-from star_al.types import Item
+from star_al.types import FloatArray, Item, JsonObject
 
 BAR = 1.7
 WORDS = [f"word{n}" for n in range(40)]
@@ -45,7 +45,7 @@ def made_up(n: int, seed: int) -> list[Item]:
 def campaign(folder: Path, model: str, samples: int) -> CampaignFile:
     rows = [{"text": item.text, "label": LABELS[n % 3]} for n, item in enumerate(made_up(60, 1))]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    settings = {
+    settings: JsonObject = {
         "name": "bench",
         "data": {"path": "pool.jsonl"},
         "task": {"kind": "classification", "labels": LABELS},
@@ -98,7 +98,7 @@ def main() -> None:
         parts.artefacts.prepare()
         trained, texts = adapter(parts), made_up(args.texts * args.shards, 3)
         seconds: dict[int, list[float]] = {1: [], 2: []}
-        found: list[np.ndarray] = []
+        found: list[FloatArray] = []
         for turn in range(args.turns):
             for workers in (1, 2) if turn % 2 == 0 else (2, 1):
                 settings = RayComputeSpec(kind="ray", workers=workers)

@@ -270,7 +270,8 @@ class Campaign:
         gram_d_d = points_n_d.T @ points_n_d + np.eye(points_n_d.shape[1])
         weights_d_C = np.linalg.solve(gram_d_d, points_n_d.T @ answers_n_C)
         found_P_C = np.sort(self._points_P_d @ weights_d_C, axis=1)
-        return found_P_C[:, -2] - found_P_C[:, -1]
+        scores_P: FloatArray = found_P_C[:, -2] - found_P_C[:, -1]
+        return scores_P
 
     def _scored(
         self, rest: IntArray, depth: int, round_index: int, mean_P: FloatArray | None
@@ -345,7 +346,7 @@ def lora_cell(of: Split, model: Path) -> dict[str, Any]:
     for index in range(1, LORA_ROUNDS + 1):
         learner.fit(campaigns[0].rows_n, rng.derive_seed(of.seed, index, "bench/lora"))
         scores_P = margin(learner.predict_pool())
-        asked = np.zeros(0, dtype=np.int64)
+        asked: IntArray = np.zeros(0, dtype=np.int64)
         for campaign in campaigns:
             _, asked = campaign.choose(scores_P, index)
         learner.fit(campaigns[0].rows_n, rng.derive_seed(of.seed, index, "bench/again"))
@@ -362,7 +363,8 @@ def _start(of: Split) -> IntArray:
     ).astype(np.float32)
     picks = greedy_batch(herding(points, points[:0]), [], len(points), STARTS[of.name])
     first = np.unique(of.targets_P, return_index=True)[1]
-    return np.unique(np.concatenate([[pick.position for pick in picks], first])).astype(np.int64)
+    chosen: IntArray = np.unique(np.concatenate([[pick.position for pick in picks], first])).astype(np.int64)
+    return chosen
 
 
 def _accuracy(learner: Learner, of: Split) -> float:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -70,7 +70,7 @@ def make(
     write_jsonl(folder / "pool.jsonl", [text_row(number, 200) for number in range(texts)])
     people = {"kind": "label_studio", "url": "http://127.0.0.1:9"}
     none = {"kind": "none", "calibration": 0}
-    database = {} if url is None else {"database": {"url": url}}
+    database: dict[str, Any] = {} if url is None else {"database": {"url": url}}
     write_campaign(folder, annotator=people, evaluation=none, labelling={"settle": settle}, **database)
     file = load_campaign(path)
     migrate.upgrade(file.database_url)

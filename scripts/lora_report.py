@@ -245,7 +245,8 @@ def _delivered_bar(found: Sequence[SetResults]) -> Bar:
     if not gaps:
         return Bar(what, asked, MISSING, None)
     all_R = 100 * np.concatenate(gaps)
-    figure = f"worst {all_R.min():+.1f}, mean {all_R.mean():+.1f} points over {len(all_R)} counts of {len(gaps)} campaigns"
+    n_counts = f"{len(all_R)} counts of {len(gaps)} sets and arms"
+    figure = f"worst {all_R.min():+.1f}, mean {all_R.mean():+.1f} points over {n_counts}"
     return Bar(what, asked, figure, bool(all_R.min() >= -1.0))
 
 

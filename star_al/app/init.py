@@ -98,7 +98,9 @@ def propose_campaign(
     texts = Texts(n_rows, n_given, sum(data.columns[name].characters for name in columns) / max(1, n_rows))
     tree: dict[str, Any] = {
         "name": request.name or _slug(request.data),
-        "data": _data(request, folder, text, given) | task.data | form_settings(request, data.table, form),
+        "data": _data(request, folder, text, given)
+        | dict(task.data)
+        | form_settings(request, data.table, form),
         "task": {**task.settings, "template": _template(request, columns)},
         "model": _model(request, folder),
         "annotator": {"kind": "oracle", "gold": answers.column}

@@ -56,7 +56,8 @@ class ResultFiles:
         with self._disk_errors(), aside(self._made()) as path:
             header, arrays = _packed(result)
             with path.open("wb") as file:
-                np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+                packed = np.frombuffer(json.dumps(header).encode(), np.uint8)
+                np.savez(file, header=packed, **arrays)  # type: ignore[arg-type]
             name = f"{key}.{sha256_of(path)[:32]}.npz"
             publish(path, self.folder / name)
         if self._shared is not None:

@@ -181,8 +181,8 @@ def holm(p_M: Sequence[float]) -> FloatArray:
     return adjusted_M
 
 
-def accuracy_resampled(correct_R_N: NDArray[np.bool_], weights_B_N: FloatArray) -> FloatArray:
-    """Accuracy (B, R) of each resample of the items."""
+def accuracy_resampled(correct_R_N: NDArray[np.bool_] | FloatArray, weights_B_N: FloatArray) -> FloatArray:
+    """Accuracy, or the mean grade, (B, R) of each resample of the items."""
     means_B_R: FloatArray = weights_B_N @ correct_R_N.T.astype(np.float64)
     return means_B_R
 

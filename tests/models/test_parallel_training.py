@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from peft import LoraConfig
 from torch import Tensor
 
 from star_al.errors import ModelError
@@ -119,7 +120,7 @@ def test_two_processes_train_what_one_trains(model: Path, strategy: str) -> None
     assert processes is not None
     with processes:
         (first, config), (again, _) = trained(one, processes.train), trained(one, processes.train)
-        assert config.r == one._spec.adapter.rank
+        assert isinstance(config, LoraConfig) and config.r == one._spec.adapter.rank
         for name, tensor in alone.items():
             torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=1e-5)
             assert torch.equal(first[name], again[name])

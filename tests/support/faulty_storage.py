@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from fsspec.implementations.local import LocalFileSystem
 
 
-class FaultyStorage(LocalFileSystem):
+class FaultyStorage(LocalFileSystem):  # type: ignore[misc]
     """A local folder under ``faulty://``; it moves by copying, as object stores do."""
 
     protocol = "faulty"

@@ -22,7 +22,7 @@ from star_al.compute.results import ResultFiles
 from star_al.compute.tasks import Order, Task
 from star_al.compute.worker import Done, Worker
 from star_al.config.file import load_campaign
-from star_al.config.spec import RayComputeSpec
+from star_al.config.spec import CampaignSpec, RayComputeSpec
 from star_al.errors import ClusterError, ModelError
 from star_al.ports import Embed, Job, Predict, PredictBase, ignore
 from star_al.task import closed, make_task
@@ -133,7 +133,7 @@ def same(one: Predictions, other: Predictions) -> bool:
 def test_results_are_the_learners_own_in_order_and_nothing_is_left(
     tmp_path: Path, drivers: type[Driver], n: int
 ) -> None:
-    cluster, read = Cluster(tmp_path), []
+    cluster, read = Cluster(tmp_path), list[int]()
     jobs = cluster.jobs(n)
     for job, found in zip(jobs, cluster.compute.each(cluster.learner, jobs, read.append), strict=True):
         assert same(found, job.run(cluster.learner, ignore))
@@ -290,7 +290,7 @@ def test_a_worker_is_told_no_secret_and_no_place(tmp_path: Path) -> None:
     told = json.dumps(computing._pinned(spec, NumpyLearner(closed(make_task(spec.task)))))
     for secret in ("example", "SECRET", "TOKEN", "pool.jsonl"):
         assert secret not in told
-    assert computing.CampaignSpec.model_validate(json.loads(told)).task == spec.task
+    assert CampaignSpec.model_validate(json.loads(told)).task == spec.task
 
 
 def test_without_ray_the_command_that_installs_it_is_named(

@@ -64,7 +64,8 @@ class Group:
         (total,), had, *summed = torch.split(flat, sizes)
         for parameter, one, gradient in zip(parameters, had.tolist(), summed, strict=True):
             parameter.grad = gradient.view_as(parameter).clone() if one else None
-        return total
+        found: Tensor = total
+        return found
 
     @torch.no_grad()
     def start_alike(self, parameters: Sequence[nn.Parameter]) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from star_al.common.wording import count
 from star_al.config.spec import AdapterSpec, TrainingSpec
@@ -152,7 +153,7 @@ class TrainingProcesses:
             return
         size, device = self._training.processes, self._backbone.device
         # The store through which they find each other lives here, so that its port is free for certain.
-        self._store = torch.distributed.TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
+        self._store = TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
         for rank in range(size):
             card = (device.index or 0) + rank
             setup = Setup(
