@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,9 @@ import numpy as np
 
 from star_al.app.compose import how_texts_are_read, language_learner, model_path
 from star_al.common.paging import pages
+from star_al.common.wording import count
 from star_al.compute.on_ray import RayCompute
+from star_al.compute.ray_driver import Head
 from star_al.compute.tasks import Encode, Order
 from star_al.compute.worker import Opened
 from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
@@ -65,11 +68,7 @@ def computing(
     if not isinstance(settings, RayComputeSpec):
         yield parts
         return
-    _require_trust(file, settings)
-    if find_spec("ray") is None:
-        raise ClusterError(
-            "compute.kind: ray needs Ray, which is not installed. Run: pip install 'star-al[ray]'"
-        )
+    require_ray(file, settings)
     with open_ray(file, parts, settings, check, name) as compute, _encoding_on(compute, _encoder(parts)):
         yield replace(parts, compute=compute)
 
@@ -127,6 +126,36 @@ def _encoding_on(compute: RayCompute, encoder: SentenceEncoder | None) -> Iterat
         yield
     finally:
         encoder.elsewhere = None
+
+
+def check_cluster(file: CampaignFile, settings: RayComputeSpec) -> str:
+    """What can be said of the cluster without starting a worker.
+
+    Raises:
+        ClusterError: It cannot be used, or nobody listens.
+    """
+    require_ray(file, settings)
+    ray = f"Ray {version('ray')}"
+    if settings.address is None:
+        return f"{ray}; {count(settings.workers, 'worker')} on this machine, started with the run"
+    if not Head(settings.address).answers():
+        raise ClusterError(
+            f"{settings.address}: nobody listens. Start Ray there, or correct compute.address."
+        )
+    return f"{ray}; {settings.address} answers"
+
+
+def require_ray(file: CampaignFile, settings: RayComputeSpec) -> None:
+    """Check that Ray is installed and that the user trusts the cluster.
+
+    Raises:
+        ClusterError: It is not, or the user does not.
+    """
+    _require_trust(file, settings)
+    if find_spec("ray") is None:
+        raise ClusterError(
+            "compute.kind: ray needs Ray, which is not installed. Run: pip install 'star-al[ray]'"
+        )
 
 
 def _require_trust(file: CampaignFile, settings: RayComputeSpec) -> None:

@@ -16,13 +16,15 @@ from typing import cast
 
 from star_al.app.annotators import connection, examine_project, unencrypted
 from star_al.app.compose import find_started, open_artefacts
+from star_al.app.computing import check_cluster
 from star_al.app.doctor_models import check_encoder, check_model, check_training
 from star_al.common.wording import count
 from star_al.config.file import load_campaign
-from star_al.config.spec import CampaignFile, LabelStudioSpec
+from star_al.config.spec import CampaignFile, LabelStudioSpec, RayComputeSpec
 from star_al.data import ImportCounts, data_source, read_items, test_source
 from star_al.errors import (
     AnnotatorError,
+    ClusterError,
     ConfigError,
     DataError,
     ModelError,
@@ -92,6 +94,8 @@ def examine(
     yield _look("database", lambda: _database(file))
     yield _look("artefacts", lambda: _artefacts(file))
     yield _look("disk", lambda: _free_space(file.artefact_folder))
+    if isinstance(compute := file.spec.compute, RayComputeSpec):
+        yield _look("cluster", lambda: check_cluster(file, compute), ClusterError)
     if isinstance(file.spec.annotator, LabelStudioSpec):
         yield from _label_studio(file, file.spec.annotator)
 

@@ -169,10 +169,11 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
         with leased(file, store, campaign, patience) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
             parts = replace(_parts(file, store, campaign, guarded, learner), lease=lease)
-            for role in Role:
-                item_ids = store.item_ids(campaign.campaign_id, role)
-                if role is not Role.POOL or len(item_ids) <= largest_pool:
-                    base_log_probs(parts, item_ids)
+            with computing(file, parts, heartbeat.check) as parts:
+                for role in Role:
+                    item_ids = store.item_ids(campaign.campaign_id, role)
+                    if role is not Role.POOL or len(item_ids) <= largest_pool:
+                        base_log_probs(parts, item_ids)
             return parts.learner.versions()
     finally:
         store.close()

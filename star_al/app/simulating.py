@@ -40,7 +40,15 @@ from star_al.stats.ranking_model import has_ended, rows_by_ranker
 from star_al.types import Study, StudyRun
 
 FREE_TO_CHANGE = frozenset(
-    {"name", "database", "artefacts", "model.device", "model.batch_tokens", "model.trunk_cache_gb"}
+    {
+        "name",
+        "database",
+        "artefacts",
+        "compute",
+        "model.device",
+        "model.batch_tokens",
+        "model.trunk_cache_gb",
+    }
 )
 """Settings that may differ between two calls for the same study."""
 

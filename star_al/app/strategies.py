@@ -9,7 +9,14 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from star_al.common.sqlite_address import split_sqlite_address
-from star_al.config.spec import FROM_FILE, AcquisitionSpec, CampaignFile, CampaignSpec, PosteriorSpec
+from star_al.config.spec import (
+    FROM_FILE,
+    AcquisitionSpec,
+    CampaignFile,
+    CampaignSpec,
+    PosteriorSpec,
+    RayComputeSpec,
+)
 from star_al.errors import ConfigError
 from star_al.stats.learning_curves import POSTERIOR_MARK
 from star_al.types import StudyRun
@@ -132,6 +139,8 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
             f"{file.path}: runs would never stop. Give --rounds, or set stopping.max_rounds or stopping.max_labels."
         )
     tree["stopping"] = limits
+    if isinstance(file.spec.compute, RayComputeSpec) and file.spec.compute.address is None:
+        tree["compute"] = {"kind": "local"}  # runs beside each other keep this machine busy already
     tree["labelling"] |= {"buffer": 0, "close_share": 1.0, "close_after_hours": None}
     return _validated(tree, f"{file.path}")
 

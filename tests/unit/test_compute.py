@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from star_al.app import computing, running
+from star_al.app.strategies import study_spec
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.artefacts.shared_files import SharedFiles
 from star_al.compute import on_ray
@@ -311,6 +313,27 @@ def test_a_cluster_elsewhere_must_be_named_by_the_user_too(
     file = load_campaign(write_campaign(tmp_path, compute={"kind": "ray", "address": "10.0.0.5:6379"}))
     with pytest.raises(ClusterError, match=r"export RAY_ADDRESS=10\.0\.0\.5:6379"):
         running.run(file, Quiet())
+
+
+def test_doctor_says_whether_the_head_answers(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        compute = {"kind": "ray", "address": address}
+        file = load_campaign(write_campaign(tmp_path, compute=compute))
+        assert isinstance(file.spec.compute, RayComputeSpec)
+        assert computing.check_cluster(file, file.spec.compute).endswith(f"{address} answers")
+    with pytest.raises(ClusterError, match=f"{address}: nobody listens"):
+        computing.check_cluster(file, file.spec.compute)
+
+
+def test_runs_of_a_study_start_no_workers_of_their_own(tmp_path: Path) -> None:
+    own = load_campaign(write_campaign(tmp_path, compute={"kind": "ray"}))
+    assert study_spec(own, gold=None, rounds=None).compute.kind == "local"
+    shared = load_campaign(write_campaign(tmp_path, compute={"kind": "ray", "address": "127.0.0.1:6379"}))
+    assert study_spec(shared, gold=None, rounds=None).compute == shared.spec.compute
 
 
 @pytest.mark.parametrize("address", ["ray://host:10001", "host", "user:pass@host:6379"])
