@@ -13,7 +13,7 @@ from typing import Any, cast
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Read, Say, Submit
 from star_al.compute.results import ResultFiles, joined
-from star_al.compute.tasks import Order, task_of
+from star_al.compute.tasks import Divisible, Order, Task, task_of
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
 from star_al.ports import HERE, Advance, Job, Progress, ignore
@@ -42,7 +42,8 @@ class RayCompute:
         artefacts: The campaign's artefacts.
         campaign: The campaign, by whose name results are kept until they are used.
         progress: Where the user is told what happens.
-        splits: True if the learner's samples may be drawn by different workers.
+        splits: True if a call's items and samples may be read by different workers: what is predicted of an item by
+            a sample depends on nothing else.
         check: Called while results are waited for; raises if the campaign must stop.
     """
 
@@ -103,7 +104,7 @@ class RayCompute:
     ) -> Iterator[ResultT]:
         while True:
             new = list(islice(jobs, self.room - len(calls)))
-            # Where there are few calls, their samples are spread over the workers.
+            # Few calls are divided, so that all workers have something to do.
             parts = -(-self.room // len(new)) if new and not calls else 1
             for job in new:
                 calls.append(_Call(learner, job, advance))
@@ -126,7 +127,7 @@ class RayCompute:
         order = self._order_of(call.learner)
         whole = task.key(order.key())
         begun = whole in self._under_way or self._results.find(whole) is not None
-        for each in task.split(parts if self._splits and not begun else 1):
+        for each in [task] if begun else self._divided(call, task, parts):
             key = each.key(order.key())
             part = _Part(call, Submit(key, each, order), file=self._results.find(key))
             call.parts.append(part)
@@ -134,6 +135,17 @@ class RayCompute:
                 self._under_way[part.key] = part
             elif part.file is None:
                 self._submit(part)
+
+    def _divided(self, call: _Call, task: Task, parts: int) -> list[Task]:
+        """The call in up to ``parts`` tasks: by its items if the learner can tell how, else by its samples."""
+        if parts == 1 or not self._splits:
+            return [task]
+        if isinstance(call.learner, Divisible):
+            groups = call.learner.divide(call.job.items, parts, adapted=task.artefact is not None)
+            if len(groups) > 1:
+                call.groups = groups
+                return [task.of(group) for group in groups]
+        return task.split(parts)
 
     def _order_of(self, learner: Any) -> Order:
         if id(learner) not in self._orders:
@@ -148,7 +160,7 @@ class RayCompute:
         """A call's result: that of its tasks, or made here if it is no task."""
         if not call.parts:
             return call.run()
-        found = joined([self._read(part) for part in call.parts])
+        found = joined([self._read(part) for part in call.parts], call.groups)
         call.finish()
         return found
 
@@ -239,6 +251,7 @@ class _Call:
 
     def __init__(self, learner: Any, job: Job[Any], advance: Advance) -> None:
         self.learner, self.job, self.parts = learner, job, list[_Part]()
+        self.groups: list[list[int]] | None = None
         self._advance, self._told = advance, 0
 
     def run(self) -> Any:
@@ -247,7 +260,8 @@ class _Call:
 
     def tell(self) -> None:
         """Count the items that all samples have read, as far as the tasks tell."""
-        self._tell(sum(part.items for part in self.parts) // max(1, len(self.parts)))
+        shared = 1 if self.groups is not None else max(1, len(self.parts))
+        self._tell(sum(part.items for part in self.parts) // shared)
 
     def finish(self) -> None:
         """Count all items."""

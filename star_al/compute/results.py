@@ -102,13 +102,43 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def joined(parts: Sequence[Result]) -> Result:
-    """The results of a call that was split by its samples, as one."""
+def joined(parts: Sequence[Result], groups: Sequence[Sequence[int]] | None = None) -> Result:
+    """The results of a call that was split, as one.
+
+    Args:
+        parts: The results.
+        groups: The positions of each part's items; None if all parts have all items, with some samples each.
+    """
     if len(parts) == 1:
         return parts[0]
-    predictions = [part for part in parts if isinstance(part, Predictions)]
-    log_probs_N_K_C = np.concatenate([part.log_probs_N_K_C for part in predictions], axis=1)
-    return Predictions(predictions[0].item_ids, log_probs_N_K_C, predictions[0].answers)
+    if groups is None:
+        predictions = [part for part in parts if isinstance(part, Predictions)]
+        log_probs_N_K_C = np.concatenate([part.log_probs_N_K_C for part in predictions], axis=1)
+        return Predictions(predictions[0].item_ids, log_probs_N_K_C, predictions[0].answers)
+    order_N = np.argsort(np.concatenate(groups))
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(_any(parts))[order_N]
+    if isinstance(parts[0], list):
+        found = [one for part in parts for one in _any(part)]
+        return [found[place] for place in order_N]
+    return _in_order([part for part in parts if isinstance(part, Predictions)], order_N)
+
+
+def _in_order(parts: Sequence[Predictions], order_N: npt.NDArray[np.intp]) -> Predictions:
+    """Predictions of different items as one, the columns padded as one call pads them."""
+    width = max(part.log_probs_N_K_C.shape[2] for part in parts)
+    padded = [
+        np.pad(
+            part.log_probs_N_K_C,
+            ((0, 0), (0, 0), (0, width - part.log_probs_N_K_C.shape[2])),
+            constant_values=-np.inf,
+        )
+        for part in parts
+    ]
+    item_ids = [item_id for part in parts for item_id in part.item_ids]
+    answers = max((part.answers for part in parts), key=lambda answers: len(answers[0]))
+    log_probs_N_K_C = np.concatenate(padded)[order_N]
+    return Predictions(tuple(item_ids[place] for place in order_N), log_probs_N_K_C, answers)
 
 
 def _packed(result: Result) -> tuple[JsonObject, _Arrays]:

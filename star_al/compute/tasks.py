@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,14 @@ class Encoded(Protocol):
     @property
     def cut_N(self) -> npt.NDArray[np.bool_]:
         """True where a part of the text was not read."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A learner that can tell which items it reads together."""
+
+    def divide(self, items: Sequence[Item], n: int, *, adapted: bool) -> list[list[int]]:
+        """The positions of up to ``n`` parts, each of which is read alone as it is among all."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,10 @@ class Task:
         if self.name == "encode":
             return Encode(tuple(item.text for item in items))
         return PredictBase(items) if self.name == "base_predict" else Embed(folder, items)
+
+    def of(self, positions: Sequence[int]) -> Task:
+        """The same call about some of its items."""
+        return replace(self, items=tuple(self.items[position] for position in positions))
 
     def split(self, parts: int) -> list[Task]:
         """The same call in up to ``parts`` calls with some of its samples each; one if it has none."""

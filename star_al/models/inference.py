@@ -118,6 +118,20 @@ class Inference:
                         progress.add(len(places))
         return Categorical(tuple(prompt.item_id for prompt in prompts), log_probs_N_K_C)
 
+    def plan(self, prompts: Sequence[Prompt]) -> list[list[int]] | None:
+        """Return the minibatches in which these prompts are read, as positions.
+
+        Prompts of some whole minibatches, one after another, are read in the same minibatches without the others.
+
+        Returns:
+            The plan; ``None`` where how a prompt is read depends on the others.
+        """
+        longest, most = self._probe_lengths(prompts), max(map(len, prompts), default=0)
+        searched = any(len(label_tree(prompt.labels)) >= FEWEST_NODES for prompt in prompts)
+        if searched or 0 < longest < most:
+            return None
+        return plan_minibatches(prompts, self._minibatch_tokens, packed_up_to=longest)
+
     def answer_log_likelihoods(
         self,
         prompts: Sequence[Prompt],

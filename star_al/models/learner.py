@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from star_al.models.adapter_trainer import AdapterTrainer
 from star_al.models.backbone import Backbone
 from star_al.models.base_embeddings import KEPT
 from star_al.models.batch_choice import BatchChoice
-from star_al.models.classifier import TEXT_AND_END, prompts_for
+from star_al.models.classifier import TEXT_AND_END, for_classifier, prompts_for
 from star_al.models.encoded import Encoded
 from star_al.models.fitted_posteriors import FittedPosteriors
 from star_al.models.frozen_features import FrozenFeatures
@@ -286,6 +287,30 @@ class LoraLearner:
             prompts = prompts_for(fitted.classifier, self.model.encode_to_compare(items))
             found = inference.label_log_probs(prompts, fitted.posterior, samples, seed, advance, tolerance)
         return Predictions(found.item_ids, found.log_probs_N_K_C, (self._task.columns(items),))
+
+    def divide(self, items: Sequence[Item], n: int, *, adapted: bool) -> list[list[int]]:
+        """Divide items so that other processes may read the parts, each as it is read among all, to the last bit.
+
+        Args:
+            items: The items.
+            n: Parts, at most.
+            adapted: True if an adapter reads them.
+
+        Returns:
+            The positions of each part; a single part where the items cannot be divided.
+        """
+        has_priors = self._task.spec.contextual_calibration and self._task.has_options
+        plan = None
+        if not self.model.compares and not has_priors:
+            prompts = self.model.encode(items)
+            if adapted and self._spec.has_classifier:
+                prompts = for_classifier(prompts)
+            plan = self.model.inference.plan(prompts)
+        if not plan:
+            return [list(range(len(items)))]
+        bounds = [len(plan) * part // n for part in range(n + 1)]
+        parts = (list(chain.from_iterable(plan[first:end])) for first, end in pairwise(bounds))
+        return [part for part in parts if part]
 
     def export(
         self,
