@@ -110,7 +110,7 @@ def _config(learner: str, database: str) -> dict[str, Any]:
         config["model"] |= {"name": "model", "max_tokens": 96, "batch_tokens": 4096}
         config["adapter"] = {"rank": 2, "learning_rate": 0.01, "epochs": 1}
     if learner == "lora" and has_shortlist():
-        config["acquisition"]["shortlist"] = {"size": SHORTLIST}
+        config["acquisition"]["shortlist"] = {"size": SHORTLIST, "by": "head"}
     return config
 
 

@@ -9,8 +9,8 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -25,8 +25,7 @@ STEPS, TOLERANCE, LEAST = 100, 1e-6, 1e-10
 """Of expectation maximisation: steps at most, gain in the bound (nats a vote) that ends it, smallest probability."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(NamedTuple):
     """The label that one person gave to one unit (an item, or one of its queries)."""
 
     unit: str
@@ -155,7 +154,7 @@ def krippendorff_alpha(
     def between(one: Hashable, other: Hashable) -> float:
         return distance(written[str(one)], written[str(other)])
 
-    named = [replace(vote, value=json.dumps(vote.value)) for vote in paired]
+    named = [vote._replace(value=json.dumps(vote.value)) for vote in paired]
     return float(alpha_krippendorff(_frame(named), between))
 
 
@@ -168,7 +167,7 @@ def _by_unit(votes: Sequence[Vote]) -> dict[str, list[Vote]]:
 
 def _ordered(votes: Sequence[Vote]) -> list[Vote]:
     """The votes in an order that does not depend on when they came."""
-    return sorted(votes, key=lambda vote: (vote.unit, vote.person))
+    return sorted(votes, key=itemgetter(0, 1))  # unit and person
 
 
 def _frame(votes: Sequence[Vote]) -> pd.DataFrame:

@@ -88,17 +88,16 @@ def _rule(rules: LabellingSpec, task: Task, query: Query) -> Rule:
 
 def _with_earlier_attempts(ballots: Mapping[str, Ballot]) -> dict[str, Ballot]:
     """The ballots; those of further attempts, which asked one more person to decide a dispute, with earlier votes."""
-    again = {ballot.query.item_id for ballot in ballots.values() if ballot.query.attempt > 1}
+    further = [ballot for ballot in ballots.values() if ballot.query.attempt > 1]
+    items = {ballot.query.item_id for ballot in further}
     by_item: dict[str, list[Ballot]] = defaultdict(list)
-    for ballot in ballots.values():
-        if ballot.query.item_id in again:
+    for ballot in ballots.values() if items else ():
+        if ballot.query.item_id in items:
             by_item[ballot.query.item_id].append(ballot)
-    return {query_id: _with_earlier(ballot, by_item) for query_id, ballot in ballots.items()}
+    return {**ballots, **{each.query.query_id: _with_earlier(each, by_item) for each in further}}
 
 
 def _with_earlier(ballot: Ballot, by_item: Mapping[str, Sequence[Ballot]]) -> Ballot:
-    if ballot.query.attempt == 1:
-        return ballot
     attempts = [each for each in by_item[ballot.query.item_id] if each.query.attempt <= ballot.query.attempt]
     attempts.sort(key=lambda each: each.query.attempt)
     values = {person: value for each in attempts for person, value in each.values.items()}
