@@ -56,9 +56,10 @@ class Parts:
 
     def pool(self, round_index: int) -> Pool:
         """All texts of the pool that had joined by a round, labelled or not."""
-        campaign_id = self.campaign.campaign_id
-        item_ids = self.store.item_ids(campaign_id, Role.POOL, by_round=round_index)
-        return Pool(tuple(item_ids), lambda ids: self.store.items(campaign_id, ids))
+        store, campaign_id = self.store, self.campaign.campaign_id
+        item_ids = store.item_ids(campaign_id, Role.POOL, by_round=round_index)
+        # Not ``self.store``: parts that hold a pool which holds them would keep a million ids until a rare collection.
+        return Pool(tuple(item_ids), lambda ids: store.items(campaign_id, ids))
 
     @cached_property
     def task(self) -> Task:

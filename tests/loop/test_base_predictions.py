@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,3 +75,16 @@ def test_predictions_over_one_pool_are_not_taken_for_those_over_another(tmp_path
     key = one.learner.base_key
     assert one.store.base_predictions(key, [item_id]) == {}  # the learner's key alone does not name the pool
     assert one.parts().first_pool.key != other.parts().first_pool.key
+
+
+def test_parts_that_have_read_a_pool_are_freed_with_their_last_reference(tmp_path: Path) -> None:
+    """A cycle would hold the ids of every round's pool until a garbage collection, which is rare."""
+    parts = world_of(tmp_path).parts()
+    pool, freed = parts.first_pool, weakref.ref(parts)
+    gc.disable()
+    try:
+        del parts
+        assert freed() is None
+    finally:
+        gc.enable()
+    assert len(pool.load(pool.item_ids[:2])) == 2
