@@ -96,9 +96,7 @@ class Oracle:
             )
         if self._draw("error", person, item) < self._spec.accuracy:
             return gold
-        choices = self._task.choices(item) or ()  # settings allow errors only with a list of labels
-        others = [name for name in choices if not self._task.same(item, name, gold)]
-        return others[int(self._draw("choice", person, item) * len(others))]
+        return self._task.mistaken(item, gold, self._draw("choice", person, item))
 
     def _draw(self, purpose: str, person: str, item: Item) -> float:
         """A pseudo-random number in [0, 1) that depends only on the seed, the purpose, the person and the item."""

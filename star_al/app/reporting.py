@@ -14,7 +14,8 @@ from star_al.app.status import asked, people_of
 from star_al.common.paging import pages
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import check_out, write_text
-from star_al.labelling.ballots import newest_revisions
+from star_al.labelling.ballots import load_ballots, newest_revisions
+from star_al.labelling.effort import effort_with_drafts, shows_drafts
 from star_al.ports import Store
 from star_al.report.page import campaign_page
 from star_al.report.questions import shown_text
@@ -69,9 +70,10 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
     annotations = store.annotations(campaign_id)
     answered = asked(store, campaign, queries, annotations)
     right = right_answers(store, campaign_id, rounds)
+    spec = CampaignSpec.model_validate(campaign.config)
     return CampaignSnapshot(
         campaign=campaign,
-        spec=CampaignSpec.model_validate(campaign.config),
+        spec=spec,
         sizes={role.value: n for role, n in store.sizes(campaign_id).items()},
         labels={role.value: n for role, n in store.label_counts(campaign_id).items()},
         rounds=tuple(rounds),
@@ -87,7 +89,24 @@ def gather(store: Store, campaign: Campaign) -> CampaignSnapshot:
         on_same_texts=_on_same_texts(rounds, right),
         simulated=_simulated(store, campaign),
         answers=_newest_answers(store, campaign, rounds),
+        effort=_effort(store, campaign_id, spec, queries, annotations),
     )
+
+
+def _effort(
+    store: Store,
+    campaign_id: int,
+    spec: CampaignSpec,
+    queries: Sequence[Query],
+    annotations: Sequence[Annotation],
+) -> str:
+    """What people did with drafts, in words; empty if they saw none."""
+    if not shows_drafts(spec):
+        return ""
+    task = make_task(spec.task)
+    ballots = load_ballots(store, campaign_id, task, queries, annotations)
+    effort = effort_with_drafts(spec, task, ballots.values())
+    return "" if effort is None else effort.in_words()
 
 
 def _newest_answers(store: Store, campaign: Campaign, rounds: Sequence[Round]) -> list[GradedAnswer]:

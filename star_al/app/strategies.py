@@ -57,6 +57,7 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "badge": {"batch": {"kind": "badge"}},
     "k_centre": {"batch": {"kind": "k_centre"}},
     "facility_location": {"batch": {"kind": "facility_location"}},
+    "idds": {"batch": {"kind": "idds"}},
     "cluster_margin": {"measure": "margin", "batch": {"kind": "cluster_margin"}},
     "uncertainty_herding": {"measure": "margin", "batch": {"kind": "uncertainty_herding"}},
     "recommended": _recommended(),

@@ -136,7 +136,7 @@ class _Rows:
         campaign_id, found = self._campaign.campaign_id, defaultdict[str, list[JsonValue]](list)
         options = self._store.options(campaign_id, sorted(self._known)) if self._task.has_options else {}
         for query in self._store.queries(campaign_id):
-            predicted = query.reason.predicted
+            predicted = query.reason.written
             value = None if predicted is None else self._task.find(options.get(query.item_id, ()), predicted)
             if value is not None:
                 found[query.item_id].append(value)

@@ -2,7 +2,8 @@
 
 Columns: ``item_id``; ``log_probs``, a float32 list of K·C values, sample by sample, with −inf for labels and
 NaN for samples that the item does not have; and those of ``Scores`` that were computed. Where answers are open,
-``answers`` lists the values of an item's columns, as JSON, and ``signal_<name>`` is a further figure of the model.
+``answers`` lists the values of an item's columns, as JSON, ``texts`` what was written for each where that is more, and
+``signal_<name>`` is a further figure of the model.
 K and C are in the file's metadata. The pages of a file carry checksums.
 """
 
@@ -161,7 +162,7 @@ def read_answers(paths: Sequence[Path], item_ids: Sequence[str]) -> OpenAnswers 
     Raises:
         StoreError: A file cannot be read, or an item is in none of them.
     """
-    found: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {}
+    found: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None, dict[str, float]]] = {}
     wanted = frozenset(item_ids)
     for path in paths:
         for page in _pages(path, with_predictions=False):
@@ -170,14 +171,17 @@ def read_answers(paths: Sequence[Path], item_ids: Sequence[str]) -> OpenAnswers 
             for row, item_id in enumerate(page.item_ids):
                 if item_id in wanted:
                     signals = {name: float(values_N[row]) for name, values_N in page.opened.signals.items()}
-                    found[item_id] = page.opened.values_N[row], signals
+                    texts = None if page.opened.texts_N is None else page.opened.texts_N[row]
+                    found[item_id] = page.opened.values_N[row], texts, signals
     for item_id in item_ids:
         if item_id not in found:
             raise StoreError(f"{paths[0]}: has no scores of item {item_id}. Score the round again.")
-    names = found[item_ids[0]][1] if item_ids else {}
+    names = found[item_ids[0]][2] if item_ids else {}
+    texts_N = tuple(texts for item_id in item_ids if (texts := found[item_id][1]) is not None)
     return OpenAnswers(
         tuple(found[item_id][0] for item_id in item_ids),
-        {name: np.array([found[item_id][1][name] for item_id in item_ids]) for name in names},
+        {name: np.array([found[item_id][2][name] for item_id in item_ids]) for name in names},
+        texts_N if item_ids and len(texts_N) == len(item_ids) else None,
     )
 
 
@@ -250,7 +254,8 @@ def _opened(table: pa.Table) -> OpenAnswers | None:
         for name in table.column_names
         if name.startswith(_SIGNAL)
     }
-    return OpenAnswers(tuple(map(tuple, table["answers"].to_pylist())), signals)
+    texts_N = tuple(map(tuple, table["texts"].to_pylist())) if "texts" in table.column_names else None
+    return OpenAnswers(tuple(map(tuple, table["answers"].to_pylist())), signals, texts_N)
 
 
 # -- writing -------------------------------------------------------------------------------------------
@@ -284,6 +289,8 @@ def _table(page: Page, samples: int, labels: int) -> pa.Table:
             columns[name] = pa.array(values_N, of, from_pandas=True)  # NaN is null
     if page.opened is not None:
         columns["answers"] = pa.array(page.opened.values_N, pa.list_(pa.string()))
+        if page.opened.texts_N is not None:
+            columns["texts"] = pa.array(page.opened.texts_N, pa.list_(pa.string()))
         for name in sorted(page.opened.signals):
             columns[f"{_SIGNAL}{name}"] = pa.array(page.opened.signals[name], pa.float64())
     return pa.table(columns, metadata={"samples": str(samples), "labels": str(labels)})

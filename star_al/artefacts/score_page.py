@@ -61,19 +61,20 @@ class OpenAnswers(NamedTuple):
     Attributes:
         values_N: The values of each item's columns, the last of them None for any other answer, as JSON.
         signals: Further figures (N,) by name.
+        texts_N: What was written for each value where that is more than the value; None elsewhere.
     """
 
     values_N: tuple[tuple[str, ...], ...]
     signals: Mapping[str, FloatArray]
+    texts_N: tuple[tuple[str, ...], ...] | None = None
 
     @classmethod
     def of(cls, predictions: Predictions) -> OpenAnswers | None:
         """Return those of predictions; None if all items have the columns of their task."""
         if not predictions.open_ended:
             return None
-        return cls.written(
-            [predictions.answers_of(row) for row in range(len(predictions))], predictions.signals
-        )
+        values_N = [predictions.answers_of(row) for row in range(len(predictions))]
+        return cls.written(values_N, predictions.signals)._replace(texts_N=predictions.texts or None)
 
     @classmethod
     def written(
@@ -91,7 +92,9 @@ class OpenAnswers(NamedTuple):
     def rows(self, rows: slice) -> OpenAnswers:
         """Return those of some items."""
         return OpenAnswers(
-            self.values_N[rows], {name: values_N[rows] for name, values_N in self.signals.items()}
+            self.values_N[rows],
+            {name: values_N[rows] for name, values_N in self.signals.items()},
+            None if self.texts_N is None else self.texts_N[rows],
         )
 
 
@@ -111,6 +114,8 @@ class Page(NamedTuple):
         if self.opened is not None:
             bytes_N += [sum(map(len, values)) for values in self.opened.values_N]
             bytes_N += 8 * len(self.opened.signals)
+            if self.opened.texts_N is not None:
+                bytes_N += [sum(map(len, texts)) for texts in self.opened.texts_N]
         return bytes_N
 
     def cut(self, rows: slice) -> Page:
@@ -135,6 +140,7 @@ class Page(NamedTuple):
                     name: np.concatenate([above_N, further[name]])
                     for name, above_N in self.opened.signals.items()
                 },
+                None if self.opened.texts_N is None else self.opened.texts_N + (below.opened.texts_N or ()),
             )
         return Page(
             self.item_ids + below.item_ids,
@@ -159,4 +165,7 @@ def _require_same_columns(one: Page, other: Page, folder: Path) -> None:
 
 def _columns(page: Page) -> list[str]:
     names = [name for name, column in page.scores._asdict().items() if column is not None]
-    return names if page.opened is None else [*names, "answers", *sorted(page.opened.signals)]
+    if page.opened is None:
+        return names
+    texts = [] if page.opened.texts_N is None else ["texts"]
+    return [*names, "answers", *texts, *sorted(page.opened.signals)]

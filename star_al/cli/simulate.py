@@ -72,7 +72,7 @@ def simulate(
 
     Strategies: random, entropy, margin, least_confidence, bald, epig, star
     (blended by the schedule of STAR), star_measured, star_prequential, power,
-    batchbald, badge, k_centre, facility_location, cluster_margin,
+    batchbald, badge, k_centre, facility_location, idds, cluster_margin,
     uncertainty_herding, recommended, and config (the file as it is). A strategy
     can name how its first batch is chosen (random, base_uncertainty, typical or
     herding), as in margin:herding, and that a head ranks the texts, as in

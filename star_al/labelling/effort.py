@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from star_al.common.wording import count
-from star_al.config.spec import LabelStudioSpec
+from star_al.config.spec import CampaignSpec, LabelStudioSpec
 from star_al.labelling.ballots import Ballot
-from star_al.parts import Parts
 from star_al.task import Task
 from star_al.task.similarity import edit_distance
 from star_al.types import Item
@@ -40,12 +39,16 @@ class Effort:
         return words if self.edited is None else f"{words}, {self.edited:.0%} of the others edited"
 
 
-def effort_with_drafts(parts: Parts, ballots: Iterable[Ballot]) -> Effort | None:
+def effort_with_drafts(spec: CampaignSpec, task: Task, ballots: Iterable[Ballot]) -> Effort | None:
     """Compare written answers with the drafts that Label Studio showed; None if it showed none."""
-    annotator = parts.spec.annotator
-    if not (isinstance(annotator, LabelStudioSpec) and annotator.show_prediction):
+    if not shows_drafts(spec) or task.choices(ANY):
         return None
-    return None if parts.task.choices(ANY) else effort_of(ballots, parts.task)
+    return effort_of(ballots, task)
+
+
+def shows_drafts(spec: CampaignSpec) -> bool:
+    """Return whether people see the model's answers."""
+    return isinstance(spec.annotator, LabelStudioSpec) and spec.annotator.show_prediction
 
 
 def effort_of(ballots: Iterable[Ballot], task: Task) -> Effort | None:
@@ -53,7 +56,7 @@ def effort_of(ballots: Iterable[Ballot], task: Task) -> Effort | None:
     distances = [
         edit_distance(draft, value)
         for ballot in ballots
-        if isinstance(draft := ballot.query.reason.predicted, str) and task.find((), draft) == draft
+        if isinstance(draft := ballot.query.reason.written, str) and task.find((), draft) == draft
         for value in ballot.values.values()
         if isinstance(value, str)
     ]

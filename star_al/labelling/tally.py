@@ -60,5 +60,5 @@ def tally_round(parts: Parts, round_index: int) -> Tally:
         dropped=len(dropped),
         disputed=len(disputed),
         agreement=krippendorff_alpha(votes_by_item(ballots.values()), parts.task.distance),
-        effort=effort_with_drafts(parts, ballots.values()),
+        effort=effort_with_drafts(parts.spec, parts.task, ballots.values()),
     )

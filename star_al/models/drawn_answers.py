@@ -38,10 +38,12 @@ class Greedy:
     Attributes:
         value: What it means.
         written: The answer.
+        text: The answer in words.
     """
 
     value: JsonValue
     written: Written
+    text: str
 
     @property
     def nll(self) -> float:
@@ -67,13 +69,14 @@ def read_greedy(
     task: Task, ending: Ending, items: Sequence[Item], written: Sequence[Written]
 ) -> list[Greedy]:
     """Return what greedy answers mean."""
+    texts = [ending.answer(one.tokens) for one in written]
     return [
-        Greedy(task.read(item, ending.answer(one.tokens)), one)
-        for item, one in zip(items, written, strict=True)
+        Greedy(task.read(item, text), one, text)
+        for item, one, text in zip(items, written, texts, strict=True)
     ]
 
 
-def greedy_predictions(items: Sequence[Item], greedy: Sequence[Greedy]) -> Predictions:
+def greedy_predictions(task: Task, items: Sequence[Item], greedy: Sequence[Greedy]) -> Predictions:
     """Return predictions of one function (K = 1) by its likeliest answers alone."""
     rows = [one.log_probs_C for one in greedy]
     return Predictions(
@@ -82,6 +85,7 @@ def greedy_predictions(items: Sequence[Item], greedy: Sequence[Greedy]) -> Predi
         tuple((one.value, None) for one in greedy),
         open_ended=True,
         signals=_columns([one.signals() for one in greedy], GREEDY_SIGNALS),
+        texts=tuple((one.text, "") for one in greedy) if task.extracts else (),
     )
 
 
@@ -132,8 +136,11 @@ def drawn_predictions(
     values: list[tuple[JsonValue, ...]] = []
     rows: list[FloatArray] = []
     signals: list[dict[str, float]] = []
+    texts: list[tuple[str, ...]] = []
     for item, most, own, log_likelihoods_K_A in zip(items, greedy, draws, log_likelihoods, strict=True):
-        found, classes_A = _classes(task, item, [ending.answer(tokens) for tokens in own.tokens])
+        texts_A = [ending.answer(tokens) for tokens in own.tokens]
+        found, classes_A = _classes(task, item, texts_A)
+        texts.append((*_typical(texts_A, classes_A, own.counts_K_A.sum(axis=0), len(found)), ""))
         lengths_A = np.array([len(tokens) for tokens in own.tokens])
         answers = Answers(log_likelihoods_K_A, own.counts_K_A, classes_A, lengths_A)
         values.append((*found, None))
@@ -152,7 +159,13 @@ def drawn_predictions(
             bald(log_probs_N_K_C), token_bald, columns["length"], columns["ess"], m, samples
         )
     ids = tuple(item.item_id for item in items)
-    return Predictions(ids, log_probs_N_K_C, tuple(values), open_ended=True, signals=columns)
+    kept = tuple(texts) if task.extracts else ()
+    return Predictions(ids, log_probs_N_K_C, tuple(values), open_ended=True, signals=columns, texts=kept)
+
+
+def _typical(texts_A: Sequence[str], classes_A: IntArray, counts_A: FloatArray, classes: int) -> list[str]:
+    """Return the text of each class that was drawn most often, of several the first."""
+    return [texts_A[int(np.where(classes_A == each, counts_A, -1.0).argmax())] for each in range(classes)]
 
 
 def share_by_classes(predictions: Predictions, draws: int) -> float:

@@ -234,7 +234,9 @@ class TextLearner:
         samples = [None] if posterior is None or draws is None else list(draws)
         measure, prompts = self._spec.acquisition.measure, self.model.encode(items)
         if not samples or (samples == [None] and measure in GREEDY_MEASURES):
-            return greedy_predictions(items, self._greedy(items, prompts, posterior, seed, advance))
+            return greedy_predictions(
+                self._task, items, self._greedy(items, prompts, posterior, seed, advance)
+            )
         compares = len(samples) > 1 and measure in TOKEN_MEASURES
         progress = PassProgress(1 + 2 * len(samples) + compares, advance)
         greedy = self._greedy(items, prompts, posterior, seed, progress.add)

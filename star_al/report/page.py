@@ -26,6 +26,7 @@ from star_al.report.round_charts import (
     seconds_by_step,
     shortlist_sentence,
 )
+from star_al.report.sentences import about_answers
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
 from star_al.stats.ece_floor import ece_floor
@@ -66,6 +67,7 @@ def campaign_page(snapshot: CampaignSnapshot) -> str:
         people=_people(snapshot),
         pairs=pairs_of_people(snapshot.asked),
         disputed_labels=disputed_labels(snapshot.asked),
+        about_answers=about_answers(snapshot),
         answer_charts=_existing(agreement_by_round(snapshot), lead_times(snapshot)),
         rounds=_rounds(snapshot),
         seconds=seconds_by_step(snapshot.rounds),

@@ -91,6 +91,7 @@ class CampaignSnapshot:
             answers are not stored.
         on_same_texts: Language model and head in the newest round that has predictions of both; None without one.
         answers: Answers to audit items in the newest evaluated round, where answers are open.
+        effort: What people did with drafts, in words; empty if they saw none.
     """
 
     campaign: Campaign
@@ -109,6 +110,7 @@ class CampaignSnapshot:
     right_answers: Mapping[int, Mapping[str, Mapping[str, bool]]] = field(default_factory=dict)
     on_same_texts: OnSameTexts | None = None
     answers: Sequence[GradedAnswer] = ()
+    effort: str = ""
     simulated: Comparison | None = None
 
     @property

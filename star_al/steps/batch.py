@@ -96,6 +96,7 @@ _DIVERSIFIED: Mapping[str, str] = {
     "facility_location": "facility location",
     "cluster_margin": "cluster-margin",
     "uncertainty_herding": "uncertainty herding",
+    "idds": "IDDS",
 }
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from star_al import rng
 from star_al.acquire.badge import Badge
 from star_al.acquire.batch_bald import BatchBald
-from star_al.acquire.embeddings import centred_directions
+from star_al.acquire.embeddings import centred_directions, unit_vectors
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import GreedyRule, InOrder
+from star_al.acquire.idds import Idds
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import partial_mean_log
 from star_al.acquire.uncertainty_herding import uncertainty_herding
@@ -143,6 +144,14 @@ def _uncertainty_herding(pool: Candidates) -> GreedyRule:
     return uncertainty_herding(points_M_d, pool.weights_M, known_L_d)
 
 
+def _idds(pool: Candidates) -> GreedyRule:
+    units_M_d = unit_vectors(text_embeddings(pool.parts, None, pool.item_ids))
+    known_L_d = units_M_d[:0]
+    if pool.known:
+        known_L_d = unit_vectors(text_embeddings(pool.parts, None, pool.known))
+    return Idds(units_M_d, known_L_d)
+
+
 def _cluster_margin(top: Candidates) -> GreedyRule:
     from star_al.acquire.cluster_margin import SAMPLE, ClusterMargin, pool_clusters
 
@@ -164,6 +173,7 @@ RULES: Mapping[str, Callable[[Candidates], GreedyRule]] = {
     "facility_location": _facility_location,
     "cluster_margin": _cluster_margin,
     "uncertainty_herding": _uncertainty_herding,
+    "idds": _idds,
 }
 """How each batch kind chooses."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -171,8 +171,9 @@ class _Ranked:
         return [
             replace(
                 reason,
-                predicted=guesses[item_id][0],
-                confidence=guesses[item_id][1],
+                predicted=guesses[item_id].value,
+                confidence=guesses[item_id].confidence,
+                draft=guesses[item_id].draft,
                 **self.scores.ranks_of(place[item_id]),
             )
             if item_id in place
@@ -224,15 +225,28 @@ def _places(item_ids: Sequence[str], order: IntArray, chosen: frozenset[str]) ->
     }
 
 
-def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[tuple[JsonValue, float]]:
-    """The predicted label of each item, and its probability."""
+class _Guess(NamedTuple):
+    """The predicted label of an item, its probability, and all that the model wrote where the label is a part of it."""
+
+    value: JsonValue
+    confidence: float
+    draft: str | None
+
+
+def _guesses(parts: Parts, score_file: Path, item_ids: Sequence[str]) -> list[_Guess]:
+    """What the model says of each item."""
     items = parts.store.items(parts.campaign.campaign_id, item_ids)
     log_probs_N_K_C = read_predictions([score_file], item_ids)
     # With adaptive sampling items have different numbers of samples, so a plain mean would be NaN for some.
     opened = read_answers([score_file], item_ids)
     answers = Answers(partial_mean_log(log_probs_N_K_C), values_N=() if opened is None else opened.answers)
+    texts_N = None if opened is None else opened.texts_N
     return [
-        (value, float(np.exp(answers.log_probs_N_C[row, column])))
+        _Guess(
+            value,
+            float(np.exp(answers.log_probs_N_C[row, column])),
+            None if texts_N is None else texts_N[row][column],
+        )
         for row, (column, value) in enumerate(answers.predicted(parts.task, items))
     ]
 
@@ -242,7 +256,7 @@ def _reason(
     scores: _Scores,
     position: int,
     rank: int,
-    guess: tuple[JsonValue, float],
+    guess: _Guess,
     how: str,
 ) -> Reason:
     known, measure = scores.of(position), spec.acquisition.measure
@@ -264,14 +278,14 @@ def _reason(
             weight += f" and of the head {scores.weight.head:.2f}"
         text += f"blended {blended:.3f} from {', '.join(terms[:-1])} and {terms[-1]}{weight}"
     text += _split_in_words(known["aleatoric"], known["epistemic"], known["samples"])
-    predicted, confidence = guess
     return Reason(
         text,
         measure=measure,
         blended=blended,
         blend_weight=scores.weight.value if scores.weight else None,
-        predicted=predicted,
-        confidence=confidence,
+        predicted=guess.value,
+        confidence=guess.confidence,
+        draft=guess.draft,
         **known,
         **ranks,
     )

@@ -94,6 +94,11 @@ class ClosedTask(Task):
         """Return 1 for the right label, else 0."""
         return float(self.same(item, answer, gold))
 
+    def mistaken(self, item: Item, label: JsonValue, draw: float) -> JsonValue:
+        """Return one of the other labels; each is as likely."""
+        others = [name for name in self.choices(item) if not self.same(item, name, label)]
+        return others[int(draw * len(others))]
+
     def complaint(self, item: Item, value: JsonValue) -> str:
         """Say what is wrong with a value that is not a label of the item."""
         names = self.choices(item)

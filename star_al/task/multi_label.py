@@ -121,6 +121,11 @@ class MultiLabel(Task):
         """Return the same."""
         return self.text(_ANY, answer)
 
+    def mistaken(self, item: Item, label: JsonValue, draw: float) -> JsonValue:
+        """Return the set with a label more, or one less; each is as likely."""
+        wrong = self.spec.label_names[int(draw * len(self.spec.label_names))]
+        return self._value({self._place(item, name) for name in {wrong} ^ {*self._checked(item, label)}})
+
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return Jaccard's distance of two sets."""
         return set_distance(self._checked(_ANY, one), self._checked(_ANY, other))

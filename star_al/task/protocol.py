@@ -71,6 +71,10 @@ class Task(ABC):
         answer = self.answer(label)
         return [value for value in others if not self.same(item, self.answer(value), answer)]
 
+    @abstractmethod
+    def mistaken(self, item: Item, label: JsonValue, draw: float) -> JsonValue:
+        """Return another label than the right one, as a simulated person gives it; ``draw`` in [0, 1) decides which."""
+
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return how far two labels of one item are apart: 0 if they are one answer."""
         return float(one != other)
@@ -99,6 +103,11 @@ class Task(ABC):
     def right_at(self) -> float:
         """The grade from which on an answer counts as right."""
         return 1.0
+
+    @property
+    def extracts(self) -> bool:
+        """True if an answer (``read``) is only a part of what a model writes; by default it is all of it."""
+        return False
 
     @property
     def has_options(self) -> bool:

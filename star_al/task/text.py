@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from star_al.config.spec import TextSpec, normalise_label, scalar_text
@@ -24,6 +24,12 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 _LONGEST_SHOWN = 80
 """Characters of a label that a message repeats."""
+
+_NO_ANSWER = "I cannot say"
+"""What a simulated person writes who does not know the answer."""
+
+_LARGEST_ERROR = 9
+"""By how much the numbers of simulated people are wrong, at most."""
 
 _GRADES: Mapping[str, Callable[[str, str], float]] = {"rouge_l": rouge_l, "chrf": chrf}
 """How similar an answer is to a reference, by ``metric``; the others compare only."""
@@ -42,6 +48,11 @@ class Text(Task):
     def right_at(self) -> float:
         """The grade that the settings name."""
         return self.spec.right_at
+
+    @property
+    def extracts(self) -> bool:
+        """True if an answer is what is found in a written text, not all of it."""
+        return self._pattern is not None
 
     def choices(self, item: Item) -> None:
         """Return None: anything may be said."""
@@ -86,6 +97,20 @@ class Text(Task):
             (measure(found, wanted) for found in self._answers(answer) for wanted in self._read(gold)),
             default=0.0,
         )
+
+    def mistaken(self, item: Item, label: JsonValue, draw: float) -> JsonValue:
+        """Return the label with another number as its answer, or else with a word less or no answer at all."""
+        text = _texts(label)[0]
+        start, end = self._place(text)
+        number, words = canonical_number(text[start:end]), text[start:end].split()
+        left_out = int(draw * len(words))
+        other = " ".join(words[:left_out] + words[left_out + 1 :])
+        if number is not None:
+            other = format(Decimal(number) + 1 + int(draw * _LARGEST_ERROR), "f")
+        wrong = [f"{text[:start]}{answer}{text[end:]}" for answer in (other, _NO_ANSWER)]
+        right = self.answer(label)
+        answered = [each for each in wrong if self._extracted(each) is not None]
+        return next(each for each in answered if not self.same(item, self._extracted(each), right))
 
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return 0 for one answer; else how unlike the answers are, or 1 if they are compared exactly."""
@@ -134,12 +159,21 @@ class Text(Task):
         """The answer that the pattern finds: its first or last match that holds one."""
         if self._pattern is None:
             return text or None
-        found: Iterator[str | None] = map(_group, self._pattern.finditer(text))
-        if self._pattern is not NUMBER:  # of numbers, one that cannot be read is not passed over for another
-            found = (group for group in found if self._canonical(group) is not None)
+        match = self._match(self._pattern, text)
+        return None if match is None else self._canonical(match[_group(match)])
+
+    def _place(self, text: str) -> tuple[int, int]:
+        """Where the answer in a text begins and ends."""
+        match = None if self._pattern is None else self._match(self._pattern, text)
+        return (0, len(text)) if match is None else match.span(_group(match))
+
+    def _match(self, pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+        found = pattern.finditer(text)
+        if pattern is not NUMBER:  # of numbers, one that cannot be read is not passed over for another
+            found = (match for match in found if self._canonical(match[_group(match)]) is not None)
         if self.spec.answer.take == "first":
-            return self._canonical(next(found, None))
-        return self._canonical(next(iter(deque(found, maxlen=1)), None))
+            return next(found, None)
+        return next(iter(deque(found, maxlen=1)), None)
 
     def _canonical(self, found: str | None) -> str | None:
         if found is None:
@@ -195,7 +229,8 @@ def _pattern_of(spec: TextSpec) -> re.Pattern[str] | None:
     return NUMBER if spec.answer.read_as == "number" else None
 
 
-def _group(match: re.Match[str]) -> str | None:
+def _group(match: re.Match[str]) -> str | int:
+    """The group that holds the answer."""
     if "answer" in match.re.groupindex:
-        return match["answer"]
-    return match[1] if match.re.groups else match[0]
+        return "answer"
+    return 1 if match.re.groups else 0

@@ -52,17 +52,21 @@ class Predictions(Categorical):
             beyond its tuple have probability 0.
         open_ended: True if the last column with a value stands for any other answer, with None as its value.
         signals: Further figures of the items, (N,) each, by name, such as the length of what was written.
+        texts: What was written for each of ``answers`` where that is more than the answer; empty elsewhere.
 
     Raises:
-        ValueError: As of ``Categorical``; or answers or signals that do not fit the items or the columns.
+        ValueError: As of ``Categorical``; or answers, texts or signals that do not fit the items or the columns.
     """
 
     answers: tuple[tuple[JsonValue, ...], ...]
     open_ended: bool = False
     signals: Mapping[str, FloatArray] = field(default_factory=dict)
+    texts: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.texts and list(map(len, self.texts)) != list(map(len, self.answers)):
+            raise ValueError("there is not a text for each answer")
         if len(self.answers) not in (1, len(self)):
             raise ValueError(f"{len(self.answers)} tuples of answers for {len(self)} items")
         for row, answers in enumerate(self.answers):

@@ -27,7 +27,8 @@ class Reason:
 
     ``aleatoric``, ``epistemic``, ``samples`` and ``head_uncertainty`` are as in ``ScoreRow``. ``base_rank``,
     ``adapted_rank`` and ``head_rank`` are ranks by each model's uncertainty over the pool of that time, from 0 to 1.
-    They are kept, also for texts that no score has chosen, where a blend learns from the answers.
+    They are kept, also for texts that no score has chosen, where a blend learns from the answers. ``draft`` is all that
+    the model wrote, where ``predicted`` is a part of it.
     """
 
     text: str
@@ -45,6 +46,12 @@ class Reason:
     base_rank: float | None = None
     adapted_rank: float | None = None
     head_rank: float | None = None
+    draft: str | None = None
+
+    @property
+    def written(self) -> JsonValue:
+        """What the model answered, whole: a label as people would give it."""
+        return self.predicted if self.draft is None else self.draft
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,6 @@ def test_labels_between_bars_and_settling_by_label(tmp_path: Path, star_al: Star
         ({"acquisition": {"measure": "epig"}}, "acquisition.measure: epig does not go with"),
         ({"acquisition": {"scorer": "head"}}, "a head beside a language model does not go with"),
         ({"posterior": {"kind": "tfb"}}, "posterior.kind: tfb does not go with"),
-        ({"annotator": {"kind": "oracle", "gold": "label", "accuracy": 0.9}}, "annotator.accuracy below 1"),
     ],
 )
 def test_what_does_not_go_with_label_sets_is_refused(

@@ -16,13 +16,13 @@ from star_al.app import compose, running
 from star_al.app.compose import open_store
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, CampaignSpec
-from star_al.ports import Progress
-from star_al.task import closed, make_task
-from star_al.types import Annotation, Query, Round
+from star_al.ports import Learner, Progress
+from star_al.task import make_task
+from star_al.types import Annotation, JsonValue, Query, Round
 from support.browser import LabellingPage, chromium
 from support.campaigns import write_campaign, write_jsonl
+from support.label_set_learner import learner_for
 from support.label_studio_server import LabelStudio
-from support.numpy_learner import NumpyLearner
 from support.quiet import Quiet
 from support.tiny_encoder import build_tiny_encoder
 
@@ -100,8 +100,8 @@ def campaign(
 
 def numpy_learner(
     file: CampaignFile, spec: CampaignSpec, rounds: list[Round], progress: Progress, **_: Any
-) -> NumpyLearner:
-    return NumpyLearner(closed(make_task(spec.task)))
+) -> Learner:
+    return learner_for(make_task(spec.task))
 
 
 def run(path: Path) -> None:
@@ -267,6 +267,67 @@ def test_odd_labels_are_answered_as_they_are_and_teach_a_head_that_asks_on(
     assert {text: outcome(annotation) for text, annotation in answers(path).items()} == given
     assert [query.round_index for _, query in asked(path)] == [0, 0, 1]
     assert "head margin" in asked(path)[2][1].reason.text
+
+
+def chooses_sets(labelling: LabellingPage, number: int) -> JsonValue:
+    """Tick two labels by their hotkeys, a third one by a click and off again, or say that none fits."""
+    assert labelling.options == [f"{name} [{key}]" for key, name in enumerate([*LABELS, "none of these"], 1)]
+    if number == 1:
+        labelling.press("6")
+        assert labelling.chosen == ["none of these"]
+        return []
+    labelling.press("4")
+    labelling.press("1")
+    for _ in range(2):
+        labelling.click("politics")
+    assert labelling.chosen == ["business", "sport"]
+    return ["business", "sport"]
+
+
+def prefers(labelling: LabellingPage, number: int) -> JsonValue:
+    """Choose the better answer on whichever side it is, or a tie, by hotkey."""
+    left, right, tie = labelling.options
+    assert {left.partition(" [")[0], right.partition(" [")[0]} == {"a good answer", "a bad answer"}
+    assert tie == "Both are equally good [3]"
+    if number == 1:
+        labelling.press("3")
+        return "tie"
+    labelling.press("1" if left.startswith("a good") else "2")
+    return "B"
+
+
+OF_KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[LabellingPage, int], JsonValue]]] = {
+    "multi_label": ({"labels": LABELS}, {}, chooses_sets),
+    "preference": ({}, {"options": ["a", "b"]}, prefers),
+}
+
+
+@pytest.mark.parametrize("kind", OF_KINDS)
+def test_a_campaign_of_another_kind_is_labelled_to_its_end(
+    labelling: LabellingPage, campaign: Callable[..., Path], kind: str
+) -> None:
+    task, data, choose = OF_KINDS[kind]
+    rows = [{"id": str(n), "text": f"text {n}", "a": "a bad answer", "b": "a good answer"} for n in range(4)]
+    path = campaign(
+        rows,
+        name=f"all-of-{kind}",
+        data={"path": "pool.jsonl", "text": "text", "id": "id", **data},
+        task={"kind": kind, **task},
+        annotator={},
+        acquisition={"batch_size": 2},
+    )
+    given: dict[str, tuple[object, bool]] = {}
+    for _ in range(2):
+        run(path)
+        labelling.label_all_tasks(f"all-of-{kind}")
+        for number in range(2):
+            text = labelling.text
+            given[text] = (choose(labelling, number), False)
+            labelling.submit_by_hotkey()
+    assert labelling.complaints == []
+    assert running.run(load_campaign(path), Quiet(), no_wait=True).kind == "stopped"
+    assert {text: outcome(annotation) for text, annotation in answers(path).items()} == given
+    assert [query.round_index for _, query in asked(path)] == [0, 0, 1, 1]
 
 
 def test_sixty_labels_and_a_text_are_in_sight(

@@ -27,8 +27,24 @@ from support import stored
 from support.campaigns import make_rows, write_jsonl
 from support.world import World
 
-DIVERSIFIED = ("batchbald", "badge", "k_centre", "facility_location", "cluster_margin", "uncertainty_herding")
-NAMES = ("BatchBALD", "BADGE", "k-centre", "facility location", "cluster-margin", "uncertainty herding")
+DIVERSIFIED = (
+    "batchbald",
+    "badge",
+    "k_centre",
+    "facility_location",
+    "cluster_margin",
+    "uncertainty_herding",
+    "idds",
+)
+NAMES = (
+    "BatchBALD",
+    "BADGE",
+    "k-centre",
+    "facility location",
+    "cluster-margin",
+    "uncertainty herding",
+    "IDDS",
+)
 CHANGES: dict[str, Any] = {
     "n": 70,
     "posterior__samples": 16,

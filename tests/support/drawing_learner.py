@@ -104,16 +104,17 @@ class DrawingLearner:
         ]  # without samples, what it draws tells the likeliest answer
         told = [self._answer(item, words, samples, seed) for item in items]
         advance(len(items))
-        width = max((len(log_probs_K_C[0]) for _, log_probs_K_C, _ in told), default=1)
+        width = max((len(log_probs_K_C[0]) for _, log_probs_K_C, *_ in told), default=1)
         log_probs_N_K_C = np.full((len(items), len(samples), width), -np.inf)
-        for row, (_, log_probs_K_C, _) in enumerate(told):
+        for row, (_, log_probs_K_C, *_) in enumerate(told):
             log_probs_N_K_C[row, :, : log_probs_K_C.shape[1]] = log_probs_K_C
         names = ["nll", "token_entropy", "sequence_entropy", "length", "ess"]
         names += ["token_bald"] if len(samples) > 1 else []  # one sample has none to be compared with
-        signals = {name: np.array([signal[name] for _, _, signal in told]) for name in names}
+        signals = {name: np.array([signal[name] for _, _, signal, _ in told]) for name in names}
         ids = tuple(item.item_id for item in items)
-        answers = tuple(values for values, _, _ in told)
-        return Predictions(ids, log_probs_N_K_C, answers, open_ended=True, signals=signals)
+        answers = tuple(values for values, *_ in told)
+        texts = tuple(texts for *_, texts in told) if self.task.extracts else ()
+        return Predictions(ids, log_probs_N_K_C, answers, open_ended=True, signals=signals, texts=texts)
 
     def _answer(
         self,
@@ -121,8 +122,8 @@ class DrawingLearner:
         words: Mapping[str, Mapping[str, float]],
         samples: Sequence[int | None],
         seed: int,
-    ) -> tuple[tuple[JsonValue, ...], FloatArray, dict[str, float]]:
-        """Draw answers under each sample; their values, the classes' log-probabilities, and the signals."""
+    ) -> tuple[tuple[JsonValue, ...], FloatArray, dict[str, float], tuple[str, ...]]:
+        """Draw answers under each sample; their values, the classes' log-probabilities, signals, and texts."""
         known = sorted(words)
         log_probs_K_A = np.stack([_log_probs(item.text, known, words, k, seed) for k in samples])
         counts_K_A = np.zeros(log_probs_K_A.shape)
@@ -133,6 +134,7 @@ class DrawingLearner:
                 counts_K_A[row, drawn] += 1
         distinct = np.flatnonzero(counts_K_A.sum(axis=0))
         values: list[JsonValue] = []
+        texts: list[str] = []
         classes = []
         for position in distinct:
             value = self.task.read(item, known[position])
@@ -142,6 +144,7 @@ class DrawingLearner:
             classes.append(next(same, len(values)))
             if classes[-1] == len(values):
                 values.append(value)
+                texts.append(known[position])
         lengths_A = np.array([len(known[position].split()) for position in distinct])
         answers = Answers(log_probs_K_A[:, distinct], counts_K_A[:, distinct], np.array(classes), lengths_A)
         mixture_A = logsumexp(log_probs_K_A, axis=0) - np.log(len(samples))
@@ -155,7 +158,7 @@ class DrawingLearner:
             "length": float(lengths_A[0]),
             "ess": float(effective_draws(answers).min()),
         }
-        return (*values, None), class_log_probs(answers), signals
+        return (*values, None), class_log_probs(answers), signals, (*texts, "")
 
     def export(
         self,

@@ -51,13 +51,11 @@ def use_numpy_learner(replace: Callable[[Any, str, Any], None] = setattr) -> Non
     """Put the NumPy learner in the place of models and heads; a test passes what puts them back at its end."""
     from star_al.app import compose, computing, running
     from star_al.task import closed, make_task
-    from star_al.task.columns import is_open
-    from support.drawing_learner import DrawingLearner
+    from support.label_set_learner import learner_for
     from support.numpy_learner import NumpyLearner
 
     def numpy_learner(file: Any, spec: Any, rounds: Any, progress: Any, **_: Any) -> Any:
-        task = make_task(spec.task)
-        return DrawingLearner(task) if is_open(task) else NumpyLearner(closed(task))
+        return learner_for(make_task(spec.task))
 
     def numpy_head(file: Any, spec: Any, rounds: Any, progress: Any, *_: Any, **__: Any) -> NumpyLearner:
         return NumpyLearner(closed(make_task(spec.task)), "head")

@@ -94,9 +94,10 @@ class NumpyLearner:
         counts: dict[str, list[float]] = {}
         width = max(len(self.task.choices(item)) for item, _ in examples)
         for item, value in examples:
-            column = self.task.column(item, value)
+            columns = self.task.shared_columns(item, value)
             for word in item.text.split():
-                counts.setdefault(word, [0.0] * width)[column] += 1.0
+                for column in columns:
+                    counts.setdefault(word, [0.0] * width)[column] += 1.0 / len(columns)
             advance(1)
         if taught is not None:
             for item, probs_C in zip(taught.items, taught.probs_M_C, strict=True):

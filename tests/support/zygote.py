@@ -34,7 +34,7 @@ IMPORTED = (
     "star_al.cli.main",
     "star_al.config.writing",
     "star_al.display.progress",
-    "support.numpy_learner",
+    "support.label_set_learner",
     *(name for name in PRELOADED if not name.startswith("star_al.models")),
 )
 """What a controller imports, except torch, which the NumPy learner does not need."""

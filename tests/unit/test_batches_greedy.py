@@ -17,6 +17,7 @@ from star_al.acquire.embeddings import centred_directions, unit_vectors
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import BoolArray, GreedyRule, InOrder, first_best, greedy_batch
 from star_al.acquire.herding import herding
+from star_al.acquire.idds import Idds
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.near_duplicates import NearDuplicates
 from star_al.acquire.search import Search
@@ -33,6 +34,7 @@ STRATEGIES = (
     "uncertainty_herding",
     "cluster_margin",
     "search",
+    "idds",
 )
 RANDOM, CONSTANT, COPIES = "random", "constant", "copies"
 
@@ -58,6 +60,7 @@ def rule(kind: str, n: int, data: str, seed: int = 0) -> GreedyRule:
         "herding": lambda: herding(units_N_d, units_N_d[:0]),
         "uncertainty_herding": lambda: uncertainty_herding(units_N_d, np.ones(n), units_N_d[:0]),
         "cluster_margin": lambda: ClusterMargin(pool_clusters(units_N_d, units_N_d)),
+        "idds": lambda: Idds(units_N_d, units_N_d[:0]),
         "search": lambda: Search(units_N_d, units_N_d[:1], units_N_d[:0]),
     }
     return makes[kind]()

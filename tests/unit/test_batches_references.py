@@ -13,10 +13,11 @@ from scipy.spatial.distance import cdist
 
 from star_al.acquire.badge import Badge
 from star_al.acquire.batch_bald import BatchBald
-from star_al.acquire.embeddings import centred_directions
+from star_al.acquire.embeddings import centred_directions, unit_vectors
 from star_al.acquire.epig import epig
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import GreedyRule, greedy_batch
+from star_al.acquire.idds import Idds
 from star_al.acquire.k_centre import KCentre
 from star_al.acquire.measures import bald
 from star_al.acquire.typiclust import typical_order
@@ -369,3 +370,21 @@ def test_directions_are_unit_vectors_from_the_centre() -> None:
     np.testing.assert_allclose(found, [[2 / math.hypot(2, 4), 4 / math.hypot(2, 4)], [0.0, 0.0]])
     with pytest.raises(ValueError, match="not finite"):
         centred_directions(np.array([[np.nan, 0.0]], dtype=np.float32), np.zeros(2))
+
+
+@pytest.mark.parametrize("known", [0, 4])
+def test_idds_follows_its_definition(known: int) -> None:
+    units_N_d = unit_vectors(np.random.default_rng(8).standard_normal((24, 5)).astype(np.float32))
+    known_L_d, points_M_d = units_N_d[:known].astype(float), units_N_d[known:].astype(float)
+    left, asked = list(range(len(points_M_d))), list(known_L_d)
+    expected = []
+    for _ in range(10):
+        scores = []
+        for one in left:
+            to_left = np.mean([points_M_d[one] @ points_M_d[other] for other in left if other != one])
+            to_known = np.mean([points_M_d[one] @ other for other in asked]) if asked else 0.0
+            scores.append(0.667 * to_left - 0.333 * to_known)
+        expected.append(left.pop(int(np.argmax(scores))))
+        asked.append(points_M_d[expected[-1]])
+    picks = greedy_batch(Idds(points_M_d, known_L_d), [], len(points_M_d), 10)
+    assert [pick.position for pick in picks] == expected

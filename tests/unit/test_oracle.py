@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from star_al.annotators.oracle import Oracle
-from star_al.config.spec import ClassificationSpec, MultipleChoiceSpec, OracleSpec
+from star_al.config.spec import ClassificationSpec, MultipleChoiceSpec, OracleSpec, task_spec
 from star_al.data.item_labels import OPTION_KEYS
 from star_al.errors import DataError
 from star_al.ports import Annotator
@@ -140,3 +140,33 @@ def test_an_unusable_gold_answer_is_refused(gold: JsonValue) -> None:
     annotator.ensure([query(1)], [], nothing)
     with pytest.raises(DataError, match=f"item {1:032x}"):
         annotator.poll(None, nothing)
+
+
+OF_KINDS: dict[str, tuple[dict[str, Any], JsonValue]] = {
+    "multi_label": ({"labels": LABELS}, ["a", "c"]),
+    "words": ({"kind": "text"}, "a brown dog"),
+    "word": ({"kind": "text", "metric": "chrf"}, "dog"),
+    "long": ({"kind": "text", "metric": "rouge_l"}, " ".join(f"word{n}" for n in range(40))),
+    "number": ({"kind": "text", "answer": {"read_as": "number"}}, "$1,000"),
+    "solution": (
+        {"kind": "text", "answer": {"pattern": r"#### (\S+)", "read_as": "number"}},
+        "It is 3.\n#### 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OF_KINDS)
+def test_people_err_in_tasks_of_every_kind(kind: str) -> None:
+    settings, gold = OF_KINDS[kind]
+    task = make_task(task_spec({"kind": kind, **settings}))
+    items = [Item(f"{n:032x}", "text", fields={"gold": gold}) for n in range(200)]
+    by_id = {item.item_id: item for item in items}
+    spec = OracleSpec(gold="gold", accuracy=0.7)
+    annotator = Oracle(spec, task, 0, lambda ids: [by_id[item_id] for item_id in ids])
+    found = [one.value for one in answers(annotator, [query(n) for n in range(200)]).values()]
+    assert all(task.parse(items[0], value) == value for value in found)
+    wrong = [value for value in found if not task.same(items[0], task.answer(value), task.answer(gold))]
+    assert {str(value) for value in found} - {str(value) for value in wrong} == {
+        str(task.parse(items[0], gold))
+    }
+    assert 0.2 < len(wrong) / 200 < 0.4

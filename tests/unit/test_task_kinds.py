@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from star_al.annotators.label_studio.controls import CONTROLS
 from star_al.app.card_words import CARD_WORDS
 from star_al.app.compose import HEADS, LEARNERS
+from star_al.app.init_kinds import KINDS as PROPOSALS
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, TaskSpec, task_spec
 from star_al.config.spec.acquisition import AcquisitionSpec, BatchSpec
@@ -31,6 +32,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "star_al/annotators/label_studio/controls.py: CONTROLS": CONTROLS,
     "star_al/app/compose.py: HEADS": HEADS,
     "star_al/app/compose.py: LEARNERS": LEARNERS,
+    "star_al/app/init_kinds.py: KINDS": PROPOSALS,
     "star_al/app/card_words.py: CARD_WORDS": CARD_WORDS,
     "star_al/stats/figures.py: FIGURES": FIGURES,
 }

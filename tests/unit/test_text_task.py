@@ -295,7 +295,6 @@ CAMPAIGN: dict[str, Any] = {
         ("task", {"kind": "text", "contextual_calibration": True}, "contextual_calibration does not go"),
         ("labelling", {"settle": "dawid_skene"}, "dawid_skene does not go with"),
         ("posterior", {"kind": "clora", "samples": 16}, "clora does not go with"),
-        ("annotator", {"kind": "oracle", "gold": "answer", "accuracy": 0.9}, "accuracy below 1 does not go"),
     ],
 )
 def test_what_needs_a_list_of_labels_is_refused(section: str, settings: dict[str, Any], message: str) -> None:

@@ -47,13 +47,13 @@ def prediction(
         "model_version": version,
     }
     control = control_of(task)
-    if not show or query.reason.predicted is None:
+    if not show or query.reason.written is None:
         return score_only
-    if control.free and task.find((), query.reason.predicted) is None:
+    if control.free and task.find((), query.reason.written) is None:
         return score_only  # an answer without the text that a label is read from
     with_answer = {
         **score_only,
-        "result": label_config.result(query.reason.predicted, query.reason.confidence, control),
+        "result": label_config.result(query.reason.written, query.reason.confidence, control),
     }
     return with_answer if _fits(config, with_answer) else score_only
 

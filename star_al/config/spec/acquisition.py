@@ -126,6 +126,7 @@ class BatchSpec(Spec):
         "facility_location",
         "cluster_margin",
         "uncertainty_herding",
+        "idds",
     ] = Field(
         default="facility_location",
         description="Which texts of the ranking make up the batch.",
@@ -139,6 +140,7 @@ class BatchSpec(Spec):
             facility_location="representative: together they are similar to all of the top",
             cluster_margin="the most uncertain texts of many clusters of the pool (Citovsky et al. 2021)",
             uncertainty_herding="representative of the whole pool, weighted by uncertainty (Bae et al. 2024)",
+            idds="like the rest of the pool and unlike what is labelled, whatever the model says (Tsvigun et al. 2022)",
         ),
     )
     beta: Annotated[float, Field(gt=0)] = Field(
@@ -149,8 +151,8 @@ class BatchSpec(Spec):
         description=(
             "Texts at the top of the ranking that a diverse batch is chosen from. "
             f"By default {FACILITY_TOP} for each text of the batch with `facility_location`, so that they cover the "
-            f"pool, {CLUSTER_TOP} with `cluster_margin`, the whole pool with `uncertainty_herding`, and {DEFAULT_TOP} "
-            "texts with the other kinds."
+            f"pool, {CLUSTER_TOP} with `cluster_margin`, the whole pool with `uncertainty_herding` and `idds`, and "
+            f"{DEFAULT_TOP} texts with the other kinds."
         ),
         examples=[DEFAULT_TOP],
     )
@@ -190,7 +192,7 @@ class BatchSpec(Spec):
     @property
     def covers_pool(self) -> bool:
         """True if the batch is chosen from the whole pool, not only from the top of the ranking."""
-        return self.kind == "uncertainty_herding" and self.top is None
+        return self.kind in ("uncertainty_herding", "idds") and self.top is None
 
     def top_of(self, batch_size: int) -> int:
         """Texts at the top of the ranking that a batch of this size is chosen from."""

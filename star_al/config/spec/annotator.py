@@ -27,7 +27,8 @@ class OracleSpec(Spec):
         default=1.0,
         description=(
             "Share of texts that are answered correctly; the others get a wrong label. "
-            "The same text always gets the same answer."
+            "The same text always gets the same answer. A wrong set of labels has one more or one less; a wrong text "
+            "has another number, or a word less."
         ),
     )
     skips: Fraction = Field(default=0.0, description="Share of texts that are skipped.")

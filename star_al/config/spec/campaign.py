@@ -279,7 +279,6 @@ class CampaignSpec(Spec):
             "balance": self.acquisition.batch.balance,
             "calibrate_base": bool(self.acquisition.blend.calibrate_base),
             "contextual_calibration": self.task.contextual_calibration,
-            "errors": isinstance(self.annotator, OracleSpec) and self.annotator.accuracy < 1,
         }
         for name, setting in EXTRAS.items():
             if extras[name] and name not in allowed.extras:

@@ -31,7 +31,6 @@ EXTRAS: Mapping[str, str] = {
     "balance": "acquisition.batch.balance",
     "calibrate_base": "acquisition.blend.calibrate_base",
     "contextual_calibration": "task.contextual_calibration",
-    "errors": "annotator.accuracy below 1",
 }
 """Parts of a campaign that need a list of labels, as messages name them."""
 
@@ -82,6 +81,7 @@ ONE_LABEL = Allowed(
         "facility_location",
         "cluster_margin",
         "uncertainty_herding",
+        "idds",
     ),
     settling=("majority", "dawid_skene"),
     posteriors=("map", "mc_dropout", "ensemble", "laplace", "clora", "tfb"),
@@ -199,6 +199,11 @@ class TaskSettings(Spec):
     def answer_draws(self) -> int:
         """Answers that each posterior sample draws; 0 where none are drawn."""
         return 0
+
+    @property
+    def learns_ties(self) -> bool:
+        """Whether a model learns from an answer that says that no option is better; by default there is none."""
+        return False
 
     def newest_name(self, name: str) -> str:
         """What a label is called now: by default what it was called."""

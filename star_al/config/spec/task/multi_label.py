@@ -33,7 +33,7 @@ class MultiLabelSpec(TaskSettings):
             "label_margin_mean",
             "label_margin_max",
         ),
-        batches=("top_k", "power", "random", "k_centre", "facility_location", "uncertainty_herding"),
+        batches=("top_k", "power", "random", "k_centre", "facility_location", "uncertainty_herding", "idds"),
         settling=("majority", "majority_by_label"),
         posteriors=("map", "mc_dropout", "ensemble", "laplace"),
         losses=("labels",),

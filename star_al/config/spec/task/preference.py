@@ -90,6 +90,11 @@ class PreferenceSpec(TaskSettings):
         return (TIE,)
 
     @property
+    def learns_ties(self) -> bool:
+        """True with ``ties: half``."""
+        return self.ties == "half"
+
+    @property
     def completion(self) -> CompletionSettings:
         """How the completions are compared."""
         return CompletionSettings(self.beta, self.max_completion_tokens)

@@ -72,6 +72,7 @@ class TextSpec(TaskSettings):
             "facility_location",
             "cluster_margin",
             "uncertainty_herding",
+            "idds",
         ),
         settling=("majority",),
         posteriors=("map", "mc_dropout", "ensemble", "laplace", "tfb"),
