@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ class LabelSetLearner(LoraLearner):
         adapter = spec.adapter.model_copy(update={"output": output})
         asked = spec.model_copy(update={"task": questions_of(task), "adapter": adapter})
         super().__init__(closed(make_task(asked.task)), asked, *args, **kwargs)
-        self._sets, self._asked_for = task, spec
+        self._sets, self._wanted = task, spec
 
     @cached_property
     def _trainer(self) -> LabelSetTrainer:
@@ -140,17 +140,13 @@ class LabelSetLearner(LoraLearner):
             "a model for task.kind: multi_label cannot be exported yet. `star-al predict` labels further texts."
         )
 
-    def with_other_prompt(self) -> LabelSetLearner | None:
-        """See ``Learner.with_other_prompt``."""
-        if not self.backbone.tokenizer.chat_template:
-            return None
-        task = self._sets.spec.model_copy(update={"chat_template": not self._sets.spec.chat_template})
-        spec = self._asked_for.model_copy(update={"task": task})
-        other = LabelSetLearner(
-            MultiLabel(task), spec, self.model.path, self._method, dtype=self._dtype, batches=self._batches
-        )
-        other.model.backbone = self.backbone
-        return other
+    @property
+    def _asked_for(self) -> CampaignSpec:
+        return self._wanted
+
+    def _again(self, spec: CampaignSpec) -> Self:
+        task = MultiLabel(self._sets.spec.model_copy(update={"chat_template": spec.task.chat_template}))
+        return type(self)(task, spec, self.model.path, self._method, **self._given)
 
 
 def questions_of(task: MultiLabel) -> ClassificationSpec:

@@ -8,21 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from star_al.config.spec import CampaignSpec
 from star_al.models.adapter_trainer import AdapterTrainer
-from star_al.models.backbone import Backbone
 from star_al.models.base_embeddings import KEPT
-from star_al.models.batch_choice import BatchChoice
 from star_al.models.classifier import TEXT_AND_END, for_classifier, prompts_for
 from star_al.models.encoded import Encoded
-from star_al.models.fitted_posteriors import FittedPosteriors
 from star_al.models.frozen_features import FrozenFeatures
 from star_al.models.label_search import bare
 from star_al.models.model_check import check_model
 from star_al.models.model_export import export_model
 from star_al.models.posterior import Method
+from star_al.models.prompted_learner import PromptedLearner
 from star_al.models.prompted_model import PromptedModel, discard
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.targets import Columns
@@ -39,7 +37,7 @@ from star_al.types import (
 )
 
 
-class LoraLearner:
+class LoraLearner(PromptedLearner):
     """Implements ``star_al.ports.Learner`` for closed labels. Nothing is loaded before it is needed.
 
     Args:
@@ -79,7 +77,7 @@ class LoraLearner:
         classifier_reads_text: bool = True,
         say: Callable[[str], None] = discard,
     ) -> None:
-        self.model = PromptedModel(
+        model = PromptedModel(
             spec,
             model_path,
             dtype=dtype,
@@ -89,50 +87,18 @@ class LoraLearner:
             features=features,
             say=say,
         )
+        super().__init__(model, spec, method, {"dtype": dtype, "batches": batches})
         self._task = task
-        self._spec = spec
-        self._method = method
-        self._dtype = dtype
-        self._batches = batches
         self._packs_base_embeddings = packs_base_embeddings
         self._reads_text = classifier_reads_text
         self._frozen = FrozenFeatures(self.model, task, features)
         self._checked = False
-
-    @property
-    def truncated(self) -> int:
-        """Number of distinct items so far whose text or options were cut to fit the model."""
-        return self.model.truncated
-
-    @property
-    def backbone(self) -> Backbone:
-        """The base model, see ``PromptedModel.backbone``."""
-        return self.model.backbone
-
-    @property
-    def prompts(self) -> PromptFormat:
-        """How items are shown to the model, see ``PromptedModel.prompts``."""
-        return self.model.prompts
-
-    @property
-    def model_key(self) -> str:
-        """See ``PromptedModel.key``."""
-        return self.model.key
 
     @cached_property
     def base_key(self) -> str:
         """Hash of everything that base predictions depend on: ``model_key``, dtype, and whether there is a prior."""
         parts = [self.model_key, self.backbone.dtype, self._task.spec.contextual_calibration]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    @property
-    def base_reads_pool(self) -> bool:
-        """Return False: a language model reads each text by itself."""
-        return False
-
-    @cached_property
-    def _posteriors(self) -> FittedPosteriors:
-        return FittedPosteriors(self._method, self._spec.posterior.kind, self.model_key)
 
     @cached_property
     def _trainer(self) -> AdapterTrainer:
@@ -163,26 +129,9 @@ class LoraLearner:
         )
         return {**self.model.versions(), **kept, **reads}
 
-    def scoring_batch(self) -> BatchChoice:
-        """Return the size of scoring batches, and what was measured; loads the model."""
-        return self.model.inference.batch
-
-    def with_other_prompt(self) -> LoraLearner | None:
-        """See ``Learner.with_other_prompt``; the weights are loaded once for both."""
-        if not self.backbone.tokenizer.chat_template:
-            return None
-        task = self._spec.task.model_copy(update={"chat_template": not self._spec.task.chat_template})
-        spec = self._spec.model_copy(update={"task": task})
-        other = LoraLearner(
-            closed(make_task(task)),
-            spec,
-            self.model.path,
-            self._method,
-            dtype=self._dtype,
-            batches=self._batches,
-        )
-        other.model.backbone = self.backbone
-        return other
+    def _again(self, spec: CampaignSpec) -> Self:
+        task = closed(make_task(spec.task))
+        return type(self)(task, spec, self.model.path, self._method, **self._given)
 
     # -- base model ----------------------------------------------------------------------------------------
 
@@ -225,10 +174,6 @@ class LoraLearner:
         return log_probs_N_C
 
     # -- adapters ------------------------------------------------------------------------------------------
-
-    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
-        """See ``Learner.training_steps``."""
-        return self._method.steps(n_examples, self._spec.adapter, n_taught)
 
     def fit(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from torch import Tensor
@@ -15,9 +16,7 @@ from torch import Tensor
 from star_al.acquire.measures import GREEDY_MEASURES
 from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec
-from star_al.models.backbone import Backbone
 from star_al.models.base_embeddings import KEPT
-from star_al.models.batch_choice import BatchChoice
 from star_al.models.drawn_answers import (
     Draws,
     Greedy,
@@ -26,14 +25,14 @@ from star_al.models.drawn_answers import (
     read_greedy,
     share_by_classes,
 )
-from star_al.models.fitted_posteriors import FittedPosteriors
 from star_al.models.frozen_features import FrozenFeatures
 from star_al.models.inference import PassProgress
 from star_al.models.model_check import check_model
 from star_al.models.model_export import export_model
 from star_al.models.posterior import Method, Posterior
+from star_al.models.prompted_learner import PromptedLearner
 from star_al.models.prompted_model import PromptedModel, discard
-from star_al.models.prompts import Prompt, PromptFormat
+from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
 from star_al.models.text_trainer import TextTrainer
 from star_al.models.writing.ending import Ending
@@ -51,7 +50,7 @@ _STATES_BYTES = 2**27
 """What the hidden states along answers may take while samples are compared."""
 
 
-class TextLearner:
+class TextLearner(PromptedLearner):
     """Implements ``star_al.ports.Learner`` for answers that the model writes. Nothing is loaded before it is needed.
 
     Args:
@@ -82,33 +81,11 @@ class TextLearner:
         features: Path | None = None,
         say: Callable[[str], None] = discard,
     ) -> None:
-        self.model = PromptedModel(spec, model_path, dtype=dtype, batches=batches, cache=cache, say=say)
+        model = PromptedModel(spec, model_path, dtype=dtype, batches=batches, cache=cache, say=say)
+        super().__init__(model, spec, method, {"dtype": dtype, "batches": batches})
         self._task = task
-        self._spec = spec
-        self._method = method
-        self._dtype, self._batches = dtype, batches
         self._frozen = FrozenFeatures(self.model, task, features)
         self._checked = False
-
-    @property
-    def truncated(self) -> int:
-        """Number of distinct items so far whose text was cut to fit the model."""
-        return self.model.truncated
-
-    @property
-    def backbone(self) -> Backbone:
-        """The base model, see ``PromptedModel.backbone``."""
-        return self.model.backbone
-
-    @property
-    def prompts(self) -> PromptFormat:
-        """How items are shown to the model, see ``PromptedModel.prompts``."""
-        return self.model.prompts
-
-    @property
-    def model_key(self) -> str:
-        """See ``PromptedModel.key``."""
-        return self.model.key
 
     @cached_property
     def base_key(self) -> str:
@@ -116,15 +93,6 @@ class TextLearner:
         answer = self._spec.task.model_dump(mode="json", exclude={"draws"})
         parts = [self.model_key, self.backbone.dtype, answer]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def base_reads_pool(self) -> bool:
-        """Return False: a language model reads each text by itself."""
-        return False
-
-    @cached_property
-    def _posteriors(self) -> FittedPosteriors:
-        return FittedPosteriors(self._method, self._spec.posterior.kind, self.model_key)
 
     @cached_property
     def _trainer(self) -> TextTrainer:
@@ -156,21 +124,9 @@ class TextLearner:
         """See ``Learner.versions`` and ``PromptedModel.versions``."""
         return {**self.model.versions(), "base_embeddings": KEPT}
 
-    def scoring_batch(self) -> BatchChoice:
-        """Return the size of scoring batches, and what was measured; loads the model."""
-        return self.model.inference.batch
-
-    def with_other_prompt(self) -> TextLearner | None:
-        """See ``Learner.with_other_prompt``; the weights are loaded once for both."""
-        if not self.backbone.tokenizer.chat_template:
-            return None
-        task = self._task.spec.model_copy(update={"chat_template": not self._spec.task.chat_template})
-        spec = self._spec.model_copy(update={"task": task})
-        other = TextLearner(
-            Text(task), spec, self.model.path, self._method, dtype=self._dtype, batches=self._batches
-        )
-        other.model.backbone = self.backbone
-        return other
+    def _again(self, spec: CampaignSpec) -> Self:
+        task = Text(self._task.spec.model_copy(update={"chat_template": spec.task.chat_template}))
+        return type(self)(task, spec, self.model.path, self._method, **self._given)
 
     # -- base model ----------------------------------------------------------------------------------------
 
@@ -190,10 +146,6 @@ class TextLearner:
         ]
 
     # -- adapters ------------------------------------------------------------------------------------------
-
-    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
-        """See ``Learner.training_steps``."""
-        return self._method.steps(n_examples, self._spec.adapter, n_taught)
 
     def fit(
         self,
