@@ -17,7 +17,7 @@ import numpy as np
 
 from star_al import rng
 from star_al.acquire.ranking import rank_order
-from star_al.types import FloatArray
+from star_al.types import BoolArray, FloatArray
 
 CONFIDENCE = 0.95
 """Confidence of the bound on the texts that were missed."""
@@ -95,7 +95,7 @@ class Missed:
     high: int
 
 
-def missed(scores_M: FloatArray, drawn_M: Sequence[bool], left_out: int, batch: int) -> Missed | None:
+def missed(scores_M: FloatArray, drawn_M: BoolArray, left_out: int, batch: int) -> Missed | None:
     """Estimate how many texts that were not scored would score above the border of the batch.
 
     Args:
@@ -107,7 +107,6 @@ def missed(scores_M: FloatArray, drawn_M: Sequence[bool], left_out: int, batch: 
     Returns:
         The estimate and its bound; None if nothing was drawn, though texts were left out.
     """
-    drawn_M = np.asarray(drawn_M, dtype=bool)
     n = int(drawn_M.sum())
     if left_out == n:
         return Missed(0.0, 0)

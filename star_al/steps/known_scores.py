@@ -14,7 +14,7 @@ from star_al.artefacts.score_file import read_scores
 from star_al.artefacts.score_page import Scores
 from star_al.errors import StoreError
 from star_al.parts import RoundParts
-from star_al.types import FloatArray, Round
+from star_al.types import BoolArray, FloatArray, Round
 
 _COLUMNS = ("base_uncertainty", "adapted_uncertainty", "head_uncertainty")
 
@@ -49,11 +49,11 @@ def known_scores(parts: RoundParts, item_ids: Sequence[str]) -> Scores:
     return Scores(**found)
 
 
-def only_known(scores: Scores) -> tuple[Scores, FloatArray]:
-    """Return the rows that have all the scores there are, and their positions (M,) as a mask of the N rows."""
+def only_known(scores: Scores) -> tuple[Scores, BoolArray]:
+    """Return the rows that have all the scores there are, and a mask (N,) that is True for them."""
     columns = [column for column in scores if column is not None]
     if not columns:
-        return scores, np.zeros(0, dtype=bool)
+        return scores, np.zeros(0, dtype=np.bool_)
     known_N = np.isfinite(np.stack(columns)).all(axis=0)
     return Scores._make(None if column is None else column[known_N] for column in scores), known_N
 

@@ -88,7 +88,7 @@ def test_rounds_after_the_first_trained_one_score_the_newest_top_and_a_random_re
 
 def _adapted(columns: Scores) -> list[float]:
     assert columns.adapted_uncertainty is not None
-    return columns.adapted_uncertainty.tolist()
+    return list(map(float, columns.adapted_uncertainty))
 
 
 def test_without_a_blend_the_newest_scores_alone_decide(tmp_path: Path) -> None:

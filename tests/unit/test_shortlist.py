@@ -64,9 +64,9 @@ def test_the_estimate_is_unbiased_and_the_bound_holds() -> None:
     estimates, covered = [], 0
     for seed in range(1500):
         found = shortlist(ids, stale_N, 60, 0.5, seed)
-        drawn_M = [item_id in found.drawn for item_id in found.item_ids]
+        drawn_M = np.array([item_id in found.drawn for item_id in found.item_ids])
         scores_M = np.array([true_N[int(item_id)] for item_id in found.item_ids])
-        border = np.sort(scores_M[~np.array(drawn_M)])[-10]
+        border = np.sort(scores_M[~drawn_M])[-10]
         left = np.array([true_N[int(item_id)] for item_id in set(ids) - set(found.item_ids)])
         truth = int((left > border).sum())
         told = missed(scores_M, drawn_M, 170, 10)
@@ -79,8 +79,8 @@ def test_the_estimate_is_unbiased_and_the_bound_holds() -> None:
 
 
 def test_nothing_is_told_without_a_draw_and_nothing_missed_of_a_whole_pool() -> None:
-    assert missed(np.arange(5.0), [False] * 5, 20, 2) is None
-    assert missed(np.arange(5.0), [False] * 3 + [True] * 2, 2, 2) == Missed(0.0, 0)
+    assert missed(np.arange(5.0), np.zeros(5, dtype=bool), 20, 2) is None
+    assert missed(np.arange(5.0), np.arange(5) > 2, 2, 2) == Missed(0.0, 0)
 
 
 @pytest.mark.parametrize(("hits", "n", "population"), [(0, 10, 40), (2, 10, 40), (9, 10, 40), (10, 10, 40)])
