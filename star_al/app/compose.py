@@ -220,7 +220,9 @@ class StoredPools:
 def _open_lora(
     file: CampaignFile, spec: CampaignSpec, rounds: Sequence[Round], progress: Progress, cache: Path | None
 ) -> LanguageLearner:
-    of_this_machine = {"device", "trunk_cache_gb"} | ({"batch_tokens"} & file.spec.model.model_fields_set)
+    of_this_machine = {"device", "trunk_cache_gb", "engine", "engine_memory"} | (
+        {"batch_tokens"} & file.spec.model.model_fields_set
+    )
     here = file.spec.model.model_dump(include=of_this_machine)
     fits = [round_.fit for round_ in rounds if round_.fit]
     dtypes = [fit.versions["dtype"] for fit in fits if "dtype" in fit.versions]

@@ -46,6 +46,8 @@ FREE_TO_CHANGE = frozenset(
         "model.batch_tokens",
         "model.trunk_cache_gb",
         "compute",
+        "model.engine",
+        "model.engine_memory",
         "database",
         "artefacts",
         *(f"annotator.{name}" for name in LabelStudioSpec.model_fields if name != "kind"),

@@ -92,10 +92,10 @@ def write_adapters(
             shutil.copyfile(fitted / WEIGHTS, out / WEIGHTS)
         write_json(out / CONFIG, read_json(fitted / CONFIG) | {"base_model_name_or_path": base})
     else:
-        _write_adapter(out, posterior, posterior.factors(seed, None), _peft_config(fitted), base)
+        write_adapter(out, posterior, posterior.factors(seed, None), _peft_config(fitted), base)
     for draw in draws:
         folder = _new_folder(out, draw)
-        _write_adapter(folder, posterior, posterior.factors(seed, draw), _peft_config(fitted), base)
+        write_adapter(folder, posterior, posterior.factors(seed, draw), _peft_config(fitted), base)
     return [_sample_name(draw) for draw in draws] or [TOP]
 
 
@@ -128,7 +128,7 @@ def write_merged(
     write_json(out / "config.json", read_json(out / "config.json") | {"use_cache": True})
     for draw in draws:
         difference = _difference(posterior.factors(seed, draw), mean)
-        _write_adapter(_new_folder(out, draw), posterior, difference, _peft_config(fitted), _ABOVE)
+        write_adapter(_new_folder(out, draw), posterior, difference, _peft_config(fitted), _ABOVE)
     return [_sample_name(draw) for draw in draws]
 
 
@@ -199,7 +199,7 @@ def _difference(sample: Factors, mean: Factors) -> Factors:
     return factors
 
 
-def _write_adapter(
+def write_adapter(
     folder: Path, posterior: LowRankPosterior, factors: Factors, config: dict[str, Any], base: str
 ) -> None:
     """Write factors, which have all scales in them, as an adapter with a scale of 1."""

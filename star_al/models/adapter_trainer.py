@@ -57,6 +57,7 @@ def fit_artefact(
         f"training ran out of memory on {model.backbone.device}. "
         "Lower adapter.batch_size, or set another model.device."
     )
+    model.engine.rest()
     with (
         translate_out_of_memory(message),
         model.backbone.readout.classifying(classifier),

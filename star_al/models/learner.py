@@ -169,7 +169,7 @@ class LoraLearner(PromptedLearner):
 
     def _predict_by_base(self, prompts: Sequence[Prompt], advance: Advance | None = None) -> FloatArray:
         """Return log-probabilities (N, C)."""
-        scored = self.model.inference.label_log_probs(prompts, None, [None], 0, advance or ignore)
+        scored = self.model.engine.label_log_probs(prompts, None, [None], 0, advance or ignore)
         log_probs_N_C: FloatArray = scored.log_probs_N_K_C[:, 0]
         return log_probs_N_C
 
@@ -226,11 +226,11 @@ class LoraLearner(PromptedLearner):
         if folder is None and self.model.compares:
             log_probs_N_C = self._base_log_probs(items, advance)
             return Predictions(ids_of(items), log_probs_N_C[:, None], (self._task.columns(items),))
-        inference, fitted = self.model.inference, self._posteriors.load(folder)
+        engine, fitted = self.model.engine, self._posteriors.load(folder)
         samples = [None] if fitted.posterior is None or draws is None else list(draws)
         with self.backbone.readout.classifying(fitted.classifier):
             prompts = prompts_for(fitted.classifier, self.model.encode_to_compare(items))
-            found = inference.label_log_probs(prompts, fitted.posterior, samples, seed, advance, tolerance)
+            found = engine.label_log_probs(prompts, fitted.posterior, samples, seed, advance, tolerance)
         return Predictions(found.item_ids, found.log_probs_N_K_C, (self._task.columns(items),))
 
     def divide(self, items: Sequence[Item], n: int, *, adapted: bool) -> list[list[int]]:

@@ -21,6 +21,7 @@ def check_model(model: PromptedModel, prompts: Sequence[Prompt]) -> None:
     """
     backbone, adapter = model.backbone, model.spec.adapter
     require_rows(backbone.model, backbone.tokenizer, prompts)
+    _ = model.engine  # says whether something is missing
     _ = model.inference
     _require_one_reading(model, prompts)
     lora_config(backbone.model, adapter)

@@ -80,7 +80,8 @@ class PromptedLearner(ABC):
             return None
         asked = self._asked_for
         task = asked.task.model_copy(update={"chat_template": not asked.task.chat_template})
-        other = self._again(asked.model_copy(update={"task": task}))
+        model = asked.model.model_copy(update={"engine": "transformers"})  # vLLM is started once
+        other = self._again(asked.model_copy(update={"task": task, "model": model}))
         other.model.backbone = self.backbone
         return other
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from star_al.config.spec import CampaignSpec
+from star_al.config.spec import CampaignSpec, EnsembleSpec
 from star_al.models.activation_cache import ActivationCache
 from star_al.models.backbone import DTYPES, Backbone, load_backbone
+from star_al.models.engines import Engine
+from star_al.models.engines.transformers_engine import TransformersEngine
 from star_al.models.fitted_posteriors import FORMAT
 from star_al.models.inference import Inference
 from star_al.models.prompts import PROMPTS_VERSION, Prompt, PromptFormat
@@ -21,6 +23,9 @@ from star_al.models.trunk import Trunk
 from star_al.ports import Advance, ignore
 from star_al.task import make_task
 from star_al.types import FloatArray, Item, JsonObject
+
+LONGEST_LABEL = 128
+"""Tokens of a label, at most, for which vLLM keeps room."""
 
 
 def open_prompts(
@@ -176,6 +181,28 @@ class PromptedModel:
         """
         trunk = self._open_trunk()
         return Inference(self.backbone, trunk, self.prompts.prefix, self._minibatch_tokens())
+
+    @cached_property
+    def local(self) -> TransformersEngine:
+        """Scores and writes with the model in this process."""
+        return TransformersEngine(self.backbone, lambda: self.inference, lambda: self.prompts.prefix)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Scores and draws with samples, as ``model.engine`` says."""
+        if self.spec.model.engine == "transformers":
+            return self.local
+        from star_al.models.engines.vllm_engine import VllmEngine
+
+        posterior = self.spec.posterior
+        members = posterior.members if isinstance(posterior, EnsembleSpec) else 1
+        return VllmEngine(
+            self.backbone,
+            samples=posterior.samples,
+            rank=self.spec.adapter.rank * members,  # an ensemble's mean has the ranks of all members
+            longest=self.spec.model.max_tokens + max(self.spec.task.longest_answer, LONGEST_LABEL),
+            memory=self.spec.model.engine_memory,
+        )
 
     def _minibatch_tokens(self) -> int | None:
         """Return the tokens of a scoring batch; ``None`` to measure which are best."""

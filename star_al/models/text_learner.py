@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from torch import Tensor
 
 from star_al.acquire.measures import GREEDY_MEASURES
 from star_al.common.wording import count
@@ -25,6 +24,7 @@ from star_al.models.drawn_answers import (
     read_greedy,
     share_by_classes,
 )
+from star_al.models.engines import Writing
 from star_al.models.frozen_features import FrozenFeatures
 from star_al.models.inference import PassProgress
 from star_al.models.model_check import check_model
@@ -33,12 +33,9 @@ from star_al.models.posterior import Method, Posterior
 from star_al.models.prompted_learner import PromptedLearner
 from star_al.models.prompted_model import PromptedModel, discard
 from star_al.models.prompts import Prompt
-from star_al.models.quiet import quiet
 from star_al.models.text_trainer import TextTrainer
 from star_al.models.writing.ending import Ending
 from star_al.models.writing.information import token_information
-from star_al.models.writing.tokens import Uniform, keyed_uniforms
-from star_al.models.writing.writer import Writer, Written
 from star_al.ports import Advance, Pool, Taught
 from star_al.task import Text
 from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
@@ -103,9 +100,9 @@ class TextLearner(PromptedLearner):
         return self.prompts.ending(self.backbone.model)
 
     @cached_property
-    def _writer(self) -> Writer:
-        longest = self._spec.task.longest_answer
-        return Writer(self.backbone, self._ending, longest, self.prompts.prefix)
+    def _writing(self) -> Writing:
+        spec = self._task.spec
+        return Writing(self._ending, spec.longest_answer, spec.draws)
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
@@ -246,7 +243,7 @@ class TextLearner(PromptedLearner):
         advance: Advance,
     ) -> list[Greedy]:
         """Return the likeliest answers by the posterior's mean or mode."""
-        written = self._write(prompts, posterior, None, seed, None, advance)
+        written = self.model.local.write(prompts, posterior, None, seed, self._writing, None, advance)
         return read_greedy(self._task, self._ending, items, [one for (one,) in written])
 
     def _draw(
@@ -259,29 +256,10 @@ class TextLearner(PromptedLearner):
     ) -> list[Draws]:
         """Return what each sample draws."""
         by_sample = [
-            self._write(prompts, posterior, sample, seed, keyed_uniforms(seed, sample), advance)
+            self.model.engine.draw_answers(prompts, posterior, sample, seed, self._writing, advance)
             for sample in samples
         ]
         return [Draws.of(drawn_K) for drawn_K in zip(*by_sample, strict=True)]
-
-    def _write(
-        self,
-        prompts: Sequence[Prompt],
-        posterior: Posterior | None,
-        sample: int | None,
-        seed: int,
-        uniform: Uniform | None,
-        advance: Advance,
-    ) -> list[list[Written]]:
-        """Return answers by one sample: one by its likeliest tokens, or ``task.draws`` by random numbers."""
-        if not prompts:
-            return []
-        inference, writer = self.model.inference, self._writer
-        draws = 1 if uniform is None else self._task.spec.draws
-        with quiet():
-            writer.prepare(prompts)
-            with inference.sampled(posterior, _scores_nothing, seed, sample):
-                return writer.write(prompts, uniform, advance, draws=draws, with_entropy=uniform is None)
 
     def _score(
         self,
@@ -296,7 +274,7 @@ class TextLearner(PromptedLearner):
         if not prompts:
             return []
         given = [replace(prompt, labels=own.tokens) for prompt, own in zip(prompts, drawn, strict=True)]
-        found_N_K_A = self.model.inference.answer_log_likelihoods(
+        found_N_K_A = self.model.engine.answer_log_likelihoods(
             given, posterior, samples, seed, lambda n: advance(n * len(samples))
         )
         return [rows[:, : len(own.tokens)] for rows, own in zip(found_N_K_A, drawn, strict=True)]
@@ -328,7 +306,3 @@ class TextLearner(PromptedLearner):
             parts = np.split(information_P, np.cumsum(lengths)[:-1])
             found += [float(along.mean()) for along in parts]
         return np.array(found, dtype=np.float64)
-
-
-def _scores_nothing(_: object) -> Tensor:  # the model is put into a sample to write, not to score
-    raise NotImplementedError

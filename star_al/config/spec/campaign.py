@@ -230,6 +230,7 @@ class CampaignSpec(Spec):
         self._require_joint_samples()
         self._require_dropout()
         self._require_what_can_be_divided()
+        self._require_what_vllm_can_do()
         self._require_distinct_unsure()
         self._require_labels_to_train_on()
         self._require_test_labels()
@@ -422,6 +423,24 @@ class CampaignSpec(Spec):
             raise ValueError(
                 "adapter.training.processes above 1 does not go with posterior.kind: clora, whose networks are trained "
                 "in one process"
+            )
+
+    def _require_what_vllm_can_do(self) -> None:
+        if self.model.engine != "vllm" or self.has_head_learner:
+            return
+        if self.posterior.kind == "clora":
+            raise ValueError(
+                "model.engine: vllm does not go with posterior.kind: clora, whose samples change with each text"
+            )
+        if self.has_classifier:
+            raise ValueError(
+                "model.engine: vllm does not go with a classifier, which reads hidden states; set "
+                "adapter.output: label_names, or model.engine: transformers"
+            )
+        if self.task.has_completions:
+            raise ValueError(
+                f"model.engine: vllm does not go with task.kind: {self.task.kind}, which reads the base model beside "
+                "each sample"
             )
 
     def _require_distinct_unsure(self) -> None:

@@ -67,6 +67,20 @@ class ModelSpec(Spec):
             "adapted ones are computed once per text and kept; 0 keeps none."
         ),
     )
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers",
+        description="What scores labels and draws answers with samples of the posterior.",
+        json_schema_extra=choices(
+            transformers="the model that is also trained, in this process",
+            vllm=(
+                "vLLM, on a GPU: fast where answers are drawn; each sample is a LoRA adapter. Needs `star-al[vllm]`. "
+                "Training and whatever reads hidden states stay with transformers"
+            ),
+        ),
+    )
+    engine_memory: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.4, description="Share of the GPU's memory that `engine: vllm` takes while it works."
+    )
 
     @property
     def given_name(self) -> str:
