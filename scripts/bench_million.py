@@ -141,7 +141,7 @@ ROWS: Mapping[str, str] = {
     "`report`": "report",
     "`predict`, half as many new texts": "predict",
 }
-"""Rows of the table, with a pattern of the steps that each stands for; of several rounds it is the slowest."""
+"""Rows of the table, with a pattern of the steps that each stands for; of several rounds, the largest figures."""
 
 LEAST = 0.1
 """CPU seconds of a step below which its growth says nothing."""
@@ -162,15 +162,15 @@ def _table(sizes: Mapping[int, Mapping[str, Any]]) -> str:
     heading = ["CPU s (s; MB)", *(f"{n:,} texts" for n in sizes), "growth"]
     lines = []
     for row, pattern in ROWS.items():
-        found = {n: slowest for n, steps in sizes.items() if (slowest := _slowest(steps, pattern))}
+        found = {n: largest for n, steps in sizes.items() if (largest := _largest(steps, pattern))}
         lines.append([row, *(_in_words(found[n]) if n in found else "" for n in sizes), _growth(found)])
     return table(heading, lines)
 
 
-def _slowest(steps: Mapping[str, Any], pattern: str) -> Figures | None:
-    """The figures of the slowest of the steps; None if there is none."""
+def _largest(steps: Mapping[str, Any], pattern: str) -> Figures | None:
+    """The largest of each figure of the steps; None if there is none."""
     found = [figures for step, figures in steps.items() if re.fullmatch(pattern, step)]
-    return max(found, key=lambda figures: figures["cpu_seconds"], default=None)
+    return {name: max(each[name] for each in found) for name in found[0]} if found else None
 
 
 def _in_words(figures: Mapping[str, float]) -> str:
