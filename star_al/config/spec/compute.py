@@ -21,7 +21,7 @@ class RayComputeSpec(Spec):
 
     kind: Literal["ray"] = Field(
         description=(
-            "Workers on a [Ray](https://docs.ray.io) cluster predict; training and the database stay in the process "
+            "Workers on a [Ray](https://docs.ray.io) cluster predict. Training and the database stay in the process "
             "that runs the campaign. Needs `pip install 'star-al[ray]'`."
         )
     )
