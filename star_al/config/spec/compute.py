@@ -28,7 +28,7 @@ class RayComputeSpec(Spec):
     address: str | None = Field(
         default=None,
         description=(
-            "Host and port of the cluster's head; on another machine, the environment variable `RAY_ADDRESS` must name "
+            "Host and port of the cluster's head. On another machine, the environment variable `RAY_ADDRESS` must name "
             "it, too. By default `star-al` starts workers on this machine, which no other "
             "machine can reach, and ends them with the run."
         ),
