@@ -76,7 +76,7 @@ def _name(arm: str) -> str:
 
 
 def _difference(own: Sequence[dict[str, Any]], full: Sequence[dict[str, Any]]) -> str:
-    """Mean accuracy of the later rounds, in points, with a paired 95 % interval over seeds."""
+    """Mean accuracy of the later rounds, in points, with a paired 95 % interval over seeds if there are several."""
     from scipy.stats import t
 
     pairs = [
@@ -85,7 +85,7 @@ def _difference(own: Sequence[dict[str, Any]], full: Sequence[dict[str, Any]]) -
         if one["accuracy"]
     ]
     if len(pairs) < 2:
-        return "–"
+        return f"{pairs[0]:+.2f}" if pairs else "–"
     half = t.ppf(0.975, len(pairs) - 1) * np.std(pairs, ddof=1) / np.sqrt(len(pairs))
     return f"{np.mean(pairs):+.2f} ({np.mean(pairs) - half:+.2f} to {np.mean(pairs) + half:+.2f})"
 
