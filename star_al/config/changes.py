@@ -22,6 +22,7 @@ from star_al.config.spec import (
     TfbSpec,
 )
 from star_al.config.spec.acquisition import EARLIER_DEFAULTS
+from star_al.config.spec.campaign import DEFAULT_MEASURES
 from star_al.config.spec.posterior import LINEARISED
 from star_al.config.writing import plain_label, to_one_line
 from star_al.errors import ConfigError
@@ -216,7 +217,8 @@ def keep_earlier_defaults(file: CampaignFile, stored: JsonObject) -> CampaignFil
     version 0.1; no head taught a language model; a measured blend was shrunk towards the schedule; scoring batches
     had 4096 tokens before they were measured; every label of a text was read; the labels' words predicted; Laplace's
     prior was centred on zero; the training loss limited the noise of TFB; a campaign sampled by MC dropout unless it
-    named another posterior; and LoRA adapted the layers that peft chose, at half the learning rate.
+    named another posterior; LoRA adapted the layers that peft chose, at half the learning rate; and every kind of task
+    had the same measure.
     """
     before, now = CampaignSpec.model_validate(stored), file.spec
     update: dict[str, object] = {
@@ -258,7 +260,10 @@ def _earlier_adapter(before: CampaignSpec, now: CampaignSpec) -> AdapterSpec:
 def _earlier_acquisition(before: CampaignSpec, now: CampaignSpec) -> AcquisitionSpec:
     # The default of a whole section names a preset too, which no file has asked for.
     names_preset = "acquisition" in now.model_fields_set and "preset" in now.acquisition.model_fields_set
-    earlier = [] if before.acquisition.preset != "none" or names_preset else EARLIER_DEFAULTS
+    earlier = [] if before.acquisition.preset != "none" or names_preset else list(EARLIER_DEFAULTS)
+    usual = AcquisitionSpec.model_fields["measure"].default
+    if before.task.kind == now.task.kind in DEFAULT_MEASURES and before.acquisition.measure == usual:
+        earlier.append("measure")
     acquisition = _with_unset_from(now.acquisition, before.acquisition, earlier)
     blend = _with_unset_from(acquisition.blend, before.acquisition.blend, NEW_IN_BLEND)
     return acquisition.model_copy(update={"blend": blend})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import sentence_chrf
 
-from star_al.config.spec import CampaignSpec, task_spec
+from star_al.config.changes import changed_fields, keep_earlier_defaults
+from star_al.config.spec import CampaignFile, CampaignSpec, task_spec
 from star_al.errors import DataError
 from star_al.task import Task, make_task
 from star_al.task.columns import target_column
@@ -317,6 +319,21 @@ def test_a_campaign_file_without_a_measure_draws_nothing(
 ) -> None:
     spec = CampaignSpec.model_validate(CAMPAIGN | section, context=context)
     assert spec.acquisition.measure == measure
+
+
+@pytest.mark.parametrize(
+    ("named", "stored", "kept"),
+    [({}, "margin", "margin"), ({}, "entropy", "nll"), ({"measure": "nll"}, "margin", "nll")],
+)
+def test_a_campaign_of_texts_keeps_the_measure_that_it_began_with(
+    named: dict[str, Any], stored: str, kept: str
+) -> None:
+    spec = CampaignSpec.model_validate(CAMPAIGN | {"acquisition": {"batch_size": 5, **named}}, context="file")
+    before = spec.model_dump(mode="json")
+    before["acquisition"]["measure"] = stored
+    now = keep_earlier_defaults(CampaignFile(path=Path("campaign.yaml"), spec=spec), before).spec
+    assert now.acquisition.measure == kept
+    assert changed_fields(before, now, trained=True) == ([] if stored == kept else ["acquisition.measure"])
 
 
 def test_a_campaign_of_texts_is_accepted() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, field_validator, model_validator
 
 from star_al.config.spec.acquisition import ADAPTIVE_SAMPLES, JOINT_SAMPLES, AcquisitionSpec
 from star_al.config.spec.adapter import AdapterSpec
@@ -172,19 +172,23 @@ class CampaignSpec(Spec):
         )
         return tree | {"posterior": {"kind": "mc_dropout"}} if samples or info.context != FROM_FILE else tree
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _kinds_have_measures_of_their_own(cls, tree: Any, info: ValidationInfo) -> Any:
-        """In a campaign file, a missing ``acquisition.measure`` is that of the kind of task."""
+    def _kinds_have_measures_of_their_own(
+        cls, tree: Any, handler: ModelWrapValidatorHandler[CampaignSpec], info: ValidationInfo
+    ) -> CampaignSpec:
+        """In a campaign file, a missing ``acquisition.measure`` is that of the kind of task, and counts as not set."""
         if info.context != FROM_FILE or not isinstance(tree, dict):
-            return tree
+            return handler(tree)
         task, acquisition = tree.get("task"), tree.get("acquisition", {})
         if not isinstance(task, dict) or not isinstance(acquisition, dict) or "measure" in acquisition:
-            return tree
+            return handler(tree)
         measure = DEFAULT_MEASURES.get(str(task.get("kind")))
         if measure is None or acquisition.get("preset") == "star":
-            return tree
-        return tree | {"acquisition": {**acquisition, "measure": measure}}
+            return handler(tree)
+        spec = handler(tree | {"acquisition": {**acquisition, "measure": measure}})
+        spec.acquisition.model_fields_set.discard("measure")
+        return spec
 
     @model_validator(mode="before")
     @classmethod
