@@ -1,4 +1,4 @@
-"""Predictions of a large file, kept page by page until the file is written, so that a killed command goes on.
+"""Predictions of a file, kept page by page until the file is written, so that a killed command goes on.
 
 A page is named by a hash of all that its predictions depend on: the model and the page's texts. So pages of another
 input or another model are never mixed in, and of a changed input the pages that stayed the same are still used.

@@ -40,8 +40,10 @@ from star_al.data import (
 from star_al.errors import DataError
 from star_al.parts import Parts
 from star_al.ports import Advance, Progress
-from star_al.steps.pool import SHARD_ITEMS
 from star_al.types import Item, JsonObject
+
+PAGE_ITEMS = 256
+"""Texts that are predicted together, and then kept: what an interrupted run loses at most."""
 
 Answers = Callable[[Sequence[Item], Advance], Sequence[ModelAnswer]]
 """Predicts a page of items, in order."""
@@ -66,8 +68,8 @@ def predict_file(
 ) -> Predicted:
     """Predict the texts of a file and write all its rows, in order, with the predictions.
 
-    Memory is bounded. The predictions of a large file are kept beside ``out`` until it is written, so that a run
-    which was interrupted goes on where it was.
+    Memory is bounded. Predictions are kept beside ``out``, page by page, until it is written, so that a run which was
+    interrupted goes on where it was.
 
     Args:
         file: The campaign.
@@ -100,12 +102,12 @@ def predict_file(
         due = _due(read_source_rows(source, predictor.task, ImportCounts()), kept, progress)
         if due.kept:
             progress.say(f"Going on with {count(due.kept, 'prediction')} that an interrupted run has kept")
-        answers = _keeping(kept, predictor) if due.pages > 1 else predictor.answers_of
+        answers = _keeping(kept, predictor)
         rows = read_source_rows(source, predictor.task, counts)
         begun = partial(_begin_ahead, predictor=predictor, kept=kept, n=parts.compute.room)
         with progress.task("Predicting", due.left) as advance:
             columns = ExportColumns(predictor.task, file.spec.data)
-            predicted = _predicted(begun(pages(rows, SHARD_ITEMS)), answers, columns, file.spec.data, advance)
+            predicted = _predicted(begun(pages(rows, PAGE_ITEMS)), answers, columns, file.spec.data, advance)
             n = write_rows(out, predicted, options=options)
         kept.clear()
         return Predicted(n - counts.empty, counts, predictor.model)
@@ -140,7 +142,7 @@ def predict_rows(
     progress.say(f"Predicting with the {predictor.model.note}")
     columns = ExportColumns(predictor.task, parts.spec.data)
     with progress.task("Predicting", len(rows)) as advance:
-        in_pages = pages(rows, SHARD_ITEMS)
+        in_pages = pages(rows, PAGE_ITEMS)
         return list(_predicted(in_pages, predictor.answers_of, columns, parts.spec.data, advance))
 
 
@@ -159,9 +161,8 @@ def own_files(file: CampaignFile) -> dict[str, Path | None]:
 
 @dataclass
 class _Due:
-    """What is to be done for a file: its pages, the texts that are to be predicted, and those that have been."""
+    """How many texts of a file are to be predicted, and how many have been."""
 
-    pages: int = 0
     left: int = 0
     kept: int = 0
 
@@ -170,9 +171,8 @@ def _due(rows: Iterable[SourceRow], kept: KeptPredictions, progress: Progress) -
     """Read a file to its end and count its texts."""
     due = _Due()
     with progress.task("Reading texts", None) as advance:
-        for page in pages(rows, SHARD_ITEMS):
+        for page in pages(rows, PAGE_ITEMS):
             items = _items(page)
-            due.pages += 1
             if kept.load(items) is None:
                 due.left += len(items)
             else:

@@ -178,10 +178,10 @@ class _Stdout:
 
 
 @contextmanager
-def resumable(*command: str | Path) -> Iterator[None]:
-    """Say how to continue if the body is interrupted by Ctrl-C or SIGTERM."""
+def resumable(*command: str | Path, lost: str = "nothing is lost") -> Iterator[None]:
+    """Say what is lost, and how to continue, if the body is interrupted by Ctrl-C or SIGTERM."""
     try:
         yield
     except (KeyboardInterrupt, TerminatedError):
-        complain(f"Stopped; nothing is lost. Continue with: {command_line(*command)}")
+        complain(f"Stopped; {lost}. Continue with: {command_line(*command)}")
         raise

@@ -90,8 +90,8 @@ def predict(
     samples by them. Where answers are open, alternatives lists the
     others that were found.
 
-    A large file may be interrupted: the same command goes on with the
-    predictions that are kept beside the file to write.
+    It may be interrupted: the same command goes on with the predictions that
+    are kept beside the file to write, all but those of the last 256 texts.
     """
     from star_al.app import predicting
 
@@ -99,7 +99,9 @@ def predict(
     again = ["star-al", "predict", str(config), "--in", str(texts), "--out", str(out)]
     again += [] if model is ModelChoice.BEST else ["--model", model.value]
     again += [word for word, given in (("--bom", bom), ("--spreadsheet-safe", spreadsheet_safe)) if given]
-    with _target(out, format_) as path, nullcontext() if _is_standard_output(out) else resumable(*again):
+    lost = f"all predictions are kept but those of the last {predicting.PAGE_ITEMS} texts, at most"
+    keeping = nullcontext() if _is_standard_output(out) else resumable(*again, lost=lost)
+    with _target(out, format_) as path, keeping:
         done = predicting.predict_file(load(config), texts, path, make_progress(), options, model)
     message = f"Wrote {count(done.n, 'prediction')} to {_name(out)} ({done.model.note})"
     _tell(out, f"{message}{_left_out(done.counts)}.")

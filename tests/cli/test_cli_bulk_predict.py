@@ -45,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def campaign(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a trained campaign, whose `predict` has pages of few rows; beside it new.jsonl."""
     use_numpy_learner(monkeypatch.setattr)
-    monkeypatch.setattr(predicting, "SHARD_ITEMS", PAGE)
+    monkeypatch.setattr(predicting, "PAGE_ITEMS", PAGE)
     return shutil.copytree(trained, tmp_path / "campaign") / "campaign.yaml"
 
 
@@ -114,6 +114,34 @@ def test_a_changed_input_is_predicted_anew_where_it_changed(
     fresh = campaign.parent / "fresh.csv"
     assert star_al(*predict(campaign, fresh))[0] == 0
     assert out.read_bytes() == fresh.read_bytes()
+
+
+def test_what_is_kept_of_a_longer_file_is_used_for_one_page(
+    campaign: Path, star_al: StarAl, predicted: list[int]
+) -> None:
+    out, texts = campaign.parent / "out.csv", campaign.parent / "new.jsonl"
+    kill_after_pages(1, predict(campaign, out))
+    texts.write_text("\n".join(texts.read_text(encoding="utf-8").splitlines()[:PAGE]), encoding="utf-8")
+    code, _, err = star_al(*predict(campaign, out))
+    assert (code, predicted) == (0, [])
+    assert f"Going on with {PAGE} predictions" in err
+
+
+def test_ctrl_c_says_what_is_kept(
+    campaign: Path, star_al: StarAl, predicted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Predictor.answers
+
+    def stopped(self: Predictor, items: Sequence[Item], advance: Advance) -> list[ModelAnswer]:
+        if len(predicted) == 1:
+            raise KeyboardInterrupt
+        return answers(self, items, advance)
+
+    monkeypatch.setattr(Predictor, "answers", stopped)
+    code, _, err = star_al(*predict(campaign, campaign.parent / "out.csv"))
+    assert code == 130
+    assert f"Stopped; all predictions are kept but those of the last {PAGE} texts, at most. Continue" in err
+    assert len(list((campaign.parent / ".out.csv.predicting").iterdir())) == 1
 
 
 def test_a_full_disk_keeps_what_fits(

@@ -36,8 +36,9 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (score_shards, base_predictions, embeddings, predicting):
+    for module in (score_shards, base_predictions, embeddings):
         monkeypatch.setattr(module, "SHARD_ITEMS", 16)
+    monkeypatch.setattr(predicting, "PAGE_ITEMS", 16)
 
 
 def campaign(folder: Path, **changes: Any) -> CampaignFile:
