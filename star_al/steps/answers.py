@@ -19,13 +19,11 @@ from star_al.acquire.measures import (
 )
 from star_al.common.paging import pages
 from star_al.parts import Parts, RoundParts
-from star_al.ports import Advance, Learner, Predict, ignore
-from star_al.stats.enough_samples import FEWEST
+from star_al.ports import Learner, Predict
 from star_al.steps.base_predictions import base_answers, pad
-from star_al.steps.pool import SAMPLED_MEASURES, SHARD_ITEMS, all_draws, ranking_draws
-from star_al.steps.sampled_means import sampled_means
+from star_al.steps.pool import SHARD_ITEMS, all_draws, ranking_draws
 from star_al.task import Task
-from star_al.task.columns import is_open, predicted_column, target_column, values_of
+from star_al.task.columns import predicted_column, target_column, values_of
 from star_al.types import (
     FloatArray,
     HeldOutPrediction,
@@ -183,33 +181,9 @@ class RoundModel:
                 yield self._base_page(items, measured)
             return
         with self._parts.progress.task("Evaluating", len(items)) as advance:
-            if draws is not None and self._stops_early(draws, measured):
-                for page in pages(items, SHARD_ITEMS):
-                    yield self._sampled_page(page, draws, advance, measured)
-                return
             jobs = (Predict(self._folder, page, draws, self._seed) for page in pages(items, SHARD_ITEMS))
             for predictions in self._parts.compute.each(self._learner, jobs, advance):
                 yield self._page(predictions, measured)
-
-    def _stops_early(self, draws: range, measured: bool) -> bool:
-        """True if a text may do with some of the samples: where nothing but their mean is looked at."""
-        compares = measured and self._measure in SAMPLED_MEASURES
-        return len(draws) >= FEWEST and not (compares or self._is_head or is_open(self._parts.task))
-
-    def _sampled_page(self, items: Sequence[Item], draws: range, advance: Advance, measured: bool) -> _Page:
-        """The predictive mean as one sample, and its uncertainty."""
-
-        def predict(some: Sequence[Item], stage: range) -> FloatArray:
-            job = Predict(self._folder, some, stage, self._seed)
-            counts = ignore if stage.start else advance
-            (found,) = self._parts.compute.each(self._learner, [job], counts)
-            return found.log_probs_N_K_C
-
-        mean_N_1_C = sampled_means(items, draws, predict)[:, None, :]
-        uncertainty_N: FloatArray = np.zeros(0)
-        if measured:
-            uncertainty_N = MEASURES[self._measure](mean_N_1_C, per_option=self._parts.task.has_options)
-        return _Page(mean_N_1_C, uncertainty_N, (), {})
 
     def _page(self, predictions: Predictions, measured: bool) -> _Page:
         uncertainty_N: FloatArray = np.zeros(0)
