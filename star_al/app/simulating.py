@@ -31,7 +31,7 @@ from star_al.config.changes import (
     keep_earlier_defaults,
     list_differences,
 )
-from star_al.config.spec import CampaignFile, CampaignSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
 from star_al.ports import Progress, Store
@@ -232,7 +232,7 @@ class _Simulation:
         self._store.save_study(self._study)
         if prepared is None:
             return []
-        jobs = min(self._request.jobs or prepared.jobs(), n)
+        jobs = self._jobs(prepared.jobs())
         threads = _threads(
             jobs
         )  # by all runs, not the missing ones: the thread count may change the last digits
@@ -240,11 +240,16 @@ class _Simulation:
         self._progress.say(f"{count(len(missing), 'run')} to do, {how}")
         return self._run_all(missing, prepared.dtype, jobs, threads)
 
+    def _jobs(self, fitting: int) -> int:
+        """How many runs go on at once; on a cluster, where each has all workers, one unless more are asked for."""
+        on_cluster = any(isinstance(file.spec.compute, RayComputeSpec) for file in self._files.values())
+        return min(self._request.jobs or (1 if on_cluster else fitting), len(self._study.runs))
+
     def _prepare(self, first: StudyRun) -> _Prepared:
         """Compute what the runs share, in a process of its own and in the first run's campaign."""
         file = _in_dtype(self._files[first], self._dtype_so_far())
         # With a run's number of threads: cached activations are only shared between equal thread counts.
-        jobs = min(self._request.jobs or _cores(), len(self._study.runs))
+        jobs = self._jobs(_cores())
         with WorkerProcesses(_threads(jobs)) as workers, ProgressRelay(self._progress) as relay:
             workers.start(first, _prepare_first, file, self._texts_to_score())
             while (message := workers.receive()).kind is not MessageKind.PROCESS_ENDED:

@@ -140,8 +140,10 @@ def study_spec(file: CampaignFile, *, gold: str | None, rounds: int | None) -> C
             f"{file.path}: runs would never stop. Give --rounds, or set stopping.max_rounds or stopping.max_labels."
         )
     tree["stopping"] = limits
-    if isinstance(file.spec.compute, RayComputeSpec) and file.spec.compute.address is None:
-        tree["compute"] = {"kind": "local"}  # runs beside each other keep this machine busy already
+    compute = file.spec.compute
+    if isinstance(compute, RayComputeSpec) and (compute.address is None or file.artefact_address is not None):
+        # Runs beside each other keep this machine busy already; and what they write stays in folders.
+        tree["compute"] = {"kind": "local"}
     tree["labelling"] |= {"buffer": 0, "close_share": 1.0, "close_after_hours": None}
     return _validated(tree, f"{file.path}")
 
@@ -166,7 +168,7 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path, *, earlier: bool =
     tree["name"] = run.campaign
     tree["seed"] = (file.spec.seed + run.seed) % 2**63
     tree["database"]["url"] = file.spec.database.url or _own_file(file)
-    tree["artefacts"] = str(folder / run.campaign)
+    tree["artefacts"] = str(_artefacts(file, folder) / run.campaign)
     strategy, start, scorer = _parts_of(run.strategy)
     if strategy != AS_CONFIGURED:
         plain = {**PLAIN, "cold_start": _plain_start(file.spec.acquisition, strategy)}
@@ -179,6 +181,12 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path, *, earlier: bool =
         tree["posterior"] = {"kind": scorer} if earlier else _default_posterior(scorer)
     spec = _validated(tree, f"{file.path}: strategy {run.strategy}")
     return CampaignFile(path=file.path, spec=spec, shared_trunk=folder / "trunk")
+
+
+def _artefacts(file: CampaignFile, folder: Path) -> Path:
+    """Where the folders of artefacts are: with a cluster, in the folder that its machines share."""
+    shares = isinstance(file.spec.compute, RayComputeSpec) and file.spec.artefacts is not None
+    return file.artefact_folder if shares else folder
 
 
 def _default_posterior(kind: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ EARLIER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
 }
 """What earlier versions did, which had no such settings, by section; a kind names the one that they belong to."""
 
-SHARED_STORAGE = ("s3", "gs", "abfs", "file")
+SHARED_STORAGE = ("s3", "gs", "file")
 """What the address of shared storage may begin with."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"

@@ -57,6 +57,8 @@ class RayComputeSpec(Spec):
     def _host_and_port(cls, address: str | None) -> str | None:
         if address is not None and not re.fullmatch(r"[\w.-]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", address):
             raise ValueError(f"{address!r} is not a host and a port, such as 10.0.0.5:6379")
+        if address is not None and not 1 <= int(address.rpartition(":")[2]) <= 65_535:
+            raise ValueError(f"{address!r} has no port from 1 to 65535")
         return address
 
 
