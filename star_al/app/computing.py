@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -25,12 +25,15 @@ from star_al.errors import ClusterError
 from star_al.parts import Parts
 from star_al.ports import Advance, Learner
 from star_al.task.columns import is_open
-from star_al.types import JsonObject
+from star_al.types import Campaign, JsonObject
 
 if TYPE_CHECKING:
     from star_al.app.compose import LanguageLearner
     from star_al.models.encoded import Encoded
     from star_al.models.encoder import SentenceEncoder
+
+Work: TypeAlias = Literal["run", "predict"]
+"""Works of one campaign that may go on at once."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Hosts that are this machine."""
@@ -51,7 +54,7 @@ def _go_on() -> None:
 
 @contextmanager
 def computing(
-    file: CampaignFile, parts: Parts, check: Callable[[], None] = _go_on, *, name: str = "run"
+    file: CampaignFile, parts: Parts, check: Callable[[], None] = _go_on, *, name: Work = "run"
 ) -> Iterator[Parts]:
     """The same parts, with the compute that the campaign file names.
 
@@ -59,7 +62,7 @@ def computing(
         file: The campaign file.
         parts: The parts.
         check: Called while workers are waited for; raises if the campaign must stop.
-        name: Names the work; works of one campaign that go on at once have different names.
+        name: The work.
 
     Raises:
         ClusterError: Ray is not installed, or the cluster is not trusted.
@@ -74,7 +77,7 @@ def computing(
 
 
 def open_ray(
-    file: CampaignFile, parts: Parts, settings: RayComputeSpec, check: Callable[[], None], name: str
+    file: CampaignFile, parts: Parts, settings: RayComputeSpec, check: Callable[[], None], name: Work
 ) -> RayCompute:
     """The compute on a Ray cluster; it connects when there is something to do.
 
@@ -87,18 +90,23 @@ def open_ray(
     """
     models: list[tuple[object, Callable[[], Order]]] = []
     if not parts.spec.has_head_learner:
-        models.append((parts.learner, lambda: _order(file, parts)))
+        models.append((parts.learner, lambda: _order(file, parts, settings.threads)))
     if (encoder := _encoder(parts)) is not None:
-        models.append((encoder, lambda: _encoder_order(file, parts, encoder)))
+        models.append((encoder, lambda: _encoder_order(file, parts, encoder, settings.threads)))
     return RayCompute(
         settings,
         models,
         parts.artefacts,
-        f"{parts.campaign.campaign_id}-{name}",
+        results_of(parts.campaign, name),
         parts.progress,
         splits=not is_open(parts.task),
         check=check,
     )
+
+
+def results_of(campaign: Campaign, name: Work) -> str:
+    """The name of a work's results, which no campaign of another database shares."""
+    return f"{campaign.key}-{name}"
 
 
 def _encoder(parts: Parts) -> SentenceEncoder | None:
@@ -173,7 +181,7 @@ def _require_trust(file: CampaignFile, settings: RayComputeSpec) -> None:
     )
 
 
-def _order(file: CampaignFile, parts: Parts) -> Order:
+def _order(file: CampaignFile, parts: Parts, threads: int) -> Order:
     rounds = parts.store.rounds(parts.campaign.campaign_id)
     return Order(
         opener=OPENER,
@@ -181,10 +189,11 @@ def _order(file: CampaignFile, parts: Parts) -> Order:
         spec=_pinned(parts.spec, parts.learner),
         options={**how_texts_are_read(rounds), "batches": {}},  # the size of batches is among the settings
         model_key=parts.learner.base_key,
+        threads=threads,
     )
 
 
-def _encoder_order(file: CampaignFile, parts: Parts, encoder: SentenceEncoder) -> Order:
+def _encoder_order(file: CampaignFile, parts: Parts, encoder: SentenceEncoder, threads: int) -> Order:
     head, device = parts.spec.head.model_dump(mode="json"), parts.spec.model.device
     return Order(
         opener=ENCODER_OPENER,
@@ -192,6 +201,7 @@ def _encoder_order(file: CampaignFile, parts: Parts, encoder: SentenceEncoder) -
         spec={name: head[name] for name in ("encoder", "revision", "max_tokens")},
         options={"device": device, "dtype": encoder.dtype},
         model_key=encoder.fingerprint,
+        threads=threads,
     )
 
 
@@ -207,6 +217,9 @@ def _pinned(spec: CampaignSpec, learner: Learner) -> JsonObject:
 
 def open_on_worker(order: Order) -> Opened:
     """Open the language model of an order; a worker has nothing to tell the user."""
+    from star_al.models.backbone import use_threads
+
+    use_threads(order.threads)
     spec = CampaignSpec.model_validate(order.spec)
     file = CampaignFile(path=Path(order.file), spec=spec)
     options: dict[str, Any] = dict(order.options)
@@ -216,8 +229,10 @@ def open_on_worker(order: Order) -> Opened:
 
 def open_encoder_on_worker(order: Order) -> Opened:
     """Open the sentence encoder of an order."""
+    from star_al.models.backbone import use_threads
     from star_al.models.encoder import open_encoder
 
+    use_threads(order.threads)
     wanted: dict[str, Any] = {**order.spec, **order.options}
     path = (Path(order.file).parent / Path(wanted["encoder"]).expanduser()).resolve()
     encoder = open_encoder(

@@ -6,12 +6,15 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from star_al.app.annotators import label_studio_annotator, no_items
 from star_al.app.compose import open_artefacts, reading
+from star_al.app.computing import Work, results_of
 from star_al.app.running import leased
 from star_al.common.files import disk_errors
 from star_al.common.wording import count
+from star_al.compute.results import results_folder
 from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.errors import StoreError
 from star_al.ports import Progress, StillOurs, Store
@@ -92,7 +95,8 @@ def _delete_artefacts(file: CampaignFile, store: Store, campaign: Campaign) -> N
     if shared is not None:
         names = [f"adapters/{sha256}" for sha256 in own.adapters]
         names += [f"scores/{sha256}.parquet" for sha256 in own.scores]
-        for name in (*names, f".work/results-{campaign.campaign_id}-run"):
+        names += [results_folder(results_of(campaign, work)) for work in get_args(Work)]
+        for name in names:
             shared.remove(name)
     with disk_errors(StoreError, f"{folder}: cannot be deleted", "Check its permissions, then run again."):
         for sha256 in own.adapters:
@@ -101,8 +105,8 @@ def _delete_artefacts(file: CampaignFile, store: Store, campaign: Campaign) -> N
             (folder / "scores" / f"{sha256}.parquet").unlink(missing_ok=True)
         for work in (folder / ".work").glob(f"scores-{campaign.campaign_id}-*"):
             _remove(work)
-        for work in (folder / ".work").glob(f"results-{campaign.campaign_id}-*"):
-            _remove(work)
+        for work in get_args(Work):
+            _remove(folder / results_folder(results_of(campaign, work)))
         if not any(
             path.is_file() for path in folder.rglob("*") if "trunk" not in path.relative_to(folder).parts
         ):

@@ -16,7 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -30,6 +30,8 @@ from star_al.types import Adapter
 STALE_SECONDS = 7 * 86_400.0
 """A staging or work folder unchanged for this long counts as forgotten, whoever made it."""
 
+COPY_SECONDS = 86_400.0
+"""A worker's copy of an adapter that was not asked for in this time is removed."""
 
 FETCHES = 2
 """How often a file is fetched whose copy arrives damaged."""
@@ -49,6 +51,7 @@ class ArtefactFolder:
     def __init__(self, root: Path, shared: SharedFiles | None = None) -> None:
         self.root = root
         self.shared = shared
+        self._shared_names = set[str]()  # what this process has found on the storage
 
     @classmethod
     def at(cls, place: str) -> ArtefactFolder:
@@ -83,9 +86,8 @@ class ArtefactFolder:
     def prepare(self) -> None:
         """Make the folder if it is missing, and remove what dead runs left half-written."""
         with _disk_errors(self.root):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what people wrote
-            for folder in (self._adapters, self.scores, self._staging, self._work):
-                folder.mkdir(parents=True, exist_ok=True)
+            for name in ("adapters", "scores", ".staging", ".work"):
+                self.made(name)
             for folder in self._staging.iterdir():
                 if _is_stale(folder) or _is_abandoned(folder.name):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +95,20 @@ class ArtefactFolder:
                 if _is_stale(folder):
                     shutil.rmtree(folder, ignore_errors=True)
         if self.shared is not None:
-            self.shared.remove_forgotten()
+            self.shared.remove_forgotten(".work")
+
+    def made(self, name: str) -> Path:
+        """The folder ``name``, made if it is missing."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what people wrote
+        (self.root / name).mkdir(parents=True, exist_ok=True)
+        return self.root / name
+
+    def remove_unused_copies(self) -> None:
+        """Remove copies of adapters that no process of this machine has asked for within a day."""
+        with _disk_errors(self._adapters):
+            for folder in self.made("adapters").iterdir():
+                if _is_stale(folder, COPY_SECONDS):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
@@ -101,7 +116,7 @@ class ArtefactFolder:
         owner = quote(str(ProcessIdentity.of()), safe="")
         folder = self._staging / f"{owner}.{uuid.uuid4().hex}"
         with _disk_errors(folder):
-            folder.mkdir(parents=True)
+            self.made(f".staging/{folder.name}")
         try:
             yield folder
         finally:
@@ -112,7 +127,7 @@ class ArtefactFolder:
         """A folder for the shards of one step, as an earlier try left it; removed on success, kept on an error."""
         folder = self._work / name
         with _disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            self.made(f".work/{name}")
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,7 +143,7 @@ class ArtefactFolder:
                 raise StoreError(f"{staged}: an artefact without files cannot be kept.")
             sha256 = content_hash(staged)
             size = sum(file.stat().st_size for file in files)
-            self._adapters.mkdir(parents=True, exist_ok=True)
+            self.made("adapters")
             self._put(staged, self._adapters / sha256, sha256)
         if self.shared is not None:
             self._send_adapter(sha256)
@@ -141,8 +156,7 @@ class ArtefactFolder:
             StoreError: The adapter is missing or damaged.
         """
         folder = self._adapters / sha256
-        if self.shared is not None and not self._holds(folder, sha256):
-            self._fetch(f"adapters/{sha256}", sha256)
+        self._synchronise(f"adapters/{sha256}", sha256)
         if not folder.is_dir():
             raise StoreError(
                 f"{folder}: the adapter is missing. Restore the folder, or set artefacts to where it is."
@@ -166,8 +180,7 @@ class ArtefactFolder:
             StoreError: It is missing or damaged.
         """
         path = self.scores / f"{sha256}.parquet"
-        if self.shared is not None and not self._holds(path, sha256):
-            self._fetch(f"scores/{sha256}.parquet", sha256)
+        self._synchronise(f"scores/{sha256}.parquet", sha256)
         if not path.is_file():
             raise StoreError(
                 f"{path}: the scores are missing. Restore the folder, or set artefacts to where it is."
@@ -197,6 +210,21 @@ class ArtefactFolder:
             relative = file.relative_to(folder).as_posix()
             if there.get(relative) != file.stat().st_size:
                 self.shared.upload(file, f"{name}/{relative}")
+
+    def _synchronise(self, name: str, sha256: str) -> None:
+        """Fetch from the shared storage what is missing or damaged here, and send what is missing there.
+
+        That is so with what was written before ``artefacts`` named the storage.
+        """
+        if self.shared is None:
+            return
+        if not self._holds(self.root / name, sha256):
+            self._fetch(name, sha256)
+        elif name not in self._shared_names:
+            send = self.share_scores if name.startswith("scores/") else self._send_adapter
+            with suppress(StoreError):  # to read a copy, no storage is needed
+                send(sha256)
+        self._shared_names.add(name)
 
     def _holds(self, path: Path, sha256: str) -> bool:
         """Return whether a file or folder is here and whole."""
@@ -280,9 +308,9 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _is_stale(folder: Path) -> bool:
+def _is_stale(folder: Path, seconds: float = STALE_SECONDS) -> bool:
     try:
-        return time.time() - folder.stat().st_mtime > STALE_SECONDS
+        return time.time() - folder.stat().st_mtime > seconds
     except FileNotFoundError:  # its owner was quicker
         return False
 

@@ -29,7 +29,7 @@ TRIES = 3
 """How often a file is sent or fetched before that has failed."""
 
 STALE_DAYS = 7
-"""A file that has been written aside for so long is forgotten."""
+"""A file that has been written aside, or in the work folder, for so long is forgotten."""
 
 
 class SharedFiles:
@@ -109,15 +109,16 @@ class SharedFiles:
             filesystem.pipe_file(path, b"")
             filesystem.rm(path)
 
-    def remove_forgotten(self) -> None:
-        """Remove what was written aside and never moved."""
+    def remove_forgotten(self, work: str) -> None:
+        """Remove old files that were written aside and never moved, and those of a folder ``work``."""
         filesystem, root = self._opened
-        with self._errors(ASIDE, "removed"):
-            for name in self.sizes(ASIDE):
-                path = f"{root}/{ASIDE}/{name}"
-                with suppress(FileNotFoundError, NotImplementedError):
-                    if (datetime.now(UTC) - _aware(filesystem.modified(path))).days >= STALE_DAYS:
-                        filesystem.rm(path)
+        for folder in (ASIDE, work):
+            with self._errors(folder, "removed"):
+                for name in self.sizes(folder):
+                    path = f"{root}/{folder}/{name}"
+                    with suppress(FileNotFoundError, NotImplementedError):
+                        if (datetime.now(UTC) - _aware(filesystem.modified(path))).days >= STALE_DAYS:
+                            filesystem.rm(path)
 
     @contextmanager
     def _aside(self) -> Iterator[str]:

@@ -188,13 +188,14 @@ class RayCompute:
         """Take in one message of the driver."""
         self._check()
         message = self._running_driver().receive(LISTEN)
+        if isinstance(message, Say | Read | Finished):  # only a driver that is connected sends them
+            self._lost_since = None
         match message:
             case Say(line):
                 self._progress.say(line)
             case Read(key, items) if key in self._under_way:
                 self._under_way[key].tell(items)
             case Finished(key, outcome):
-                self._lost_since = None
                 self._finished(key, outcome)
             case Ended(error, reason):
                 self._lost(error, reason)

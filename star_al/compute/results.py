@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,22 +29,22 @@ class ResultFiles:
     """
 
     def __init__(self, artefacts: ArtefactFolder, campaign: str) -> None:
-        self._name = f".work/results-{campaign}"
+        self._name = results_folder(campaign)
         self.folder = artefacts.root / self._name
-        self._shared = artefacts.shared
+        self._artefacts, self._shared = artefacts, artefacts.shared
 
     def find(self, key: str) -> str | None:
-        """The name of a task's result; None if there is none. A damaged file is removed."""
+        """The name of a task's result; None if there is none. A damaged file is removed.
+
+        With shared storage, what is there now counts alone: nobody else can read a copy here.
+        """
+        if self._shared is not None:
+            return next((name for name in self._shared.sizes(self._name) if name.startswith(f"{key}.")), None)
         for path in self.folder.glob(f"{key}.*.npz"):
             if _is_whole(path):
                 return path.name
             path.unlink(missing_ok=True)
-        return next((name for name in self._shared_before if name.startswith(f"{key}.")), None)
-
-    @cached_property
-    def _shared_before(self) -> frozenset[str]:
-        """What earlier runs have left on the shared storage."""
-        return frozenset() if self._shared is None else frozenset(self._shared.sizes(self._name))
+        return None
 
     def write(self, key: str, result: Result) -> str:
         """Write a task's result, and return the file's name.
@@ -59,13 +58,14 @@ class ResultFiles:
                 packed = np.frombuffer(json.dumps(header).encode(), np.uint8)
                 np.savez(file, header=packed, **arrays)  # type: ignore[arg-type]
             name = f"{key}.{sha256_of(path)[:32]}.npz"
-            publish(path, self.folder / name)
-        if self._shared is not None:
-            self._shared.upload(self.folder / name, f"{self._name}/{name}")
+            if self._shared is None:
+                publish(path, self.folder / name)
+            else:
+                self._shared.upload(path, f"{self._name}/{name}")
         return name
 
     def read(self, name: str) -> Result | None:
-        """The result in a file; None if it is missing or damaged."""
+        """The result in a file; None if it is missing, or was damaged and is removed."""
         path = self.folder / name
         if self._shared is not None and not _is_whole(path):
             with self._disk_errors(), aside(self._made()) as fetched:
@@ -73,6 +73,8 @@ class ResultFiles:
                     return None
                 fetched.replace(path)
         if not _is_whole(path):
+            if path.exists():
+                self.remove(name)
             return None
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
@@ -86,12 +88,16 @@ class ResultFiles:
             self._shared.remove(f"{self._name}/{name}")
 
     def _made(self) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder
+        return self._artefacts.made(self._name)
 
     def _disk_errors(self) -> AbstractContextManager[None]:
         advice = "Check the artefact folder and the disk."
         return disk_errors(StoreError, f"{self.folder}: cannot be written", advice)
+
+
+def results_folder(campaign: str) -> str:
+    """The name of the folder of a campaign's results."""
+    return f".work/results-{campaign}"
 
 
 def _is_whole(path: Path) -> bool:

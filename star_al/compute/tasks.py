@@ -29,6 +29,7 @@ class Order:
         spec: The settings.
         options: What the campaign's earlier rounds recorded of how they read texts.
         model_key: A hash of the model's files and how texts are read, as the campaign's own process has it.
+        threads: The threads that it computes with, whatever the environment of a worker says.
     """
 
     opener: str
@@ -36,6 +37,7 @@ class Order:
     spec: JsonObject
     options: JsonObject
     model_key: str
+    threads: int = 1
 
     def key(self) -> str:
         """A hash of all that results depend on besides the tasks; where files lie is no part of it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ class Worker:
     def __init__(self, artefacts: str, campaign: str) -> None:
         self._artefacts = ArtefactFolder.at(artefacts)
         self._results = ResultFiles(self._artefacts, campaign)
+        self._is_clean = self._artefacts.shared is None  # only a cache of its own is the worker's to clean
         self._models: dict[str, Any] = {}
         self._adapters: dict[str, Path] = {}
         self._items_done = 0
@@ -63,11 +66,19 @@ class Worker:
             order: Says what model runs it.
         """
         try:
+            self._clean()
             found = self._results.find(key)
             model = None if found else self._model(order)
             return Done(found or self._computed(key, task, model), getattr(model, "truncated", 0))
         except StarALError as exc:
             return exc
+
+    def _clean(self) -> None:
+        """Remove what is not needed any more on this machine, once."""
+        if not self._is_clean:
+            self._artefacts.prepare()
+            self._artefacts.remove_unused_copies()
+            self._is_clean = True
 
     def _computed(self, key: str, task: Task, model: Any) -> str:
         self._items_done = 0
@@ -104,6 +115,11 @@ class Worker:
 
     def _adapter(self, sha256: str) -> Path:
         """The adapter's folder, verified once."""
-        if sha256 not in self._adapters:
-            self._adapters = {sha256: self._artefacts.path_of(sha256)}
-        return self._adapters[sha256]
+        folder = self._adapters.get(sha256)
+        if folder is None or not folder.is_dir():
+            folder = self._artefacts.path_of(sha256)
+            self._adapters = {sha256: folder}
+        if self._artefacts.shared is not None:
+            with suppress(OSError):
+                os.utime(folder)  # else other workers may remove it as unused
+        return folder

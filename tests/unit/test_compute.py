@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from star_al.app import computing, running
-from star_al.app.strategies import study_spec
+from star_al.app.strategies import run_file, study_spec
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.artefacts.shared_files import SharedFiles
 from star_al.compute import on_ray
@@ -28,7 +29,7 @@ from star_al.config.spec import CampaignSpec, RayComputeSpec
 from star_al.errors import ClusterError, ModelError
 from star_al.ports import Embed, Job, Predict, PredictBase, ignore
 from star_al.task import closed, make_task
-from star_al.types import BasePrediction, Item, Predictions
+from star_al.types import BasePrediction, Item, Predictions, StudyRun
 from support.campaigns import write_campaign
 from support.cluster import open_numpy
 from support.kill_at import use_numpy_learner
@@ -228,10 +229,43 @@ def test_machines_without_a_common_folder_meet_at_shared_storage(
 ) -> None:
     monkeypatch.setenv("STAR_AL_CACHE", str(tmp_path / "worker"))
     cluster = Cluster(tmp_path, SharedFiles(f"file://{tmp_path}/shared"))
-    found = cluster.found(cluster.jobs())
-    assert cluster.are_own(found)
-    assert list((tmp_path / "worker").rglob("model.json")) != []  # fetched
-    assert list((tmp_path / "shared").rglob("*.npz")) == []
+    for _ in range(2):  # a worker keeps nothing that others cannot read
+        assert cluster.are_own(cluster.found(cluster.jobs()))
+    assert len(drivers.done) == 10
+    (copy,) = (tmp_path / "worker").rglob("model.json")  # fetched
+    assert list(tmp_path.rglob("*.npz")) == []
+    assert all(folder.stat().st_mode & 0o77 == 0 for folder in (tmp_path / "worker" / "artefacts").iterdir())
+    os.utime(copy.parent, (0, 0))
+    worker = Worker(f"file://{tmp_path}/shared", "2")
+    task = Task("predict", None, (("a", "goal", ()),))
+    assert isinstance(worker.run("k", task, cluster.order), Done)
+    assert not copy.exists()  # of no use for a day
+    assert isinstance(worker.run("l", replace(task, artefact=cluster.adapter.name), cluster.order), Done)
+    assert copy.exists()
+
+
+def test_what_was_begun_and_is_done_before_it_is_asked_for_is_found_on_shared_storage(
+    tmp_path: Path, drivers: type[Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAR_AL_CACHE", str(tmp_path / "worker"))
+    cluster = Cluster(tmp_path, SharedFiles(f"file://{tmp_path}/shared"))
+    cluster.compute.begin(cluster.learner, cluster.jobs()[0])
+    cluster.compute.begin(cluster.learner, cluster.jobs()[1])
+    for job in (cluster.jobs()[1], cluster.jobs()[0]):
+        assert same(cluster.found([job])[0], job.run(cluster.learner, ignore))
+    assert (len(drivers.done), list(tmp_path.rglob("*.npz"))) == (2, [])
+
+
+def test_a_result_that_is_damaged_on_shared_storage_is_made_again(
+    tmp_path: Path, drivers: type[Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAR_AL_CACHE", str(tmp_path / "worker"))
+    cluster = Cluster(tmp_path, SharedFiles(f"file://{tmp_path}/shared"))
+    (job,) = cluster.jobs(1)
+    cluster.compute.begin(cluster.learner, job)
+    (path,) = (tmp_path / "shared").rglob("*.npz")
+    path.write_bytes(b"cut")
+    assert same(cluster.found([job])[0], job.run(cluster.learner, ignore))
 
 
 def test_texts_of_a_head_are_encoded_elsewhere_to_the_last_bit(tmp_path: Path, drivers: type[Driver]) -> None:
@@ -254,6 +288,28 @@ def test_texts_of_a_head_are_encoded_elsewhere_to_the_last_bit(tmp_path: Path, d
     assert np.array_equal(found.vectors_N_d, own.vectors_N_d) and np.array_equal(found.cut_N, own.cut_N)
     assert len(drivers.done) == 4
     assert encoder.elsewhere is None
+
+
+def test_a_worker_computes_with_the_threads_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from star_al.models.backbone import threads_in_use, use_threads
+
+    build_tiny_encoder(tmp_path / "encoder")
+    order = Order(
+        opener=computing.ENCODER_OPENER,
+        file=str(tmp_path / "campaign.yaml"),
+        spec={"encoder": "encoder", "revision": None, "max_tokens": None},
+        options={"device": "cpu", "dtype": "float32"},
+        model_key="",
+        threads=3,
+    )
+    before = threads_in_use()
+    try:
+        computing.open_encoder_on_worker(order)
+        assert threads_in_use() == 3
+    finally:
+        use_threads(before)
 
 
 def test_results_keep_priors_and_written_answers(tmp_path: Path) -> None:
@@ -329,16 +385,21 @@ def test_doctor_says_whether_the_head_answers(tmp_path: Path) -> None:
         computing.check_cluster(file, file.spec.compute)
 
 
-def test_runs_of_a_study_start_no_workers_of_their_own(tmp_path: Path) -> None:
+def test_runs_of_a_study_use_a_cluster_only_where_its_machines_share_a_folder(tmp_path: Path) -> None:
     own = load_campaign(write_campaign(tmp_path, compute={"kind": "ray"}))
     assert study_spec(own, gold=None, rounds=None).compute.kind == "local"
-    shared = load_campaign(write_campaign(tmp_path, compute={"kind": "ray", "address": "127.0.0.1:6379"}))
+    cluster = {"kind": "ray", "address": "127.0.0.1:6379"}
+    storage = load_campaign(write_campaign(tmp_path, compute=cluster, artefacts="file:///shared"))
+    assert study_spec(storage, gold=None, rounds=None).compute.kind == "local"
+    shared = load_campaign(write_campaign(tmp_path, compute=cluster, artefacts="net"))
     assert study_spec(shared, gold=None, rounds=None).compute == shared.spec.compute
+    run = run_file(shared, StudyRun("random", 0, "news.random.0"), tmp_path / "study")
+    assert run.artefact_folder == tmp_path / "net" / "news.random.0"
 
 
-@pytest.mark.parametrize("address", ["ray://host:10001", "host", "user:pass@host:6379"])
+@pytest.mark.parametrize("address", ["ray://host:10001", "host", "user:pass@host:6379", "h:0", "h:65536"])
 def test_an_address_that_is_no_host_and_port_is_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="is not a host and a port"):
+    with pytest.raises(ValueError, match=r"is not a host and a port|has no port from 1 to 65535"):
         RayComputeSpec(kind="ray", address=address)
 
 
@@ -348,3 +409,13 @@ def test_say_is_shown(tmp_path: Path, drivers: type[Driver]) -> None:
     drivers.faults.append(lambda key: Ended(reason="gone"))
     cluster.found(cluster.jobs(2))
     assert "a line" in cluster.progress.said
+
+
+def test_each_loss_is_waited_for_anew_once_the_cluster_was_back(
+    tmp_path: Path, drivers: type[Driver]
+) -> None:
+    cluster = Cluster(tmp_path)
+    drivers.faults.extend([lambda key: Ended(reason="gone")] * 4)  # for each task
+    drivers.faults.extend([lambda key: Say("a line"), lambda key: Ended(reason="gone")])
+    cluster.found(cluster.jobs(2))
+    assert len([line for line in cluster.progress.said if "does not answer" in line]) == 2

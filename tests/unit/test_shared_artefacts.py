@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import fsspec
 import pytest
 
 from star_al.app import running
+from star_al.app.compose import reading
 from star_al.app.deleting import delete
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.artefacts.shared_files import SharedFiles
@@ -66,6 +68,28 @@ def test_another_machine_reads_what_one_has_written(tmp_path: Path, address: str
     shutil.rmtree(tmp_path / "shared", ignore_errors=True)  # what is here already needs no storage
     assert other.path_of(adapter).name == adapter
     assert SharedFiles(address).sizes(".uploading") == {}
+
+
+def test_what_was_written_before_there_was_a_storage_is_sent_when_it_is_needed(
+    tmp_path: Path, address: str
+) -> None:
+    before = ArtefactFolder(tmp_path / "one")
+    before.prepare()
+    adapter, scores = adopted(before), scored(before)
+    one, other = machine(tmp_path, "one", address), machine(tmp_path, "other", address)
+    one.path_of(adapter)
+    one.score_file(scores)
+    assert other.path_of(adapter).is_dir() and other.score_file(scores).is_file()
+
+
+def test_old_work_of_any_campaign_is_removed_from_the_storage(tmp_path: Path) -> None:
+    address = f"file://{tmp_path}/shared"
+    for name in ("old", "new"):
+        (tmp_path / "shared" / ".work" / name).mkdir(parents=True)
+        (tmp_path / "shared" / ".work" / name / "k.npz").touch()
+    os.utime(tmp_path / "shared" / ".work" / "old" / "k.npz", (0, 0))
+    machine(tmp_path, "one", address)
+    assert list(SharedFiles(address).sizes(".work")) == ["new/k.npz"]
 
 
 def test_a_damaged_copy_here_is_fetched_anew(tmp_path: Path, address: str) -> None:
@@ -148,5 +172,10 @@ def test_a_campaign_goes_on_from_the_storage_alone_and_is_deleted_there_too(
     assert running.replay(file, 1, Quiet()).same_batch
     running.run(file, Quiet())
     assert len(list((shared / "adapters").iterdir())) == 3
+    with reading(file) as (_, campaign):
+        works = [f".work/results-{campaign.key}-{work}/k.npz" for work in ("run", "predict")]
+    for work in works:
+        (shared / work).parent.mkdir(parents=True)
+        (shared / work).touch()
     delete(file, Quiet())
     assert [path for path in shared.rglob("*") if path.is_file()] == []
