@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from star_al.acquire.greedy import BoolArray, first_best
-from star_al.types import FloatArray
+from star_al.types import Float32Array, FloatArray
 
 LAMBDA = 0.667
 """Weight of the similarity to what is left, the authors' choice."""
@@ -23,7 +23,7 @@ class Idds:
         known_L_d: Unit vectors of items that were asked before.
     """
 
-    def __init__(self, units_M_d: FloatArray, known_L_d: FloatArray) -> None:
+    def __init__(self, units_M_d: FloatArray | Float32Array, known_L_d: FloatArray | Float32Array) -> None:
         self._units_M_d = units_M_d.astype(np.float64)
         self._left_M = np.ones(len(units_M_d), dtype=bool)
         self._left_d = self._units_M_d.sum(axis=0)
