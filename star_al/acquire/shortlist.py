@@ -3,8 +3,9 @@
 The shortlist holds the texts that an earlier or cheaper ranking puts first, and a random sample of the others. All
 are scored alike, so a text of the sample that would make the batch makes it. The sample is drawn without replacement
 from the R texts that the ranking left out. If h of its n texts score above the border of the batch, R·h/n of the R do
-in expectation, so (R/n − 1)·h of those that were not scored; the border is that of the ranked texts alone, so it does
-not depend on the sample (docs/methods.md, "Shortlist").
+in expectation, so (R/n − 1)·h of those that were not scored. The border is that of the ranked texts alone, so it does
+not depend on the sample; with a blend it does a little, as scores are normalised over all texts (docs/methods.md,
+"Shortlist").
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def texts_to_score(pool: int, share: float, size: int | None, depth: int, random
 
 @dataclass(frozen=True)
 class Missed:
-    """How many texts that were not scored would have made the batch.
+    """How many texts that were not scored would be among those that the batch is chosen from.
 
     Attributes:
         estimate: The unbiased estimate.
@@ -95,25 +96,26 @@ class Missed:
     high: int
 
 
-def missed(scores_M: FloatArray, drawn_M: BoolArray, left_out: int, batch: int) -> Missed | None:
-    """Estimate how many texts that were not scored would score above the border of the batch.
+def missed(scores_M: FloatArray, drawn_M: BoolArray, left_out: int, depth: int) -> Missed | None:
+    """Estimate how many texts that were not scored would score above the border of what the batch is chosen from.
 
     Args:
         scores_M: Scores of the M texts that were scored.
         drawn_M: True for those that were drawn at random.
         left_out: R, the texts that the ranking left out, those drawn from them included.
-        batch: Texts of a batch. The border is the score of the last of so many, among those that were not drawn.
+        depth: How many texts the batch is chosen from. The border is the score of the last of so many, among those
+            that were not drawn; with 0, no text is chosen by its score and none is missed.
 
     Returns:
         The estimate and its bound; None if nothing was drawn, though texts were left out.
     """
     n = int(drawn_M.sum())
-    if left_out == n:
+    if left_out == n or depth == 0:
         return Missed(0.0, 0)
     if n == 0:
         return None
     ranked = np.sort(scores_M[~drawn_M])
-    border = ranked[-min(batch, len(ranked))] if len(ranked) else -np.inf
+    border = ranked[-min(depth, len(ranked))] if len(ranked) else -np.inf
     hits = int((scores_M[drawn_M] > border).sum())
     return Missed((left_out / n - 1.0) * hits, upper_bound(hits, n, left_out) - hits)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from star_al.errors import StoreError
-from star_al.types import FloatArray, IntArray, JsonValue, Predictions
+from star_al.types import BoolArray, FloatArray, IntArray, JsonValue, Predictions
 
 Float32Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -36,6 +36,15 @@ class Scores(NamedTuple):
     samples: IntArray | None = None
     head_uncertainty: FloatArray | None = None
     drawn: IntArray | None = None
+
+    def of(self, models: Collection[str]) -> Scores:
+        """Return the uncertainties of some of the models: ``base``, ``adapted`` and ``head``."""
+        names = [f"{model}_uncertainty" for model in models]
+        return Scores(**{name: getattr(self, name) for name in names})
+
+    def rows(self, mask_N: BoolArray) -> Scores:
+        """Return the scores of some of the items."""
+        return Scores._make(None if column is None else column[mask_N] for column in self)
 
     def followed_by(self, others: Scores) -> Scores:
         """Return the uncertainties of these items and of others; none for a model that is lacking in either.

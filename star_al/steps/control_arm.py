@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 
 from star_al import rng
 from star_al.labelling.queries import without_label
-from star_al.parts import Parts
+from star_al.parts import Parts, RoundParts
 from star_al.types import Label, Role
 
 
@@ -32,6 +32,14 @@ def next_control_items(parts: Parts, free: Collection[str], n: int) -> tuple[str
         n: How many to return; fewer if ``free`` has fewer.
     """
     return rng.draw(free, n, _seed(parts))
+
+
+def control_items(parts: RoundParts, size: int) -> tuple[str, ...]:
+    """Ids of the items that a round's batch of ``size`` holds for the arm, in their order."""
+    n = control_size(size, parts.spec.acquisition.control_share)
+    # The whole pool, not candidates(): if acquisition.candidates left out the next item in control order, the
+    # control set would end there.
+    return next_control_items(parts, parts.free_ids, n) if n else ()
 
 
 def control_labels(parts: Parts, training: Sequence[Label], size: int | None = None) -> list[Label]:

@@ -49,13 +49,13 @@ def known_scores(parts: RoundParts, item_ids: Sequence[str]) -> Scores:
     return Scores(**found)
 
 
-def only_known(scores: Scores) -> tuple[Scores, BoolArray]:
-    """Return the rows that have all the scores there are, and a mask (N,) that is True for them."""
+def complete(scores: Scores) -> BoolArray:
+    """True for rows that have all the scores there are, (N,)."""
     columns = [column for column in scores if column is not None]
-    if not columns:
-        return scores, np.zeros(0, dtype=np.bool_)
-    known_N = np.isfinite(np.stack(columns)).all(axis=0)
-    return Scores._make(None if column is None else column[known_N] for column in scores), known_N
+    known_N: BoolArray = (
+        np.isfinite(np.stack(columns)).all(axis=0) if columns else np.zeros(0, dtype=np.bool_)
+    )
+    return known_N
 
 
 def _earlier(parts: RoundParts) -> list[Round]:

@@ -24,7 +24,7 @@ from star_al.steps.batch import choose_batch, different_texts
 from star_al.steps.batch_rules import Ranking
 from star_al.steps.blend_weight import final_weight
 from star_al.steps.blending import blended, by_model
-from star_al.steps.control_arm import control_size, next_control_items
+from star_al.steps.control_arm import control_items, next_control_items
 from star_al.steps.pool import candidates
 from star_al.steps.shortlist import not_scored, shortlist_record
 from star_al.steps.start import choose_start, starts_by_texts
@@ -129,13 +129,18 @@ def select_batch(
         ranking=_ranking(scores, order[: max(RANKING_ROWS, size)]),
         histograms=_histograms(scores),
         weight=scores.weight,
-        shortlist=_shortlist(parts, scores, size - len(control)),
+        shortlist=_shortlist(parts, scores, without, size),
     )
 
 
-def _shortlist(parts: RoundParts, scores: _Scores, size: int) -> ShortlistRecord | None:
-    drawn_N = scores.columns.drawn
-    return None if drawn_N is None else shortlist_record(parts, scores.blended_N, drawn_N == 1, size)
+def _shortlist(
+    parts: RoundParts, scores: _Scores, control: Sequence[str], size: int
+) -> ShortlistRecord | None:
+    drawn_N, for_the_arm = scores.columns.drawn, frozenset(control)
+    if drawn_N is None:
+        return None
+    control_N = np.array([item_id in for_the_arm for item_id in scores.item_ids], dtype=np.bool_)
+    return shortlist_record(parts, scores.blended_N, drawn_N == 1, control_N, size - len(control))
 
 
 def _random_batch(parts: RoundParts, size: int, buffer: int) -> Selection:
@@ -184,11 +189,7 @@ class _Ranked:
 
 def _control_queries(parts: RoundParts, size: int, ranked: _Ranked | None = None) -> tuple[Query, ...]:
     """The control arm's share of a batch."""
-    n = control_size(size, parts.spec.acquisition.control_share)
-    # The whole pool, not candidates(): if acquisition.candidates left out the next item in control order, the
-    # control set would end there.
-    free = parts.free_ids if n else ()
-    item_ids = next_control_items(parts, free, n)
+    item_ids = control_items(parts, size)
     reason = Reason("control arm: drawn at random, whatever the model says")
     reasons = ranked.add_to(reason, item_ids) if ranked else [reason] * len(item_ids)
     return _queries(parts, item_ids, reasons, size, control=True)
@@ -206,7 +207,7 @@ def _first_batch(parts: RoundParts, control: tuple[Query, ...], size: int, buffe
 def _read_scores(parts: RoundParts, score_file: Path) -> _Scores:
     item_ids, columns = read_scores(score_file)
     # Texts that a shortlist left out are not chosen from, but ranks and normalised scores are those of the whole pool.
-    pool = columns if columns.drawn is None else columns.followed_by(not_scored(parts, item_ids))
+    pool = columns if columns.drawn is None else columns.followed_by(not_scored(parts, item_ids, columns))
     weight, settings = final_weight(parts, pool), parts.spec.acquisition.blend
     n, ranks = len(item_ids), dict[str, FloatArray]()
     if weight is not None and settings.learns_from_answers:

@@ -21,10 +21,11 @@ from star_al.config.spec.shortlist import OPEN_MEASURES
 from star_al.parts import RoundParts
 from star_al.ports import NO_SAMPLES
 from star_al.steps.blend_weight import final_weight
-from star_al.steps.blending import blended
+from star_al.steps.blending import blended, by_model
+from star_al.steps.control_arm import control_items
 from star_al.steps.graded_answers import head_measure
-from star_al.steps.known_scores import known_scores, only_known
-from star_al.steps.pool import SAMPLED_MEASURES, SHARD_ITEMS, candidates, stored_items
+from star_al.steps.known_scores import complete, known_scores
+from star_al.steps.pool import SAMPLED_MEASURES, SHARD_ITEMS, batch_sizes, candidates, stored_items
 from star_al.steps.score_plan import PlannedShortlist, ScorePlan
 from star_al.steps.score_shards import ShardScorer
 from star_al.types import BoolArray, FloatArray, ShortlistRecord
@@ -56,21 +57,33 @@ def shortlisted(parts: RoundParts, plan: ScorePlan, adapter_folder: Path | None,
         return plan
     scores_N = _PRESCORES[settings.by](parts, plan, adapter_folder, folder)
     seed = rng.derive_seed(parts.campaign.seed, parts.round.index, "shortlist")
-    chosen = shortlist(pool, scores_N, size, settings.random_share, seed)
-    if len(chosen.item_ids) == len(pool):
+    # The control arm asks its items whatever they score; a blend learns from what the models say of them.
+    control = frozenset(control_items(parts, batch_sizes(parts)[0]))
+    asked_N = np.array([item_id in control for item_id in pool], dtype=np.bool_)
+    rest = [item_id for item_id in pool if item_id not in control]
+    chosen = shortlist(rest, scores_N[~asked_N], size, settings.random_share, seed)
+    item_ids = tuple(sorted((*chosen.item_ids, *control.intersection(pool))))
+    if len(item_ids) == len(pool):
         return plan
-    return replace(plan, item_ids=chosen.item_ids, shortlist=PlannedShortlist(len(pool), chosen.drawn))
+    return replace(plan, item_ids=item_ids, shortlist=PlannedShortlist(len(pool), chosen.drawn))
 
 
-def not_scored(parts: RoundParts, item_ids: Sequence[str]) -> Scores:
-    """Newest scores of the round's pool texts that it has not scored, as far as there are any."""
+def not_scored(parts: RoundParts, item_ids: Sequence[str], columns: Scores) -> Scores:
+    """Newest scores of the round's pool texts that it has not scored.
+
+    Args:
+        parts: The round.
+        item_ids: The texts that it has scored.
+        columns: Their scores. Texts that lack one of the models are left out, as they cannot be ranked with these.
+    """
     scored = frozenset(item_ids)
-    rest, _ = only_known(known_scores(parts, [each for each in candidates(parts) if each not in scored]))
-    return rest
+    models = by_model(columns)
+    rest = known_scores(parts, [each for each in candidates(parts) if each not in scored]).of(models)
+    return rest.rows(complete(rest)) if set(by_model(rest)) == set(models) else Scores()
 
 
 def shortlist_record(
-    parts: RoundParts, scores_M: FloatArray, drawn_M: BoolArray, batch_size: int
+    parts: RoundParts, scores_M: FloatArray, drawn_M: BoolArray, control_M: BoolArray, batch_size: int
 ) -> ShortlistRecord:
     """Say how much of the pool was scored, and estimate how many texts the shortlist missed.
 
@@ -78,15 +91,18 @@ def shortlist_record(
         parts: The round.
         scores_M: Blended scores of the texts that were scored.
         drawn_M: True for those that were drawn at random.
+        control_M: True for those that the control arm takes, whatever they score.
         batch_size: Texts that the round chooses by score.
     """
     pool, scored, drawn = len(candidates(parts)), len(scores_M), int(drawn_M.sum())
-    found = missed(scores_M, drawn_M, pool - scored + drawn, batch_size)
+    depth = parts.spec.acquisition.depth_of(batch_size)
+    found = missed(scores_M[~control_M], drawn_M[~control_M], pool - scored + drawn, depth)
     return ShortlistRecord(
         pool=pool,
         scored=scored,
         drawn=drawn,
         batch=batch_size,
+        depth=depth,
         missed=None if found is None else found.estimate,
         missed_high=None if found is None else found.high,
     )
@@ -98,11 +114,28 @@ def _by_last_round(parts: RoundParts, plan: ScorePlan, adapter_folder: Path, fol
     newest = known_scores(parts, plan.item_ids)
     if newest.adapted_uncertainty is None:
         return scores_N
-    columns, known_N = only_known(newest)
-    if known_N.any():
+    known_N = np.isfinite(newest.adapted_uncertainty)
+    if not known_N.any():
+        return scores_N
+    columns = _in_all(newest.rows(known_N), plan)
+    if plan.with_base and columns.base_uncertainty is None:  # the blend has begun since
+        scores_N[known_N] = newest.adapted_uncertainty[known_N]
+    else:
         weight = final_weight(parts, columns)
         scores_N[known_N] = blended(columns, weight, parts.spec.acquisition.blend)
     return scores_N
+
+
+def _in_all(scores: Scores, plan: ScorePlan) -> Scores:
+    """The scores that the plan blends, of the models that have scored all of these texts.
+
+    A model that has joined the blend since, or left it, must not make texts count as new: all would be scored again.
+    """
+    wanted = {"adapted": True, "base": plan.with_base, "head": plan.head is not None}
+    models = by_model(scores)
+    return scores.of(
+        [name for name, scores_N in models.items() if wanted[name] and np.isfinite(scores_N).all()]
+    )
 
 
 def _by_head(parts: RoundParts, plan: ScorePlan, adapter_folder: Path, folder: Path) -> FloatArray:

@@ -119,8 +119,10 @@ class ShortlistRecord:
         scored: How many of them it scored.
         drawn: How many of those were drawn at random, not shortlisted.
         batch: How many texts the round chose by score.
-        missed: Unbiased estimate of how many texts that were not scored would score higher than the last of so many
-            that are highest on the shortlist; ``None`` if nothing was drawn.
+        depth: From how many at the top of the ranking it chose them: as many, or more if the batch is diverse or
+            balanced.
+        missed: Unbiased estimate of how many texts that were not scored would score higher than number ``depth`` of the
+            shortlist; ``None`` if nothing was drawn.
         missed_high: How many there are at most, with a confidence of 95 %.
     """
 
@@ -128,6 +130,7 @@ class ShortlistRecord:
     scored: int
     drawn: int
     batch: int
+    depth: int
     missed: float | None
     missed_high: int | None
 

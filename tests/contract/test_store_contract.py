@@ -658,7 +658,7 @@ def test_a_round_comes_back_as_it_was_committed(store: Store) -> None:
             ((0.0, 0.5), (0.5, 0.75)),
             {"blended": Histogram((0.0, 0.5, 1.0), (3, 4))},
             0.25,
-            ShortlistRecord(pool=90, scored=9, drawn=3, batch=4, missed=1 / 3, missed_high=12),
+            ShortlistRecord(pool=90, scored=9, drawn=3, batch=4, depth=4, missed=1 / 3, missed_high=12),
         ),
         collection=RoundCollection(2, 1, -1 / 3),
     )

@@ -12,6 +12,7 @@ import pytest
 from star_al import rng
 from star_al.artefacts import score_file
 from star_al.artefacts.score_page import Scores
+from star_al.config.file import load_campaign
 from star_al.data import ImportCounts, data_source, locate, read_items
 from star_al.replay import replay_round
 from star_al.steps import score_shards
@@ -181,6 +182,40 @@ def test_killed_at_any_shard_it_asks_the_same_and_is_replayed(
     selection = unbroken.round(2).selection
     assert selection is not None and selection.shortlist is not None
     assert selection.shortlist.scored < selection.shortlist.pool / 2
+    assert selection.shortlist.depth == (15 if way == "diverse" else 5)
+
+
+@pytest.mark.parametrize("joins", [True, False], ids=["joins", "leaves"])
+def test_it_stays_short_when_a_head_joins_the_blend_or_leaves_it(tmp_path: Path, joins: bool) -> None:
+    changes = {**SHORT, "acquisition__blend": {"kind": "prequential"}, "stopping__max_rounds": 6}
+    before, after = (
+        {**changes, "learner": {"kind": "lora", "head": head, "taught": False}} for head in (not joins, joins)
+    )
+    world = World(tmp_path, **before)
+    world.run(max_rounds=2)
+    world.file = load_campaign(write_campaign(tmp_path, **after))
+    world.run(max_rounds=3)
+    for index in (2, 3, 4):
+        selection = world.round(index).selection
+        assert selection is not None and selection.shortlist is not None
+        assert selection.shortlist.scored < selection.shortlist.pool / 2
+        assert (scores(world, index)[1].head_uncertainty is not None) == joins
+        assert replay_round(world.round_parts(index)).same_batch
+
+
+def test_what_the_control_arm_asks_is_scored_as_a_blend_learns_from_it(tmp_path: Path) -> None:
+    changes = {**SHORT, "acquisition__blend": {"kind": "prequential"}, "acquisition__control_share": 0.4}
+    world = World(tmp_path, **changes)
+    world.run()
+    for index in (2, 3):
+        control = [query for query in world.store.queries(world.campaign_id, index) if query.control]
+        assert len(control) == 2
+        assert all(query.reason.adapted_rank is not None and query.reason.predicted for query in control)
+        ids, columns = scores(world, index)
+        assert columns.drawn is not None
+        drawn = {each for each, drawn in zip(ids, columns.drawn, strict=True) if drawn}
+        assert not drawn & {query.item_id for query in control}
+        assert replay_round(world.round_parts(index)).same_batch
 
 
 def test_the_head_knows_the_texts_of_the_first_trained_round_too(tmp_path: Path) -> None:

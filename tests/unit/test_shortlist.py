@@ -83,6 +83,13 @@ def test_nothing_is_told_without_a_draw_and_nothing_missed_of_a_whole_pool() -> 
     assert missed(np.arange(5.0), np.arange(5) > 2, 2, 2) == Missed(0.0, 0)
 
 
+def test_the_border_is_where_the_choice_of_a_batch_ends() -> None:
+    scores_M, drawn_M = np.arange(10.0), np.array([row in (0, 4, 7) for row in range(10)])
+    for depth, hits in ((0, 0), (1, 0), (3, 1), (7, 2)):  # ranked are 9, 8, 6, 5, 3, 2, 1
+        told = missed(scores_M, drawn_M, 30, depth)
+        assert told is not None and told.estimate == pytest.approx(9 * hits)
+
+
 @pytest.mark.parametrize(("hits", "n", "population"), [(0, 10, 40), (2, 10, 40), (9, 10, 40), (10, 10, 40)])
 def test_the_bound_is_exact(hits: int, n: int, population: int) -> None:
     def at_most(of: int) -> float:
@@ -94,13 +101,21 @@ def test_the_bound_is_exact(hits: int, n: int, population: int) -> None:
 
 
 def test_words_say_what_was_scored_and_what_that_may_have_missed() -> None:
-    record = ShortlistRecord(pool=9000, scored=900, drawn=90, batch=25, missed=92.1, missed_high=310)
+    record = ShortlistRecord(
+        pool=9000, scored=900, drawn=90, batch=25, depth=25, missed=92.1, missed_high=310
+    )
     assert shortlist_in_words(record) == (
         "900 of 9,000 texts were scored, 90 of them drawn at random; of 8,100 texts that were not scored, about 92 "
         "(at most 310, with 95 % confidence) would score higher than number 25 of the shortlist"
     )
     blind = replace(record, drawn=0, missed=None, missed_high=None)
     assert "is unknown, as none was drawn at random" in shortlist_in_words(blind)
+    deep = shortlist_in_words(replace(record, depth=750))
+    assert deep.endswith("number 750 of the shortlist, the last that the batch of 25 is chosen from")
+    nothing = replace(record, batch=0, depth=0, missed=0.0, missed_high=0)
+    assert shortlist_in_words(nothing).endswith(
+        "none of 8,100 texts that were not scored was missed, as no text was chosen by its score"
+    )
     rounds = [
         Round(index, RoundState.SELECTED, 0, {}, selection=RoundSelection(25, shortlist=of_round))
         for index, of_round in enumerate((None, record))

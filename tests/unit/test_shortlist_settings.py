@@ -53,6 +53,8 @@ def test_an_amount_stands_for_a_share_or_a_size(
         ("{shortlist: 10%, batch: {kind: power}}", LABELS, "batch.kind: power"),
         ("{shortlist: 10%, batch: {kind: uncertainty_herding}}", LABELS, "without batch.top"),
         ("{shortlist: {share: 10%, by: head}}", LABELS, "learner.head: true"),
+        ("{shortlist: {by: last_round}}", LABELS, "needs share or size"),
+        ("{shortlist: {random_share: 0.3}}", LABELS, "needs share or size"),
         ("{shortlist: {share: 10%, by: mean}}", LABELS, "saves nothing without posterior samples"),
         ("{shortlist: {share: 10%, by: nll}}", LABELS, "is a measure of written answers"),
         (

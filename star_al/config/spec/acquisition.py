@@ -362,9 +362,13 @@ class AcquisitionSpec(Spec):
 
     @property
     def batch_depth(self) -> int:
-        """How far down the ranking a batch reaches: to the end of that top if it is diversified, else to its size."""
-        reaches_down = self.batch.diversifies or self.batch.balance
-        return max(self.batch_size, self.batch_top if reaches_down else 0)
+        """How far down the ranking a full batch reaches."""
+        return self.depth_of(self.batch_size)
+
+    def depth_of(self, size: int) -> int:
+        """How far down the ranking ``size`` texts are chosen: to the end of its top if diversified, else so many."""
+        reaches_down = size > 0 and (self.batch.diversifies or self.batch.balance)
+        return max(size, self.batch_top if reaches_down else 0)
 
     @model_validator(mode="after")
     def _a_shortlist_is_of_the_top(self) -> AcquisitionSpec:

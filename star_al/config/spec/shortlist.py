@@ -69,6 +69,14 @@ class ShortlistSpec(Spec):
     def _read_percentages(cls, share: Any) -> Any:
         return _amount(share)
 
+    @model_validator(mode="after")
+    def _has_an_amount(self) -> ShortlistSpec:
+        """Refuse settings that would have no effect, as all texts are scored without an amount."""
+        given = self.model_fields_set
+        if given & {"by", "random_share"} and not given & {"share", "size"}:
+            raise ValueError("needs share or size, such as share: 10%; without them all texts are scored")
+        return self
+
     @property
     def is_on(self) -> bool:
         """True if a round scores only a part of the pool."""
