@@ -79,8 +79,12 @@ def texts_to_score(pool: int, share: float, size: int | None, depth: int, random
         random_share: Share of the shortlist that is drawn at random.
     """
     asked = math.ceil(share * pool) if size is None else size
-    least = math.ceil(depth / (1.0 - random_share))
-    return min(max(asked, least), pool)
+    return min(max(asked, least_texts(depth, random_share)), pool)
+
+
+def least_texts(depth: int, random_share: float) -> int:
+    """How many texts a shortlist has at least, if the batch is chosen from ``depth`` and a share is drawn at random."""
+    return math.ceil(depth / (1.0 - random_share))
 
 
 @dataclass(frozen=True)

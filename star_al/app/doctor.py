@@ -18,6 +18,7 @@ from star_al.app.annotators import connection, examine_project, unencrypted
 from star_al.app.compose import find_started, open_artefacts
 from star_al.app.computing import check_cluster
 from star_al.app.doctor_models import check_encoder, check_model, check_training
+from star_al.app.shortlist_size import size_in_words
 from star_al.common.wording import count
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, LabelStudioSpec, RayComputeSpec
@@ -90,6 +91,8 @@ def examine(
         yield _look("disk", lambda: _free_space(Path.cwd()))
         return
     yield _look("data", lambda: _data(file), DataError)
+    if file.spec.acquisition.shortlist.is_on:
+        yield Finding("shortlist", True, size_in_words(file.spec))
     yield from _models(file, say)
     yield _look("database", lambda: _database(file))
     yield _look("artefacts", lambda: _artefacts(file))

@@ -81,7 +81,7 @@ def _ranked(spec: CampaignSpec, n_texts: int) -> int:
     if not shortlist.is_on:
         return min(chosen.candidates or n_texts, n_texts)
     return texts_to_score(
-        n_texts, shortlist.share, shortlist.size, chosen.batch_depth, shortlist.random_share
+        n_texts, shortlist.share, shortlist.size, spec.shortlist_depth, shortlist.random_share
     )
 
 

@@ -17,6 +17,7 @@ from star_al.acquire.shortlist import missed, shortlist, texts_to_score
 from star_al.artefacts.score_file import read_scores
 from star_al.artefacts.score_page import Scores
 from star_al.common.paging import pages
+from star_al.common.wording import count
 from star_al.config.spec.shortlist import OPEN_MEASURES
 from star_al.parts import RoundParts
 from star_al.ports import NO_SAMPLES
@@ -47,11 +48,10 @@ def shortlisted(parts: RoundParts, plan: ScorePlan, adapter_folder: Path | None,
         ModelError: A model fails.
         StoreError: A file cannot be written.
     """
-    acquisition = parts.spec.acquisition
-    settings, pool = acquisition.shortlist, plan.item_ids
+    settings, pool = parts.spec.acquisition.shortlist, plan.item_ids
     if not settings.is_on or plan.adapter is None or adapter_folder is None:
         return plan
-    depth = max(acquisition.batch_depth, acquisition.batch_size + parts.spec.labelling.buffer)
+    depth = parts.spec.shortlist_depth
     size = texts_to_score(len(pool), settings.share, settings.size, depth, settings.random_share)
     if size == len(pool):
         return plan
@@ -65,6 +65,7 @@ def shortlisted(parts: RoundParts, plan: ScorePlan, adapter_folder: Path | None,
     item_ids = tuple(sorted((*chosen.item_ids, *control.intersection(pool))))
     if len(item_ids) == len(pool):
         return plan
+    parts.progress.say(f"The shortlist has {len(item_ids):,} of {count(len(pool), 'text')}")
     return replace(plan, item_ids=item_ids, shortlist=PlannedShortlist(len(pool), chosen.drawn))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from star_al.app.shortlist_size import size_in_words
 from star_al.config.changes import changed_fields
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignSpec
@@ -69,6 +70,22 @@ def test_what_it_does_not_go_with_is_refused(tmp_path: Path, acquisition: str, t
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, acquisition, task)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "said"),
+    [
+        (
+            "{shortlist: 10%}",
+            "a round scores 10 % of the pool, but at least 834 texts, as the batch is chosen from 750 and",
+        ),
+        ("{shortlist: 5000}", "a round scores 5,000 texts"),
+        ("{shortlist: 50}", "a round scores 834 texts, more than acquisition.shortlist.size: 50, as"),
+        ("{shortlist: 50, batch: {kind: top_k}}", "a round scores 50 texts"),
+    ],
+)
+def test_how_many_texts_a_round_scores_is_told_before(tmp_path: Path, acquisition: str, said: str) -> None:
+    assert size_in_words(load(tmp_path, acquisition)).startswith(said)
 
 
 def test_a_running_campaign_may_begin_and_end_it(tmp_path: Path) -> None:

@@ -549,6 +549,12 @@ class CampaignSpec(Spec):
         return self.task.classifies or (self.is_taught and many)
 
     @property
+    def shortlist_depth(self) -> int:
+        """Texts at the top of the ranking that a shortlist must hold: those that batch and buffer are chosen from."""
+        acquisition = self.acquisition
+        return max(acquisition.batch_depth, acquisition.batch_size + self.labelling.buffer)
+
+    @property
     def ranking_model(self) -> Literal["adapted", "head"]:
         """Name of the model that ranks the pool, as evaluations have it; a head that is all there is, is adapted."""
         return "head" if self.has_head_beside and self.head_ranks else "adapted"
