@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from star_al.config.spec import is_number, normalise_label
-from star_al.data.columns import MAX_LABELS, Column, Profile
+from star_al.config.spec import NONE, NONE_OF_THESE, MultiLabelSpec, is_number, normalise_label
+from star_al.data.annotation_exports import unwrapped
+from star_al.data.columns import MAX_LABELS, Column, Profile, members_of
+from star_al.data.readers import read_rows
 from star_al.errors import DataError
+from star_al.task.multi_label import MultiLabel
+from star_al.task.protocol import is_blank
 
 _SEVERAL = (
     "holds several labels in a row, but a text gets one. Leave one label in each row, or use --kind multi_label, where "
@@ -100,7 +104,7 @@ def labels_in(data: Profile, name: str) -> tuple[str, ...]:
     if values is None:
         raise DataError(
             f"{where} holds more than {MAX_LABELS} different values, or values that cannot be labels. "
-            "Name another column, or give --labels with the names."
+            "Name another column, give --labels with the names, or use --kind text if people write the answers."
         )
     spellings: dict[str, str] = {}
     totals: Counter[str] = Counter()
@@ -132,6 +136,30 @@ def refuse_other_values(data: Profile, name: str, labels: Sequence[str]) -> None
     if others is None or others:
         raise DataError(
             f"{data.table.name}: column {name!r} holds {_other_than(others)} the labels {', '.join(labels)}. "
+            "Add what is missing to --labels, or correct the column."
+        )
+
+
+def refuse_other_members(data: Profile, name: str, labels: Sequence[str]) -> None:
+    """Check that a column of sets of labels names nothing but ``labels``.
+
+    Raises:
+        DataError: It names something else.
+    """
+    known = {*map(normalise_label, labels), NONE, NONE_OF_THESE}
+    members = data.columns[name].members
+    if members is not None and all(normalise_label(member) in known for member in members):
+        return
+    task = MultiLabel(MultiLabelSpec(kind="multi_label", labels=tuple(labels)))
+    others: dict[str, None] = {}
+    for row in read_rows(data.table):  # whole cells, as a label may hold a separator
+        cell = unwrapped(row.values.get(name))
+        if not is_blank(cell) and task.find((), cell) is None:
+            found = members_of(cell) or [str(cell)]
+            others |= dict.fromkeys(each for each in found if normalise_label(each) not in known)
+    if others:
+        raise DataError(
+            f"{data.table.name}: column {name!r} holds {_other_than(list(others))} the labels {', '.join(labels)}. "
             "Add what is missing to --labels, or correct the column."
         )
 

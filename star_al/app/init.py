@@ -34,6 +34,15 @@ from star_al.data.languages import TEXTS_READ
 from star_al.data.readers import read_rows
 from star_al.errors import ConfigError
 
+_ENDINGS = {
+    "multiple_choice": "Options:\n{options}\n\nAnswer:",
+    "text": "Answer:",
+    "preference": "Answer:",
+    "rating": "Rating:",
+    "multi_label": "Labels:",
+}
+"""What a template for a text of several columns ends with, by kind of task."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
@@ -77,7 +86,7 @@ def propose_campaign(
         ConfigError: The labels do not go together, or an oracle is requested and lacks answers.
     """
     request, form, data = read_data(request, say, ask)
-    request = with_kind(request, data, tell)
+    request = with_kind(request, data, tell, ask)
     if ask is not None:
         request = with_kind(with_answers(request, data, ask), data, tell)
     named = [request.label_column, request.text_column, request.id_column, *request.options]
@@ -101,7 +110,7 @@ def propose_campaign(
         "data": _data(request, folder, text, given)
         | dict(task.data)
         | form_settings(request, data.table, form),
-        "task": {**task.settings, "template": _template(request, columns)},
+        "task": {**task.settings, "template": _template(kind, columns)},
         "model": _model(request, folder),
         "annotator": {"kind": "oracle", "gold": answers.column}
         if rehearsal
@@ -151,12 +160,12 @@ def _model(request: CampaignRequest, folder: Path) -> dict[str, str]:
     return {"name": _relative(request.model or DEFAULT_MODEL, folder)}
 
 
-def _template(request: CampaignRequest, columns: Sequence[str]) -> str | None:
+def _template(kind: str, columns: Sequence[str]) -> str | None:
     """The template for a text of several columns, a line each; None for one column."""
     if len(columns) < 2:
         return None
     lines = "\n".join(f"{name}: {{{name}}}" for name in columns)
-    return lines + ("\n\nOptions:\n{options}\n\nAnswer:" if request.options else "\n\nLabel:")
+    return f"{lines}\n\n{_ENDINGS.get(kind, 'Label:')}"
 
 
 def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:

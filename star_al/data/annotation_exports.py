@@ -41,6 +41,12 @@ def listed(raw: Any) -> Any:
     return found
 
 
+def references(raw: Any) -> list[Any] | None:
+    """Return the right answers in ``{"text": […], …}``, as question answering sets have them; None for other cells."""
+    found = raw.get("text") if isinstance(raw, dict) else None
+    return list(found) if isinstance(found, (list, tuple)) else None
+
+
 def plain_label(raw: Any) -> Any:
     """Return the label in a cell: that of a list of one or of ``{"choices": [one]}``; other values unchanged.
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from star_al.config.spec import SEPARATORS, scalar_text
-from star_al.data.annotation_exports import listed, plain_label
+from star_al.data.annotation_exports import listed, plain_label, references
 from star_al.data.limits import MAX_COLUMNS, too_many_columns
 from star_al.data.readers import read_rows
 from star_al.data.source import Table
@@ -47,7 +47,7 @@ class Column:
         """Count a row's value; None, NaN and blank text do not count."""
         if value is None or value != value or (isinstance(value, str) and not value.strip()):  # noqa: PLR0124 (NaN)
             return
-        if listed(value) == []:
+        if [] in (listed(value), references(value)):
             self.empty_lists += 1
             return
         self.filled += 1

@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 
-from star_al.data.annotation_exports import plain_label, unwrapped
+from star_al.data.annotation_exports import plain_label, references, unwrapped
+from star_al.errors import DataError
 from star_al.task import LETTERS, Task
 from star_al.task.conversation import completion_text, split_transcript
+from star_al.task.preference import side_in
 from star_al.types import Item, JsonObject, JsonValue
 
 OPTION_KEYS = "star_al.option_keys"
@@ -19,6 +21,9 @@ SETTLED = "star_al.settled"
 
 EXPORTED = ("item_id", "role")
 """Columns that every row has which export writes, and that tell such a row from others."""
+
+_NUMBERS = ("1", "2")
+"""Keys of two completions whose columns are numbered from 1."""
 
 _ADDED = frozenset({OPTION_KEYS, SETTLED})
 
@@ -41,6 +46,8 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     """
     if task.spec.is_written and isinstance(raw, str):
         return task.parse(item, _references(raw) or raw if is_exported(item.fields) else raw)
+    if task.spec.is_written and (answers := references(raw)) is not None:
+        return task.parse(item, answers)
     if task.choices(item) is None:
         return task.parse(item, unwrapped(raw))  # a list is a value there
     if task.spec.has_completions:
@@ -53,9 +60,24 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
             return LETTERS[found[0]] if len(found) == 1 else task.parse(item, option_text(raw))
     raw = plain_label(raw)
     keys = item.fields.get(OPTION_KEYS)
-    if isinstance(keys, (list, tuple)) and raw is not None and (key := option_text(raw)) in keys:
+    if not isinstance(keys, (list, tuple)) or raw is None:
+        return task.parse(item, raw)
+    key = side_in(raw) if task.spec.has_completions else option_text(raw)
+    if key in keys:
         return LETTERS[keys.index(key)]
+    if tuple(keys) == _NUMBERS and key.isdecimal():  # 0 would count from elsewhere
+        raise DataError(task.complaint(item, raw))
     return task.parse(item, raw)
+
+
+def numbers_of(columns: object) -> tuple[str, ...]:
+    """Return the numbers by which labels mean two columns that are called alike and end in 1 and 2; none for others."""
+    if not isinstance(columns, (list, tuple)) or len(columns) != 2:
+        return ()
+    stems = [name.strip().casefold()[:-1] for name in columns]
+    return (
+        _NUMBERS if stems[0] == stems[1] and tuple(name.strip()[-1:] for name in columns) == _NUMBERS else ()
+    )
 
 
 def _options_that_say(item: Item, completion: JsonValue) -> list[int]:

@@ -14,7 +14,7 @@ from uuid import UUID
 from star_al.common.wording import count
 from star_al.config.spec import OptionsPattern, fill_in
 from star_al.data.columns import no_column
-from star_al.data.item_labels import OPTION_KEYS, content_id, option_text, parse_answer
+from star_al.data.item_labels import OPTION_KEYS, content_id, numbers_of, option_text, parse_answer
 from star_al.data.label_columns import add_label_columns
 from star_al.data.rows import Row
 from star_al.data.source import DataSource
@@ -67,6 +67,9 @@ class ItemReader:
         self._pattern = re.compile(pattern, re.MULTILINE) if pattern else None
         self._unseen = {source.id, source.label, *(source.text_columns if source.template else ())} - {None}
         options = source.options if isinstance(source.options, tuple) else (source.options,)
+        # Completions are mixed where no column says which one is better by a number.
+        numbered = task.spec.has_completions and not source.is_mixed
+        self._numbers = numbers_of(source.options) if numbered else ()
         self._holds_prompts = source.text in options  # completions begin with their prompts
         self._needed = {
             *source.text_columns,
@@ -191,7 +194,8 @@ class ItemReader:
             options, keys = self._listed(row, where, self._column(row, values, where))
         else:
             columns = where if isinstance(where, tuple) else ()
-            options, keys = [self._option(self._column(row, values, name)) for name in columns], []
+            options = [self._option(self._column(row, values, name)) for name in columns]
+            keys = list(self._numbers)
             while options and not options[-1]:
                 options.pop()  # rows with fewer options leave the last columns empty
         self._check_options(row, options, keys)

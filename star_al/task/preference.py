@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from star_al.config.spec import TIE, PreferenceSpec, normalise_label
@@ -12,6 +13,12 @@ SIDES = ("A", "B")
 """Names of a prompt's completions, in order."""
 
 _INDICES = ("0", "1")
+
+_SIDE = re.compile(
+    r"(?:(?:answer|assistant|candidate|completion|model|option|output|response)[\s_-]*)?([ab]|\d+)",
+    re.IGNORECASE,
+)
+"""A letter or number of a completion, also behind a word for it: "model_a", "Response B"."""
 
 
 class Preference(ClosedTask):
@@ -54,7 +61,7 @@ class Preference(ClosedTask):
     def has_no_column(self, value: JsonValue) -> bool:
         """Return whether a value is the word for a tie."""
         name = name_of(value)
-        return name is not None and normalise_label(name) == TIE
+        return name is not None and normalise_label(name.partition("(")[0]) == TIE  # also "tie (bothbad)"
 
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return how far two labels are apart: a completion is half as far from a tie as from the other one."""
@@ -89,4 +96,12 @@ class Preference(ClosedTask):
             return SIDES.index(name.strip().upper())
         if isinstance(value, str) and list(options).count(name.strip()) == 1:
             return options.index(name.strip())
+        if side_in(name).upper() in SIDES[: len(options)]:
+            return SIDES.index(side_in(name).upper())
         return int(name) if name.strip() in _INDICES[: len(options)] else None
+
+
+def side_in(value: JsonValue) -> str:
+    """Return the letter or number of a completion in a label such as "model_a" or 1; empty for anything else."""
+    match = _SIDE.fullmatch((name_of(value) or "").strip().removesuffix(".0"))
+    return "" if match is None else match[1]

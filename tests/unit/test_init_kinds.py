@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,44 @@ def test_two_completions_make_it_a_preference(tmp_path: Path, form: str) -> None
     assert told[0].startswith("Task: preference (task.kind), because the columns ")
 
 
+WINNERS: dict[str, tuple[tuple[str, str], tuple[JsonValue, JsonValue]]] = {
+    "numbers": (("response_1", "response_2"), (2, 1)),
+    "decimals": (("response_1", "response_2"), (2.0, 1.0)),
+    "indices": (("response_0", "response_1"), (1, 0)),
+    "models": (("response_a", "response_b"), ("model_b", "model_a")),
+    "columns": (("output_1", "output_2"), ("output_2", "output_1")),
+}
+
+
+@pytest.mark.parametrize("form", WINNERS)
+def test_winners_are_called_as_their_columns(tmp_path: Path, form: str) -> None:
+    (one, other), winners = WINNERS[form]
+    rows = [{"prompt": f"p{n}", one: f"a{n}", other: f"b{n}", "winner": winners[n % 2]} for n in range(20)]
+    spec, _ = proposed(tmp_path, rows)
+    assert isinstance(spec.annotator, OracleSpec) and spec.annotator.gold == "winner"
+    assert first(tmp_path)[2] == "B"
+
+
+@pytest.mark.parametrize(("pair", "unread"), [("ab", 2), ("12", 0), ("12", "left")])
+def test_winners_that_cannot_be_read_are_said(tmp_path: Path, pair: str, unread: JsonValue) -> None:
+    rows = [
+        {
+            "prompt": f"p{n}",
+            f"response_{pair[0]}": f"a{n}",
+            f"response_{pair[1]}": "b",
+            "winner": (unread, 1)[n % 2],
+        }
+        for n in range(20)
+    ]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said: list[str] = []
+    spec = propose_campaign(CampaignRequest(str(tmp_path / "d.jsonl"), "m"), tmp_path, said.append)
+    assert spec.annotator.kind == "label_studio"
+    assert [
+        f"column 'winner' is not used, as it holds {str(unread)!r} and not " in each for each in said
+    ] == [True]
+
+
 NAMES = ("toxic", "insult", "threat")
 SETS: dict[str, tuple[Rows, dict[str, Any]]] = {
     "lists": (
@@ -118,10 +157,79 @@ def test_given_labels_may_be_columns(tmp_path: Path) -> None:
     assert first(tmp_path)[2] == ["toxic"]
 
 
-def test_columns_with_1_and_0_beside_labels_are_no_labels(tmp_path: Path) -> None:
-    rows = [{"text": f"t{n}", "is_new": n % 2, "is_old": 1 - n % 2, "topic": "ab"[n % 2]} for n in range(8)]
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"is_new": (0, 1), "is_old": (1, 0), "topic": ("a", "b")},
+        {"label": (0, 1), "verified": (0, 0, 1)},
+        {"Sentiment": (0, 1), "verified": (1, 0, 0)},
+        {"annotator_1": (0, 1), "annotator_2": (0, 1, 1)},
+    ],
+)
+def test_columns_with_1_and_0_may_be_no_labels(
+    tmp_path: Path, columns: dict[str, tuple[JsonValue, ...]]
+) -> None:
+    rows = [{"text": f"t{n}"} | {name: of[n % len(of)] for name, of in columns.items()} for n in range(12)]
     with pytest.raises(ConfigError, match="no labels given"):
         proposed(tmp_path, rows)
+
+
+class AtTerminal:
+    """Somebody who says no, and takes the first column."""
+
+    def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:
+        return next(iter(choices))
+
+    def confirm(self, question: str, *, default: bool) -> bool:
+        return False
+
+    def text(self, question: str, default: str | None = None) -> str:
+        raise AssertionError(question)
+
+
+@pytest.mark.parametrize("name", ["label", "spam"])
+def test_at_a_terminal_one_column_with_1_and_0_may_be_chosen(tmp_path: Path, name: str) -> None:
+    rows = [{"text": f"t{n}", name: n % 2, "verified": int(n % 3 == 0)} for n in range(12)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    request = CampaignRequest(str(tmp_path / "d.jsonl"), "m")
+    spec = propose_campaign(request, tmp_path, ask=AtTerminal())
+    assert spec.task.kind == "classification" and spec.task.label_names == ("0", "1")
+    assert isinstance(spec.annotator, OracleSpec) and spec.annotator.gold == name
+
+
+@pytest.mark.parametrize("labels", [None, ("pos", "neg", "neu")])
+def test_columns_of_which_one_is_1_are_one_label(tmp_path: Path, labels: tuple[str, ...] | None) -> None:
+    rows = [
+        {"text": f"t{n}", "pos": int(n % 3 == 0), "neg": int(n % 3 == 1), "neu": int(n % 3 == 2)}
+        for n in range(9)
+    ]
+    with pytest.raises(
+        DataError, match=r"exactly one of the columns 'pos', 'neg', 'neu' is 1.*--kind multi_label"
+    ):
+        proposed(tmp_path, rows, labels=labels)
+    assert proposed(tmp_path, rows, labels=labels, kind="multi_label")[0].data.label_columns == (
+        "pos",
+        "neg",
+        "neu",
+    )
+
+
+def test_a_label_that_no_text_has_yet_is_one(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"t{n}", "toxic": n % 2, "insult": int(n % 4 == 1), "threat": 0, "page": 1}
+        for n in range(12)
+    ]
+    spec, told = proposed(tmp_path, rows)
+    assert spec.data.label_columns == ("toxic", "insult", "threat")
+    assert "('page' is 1 in every row and says nothing)" in told[0]
+
+
+def test_given_labels_are_all_that_a_column_of_sets_may_hold(tmp_path: Path) -> None:
+    rows = [{"text": f"t{n}", "tags": ["x|y", "y", "none", "x"][n % 4]} for n in range(20)]
+    wish: dict[str, Any] = {"label_column": "tags", "kind": "multi_label", "labels": ["x", "y"]}
+    assert proposed(tmp_path, rows, **wish)[0].task.label_names == ("x", "y")
+    with pytest.raises(DataError, match="holds 'z', which is not one of the labels x, y"):
+        proposed(tmp_path, [*rows, {"text": "t", "tags": "x|z"}], **wish)
 
 
 ANSWERED: dict[str, tuple[str, dict[str, JsonValue]]] = {
@@ -145,6 +253,36 @@ def test_many_different_answers_are_written(tmp_path: Path, form: str) -> None:
     gold = first(tmp_path)[2]
     if form == "solution":
         assert task.answer(gold) == "0" and gold == answer.format(n=0)
+
+
+@pytest.mark.parametrize("name", ["{n}", "a name of a class that is long, number {n}"])
+def test_many_classes_are_no_written_answers(tmp_path: Path, name: str) -> None:
+    rows = [{"text": f"t{n}", "intent": name.format(n=n % 151)} for n in range(604)]
+    with pytest.raises(DataError, match=r"more than 100 different values.*--kind text"):
+        proposed(tmp_path, rows, label_column="intent")
+
+
+def test_answers_may_have_a_context_and_several_forms(tmp_path: Path) -> None:
+    rows = [
+        {
+            "context": f"It is {n}.",
+            "question": "What?",
+            "answers": {"text": [f"{n}.", f"It is {n}"], "answer_start": [6, 0]},
+        }
+        for n in range(120)
+    ]
+    spec, _ = proposed(tmp_path, rows)
+    assert (
+        spec.task.kind == "text"
+        and spec.task.template == "context: {context}\nquestion: {question}\n\nAnswer:"
+    )
+    assert first(tmp_path)[::2] == ("context: It is 0.\nquestion: What?", ["0.", "It is 0"])
+
+
+def test_answers_in_other_mappings_are_not_guessed(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n}?", "answer": {"start": n}} for n in range(120)]
+    with pytest.raises(ConfigError, match="no labels given"):
+        proposed(tmp_path, rows)
 
 
 def test_a_kind_may_be_chosen(tmp_path: Path) -> None:
