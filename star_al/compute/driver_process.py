@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
 import subprocess
@@ -15,10 +16,13 @@ from typing import TypeAlias
 from star_al.compute.tasks import Order, Task
 from star_al.compute.worker import Done
 from star_al.config.spec import RayComputeSpec
-from star_al.errors import StarALError
+from star_al.errors import ClusterError, StarALError
 
 PROGRAM = ("-P", "-m", "star_al.compute.ray_driver")
 """How Python runs it; with -P, no file of the current folder takes the place of a module."""
+
+REFUSAL = b"InvalidAuthToken"
+"""What Ray writes about a token that is not the cluster's; its exception says only that it did not connect."""
 
 GRACE = 10.0
 """Seconds that it has to end its workers."""
@@ -81,11 +85,20 @@ class Ended:
 Message: TypeAlias = Say | Read | Finished | Ended
 
 
+def refused(address: str | None) -> ClusterError:
+    """The error of a cluster that asks for a token which this machine does not have."""
+    return ClusterError(
+        f"the Ray cluster at {address} asks for its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here to the "
+        "values that Ray was started with there."
+    )
+
+
 class DriverProcess:
     """A driver that has been started; ``end`` ends it and what it has started."""
 
     def __init__(self, begin: Begin) -> None:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._address = begin.settings.address
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by ``end``)
         self._process = subprocess.Popen(
             [sys.executable, *PROGRAM],
@@ -135,12 +148,22 @@ class DriverProcess:
         with suppress(EOFError, pickle.UnpicklingError, OSError, ValueError):
             while not isinstance(message, Ended):
                 message = pickle.load(self._process.stdout)
-                self._messages.put(message)
+                self._messages.put(self._explained(message))
         if not isinstance(message, Ended):
             self._process.wait()
-            self._messages.put(Ended(reason=self._last_line()))
+            self._messages.put(self._explained(Ended(reason=self._last_line())))
+
+    def _explained(self, message: Message) -> Message:
+        """The message; if the cluster did not let the driver in, that is no loss that could pass."""
+        if not isinstance(message, Ended) or message.error is not None or REFUSAL not in self._written():
+            return message
+        return Ended(refused(self._address))
+
+    def _written(self) -> bytes:
+        """What the driver has written to standard error."""
+        descriptor = self._errors.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
     def _last_line(self) -> str:
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read().decode(errors="replace").split("\n")]
+        lines = [line.strip() for line in self._written().decode(errors="replace").split("\n")]
         return next((line[:300] for line in reversed(lines) if line), "the driver process has ended")

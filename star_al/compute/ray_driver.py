@@ -15,22 +15,13 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from star_al.common.wording import count
-from star_al.compute.driver_process import Begin, Ended, Finished, Message, Read, Say, Submit
-from star_al.compute.worker import Worker
+from star_al.compute.driver_process import Begin, Ended, Message, Submit, refused
+from star_al.compute.ray_pool import Pool, last_line
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
-
-STEP = 0.2
-"""Seconds between two looks at what is new."""
-
-ASK_EVERY = 1.0
-"""Seconds between two questions to a worker how far it is."""
 
 HEAD_EVERY = 1.0
 """Seconds between two looks whether the head of the cluster answers."""
@@ -40,9 +31,6 @@ HEAD_MISSES = 3
 
 CONNECT_SECONDS = 60.0
 """Seconds that connecting may take; Ray itself may wait for ever."""
-
-TRIES = 3
-"""Workers that a task may lose before it counts as what ended them."""
 
 OBJECT_STORE_BYTES = 100_000_000
 """Memory for arguments on a cluster of our own; results are files."""
@@ -77,126 +65,6 @@ class Channel:
                 self.submitted.put(pickle.load(self._source))
         except (EOFError, OSError, pickle.UnpicklingError):
             self.submitted.put(None)
-
-
-@dataclass
-class _Run:
-    """A task that a worker is at, and the last question how far it is."""
-
-    actor: Any
-    submit: Submit
-    asked: Any = None
-    asked_at: float = field(default_factory=time.monotonic)
-
-
-class Pool:
-    """Workers on the cluster and their tasks.
-
-    Args:
-        ray: The module.
-        begin: What to work on.
-        channel: Where messages go.
-    """
-
-    def __init__(self, ray: Any, begin: Begin, channel: Channel) -> None:
-        self._ray, self._begin, self._channel = ray, begin, channel
-        settings = begin.settings
-        self._make = ray.remote(num_cpus=settings.threads, num_gpus=settings.gpus, max_concurrency=2)(Worker)
-        self._starting: dict[Any, Any] = {}
-        self._idle: list[Any] = []
-        self._running: dict[Any, _Run] = {}
-        self._waiting: deque[Submit] = deque()
-        self._lost: Counter[str] = Counter()
-        self._failed_starts = 0
-        for _ in range(settings.workers):
-            self._start_worker()
-
-    def add(self, submit: Submit) -> None:
-        """Take a task."""
-        self._waiting.append(submit)
-
-    def step(self) -> None:
-        """Give tasks to workers, and tell what is new.
-
-        Raises:
-            ClusterError: No worker can be started.
-        """
-        while self._waiting and self._idle:
-            actor, submit = self._idle.pop(), self._waiting.popleft()
-            self._running[actor.run.remote(submit.key, submit.task, submit.order)] = _Run(actor, submit)
-        asked = {run.asked: run for run in self._running.values() if run.asked is not None}
-        futures = [*self._starting, *self._running, *asked]
-        if not futures:
-            time.sleep(STEP)
-            return
-        ready, _ = self._ray.wait(futures, num_returns=1, timeout=STEP)
-        for future in ready:
-            if future in self._starting:
-                self._started(future)
-            elif future in self._running:
-                self._ended(future)
-            else:
-                self._told(future, asked[future])
-        self._ask()
-
-    def _start_worker(self) -> None:
-        actor = self._make.remote(self._begin.artefacts, self._begin.campaign)
-        self._starting[actor.items_done.remote()] = actor
-
-    def _started(self, future: Any) -> None:
-        actor = self._starting.pop(future)
-        try:
-            self._ray.get(future)
-        except self._ray.exceptions.RayError as exc:
-            self._failed_starts += 1
-            if self._failed_starts > TRIES:
-                raise ClusterError(
-                    f"the workers cannot be started: {_last_line(exc)}. Install star_al, in the same version as here, "
-                    "on all machines of the cluster."
-                ) from exc
-            self._start_worker()
-            return
-        self._failed_starts = 0
-        self._idle.append(actor)
-
-    def _ended(self, future: Any) -> None:
-        run = self._running.pop(future)
-        try:
-            outcome = self._ray.get(future)
-        except self._ray.exceptions.RayActorError:
-            self._start_worker()
-            self._try_again(run.submit)
-            return
-        except self._ray.exceptions.RayError as exc:
-            outcome = StarALError(f"internal error on a worker: {_last_line(exc)}")
-        self._channel.send(Finished(run.submit.key, outcome))
-        self._idle.append(run.actor)
-
-    def _try_again(self, submit: Submit) -> None:
-        self._lost[submit.key] += 1
-        texts = count(len(submit.task.items), "text")
-        if self._lost[submit.key] < TRIES:
-            self._channel.send(Say(f"A worker was lost while it read {texts}; another one reads them"))
-            self._waiting.appendleft(submit)
-            return
-        error = ClusterError(
-            f"{TRIES} workers were lost while they read the same {texts}. They may have run out of memory: lower "
-            "compute.workers or model.batch_tokens."
-        )
-        self._channel.send(Finished(submit.key, error))
-
-    def _ask(self) -> None:
-        now = time.monotonic()
-        for run in self._running.values():
-            if run.asked is None and now - run.asked_at >= ASK_EVERY:
-                run.asked, run.asked_at = run.actor.items_done.remote(), now
-
-    def _told(self, future: Any, run: _Run) -> None:
-        run.asked = None
-        try:
-            self._channel.send(Read(run.submit.key, self._ray.get(future)))
-        except self._ray.exceptions.RayError:
-            return  # the end of its task tells
 
 
 class Head:
@@ -260,14 +128,21 @@ def connect(ray: Any, settings: RayComputeSpec) -> str:
     quiet = {"log_to_driver": False, "configure_logging": False}
     if settings.address is None:
         own = {"num_cpus": settings.threads * settings.workers, "object_store_memory": OBJECT_STORE_BYTES}
-        ray.init(address="local", include_dashboard=False, **own, **quiet)
+        try:
+            ray.init(address="local", include_dashboard=False, **own, **quiet)
+        except (
+            Exception
+        ) as exc:  # Ray has no class of its own for a machine that is too busy to start it in time
+            raise ClusterLostError(last_line(exc)) from exc
     else:
         try:
             ray.init(address=settings.address, **quiet)
+        except ray.exceptions.AuthenticationError as exc:
+            raise refused(settings.address) from exc
         except (ConnectionError, TimeoutError) as exc:
-            raise ClusterLostError(_last_line(exc)) from exc
+            raise ClusterLostError(last_line(exc)) from exc
         except (RuntimeError, ValueError) as exc:  # such as another version of Ray or Python
-            message = f"the Ray cluster at {settings.address} cannot be used: {_last_line(exc)}"
+            message = f"the Ray cluster at {settings.address} cannot be used: {last_line(exc)}"
             raise ClusterError(message) from exc
     return str(ray.get_runtime_context().gcs_address)
 
@@ -293,12 +168,19 @@ def work(channel: Channel, begin: Begin) -> None:
     head = Head(connect(ray, begin.settings))
     slow.cancel()
     head.watch(channel)
-    pool = Pool(ray, begin, channel)
+    try:
+        pool = Pool(ray, begin, channel.send)
+        _serve(channel, pool)
+    except (ray.exceptions.RayError, OSError) as exc:
+        raise ClusterLostError(last_line(exc)) from exc
+    ray.shutdown()
+
+
+def _serve(channel: Channel, pool: Pool) -> None:
     while True:
         while not channel.submitted.empty():
             submit = channel.submitted.get()
             if submit is None:
-                ray.shutdown()
                 return
             pool.add(submit)
         pool.step()
@@ -317,7 +199,9 @@ def main() -> None:
     except StarALError as exc:
         channel.send(Ended(exc))
     except Exception as exc:
-        channel.send(Ended(reason=_last_line(exc)))
+        channel.send(
+            Ended(StarALError(f"internal error of the process that speaks with Ray: {last_line(exc)}"))
+        )
     sys.stderr.flush()
     os._exit(0)  # Ray's own exit waits for a head that may be gone
 
@@ -326,11 +210,6 @@ def _give_up(channel: Channel, reason: str) -> None:
     """End this process, whatever Ray is at."""
     channel.send(Ended(reason=reason))
     os._exit(0)
-
-
-def _last_line(exc: BaseException) -> str:
-    lines = [line.strip() for line in str(exc).split("\n") if line.strip()]
-    return (lines[-1] if lines else type(exc).__name__).rstrip(".")[:300]
 
 
 if __name__ == "__main__":

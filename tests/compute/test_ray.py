@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from star_al.app import predicting, running
 from star_al.app.compose import open_store
 from star_al.app.predicting import predict_file
+from star_al.compute.driver_process import Begin, DriverProcess, Finished, Submit
+from star_al.compute.tasks import Order, Task
 from star_al.config.file import load_campaign
-from star_al.config.spec import CampaignFile
+from star_al.config.spec import CampaignFile, RayComputeSpec
 from star_al.errors import ClusterError
 from star_al.steps import base_predictions, embeddings, score_shards
 from support import controller
@@ -148,6 +151,25 @@ def test_a_cluster_that_stays_away_ends_the_run_with_one_message(tmp_path: Path,
     file = campaign(tmp_path / "ray")
     run(file)
     assert found(file) == here
+
+
+def test_servers_that_a_run_starts_listen_on_this_machine_alone(tmp_path: Path) -> None:
+    driver = DriverProcess(Begin(RayComputeSpec(kind="ray", workers=1), str(tmp_path), "1"))
+    try:
+        driver.submit(Submit("k", Task("embed", None, ()), Order("no.module:here", "", {}, {}, "")))
+        message = None
+        while message is None:
+            message = driver.receive(1.0)
+        assert isinstance(message, Finished) and "internal error on a worker" in str(message.outcome)
+        listening = {
+            connection.laddr.ip
+            for process in psutil.Process(driver._process.pid).children(recursive=True)
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    finally:
+        driver.end()
 
 
 @pytest.mark.slow
