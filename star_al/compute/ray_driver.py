@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from star_al.compute.driver_process import Begin, Ended, Message, Submit, refused
-from star_al.compute.ray_pool import Pool, last_line
+from star_al.compute.ray_pool import ClusterLostError, Pool, last_line
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
 
@@ -34,10 +34,6 @@ CONNECT_SECONDS = 60.0
 
 OBJECT_STORE_BYTES = 100_000_000
 """Memory for arguments on a cluster of our own; results are files."""
-
-
-class ClusterLostError(Exception):
-    """The head of the cluster does not answer."""
 
 
 class Channel:

@@ -26,6 +26,9 @@ TRIES = 3
 SAY_SECONDS = 30.0
 """Seconds without any worker before the user is told."""
 
+LOST_SECONDS = 15.0
+"""Seconds without any worker before a cluster that had some counts as lost."""
+
 START_SECONDS = 60.0
 """Seconds that a worker may take to start, however short ``wait_seconds`` is."""
 
@@ -38,6 +41,10 @@ class _Run:
     submit: Submit
     asked: Any = None
     asked_at: float = field(default_factory=time.monotonic)
+
+
+class ClusterLostError(Exception):
+    """The cluster does not answer, or is another one by now."""
 
 
 class Pool:
@@ -63,7 +70,7 @@ class Pool:
         self._waiting: deque[Submit] = deque()
         self._lost: Counter[str] = Counter()
         self._failed_starts = 0
-        self._none_since, self._said_none = time.monotonic(), False
+        self._none_since, self._said_none, self._had_workers = time.monotonic(), False, False
         for _ in range(settings.workers):
             self._start_worker()
 
@@ -76,6 +83,7 @@ class Pool:
 
         Raises:
             ClusterError: No worker can be started, or none has started for too long.
+            ClusterLostError: All workers were lost and none starts, as after a quick restart of the head.
         """
         self._watch_start()
         while self._waiting and self._idle:
@@ -118,7 +126,7 @@ class Pool:
         """Tell that no worker starts, and wait no longer than for a lost cluster."""
         now = time.monotonic()
         if self._idle or self._running:
-            self._none_since, self._said_none = now, False
+            self._none_since, self._had_workers = now, True
             return
         waited = now - self._none_since
         if waited >= max(self._begin.settings.wait_seconds, START_SECONDS):
@@ -126,6 +134,8 @@ class Pool:
                 f"no worker has started for {waited:.0f} s. Each needs {self._need()}, which others on the cluster "
                 "may have: wait for them, or add machines; then run the same command again."
             )
+        if waited >= LOST_SECONDS and self._had_workers:
+            raise ClusterLostError(f"all workers were lost, and none has started for {waited:.0f} s")
         if waited >= SAY_SECONDS and not self._said_none:
             self._said_none = True
             self._send(Say(f"No worker has started yet; each needs {self._need()} of the cluster"))

@@ -12,7 +12,7 @@ import pytest
 
 from star_al.compute import driver_process, ray_driver, ray_pool
 from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Message, Say, Submit
-from star_al.compute.ray_pool import Pool
+from star_al.compute.ray_pool import ClusterLostError, Pool
 from star_al.compute.tasks import Order, Task
 from star_al.compute.worker import Done
 from star_al.config.spec import RayComputeSpec
@@ -43,7 +43,7 @@ class Ray:
     )
 
     def __init__(self, *ends: Any, places: int = 2, cores: float = 2.0) -> None:
-        self._ends, self._places, self._cores = deque(ends), places, cores
+        self._ends, self.places, self._cores = deque(ends), places, cores
         self.started = 0
         self.killed: list[Any] = []
 
@@ -64,7 +64,7 @@ class Ray:
         ]
 
     def wait(self, futures: list[Any], **how: Any) -> tuple[list[Any], list[Any]]:
-        return [future for future in futures if future[0] == "run" or self._places][:1], []
+        return [future for future in futures if future[0] == "run" or self.places][:1], []
 
     def get(self, future: Any) -> Any:
         end = self._ends.popleft() if future[0] == "run" else 0
@@ -126,6 +126,22 @@ def test_workers_that_do_not_start_are_told_of_and_not_waited_for_for_ever(
     assert told == [Say("No worker has started yet; each needs 1 CPU core of the cluster")]
     now[0] = 90.0
     with pytest.raises(ClusterError, match="no worker has started for 90 s"):
+        pool.step()
+
+
+def test_a_cluster_on_which_all_workers_are_lost_and_none_starts_is_connected_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, ray = [0.0], Ray()
+    monkeypatch.setattr(ray_pool.time, "monotonic", lambda: now[0])
+    pool = Pool(ray, begin(wait_seconds=90), [].append)
+    pool.step()
+    pool.step()
+    pool._idle.clear()
+    ray.places = 0
+    pool._start_worker()
+    now[0] = 31.0
+    with pytest.raises(ClusterLostError, match="all workers were lost, and none has started for 31 s"):
         pool.step()
 
 
