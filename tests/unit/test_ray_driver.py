@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from star_al.compute import driver_process, ray_driver, ray_pool
+from star_al.compute import driver_process, ray_driver
 from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Message, Say, Submit
 from star_al.compute.ray_pool import ClusterLostError, Pool
 from star_al.compute.tasks import Order, Task
@@ -112,14 +113,14 @@ def test_an_error_of_the_code_is_no_lost_worker() -> None:
 )
 def test_workers_that_no_machine_has_room_for_are_refused_at_once(settings: Any, need: str) -> None:
     with pytest.raises(ClusterError, match=f"no machine of the cluster has the {need} that a worker needs"):
-        Pool(Ray(), begin(**settings), [].append)
+        Pool(Ray(), begin(**settings), lambda message: None)
 
 
 def test_workers_that_do_not_start_are_told_of_and_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, told = [0.0], list[Message]()
-    monkeypatch.setattr(ray_pool.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     pool = Pool(Ray(places=0), begin(wait_seconds=90), told.append)
     for now[0] in (10.0, 40.0, 80.0):
         pool.step()
@@ -133,8 +134,8 @@ def test_a_cluster_on_which_all_workers_are_lost_and_none_starts_is_connected_an
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, ray = [0.0], Ray()
-    monkeypatch.setattr(ray_pool.time, "monotonic", lambda: now[0])
-    pool = Pool(ray, begin(wait_seconds=90), [].append)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pool = Pool(ray, begin(wait_seconds=90), lambda message: None)
     pool.step()
     pool.step()
     pool._idle.clear()
