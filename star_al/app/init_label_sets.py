@@ -44,12 +44,13 @@ def guess_label_sets(
     marked = _marked_columns(request, data)
     if len(marked) < 2:
         return None
-    if request.labels is None:
-        if any(map(is_label_name, marked)) or label_columns(data, {*marked, *named(request)}):
+    others = label_columns(data, {*marked, *named(request)})
+    if request.labels is None and (others or any(map(is_label_name, marked))):
+        return None
+    if not _exclude_each_other(data, marked):
+        if request.labels is None and not _are_labels(marked, ask):
             return None
-        if not _are_labels(marked, ask):
-            return None
-    if _exclude_each_other(data, marked):
+    elif not _may_be_several(marked, ask):
         raise DataError(
             f"{data.table.name}: in every row exactly one of the columns {_listed(marked)} is 1, as if a text had one "
             "label. If so, write its name into one column, and name that with --label-column. If a text may have "
@@ -121,6 +122,13 @@ def _answered_columns(request: CampaignRequest, data: Profile) -> dict[str, set[
 def _are_labels(marked: Sequence[str], ask: Ask | None) -> bool:
     question = f"The columns {_listed(marked)} hold 1 and 0. Is each of them a label that a text may have?"
     return ask is None or ask.confirm(question, default=True)
+
+
+def _may_be_several(marked: Sequence[str], ask: Ask | None) -> bool:
+    question = (
+        f"In every row exactly one of the columns {_listed(marked)} is 1. May a text have several labels?"
+    )
+    return ask is not None and ask.confirm(question, default=False)
 
 
 def _exclude_each_other(data: Profile, marked: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ from star_al.data.item_labels import OPTION_KEYS, numbers_of, parse_answer
 from star_al.errors import DataError
 from star_al.task.conversation import has_completion
 from star_al.task.preference import SIDES, Preference
-from star_al.types import Item
+from star_al.types import Item, JsonValue
 
 PAIRS = (
     ("chosen", "rejected"),
@@ -102,7 +102,8 @@ def _unread_in(column: Column, pair: Sequence[str]) -> str:
     """A value that does not say which one of a pair is better, in words; empty if all do."""
     if column.values is None:
         return "too many different values"
-    task, numbers = Preference(PreferenceSpec(kind="preference")), list(numbers_of(pair))
+    task = Preference(PreferenceSpec(kind="preference"))
+    numbers: list[JsonValue] = [*numbers_of(pair)]
     item = Item("", "", ("one completion", "another"), fields={OPTION_KEYS: numbers} if numbers else {})
     for value in column.values:
         try:

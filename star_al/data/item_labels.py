@@ -22,8 +22,8 @@ SETTLED = "star_al.settled"
 EXPORTED = ("item_id", "role")
 """Columns that every row has which export writes, and that tell such a row from others."""
 
-_NUMBERS = ("1", "2")
-"""Keys of two completions whose columns are numbered from 1."""
+_NUMBERINGS = (("0", "1"), ("1", "2"))
+"""Keys of two completions whose columns are numbered."""
 
 _ADDED = frozenset({OPTION_KEYS, SETTLED})
 
@@ -65,19 +65,18 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     key = side_in(raw) if task.spec.has_completions else option_text(raw)
     if key in keys:
         return LETTERS[keys.index(key)]
-    if tuple(keys) == _NUMBERS and key.isdecimal():  # 0 would count from elsewhere
+    if tuple(keys) in _NUMBERINGS and key.isdecimal():  # it would count from elsewhere
         raise DataError(task.complaint(item, raw))
     return task.parse(item, raw)
 
 
 def numbers_of(columns: object) -> tuple[str, ...]:
-    """Return the numbers by which labels mean two columns that are called alike and end in 1 and 2; none for others."""
+    """Return the numbers of two columns that are called alike and end in 0 and 1, or 1 and 2; none for others."""
     if not isinstance(columns, (list, tuple)) or len(columns) != 2:
         return ()
-    stems = [name.strip().casefold()[:-1] for name in columns]
-    return (
-        _NUMBERS if stems[0] == stems[1] and tuple(name.strip()[-1:] for name in columns) == _NUMBERS else ()
-    )
+    names = [str(name).strip().casefold() for name in columns]
+    numbers = tuple(name[-1:] for name in names)
+    return numbers if numbers in _NUMBERINGS and names[0][:-1] == names[1][:-1] else ()
 
 
 def _options_that_say(item: Item, completion: JsonValue) -> list[int]:

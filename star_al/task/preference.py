@@ -14,6 +14,9 @@ SIDES = ("A", "B")
 
 _INDICES = ("0", "1")
 
+_TIES = frozenset({TIE, "tie (bothbad)"})
+"""Words for a tie, also that of votes which say besides that both completions are bad."""
+
 _SIDE = re.compile(
     r"(?:(?:answer|assistant|candidate|completion|model|option|output|response)[\s_-]*)?([ab]|\d+)",
     re.IGNORECASE,
@@ -61,7 +64,7 @@ class Preference(ClosedTask):
     def has_no_column(self, value: JsonValue) -> bool:
         """Return whether a value is the word for a tie."""
         name = name_of(value)
-        return name is not None and normalise_label(name.partition("(")[0]) == TIE  # also "tie (bothbad)"
+        return name is not None and normalise_label(name) in _TIES
 
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return how far two labels are apart: a completion is half as far from a tie as from the other one."""

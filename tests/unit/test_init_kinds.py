@@ -85,6 +85,7 @@ WINNERS: dict[str, tuple[tuple[str, str], tuple[JsonValue, JsonValue]]] = {
     "numbers": (("response_1", "response_2"), (2, 1)),
     "decimals": (("response_1", "response_2"), (2.0, 1.0)),
     "indices": (("response_0", "response_1"), (1, 0)),
+    "indexed columns": (("response_0", "response_1"), ("response_1", "response_0")),
     "models": (("response_a", "response_b"), ("model_b", "model_a")),
     "columns": (("output_1", "output_2"), ("output_2", "output_1")),
 }
@@ -207,6 +208,10 @@ def test_columns_of_which_one_is_1_are_one_label(tmp_path: Path, labels: tuple[s
         DataError, match=r"exactly one of the columns 'pos', 'neg', 'neu' is 1.*--kind multi_label"
     ):
         proposed(tmp_path, rows, labels=labels)
+    with pytest.raises(DataError, match="exactly one of the columns"):
+        propose_campaign(
+            CampaignRequest(str(tmp_path / "d.jsonl"), "m", labels=labels), tmp_path, ask=AtTerminal()
+        )
     assert proposed(tmp_path, rows, labels=labels, kind="multi_label")[0].data.label_columns == (
         "pos",
         "neg",
