@@ -17,7 +17,7 @@ from star_al.app.model_choice import ModelChoice
 from star_al.app.predictor import LatestModel, Predictor
 from star_al.common.paging import pages
 from star_al.common.wording import count
-from star_al.config.spec import CampaignFile, DataSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, DataSpec
 from star_al.data import (
     ExportColumns,
     ImportCounts,
@@ -44,6 +44,9 @@ from star_al.types import Item, JsonObject
 
 PAGE_ITEMS = 256
 """Texts that are predicted together, and then kept: what an interrupted run loses at most."""
+
+ENCODER_PAGE_ITEMS = 2048
+"""The same for a sentence encoder alone, which reads these in seconds, and few of them slower."""
 
 Answers = Callable[[Sequence[Item], Advance], Sequence[ModelAnswer]]
 """Predicts a page of items, in order."""
@@ -99,7 +102,8 @@ def predict_file(
         counts = ImportCounts()
         kept = KeptPredictions(out, predictor.key)
         # Read once before, so that a mistake far down in the file does not cost hours of a model's work.
-        due = _due(read_source_rows(source, predictor.task, ImportCounts()), kept, progress)
+        size = _page_items(file.spec)
+        due = _due(pages(read_source_rows(source, predictor.task, ImportCounts()), size), kept, progress)
         if due.kept:
             progress.say(f"Going on with {count(due.kept, 'prediction')} that an interrupted run has kept")
         answers = _keeping(kept, predictor)
@@ -107,7 +111,7 @@ def predict_file(
         begun = partial(_begin_ahead, predictor=predictor, kept=kept, n=parts.compute.room)
         with progress.task("Predicting", due.left) as advance:
             columns = ExportColumns(predictor.task, file.spec.data)
-            predicted = _predicted(begun(pages(rows, PAGE_ITEMS)), answers, columns, file.spec.data, advance)
+            predicted = _predicted(begun(pages(rows, size)), answers, columns, file.spec.data, advance)
             n = write_rows(out, predicted, options=options)
         kept.clear()
         return Predicted(n - counts.empty, counts, predictor.model)
@@ -142,7 +146,7 @@ def predict_rows(
     progress.say(f"Predicting with the {predictor.model.note}")
     columns = ExportColumns(predictor.task, parts.spec.data)
     with progress.task("Predicting", len(rows)) as advance:
-        in_pages = pages(rows, PAGE_ITEMS)
+        in_pages = pages(rows, _page_items(parts.spec))
         return list(_predicted(in_pages, predictor.answers_of, columns, parts.spec.data, advance))
 
 
@@ -167,11 +171,17 @@ class _Due:
     kept: int = 0
 
 
-def _due(rows: Iterable[SourceRow], kept: KeptPredictions, progress: Progress) -> _Due:
+def _page_items(spec: CampaignSpec) -> int:
+    """How many texts a page has."""
+    by_encoder = spec.has_head_learner and spec.head.features in ("auto", "encoder")
+    return ENCODER_PAGE_ITEMS if by_encoder else PAGE_ITEMS
+
+
+def _due(in_pages: Iterable[list[SourceRow]], kept: KeptPredictions, progress: Progress) -> _Due:
     """Read a file to its end and count its texts."""
     due = _Due()
     with progress.task("Reading texts", None) as advance:
-        for page in pages(rows, PAGE_ITEMS):
+        for page in in_pages:
             items = _items(page)
             if kept.load(items) is None:
                 due.left += len(items)

@@ -91,7 +91,8 @@ def predict(
     others that were found.
 
     It may be interrupted: the same command goes on with the predictions that
-    are kept beside the file to write, all but those of the last 256 texts.
+    are kept beside the file to write, all but those of the last 256 texts
+    (2,048 with a head alone).
     """
     from star_al.app import predicting
 
@@ -99,7 +100,8 @@ def predict(
     again = ["star-al", "predict", str(config), "--in", str(texts), "--out", str(out)]
     again += [] if model is ModelChoice.BEST else ["--model", model.value]
     again += [word for word, given in (("--bom", bom), ("--spreadsheet-safe", spreadsheet_safe)) if given]
-    lost = f"all predictions are kept but those of the last {predicting.PAGE_ITEMS} texts, at most"
+    most = f"{predicting.PAGE_ITEMS:,} texts ({predicting.ENCODER_PAGE_ITEMS:,} with a head alone)"
+    lost = f"all predictions are kept but those of the last {most}, at most"
     keeping = nullcontext() if _is_standard_output(out) else resumable(*again, lost=lost)
     with _target(out, format_) as path, keeping:
         done = predicting.predict_file(load(config), texts, path, make_progress(), options, model)

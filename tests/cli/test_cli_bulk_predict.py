@@ -140,7 +140,7 @@ def test_ctrl_c_says_what_is_kept(
     monkeypatch.setattr(Predictor, "answers", stopped)
     code, _, err = star_al(*predict(campaign, campaign.parent / "out.csv"))
     assert code == 130
-    assert f"Stopped; all predictions are kept but those of the last {PAGE} texts, at most. Continue" in err
+    assert f"Stopped; all predictions are kept but those of the last {PAGE} texts (2,048 with" in err
     assert len(list((campaign.parent / ".out.csv.predicting").iterdir())) == 1
 
 

@@ -42,6 +42,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (score_shards, base_predictions, embeddings):
         monkeypatch.setattr(module, "SHARD_ITEMS", 16)
     monkeypatch.setattr(predicting, "PAGE_ITEMS", 16)
+    monkeypatch.setattr(predicting, "ENCODER_PAGE_ITEMS", 16)
 
 
 def campaign(folder: Path, **changes: Any) -> CampaignFile:
