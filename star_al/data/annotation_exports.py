@@ -42,7 +42,15 @@ def listed(raw: Any) -> Any:
 
 
 def references(raw: Any) -> list[Any] | None:
-    """Return the right answers in ``{"text": […], …}``, as question answering sets have them; None for other cells."""
+    """Return the right answers in ``{"text": […], …}``, as question answering sets have them; None for other cells.
+
+    Text is read as such an object only if it also says where the answers start.
+    """
+    if isinstance(raw, str) and raw.startswith("{") and '"answer_start"' in raw:
+        try:
+            raw = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
     found = raw.get("text") if isinstance(raw, dict) else None
     return list(found) if isinstance(found, (list, tuple)) else None
 

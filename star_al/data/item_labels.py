@@ -44,10 +44,10 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
     Raises:
         DataError: The item has no such label.
     """
-    if task.spec.is_written and isinstance(raw, str):
-        return task.parse(item, _references(raw) or raw if is_exported(item.fields) else raw)
     if task.spec.is_written and (answers := references(raw)) is not None:
         return task.parse(item, answers)
+    if task.spec.is_written and isinstance(raw, str):
+        return task.parse(item, _references(raw) or raw if is_exported(item.fields) else raw)
     if task.choices(item) is None:
         return task.parse(item, unwrapped(raw))  # a list is a value there
     if task.spec.has_completions:

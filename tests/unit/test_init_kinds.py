@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -267,20 +267,16 @@ def test_many_classes_are_no_written_answers(tmp_path: Path, name: str) -> None:
         proposed(tmp_path, rows, label_column="intent")
 
 
-def test_answers_may_have_a_context_and_several_forms(tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [dict, json.dumps])
+def test_answers_may_have_a_context_and_several_forms(tmp_path: Path, written: Callable[[Any], Any]) -> None:
     rows = [
-        {
-            "context": f"It is {n}.",
-            "question": "What?",
-            "answers": {"text": [f"{n}.", f"It is {n}"], "answer_start": [6, 0]},
-        }
+        {"context": f"It is {n}.", "question": "What?"}
+        | {"answers": written({"text": [f"{n}.", f"It is {n}"], "answer_start": [6, 0]})}
         for n in range(120)
     ]
-    spec, _ = proposed(tmp_path, rows)
-    assert (
-        spec.task.kind == "text"
-        and spec.task.template == "context: {context}\nquestion: {question}\n\nAnswer:"
-    )
+    task = proposed(tmp_path, rows)[0].task
+    assert task.template == "context: {context}\nquestion: {question}\n\nAnswer:"
+    assert (task.kind, task.model_dump()["max_answer_tokens"]) == ("text", 16)
     assert first(tmp_path)[::2] == ("context: It is 0.\nquestion: What?", ["0.", "It is 0"])
 
 
