@@ -102,7 +102,7 @@ def main() -> None:
         for turn in range(args.turns):
             for workers in (1, 2) if turn % 2 == 0 else (2, 1):
                 settings = RayComputeSpec(kind="ray", workers=workers)
-                with open_ray(file, parts, settings, lambda: None, "bench") as compute:
+                with open_ray(file, parts, settings, lambda: None, "run") as compute:
                     warm = [Predict(trained, made_up(4, 9), range(2 * workers), 0)]
                     list(compute.each(parts.learner, warm, ignore))  # loads the model in each worker
                     jobs = [

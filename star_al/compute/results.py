@@ -123,7 +123,8 @@ def joined(parts: Sequence[Result], groups: Sequence[Sequence[int]] | None = Non
         return Predictions(predictions[0].item_ids, log_probs_N_K_C, predictions[0].answers)
     order_N = np.argsort(np.concatenate(groups))
     if isinstance(parts[0], np.ndarray):
-        return np.concatenate(_any(parts))[order_N]
+        joined_N_d: Float32Array = np.concatenate(_any(parts))[order_N]
+        return joined_N_d
     if isinstance(parts[0], list):
         found = [one for part in parts for one in _any(part)]
         return [found[place] for place in order_N]

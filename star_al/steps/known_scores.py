@@ -46,15 +46,15 @@ def known_scores(parts: RoundParts, item_ids: Sequence[str]) -> Scores:
                 into_N = found.setdefault(name, np.full(len(item_ids), np.nan))
                 into_N[pairs_R_2[:, 1]] = column[pairs_R_2[:, 0]]
         unknown_N[pairs_R_2[:, 1]] = False
-    return Scores(**found)
+    return Scores(**found)  # type: ignore[arg-type]
 
 
 def complete(scores: Scores) -> BoolArray:
     """True for rows that have all the scores there are, (N,)."""
     columns = [column for column in scores if column is not None]
-    known_N: BoolArray = (
-        np.isfinite(np.stack(columns)).all(axis=0) if columns else np.zeros(0, dtype=np.bool_)
-    )
+    if not columns:
+        return np.zeros(0, dtype=np.bool_)
+    known_N: BoolArray = np.asarray(np.isfinite(np.stack(columns)).all(axis=0))
     return known_N
 
 

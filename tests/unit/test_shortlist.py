@@ -38,7 +38,7 @@ def test_it_has_the_top_all_new_items_and_a_random_rest(
 
 
 def test_the_draw_depends_on_ids_alone_and_every_left_out_item_is_as_likely() -> None:
-    scores_N = np.arange(60.0)
+    scores_N = np.arange(60, dtype=np.float64)
     one, other = (shortlist(IDS, scores_N * factor, 20, 0.5, 3) for factor in (1.0, 7.0))
     assert one == other
     times = np.zeros(50)
@@ -79,12 +79,12 @@ def test_the_estimate_is_unbiased_and_the_bound_holds() -> None:
 
 
 def test_nothing_is_told_without_a_draw_and_nothing_missed_of_a_whole_pool() -> None:
-    assert missed(np.arange(5.0), np.zeros(5, dtype=bool), 20, 2) is None
-    assert missed(np.arange(5.0), np.arange(5) > 2, 2, 2) == Missed(0.0, 0)
+    assert missed(np.arange(5, dtype=np.float64), np.zeros(5, dtype=bool), 20, 2) is None
+    assert missed(np.arange(5, dtype=np.float64), np.arange(5) > 2, 2, 2) == Missed(0.0, 0)
 
 
 def test_the_border_is_where_the_choice_of_a_batch_ends() -> None:
-    scores_M, drawn_M = np.arange(10.0), np.array([row in (0, 4, 7) for row in range(10)])
+    scores_M, drawn_M = np.arange(10, dtype=np.float64), np.array([row in (0, 4, 7) for row in range(10)])
     for depth, hits in ((0, 0), (1, 0), (3, 1), (7, 2)):  # ranked are 9, 8, 6, 5, 3, 2, 1
         told = missed(scores_M, drawn_M, 30, depth)
         assert told is not None and told.estimate == pytest.approx(9 * hits)
