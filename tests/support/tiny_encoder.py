@@ -1,8 +1,10 @@
-"""A tiny random sentence encoder with a trained tokenizer, built in a second without a network."""
+"""A tiny random sentence encoder with a tokenizer of a few words, built in a second without a network."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,7 @@ def build_tiny_encoder(
     from star_al.models.quiet import quiet
 
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = BertWordPieceTokenizer(lowercase=True)
-    pieces.train_from_iterator([*SENTENCES, *words] * 4, vocab_size=400, show_progress=False)
+    pieces = BertWordPieceTokenizer(_vocabulary([*SENTENCES, *words]), lowercase=True)
     fast: Any = transformers.BertTokenizerFast  # type: ignore[attr-defined]
     tokenizer = fast(tokenizer_object=pieces._tokenizer, do_lower_case=True)
     tokenizer.model_max_length = LIMIT
@@ -52,6 +53,15 @@ def build_tiny_encoder(
     if sentence_transformers:
         _add_modules(folder)
     return folder
+
+
+def _vocabulary(texts: Sequence[str]) -> dict[str, int]:
+    """The words of texts and their letters, in an order of their own: a tokenizer is not trained the same way twice."""
+    words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())})
+    letters = sorted({letter for word in words for letter in word})
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    pieces = dict.fromkeys((*special, *letters, *(f"##{letter}" for letter in letters), *words))
+    return {piece: number for number, piece in enumerate(pieces)}
 
 
 def _add_modules(folder: Path) -> None:
