@@ -120,6 +120,7 @@ def test_two_processes_train_what_one_trains(model: Path, strategy: str) -> None
     assert processes is not None
     with processes:
         (first, config), (again, _) = trained(one, processes.train), trained(one, processes.train)
+        assert {place.laddr.ip for place in listening()} <= {"127.0.0.1"}, "nobody else can join"
         assert isinstance(config, LoraConfig) and config.r == one._spec.adapter.rank
         for name, tensor in alone.items():
             torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=1e-5)
@@ -144,6 +145,18 @@ def their_parent_dies(_: LoraLearner, processes: TrainingProcesses) -> None:
 def trained(one: LoraLearner, fit_: Any, advance: Any = ignore) -> Trained:
     examples = [(prompt, place % len(LABELS)) for place, prompt in enumerate(one.model.encode(items(UNEVEN)))]
     found: Trained = fit_(examples, one._spec.adapter, seed=0, parent=None, advance=advance)
+    return found
+
+
+def listening() -> list[Any]:
+    """Where this process and those that train for it listen."""
+    found = [
+        place
+        for process in (psutil.Process(), *children())
+        for place in process.net_connections(kind="tcp")
+        if place.status == psutil.CONN_LISTEN
+    ]
+    assert found
     return found
 
 

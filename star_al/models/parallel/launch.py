@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +33,9 @@ from star_al.ports import Advance
 if TYPE_CHECKING:
     from star_al.models.train import Trained
     from star_al.models.training_loss import TrainingExtension
+
+
+LOOPBACK = "127.0.0.1"
 
 
 def processes_for(backbone: Backbone, training: TrainingSpec) -> TrainingProcesses | None:
@@ -152,8 +157,18 @@ class TrainingProcesses:
         if self._running:
             return
         size, device = self._training.processes, self._backbone.device
-        # The store through which they find each other lives here, so that its port is free for certain.
-        self._store = TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
+        # The store through which they find each other lives here, so that its port is free for certain. Left to itself
+        # it would listen on all interfaces.
+        with socket.create_server((LOOPBACK, 0)) as listening:
+            port = listening.getsockname()[1]
+            self._store = TCPStore(
+                LOOPBACK,
+                port,
+                size,
+                is_master=True,
+                wait_for_workers=False,
+                master_listen_fd=listening.detach(),
+            )
         for rank in range(size):
             card = (device.index or 0) + rank
             setup = Setup(
@@ -178,7 +193,8 @@ def _environment(rank: int, size: int, card: int, port: int) -> dict[str, str]:
         "LOCAL_RANK": str(card),
         "WORLD_SIZE": str(size),
         "LOCAL_WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_ADDR": LOOPBACK,
+        **({"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
