@@ -192,8 +192,10 @@ def _write_code(folder: Path, labeller: str) -> None:
     folder.mkdir()
     models = resources.files("star_al.models")
     sources = {name: models / name for name in ("windows.py", "quiet.py")}
-    parts = {"__init__.py": "__init__.py", "texts.py": "texts.py", "labeller.py": labeller}
-    sources |= {name: models / "head_labeller" / part for name, part in parts.items()}
+    shared = {name: name for name in ("__init__.py", "exported.py", "texts.py")}
+    sources |= {
+        name: models / "head_labeller" / part for name, part in (shared | {"labeller.py": labeller}).items()
+    }
     for name, source in sources.items():
         code = re.sub(
             r"\bstar_al\.models\.(head_labeller\.)?", "labeller.", source.read_text(encoding="utf-8")

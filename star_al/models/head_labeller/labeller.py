@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from star_al.models.head_labeller.texts import Texts, calibrated, softmax
+from star_al.models.head_labeller.exported import ExportedHead
+from star_al.models.head_labeller.texts import calibrated, softmax
 
 
-class Labeller:
-    """Labels texts with an exported head.
-
-    Args:
-        folder: The exported folder.
-        device: Where the encoder runs, such as "cuda"; a GPU if there is one.
-        base: The sentence encoder's folder or hub name, if it is not where it was.
-
-    Attributes:
-        labels: The names of the labels.
-    """
-
-    def __init__(self, folder: str | Path, device: str | None = None, base: str | None = None) -> None:
-        folder = Path(folder)
-        self._record: dict[str, Any] = json.loads((folder / "labeller.json").read_text(encoding="utf-8"))
-        self._head = load_file(folder / "head.safetensors")
-        self.labels: list[str] = self._record["labels"]
-        self._texts = Texts(self._record, device, base)
+class Labeller(ExportedHead):
+    """Labels texts with an exported head."""
 
     def __call__(self, text: str | Mapping[str, object]) -> dict[str, float]:
         """Return the calibrated probability of each label.

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from star_al.models.head_labeller.texts import LOWEST, Texts
+from star_al.models.head_labeller.exported import ExportedHead
+from star_al.models.head_labeller.texts import LOWEST
 
 
-class Labeller:
-    """Gives texts any number of labels with exported heads, one for each label.
-
-    Args:
-        folder: The exported folder.
-        device: Where the encoder runs, such as "cuda"; a GPU if there is one.
-        base: The sentence encoder's folder or hub name, if it is not where it was.
-
-    Attributes:
-        labels: The names of the labels.
-    """
-
-    def __init__(self, folder: str | Path, device: str | None = None, base: str | None = None) -> None:
-        folder = Path(folder)
-        self._record: dict[str, Any] = json.loads((folder / "labeller.json").read_text(encoding="utf-8"))
-        self._heads = load_file(folder / "head.safetensors")
-        self.labels: list[str] = self._record["labels"]
-        self._texts = Texts(self._record, device, base)
+class Labeller(ExportedHead):
+    """Gives texts any number of labels with exported heads, one for each label."""
 
     def __call__(self, text: str | Mapping[str, object]) -> dict[str, float]:
         """Return the calibrated probability that the text has a label, for each label by itself.
@@ -54,7 +36,7 @@ class Labeller:
 
     def _logits(self, vector_d: Any) -> Any:
         """What the linear models say of having each label, led by the similarity to the labels' names."""
-        heads = self._heads
+        heads = self._head
         logits_L = vector_d.astype(np.float64) @ heads["weights"] + heads["bias"]
         if "names" in heads:
             logits_L = logits_L + heads["names_weights"] * (vector_d @ heads["names"].T)
@@ -65,8 +47,8 @@ class Labeller:
         numbers, weights = self._record["neighbours_by_label"], self._record["neighbour_weights"]
         if not any(numbers):
             return probs_L
-        nearest = np.argsort(-(self._heads["pool"] @ vector_d), kind="stable")[: max(numbers)]
-        around_n_L = self._heads["pool_probabilities"][nearest].astype(np.float64)
+        nearest = np.argsort(-(self._head["pool"] @ vector_d), kind="stable")[: max(numbers)]
+        around_n_L = self._head["pool_probabilities"][nearest].astype(np.float64)
         means_L = np.array([around_n_L[: number or 1, place].mean() for place, number in enumerate(numbers)])
         weights_L = np.where(np.array(numbers) > 0, weights, 0.0)
         return (1 - weights_L) * probs_L + weights_L * means_L
