@@ -154,7 +154,12 @@ def test_init_writes_a_campaign_for_python(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "pool.jsonl", without_labels(make_rows(40)))
-    assert run_command(["init", "pool.jsonl", "--labels", ",".join(LABELS), "--annotator", "api"]) == 0
+    assert (
+        run_command(
+            ["init", "pool.jsonl", "--labels", ",".join(LABELS), "--annotator", "api", "--learner", "lora"]
+        )
+        == 0
+    )
     assert "star_al.Campaign.open('campaign.yaml').ask()" in capsys.readouterr().out
     with Campaign.open("campaign.yaml", progress=Quiet()) as campaign:
         assert campaign.ask(3)[0].purpose == "audit"

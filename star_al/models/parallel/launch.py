@@ -11,7 +11,7 @@ import queue
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 
 LOOPBACK = "127.0.0.1"
+
+CAUSE = 2.0
+"""Seconds between two messages in which another process may explain the failure of the first."""
 
 
 def processes_for(backbone: Backbone, training: TrainingSpec) -> TrainingProcesses | None:
@@ -149,9 +152,21 @@ class TrainingProcesses:
             elif kind == "out of memory":
                 raise RuntimeError(content)
             elif kind == "failed":
-                raise content
+                raise self._cause(rank) or content
             else:
-                raise ModelError(f"training process {rank + 1} of {len(self._running)} {content}")
+                raise self._ended(rank, content)
+
+    def _cause(self, failed: int) -> ModelError | None:
+        """Return what explains the failure of a process: that another one was killed, which breaks their exchange."""
+        with suppress(queue.Empty):
+            while True:
+                rank, kind, content = self._messages.get(timeout=CAUSE)
+                if kind == "ended" and rank != failed and self._running[rank].was_killed:
+                    return self._ended(rank, content)
+        return None
+
+    def _ended(self, rank: int, how: str) -> ModelError:
+        return ModelError(f"training process {rank + 1} of {len(self._running)} {how}")
 
     def _start(self, trunk: Trunk | None) -> None:
         if self._running:

@@ -53,6 +53,12 @@ class Process:
             pickle.dump(content, self._process.stdin)
             self._process.stdin.flush()
 
+    @property
+    def was_killed(self) -> bool:
+        """True if a signal ended it."""
+        code = self._process.poll()
+        return code is not None and code < 0
+
     def terminate(self) -> None:
         """Ask it to end."""
         self._process.terminate()
