@@ -34,7 +34,9 @@ from generation_paths import ANSWER_TOKENS, DRAWS, draw_ours, draw_stock, read_w
 from speed_paths import (
     KINDS,
     TARGETS,
+    block_weights,
     fit,
+    multiply_weights,
     prompts,
     score,
     star_way,
@@ -42,7 +44,7 @@ from speed_paths import (
     stock_score,
     training_step,
 )
-from speed_table import MARKS, table
+from speed_table import MARKS, PRODUCTS, table
 
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.prompts import Prompt
@@ -60,7 +62,7 @@ TEXTS = (2, 4, 8, 16)
 
 STOCK = {"peft, eval": False, "peft, dropout": True}  # the value: whether dropout is on
 STAR = "the released STAR way"
-PATHS = ("base", "base, prefix once", "transformers", *KINDS, *STOCK, STAR)
+PATHS = ("base", "base, prefix once", "transformers", PRODUCTS, *KINDS, *STOCK, STAR)
 TRAINING_TEXTS, TRAINING_TOKENS = 8, 171
 DROPOUTS = (0.1, 0.0)
 
@@ -175,6 +177,7 @@ def bench_scoring(arguments: argparse.Namespace, backbone: Backbone, shape: str)
     n, tokens = SHAPES[shape]
     prefix = int(PREFIX_SHARE * tokens)
     items, clock = prompts(n, tokens, prefix), Clock(backbone.device, arguments.clock)
+    weights = block_weights(backbone)
     with tempfile.TemporaryDirectory() as name:
         works = _scoring_works(arguments, backbone, items, items[0].tokens[:prefix], Path(name))
         for works_by_size in works.values():  # warms up
@@ -183,7 +186,13 @@ def bench_scoring(arguments: argparse.Namespace, backbone: Backbone, shape: str)
         for _ in range(arguments.repeats):
             for path, works_by_size in works.items():
                 clock.time(path, works_by_size)
-    return {"texts": n, "tokens": sum(map(len, items)), "prefix": prefix, "paths": clock.best()}
+    return {
+        "texts": n,
+        "tokens": sum(map(len, items)),
+        "prefix": prefix,
+        "operations a token": 2 * sum(weight.numel() for weight in weights),
+        "paths": clock.best(),
+    }
 
 
 def _scoring_works(
@@ -199,6 +208,8 @@ def _scoring_works(
     if {STAR, *STOCK} & set(wanted):
         adapted.add("mc_dropout")
     posteriors = {kind: fit(backbone, kind, k, folder / kind) for kind in KINDS if kind in adapted}
+
+    weights, n_tokens = block_weights(backbone), sum(map(len, items))
 
     def ours(size: int, **options: Any) -> Work:
         return lambda: nullcontext(partial(score, backbone, items, size, **options))
@@ -219,6 +230,10 @@ def _scoring_works(
         "transformers": {
             size: lambda size=size: nullcontext(partial(stock_score, backbone.model, items, size))  # type: ignore[misc]
             for size in TEXTS
+        },
+        PRODUCTS: {
+            size: lambda size=size: nullcontext(partial(multiply_weights, weights, n_tokens, size))  # type: ignore[misc]
+            for size in TOKENS
         },
         **{
             kind: {size: ours(size, posterior=posterior, sample=0) for size in TOKENS}

@@ -21,6 +21,7 @@ from star_al.models.lora import ADAPTER, attached, lora_config, lora_layers
 from star_al.models.minibatch_plan import plan_minibatches
 from star_al.models.posterior import Posterior, Training
 from star_al.models.prompts import Prompt
+from star_al.models.target_layers import transformer_blocks
 from star_al.models.targets import answered
 from star_al.models.train import reproducible
 from star_al.models.training_loss import training_loss
@@ -116,6 +117,23 @@ def _padded(sequences: Sequence[tuple[int, ...]], device: torch.device) -> tuple
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     return ids.to(device), mask.to(device)
+
+
+def block_weights(backbone: Backbone) -> list[Tensor]:
+    """Return the weights of all linear layers inside the transformer blocks, (out, in) each, in their order."""
+    _, blocks = transformer_blocks(backbone.model)
+    return [
+        layer.weight for block in blocks for layer in block.modules() if isinstance(layer, torch.nn.Linear)
+    ]
+
+
+def multiply_weights(weights: Sequence[Tensor], tokens: int, size: int) -> None:
+    """Take the matrix products of a pass over so many tokens, ``size`` at once, and do nothing else."""
+    inputs = {width: torch.randn(size, width).to(weights[0]) for width in {len(each.T) for each in weights}}
+    with torch.inference_mode():
+        for start in range(0, tokens, size):
+            for weight in weights:
+                torch.nn.functional.linear(inputs[weight.shape[1]][: tokens - start], weight)
 
 
 @contextmanager

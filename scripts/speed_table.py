@@ -8,6 +8,9 @@ from typing import Any
 MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
 """Where the table stands in the page."""
 
+PRODUCTS = "matrix products alone"
+"""The path that takes the products of the blocks' weights and nothing else."""
+
 
 def table(result: Mapping[str, Any]) -> str:
     """Return what was measured, as Markdown."""
@@ -39,7 +42,22 @@ def _scoring(scoring: Mapping[str, Any]) -> str:
         f"| one pass, µs a token (best batch) | {' | '.join(scoring)} |",
         f"|---|{'---|' * len(scoring)}",
     ]
-    return "\n".join([*head, *(_path_row(path, scoring) for path in paths)])
+    rows = [*head, *(_path_row(path, scoring) for path in paths)]
+    if all(PRODUCTS in shape["paths"] for shape in scoring.values()):
+        rows += [_rate_row(path, scoring) for path in ("base", "transformers") if path in paths]
+    return "\n".join(rows)
+
+
+def _rate_row(path: str, scoring: Mapping[str, Any]) -> str:
+    """The row of a path's rate, and of the share it is of that of the products alone."""
+    cells = []
+    for shape in scoring.values():
+        operations = shape["operations a token"] * shape["tokens"]
+        seconds, least = (shape["paths"][each]["seconds"] for each in (path, PRODUCTS))
+        cells.append(
+            f"{operations / seconds / 1e9:,.0f} GFLOP/s ({100 * least / seconds:.0f} % of the products')"
+        )
+    return f"| {path}, rate | {' | '.join(cells)} |"
 
 
 def _path_row(path: str, scoring: Mapping[str, Any]) -> str:
