@@ -48,8 +48,8 @@ def parse_answer(task: Task, item: Item, raw: JsonValue) -> JsonValue:
         return task.parse(item, answers)
     if task.spec.is_written and isinstance(raw, str):
         return task.parse(item, _references(raw) or raw if is_exported(item.fields) else raw)
-    if task.choices(item) is None:
-        return task.parse(item, unwrapped(raw))  # a list is a value there
+    if task.takes_lists:
+        return task.parse(item, unwrapped(raw))
     if task.spec.has_completions:
         raw = completion_text(raw)
         found = _options_that_say(item, raw)

@@ -54,9 +54,14 @@ def majority(
     return [values[position] for position in max(groups, key=len)]
 
 
-def median(values: Sequence[JsonValue]) -> JsonValue:
-    """The whole number in the middle; None without values, or if the two in the middle differ."""
-    ordered = sorted(values, key=lambda value: int(str(value)))
+def median(values: Sequence[JsonValue], place: Callable[[JsonValue], int]) -> JsonValue:
+    """The value in the middle; None without values, or if the two in the middle differ.
+
+    Args:
+        values: What people gave.
+        place: Where a value stands in their order.
+    """
+    ordered = sorted(values, key=place)
     if not ordered:
         return None
     lower, upper = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from star_al.config.spec import LabellingSpec
@@ -74,7 +75,7 @@ def settle(
 def _rule(rules: LabellingSpec, task: Task, query: Query) -> Rule:
     """How the votes of a query become a label where people do not differ in reliability."""
     if rules.settle == "median":
-        return median
+        return partial(median, place=task.place)
     if rules.settle == "majority_by_label":
         return task.by_label
     join = task.settled if query.purpose is Role.POOL else task.references

@@ -30,6 +30,11 @@ class ClosedTask(Task):
         """What a model is scored on for each label that all items have, by column; none if items have their own."""
         return tuple(self.spell(_ANY, name) for name in self.choices(_ANY))
 
+    @property
+    def takes_lists(self) -> bool:
+        """False: a value is a name."""
+        return False
+
     def choices(self, item: Item) -> tuple[str, ...]:
         """Return the names of an item's labels by column."""
         return self._names(item.options)

@@ -95,6 +95,10 @@ class Task(ABC):
         """Return the value that most people give for each of its labels by itself, where a value has several labels."""
         raise NotImplementedError
 
+    def place(self, value: JsonValue) -> int:
+        """Return where a label stands, where labels have an order."""
+        raise NotImplementedError
+
     def references(self, values: Sequence[JsonValue]) -> JsonValue:
         """Return the label of a held-out item by such answers, which may hold them all."""
         return self.settled(values)
@@ -108,6 +112,11 @@ class Task(ABC):
     def extracts(self) -> bool:
         """True if an answer (``read``) is only a part of what a model writes; by default it is all of it."""
         return False
+
+    @property
+    def takes_lists(self) -> bool:
+        """True if a list in a cell of the data is one value; otherwise a list of one is that value."""
+        return True
 
     @property
     def has_options(self) -> bool:

@@ -53,9 +53,13 @@ class Rating(ClosedTask):
         apart = abs(self.column(item, answer) - self.column(item, gold))
         return 1.0 - apart / (self.spec.levels - 1)
 
+    def place(self, value: JsonValue) -> int:
+        """Return the level."""
+        return int(str(value))
+
     def distance(self, one: JsonValue, other: JsonValue) -> float:
         """Return the square of the levels between them, as on an interval scale."""
-        return float((int(str(one)) - int(str(other))) ** 2)
+        return float((self.place(one) - self.place(other)) ** 2)
 
     def _names(self, options: Sequence[str]) -> tuple[str, ...]:
         return self.spec.label_names

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from star_al.config.spec import ClassificationSpec, LabelSpec
 from star_al.data.annotation_exports import plain_label
+from star_al.data.item_labels import parse_answer
 from star_al.data.readers import read_rows
 from star_al.data.source import locate
 from star_al.errors import DataError
+from star_al.task.classification import Classification
+from star_al.types import Item, JsonValue
 
 
 def rows(folder: Path, values: list[Any], name: str = "d.json") -> list[dict[str, Any]]:
@@ -137,3 +142,23 @@ def test_a_list_of_several_is_refused_with_its_labels() -> None:
         plain_label(["neg", "pos"])
     with pytest.raises(DataError, match="holds several labels"):
         plain_label([[0, 5, "PER"], [7, 9, "ORG"]])
+
+
+class Pairs(Classification):
+    """A kind of task whose labels may be lists of two names in the data."""
+
+    takes_lists = True
+
+    def _column(self, options: Sequence[str], value: JsonValue) -> int | None:
+        return super()._column(options, " > ".join(map(str, value)) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize("cell", [["a", "b"], {"choices": ["a", "b"]}, "a > b"])
+def test_a_list_is_one_label_where_the_kind_says_so(cell: JsonValue) -> None:
+    names = (LabelSpec(name="a > b"), LabelSpec(name="b > a"))
+    spec = ClassificationSpec(kind="classification", labels=names)
+    item = Item("i", "text")
+    assert parse_answer(Pairs(spec), item, cell) == "a > b"
+    if not isinstance(cell, str):
+        with pytest.raises(DataError, match="holds several labels"):
+            parse_answer(Classification(spec), item, cell)

@@ -136,9 +136,14 @@ def test_a_predicted_level_can_be_shown_to_people() -> None:
 
 
 def test_the_median_is_the_level_in_the_middle() -> None:
-    assert median(["10", "2", "3"]) == "3"
-    assert median(["1", "3", "3", "5"]) == "3"
-    assert median(["3", "4"]) is None and median([]) is None
+    assert median(["10", "2", "3"], STARS.place) == "3"
+    assert median(["1", "3", "3", "5"], STARS.place) == "3"
+    assert median(["3", "4"], STARS.place) is None and median([], STARS.place) is None
+
+
+def test_the_median_of_named_labels_is_by_their_order() -> None:
+    order = ["low", "middle", "high"]
+    assert median(["high", "low", "middle"], lambda value: order.index(str(value))) == "middle"
 
 
 def test_only_a_rating_is_settled_by_the_median() -> None:
