@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from star_al.app.guessing import guess_text, is_scale
-from star_al.app.init_kinds import KINDS, with_kind
+from star_al.app.init_kinds import PROPOSALS, with_kind
 from star_al.app.init_learner import (
     HEAD_SETTINGS,
     EstimateRound,
@@ -33,15 +33,7 @@ from star_al.data.columns import Profile
 from star_al.data.languages import TEXTS_READ
 from star_al.data.readers import read_rows
 from star_al.errors import ConfigError
-
-_ENDINGS = {
-    "multiple_choice": "Options:\n{options}\n\nAnswer:",
-    "text": "Answer:",
-    "preference": "Answer:",
-    "rating": "Rating:",
-    "multi_label": "Labels:",
-}
-"""What a template for a text of several columns ends with, by kind of task."""
+from star_al.models.prompt_template import WORDINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ def propose_campaign(
     _refuse_text_as_label(request, data, columns)
     n_rows = max(data.columns[name].filled for name in columns)
     kind = request.kind or ("multiple_choice" if request.options else "classification")
-    task = KINDS[kind](request, data, n_rows)
+    task = PROPOSALS[kind].propose(request, data, n_rows)
     labels, answers = task.labels, _Answers(task.answers, task.filled, n_rows)
     for doubt in task.doubts:
         say(doubt)
@@ -165,7 +157,7 @@ def _template(kind: str, columns: Sequence[str]) -> str | None:
     if len(columns) < 2:
         return None
     lines = "\n".join(f"{name}: {{{name}}}" for name in columns)
-    return f"{lines}\n\n{_ENDINGS.get(kind, 'Label:')}"
+    return lines + WORDINGS[kind].after_text
 
 
 def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:

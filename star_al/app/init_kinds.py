@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from star_al.app.found_task import FoundTask, filled, labels_of
@@ -60,14 +60,13 @@ def with_kind(
         DataError: The data lack what the kind needs.
     """
     if request.kind is not None:
-        if request.kind not in KINDS:
-            raise ConfigError(f"--kind {request.kind} is none of {', '.join(KINDS)}.")
-        return _COMPLETE.get(request.kind, _as_it_is)(request, data)
+        if request.kind not in PROPOSALS:
+            raise ConfigError(f"--kind {request.kind} is none of {', '.join(PROPOSALS)}.")
+        return PROPOSALS[request.kind].complete(request, data)
     if request.options:
         return request
-    found = (
-        guess_preference(request, data) or guess_label_sets(request, data, ask) or _guess_text(request, data)
-    )
+    guesses = (proposal.guess(request, data, ask) for proposal in reversed([*PROPOSALS.values()]))
+    found = next((guess for guess in guesses if guess is not None), None)
     if found is None:
         return request
     completed, why = found
@@ -80,7 +79,13 @@ def _as_it_is(request: CampaignRequest, data: Profile) -> CampaignRequest:
     return request
 
 
-def _guess_text(request: CampaignRequest, data: Profile) -> tuple[CampaignRequest, str] | None:
+def _no_guess(request: CampaignRequest, data: Profile, ask: Ask | None) -> None:
+    return None
+
+
+def _guess_text(
+    request: CampaignRequest, data: Profile, ask: Ask | None
+) -> tuple[CampaignRequest, str] | None:
     if request.labels is not None:
         return None
     name = request.label_column or _answers_in(request, data)
@@ -191,19 +196,27 @@ def _listed(
     return FoundTask(settings, column, filled(column, data), labels, doubts=found)
 
 
-KINDS: Mapping[str, Callable[[CampaignRequest, Profile, int], FoundTask]] = {
-    "classification": _classification,
-    "multiple_choice": _multiple_choice,
-    "rating": _rating,
-    "text": _text,
-    "multi_label": multi_label,
-    "preference": preference,
-}
-"""Proposes a task, by its kind."""
+@dataclass(frozen=True)
+class Proposal:
+    """How `init` proposes a kind of task.
 
-_COMPLETE: Mapping[str, Callable[[CampaignRequest, Profile], CampaignRequest]] = {
-    "text": _complete_text,
-    "multi_label": complete_label_sets,
-    "preference": complete_preference,
+    Attributes:
+        propose: Makes the task's settings, by the request, what the columns hold, and the number of rows.
+        complete: Names the columns of a task whose kind the user has chosen.
+        guess: Returns the request with this kind and its columns, and why the data show it; None if they do not.
+    """
+
+    propose: Callable[[CampaignRequest, Profile, int], FoundTask]
+    complete: Callable[[CampaignRequest, Profile], CampaignRequest] = _as_it_is
+    guess: Callable[[CampaignRequest, Profile, Ask | None], tuple[CampaignRequest, str] | None] = _no_guess
+
+
+PROPOSALS: Mapping[str, Proposal] = {
+    "classification": Proposal(_classification),
+    "multiple_choice": Proposal(_multiple_choice),
+    "rating": Proposal(_rating),
+    "text": Proposal(_text, _complete_text, _guess_text),
+    "multi_label": Proposal(multi_label, complete_label_sets, guess_label_sets),
+    "preference": Proposal(preference, complete_preference, guess_preference),
 }
-"""Names the columns of a kind that the user has chosen."""
+"""By kind of task. The last kind guesses first: those before it are found in almost any data."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from star_al.app.found_task import FoundTask, filled
 from star_al.app.guessing import guess_text
 from star_al.app.init_columns import cells, plain, prompt_in
+from star_al.app.init_questions import Ask
 from star_al.app.init_request import CampaignRequest
 from star_al.config.spec import TIE, PreferenceSpec
 from star_al.data.columns import Column, Profile
@@ -34,7 +35,9 @@ WINNERS = ("preference", "preferred", "winner", "better", "choice", "label", "be
 """Usual names of the column that says which completion is better."""
 
 
-def guess_preference(request: CampaignRequest, data: Profile) -> tuple[CampaignRequest, str] | None:
+def guess_preference(
+    request: CampaignRequest, data: Profile, ask: Ask | None
+) -> tuple[CampaignRequest, str] | None:
     """Return the request for a preference, and why it is one; None if it is not."""
     if request.labels is not None or (pair := _pair_in(data)) is None:
         return None

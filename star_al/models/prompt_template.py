@@ -30,11 +30,19 @@ class Wording:
         instruction: The system message; ``{answer}`` is what the model is scored on.
         message: The user's message.
         ending: What a prompt without a chat template ends with.
+        written: The instruction for models that write an answer as a whole, where star-al's own do not; None for the
+            same one.
     """
 
     instruction: str
     message: str
     ending: str
+    written: str | None = None
+
+    @property
+    def after_text(self) -> str:
+        """What follows the text in a prompt without a chat template."""
+        return self.message.partition("{text}")[2] + self.ending
 
 
 WORDINGS: Mapping[str, Wording] = {
@@ -58,15 +66,11 @@ WORDINGS: Mapping[str, Wording] = {
         "Say for each of these labels whether it fits the text, yes or no: {labels}.",
         "Text:\n{text}",
         "\n\nLabels:",
+        written="Name the labels that fit the text, separated by commas, or none if no label fits: {labels}.",
     ),
     "preference": Wording("", "{text}", "\n\nAnswer:"),
 }
 """By kind of task."""
-
-_WRITTEN: Mapping[str, str] = {
-    "multi_label": "Name the labels that fit the text, separated by commas, or none if no label fits: {labels}.",
-}
-"""Instructions where an answer is written as a whole, by kind of task, if star-al's own models do not do so."""
 
 _ANSWERS: Mapping[ScoredOn, str] = {
     "label": "label",
@@ -157,7 +161,7 @@ def prompt_of(task: Task, item: Item) -> tuple[str, str]:
     }
     instruction, message = _wording(task.spec)
     if task.spec.instruction is None:
-        instruction = _WRITTEN.get(task.spec.kind, instruction)
+        instruction = WORDINGS[task.spec.kind].written or instruction
     instruction, message = (
         _FIELD.sub(lambda match: fills[match[1]], part) for part in (instruction, message)
     )

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from star_al.annotators.label_studio.controls import CONTROLS
 from star_al.app.card_words import CARD_WORDS
 from star_al.app.compose import HEADS, LEARNERS
-from star_al.app.init_kinds import KINDS as PROPOSALS
+from star_al.app.init_kinds import PROPOSALS
+from star_al.cli.setup import init
 from star_al.config.sections import kind_of, sections_in
 from star_al.config.spec import CampaignSpec, TaskSpec, task_spec
 from star_al.config.spec.acquisition import AcquisitionSpec, BatchSpec
 from star_al.config.spec.adapter import AdapterSpec
 from star_al.config.spec.labelling import LabellingSpec
+from star_al.config.spec.task import kinds_with
+from star_al.config.spec.task.base import TaskSettings
 from star_al.models.prompt_template import WORDINGS
 from star_al.stats.figures import FIGURES
-from star_al.task import KINDS, closed, make_task
+from star_al.task import KINDS, Task, closed, make_task
 from star_al.types import Item, JsonValue
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +36,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "star_al/annotators/label_studio/controls.py: CONTROLS": CONTROLS,
     "star_al/app/compose.py: HEADS": HEADS,
     "star_al/app/compose.py: LEARNERS": LEARNERS,
-    "star_al/app/init_kinds.py: KINDS": PROPOSALS,
+    "star_al/app/init_kinds.py: PROPOSALS": PROPOSALS,
     "star_al/app/card_words.py: CARD_WORDS": CARD_WORDS,
     "star_al/stats/figures.py: FIGURES": FIGURES,
 }
@@ -46,13 +50,12 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings of each kind."""
 EXAMPLES = [*SETTINGS.items(), ("rating", {"levels": 3, "names": ["bad", "fair", "v3.0"]})]
+"""Those, and others that change what is read or written."""
 ANSWERS: Mapping[str, Sequence[JsonValue]] = {
     "text": ("a dog", "two cats"),
     "multi_label": ([], ["sport"], ["sport", "tech"]),
 }
 """Different answers to one item, by kind, where no list holds them."""
-
-"""Those, and others that change what is read or written."""
 
 OTHER_WORDS = {"text"}
 """Kinds whose name means something else too, unless it is compared with something that is called kind."""
@@ -190,10 +193,46 @@ def test_every_measure_batch_and_rule_goes_with_some_kind() -> None:
     )
 
 
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
 def test_the_documentation_names_every_table() -> None:
-    page = (ROOT / "docs" / "adding-a-task.md").read_text(encoding="utf-8")
     for path, _, table in (name.partition(": ") for name in TABLES):
-        assert f"`{path}`: `{table}`" in page
+        assert f"`{path}`: `{table}`" in page("docs/adding-a-task.md")
+
+
+@pytest.mark.parametrize("class_", [TaskSettings, Task])
+def test_the_documentation_names_all_that_a_kind_may_say(class_: type) -> None:
+    fields = {*TaskSettings.model_fields, "spec", "split_template"}
+    says = {name for name in vars(class_).keys() | class_.__annotations__.keys() if not name.startswith("_")}
+    named = set(re.findall(r"`(\w+)(?:\([\w, ]*\))?`", page("docs/adding-a-task.md")))
+    assert says - fields - vars(BaseModel).keys() - named == set()
+
+
+@pytest.mark.parametrize("spec", SPECS.values())
+@pytest.mark.parametrize("name", ["labels", "label_names", "renamed"])
+def test_settings_say_what_has_no_default(spec: type, name: str) -> None:
+    assert hasattr(spec, name) or name in getattr(spec, "model_fields", {})
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_users_find_every_kind(kind: str) -> None:
+    assert f"| `{kind}` |" in page("docs/concepts.md")
+    assert f"`{kind}`" in page("README.md") or f"kind: {kind}," in page("README.md")
+    option = get_type_hints(init, include_extras=True)["kind"].__metadata__[0]
+    assert kind in option.help
+
+
+def test_messages_name_the_kinds_that_have_something() -> None:
+    assert kinds_with("has_options") == "multiple_choice and preference"
+    assert kinds_with("has_label_sets") == "multi_label"
+
+
+@pytest.mark.parametrize("kind", PROPOSALS)
+def test_a_prompt_of_several_columns_ends_as_that_of_one(kind: str) -> None:
+    wording = WORDINGS[kind]
+    assert (wording.message + wording.ending).endswith("{text}" + wording.after_text)
 
 
 def test_what_a_kind_does_not_go_with_is_refused() -> None:

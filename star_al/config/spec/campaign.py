@@ -28,7 +28,7 @@ from star_al.config.spec.model import ModelSpec
 from star_al.config.spec.posterior import MapSpec, McDropoutSpec, PosteriorSpec
 from star_al.config.spec.shortlist import OPEN_MEASURES
 from star_al.config.spec.stopping import StoppingSpec
-from star_al.config.spec.task import EXTRAS, TaskSpec, normalise_label
+from star_al.config.spec.task import EXTRAS, TaskSpec, kinds_with, normalise_label
 from star_al.config.spec.template import split_template
 
 MANY_LABELS = 10
@@ -246,7 +246,7 @@ class CampaignSpec(Spec):
         if self.task.has_options and self.data.options is None:
             raise ValueError(f"task.kind: {self.task.kind} needs data.options")
         if not self.task.has_options and self.data.options is not None:
-            raise ValueError("data.options belongs to task.kind: multiple_choice and preference")
+            raise ValueError(f"data.options belongs to task.kind: {kinds_with('has_options')}")
         columns = self.data.options
         if self.task.has_completions and isinstance(columns, tuple) and len(columns) != 2:
             raise ValueError(
@@ -472,7 +472,8 @@ class CampaignSpec(Spec):
         columns, names = self.data.label_columns or (), set(map(normalise_label, self.task.label_names))
         if columns and not self.task.has_label_sets:
             raise ValueError(
-                f"data.label_columns does not go with task.kind: {self.task.kind}, only with multi_label"
+                f"data.label_columns does not go with task.kind: {self.task.kind}, only with "
+                f"{kinds_with('has_label_sets')}"
             )
         for name in columns:
             if normalise_label(name) not in names:

@@ -1,6 +1,6 @@
 """``task``: what is asked about each text; one section per kind, a module each."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -26,6 +26,15 @@ def task_spec(section: object) -> TaskSpec:
     return _ADAPTER.validate_python(section)
 
 
+def kinds_with(trait: str) -> str:
+    """The kinds whose settings say this of themselves, such as ``has_options``, in words."""
+    union, _ = get_args(TaskSpec)
+    kinds = [
+        get_args(spec.model_fields["kind"].annotation) for spec in get_args(union) if getattr(spec, trait)
+    ]
+    return " and ".join(name for (name,) in kinds)
+
+
 __all__ = [
     "EXTRAS",
     "NONE",
@@ -43,6 +52,7 @@ __all__ = [
     "ScoredOn",
     "TaskSpec",
     "TextSpec",
+    "kinds_with",
     "normalise_label",
     "task_spec",
 ]
