@@ -26,6 +26,7 @@ from star_al.types import (
     HeldOutPrediction,
     Histogram,
     Label,
+    PlattScaling,
     Role,
     Round,
     RoundCollection,
@@ -237,7 +238,7 @@ def _round(row: Row[Any]) -> Round:
         labels=row.labels,
         labels_bought=row.labels_bought,
         fit=None if row.input_hash is None else RoundFit(**_fields(RoundFit, row)),
-        evaluation=None if row.temperature is None else RoundEvaluation(**_fields(RoundEvaluation, row)),
+        evaluation=None if row.temperature is None else _evaluated(row),
         decision=None if row.pool_size is None else RoundDecision(**_fields(RoundDecision, row)),
         scores_sha256=row.scores_sha256,
         selection=_selection(row) if state in _HAS_ASKED else None,
@@ -247,6 +248,12 @@ def _round(row: Row[Any]) -> Round:
 
 def _fields(group: type[Any], row: Row[Any]) -> dict[str, Any]:
     return {each.name: getattr(row, each.name) for each in fields(group)}
+
+
+def _evaluated(row: Row[Any]) -> RoundEvaluation:
+    values = _fields(RoundEvaluation, row)
+    values["platt"] = None if row.platt is None else PlattScaling(**row.platt)
+    return RoundEvaluation(**values)
 
 
 def _selection(row: Row[Any]) -> RoundSelection:

@@ -189,6 +189,7 @@ class RoundRow(Base):
     adapted_temperature: Mapped[float | None]
     base_temperature: Mapped[float | None]
     temperature_note: Mapped[str | None]
+    platt: Mapped[Any | None]  # weights of the probability that a graded answer is right
     pool_size: Mapped[int | None]
     blend_weight: Mapped[float | None]
     blend_head_weight: Mapped[float | None]

@@ -190,6 +190,7 @@ class Loop:
             temperature_note=found.temperature.note,
             stop_set=found.stop_set,
             stop_agreement=stop_agreement(parts, found.stop_set),
+            platt=found.platt,
         )
         if found.delivery is not None:
             evaluation = with_delivery(evaluation, found.delivery)

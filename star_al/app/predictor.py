@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,11 @@ from star_al.stats.temperature import apply_temperature
 from star_al.steps.answers import Answers
 from star_al.steps.base_predictions import as_log_probs, pool_of_base
 from star_al.steps.delivery import delivery_of
+from star_al.steps.measured import confidences
 from star_al.steps.pool import all_draws
 from star_al.task import Task
 from star_al.task.columns import is_open, values_of
-from star_al.types import BasePrediction, FloatArray, Item, JsonValue, Predictions, Round
+from star_al.types import BasePrediction, FloatArray, Item, JsonValue, PlattScaling, Predictions, Round
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class LatestModel:
     round_index: int | None
     temperature: float
     note: str
+    platt: PlattScaling | None = None
 
 
 class Predictor:
@@ -120,6 +122,7 @@ class Predictor:
             self._parts.spec.task.model_dump(mode="json"),
             self.model.round_index,
             self.model.temperature,
+            None if self.model.platt is None else asdict(self.model.platt),
             self.learner.base_key,
             [[one.learner.base_key, one.sha256, one.weight] for one in models],
         ]
@@ -136,6 +139,7 @@ class Predictor:
         total_N = answers.signals.get("entropy", predictive_entropy(log_probs_N_K_C))
         draws = self._parts.spec.task.answer_draws
         aleatoric_N, epistemic_N = known_split(log_probs_N_K_C, answers.signals, draws)
+        right_N = self._right(items, answers)
         is_split_N = ~np.isnan(epistemic_N) & (log_probs_N_K_C.shape[1] > 1)
         return [
             ModelAnswer(
@@ -146,9 +150,16 @@ class Predictor:
                 epistemic=float(epistemic_N[n]) if is_split_N[n] else None,
                 answers=answers.values(n),
                 signals=answers.signals_of(n),
+                right=None if right_N is None else float(right_N[n]),
             )
             for n, (_, label) in enumerate(answers.predicted(self.task, items))
         ]
+
+    def _right(self, items: Sequence[Item], answers: Answers) -> FloatArray | None:
+        """The probability that each answer counts as right; None where it was not fitted."""
+        if self.model.platt is None:
+            return None
+        return confidences(answers, items, self.task, self.model.platt)
 
     def begin(self, items: Sequence[Item]) -> None:
         """Let the workers of a cluster, if there is one, begin with items that ``answers_of`` will be asked for."""
@@ -244,6 +255,7 @@ class _Trained:
     round_index: int
     models: tuple[_Model, ...]
     temperature: float
+    platt: PlattScaling | None = None
 
     @property
     def heavier(self) -> _Model:
@@ -257,7 +269,7 @@ class _Trained:
             total = sum(one.share for one in self.models)
             shares = " and ".join(f"{one.name} ({one.share / total:.0%})" for one in self.models)
             note = f"{shares} {where}"
-        return LatestModel(self.round_index, self.temperature, note)
+        return LatestModel(self.round_index, self.temperature, note, self.platt)
 
 
 def _trained_in(parts: Parts, round_: Round, which: ModelChoice, *, alone: bool) -> _Trained | None:
@@ -290,7 +302,9 @@ def _evaluated(parts: Parts, round_: Round) -> dict[ModelChoice, _Trained]:
     main = ModelChoice.HEAD if parts.spec.has_head_learner else ModelChoice.LORA
     if round_.adapter_sha256 is not None and adapted is not None:
         name = "head" if main is ModelChoice.HEAD else "adapter"
-        found[main] = _Trained(round_.index, (_Model(parts.learner, round_.adapter_sha256, name),), adapted)
+        platt = None if head_ranks else evaluation.platt
+        models = (_Model(parts.learner, round_.adapter_sha256, name),)
+        found[main] = _Trained(round_.index, models, adapted, platt)
     if round_.head_sha256 is not None and parts.head is not None:
         temperature = evaluation.temperature if head_ranks else _head_temperature(parts, round_)
         found[ModelChoice.HEAD] = _Trained(

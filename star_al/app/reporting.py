@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
 
 from star_al import __version__
 from star_al.app.compose import find_campaign, open_started, unknown_study
@@ -25,11 +28,20 @@ from star_al.stats.learning_curves import Comparison, study_results
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.answers import Answers, Split
 from star_al.steps.base_predictions import pad
-from star_al.steps.measured import answered_items
+from star_al.steps.measured import answered_items, confidences
 from star_al.steps.right_answers import RightAnswers, right_answers
 from star_al.task import make_task
 from star_al.task.columns import is_open
-from star_al.types import Annotation, Campaign, Query, Role, Round
+from star_al.types import (
+    Annotation,
+    Campaign,
+    FloatArray,
+    HeldOutPrediction,
+    Query,
+    Role,
+    Round,
+    RoundEvaluation,
+)
 
 ITEMS_PAGE = 1_000
 """Items loaded at once."""
@@ -122,15 +134,25 @@ def _newest_answers(store: Store, campaign: Campaign, rounds: Sequence[Round]) -
         if found and round_.evaluation is not None:
             items = store.items(campaign.campaign_id, [one.item_id for one in found])
             split = Split(tuple(items), tuple(labels[one.item_id].value for one in found), task)
-            scaled_N_C = apply_temperature(
-                pad([one.log_probs_C for one in found]), round_.evaluation.temperature
+            answers = Answers(
+                pad([one.log_probs_C for one in found]),
+                values_N=tuple(one.answers for one in found),
+                signals=_signals(found),
             )
-            return _graded(split, Answers(scaled_N_C, values_N=tuple(one.answers for one in found)))
+            return _graded(split, answers, round_.evaluation)
     return []
 
 
-def _graded(split: Split, answers: Answers) -> list[GradedAnswer]:
-    answered = answered_items(answers, split)
+def _signals(kept: Sequence[HeldOutPrediction]) -> dict[str, FloatArray]:
+    """What the model told of all items, by name."""
+    names = set.intersection(*(set(one.signals) for one in kept))
+    return {name: np.array([one.signals[name] for one in kept]) for name in sorted(names)}
+
+
+def _graded(split: Split, answers: Answers, fitted: RoundEvaluation) -> list[GradedAnswer]:
+    if fitted.platt is None:
+        answers = replace(answers, log_probs_N_C=apply_temperature(answers.log_probs_N_C, fitted.temperature))
+    answered = answered_items(answers, split, confidences(answers, split.items, split.task, fitted.platt))
     return [
         GradedAnswer(
             text=shown_text(item),

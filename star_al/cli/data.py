@@ -88,7 +88,8 @@ def predict(
     before the temperature, as in the database. The two parts are empty if the
     posterior has one sample, and where written answers are too long to compare
     samples by them. Where answers are open, alternatives lists the
-    others that were found.
+    others that were found. Where they are graded, confidence is the
+    probability that the answer counts as right, if that could be fitted.
 
     It may be interrupted: the same command goes on with the predictions that
     are kept beside the file to write, all but those of the last 256 texts

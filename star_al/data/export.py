@@ -29,6 +29,7 @@ class ModelAnswer:
             written answers were drawn too seldom to tell.
         answers: The values of the columns where answers are open, the last of them None for any other answer.
         signals: What else the model told of the item, by name.
+        right: The probability that the answer counts as right, where answers are graded and it was fitted.
     """
 
     label: JsonValue
@@ -38,10 +39,13 @@ class ModelAnswer:
     epistemic: float | None = None
     answers: tuple[JsonValue, ...] = ()
     signals: Mapping[str, float] = field(default_factory=dict)
+    right: float | None = None
 
     @property
     def confidence(self) -> float:
-        """The calibrated probability of the label."""
+        """The calibrated probability of the label, or ``right``."""
+        if self.right is not None:
+            return self.right
         return max(self.probabilities_C[:-1] if self.answers else self.probabilities_C)
 
     @property

@@ -19,6 +19,11 @@ from star_al.types import Histogram, Round
 
 TALL = (4.7, 4.6)
 
+PLATT_NOTE = (
+    " After scaling, confidence is the probability of a right answer, fitted on the calibration labels."
+)
+"""What the reliability diagram says where answers are graded."""
+
 KINDS = (
     ("blended", "Scores of the pool"),
     ("adapted", "Uncertainty of the adapted model"),
@@ -121,7 +126,8 @@ def reliability(newest: EvaluatedRound) -> Picture | None:
         f"Accuracy by confidence at round {index}. Expected calibration error: {errors}.",
         Table(("model", "confidence", "texts", "mean confidence", "accuracy", "95 % interval"), rows),
         "Below the diagonal the model is overconfident. Bars are 95 % intervals; where they cross the diagonal, the "
-        "difference may be chance. By chance alone is what a perfectly calibrated model would show on as many texts.",
+        "difference may be chance. By chance alone is what a perfectly calibrated model would show on as many texts."
+        + (PLATT_NOTE if newest.fits_right_answers else ""),
     )
 
 

@@ -109,6 +109,7 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
             for name, value, unit in figures_of(snapshot.spec.task.kind, adapted)
         ]
         scaling = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
+        scaling = "fitted to right answers" if newest.fits_right_answers else scaling
         chance = f"{number(ece_floor(adapted.bins).mean)} by chance alone"
         tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaling}; {chance}"))
     bought = sum(snapshot.labels.values()) - snapshot.labels["test"]

@@ -162,6 +162,11 @@ class EvaluatedRound:
         return find_evaluation(self.evaluations, "base", "contextual", "raw")
 
     @property
+    def fits_right_answers(self) -> bool:
+        """True if the confidence of ``main`` is the probability of a right answer, where answers are graded."""
+        return self.round.evaluation is not None and self.round.evaluation.platt is not None
+
+    @property
     def sequence(self) -> tuple[float | None, float | None]:
         """The confidence sequence of the accuracy at this round; None and None until the round is decided."""
         decision = self.round.decision

@@ -25,9 +25,9 @@ from star_al.steps.answers import (
 from star_al.steps.delivery import delivered_evaluations, weigh, with_delivery
 from star_al.steps.held_out import audit_so_far
 from star_al.steps.label_thresholds import with_thresholds
-from star_al.steps.measured import base_evaluations, evaluation, scaled, temperature_of
+from star_al.steps.measured import base_evaluations, evaluation, platt_of, scaled, temperature_of
 from star_al.task.columns import is_open
-from star_al.types import Evaluation, HeldOutPrediction, JsonValue, MeasuredBeside, Role
+from star_al.types import Evaluation, HeldOutPrediction, JsonValue, MeasuredBeside, PlattScaling, Role
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class EvaluationResults:
         held_out: Predictions of the audit and calibration items. Those of a test file are not kept, as it may
             be large.
         delivery: What is delivered of head and language model; None if the round has not trained both yet.
+        platt: What the confidence of the ranking model's answers is computed by; None if it is their probability.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -50,15 +51,16 @@ class EvaluationResults:
     stop_set: dict[str, JsonValue]
     held_out: tuple[HeldOutPrediction, ...]
     delivery: Delivery | None = None
+    platt: PlattScaling | None = None
 
 
 def evaluate_round(parts: RoundParts) -> EvaluationResults:
     """Measure the round's models on the held-out split that ``evaluation`` names.
 
     The model that ranks the pool is measured raw and scaled by temperature, and so are its base model and a head
-    beside it; the control arm's shadow raw. If the head ranks, the language model is measured when it has been
-    trained (``measure_beside``). Temperatures are fitted on the calibration items alone, which are random and
-    never trained on.
+    beside it; the control arm's shadow raw. Where answers are graded, the ranking model's confidence is fitted besides.
+    If the head ranks, the language model is measured when it has been trained (``measure_beside``). All is fitted on
+    the calibration items alone, which are random and never trained on.
     """
     measuring, name = _Measuring(parts), parts.spec.ranking_model
     ranker = RoundModel(parts, parts.ranker, parts.ranker_sha256(parts.round), ranks=True)
@@ -89,6 +91,7 @@ def evaluate_round(parts: RoundParts) -> EvaluationResults:
         stop_set=_stop_set(parts, ranker),
         held_out=tuple(predictions),
         delivery=delivery,
+        platt=found.platt,
     )
 
 
@@ -114,6 +117,7 @@ def measure_beside(parts: RoundParts) -> MeasuredBeside:
 class _Measured:
     evaluations: tuple[Evaluation, ...]
     temperature: Temperature
+    platt: PlattScaling | None
     on_calibration: Answers
     on_held_out: Answers
     held_out: tuple[HeldOutPrediction, ...]
@@ -144,20 +148,25 @@ class _Measuring:
         )
 
     def measure(self, name: str, model: RoundModel) -> _Measured:
-        """Measure a model raw and scaled by the temperature that fits its answers to the calibration items."""
+        """Measure a model raw and scaled by what fits its answers to the calibration items."""
         on_calibration, on_held_out = model.answers(self.calibration), model.answers(self.held_out)
         temperature = temperature_of(on_calibration, self.calibration)
+        platt, note = platt_of(on_calibration, self.calibration)
+        if note:
+            temperature = replace(temperature, note=f"{temperature.note}; {note}")
         evaluations: list[Evaluation] = []
         predictions = kept(self._parts, name, self.calibration, on_calibration)
         if self.role is not None and self.held_out.items:
             evaluations += with_thresholds(
-                scaled(name, on_held_out, self.held_out, self.role, temperature),
+                scaled(name, on_held_out, self.held_out, self.role, temperature, platt),
                 (self.calibration, on_calibration),
                 (self.held_out, on_held_out),
             )
             if self.role is Role.AUDIT:
                 predictions += kept(self._parts, name, self.held_out, on_held_out)
-        return _Measured(tuple(evaluations), temperature, on_calibration, on_held_out, tuple(predictions))
+        return _Measured(
+            tuple(evaluations), temperature, platt, on_calibration, on_held_out, tuple(predictions)
+        )
 
     def deliver(self, *, head: _Measured, adapted: _Measured) -> tuple[Delivery, Sequence[Evaluation]]:
         """Weigh both models on the calibration items, and measure what they give together."""

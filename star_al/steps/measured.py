@@ -14,15 +14,39 @@ from star_al.stats import metrics
 from star_al.stats.answered import Answered
 from star_al.stats.ece_floor import ece_in_words
 from star_al.stats.figures import figures_in_words, measured_figures
+from star_al.stats.platt import fit_platt, right_probabilities
 from star_al.stats.temperature import Temperature, apply_temperature, fit_temperature
 from star_al.steps.answers import Answers, Split, base_model_answers
+from star_al.task import Task
 from star_al.task.columns import grade_of, is_open
-from star_al.types import Evaluation, IntArray, Role
+from star_al.types import Evaluation, FloatArray, IntArray, Item, PlattScaling, Role
 
 
 def temperature_of(answers: Answers, calibration: Split) -> Temperature:
     """Fit a temperature to a model's answers to the calibration items."""
     return fit_temperature(answers.log_probs_N_C, calibration.targets(answers))
+
+
+def platt_of(answers: Answers, calibration: Split) -> tuple[PlattScaling | None, str]:
+    """Fit the probability that an answer counts as right, where answers are graded; see ``fit_platt``."""
+    if not calibration.task.is_graded or not len(calibration):
+        return None, ""
+    right_N = answered_items(answers, calibration).right_N
+    return fit_platt(_log_p(answers, calibration.items, calibration.task), answers.signals, right_N)
+
+
+def confidences(
+    answers: Answers, items: Sequence[Item], task: Task, platt: PlattScaling | None
+) -> FloatArray:
+    """How sure a model is of its answers (N,): by ``platt``, or else the probabilities of the predicted columns."""
+    log_p_N = _log_p(answers, items, task)
+    return np.exp(log_p_N) if platt is None else right_probabilities(platt, log_p_N, answers.signals)
+
+
+def _log_p(answers: Answers, items: Sequence[Item], task: Task) -> FloatArray:
+    columns_N = [column for column, _ in answers.predicted(task, items)]
+    log_p_N: FloatArray = answers.log_probs_N_C[np.arange(len(items)), columns_N]
+    return log_p_N
 
 
 def base_evaluations(parts: RoundParts, split: Split, role: Role, fitted: Temperature) -> list[Evaluation]:
@@ -41,23 +65,37 @@ def base_evaluations(parts: RoundParts, split: Split, role: Role, fitted: Temper
     ]
 
 
-def scaled(model: str, answers: Answers, split: Split, role: Role, fitted: Temperature) -> list[Evaluation]:
-    """Evaluations of a model: raw, and scaled by temperature if one was fitted."""
+def scaled(
+    model: str,
+    answers: Answers,
+    split: Split,
+    role: Role,
+    fitted: Temperature,
+    platt: PlattScaling | None = None,
+) -> list[Evaluation]:
+    """Evaluations of a model: raw, and scaled by temperature, and its confidence by ``platt``, if they were fitted."""
     rows = [evaluation(model, "raw", answers, split, role, 1.0)]
     if fitted.n:
         scaled_N_C = apply_temperature(answers.log_probs_N_C, fitted.value)
         cooled = replace(answers, log_probs_N_C=scaled_N_C)
-        rows.append(evaluation(model, "temperature", cooled, split, role, fitted.value))
+        sure_N = None if platt is None else confidences(answers, split.items, split.task, platt)
+        rows.append(evaluation(model, "temperature", cooled, split, role, fitted.value, sure_N))
     return rows
 
 
 def evaluation(
-    model: str, scaling: str, answers: Answers, split: Split, role: Role, temperature: float
+    model: str,
+    scaling: str,
+    answers: Answers,
+    split: Split,
+    role: Role,
+    temperature: float,
+    confidence_N: FloatArray | None = None,
 ) -> Evaluation:
-    """The metrics of a model's answers to a split."""
+    """The metrics of a model's answers to a split; open ones may have another confidence than their probability."""
     targets_N = split.targets(answers)
     if is_open(split.task):
-        return _of_open_answers(model, scaling, answers, split, targets_N, role, temperature)
+        return _of_open_answers(model, scaling, answers, split, targets_N, role, temperature, confidence_N)
     return metrics.evaluate(
         answers.log_probs_N_C,
         targets_N,
@@ -77,8 +115,9 @@ def _of_open_answers(
     targets_N: IntArray,
     role: Role,
     temperature: float,
+    confidence_N: FloatArray | None,
 ) -> Evaluation:
-    answered = answered_items(answers, split)
+    answered = answered_items(answers, split, confidence_N)
     return metrics.evaluate_answers(
         answers.log_probs_N_C,
         targets_N,
@@ -91,24 +130,24 @@ def _of_open_answers(
     )
 
 
-def answered_items(answers: Answers, split: Split) -> Answered:
-    """A model's answers beside what people said, graded."""
-    predicted = answers.predicted(split.task, split.items)
-    values = [value for _, value in predicted]
+def answered_items(answers: Answers, split: Split, confidence_N: FloatArray | None = None) -> Answered:
+    """A model's answers beside what people said, graded; the confidence is their probability if none is given."""
+    values = [value for _, value in answers.predicted(split.task, split.items)]
     grades_N = np.array(
         [
             grade_of(split.task, item, value, gold) or 0.0
             for item, value, gold in zip(split.items, values, split.golds, strict=True)
         ]
     )
-    columns_N = [column for column, _ in predicted]
     return Answered(
         items=split.items,
         answers=values,
         golds=split.golds,
         grades_N=grades_N,
         right_N=grades_N >= split.task.right_at,
-        confidence_N=np.exp(answers.log_probs_N_C[np.arange(len(split)), columns_N]),
+        confidence_N=confidences(answers, split.items, split.task, None)
+        if confidence_N is None
+        else confidence_N,
         label_names=split.task.spec.label_names,
     )
 

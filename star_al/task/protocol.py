@@ -109,6 +109,11 @@ class Task(ABC):
         return 1.0
 
     @property
+    def is_graded(self) -> bool:
+        """True if answers have grades between right and wrong, so that a likely answer need not be a right one."""
+        return False
+
+    @property
     def extracts(self) -> bool:
         """True if an answer (``read``) is only a part of what a model writes; by default it is all of it."""
         return False

@@ -50,6 +50,11 @@ class Text(Task):
         return self.spec.right_at
 
     @property
+    def is_graded(self) -> bool:
+        """True if answers are graded by how similar they are to a reference."""
+        return self.spec.metric in _GRADES
+
+    @property
     def extracts(self) -> bool:
         """True if an answer is what is found in a written text, not all of it."""
         return self._pattern is not None

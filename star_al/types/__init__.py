@@ -16,6 +16,7 @@ from star_al.types.predictions import BasePrediction, Categorical, HeldOutPredic
 from star_al.types.queries import Query, QueryCounts, QueryState, Reason
 from star_al.types.rounds import (
     Adapter,
+    PlattScaling,
     Round,
     RoundCollection,
     RoundDecision,
@@ -61,6 +62,7 @@ __all__ = [
     "Lease",
     "Marks",
     "MeasuredBeside",
+    "PlattScaling",
     "Poll",
     "Predictions",
     "Query",

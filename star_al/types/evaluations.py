@@ -26,7 +26,8 @@ class Evaluation:
     Attributes:
         model: ``base``, ``adapted``, ``shadow`` (the model of the control arm), ``head`` (beside a language
             model), or ``delivered`` (what both give together).
-        scaling: ``raw``, ``contextual`` or ``temperature``.
+        scaling: ``raw``, ``contextual`` or ``temperature``. Where answers are graded, the last has the confidence of
+            the round's ``platt``, if it was fitted.
         macro_f1: ``None`` where answers are open, as are the two that follow empty.
         recall: By label.
         confusion_C_C: Rows are true labels, columns predicted labels.

@@ -63,6 +63,23 @@ class RoundFit:
 
 
 @dataclass(frozen=True, slots=True)
+class PlattScaling:
+    """The probability that a graded answer counts as right, σ(intercept + Σ weight · feature).
+
+    Attributes:
+        intercept: The log-odds where all features are 0.
+        nll: Weight of the mean negative log-likelihood of the likeliest answer's tokens, in nats.
+        log_odds: Weight of the log-odds of the predicted answer's probability, before the temperature.
+        length: Weight of the likeliest answer's length in tokens.
+    """
+
+    intercept: float
+    nll: float
+    log_odds: float
+    length: float
+
+
+@dataclass(frozen=True, slots=True)
 class RoundEvaluation:
     """Temperatures of a round's models, and predictions on the stop set; the metrics are ``Evaluation`` records.
 
@@ -78,6 +95,8 @@ class RoundEvaluation:
             head and a language model.
         delivered_adapted_weight: Weight of the language model.
         delivered_note: How the weights came about.
+        platt: What the confidence of the ranking model's answers is computed by where answers are graded; ``None``
+            if it is the scaled probability of the answer.
     """
 
     temperature: float
@@ -89,6 +108,7 @@ class RoundEvaluation:
     delivered_head_weight: float | None = None
     delivered_adapted_weight: float | None = None
     delivered_note: str | None = None
+    platt: PlattScaling | None = None
 
 
 @dataclass(frozen=True, slots=True)

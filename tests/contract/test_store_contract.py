@@ -24,6 +24,7 @@ from star_al.types import (
     JsonValue,
     Label,
     Lease,
+    PlattScaling,
     QueryState,
     Reason,
     Role,
@@ -1017,6 +1018,7 @@ def test_a_round_keeps_what_proves_its_worth(store: Store) -> None:
         delivered_head_weight=0.75,
         delivered_adapted_weight=0.0,
         delivered_note="the head alone",
+        platt=PlattScaling(intercept=0.5, nll=-1 / 3, log_odds=0.25, length=-0.0625),
     )
     decision = RoundDecision(3, 0.5, 0.9, stop_advice="stable")
     decided = a_round(0, fit=fit, evaluation=measured, decision=decision)

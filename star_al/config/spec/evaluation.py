@@ -49,7 +49,8 @@ class EvaluationSpec(Spec):
         description=(
             "Random texts to fit the temperature on; they are labelled first and never trained on. "
             "They are drawn with every `kind`. With 0, the temperature is 1; a head calibrates itself by "
-            "cross-validation all the same."
+            "cross-validation all the same. Where `task.metric` grades answers, 20 or more also fit how probable "
+            "a right answer is."
         ),
     )
     stop_set: Annotated[int, Field(ge=0)] = Field(
