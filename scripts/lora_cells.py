@@ -81,11 +81,20 @@ def keep(cell: Cell, record: Mapping[str, Any], folder: Path) -> None:
         new.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
-def run(cell: Cell, model: SharedModel, load_texts: Callable[[str], Texts]) -> dict[str, Any]:
-    """Run a cell and return its record."""
+def run(
+    cell: Cell, model: SharedModel, load_texts: Callable[[str], Texts], shared: Path | None = None
+) -> dict[str, Any]:
+    """Run a cell and return its record.
+
+    Args:
+        cell: The cell.
+        model: The language model.
+        load_texts: Loads an encoded set by its name.
+        shared: Folder in which arms with the same start find the adapter that the first of them trained.
+    """
     began = time.process_time()
     of = small_split(cell.set, load_texts(cell.set), cell.seed)
-    with TemporaryDirectory() as states, closing(_lora(cell, of, model, Path(states))) as lora:
+    with TemporaryDirectory() as states, closing(_lora(cell, of, model, Path(states), shared)) as lora:
         found = Campaign(ARMS[cell.arm], of, SIZES[cell.set], lora).run()
     return {
         "set": cell.set,
@@ -99,8 +108,9 @@ def run(cell: Cell, model: SharedModel, load_texts: Callable[[str], Texts]) -> d
     }
 
 
-def _lora(cell: Cell, of: Split, model: SharedModel, states: Path) -> Lora:
-    return Lora(model.learner(cell.set, cell.recipe, of.labels, states), cell.recipe, of)
+def _lora(cell: Cell, of: Split, model: SharedModel, states: Path, shared: Path | None) -> Lora:
+    learner = model.learner(cell.set, cell.recipe, of.labels, states)
+    return Lora(learner, cell.recipe, of, shared, SIZES[cell.set].counts[0])
 
 
 class LoraCells:

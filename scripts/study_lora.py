@@ -96,10 +96,10 @@ shared_model = cache(SharedModel)
 
 
 def run_cell(
-    cell: Cell, paths: dict[str, Path], model: str, device: str, out: Path
+    cell: Cell, paths: dict[str, Path], model: str, device: str, out: Path, shared: Path
 ) -> tuple[Cell, dict[str, Any]]:
     """Run a cell in a process of its own, and keep its record, whatever becomes of the other cells."""
-    record = run(cell, shared_model(model, device), lambda name: texts_of(paths[name]))
+    record = run(cell, shared_model(model, device), lambda name: texts_of(paths[name]), shared)
     keep(cell, record, out)
     return cell, record
 
@@ -118,7 +118,16 @@ def run_missing(arguments: argparse.Namespace) -> None:
     }
     until = float("inf") if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     tasks = [
-        partial(run_cell, cell, paths, arguments.model, arguments.device, arguments.out) for cell in cells
+        partial(
+            run_cell,
+            cell,
+            paths,
+            arguments.model,
+            arguments.device,
+            arguments.out,
+            arguments.cache / "lora-starts",
+        )
+        for cell in cells
     ]
     for number, (cell, record) in enumerate(finished(tasks, arguments.jobs, until), start=1):
         curve = ", ".join(f"{100 * accuracy:.1f}" for accuracy in record["accuracy"])

@@ -23,6 +23,7 @@ from lora_sets import SIZES, Sizes, small_split
 from markdown_tables import BEGIN, END
 from recipes import Recipe, SharedModel
 
+from star_al.models.learner import LoraLearner
 from support.tiny_model import build_tiny_model
 
 RECIPES = Recipes(
@@ -75,6 +76,35 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SharedModel:
 def records(texts: Texts, model: SharedModel) -> dict[str, dict[str, Any]]:
     """One campaign of each arm."""
     return {arm: run(Cell("bbc", arm, RECIPES.of("bbc", arm), 0), model, lambda _: texts) for arm in ORDER}
+
+
+@pytest.mark.parametrize("arm", ["entropy", "random, taught"])
+def test_a_shared_start_is_trained_once_and_changes_nothing(
+    arm: str,
+    texts: Texts,
+    model: SharedModel,
+    records: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[int] = []
+    fit = LoraLearner.fit
+
+    def counted(self: LoraLearner, labelled: Any, **rest: Any) -> str:
+        trained.append(len(labelled))
+        return fit(self, labelled, **rest)
+
+    monkeypatch.setattr(LoraLearner, "fit", counted)
+    for counts in ([6, 12, 18, 24], [12, 18, 24]):
+        trained.clear()
+        found = run(Cell("bbc", arm, RECIPES.of("bbc", arm), 0), model, lambda _: texts, tmp_path)
+        assert trained == counts
+        assert without_seconds(found) == without_seconds(records[arm])
+    assert found["train_s"] > 0
+
+
+def without_seconds(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if not name.endswith("_s") and name != "seconds"}
 
 
 def test_a_small_split_is_a_part_of_the_first_studys(texts: Texts) -> None:
@@ -173,8 +203,8 @@ def test_the_report_is_written_from_the_cells_alone(
 def test_a_cell_is_kept_where_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = planned(["bbc"], ["random"], RECIPES, range(1))
     monkeypatch.setattr(study_lora, "shared_model", lambda name, device: None)
-    monkeypatch.setattr(study_lora, "run", lambda cell, model, load_texts: _record(cell))
-    assert study_lora.run_cell(cell, {}, "model", "cpu", tmp_path) == (cell, _record(cell))
+    monkeypatch.setattr(study_lora, "run", lambda cell, model, load_texts, shared: _record(cell))
+    assert study_lora.run_cell(cell, {}, "model", "cpu", tmp_path, tmp_path) == (cell, _record(cell))
     assert missing([cell], tmp_path) == []
 
 
