@@ -22,6 +22,29 @@ CURVES = (
 )
 """The arms of a plot: name, colour, mark and words."""
 
+TITLES = {
+    "bbc": "news, 5 topics",
+    "sms_spam": "spam or not",
+    "banking77": "77 intents",
+    "hwu64": "64 intents",
+    "banking77_tail": "77 intents, very unequal",
+}
+"""What the sets are, in a few words."""
+
+
+def draw_overview(found: Sequence[SetResults], path: Path) -> None:
+    """Draw accuracy against labels for a first look: a panel for each set, without anything that needs explaining."""
+    figure = Figure(figsize=(2.2 * len(found), 2.7), layout="constrained")
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, one in zip(panels, found, strict=True):
+        plain(axes)
+        _draw_metric(axes, one, "accuracy")
+        axes.set_title(TITLES[one.name], fontsize=10)
+        axes.set_xlabel("labels")
+    panels[0].set_ylabel("accuracy, %")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    _save(figure, path)
+
 
 def draw_curves(found: Sequence[SetResults], path: Path) -> None:
     """Draw accuracy and macro-F1 against labels, one column for each set."""

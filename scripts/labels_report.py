@@ -11,7 +11,7 @@ import numpy as np
 from labels_arms import PARTS_LEFT_OUT, RIVALS, RULES, WRONG
 from labels_cells import Cells
 from labels_data import SETS
-from labels_plots import draw_curves, draw_labels
+from labels_plots import draw_curves, draw_labels, draw_overview
 from labels_results import SetResults, bars, best_by_hand, percent, points
 from markdown_tables import table, write_tables
 from scipy import stats
@@ -40,6 +40,7 @@ def write_report(cells: Cells, folder: Path) -> None:
         json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     images = folder.parent / "images"
+    draw_overview(found, images / "labels-saved.svg")
     draw_curves(found, images / "labels-curves.svg")
     draw_labels(found, images / "labels-needed.svg")
     print("\n\n".join(sections(found)))
