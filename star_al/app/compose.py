@@ -220,7 +220,7 @@ class StoredPools:
 def _open_lora(
     file: CampaignFile, spec: CampaignSpec, rounds: Sequence[Round], progress: Progress, cache: Path | None
 ) -> LanguageLearner:
-    of_this_machine = {"device", "trunk_cache_gb", "engine", "engine_memory"} | (
+    of_this_machine = {"device", "gpus", "trunk_cache_gb", "engine", "engine_memory"} | (
         {"batch_tokens"} & file.spec.model.model_fields_set
     )
     here = file.spec.model.model_dump(include=of_this_machine)

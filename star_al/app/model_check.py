@@ -57,7 +57,7 @@ def _has_trained(parts: Parts) -> bool:
 
 def _trained_settings(spec: CampaignSpec) -> JsonObject:
     settings = spec.model_dump(mode="json", include={"task", "model", "adapter", "posterior"})
-    for name in ("device", "batch_tokens", "trunk_cache_gb"):  # these concern the machine
+    for name in ("device", "gpus", "batch_tokens", "trunk_cache_gb"):  # these concern the machine
         settings["model"].pop(name)
     return settings
 

@@ -44,6 +44,7 @@ FREE_TO_CHANGE = frozenset(
         "learner.train",
         "learner.head",
         "model.device",
+        "model.gpus",
         "model.batch_tokens",
         "model.trunk_cache_gb",
         "compute",

@@ -43,7 +43,7 @@ LORA_NEEDS = "torch, transformers and peft"
 _ABOVE = ".."
 """What adapters for the merged weights name as their base model."""
 
-_CODE = ("content", "label_tree", "model_body", "piece_tokenizer")
+_CODE = ("content", "label_tree", "model_body", "piece_tokenizer", "quantised")
 """Modules of ``star_al.models`` that the labeller needs; they need nothing of star_al but its error."""
 
 _ERRORS = '''"""What can go wrong with a text."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import time
@@ -17,14 +18,16 @@ import torch
 import transformers
 
 from star_al.common.remembered_hashes import remembered_sha256
+from star_al.common.wording import count
 from star_al.errors import ModelError
 from star_al.models.bare_base import require_bare, require_no_adapter
 from star_al.models.hub_download import download_model
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
-from star_al.models.quantised import cast_unquantised, keep_differentiable
+from star_al.models.quantised import cast_unquantised, keep_differentiable, quantised_on
 from star_al.models.quiet import quiet
 from star_al.models.readout import Readout
 from star_al.models.readout_checks import open_readout
+from star_al.models.spread import device_map, join_blocks
 from star_al.types import JsonObject
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -61,6 +64,42 @@ def resolve_device(name: str) -> torch.device:
         # cuBLAS sums in a fixed order only with this; it reads the variable when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return device
+
+
+def require_gpus(device: torch.device, n: int, setting: str) -> None:
+    """Check that there are ``n`` GPUs from ``device`` on.
+
+    Args:
+        device: The first one.
+        n: How many are wanted.
+        setting: The setting that wants them.
+
+    Raises:
+        ModelError: There are fewer, or it is no GPU of CUDA.
+    """
+    if n == 1:
+        return
+    if device.type != "cuda":
+        raise ModelError(f"{setting}: {n} needs GPUs of CUDA, not {device.type}. Set it to 1.")
+    first = device.index or 0
+    there = torch.cuda.device_count() - first
+    if there < n:
+        after = f" from cuda:{first} on" if first else ""
+        raise ModelError(
+            f"{setting} is {n}, but this machine has {count(there, 'GPU')}{after}. Set it to {max(1, there)}."
+        )
+
+
+def require_quantiser(bits: str) -> None:
+    """Check that the library is there which quantises a model when it is loaded.
+
+    Raises:
+        ModelError: It is not installed.
+    """
+    if bits != "none" and importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"model.quantise: {bits} needs bitsandbytes, which is not installed. Run: pip install 'star-al[quantised]'"
+        )
 
 
 def resolve_dtype(name: str, device: torch.device) -> str:
@@ -140,11 +179,15 @@ class Backbone:
         folder: Where its files are.
         dtype: One of ``DTYPES``.
         device: Where it runs.
+        quantise: ``model.quantise``.
+        gpus: Over how many GPUs it is spread, from ``device`` on.
     """
 
     folder: Path
     dtype: str
     device: torch.device
+    quantise: str = "none"
+    gpus: int = 1
 
     @cached_property
     def config(self) -> Any:
@@ -187,7 +230,7 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of weights, configuration and tokenizer files. It does not depend on the dtype."""
+        """SHA-256 of weights, configuration and tokenizer files, and of how they are quantised, not of the dtype."""
         names = [
             "config.json",
             "tokenizer.json",
@@ -198,6 +241,8 @@ class Backbone:
         names += ["special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"]
         files = [self.folder / name for name in names if (self.folder / name).is_file()]
         parts = {path.name: remembered_sha256(path) for path in [*files, *_weight_files(self.folder)]}
+        if self.quantise != "none":
+            parts["quantise"] = self.quantise
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @cached_property
@@ -209,7 +254,14 @@ class Backbone:
                 quantised them is not installed.
         """
         auto: Any = transformers.AutoModelForCausalLM
-        quantised = getattr(self.config, "quantization_config", None) is not None
+        saved = getattr(self.config, "quantization_config", None) is not None
+        if saved and self.quantise != "none":
+            raise ModelError(f"{self.folder}: the model was saved quantised. Leave out model.quantise.")
+        # transformers would choose CUDA for what is quantised.
+        options: dict[str, Any] = {"device_map": {"": str(self.device)} if saved else None}
+        options |= quantised_on(str(self.device), self.quantise, DTYPES[self.dtype])
+        if self.gpus > 1:
+            options["device_map"] = self._places()
         try:
             with quiet():
                 model, report = auto.from_pretrained(
@@ -219,16 +271,17 @@ class Backbone:
                     trust_remote_code=False,
                     use_safetensors=True,
                     output_loading_info=True,
-                    device_map={"": str(self.device)}
-                    if quantised
-                    else None,  # transformers would choose CUDA
+                    **options,
                 )
-                model.to(self.device)
+                if self.gpus > 1:
+                    join_blocks(model)
+                else:
+                    model.to(self.device)
         except Exception as exc:  # safetensors, transformers and torch have no common class of errors
             missing = isinstance(exc, ImportError) and "bitsandbytes" in str(exc)
             advice = ". Install star-al[quantised], or give the model unquantised." if missing else ""
             if is_out_of_memory(exc):
-                advice = ". Set another model.device, or give a smaller model."
+                advice = ". Set model.quantise, model.gpus or another model.device, or give a smaller model."
             raise ModelError(f"{self.folder}: the model cannot be loaded: {first_line(exc)}{advice}") from exc
         require_bare(model, self.folder)
         absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
@@ -236,11 +289,17 @@ class Backbone:
             raise ModelError(
                 f"{self.folder}: the weight files lack {len(absent)} tensors, such as {absent[0]}."
             )
-        if quantised:
+        if saved or self.quantise != "none":
             cast_unquantised(model, DTYPES[self.dtype])
             keep_differentiable(model, DTYPES[self.dtype])
         model.config.use_cache = False
         return model.eval().requires_grad_(False)
+
+    def _places(self) -> dict[str, str]:
+        """Return the GPU of each part of the model."""
+        first = self.device.index or 0
+        devices = [torch.device("cuda", first + number) for number in range(self.gpus)]
+        return device_map(self.config, devices, DTYPES[self.dtype], self.quantise)
 
     @cached_property
     def readout(self) -> Readout:
@@ -278,6 +337,8 @@ def load_backbone(
     revision: str | None,
     dtype: str,
     device: str,
+    quantise: str = "none",
+    gpus: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Backbone:
     """Locate a base model and choose how to run it.
@@ -287,16 +348,20 @@ def load_backbone(
         revision: Branch, tag or commit of a hub name.
         dtype: One of ``DTYPES``, or ``auto``.
         device: A torch device, or ``auto``.
+        quantise: ``model.quantise``.
+        gpus: Over how many GPUs it is spread, from ``device`` on.
         say: Called with a line about the size before a large download.
 
     Returns:
         The backbone; its weights are not loaded yet.
 
     Raises:
-        ModelError: There is no such model or device.
+        ModelError: There is no such model or device, or the library that quantises is not installed.
     """
     place = resolve_device(device)
-    return Backbone(locate_model(path, revision, say), resolve_dtype(dtype, place), place)
+    require_gpus(place, gpus, "model.gpus")
+    require_quantiser(quantise)
+    return Backbone(locate_model(path, revision, say), resolve_dtype(dtype, place), place, quantise, gpus)
 
 
 def _installed(name: str) -> str | None:

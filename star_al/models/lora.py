@@ -74,7 +74,7 @@ class SequenceDropout(nn.Module):
             return self._draw(1, x)
         if self.prompt_rows is None:
             return self._draw(len(x), x)
-        return self._draw(int(self.prompt_rows.max()) + 1, x)[self.prompt_rows]
+        return self._draw(int(self.prompt_rows.max()) + 1, x)[self.prompt_rows.to(x.device)]
 
     def _draw(self, n: int, x: Tensor) -> Tensor:
         kept = torch.rand(n, x.shape[-1], device=x.device) >= self.p

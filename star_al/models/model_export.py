@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from star_al.errors import ModelError
-from star_al.models.adapter_export import low_rank, write_adapters, write_merged, write_reader
+from star_al.models.adapter_export import LORA_NEEDS, low_rank, write_adapters, write_merged, write_reader
 from star_al.models.classifier import FILE as CLASSIFIER_FILE
 from star_al.models.fitted_posteriors import Fitted
 from star_al.models.licence import find_licence
@@ -63,6 +63,8 @@ def export_model(
         "base": None if merged else base,
         "revision": None if merged or local else spec.model.revision,
         "dtype": model.backbone.dtype,
+        "quantise": model.backbone.quantise,
+        **({} if model.backbone.quantise == "none" else {"needs": f"{LORA_NEEDS}, and bitsandbytes"}),
         "samples": names,
         "classifier": None if fitted.classifier is None else CLASSIFIER_FILE,
         "classifier_reads_text": fitted.classifier is not None and fitted.classifier.reads_text,

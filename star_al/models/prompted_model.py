@@ -100,6 +100,8 @@ class PromptedModel:
             revision=model.revision,
             dtype=self._dtype or model.dtype,
             device=model.device,
+            quantise=model.quantise,
+            gpus=model.gpus,
             say=self.say,
         )
 

@@ -1,6 +1,7 @@
 """Quantised base models: dense layers whose weights are packed codes, to which nothing can be added.
 
-transformers loads them from a folder whose config.json says how they were quantised (bitsandbytes, torchao).
+transformers loads them from a folder whose config.json says how they were quantised (bitsandbytes, torchao), or
+quantises them when it loads them (``model.quantise``).
 Such a layer maps inputs and passes gradients on to them, and what a posterior sample adds is computed beside
 it.
 """
@@ -11,9 +12,32 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import BitsAndBytesConfig
 
 _REPACKS = "support_avx512bf16_for_cpu"  # an attribute of bitsandbytes' layers
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def quantised_on(device: str, bits: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Return how transformers is to load a model that it quantises, all but the head; nothing if it does not.
+
+    Args:
+        device: Where the model goes.
+        bits: ``model.quantise``.
+        dtype: What the layers compute in.
+    """
+    settings: dict[str, dict[str, Any]] = {
+        "8bit": {"load_in_8bit": True},
+        "4bit": {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": dtype,
+        },
+    }
+    if bits not in settings:
+        return {}
+    return {"quantization_config": BitsAndBytesConfig(**settings[bits]), "device_map": {"": device}}
 
 
 def has_float_weight(layer: Any) -> bool:
@@ -37,7 +61,7 @@ def cast_unquantised(model: nn.Module, dtype: torch.dtype) -> None:
 
 
 def keep_differentiable(model: Any, dtype: torch.dtype) -> None:
-    """Make sure that gradients pass the quantised layers.
+    """Make sure that gradients pass the quantised layers; a model that has none stays as it is.
 
     On CPUs with bfloat16 units, bitsandbytes packs 4-bit weights anew when they first infer, and after that
     gives a wrong gradient of the input without an error. This turns the repacking off. And a layer that was

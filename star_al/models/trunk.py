@@ -111,7 +111,7 @@ class Trunk:
             body.eval()
             self._readout.hidden(ids_R_S, positions_R_S, mask_R_1_S_S)
         except _ReachedError as reached:
-            return reached.hidden
+            return reached.hidden.to(self._readout.device)  # blocks may be spread over GPUs
         finally:
             hook.remove()
             body.train(training)
@@ -123,8 +123,8 @@ class Trunk:
 
         def start(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if args:
-                return (values_R_S_d, *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": values_R_S_d}
+                return (values_R_S_d.to(args[0].device), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": values_R_S_d.to(kwargs["hidden_states"].device)}
 
         hook = self._first_adapted.register_forward_pre_hook(start, with_kwargs=True)
         for block in self._frozen:

@@ -84,6 +84,26 @@ def test_options_must_fit_the_model(tmp_path: Path) -> None:
             reader.read("text", options)
 
 
+def test_a_base_that_the_campaign_quantises_is_quantised_by_the_labeller(tmp_path: Path) -> None:
+    build_tiny_model(tmp_path / "model")
+    one = learner(tmp_path / "model", task=TASKS["labels"], model={"quantise": "4bit"})
+    items = [Item(item.item_id, item.text) for item in CHOICES]
+    (tmp_path / "fitted").mkdir()
+    (tmp_path / "out").mkdir()
+    one.fit(
+        [(item, LABELS[0]) for item in items], seed=0, folder=tmp_path / "fitted", parent=None, advance=ignore
+    )
+    record = one.export(
+        tmp_path / "fitted", tmp_path / "out", draws=None, seed=0, merged=False, examples=items
+    )
+    write_record(tmp_path / "out", {"labels": list(LABELS), "temperature": 1.0, **record})
+    expected = one.predict(tmp_path / "fitted", items, draws=None, seed=0, advance=ignore).log_probs_N_K_C
+    labeller = Labeller(tmp_path / "out", device="cpu")
+    found = np.array([list(labeller(item.text).values()) for item in items])
+    np.testing.assert_allclose(found, np.exp(expected[:, 0]), atol=1e-4)
+    assert "bitsandbytes" in str(record["needs"])
+
+
 @pytest.mark.parametrize("merged", [False, True], ids=["adapter", "merged"])
 @pytest.mark.parametrize(
     ("task", "dtype", "output"),

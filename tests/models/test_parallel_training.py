@@ -192,6 +192,10 @@ def test_too_few_gpus_are_refused(model: Path, monkeypatch: pytest.MonkeyPatch) 
             {"adapter": {"training": {"processes": 2}}, "posterior": {"kind": "clora"}},
             "does not go with posterior.kind: clora",
         ),
+        (
+            {"adapter": {"training": {"processes": 2}}, "model": {"gpus": 2}},
+            "does not go with model.gpus above 1",
+        ),
     ],
 )
 def test_what_cannot_be_divided_is_refused(model: Path, sections: dict[str, Any], words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,40 @@ def test_so_it_is_above_a_frozen_trunk(nf4: Path, tmp_path: Path) -> None:
     )
     expected = predict(there, fit(there, tmp_path / "there"))
     np.testing.assert_allclose(predict(here, fit(here, tmp_path / "here")), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("bits", "saved"), [("4bit", NF4 | {"bnb_4bit_use_double_quant": True}), ("8bit", INT8)]
+)
+def test_weights_quantised_when_loaded_are_those_saved_quantised(
+    bits: str, saved: dict[str, Any], base: Path, tmp_path: Path
+) -> None:
+    folder = quantise(base, tmp_path / "saved", **saved)
+    here, there = learner(base, EVERY["laplace"], model={"quantise": bits}), learner(folder, EVERY["laplace"])
+    expected = predict(there, fit(there, tmp_path / "there"))
+    np.testing.assert_array_equal(predict(here, fit(here, tmp_path / "here")), expected)
+    assert not any(has_float_weight(layer) for layer in dense_layers(here.backbone.model).values())
+
+
+def test_another_quantisation_is_another_model(base: Path) -> None:
+    keys = {learner(base, model={"quantise": bits}).base_key for bits in ("none", "8bit", "4bit")}
+    assert len(keys) == 3
+    assert (
+        learner(base).backbone.fingerprint == learner(base, model={"quantise": "none"}).backbone.fingerprint
+    )
+
+
+def test_a_model_that_was_saved_quantised_is_not_quantised_again(nf4: Path) -> None:
+    with pytest.raises(ModelError, match=r"was saved quantised\. Leave out model\.quantise"):
+        _ = learner(nf4, model={"quantise": "4bit"}).backbone.model
+
+
+def test_a_quantiser_that_is_missing_is_named_before_anything_is_loaded(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModelError, match=r"model\.quantise: 8bit needs bitsandbytes.*star-al\[quantised\]"):
+        _ = learner(base, model={"quantise": "8bit"}).backbone
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "qwen2"])

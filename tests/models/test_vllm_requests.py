@@ -107,9 +107,11 @@ def test_a_sample_that_vllm_gets_is_that_of_the_engine_here(kind: str, tmp_path:
     [
         ({"posterior": {"kind": "clora"}}, "clora"),
         ({"adapter": {"output": "classifier"}}, "adapter.output: label_names"),
+        ({"model": {"engine": "vllm", "quantise": "4bit"}}, r"does not go with model\.quantise"),
+        ({"model": {"engine": "vllm", "gpus": 2}}, r"does not go with model\.gpus"),
     ],
 )
-def test_what_needs_hidden_states_is_refused(tmp_path: Path, sections: dict[str, Any], words: str) -> None:
+def test_what_vllm_cannot_do_is_refused(tmp_path: Path, sections: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         learner(tmp_path, **{"posterior": {"kind": "map"}, "model": {"engine": "vllm"}, **sections})
 

@@ -428,10 +428,21 @@ class CampaignSpec(Spec):
                 "adapter.training.processes above 1 does not go with posterior.kind: clora, whose networks are trained "
                 "in one process"
             )
+        if self.model.gpus > 1 and self.adapter.training.processes > 1:
+            raise ValueError(
+                "adapter.training.processes above 1 does not go with model.gpus above 1: each process has one GPU; "
+                "strategy: fsdp shares the base model among processes"
+            )
 
     def _require_what_vllm_can_do(self) -> None:
         if self.model.engine != "vllm" or self.has_head_learner:
             return
+        for setting, usual in (("quantise", "none"), ("gpus", 1)):
+            if getattr(self.model, setting) != usual:
+                raise ValueError(
+                    f"model.engine: vllm does not go with model.{setting}, which the engine would not follow; name a "
+                    "model that fits one GPU as it was saved"
+                )
         if self.posterior.kind == "clora":
             raise ValueError(
                 "model.engine: vllm does not go with posterior.kind: clora, whose samples change with each text"

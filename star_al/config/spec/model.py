@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from star_al.config.defaults import DEFAULT_MODEL
-from star_al.config.spec.base import FROM_FILE, Spec, choices
+from star_al.config.spec.base import FROM_FILE, Positive, Spec, choices
 
 
 class ModelSpec(Spec):
@@ -34,10 +34,32 @@ class ModelSpec(Spec):
             float32="the most precise",
         ),
     )
+    quantise: Literal["none", "8bit", "4bit"] = Field(
+        default="none",
+        description=(
+            "Quantise the weights of the blocks by bitsandbytes when the model is loaded. Needs `star-al[quantised]`. "
+            "For a model that was saved without quantisation."
+        ),
+        json_schema_extra=choices(
+            none="take the weights as they were saved",
+            **{
+                "8bit": "LLM.int8(): half the memory of bfloat16",
+                "4bit": "NF4 with quantised scales, as in QLoRA: less than a third",
+            },
+        ),
+    )
     device: str = Field(
         default="auto",
         description="Where the model runs: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.",
         examples=["cuda"],
+    )
+    gpus: Positive = Field(
+        default=1,
+        description=(
+            "Spread the blocks of the model over this many GPUs, from that of `device` on. "
+            "They compute one after another: this is for a model that does not fit one."
+        ),
+        examples=[2],
     )
     max_tokens: Annotated[int, Field(ge=16)] = Field(
         default=512,

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from star_al.models.labeller.prompt import Prompt, PromptReader
 from star_al.models.model_body import body_of
+from star_al.models.quantised import keep_differentiable, quantised_on
 
 ROWS = 16
 """Rows of one length that the model reads at once."""
@@ -43,8 +44,12 @@ class Labeller:
         dtype = getattr(torch, self._record["dtype"])
         source = base or self._record["base"] or str(folder)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            source, revision=None if base else self._record["revision"], dtype=dtype
+            source,
+            revision=None if base else self._record["revision"],
+            dtype=dtype,
+            **quantised_on(self._device, self._record.get("quantise", "none"), dtype),
         )
+        keep_differentiable(model, dtype)
         self._samples: list[str] = self._record["samples"]
         if self._samples:
             from peft import PeftModel

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from star_al.common.wording import count
 from star_al.config.spec import AdapterSpec, TrainingSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
-from star_al.models.backbone import Backbone, threads_in_use
+from star_al.models.backbone import Backbone, require_gpus, threads_in_use
 from star_al.models.parallel.orders import Order, Setup
 from star_al.models.parallel.process import Messages, Process
 from star_al.models.prompts import Prompt
@@ -67,14 +66,8 @@ def _require_devices(device: torch.device, n: int) -> None:
         raise ModelError(
             f"adapter.training.processes: {n} needs GPUs of CUDA, or a CPU, not {device.type}. Set it to 1."
         )
-    first = device.index or 0
-    there = torch.cuda.device_count() - first
-    if device.type == "cuda" and there < n:
-        after = f" from cuda:{first} on" if first else ""
-        raise ModelError(
-            f"adapter.training.processes is {n}, but this machine has {count(there, 'GPU')}{after}. "
-            f"Set it to {max(1, there)}."
-        )
+    if device.type == "cuda":
+        require_gpus(device, n, "adapter.training.processes")
 
 
 class TrainingProcesses:
@@ -189,6 +182,7 @@ class TrainingProcesses:
             setup = Setup(
                 self._backbone.folder,
                 self._backbone.dtype,
+                self._backbone.quantise,
                 "cpu" if device.type == "cpu" else f"cuda:{card}",
                 self._training,
                 max(1, threads_in_use() // size),

@@ -19,6 +19,7 @@ class Setup:
     Attributes:
         folder: The base model's folder.
         dtype: Its dtype.
+        quantise: How it is quantised when it is loaded.
         device: This process's device.
         training: How the work is divided.
         threads: How many it computes with.
@@ -28,6 +29,7 @@ class Setup:
 
     folder: Path
     dtype: str
+    quantise: str
     device: str
     training: TrainingSpec
     threads: int

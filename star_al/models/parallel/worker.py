@@ -52,7 +52,7 @@ class _Worker:
         shares = setup.training.strategy == "fsdp"
         self._group = Group(state.process_index, state.num_processes, in_step=shares)
         use_threads(setup.threads)  # after accelerate, which sets them by the number of cores
-        self._backbone = Backbone(setup.folder, setup.dtype, device)
+        self._backbone = Backbone(setup.folder, setup.dtype, device, setup.quantise)
         if shares:
             from star_al.models.parallel.sharding import shard_blocks
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -199,14 +200,14 @@ class _SampledBranch:
         self,
         adapter: ContextualAdapter,
         name: str,
-        module: nn.Module | None,
+        module: Any,
         backbone: Backbone,
         seed: int,
         sample: int | None,
     ) -> None:
         a, b = adapter.weights.a[name], adapter.weights.b[name] * adapter.weights.scale
         require_fit(name, module, b, a)
-        dtype, device = DTYPES[backbone.dtype], backbone.device
+        dtype, device = DTYPES[backbone.dtype], module.weight.device
         self.name, self._context = name, adapter.context
         self._a, self._b = a.to(device, dtype), b.to(device, dtype)
         self._network = adapter.networks[name].to(device)
@@ -216,7 +217,8 @@ class _SampledBranch:
         (x,) = args
         self.positions.check(self.name, x)
         z_R_S_r = nn.functional.linear(x, self._a)
-        ez_R_S_r, _, _ = apply_context(z_R_S_r, self._network, self._noise, self.positions, self._context)
+        positions = self.positions.on(x.device)
+        ez_R_S_r, _, _ = apply_context(z_R_S_r, self._network, self._noise, positions, self._context)
         return output + nn.functional.linear(ez_R_S_r, self._b)
 
 

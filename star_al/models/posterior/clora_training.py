@@ -67,23 +67,25 @@ class ContextualTraining:
         for name, network in self.networks.items():
             shape = (len(batch.exists_B_C), network.rank, network.rank)
             noise = torch.randn(shape, generator=self._generator)
-            self._noise_B_r_r[name] = noise.to(batch.ids_R_S.device)
+            self._noise_B_r_r[name] = noise.to(network.inner.weight.device)
         self._kl_B = {}
 
     def branch(self, name: str, z_R_S_r: Tensor) -> Tensor:
         """Return E z of a layer, (R, S, r), and keep the layer's KL for ``penalty``."""
         context = self._spec.context
         network, noise = self.networks[name], self._noise_B_r_r[name]
-        ez_R_S_r, mu, sigma = apply_context(z_R_S_r, network, noise, self.positions, context)
+        positions = self.positions.on(z_R_S_r.device)
+        ez_R_S_r, mu, sigma = apply_context(z_R_S_r, network, noise, positions, context)
         kl = divergence(mu, sigma, self._spec.prior_std)
         # With a context at each token, the KL of a prompt is the mean over its tokens: a sum would grow with
         # its length.
-        self._kl_B[name] = kl if context == "sequence" else self.positions.mean_B(kl)
+        self._kl_B[name] = kl if context == "sequence" else positions.mean_B(kl)
         return ez_R_S_r
 
     def penalty(self) -> Tensor:
         """See ``TrainingExtension.penalty``: w times the mean over prompts of the KL, summed over layers."""
-        return self._weight * torch.stack(list(self._kl_B.values())).sum(dim=0).mean()
+        home = self.positions.lengths_B.device
+        return self._weight * torch.stack([kl.to(home) for kl in self._kl_B.values()]).sum(dim=0).mean()
 
 
 def _clip_each(optimiser: torch.optim.Optimizer, *_: Any) -> None:

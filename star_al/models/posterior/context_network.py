@@ -84,6 +84,11 @@ class PromptPositions:
         roots = ~batch.inner_P
         return cls(batch.prompt_rows_R, batch.node_rows_P[roots], batch.node_columns_P[roots] + 1)
 
+    def on(self, device: torch.device) -> PromptPositions:
+        """Return the same on a device; blocks may be spread over GPUs."""
+        parts = (self.prompt_rows_R, self.first_rows_B, self.lengths_B)
+        return PromptPositions(*(part.to(device) for part in parts))
+
     def check(self, layer: str, x: Tensor) -> None:
         """Refuse an input of ``layer`` that is not the minibatch's sequences, (R, S, d).
 

@@ -259,12 +259,16 @@ class _Tokens:
 
     def mean(self, x_R_S_D: Tensor) -> Tensor:
         """Average over each prompt's tokens, (B, D) float32."""
-        return self.rows_B_R @ torch.einsum("rs,rsd->rd", self.shares_R_S, x_R_S_D.float())
+        return self._summed(self.shares_R_S, x_R_S_D)
 
     def sum(self, x_R_S_D: Tensor) -> Tensor:
         """Sum over each prompt's tokens, (B, D) float32."""
         # Every copy of a token counts in full: its gradients come from different labels and add up.
-        return self.rows_B_R @ torch.einsum("rs,rsd->rd", self.shares_R_S.sign(), x_R_S_D.float())
+        return self._summed(self.shares_R_S.sign(), x_R_S_D)
+
+    def _summed(self, weights_R_S: Tensor, x_R_S_D: Tensor) -> Tensor:
+        x_R_S_D = x_R_S_D.float().to(weights_R_S.device)  # blocks may be spread over GPUs
+        return self.rows_B_R @ torch.einsum("rs,rsd->rd", weights_R_S, x_R_S_D)
 
 
 def _copies_R_S(batch: Minibatch, real_R_S: Tensor) -> Tensor:
