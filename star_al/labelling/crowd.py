@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,7 +70,101 @@ def median(values: Sequence[JsonValue], place: Callable[[JsonValue], int]) -> Js
     return lower if lower == upper else None
 
 
-def dawid_skene(votes: Sequence[Vote], wanted: Iterable[str] | None = None) -> dict[str, dict[str, float]]:
+class CrowdVotes:
+    """The votes of all units, numbered for ``dawid_skene``, of which some may change at a time.
+
+    Numbering 20,000 votes anew takes longer than the algorithm itself.
+
+    Args:
+        votes: What people gave, at most one vote of a person in each unit.
+    """
+
+    def __init__(self, votes: Iterable[Vote] = ()) -> None:
+        # In an order that does not depend on when they came.
+        ordered = sorted(votes, key=itemgetter(0, 1))  # unit and person
+        self._person_codes: dict[str, int] = {}
+        self._value_codes: dict[str, int] = {}
+        self._units: list[str] = []
+        sizes: list[int] = []
+        for unit, of_unit in groupby(ordered, key=itemgetter(0)):
+            self._units.append(unit)
+            sizes.append(sum(1 for _ in of_unit))
+        self._sizes_U = np.array(sizes, dtype=np.int64)
+        self._person_N, self._value_N = self._coded((vote.person, vote.value) for vote in ordered)
+
+    def put(self, unit: str, values: Mapping[str, JsonValue]) -> None:
+        """Replace the votes of a unit.
+
+        Args:
+            unit: The unit, which may be new.
+            values: What each person gave; empty to remove the unit.
+        """
+        place = bisect_left(self._units, unit)
+        known = self._units[place : place + 1] == [unit]
+        start = int(self._sizes_U[:place].sum())
+        end = start + (int(self._sizes_U[place]) if known else 0)
+        persons, answers = self._coded(sorted(values.items(), key=itemgetter(0)))
+        self._person_N = np.concatenate([self._person_N[:start], persons, self._person_N[end:]])
+        self._value_N = np.concatenate([self._value_N[:start], answers, self._value_N[end:]])
+        self._units[place : place + known] = [unit] if values else []
+        after = self._sizes_U[place + known :]
+        self._sizes_U = np.concatenate(
+            [self._sizes_U[:place], [len(values)] if values else [], after]
+        ).astype(np.int64)
+
+    def posteriors(self, wanted: Iterable[str] | None = None) -> dict[str, dict[str, float]]:
+        """Return what ``dawid_skene`` does."""
+        if not self._units:
+            return {}
+        unit_N = np.repeat(np.arange(len(self._units)), self._sizes_U)
+        names = list(self._value_codes)
+        order, value_N = _renumbered(self._value_N, len(names))
+        values = [names[code] for code in order]
+        _, person_N = _renumbered(self._person_N, len(self._person_codes))
+        # What one person answered: the pairs of person and value that occur.
+        code_N = person_N * len(values) + value_N
+        occurs = np.bincount(code_N) > 0
+        pairs_P, pair_N = np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[code_N]
+        shape = (len(self._units), len(pairs_P))
+        votes_U_P = scipy.sparse.coo_matrix((np.ones(len(unit_N)), (unit_N, pair_N)), shape=shape).tocsr()
+        shares_U_V = votes_U_P @ np.eye(len(values))[pairs_P % len(values)]
+        probs_U_V = _expectation_maximisation(votes_U_P, pairs_P // len(values), shares_U_V)
+        rows = self._rows(self._units if wanted is None else wanted)
+        return {unit: dict(zip(values, probs_U_V[row].tolist(), strict=True)) for unit, row in rows}
+
+    def _coded(self, votes: Iterable[tuple[str, JsonValue]]) -> tuple[IntArray, IntArray]:
+        """Numbers of persons and of values, which stay theirs."""
+        people, names = self._person_codes, self._value_codes
+        codes = [
+            (people.setdefault(person, len(people)), names.setdefault(str(value), len(names)))
+            for person, value in votes
+        ]
+        persons_and_values = np.array(codes, dtype=np.int64).reshape(-1, 2).T
+        return persons_and_values[0], persons_and_values[1]
+
+    def _rows(self, units: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Those of ``units`` that have votes, with their rows."""
+        for unit in units:
+            row = bisect_left(self._units, unit)
+            if self._units[row : row + 1] == [unit]:
+                yield unit, row
+
+
+def _renumbered(codes_N: IntArray, n: int) -> tuple[IntArray, IntArray]:
+    """Number codes below ``n`` by their first occurrence, so that sums have an order of their own.
+
+    Returns:
+        The codes that occur, in this order, and the number of each entry's code.
+    """
+    first_C = np.full(n, len(codes_N))
+    first_C[codes_N[::-1]] = np.arange(len(codes_N))[::-1]  # of equal ones, the last assignment stays
+    order = np.argsort(first_C, kind="stable")[: int((first_C < len(codes_N)).sum())]
+    number_C = np.empty(n, dtype=np.int64)
+    number_C[order] = np.arange(len(order))
+    return order, number_C[codes_N]
+
+
+def dawid_skene(votes: Iterable[Vote], wanted: Iterable[str] | None = None) -> dict[str, dict[str, float]]:
     """The posteriors of units' labels, from a confusion matrix for each person.
 
     Expectation maximisation, starting from the shares of the votes. Source: Dawid and Skene 1979, Applied
@@ -82,22 +178,7 @@ def dawid_skene(votes: Sequence[Vote], wanted: Iterable[str] | None = None) -> d
     Returns:
         The probability of each value, by unit.
     """
-    if not votes:
-        return {}
-    votes = _ordered(votes)
-    units, unit_N = _numbered(vote.unit for vote in votes)
-    values, value_N = _numbered(str(vote.value) for vote in votes)
-    _, person_N = _numbered(vote.person for vote in votes)
-    # What one person answered: the pairs of person and value that occur.
-    pairs_P, pair_N = np.unique(person_N * len(values) + value_N, return_inverse=True)
-    person_P = pairs_P // len(values)
-    shape = (len(units), len(pairs_P))
-    votes_U_P = scipy.sparse.coo_matrix((np.ones(len(votes)), (unit_N, pair_N)), shape=shape).tocsr()
-    shares_U_V = votes_U_P @ np.eye(len(values))[pairs_P % len(values)]
-    probs_U_V = _expectation_maximisation(votes_U_P, person_P, shares_U_V)
-    row_of = {unit: row for row, unit in enumerate(units)}
-    returned = units if wanted is None else [unit for unit in wanted if unit in row_of]
-    return {unit: dict(zip(values, probs_U_V[row_of[unit]].tolist(), strict=True)) for unit in returned}
+    return CrowdVotes(votes).posteriors(wanted)
 
 
 def _expectation_maximisation(
@@ -107,10 +188,10 @@ def _expectation_maximisation(
     n_persons = int(person_P.max()) + 1
     votes_of_U = shares_U_V.sum(axis=1)
     probs_U_V = shares_U_V / votes_of_U[:, None]
-    bound = -math.inf
+    bound, votes_P_U = -math.inf, votes_U_P.T
     for step in range(STEPS + 1):
         priors_V = np.maximum(probs_U_V.mean(axis=0), LEAST)
-        errors_P_V = np.maximum(votes_U_P.T @ probs_U_V, LEAST)
+        errors_P_V = np.maximum(votes_P_U @ probs_U_V, LEAST)
         sums = np.zeros((n_persons, errors_P_V.shape[1]))
         np.add.at(sums, person_P, errors_P_V)
         logs_P_V = np.log(errors_P_V / sums[person_P])
@@ -127,13 +208,6 @@ def _expectation_maximisation(
         probs_U_V /= probs_U_V.sum(axis=1, keepdims=True)
     found_U_V: FloatArray = probs_U_V
     return found_U_V
-
-
-def _numbered(names: Iterable[str]) -> tuple[list[str], IntArray]:
-    """The different names in order of their first occurrence, and the number of each name."""
-    numbers: dict[str, int] = {}
-    found = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
-    return list(numbers), found
 
 
 def krippendorff_alpha(

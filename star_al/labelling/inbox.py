@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from star_al.common.patience import TOOL
 from star_al.errors import AwayError
 from star_al.labelling.ballots import Ballot, Refused, load_ballots, newest_revisions
+from star_al.labelling.crowd import CrowdVotes
 from star_al.labelling.outbox import push_open, record, still_ours
 from star_al.labelling.queries import next_attempt
-from star_al.labelling.settle import Settled, settle
+from star_al.labelling.settle import Settled, settle, votes_of
 from star_al.parts import LeasedParts
-from star_al.types import Annotation, Poll, Query, QueryState
+from star_al.types import Annotation, JsonValue, Poll, Query, QueryState
 
 
 class Inbox:
@@ -24,7 +25,7 @@ class Inbox:
         self._cursor: str | None = None
         self._first = True  # an earlier run may have been killed between mirroring answers and settling them
         self._must_push = False  # a query has no task, and the annotation tool may have been away since
-        self._all_ballots: dict[str, Ballot] | None = None  # of the campaign, where all of them are needed
+        self._crowd: CrowdVotes | None = None  # of the campaign, where all answers are needed
         self._logged = {event.message for event in parts.store.events(self.campaign_id)}
 
     def try_to_take_in(self) -> AwayError | None:
@@ -101,13 +102,26 @@ class Inbox:
         attempts = store.attempts(self.campaign_id, sorted(answered))
         concerned = [query for query in attempts if query.query_id in answered]
         ballots = self._load_ballots(attempts)
-        if rules.settle == "dawid_skene":
-            # People are judged by all that they answered, not by the news alone.
-            if self._all_ballots is None:
-                self._all_ballots = self._load_ballots(store.queries(self.campaign_id))
-            self._all_ballots.update(ballots)
-            ballots = self._all_ballots
-        return settle(concerned, ballots, rules, self.parts.task)
+        crowd = self._crowd_with(ballots) if rules.settle == "dawid_skene" else None
+        return settle(concerned, ballots, rules, self.parts.task, crowd)
+
+    def _crowd_with(self, changed: Mapping[str, Ballot]) -> CrowdVotes:
+        """All votes of the campaign: people are judged by all that they answered, not by the news alone.
+
+        Args:
+            changed: The ballots with new answers, and those of all attempts at their items.
+        """
+        rules = self.parts.spec.labelling
+        if self._crowd is None:
+            ballots = self._load_ballots(self.parts.store.queries(self.campaign_id))
+            self._crowd = CrowdVotes(votes_of(ballots, rules))
+            return self._crowd
+        votes: dict[str, dict[str, JsonValue]] = {query_id: {} for query_id in changed}
+        for vote in votes_of(changed, rules):
+            votes[vote.unit][vote.person] = vote.value
+        for query_id, values in votes.items():
+            self._crowd.put(query_id, values)
+        return self._crowd
 
     def _load_ballots(self, queries: Sequence[Query]) -> dict[str, Ballot]:
         known = self.parts.store.annotations(self.campaign_id, [query.query_id for query in queries])

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from star_al.config.spec import LabellingSpec
 from star_al.labelling.ballots import Ballot, Refused, votes_by_query
-from star_al.labelling.crowd import dawid_skene, majority, median
+from star_al.labelling.crowd import CrowdVotes, Vote, majority, median
 from star_al.task import Task
 from star_al.types import JsonValue, Label, Query, Role
 
@@ -48,23 +48,29 @@ class _Sorted:
 
 
 def settle(
-    queries: Sequence[Query], ballots: Mapping[str, Ballot], rules: LabellingSpec, task: Task
+    queries: Sequence[Query],
+    ballots: Mapping[str, Ballot],
+    rules: LabellingSpec,
+    task: Task,
+    crowd: CrowdVotes | None = None,
 ) -> Settled:
     """Settle the queries that have enough answers.
 
     Args:
         queries: The queries to settle.
         ballots: By query id, of these queries and of those whose answers count as well: earlier attempts at
-            the same items; for ``dawid_skene``, which judges people by all of their answers, all queries of
-            the campaign.
+            the same items.
         rules: How answers become labels.
         task: Says which answers are one.
+        crowd: For ``dawid_skene``, which judges people by all of their answers, the votes of the whole campaign;
+            ``None`` if ``ballots`` are those of all its queries.
     """
-    joined = _with_earlier_attempts(ballots) if rules.disputed == "ask_another" else ballots
+    joined = _joined_ballots(ballots, rules)
     complete = [query.query_id for query in queries if _is_complete(ballots[query.query_id], rules)]
     posterior = None
     if complete and rules.settle == "dawid_skene":
-        posterior = dawid_skene(votes_by_query(joined.values()), complete)
+        crowd = CrowdVotes(votes_of(ballots, rules)) if crowd is None else crowd
+        posterior = crowd.posteriors(complete)
     found = _Sorted()
     for query_id in complete:
         _decide(joined[query_id], posterior, _rule(rules, task, joined[query_id].query), found)
@@ -87,8 +93,18 @@ def _rule(rules: LabellingSpec, task: Task, query: Query) -> Rule:
     return most_given
 
 
-def _with_earlier_attempts(ballots: Mapping[str, Ballot]) -> dict[str, Ballot]:
+def votes_of(ballots: Mapping[str, Ballot], rules: LabellingSpec) -> list[Vote]:
+    """The votes by which people are judged; a further attempt counts once somebody has answered or skipped it."""
+    joined = _joined_ballots(ballots, rules)
+    return votes_by_query(
+        joined[query_id] for query_id, ballot in ballots.items() if ballot.values or ballot.skips
+    )
+
+
+def _joined_ballots(ballots: Mapping[str, Ballot], rules: LabellingSpec) -> Mapping[str, Ballot]:
     """The ballots; those of further attempts, which asked one more person to decide a dispute, with earlier votes."""
+    if rules.disputed != "ask_another":
+        return ballots
     further = [ballot for ballot in ballots.values() if ballot.query.attempt > 1]
     items = {ballot.query.item_id for ballot in further}
     by_item: dict[str, list[Ballot]] = defaultdict(list)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from crowdkit.aggregation import DawidSkene
 
-from star_al.labelling.crowd import Vote, _frame, dawid_skene, krippendorff_alpha, majority
+from star_al.labelling.crowd import CrowdVotes, Vote, _frame, dawid_skene, krippendorff_alpha, majority
 
 
 def votes(rows: dict[str, str]) -> list[Vote]:
@@ -117,3 +117,18 @@ def test_dawid_skene_equals_that_of_crowd_kit(seed: int) -> None:
     assert set(found) == set(expected.index)
     for unit, row in expected.iterrows():
         assert found[str(unit)] == pytest.approx(row.to_dict(), abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_votes_that_change_unit_by_unit_give_what_all_votes_give_to_the_last_bit(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    given: dict[str, dict[str, str]] = {}
+    kept = CrowdVotes()
+    for _ in range(60):
+        unit = f"unit {random.integers(12)}"
+        people = random.choice(list("pqrst"), random.integers(0, 4), replace=False)
+        given[unit] = {str(person): str(random.choice(list("abcd"))) for person in people}
+        kept.put(unit, given[unit])
+        now = [Vote(unit, person, value) for unit, of in given.items() for person, value in of.items()]
+        assert kept.posteriors() == dawid_skene(now)
+        assert list(kept.posteriors(["unit 3", "no unit"])) == ["unit 3"] * bool(given.get("unit 3"))
