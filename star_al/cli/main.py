@@ -20,13 +20,14 @@ from star_al.cli import (
     data,
     database,
     demo,
+    doctor,
+    init,
     inspect,
     label_config,
     model,
     report,
     run,
     server,
-    setup,
     simulate,
 )
 from star_al.cli.console import TerminatedError, complain, log_on_stderr, stdout_errors_reported
@@ -66,7 +67,7 @@ START, LOOK, USE, WHOLE, KEEP = (
     "Maintenance",
 )
 app.command("demo", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(demo.demo)
-app.command("init", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(setup.init)
+app.command("init", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(init.init)
 app.command("up", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(server.up)
 app.command("run", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(run.run)
 app.command("simulate", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(simulate.simulate)
@@ -88,7 +89,7 @@ app.command("resume", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.re
 app.command("close-round", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.close_round)
 app.command("archive", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.archive)
 app.command("delete", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.delete)
-app.command("doctor", rich_help_panel=KEEP, epilog=OPTIONS_OF_ALL)(setup.doctor)
+app.command("doctor", rich_help_panel=KEEP, epilog=OPTIONS_OF_ALL)(doctor.doctor)
 app.command("label-config", rich_help_panel=KEEP, epilog=OPTIONS_OF_ALL)(label_config.label_config)
 databases.command("upgrade")(database.upgrade)
 databases.command("check")(database.check)

@@ -73,6 +73,11 @@ class ShortShape(StrEnum):
     JSON = "json"
 
 
+def names_in(listed: str | None) -> tuple[str, ...]:
+    """The names in a comma-separated list; none without a list."""
+    return tuple(name.strip() for name in (listed or "").split(",") if name.strip())
+
+
 def load(config: Path) -> CampaignFile:
     """Load the campaign of a file, with the settings of ``--set``; pydantic and YAML are imported only now.
 
