@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -88,6 +88,15 @@ def command_line(*words: str | Path) -> str:
     """Return a command as one types it in a shell, with the settings that were given to this one."""
     given = (word for setting in everywhere().settings for word in ("--set", setting))
     return shlex.join([*map(str, words), *given])
+
+
+def words_of(options: Mapping[str, object]) -> list[str]:
+    """Return options as one types them: flags by their name, and none that was not given (None or False)."""
+    words: list[str] = []
+    for option, value in options.items():
+        if value is not None and value is not False:
+            words += [option] if value is True else [option, str(value)]
+    return words
 
 
 def make_progress() -> Progress:
