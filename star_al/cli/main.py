@@ -15,16 +15,18 @@ import typer
 
 from star_al import __version__
 from star_al.cli import (
+    add_data,
     campaigns,
     config,
-    data,
     database,
     demo,
     doctor,
+    export,
     init,
     inspect,
     label_config,
     model,
+    predict,
     report,
     run,
     server,
@@ -77,10 +79,10 @@ app.command("explain", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.expl
 app.command("pictures", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.pictures)
 app.command("report", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(report.report)
 app.command("replay", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(run.replay)
-app.command("predict", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.predict)
-app.command("export", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.export)
+app.command("predict", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(predict.predict)
+app.command("export", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(export.export)
 app.command("export-model", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(model.export_model)
-app.command("add-data", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(data.add_data)
+app.command("add-data", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(add_data.add_data)
 app.command("list", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.list_)
 app.command("clone", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.clone)
 app.command("rename-label", rich_help_panel=WHOLE, epilog=OPTIONS_OF_ALL)(campaigns.rename_label)
