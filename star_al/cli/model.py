@@ -16,24 +16,26 @@ from star_al.common.wording import megabytes
 if TYPE_CHECKING:
     from star_al.app.model_export import ExportedModel
 
+Out = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
+RoundToExport = Annotated[
+    int | None,
+    typer.Option(
+        "--round",
+        min=0,
+        help="Export the model of this round; by default the newest.",
+        show_default=False,
+        autocompletion=round_numbers,
+    ),
+]
+Merged = Annotated[bool, typer.Option("--merged", help="Write whole weights, which need no base model.")]
+
 
 def export_model(
     config: Config = DEFAULT_CONFIG,
     *,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
-    round_index: Annotated[
-        int | None,
-        typer.Option(
-            "--round",
-            min=0,
-            help="Export the model of this round; by default the newest.",
-            show_default=False,
-            autocompletion=round_numbers,
-        ),
-    ] = None,
-    merged: Annotated[
-        bool, typer.Option("--merged", help="Write whole weights, which need no base model.")
-    ] = False,
+    out: Out,
+    round_index: RoundToExport = None,
+    merged: Merged = False,
     model: Model = ModelChoice.BEST,
     push: Push = None,
     public: Public = False,
@@ -66,11 +68,8 @@ def export_model(
     for line in _about(done, merged):
         say(line)
     if hub is not None:
-        if done.base is not None and Path(done.base).is_dir():
-            what, way = "base model", " --merged writes whole weights."
-            if done.what == "head":
-                what, way = "sentence encoder", ""
-            say(f"The {what} is a folder of this machine, {done.base}: others need it as well.{way}")
+        for line in _needed_by_others(done):
+            say(line)
         say(f"Pushed to {hub.push(out, f'Model of round {done.round_index}')}")
 
 
@@ -84,3 +83,13 @@ def _about(done: ExportedModel, merged: bool) -> list[str]:
         f"sample-{done.samples - 1}). The {what} alone, the posterior's mean, differ{'' if merged else 's'} from that "
         f"by at most {done.difference:.3f}."
     ]
+
+
+def _needed_by_others(done: ExportedModel) -> list[str]:
+    """What others cannot fetch, if the model stands on a folder of this machine."""
+    if done.base is None or not Path(done.base).is_dir():
+        return []
+    what, way = "base model", " --merged writes whole weights."
+    if done.what == "head":
+        what, way = "sentence encoder", ""
+    return [f"The {what} is a folder of this machine, {done.base}: others need it as well.{way}"]

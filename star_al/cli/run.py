@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,43 +12,47 @@ from star_al.cli.options import DEFAULT_CONFIG, Config, RoundIndex, load
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
+    from star_al.app.waiting import WebhookOptions
     from star_al.config.spec import CampaignFile
+    from star_al.loop import Outcome
 
 WAITING = 6
 """Exit code of a run that ends because it waits for labels, or because somebody has paused the campaign."""
 
+MaxRounds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Rounds to run in this call, round 0 included.", show_default=False),
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help=f"Do not wait for labels: exit with code {WAITING}.")]
+Webhook = Annotated[
+    bool,
+    typer.Option("--webhook", help="Let Label Studio report each answer, so that the run reacts at once."),
+]
+WebhookBind = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Address to listen on for webhooks; by default a free port on 127.0.0.1.",
+        show_default=False,
+    ),
+]
+WebhookUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="URL at which Label Studio reaches this machine, if it runs elsewhere.",
+        show_default=False,
+    ),
+]
+
 
 def run(
     config: Config = DEFAULT_CONFIG,
-    max_rounds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Rounds to run in this call, round 0 included.", show_default=False),
-    ] = None,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help=f"Do not wait for labels: exit with code {WAITING}.")
-    ] = False,
-    webhook: Annotated[
-        bool,
-        typer.Option(
-            "--webhook", help="Let Label Studio report each answer, so that the run reacts at once."
-        ),
-    ] = False,
-    webhook_bind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Address to listen on for webhooks; by default a free port on 127.0.0.1.",
-            show_default=False,
-        ),
-    ] = None,
-    webhook_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="URL at which Label Studio reaches this machine, if it runs elsewhere.",
-            show_default=False,
-        ),
-    ] = None,
+    max_rounds: MaxRounds = None,
+    no_wait: NoWait = False,
+    webhook: Webhook = False,
+    webhook_bind: WebhookBind = None,
+    webhook_url: WebhookUrl = None,
 ) -> None:
     """Start a campaign, or continue it, until a stopping rule ends it.
 
@@ -58,7 +63,6 @@ def run(
         raise typer.BadParameter("--webhook-bind and --webhook-url need --webhook")
     with resumable("star-al", "run", config):
         from star_al.app import running
-        from star_al.app.waiting import WebhookOptions
 
         file = load(config)
         outcome = running.run(
@@ -66,20 +70,33 @@ def run(
             make_progress(),
             max_rounds=max_rounds,
             no_wait=no_wait,
-            webhook=WebhookOptions(webhook_bind or "127.0.0.1:0", webhook_url) if webhook else None,
+            webhook=_webhook_options(webhook_bind, webhook_url) if webhook else None,
         )
-    again = command_line("star-al", "run", config)
-    if outcome.kind == "stopped":
-        say(f"Stopped after round {outcome.round_index}: {outcome.reason}.")
-        say(f"See its rounds with: {command_line('star-al', 'history', config)}")
-    elif outcome.kind == "held":
-        say(f"Paused {outcome.reason}. Go on with: {command_line('star-al', 'resume', config)}")
+    for line in _ending(outcome, file, config):
+        say(line)
+    if outcome.kind in ("held", "waiting"):
         raise typer.Exit(WAITING)
-    elif outcome.kind == "paused":
-        say(f"Paused after round {outcome.round_index}: {outcome.reason}. Continue with: {again}")
-    else:
-        say(f"Waiting for labels: {outcome.reason}. {_when_answered(file)}, continue with: {again}")
-        raise typer.Exit(WAITING)
+
+
+def _webhook_options(bind: str | None, url: str | None) -> WebhookOptions:
+    from star_al.app.waiting import WebhookOptions
+
+    return WebhookOptions(bind or "127.0.0.1:0", url)
+
+
+def _ending(outcome: Outcome, file: CampaignFile, config: Path) -> list[str]:
+    """How the run ended, and the command that comes next."""
+    again, reason = command_line("star-al", "run", config), outcome.reason
+    words = {
+        "stopped": [
+            f"Stopped after round {outcome.round_index}: {reason}.",
+            f"See its rounds with: {command_line('star-al', 'history', config)}",
+        ],
+        "held": [f"Paused {reason}. Go on with: {command_line('star-al', 'resume', config)}"],
+        "paused": [f"Paused after round {outcome.round_index}: {reason}. Continue with: {again}"],
+        "waiting": [f"Waiting for labels: {reason}. {_when_answered(file)}, continue with: {again}"],
+    }
+    return words[outcome.kind]
 
 
 def _when_answered(file: CampaignFile) -> str:
