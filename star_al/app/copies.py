@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from star_al.app.compose import reading
-from star_al.app.running import leased
+from star_al.app.leasing import leased
 from star_al.config.spec import CampaignFile
 
 

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 
 from star_al.app.annotators import check_server, connection, open_annotator, unencrypted
-from star_al.app.beginning_again import begin_again, has_answers
+from star_al.app.beginning_again import begin_again
+from star_al.app.changed_settings import adopt_settings, refuse_changes
 from star_al.app.compose import find_started, open_head, open_learner, open_parts, open_store, reading
 from star_al.app.computing import computing
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
+from star_al.app.leasing import leased
 from star_al.app.model_check import check_untrained, texts_of_data
 from star_al.app.same_data import refuse_other_data
 from star_al.app.starting import create_campaign
 from star_al.app.training_process import TrainingProcess
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.common.patience import Patience
-from star_al.common.process_identity import ProcessIdentity, has_ended
-from star_al.common.wording import count, sentence_case
-from star_al.config.changes import (
-    added_labels,
-    changed_fields,
-    differing_fields,
-    keep_earlier_defaults,
-    list_differences,
-    renamed_labels,
-)
-from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec, TaskSpec
+from star_al.common.wording import sentence_case
+from star_al.config.changes import keep_earlier_defaults
+from star_al.config.spec import ApiSpec, CampaignFile, LabelStudioSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StoreError
-from star_al.labelling.renaming import Relabelling, relabel
 from star_al.loop import Loop, Outcome
 from star_al.parts import LeasedParts, Parts, round_spec
 from star_al.ports import Annotator, Learner, Progress, Store
 from star_al.replay import Replay, find_round, replay_round
 from star_al.steps.base_predictions import base_log_probs
-from star_al.types import Campaign, Event, JsonObject, Lease, Role
+from star_al.types import Campaign, JsonObject, Lease, Role
 
 
 def run(
@@ -95,48 +88,35 @@ def controlling(
     people = _people(file, webhook)
     no_wait = no_wait or isinstance(file.spec.annotator, ApiSpec)  # its answers need the lease, too
     patience = Patience(waits=not no_wait, say=progress.say)
-    store = _store_to_run_in(file, people, patience)
-    try:
-        given = learner
-        campaign, learner = _find_or_create(file, store, progress, given)
+    with closing(_store_to_run_in(file, people, patience)) as store, _waiting_ended(progress):
+        campaign, opened = _find_or_create(file, store, progress, learner)
         file = keep_earlier_defaults(file, campaign.config)
         refuse_other_data(file, store, campaign)
         _refuse_archived(file, store, campaign)
-        restarts = _refuse_changes(file, store, campaign)
+        restarts = refuse_changes(file, store, campaign)
         if people is not None and (warning := unencrypted(people)):
             progress.say(warning)
         with (
             leased(file, store, campaign, patience) as (lease, heartbeat),
             _hints(people, campaign, webhook) as hints,
-            ExitStack() as ending,
         ):
             guarded = GuardedProgress(progress, heartbeat)
             if restarts:
-                learner = learner or open_learner(file, file.spec, [], guarded, cache=file.trunk_folder)
-                learner.check(texts_of_data(file))
+                opened = _checked_learner(file, guarded, opened)
                 campaign = begin_again(file, store, campaign, lease, guarded, restarts)
-            _adopt_config(file, store, campaign, lease, guarded)
+            adopt_settings(file, store, campaign, lease, guarded)
             annotator = annotator or open_annotator(file, store, campaign)
-            parts = _parts(file, store, campaign, guarded, learner)
+            waiter = Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints)
+            parts = _parts(file, store, campaign, guarded, opened)
             parts.artefacts.prepare()
             check_untrained(parts)
-            background = None
-            if people is not None and file.spec.ranking_model == "head":
-                background = ending.enter_context(TrainingProcess(file, lease, guarded, heartbeat.check))
-                # The learner that was checked would stay in memory beside that of the process.
-                learner = given
-                parts = _parts(file, store, campaign, guarded, learner)
-            parts = ending.enter_context(computing(file, parts, heartbeat.check))
-            yield parts.leased(
-                lease,
-                annotator,
-                Waiter(guarded, heartbeat.check, no_wait=no_wait, hints=hints),
-                patience,
-                background,
-            )
-    finally:
-        progress.waiting(None)
-        store.close()
+            with _trained_aside(file, people, lease, guarded, heartbeat) as background:
+                if background is not None:
+                    # The learner that was checked would stay in memory beside that of the process.
+                    opened = learner
+                    parts = _parts(file, store, campaign, guarded, learner)
+                with computing(file, parts, heartbeat.check) as parts:
+                    yield parts.leased(lease, annotator, waiter, patience, background)
 
 
 def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> JsonObject:
@@ -157,12 +137,11 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
         StarALError: As ``run``.
     """
     patience = Patience(waits=True, say=progress.say)
-    store = _store_to_run_in(file, None, patience)
-    try:
+    with closing(_store_to_run_in(file, None, patience)) as store:
         campaign, learner = _find_or_create(file, store, progress)
         file = keep_earlier_defaults(file, campaign.config)
         refuse_other_data(file, store, campaign)
-        if _refuse_changes(file, store, campaign):
+        if refuse_changes(file, store, campaign):
             raise ConfigError(
                 f"{file.path}: the study was prepared with other settings. Run it under another name."
             )
@@ -175,8 +154,6 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
                     if role is not Role.POOL or len(item_ids) <= largest_pool:
                         base_log_probs(parts, item_ids)
             return parts.learner.versions()
-    finally:
-        store.close()
 
 
 def resolved_dtype(file: CampaignFile, progress: Progress) -> str:
@@ -242,8 +219,7 @@ def _find_or_create(
         progress.say(f"Loading the {file.spec.model_in_words}{trying}")
     if campaign is not None:
         return campaign, given
-    learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
-    learner.check(texts_of_data(file))
+    learner = _checked_learner(file, progress, given)
     if file.spec.has_head_beside:
         open_head(file, file.spec, [], progress, learner).check()
     try:
@@ -253,6 +229,13 @@ def _find_or_create(
         if campaign is None:
             raise
         return campaign, given
+
+
+def _checked_learner(file: CampaignFile, progress: Progress, given: Learner | None = None) -> Learner:
+    """The learner, which was found able to learn from the campaign's texts."""
+    learner = given or open_learner(file, file.spec, [], progress, cache=file.trunk_folder)
+    learner.check(texts_of_data(file))
+    return learner
 
 
 def _parts(
@@ -273,6 +256,15 @@ def paused_since(file: CampaignFile) -> datetime | None:
         return store.marks(campaign.campaign_id).paused_at
 
 
+@contextmanager
+def _waiting_ended(progress: Progress) -> Iterator[None]:
+    """Let no line stay that says what is waited for."""
+    try:
+        yield
+    finally:
+        progress.waiting(None)
+
+
 def _refuse_archived(file: CampaignFile, store: Store, campaign: Campaign) -> None:
     archived_at = store.marks(campaign.campaign_id).archived_at
     if archived_at is not None:
@@ -280,55 +272,6 @@ def _refuse_archived(file: CampaignFile, store: Store, campaign: Campaign) -> No
             f"{file.path}: campaign {campaign.name!r} was archived on {archived_at.astimezone():%Y-%m-%d} and does "
             "not run. Take it back with `star-al archive --undo`."
         )
-
-
-def _refuse_changes(file: CampaignFile, store: Store, campaign: Campaign) -> list[str]:
-    """Refuse changes that answers do not allow; return those for which the campaign has to begin again.
-
-    Raises:
-        ConfigError: People have answered, and the settings must stay as they were then.
-    """
-    trained = any(round_.adapter_sha256 for round_ in store.rounds(campaign.campaign_id))
-    changed = changed_fields(campaign.config, file.spec, trained=trained)
-    if changed and has_answers(store, campaign):
-        raise ConfigError(
-            f"{file.path}: campaign {campaign.name!r} was started with different settings for {', '.join(changed)}. "
-            "Change them back, or give the new campaign another name.\n"
-            + list_differences(campaign.config, file.spec, changed)
-            + "\nTo use them with the labels there are, restore the file and run "
-            f"`star-al clone {file.path.name} NAME --with-labels`, then change the new file."
-        )
-    return changed
-
-
-@contextmanager
-def leased(
-    file: CampaignFile, store: Store, campaign: Campaign, patience: Patience | None = None
-) -> Iterator[tuple[Lease, Heartbeat]]:
-    """Hold the lease of a campaign, renewed by a heartbeat.
-
-    Args:
-        file: The campaign file.
-        store: The store that holds the campaign.
-        campaign: The campaign.
-        patience: What ``store`` waits by. It ends with an error or Ctrl-C, which must not be kept waiting.
-
-    Raises:
-        LeaseHeldError: Another living process holds it.
-    """
-    seconds = file.spec.database.lease_seconds
-    lease = store.acquire_lease(campaign.campaign_id, str(ProcessIdentity.of()), seconds, may_take=has_ended)
-    try:
-        with Heartbeat(store, lease, seconds) as heartbeat:
-            try:
-                yield lease, heartbeat
-            except BaseException:
-                if patience is not None:
-                    patience.end()
-                raise
-    finally:
-        with suppress(StoreError):  # it must not hide an earlier error; the lease expires by itself
-            store.release_lease(lease)
 
 
 @contextmanager
@@ -345,49 +288,20 @@ def _hints(
         yield webhook
 
 
-def _adopt_config(
-    file: CampaignFile, store: Store, campaign: Campaign, lease: Lease, progress: Progress
-) -> None:
-    """Store today's settings, and log what has changed; say so if labels were added."""
-    added, renamed = added_labels(campaign.config, file.spec), renamed_labels(campaign.config, file.spec)
-    labels = ("task.labels", "task.renamed")
-    changed = differing_fields(campaign.config, file.spec, labels)
-    messages = [f"settings changed: {', '.join(changed)}"] if changed else []
-    messages += (
-        [_added_in_words(added, file.spec.task, store.label_counts(campaign.campaign_id))] if added else []
-    )
-    found = Relabelling((), ())
-    if renamed:
-        found = relabel(store, campaign.campaign_id, file.spec)
-        messages.append(_renamed_in_words(renamed, found))
-    store.update_config(
-        lease,
-        file.spec.model_dump(mode="json"),
-        relabelled=found.relabelled,
-        settled=found.settled,
-        events=[Event("config", message) for message in messages],
-    )
-    for message in messages[bool(changed) :]:
-        progress.say(sentence_case(message))
-
-
-def _added_in_words(added: Sequence[str], task: TaskSpec, labelled: Mapping[Role, int]) -> str:
-    """What adding labels does; a set of labels that was given before says of a new one that the text has it not."""
-    words, n = f"labels added: {', '.join(added)}", sum(labelled.values())
-    if not task.has_label_sets or not n:
-        return words
-    them = "it" if len(added) == 1 else "them"
-    return (
-        f"{words}; {count(n, 'text')} labelled before {'counts' if n == 1 else 'count'} as not having {them}"
-    )
-
-
-def _renamed_in_words(renamed: Mapping[str, str], found: Relabelling) -> str:
-    pairs = ", ".join(f"{old} → {new}" for old, new in renamed.items())
-    words = f"labels renamed: {pairs}; {count(len(found.relabelled), 'label')} kept under the new name"
-    if found.settled:
-        words += f", {len(found.settled):,} decided anew from the same answers"
-    return words
+@contextmanager
+def _trained_aside(
+    file: CampaignFile,
+    people: LabelStudioSpec | None,
+    lease: Lease,
+    progress: GuardedProgress,
+    heartbeat: Heartbeat,
+) -> Iterator[TrainingProcess | None]:
+    """The process that trains the language model while a head ranks the pool for people; None if nobody waits."""
+    if people is None or file.spec.ranking_model != "head":
+        yield None
+        return
+    with TrainingProcess(file, lease, progress, heartbeat.check) as process:
+        yield process
 
 
 def _where_it_runs(parts: Parts) -> str:

@@ -19,6 +19,7 @@ from star_al.app.api.creating import create_file
 from star_al.app.api.input_data import Texts, rows_of
 from star_al.app.api.question import Question, make_question
 from star_al.app.api.tables import Records, as_table
+from star_al.app.leasing import leased
 from star_al.app.model_choice import ModelChoice
 from star_al.app.model_export import ExportedModel
 from star_al.app.status import Status
@@ -604,7 +605,7 @@ class Campaign:
         with ExitStack() as stack:
             while True:
                 try:
-                    lease, _ = stack.enter_context(running.leased(self._file, store, campaign))
+                    lease, _ = stack.enter_context(leased(self._file, store, campaign))
                     break
                 except LeaseHeldError:
                     if time.monotonic() > end:
