@@ -22,7 +22,7 @@ from star_al.config.spec import (
     TfbSpec,
 )
 from star_al.config.spec.acquisition import EARLIER_DEFAULTS
-from star_al.config.spec.campaign import DEFAULT_MEASURES
+from star_al.config.spec.missing_settings import DEFAULT_MEASURES
 from star_al.config.spec.posterior import LINEARISED
 from star_al.config.writing import plain_label, to_one_line
 from star_al.errors import ConfigError

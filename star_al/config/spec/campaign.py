@@ -1,17 +1,17 @@
-"""A whole campaign: its sections, and the rules that hold between them."""
+"""A whole campaign: its sections, and what follows from several of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, field_validator, model_validator
 
-from star_al.config.spec.acquisition import ADAPTIVE_SAMPLES, JOINT_SAMPLES, AcquisitionSpec
+from star_al.config.spec.acquisition import AcquisitionSpec
 from star_al.config.spec.adapter import AdapterSpec
-from star_al.config.spec.annotator import AnnotatorSpec, LabelStudioSpec, OracleSpec
+from star_al.config.spec.annotator import AnnotatorSpec, OracleSpec
 from star_al.config.spec.base import FROM_FILE, Spec
+from star_al.config.spec.combinations import refuse_combinations
 from star_al.config.spec.compute import ComputeSpec, LocalComputeSpec
 from star_al.config.spec.data import DataSpec
 from star_al.config.spec.database import DatabaseSpec
@@ -24,30 +24,17 @@ from star_al.config.spec.learner import (
     LoraLearnerSpec,
     lora_by_default,
 )
+from star_al.config.spec.missing_settings import measure_of_kind, with_missing_settings
 from star_al.config.spec.model import ModelSpec
-from star_al.config.spec.posterior import MapSpec, McDropoutSpec, PosteriorSpec
-from star_al.config.spec.shortlist import OPEN_MEASURES
+from star_al.config.spec.posterior import MapSpec, PosteriorSpec
 from star_al.config.spec.stopping import StoppingSpec
-from star_al.config.spec.task import EXTRAS, TaskSpec, kinds_with, normalise_label
-from star_al.config.spec.template import split_template
+from star_al.config.spec.task import TaskSpec
 
 MANY_LABELS = 10
 """From so many labels on, a language model that a head teaches has a classifier (docs/studies/recipe.md)."""
 
 LABEL_TOLERANCE = 0.01
 """What ``model.label_tolerance: auto`` stands for, where samples are not compared with each other."""
-
-DEFAULT_MEASURES: Mapping[str, str] = {"text": "nll"}
-"""Measures of campaign files that name none, by kind of task; without an entry, the default of the setting.
-
-For the usual measure answers would have to be drawn, which takes several times as long."""
-
-EARLIER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "learner": {"kind": "lora", "taught": False},
-    "adapter": {"output": "label_names"},
-    "model": {"label_tolerance": 0.0},
-}
-"""What earlier versions did, which had no such settings, by section; a kind names the one that they belong to."""
 
 SHARED_STORAGE = ("s3", "gs", "file")
 """What the address of shared storage may begin with."""
@@ -140,37 +127,8 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _settings_without_acquisition_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
-        """Without a file, a missing ``acquisition`` has what earlier versions chose by, like one without a preset."""
-        if info.context == FROM_FILE or not isinstance(tree, dict) or "acquisition" in tree:
-            return tree
-        return tree | {"acquisition": {}}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _settings_not_stored_are_earlier_ones(cls, tree: Any, info: ValidationInfo) -> Any:
-        """Without a file, settings that are missing have the values of ``EARLIER_SETTINGS``."""
-        if info.context == FROM_FILE or not isinstance(tree, dict):
-            return tree
-        for name, earlier in EARLIER_SETTINGS.items():
-            section = tree.get(name, {})
-            if isinstance(section, dict) and section.get("kind", earlier.get("kind")) == earlier.get("kind"):
-                tree = tree | {name: {**earlier, **section}}
-        return tree
-
-    @model_validator(mode="before")
-    @classmethod
-    def _star_and_earlier_versions_sample_by_dropout(cls, tree: Any, info: ValidationInfo) -> Any:
-        """Without a section ``posterior``, STAR and BALD have MC dropout, as settings that are not of a file have."""
-        if not isinstance(tree, dict) or "posterior" in tree:
-            return tree
-        acquisition = tree.get("acquisition")
-        samples = isinstance(acquisition, dict) and (
-            acquisition.get("preset") == "star"
-            # BALD has no meaning without samples. If the head ranks, they are the head's.
-            or (acquisition.get("measure") in ("bald", "token_bald") and acquisition.get("scorer") != "head")
-        )
-        return tree | {"posterior": {"kind": "mc_dropout"}} if samples or info.context != FROM_FILE else tree
+    def _missing_settings_have_a_meaning(cls, tree: Any, info: ValidationInfo) -> Any:
+        return with_missing_settings(tree, from_file=info.context == FROM_FILE)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -178,36 +136,12 @@ class CampaignSpec(Spec):
         cls, tree: Any, handler: ModelWrapValidatorHandler[CampaignSpec], info: ValidationInfo
     ) -> CampaignSpec:
         """In a campaign file, a missing ``acquisition.measure`` is that of the kind of task, and counts as not set."""
-        if info.context != FROM_FILE or not isinstance(tree, dict):
+        measure = measure_of_kind(tree) if info.context == FROM_FILE and isinstance(tree, dict) else None
+        if measure is None:
             return handler(tree)
-        task, acquisition = tree.get("task"), tree.get("acquisition", {})
-        if not isinstance(task, dict) or not isinstance(acquisition, dict) or "measure" in acquisition:
-            return handler(tree)
-        measure = DEFAULT_MEASURES.get(str(task.get("kind")))
-        if measure is None or acquisition.get("preset") == "star":
-            return handler(tree)
-        spec = handler(tree | {"acquisition": {**acquisition, "measure": measure}})
+        spec = handler(tree | {"acquisition": {**tree.get("acquisition", {}), "measure": measure}})
         spec.acquisition.model_fields_set.discard("measure")
         return spec
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_templates_of_0_1(cls, tree: Any, info: ValidationInfo) -> Any:
-        """In a campaign that version 0.1 stored, braces other than its three fields are text."""
-        if info.context == FROM_FILE or not isinstance(tree, dict):
-            return tree
-        data, task = tree.get("data"), tree.get("task")
-        if (
-            not isinstance(data, dict)
-            or not isinstance(task, dict)
-            or "header" in data
-            or "subset" not in data
-        ):
-            return tree
-        template = task.get("template")
-        if not isinstance(template, str) or "{text}" not in template or not split_template(template).columns:
-            return tree
-        return tree | {"task": {"template_columns": False} | task}
 
     @field_validator("posterior", mode="before")
     @classmethod
@@ -222,288 +156,9 @@ class CampaignSpec(Spec):
         return lora_by_default(learner)
 
     @model_validator(mode="after")
-    def _sections_agree(self) -> CampaignSpec:
-        self._require_model()
-        self._require_ranker()
-        self._require_options()
-        self._require_labels_to_classify()
-        self._require_what_the_task_allows()
-        self._require_samples_for_measure()
-        self._require_samples_for_adaptive()
-        self._require_what_shortlists()
-        self._require_joint_samples()
-        self._require_dropout()
-        self._require_what_can_be_divided()
-        self._require_what_vllm_can_do()
-        self._require_distinct_unsure()
-        self._require_labels_to_train_on()
-        self._require_test_labels()
-        self._check_label_columns()
-        self._refuse_labels_in_the_text()
+    def _settings_go_together(self) -> CampaignSpec:
+        refuse_combinations(self)
         return self
-
-    def _require_options(self) -> None:
-        if self.task.has_options and self.data.options is None:
-            raise ValueError(f"task.kind: {self.task.kind} needs data.options")
-        if not self.task.has_options and self.data.options is not None:
-            raise ValueError(f"data.options belongs to task.kind: {kinds_with('has_options')}")
-        columns = self.data.options
-        if self.task.has_completions and isinstance(columns, tuple) and len(columns) != 2:
-            raise ValueError(
-                f"task.kind: {self.task.kind} takes two columns in data.options, or one that holds lists of two, not "
-                f"[{', '.join(columns)}]; a column of lists is named without brackets"
-            )
-
-    def _require_labels_to_classify(self) -> None:
-        if self.adapter.output == "classifier" and self.task.has_options:
-            raise ValueError(
-                f"adapter.output: classifier needs the same labels for all texts, and task.kind: {self.task.kind} has "
-                "options of each text"
-            )
-
-    def _require_what_the_task_allows(self) -> None:
-        allowed = self.task.allowed
-        for setting, value, values in (
-            ("acquisition.measure", self.acquisition.measure, allowed.measures),
-            ("acquisition.batch.kind", self.acquisition.batch.kind, allowed.batches),
-            ("labelling.settle", self.labelling.settle, allowed.settling),
-            ("posterior.kind", self.posterior.kind, allowed.posteriors),
-            ("adapter.loss", self.adapter.loss, allowed.losses),
-        ):
-            if value not in values:
-                raise ValueError(
-                    f"{setting}: {value} does not go with task.kind: {self.task.kind}; choose from "
-                    f"{', '.join(values)}"
-                )
-
-        extras = {
-            "head": self.has_head_learner or self.has_head_beside,
-            "head_beside": self.has_head_beside,
-            "classifier": self.adapter.output == "classifier",
-            "adaptive_samples": self.acquisition.adaptive_samples is not None,
-            "balance": self.acquisition.batch.balance,
-            "calibrate_base": bool(self.acquisition.blend.calibrate_base),
-            "contextual_calibration": self.task.contextual_calibration,
-        }
-        for name, setting in EXTRAS.items():
-            if extras[name] and name not in allowed.extras:
-                raise ValueError(
-                    f"{setting} does not go with task.kind: {self.task.kind}, whose answers are not a list of labels"
-                )
-
-    def _require_model(self) -> None:
-        if self.model.name is None and (
-            isinstance(self.learner, LoraLearnerSpec) or self.head.features in ("model", "both")
-        ):
-            raise ValueError(
-                "model.name is missing. Name a language model, or set learner.kind: head, which needs none"
-            )
-
-    def _require_ranker(self) -> None:
-        if (
-            isinstance(self.learner, LoraLearnerSpec)
-            and self.learner.train != "each_round"
-            and not self.head_ranks
-        ):
-            raise ValueError(
-                "learner.train: at_end and a list of label counts need acquisition.scorer: head, which chooses the "
-                "texts in the other rounds"
-            )
-        if (
-            isinstance(self.learner, LoraLearnerSpec)
-            and self.learner.taught is True
-            and not self.has_head_beside
-        ):
-            raise ValueError(
-                "learner.taught: true needs a head beside the language model. Set learner.head: true or "
-                "acquisition.scorer: head"
-            )
-        if self.head_ranks and self.acquisition.adaptive_samples is not None:
-            raise ValueError(
-                "acquisition.adaptive_samples does not go with a head that ranks the pool, as its samples cost "
-                "next to nothing"
-            )
-
-    def _require_samples_for_measure(self) -> None:
-        if self.acquisition.measure == "label_probability":
-            self._require_target_label()
-        if self.acquisition.measure in ("bald", "token_bald") and self.samples < 2:
-            raise ValueError(
-                f"acquisition.measure: {self.acquisition.measure} needs a posterior of at least 2 samples"
-            )
-        kind = self.acquisition.blend.kind
-        if self.acquisition.measure == "label_probability" and kind in ("prequential", "measured"):
-            raise ValueError(
-                f"acquisition.blend.kind: {kind} does not go with acquisition.measure: label_probability, which "
-                "looks for a label and not for errors"
-            )
-        if self.acquisition.measure == "epig" and self.acquisition.blend.kind == "measured":
-            raise ValueError(
-                "acquisition.blend.kind: measured does not go with acquisition.measure: epig, which is not "
-                "measured on held-out items"
-            )
-
-    def _require_target_label(self) -> None:
-        names = list(map(normalise_label, self.task.label_names))
-        target = self.acquisition.target_label
-        if target is None or normalise_label(target) not in names:
-            raise ValueError(
-                "acquisition.measure: label_probability needs acquisition.target_label, one of "
-                f"{', '.join(self.task.label_names)}"
-            )
-
-    def _require_samples_for_adaptive(self) -> None:
-        first, samples = self.acquisition.adaptive_samples, self.posterior.samples
-        if first is None:
-            return
-        wants_all = {
-            "measure: bald": self.acquisition.measure == "bald",
-            "measure: epig": self.acquisition.measure == "epig",
-            f"blend.kind: {self.acquisition.blend.kind}": self.acquisition.blend.kind
-            in ("measured", "prequential"),
-            f"batch.kind: {self.acquisition.batch.kind}": self.acquisition.batch.diversifies,
-            "batch.balance": self.acquisition.batch.balance,
-            "batch.near_duplicates": self.acquisition.batch.near_duplicates is not None,
-        }
-        for setting, wants in wants_all.items():
-            if wants:
-                raise ValueError(
-                    f"acquisition.adaptive_samples does not go with acquisition.{setting}, which needs all samples"
-                )
-        if samples < ADAPTIVE_SAMPLES:
-            raise ValueError(
-                f"acquisition.adaptive_samples needs a posterior of at least {ADAPTIVE_SAMPLES} samples; "
-                f"this one has {self._samples_as_set}"
-            )
-        if first >= samples:
-            raise ValueError(
-                f"acquisition.adaptive_samples: {first} leaves none of {samples} samples for later"
-            )
-
-    def _require_what_shortlists(self) -> None:
-        """What puts texts on a shortlist must be there, and cost less than scoring them."""
-        by = self.acquisition.shortlist.by
-        if not self.acquisition.shortlist.is_on or by == "last_round":
-            return
-        why = ""
-        if by == "head" and (self.head_ranks or not self.has_head_beside):
-            why = "needs a head beside the language model that ranks the pool: learner.head: true"
-        elif by in OPEN_MEASURES and not self.task.is_written:
-            why = (
-                f"is a measure of written answers; task.kind: {self.task.kind} takes last_round, head or mean"
-            )
-        elif by == "mean" and self.task.is_written:
-            why = f"does not go with task.kind: {self.task.kind}; choose {' or '.join(OPEN_MEASURES)}"
-        elif by in OPEN_MEASURES and self.acquisition.measure in OPEN_MEASURES:
-            why = f"saves nothing with acquisition.measure: {self.acquisition.measure}, which takes one pass as well"
-        elif by == "mean" and (self.head_ranks or self.samples < 2):
-            why = "saves nothing without posterior samples of a language model, as one pass is all there is"
-        if why:
-            raise ValueError(f"acquisition.shortlist.by: {by} {why}")
-
-    def _require_joint_samples(self) -> None:
-        joint = {
-            "acquisition.measure: epig": self.acquisition.measure == "epig",
-            "acquisition.batch.kind: batchbald": self.acquisition.batch.kind == "batchbald",
-        }
-        for setting, wanted in joint.items():
-            if wanted and self.samples < JOINT_SAMPLES:
-                raise ValueError(
-                    f"{setting} needs a posterior of at least {JOINT_SAMPLES} samples, 32 are better; this one "
-                    f"has {self._samples_as_set}"
-                )
-
-    def _require_dropout(self) -> None:
-        if not isinstance(self.posterior, McDropoutSpec) or self.posterior.samples == 1:
-            return
-        if self.posterior.dropout is None and self.adapter.dropout == 0.0:
-            raise ValueError(
-                "posterior.kind: mc_dropout needs adapter.dropout above 0, or posterior.dropout, to draw several "
-                "samples"
-            )
-
-    def _require_what_can_be_divided(self) -> None:
-        if self.posterior.kind == "clora" and self.adapter.training.processes > 1:
-            raise ValueError(
-                "adapter.training.processes above 1 does not go with posterior.kind: clora, whose networks are trained "
-                "in one process"
-            )
-        if self.model.gpus > 1 and self.adapter.training.processes > 1:
-            raise ValueError(
-                "adapter.training.processes above 1 does not go with model.gpus above 1: each process has one GPU; "
-                "strategy: fsdp shares the base model among processes"
-            )
-
-    def _require_what_vllm_can_do(self) -> None:
-        if self.model.engine != "vllm" or self.has_head_learner:
-            return
-        for setting, usual in (("quantise", "none"), ("gpus", 1)):
-            if getattr(self.model, setting) != usual:
-                raise ValueError(
-                    f"model.engine: vllm does not go with model.{setting}, which the engine would not follow; name a "
-                    "model that fits one GPU as it was saved"
-                )
-        if self.posterior.kind == "clora":
-            raise ValueError(
-                "model.engine: vllm does not go with posterior.kind: clora, whose samples change with each text"
-            )
-        if self.has_classifier:
-            raise ValueError(
-                "model.engine: vllm does not go with a classifier, which reads hidden states; set "
-                "adapter.output: label_names, or model.engine: transformers"
-            )
-        if self.task.has_completions:
-            raise ValueError(
-                f"model.engine: vllm does not go with task.kind: {self.task.kind}, which reads the base model beside "
-                "each sample"
-            )
-
-    def _require_distinct_unsure(self) -> None:
-        unsure = self.annotator.unsure if isinstance(self.annotator, LabelStudioSpec) else None
-        names = (*self.task.label_names, *self.task.other_names)
-        if unsure is not None and normalise_label(unsure) in map(normalise_label, names):
-            raise ValueError(f"annotator.unsure: {unsure!r} is also a label")
-
-    def _require_labels_to_train_on(self) -> None:
-        audit = self.evaluation.size if self.evaluation.kind == "audit" else 0
-        held_out, budget = self.evaluation.calibration + audit, self.stopping.max_labels
-        if budget is not None and budget <= held_out:
-            raise ValueError(
-                f"stopping.max_labels: {budget} leaves no label to train on; "
-                f"{held_out} are for audit and calibration (evaluation.size, evaluation.calibration)"
-            )
-
-    def _require_test_labels(self) -> None:
-        if self.evaluation.kind == "test" and self.test_label_column is None:
-            raise ValueError(
-                "evaluation.kind: test needs evaluation.label, the label column of the test file"
-            )
-
-    def _check_label_columns(self) -> None:
-        columns, names = self.data.label_columns or (), set(map(normalise_label, self.task.label_names))
-        if columns and not self.task.has_label_sets:
-            raise ValueError(
-                f"data.label_columns does not go with task.kind: {self.task.kind}, only with "
-                f"{kinds_with('has_label_sets')}"
-            )
-        for name in columns:
-            if normalise_label(name) not in names:
-                raise ValueError(f"data.label_columns: {name!r} is not one of task.labels")
-
-    def _refuse_labels_in_the_text(self) -> None:
-        split = self.task.split_template
-        answers = {
-            self.data.label,
-            self.gold_column,
-            self.test_label_column,
-            *(self.data.label_columns or ()),
-        }
-        for name in split.columns if split else ():
-            if name in answers:
-                raise ValueError(
-                    f"task.template names {{{name}}}, the column of labels, so that the model would see the answer. "
-                    "Remove it; if the braces are text, set task.template_columns: false"
-                )
 
     @property
     def has_head_learner(self) -> bool:
@@ -575,14 +230,6 @@ class CampaignSpec(Spec):
     def samples(self) -> int:
         """Posterior samples of the model that ranks the pool."""
         return self.head.samples if self.head_ranks else self.posterior.samples
-
-    @property
-    def _samples_as_set(self) -> str:
-        """How many samples there are, and by which setting."""
-        if self.head_ranks:
-            return f"{self.samples} (head.samples)"
-        setting = {"ensemble": "members", "map": "kind: map"}.get(self.posterior.kind, "samples")
-        return f"{self.posterior.samples} (posterior.{setting})"
 
     @property
     def mixes_completions(self) -> bool:
