@@ -81,7 +81,7 @@ def _options() -> argparse.Namespace:
 
 def _write_table(options: argparse.Namespace) -> None:
     """Train, predict, and save ``log_probs`` (N, K, C) float32 and the base model's ``base`` (N, C)."""
-    from star_al.app.compose import posterior_method
+    from star_al.app.language_learners import posterior_method
     from star_al.config.spec import CampaignSpec
     from star_al.models.learner import LoraLearner
     from star_al.task import closed, make_task

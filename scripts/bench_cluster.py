@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from star_al.app.compose import open_learner, open_store
+from star_al.app.compose import open_learner
 from star_al.app.computing import open_ray
 from star_al.app.starting import create_campaign
+from star_al.app.stores import open_store
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, RayComputeSpec

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from star_al.config.writing import to_yaml
 from star_al.ports import Advance

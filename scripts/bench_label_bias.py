@@ -22,7 +22,7 @@ import numpy as np
 from labels_data import load
 
 from star_al import rng
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.common.files import replacing
 from star_al.common.user_cache import cache_folder
 from star_al.config.spec import CampaignSpec

@@ -21,7 +21,7 @@ import torch
 from scipy.stats import spearmanr
 
 from star_al.acquire.measures import MEASURES
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.head.label_names import plain_name
 from star_al.models.learner import LoraLearner

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import requests
 
-from star_al.app.compose import open_store
 from star_al.app.demo import fetch_news
+from star_al.app.stores import open_store
 from star_al.config.dotted_names import set_value
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.app.round_time import round_work, seconds_of_round
 from star_al.config.spec import FROM_FILE, CampaignSpec
 from star_al.models.learner import LoraLearner

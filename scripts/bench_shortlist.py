@@ -162,7 +162,7 @@ class Lora:
     def __init__(self, of: Split, model: Path) -> None:
         from tempfile import TemporaryDirectory
 
-        from star_al.app.compose import posterior_method
+        from star_al.app.language_learners import posterior_method
         from star_al.config.spec import FROM_FILE, CampaignSpec
         from star_al.models.learner import LoraLearner
         from star_al.task import closed, make_task

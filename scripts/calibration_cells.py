@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 
 from star_al import rng
 from star_al.acquire.measures import bald, predictive_entropy, predictive_mean_log
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.common.files import replacing
 from star_al.config.spec import CampaignSpec
 from star_al.models.backbone import Backbone, load_backbone

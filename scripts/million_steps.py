@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from star_al.app.compose import open_learner, open_parts, open_store, reading
+from star_al.app.compose import open_learner, open_parts
 from star_al.app.reporting import write_report
 from star_al.app.running import controlling
 from star_al.app.starting import create_campaign
 from star_al.app.status import status
+from star_al.app.stores import open_store, reading
 from star_al.common.paging import pages
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile

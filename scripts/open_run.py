@@ -24,7 +24,7 @@ from star_al.acquire.greedy import GreedyRule, greedy_batch
 from star_al.acquire.herding import herding
 from star_al.acquire.measures import predictive_mean_log, uncertainties
 from star_al.acquire.typiclust import typical_order
-from star_al.app.compose import language_learner
+from star_al.app.language_learners import language_learner
 from star_al.config.spec import FROM_FILE, CampaignSpec
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.ports import ignore
@@ -33,7 +33,7 @@ from star_al.task.columns import grade_of, predicted_value
 from star_al.types import Float32Array, FloatArray, IntArray, Item, Predictions
 
 if TYPE_CHECKING:
-    from star_al.app.compose import LanguageLearner
+    from star_al.app.language_learners import LanguageLearner
 
 LAST_SCHEDULED = 9
 """The round in which STAR's schedule reaches its last weight."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.head.label_names import plain_name
 from star_al.models.backbone import Backbone, load_backbone

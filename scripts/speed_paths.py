@@ -12,7 +12,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import AdapterSpec, PosteriorSpec
 from star_al.models.backbone import DTYPES, Backbone
 from star_al.models.collate import collate

@@ -34,7 +34,7 @@ from safetensors.torch import load_file, save_file
 from tiny_architectures import UnbuiltError, architectures, save_tiny
 from torch import Tensor
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.common.files import replacing
 from star_al.config.spec import CampaignSpec
 from star_al.errors import StarALError

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_al.app.compose import open_started
+from star_al.app.stores import open_started
 from star_al.common.sqlite_address import split_sqlite_address
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile

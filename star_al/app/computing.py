@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from star_al.app.compose import how_texts_are_read, language_learner, model_path
+from star_al.app.language_learners import how_texts_are_read, language_learner, model_path
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.compute.on_ray import RayCompute
@@ -28,7 +28,7 @@ from star_al.task.columns import is_open
 from star_al.types import Campaign, JsonObject
 
 if TYPE_CHECKING:
-    from star_al.app.compose import LanguageLearner
+    from star_al.app.language_learners import LanguageLearner
     from star_al.models.encoded import Encoded
     from star_al.models.encoder import SentenceEncoder
 

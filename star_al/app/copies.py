@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from star_al.app.compose import reading
 from star_al.app.leasing import leased
+from star_al.app.stores import reading
 from star_al.config.spec import CampaignFile
 
 

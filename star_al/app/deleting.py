@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import get_args
 
 from star_al.app.annotators import label_studio_annotator, no_items
-from star_al.app.compose import open_artefacts, reading
+from star_al.app.compose import open_artefacts
 from star_al.app.computing import Work, results_of
 from star_al.app.leasing import leased
+from star_al.app.stores import reading
 from star_al.common.files import disk_errors
 from star_al.common.wording import count
 from star_al.compute.results import results_folder

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import cast
 
 from star_al.app.annotators import connection, examine_project, unencrypted
-from star_al.app.compose import find_started, open_artefacts
+from star_al.app.compose import open_artefacts
 from star_al.app.computing import check_cluster
 from star_al.app.doctor_models import check_encoder, check_model, check_training
 from star_al.app.shortlist_size import size_in_words
+from star_al.app.stores import find_started
 from star_al.common.wording import count
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, LabelStudioSpec, RayComputeSpec

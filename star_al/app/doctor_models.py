@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from star_al.app.compose import language_learner, model_path
+from star_al.app.language_learners import language_learner, model_path
 from star_al.app.model_check import texts_of_data
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile

@@ -10,11 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from star_al.app.compose import open_parts, reading
+from star_al.app.compose import open_parts
 from star_al.app.data_card import data_card
 from star_al.app.known_items import CONTROL, known_items, without_names
 from star_al.app.predicting import own_files
 from star_al.app.predictor import Predictor
+from star_al.app.stores import reading
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile

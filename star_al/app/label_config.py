@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from star_al.app.annotators import label_studio_annotator, no_items
-from star_al.app.compose import find_started, reading
+from star_al.app.stores import find_started, reading
 from star_al.config.spec import CampaignFile, LabelStudioSpec
 from star_al.errors import ConfigError
 from star_al.task import make_task

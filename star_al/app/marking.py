@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from star_al.app.compose import reading
 from star_al.app.leasing import leased
+from star_al.app.stores import reading
 from star_al.config.spec import CampaignFile
 from star_al.errors import DataError
 from star_al.ports import Store

@@ -12,12 +12,13 @@ from uuid import uuid4
 import numpy as np
 
 from star_al import rng
-from star_al.app.compose import open_parts, reading
+from star_al.app.compose import open_parts
 from star_al.app.head_card import head_card
 from star_al.app.model_card import ModelFacts, model_card
 from star_al.app.model_choice import ModelChoice
 from star_al.app.predicting import own_files
 from star_al.app.predictor import Predictor
+from star_al.app.stores import reading
 from star_al.common.files import disk_errors, publish
 from star_al.config.spec import CampaignFile
 from star_al.data import check_out

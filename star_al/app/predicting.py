@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from star_al.app.compose import open_parts, reading
+from star_al.app.compose import open_parts
 from star_al.app.computing import computing
 from star_al.app.kept_predictions import KeptPredictions
 from star_al.app.model_choice import ModelChoice
 from star_al.app.predictor import LatestModel, Predictor
+from star_al.app.stores import reading
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile, CampaignSpec, DataSpec

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from star_al import __version__
-from star_al.app.compose import find_campaign, open_started, unknown_study
 from star_al.app.predicting import own_files
 from star_al.app.status import asked, people_of
+from star_al.app.stores import find_campaign, open_started, unknown_study
 from star_al.common.paging import pages
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.data import check_out, write_text

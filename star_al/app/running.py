@@ -10,14 +10,16 @@ from datetime import datetime
 from star_al.app.annotators import check_server, connection, open_annotator, unencrypted
 from star_al.app.beginning_again import begin_again
 from star_al.app.changed_settings import adopt_settings, refuse_changes
-from star_al.app.compose import find_started, open_head, open_learner, open_parts, open_store, reading
+from star_al.app.compose import open_learner, open_parts
 from star_al.app.computing import computing
+from star_al.app.heads import open_head
 from star_al.app.heartbeat import GuardedProgress, Heartbeat
 from star_al.app.label_config import check_labels
 from star_al.app.leasing import leased
 from star_al.app.model_check import check_untrained, texts_of_data
 from star_al.app.same_data import refuse_other_data
 from star_al.app.starting import create_campaign
+from star_al.app.stores import find_started, open_store, reading
 from star_al.app.training_process import TrainingProcess
 from star_al.app.waiting import Hints, Waiter, WebhookOptions
 from star_al.common.patience import Patience

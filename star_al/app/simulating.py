@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from star_al.app import running
-from star_al.app.compose import open_if_started, open_started, open_store, unknown_study
+from star_al.app.stores import open_if_started, open_started, open_store, unknown_study
 from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
 from star_al.app.study_progress import StudyProgress
 from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses

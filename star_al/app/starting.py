@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from star_al import rng
-from star_al.app.compose import reading
+from star_al.app.stores import reading
 from star_al.common.files import disk_errors
 from star_al.common.process_identity import ProcessIdentity, has_ended
 from star_al.common.wording import count

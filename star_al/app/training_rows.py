@@ -9,10 +9,10 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from star_al.app.compose import reading
 from star_al.app.exporting import Exported
 from star_al.app.known_items import CONTROL, known_items
 from star_al.app.predicting import own_files
+from star_al.app.stores import reading
 from star_al.common.paging import pages
 from star_al.common.wording import count
 from star_al.config.spec import CampaignFile

@@ -15,7 +15,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from star_al.app.compose import find_campaign, open_learner, open_parts, open_store
+from star_al.app.compose import open_learner, open_parts
+from star_al.app.stores import find_campaign, open_store
 from star_al.app.training_process import Order
 from star_al.app.worker_processes import MessageKind, PipeProgress, exit_cleanly, internal_error
 from star_al.common.patience import Patience

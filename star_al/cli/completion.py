@@ -22,14 +22,14 @@ def campaign_files(incomplete: str) -> list[str]:
 
 def round_numbers(context: typer.Context, incomplete: str) -> list[str]:
     """The rounds of the campaign on the line."""
-    from star_al.app import compose
+    from star_al.app.stores import reading
     from star_al.config.file import load_campaign
 
     with suppress(Exception):  # a shell shows nothing but proposals
         # An option without its value ends the parsing, so that words before it are not yet arguments.
         config = next(iter(context.args), context.params.get("config") or "campaign.yaml")
         file = load_campaign(Path(config))
-        with compose.reading(file) as (store, campaign):
+        with reading(file) as (store, campaign):
             numbers = [str(each.index) for each in store.rounds(campaign.campaign_id)]
         return [number for number in numbers if number.startswith(incomplete)]
     return []

@@ -96,12 +96,12 @@ def _compared(file: CampaignFile, progress: Progress) -> Comparison:
 
 
 def _show_demo(file: CampaignFile, folder: Path, comparison: Comparison | None) -> None:
-    from star_al.app import compose
     from star_al.app.reporting import write_report
+    from star_al.app.stores import reading
     from star_al.cli.inspect import draw, print_history
     from star_al.stats.learning_curves import in_words
 
-    with compose.reading(file) as (store, campaign):
+    with reading(file) as (store, campaign):
         print_history(store, campaign)
         draw(store, campaign, folder)
     if comparison is not None:

@@ -29,12 +29,12 @@ def status(
     shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
 ) -> None:
     """Show the state of a campaign, who has labelled how much, and what comes next."""
-    from star_al.app import compose
     from star_al.app import status as campaign_status
+    from star_al.app.stores import reading
     from star_al.cli import tables
 
     file = load(config)
-    with compose.reading(file) as (store, campaign):
+    with reading(file) as (store, campaign):
         now = campaign_status.status(file, store, campaign)
     if shape is ShortShape.JSON:
         print_json(_status_json(now))
@@ -143,9 +143,9 @@ def history(
     shape: Annotated[Shape, typer.Option("--format", help="Output format.")] = Shape.TABLE,
 ) -> None:
     """Show one line per round: labels, accuracy, calibration, size of the batch, why it stopped."""
-    from star_al.app import compose
+    from star_al.app.stores import reading
 
-    with compose.reading(load(config)) as (store, campaign):
+    with reading(load(config)) as (store, campaign):
         if shape is Shape.TABLE:
             print_history(store, campaign)
             return
@@ -193,10 +193,10 @@ def explain(
     shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
 ) -> None:
     """Show the texts of a round's batch, and why: the uncertainty of both models, their blend, and the rank."""
-    from star_al.app import compose
     from star_al.app import status as campaign_status
+    from star_al.app.stores import reading
 
-    with compose.reading(load(config)) as (store, campaign):
+    with reading(load(config)) as (store, campaign):
         explained = campaign_status.explain(store, campaign, round_index)
         selection = store.rounds(campaign.campaign_id)[round_index].selection
     if shape is ShortShape.JSON:
@@ -274,9 +274,9 @@ def pictures(
     ] = Path(),
 ) -> None:
     """Draw learning_curve.png and, with 50 held-out texts or more, reliability.png from the database."""
-    from star_al.app import compose
+    from star_al.app.stores import reading
 
-    with compose.reading(load(config)) as (store, campaign):
+    with reading(load(config)) as (store, campaign):
         draw(store, campaign, out)
 
 

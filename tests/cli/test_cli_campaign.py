@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from star_al.app.compose import open_parts, reading
+from star_al.app.compose import open_parts
 from star_al.app.starter_file import SCHEMA_FILE
+from star_al.app.stores import reading
 from star_al.common.process_identity import ProcessIdentity
 from star_al.config.file import load_campaign
 from star_al.config.writing import with_values

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from star_al.app.compose import open_store
 from star_al.app.leasing import leased
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from support.campaigns import write_campaign
 from support.kill_at import use_numpy_learner

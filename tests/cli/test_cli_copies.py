@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from support.campaigns import write_campaign
 from support.quiet import Quiet

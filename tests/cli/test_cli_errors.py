@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from star_al.loop import Outcome
 from star_al.types import Annotation, Event, Query, Reason, Role

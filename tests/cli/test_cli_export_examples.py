@@ -11,7 +11,7 @@ from datasets import load_dataset
 from transformers import AutoTokenizer
 from trl.data_utils import apply_chat_template, is_conversational
 
-from star_al.app.compose import open_started
+from star_al.app.stores import open_started
 from star_al.config.file import load_campaign
 from star_al.models.prompts import PromptFormat
 from star_al.task import make_task

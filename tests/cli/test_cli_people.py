@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from star_al import local_server
-from star_al.app.compose import open_parts, open_store
+from star_al.app.compose import open_parts
 from star_al.app.starting import create_campaign
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignSpec
 from star_al.local_server.credentials import new_credentials, write_credentials

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from star_al.app.compose import open_store
+from star_al.app.stores import open_store
 from star_al.app.strategies import POSTERIORS, known_strategies
 from star_al.config.file import load_campaign
 from support import controller

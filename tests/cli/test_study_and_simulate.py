@@ -16,7 +16,7 @@ from labels_data import Split
 from labels_learners import Head
 
 from star_al.acquire.embeddings import unit_vectors
-from star_al.app.compose import open_store
+from star_al.app.stores import open_store
 from star_al.cli.main import run_command
 from star_al.config.file import load_campaign
 from star_al.head import HeadOptions

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from star_al.app import predicting, running
-from star_al.app.compose import open_store
 from star_al.app.predicting import predict_file
+from star_al.app.stores import open_store
 from star_al.compute.driver_process import Begin, DriverProcess, Finished, Submit
 from star_al.compute.tasks import Order, Task
 from star_al.config.file import load_campaign

@@ -9,6 +9,7 @@ import pytest
 
 from star_al.app import compose, demo, model_export, predicting, running
 from star_al.app.model_choice import ModelChoice
+from star_al.app.stores import reading
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile
 from star_al.config.writing import with_values
@@ -33,7 +34,7 @@ def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
     path.write_text(with_values(path.read_text(), changes))
     file = load_campaign(path)
     assert running.run(file, Quiet()).kind == "stopped"
-    with compose.reading(file) as (store, campaign):
+    with reading(file) as (store, campaign):
         zero_shot, trained = store.history(campaign.campaign_id)
     assert float(str(trained["accuracy"])) >= max(0.7, float(str(zero_shot["accuracy"])) + 0.05), json.dumps(
         trained
@@ -48,7 +49,7 @@ def _check_export(file: CampaignFile, folder: Path) -> None:
     done = model_export.export_model(file, folder / "model", Quiet(), which=ModelChoice.LORA)
     assert done.samples == 2 and done.difference is not None
     texts = [json.loads(line)["text"] for line in (folder / "test.jsonl").read_text().splitlines()[:6]]
-    with compose.reading(file) as (store, campaign):
+    with reading(file) as (store, campaign):
         parts = compose.open_parts(file, store, campaign, Quiet())
         rows = predicting.predict_rows(parts, [{"text": text} for text in texts], Quiet(), ModelChoice.LORA)
         labels = parts.task.spec.label_names

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from star_al.app import compose, running
-from star_al.app.compose import open_store
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, CampaignSpec
 from star_al.ports import Learner, Progress

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from star_al.app.compose import find_started, open_store
+from star_al.app.stores import find_started, open_store
 from star_al.config.file import load_campaign
 from star_al.ports import Store
 from star_al.types import Campaign, QueryState, Role

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from star_al.app.compose import open_store
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from support import controller
 from support.campaigns import WORDS, make_rows, write_campaign, write_jsonl

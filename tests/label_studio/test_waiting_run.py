@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from star_al.app.compose import find_started, open_store
+from star_al.app.stores import find_started, open_store
 from star_al.cli.main import run_command
 from star_al.config.file import load_campaign
 from support import controller

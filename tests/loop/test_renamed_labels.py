@@ -10,8 +10,8 @@ import pytest
 
 from star_al.annotators.label_studio import label_config
 from star_al.app import running
-from star_al.app.compose import open_store
 from star_al.app.renaming import rename_label
+from star_al.app.stores import open_store
 from star_al.config.changes import changed_fields, renamed_labels
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, CampaignSpec, LabelStudioSpec

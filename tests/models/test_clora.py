@@ -546,7 +546,7 @@ def test_gpt2_layers_are_adapted_too(tmp_path: Path) -> None:
 
 
 def test_it_is_one_line_of_a_campaign() -> None:
-    from star_al.app.compose import posterior_method
+    from star_al.app.language_learners import posterior_method
 
     campaign: dict[str, Any] = {
         "name": "x",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_al.app.compose import language_learner
+from star_al.app.language_learners import language_learner
 from star_al.compute.results import Result, joined
 from star_al.config.file import load_campaign
 from star_al.models import inference

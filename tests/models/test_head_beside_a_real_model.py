@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from star_al.app.compose import open_store
 from star_al.app.running import controlling
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from star_al.loop import Loop
 from star_al.replay import replay_round

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models.learner import LoraLearner

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from star_al.acquire.measures import MEASURES
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import AdapterSpec, CampaignSpec
 from star_al.models.backbone import Backbone
 from star_al.models.inference import Inference

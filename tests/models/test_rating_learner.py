@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.models.learner import LoraLearner
 from star_al.ports import ignore

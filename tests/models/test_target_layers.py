@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import AdapterSpec, CampaignSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import load_adapter

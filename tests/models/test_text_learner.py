@@ -15,7 +15,7 @@ from torch import Tensor
 
 from star_al.acquire.measures import bald
 from star_al.acquire.open_answers import token_bald, trusted_bald
-from star_al.app.compose import language_learner
+from star_al.app.language_learners import language_learner
 from star_al.config.spec import CampaignSpec
 from star_al.models.adapter_export import write_record
 from star_al.models.adapter_record import read_record

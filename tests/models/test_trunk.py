@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.errors import ModelError
 from star_al.models import activation_cache

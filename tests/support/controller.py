@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from star_al.app.compose import open_store
+from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 
 TESTS = Path(__file__).resolve().parent.parent

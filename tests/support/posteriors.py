@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-from star_al.app.compose import posterior_method
+from star_al.app.language_learners import posterior_method
 from star_al.config.spec import CampaignSpec, PosteriorSpec
 from star_al.models.learner import LoraLearner
 from star_al.task import closed, make_task

@@ -30,8 +30,8 @@ from sqlalchemy import make_url
 from db.store import SqlStore
 from star_al.annotators.label_studio.annotator import LabelStudioAnnotator
 from star_al.annotators.label_studio.client import Connection
-from star_al.app.compose import open_store
 from star_al.app.starting import create_campaign
+from star_al.app.stores import open_store
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.patience import Outage, Patience
 from star_al.config.file import load_campaign

@@ -12,8 +12,8 @@ import fsspec
 import pytest
 
 from star_al.app import running
-from star_al.app.compose import reading
 from star_al.app.deleting import delete
+from star_al.app.stores import reading
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.artefacts.shared_files import SharedFiles
 from star_al.common.files import sha256_of

@@ -24,6 +24,7 @@ from star_al.app.model_choice import ModelChoice
 from star_al.app.model_export import ExportedModel
 from star_al.app.status import Status
 from star_al.app.status import status as read_status
+from star_al.app.stores import find_started, open_store
 from star_al.config.file import load_campaign
 from star_al.config.spec import ApiSpec, CampaignFile
 from star_al.data import OutOptions
@@ -480,11 +481,11 @@ class Campaign:
 
     def _store(self) -> Store:
         if self._opened is None:
-            self._opened = compose.open_store(self._file)
+            self._opened = open_store(self._file)
         return self._opened
 
     def _stored(self) -> StoredCampaign | None:
-        if self._opened is None and compose.find_started(self._file) is None:
+        if self._opened is None and find_started(self._file) is None:
             return None
         return self._store().find_campaign(self._file.spec.name)
 

@@ -2,7 +2,7 @@
 
 A sample is one function, the same for every item, so that scores of several items together are valid
 (docs/methods.md, "Posterior samples"). A method is one file here, its settings in ``star_al.config.spec``
-(``PosteriorSpec``), and one line in ``star_al.app.compose``.
+(``PosteriorSpec``), and one line in ``star_al.app.language_learners``.
 
 The methods are in ``point`` (``kind: map``), ``mc_dropout``, ``ensemble``, ``laplace``, ``clora`` and ``tfb``. The
 other files serve them: ``curvature`` and ``kfac`` (Laplace), ``clora_training`` and ``context_network`` (C-LoRA),
