@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from star_al import Campaign, Question
-from star_al.app.api import campaign as module
+from star_al.app.api import session as module
 from star_al.app.stores import open_store
 from star_al.config.file import load_campaign
 from star_al.errors import ConfigError, DataError, LeaseHeldError

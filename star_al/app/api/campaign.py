@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from star_al.annotators.api import ApiAnnotator
-from star_al.app import compose, exporting, model_export, predicting, reporting, running
+from star_al.app import compose, exporting, model_export, predicting, reporting
+from star_al.app.api import answering
 from star_al.app.api.creating import create_file
 from star_al.app.api.input_data import Texts, rows_of
-from star_al.app.api.question import Question, make_question
+from star_al.app.api.question import Question
+from star_al.app.api.session import Session
 from star_al.app.api.tables import Records, as_table
-from star_al.app.leasing import leased
 from star_al.app.model_choice import ModelChoice
 from star_al.app.model_export import ExportedModel
 from star_al.app.status import Status
 from star_al.app.status import status as read_status
-from star_al.app.stores import find_started, open_store
 from star_al.config.file import load_campaign
-from star_al.config.spec import ApiSpec, CampaignFile
+from star_al.config.spec import CampaignFile
 from star_al.data import OutOptions
 from star_al.display.progress import make_progress
-from star_al.errors import ConfigError, DataError, LeaseHeldError, LeaseLostError, StarALError, StoreError
-from star_al.labelling.ballots import newest_revisions
-from star_al.labelling.inbox import Inbox
-from star_al.loop import Loop, Outcome
-from star_al.parts import LeasedParts
-from star_al.ports import Learner, Progress, Store
-from star_al.task import make_task
-from star_al.types import Annotation, JsonValue, Query, RoundState
-from star_al.types import Campaign as StoredCampaign
-
-PATIENCE = 5.0
-"""Seconds to wait for a lease that another process holds, since most hold it only for a moment."""
-
-BETWEEN_ROUNDS = (RoundState.PUSHED, RoundState.COLLECTED, RoundState.STOPPED)
-"""States in which answers may become labels. In the other states a round is being computed; an answer is stored
-and becomes a label when the round collects."""
+from star_al.errors import ConfigError, DataError, StarALError, StoreError
+from star_al.loop import Outcome
+from star_al.ports import Progress
+from star_al.types import JsonValue
 
 
 class Campaign:
@@ -66,13 +48,7 @@ class Campaign:
 
     def __init__(self, file: CampaignFile, progress: Progress | None = None) -> None:
         """Use ``Campaign.create`` or ``Campaign.open``."""
-        self._file = file
-        self._progress = progress or make_progress()
-        self._annotator = ApiAnnotator()
-        self._learner: Learner | None = None
-        self._opened: Store | None = None
-        self._lock = threading.RLock()  # held by whoever holds the lease
-        self._running: LeasedParts | None = None  # of a loop that runs in some thread
+        self._session = Session(file, progress or make_progress())
 
     @classmethod
     def create(
@@ -150,10 +126,7 @@ class Campaign:
 
     def close(self) -> None:
         """Close the database and forget the model. The campaign can be opened again at any time."""
-        with self._lock:
-            if self._opened is not None:
-                self._opened.close()
-            self._opened = self._learner = None
+        self._session.close()
 
     def __enter__(self) -> Campaign:
         return self
@@ -183,16 +156,7 @@ class Campaign:
             LeaseHeldError: Another process runs the campaign.
             StarALError: As ``run``.
         """
-        annotator = self._person(annotator)
-        with self._lock:
-            found = self._open_queries(annotator)
-            if not found:
-                self.run()
-                found = self._open_queries(annotator)
-            chosen = found[:n]
-            for query in chosen:
-                self._annotator.hand_out(query.query_id, annotator)
-        return self._questions(chosen)
+        return answering.ask(self._session, n, annotator)
 
     def tell(
         self,
@@ -219,7 +183,7 @@ class Campaign:
             DataError: The question or the label is unknown.
             LeaseHeldError: Another process runs the campaign.
         """
-        self._answer(question, label, annotator, seconds)
+        answering.answer(self._session, question, label, annotator, seconds)
 
     def skip(
         self, question: Question | str, *, annotator: str | None = None, seconds: float | None = None
@@ -238,7 +202,7 @@ class Campaign:
             DataError: The question is unknown.
             LeaseHeldError: Another process runs the campaign.
         """
-        self._answer(question, None, annotator, seconds)
+        answering.answer(self._session, question, None, annotator, seconds)
 
     # -- run -----------------------------------------------------------------------------------------------
 
@@ -274,37 +238,26 @@ class Campaign:
             LeaseHeldError: Another process runs the campaign.
             StarALError: Data, model, database or annotation tool cannot be used; the message says what to do.
         """
-        api = isinstance(self._file.spec.annotator, ApiSpec)
-        with self._lock:
-            try:
-                with running.controlling(
-                    self._file,
-                    self._progress,
-                    no_wait=not wait,
-                    annotator=self._annotator if api else None,
-                    learner=self._model(),
-                ) as parts:
-                    self._running = parts
-                    return Loop(parts).run(max_rounds)
-            finally:
-                self._running = None
+        return self._session.run(max_rounds, wait=wait)
 
     # -- look ------------------------------------------------------------------------------------------------
 
     def status(self) -> Status | None:
         """Return where the campaign stands; ``None`` if it has not been started."""
-        campaign = self._stored()
-        return None if campaign is None else read_status(self._file, self._store(), campaign)
+        campaign = self._session.campaign()
+        return None if campaign is None else read_status(self._session.file, self._session.store, campaign)
 
     def history(self) -> Records:
         """Return one row per round: labels, accuracy with its interval, calibration, questions, stopping."""
-        campaign = self._stored()
-        return as_table([] if campaign is None else self._store().history(campaign.campaign_id))
+        campaign = self._session.campaign()
+        return as_table([] if campaign is None else self._session.store.history(campaign.campaign_id))
 
     def labels(self) -> Records:
         """Return one row per labelled text, with your own ids and columns."""
-        campaign = self._stored()
-        return as_table([] if campaign is None else exporting.label_rows(self._file, self._store(), campaign))
+        session, campaign = self._session, self._session.campaign()
+        if campaign is None:
+            return as_table([])
+        return as_table(exporting.label_rows(session.file, session.store, campaign))
 
     def predict(self, texts: Texts, *, model: str = "best") -> Records:
         """Predict texts with the newest evaluated model.
@@ -324,17 +277,16 @@ class Campaign:
             ModelError: The model cannot predict.
         """
         which = _which(model)
-        rows = rows_of(texts, self._file.spec.data.text)
-        with self._lock:
-            campaign = self._stored()
+        session = self._session
+        rows = rows_of(texts, session.file.spec.data.text)
+        with session.lock:
+            campaign = session.campaign()
             if campaign is None:
-                raise StoreError(
-                    f"campaign {self._file.spec.name!r} has not been started. Call ask() or run() first."
-                )
+                raise StoreError(f"campaign {self.name!r} has not been started. Call ask() or run() first.")
             parts = compose.open_parts(
-                self._file, self._store(), campaign, self._progress, learner=self._model()
+                session.file, session.store, campaign, session.progress, learner=session.learner
             )
-            return as_table(predicting.predict_rows(parts, rows, self._progress, which))
+            return as_table(predicting.predict_rows(parts, rows, session.progress, which))
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the campaign's page, a single HTML file that needs no network.
@@ -343,7 +295,7 @@ class Campaign:
             DataError: ``path`` is a file of the campaign.
             StoreError: The campaign has not been started, or the file cannot be written.
         """
-        reporting.write_report(self._file, Path(path))
+        reporting.write_report(self._session.file, Path(path))
         return Path(path)
 
     def export(
@@ -376,15 +328,15 @@ class Campaign:
         if rows not in kinds:
             raise DataError(f"rows is {rows!r}. Give one of {', '.join(kinds)}.")
         done = exporting.export_file(
-            self._file,
+            self._session.file,
             Path(path),
-            self._progress,
+            self._session.progress,
             rows=exporting.Rows(rows),
             with_predictions=with_predictions,
             options=OutOptions(bom=bom, spreadsheet_safe=spreadsheet_safe),
         )
         for note in done.notes:
-            self._progress.say(note)
+            self._session.progress.say(note)
         return done.n
 
     def export_model(
@@ -412,9 +364,9 @@ class Campaign:
             ModelError: No adapter has been trained yet, or the posterior cannot be exported.
         """
         return model_export.export_model(
-            self._file,
+            self._session.file,
             Path(folder),
-            self._progress,
+            self._session.progress,
             round_index=round_index,
             merged=merged,
             which=_which(model),
@@ -423,12 +375,12 @@ class Campaign:
     @property
     def path(self) -> Path:
         """The campaign file."""
-        return self._file.path
+        return self._session.file.path
 
     @property
     def name(self) -> str:
         """The campaign's name."""
-        return self._file.spec.name
+        return self._session.file.spec.name
 
     def __repr__(self) -> str:
         return f"Campaign({str(self.path)!r}): " + ", ".join(
@@ -460,169 +412,6 @@ class Campaign:
             ("open questions", f"{now.open_queries:,}"),
             ("state", now.next_step),
         ]
-
-    # -- how ---------------------------------------------------------------------------------------------------
-
-    def _person(self, annotator: str | None) -> str:
-        """Return who answers, after checking that this campaign can be asked and who must be named."""
-        spec = self._file.spec
-        if not isinstance(spec.annotator, ApiSpec):
-            raise ConfigError(
-                f"{self.path}: ask and tell need annotator.kind: api, but it is {spec.annotator.kind}."
-            )
-        if annotator is None and (spec.labelling.overlap > 1 or spec.labelling.skipped == "ask_another"):
-            why = (
-                "labelling.overlap is above 1"
-                if spec.labelling.overlap > 1
-                else "labelling.skipped is ask_another"
-            )
-            raise ConfigError(f"{self.path}: {why}, so the annotator must be named: annotator='ann'.")
-        return annotator or self._annotator.name
-
-    def _store(self) -> Store:
-        if self._opened is None:
-            self._opened = open_store(self._file)
-        return self._opened
-
-    def _stored(self) -> StoredCampaign | None:
-        if self._opened is None and find_started(self._file) is None:
-            return None
-        return self._store().find_campaign(self._file.spec.name)
-
-    def _model(self) -> Learner:
-        """Return the learner, which is opened when it is first needed and then stays in memory."""
-        if self._learner is None:
-            file, progress = self._file, self._progress
-
-            def open_() -> Learner:
-                campaign = self._stored()
-                rounds = [] if campaign is None else self._store().rounds(campaign.campaign_id)
-                return compose.open_learner(file, file.spec, rounds, progress, cache=file.trunk_folder)
-
-            self._learner = compose.deferred_learner(open_)
-        return self._learner
-
-    def _questions(self, queries: Sequence[Query]) -> list[Question]:
-        campaign = self._stored()
-        if campaign is None:
-            return []
-        items = self._store().items(campaign.campaign_id, [query.item_id for query in queries])
-        task = make_task(self._file.spec.task)
-        return [make_question(query, item, task) for query, item in zip(queries, items, strict=True)]
-
-    def _open_queries(self, annotator: str) -> list[Query]:
-        """Return the open queries that an annotator has not answered; those that others are answering come last."""
-        campaign = self._stored()
-        if campaign is None:
-            return []
-        store, campaign_id = self._store(), campaign.campaign_id
-        queries = store.open_queries(campaign_id)
-        answered: dict[str, set[str | None]] = {}
-        for each in newest_revisions(store.annotations(campaign_id, [query.query_id for query in queries])):
-            answered.setdefault(each.query_id, set()).add(each.annotator)
-
-        def is_taken(query: Query) -> bool:
-            people = answered.get(query.query_id, set()) | self._annotator.holders(query.query_id)
-            return len(people - {annotator}) >= query.wanted
-
-        found = [query for query in queries if annotator not in answered.get(query.query_id, set())]
-        return sorted(found, key=is_taken)
-
-    def _answer(
-        self,
-        question: Question | str,
-        label: JsonValue | Collection[str],
-        annotator: str | None,
-        seconds: float | None,
-    ) -> None:
-        """Store an answer; ``label`` is ``None`` for a skip."""
-        annotator = self._person(annotator)
-        campaign = self._stored()
-        query_id = question if isinstance(question, str) else question.id
-        query = None if campaign is None else self._find_query(campaign, query_id)
-        if campaign is None or query is None:
-            raise DataError(
-                f"there is no question {query_id!r} in campaign {self.name!r}. It may have been withdrawn; "
-                "call ask() for open questions."
-            )
-        annotation = Annotation(
-            external_id=f"{query_id}:{annotator}",
-            query_id=query_id,
-            value=None if label is None else self._value(campaign, query, label),
-            skipped=label is None,
-            annotator=annotator,
-            lead_time=seconds,
-        )
-        self._record(campaign, annotation)
-
-    def _find_query(self, campaign: StoredCampaign, query_id: str) -> Query | None:
-        attempts = self._store().attempts(campaign.campaign_id, [query_id])
-        return next((each for each in attempts if each.query_id == query_id), None)
-
-    def _value(self, campaign: StoredCampaign, query: Query, label: JsonValue | Collection[str]) -> JsonValue:
-        (item,) = self._store().items(campaign.campaign_id, [query.item_id])
-        task = make_task(self._file.spec.task)
-        given = _plain(label)
-        found = task.find(item.options, given)
-        if found is None:
-            names = task.choices(item)
-            raise DataError(
-                f"{task.complaint(item, given)}."
-                if names is None
-                else f"{label!r} is not a label of this question. Its labels are: {', '.join(names)}."
-            )
-        return found
-
-    def _record(self, campaign: StoredCampaign, annotation: Annotation) -> None:
-        """Store an annotation, under the lease of a loop in another thread if one is running."""
-        parts = self._running
-        if parts is not None:
-            try:
-                parts.store.mirror(parts.lease, self._annotator.name, [self._dated(campaign, annotation)])
-                self._annotator.take_back(annotation.query_id, annotation.annotator)
-                return
-            except LeaseLostError:
-                pass  # the loop has just ended
-        with self._lock, self._leased(campaign) as parts:
-            annotation = self._dated(campaign, annotation)
-            self._annotator.hand_in(annotation)
-            rounds = parts.store.rounds(campaign.campaign_id)
-            if rounds and rounds[-1].state not in BETWEEN_ROUNDS:
-                answers = self._annotator.poll(None, lambda: None).annotations
-                parts.store.mirror(parts.lease, self._annotator.name, answers)
-            else:
-                Inbox(parts).take_in()
-
-    def _dated(self, campaign: StoredCampaign, annotation: Annotation) -> Annotation:
-        """Date an annotation by its first revision, since the order in which people answer settles ties."""
-        known = self._store().annotations(campaign.campaign_id, [annotation.query_id])
-        first = [each.created_at for each in known if each.external_id == annotation.external_id]
-        return replace(annotation, created_at=first[0] if first else datetime.now(UTC))
-
-    @contextmanager
-    def _leased(self, campaign: StoredCampaign) -> Iterator[LeasedParts]:
-        """Hold the campaign's lease for a short write; wait a little for another process that holds it."""
-        store, end = self._store(), time.monotonic() + PATIENCE
-        with ExitStack() as stack:
-            while True:
-                try:
-                    lease, _ = stack.enter_context(leased(self._file, store, campaign))
-                    break
-                except LeaseHeldError:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.1)
-            parts = compose.open_parts(
-                self._file, store, campaign, self._progress, self._file.spec, learner=self._model()
-            )
-            yield parts.leased(lease, self._annotator, lambda waiting: False)
-
-
-def _plain(label: Any) -> JsonValue:
-    """Return a label as JSON has it: a list for a tuple or set, and what a value of NumPy or pandas holds."""
-    if isinstance(label, tuple | set | frozenset):
-        return list(label)
-    return label.tolist() if hasattr(label, "tolist") else label  # type: ignore[no-any-return]
 
 
 def _as_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
