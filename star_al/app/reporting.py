@@ -24,7 +24,8 @@ from star_al.report.page import campaign_page
 from star_al.report.questions import shown_text
 from star_al.report.snapshot import CampaignSnapshot, GradedAnswer, OnSameTexts
 from star_al.report.study_page import StudySnapshot, study_page
-from star_al.stats.learning_curves import Comparison, study_results
+from star_al.stats.learning_curves import Comparison
+from star_al.stats.study_runs import study_results
 from star_al.stats.temperature import apply_temperature
 from star_al.steps.answers import Answers, Split
 from star_al.steps.base_predictions import pad

@@ -35,8 +35,9 @@ from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
 from star_al.data import data_source, test_source
 from star_al.errors import ConfigError, StarALError, StoreError
 from star_al.ports import Progress, Store
-from star_al.stats.learning_curves import Comparison, study_results
+from star_al.stats.learning_curves import Comparison
 from star_al.stats.ranking_model import has_ended, rows_by_ranker
+from star_al.stats.study_runs import study_results
 from star_al.types import Study, StudyRun
 
 FREE_TO_CHANGE = frozenset(

@@ -99,7 +99,7 @@ def _show_demo(file: CampaignFile, folder: Path, comparison: Comparison | None) 
     from star_al.app.reporting import write_report
     from star_al.app.stores import reading
     from star_al.cli.inspect import draw, print_history
-    from star_al.stats.learning_curves import in_words
+    from star_al.stats.comparison_words import in_words
 
     with reading(file) as (store, campaign):
         print_history(store, campaign)

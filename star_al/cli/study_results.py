@@ -22,7 +22,7 @@ TARGET = 0.95
 
 def show(comparison: Comparison) -> None:
     """Print the table, and what it shows in words."""
-    from star_al.stats.learning_curves import in_words
+    from star_al.stats.comparison_words import in_words
 
     if not comparison.strategies:
         say("No run has finished yet.")
@@ -105,7 +105,7 @@ def write_json(comparison: Comparison, path: Path) -> None:
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """Return the comparison as JSON values."""
-    from star_al.stats.learning_curves import in_words
+    from star_al.stats.comparison_words import in_words
 
     properties = ("seeds", "rough", "headline", "above_majority")
     derived = {name: getattr(comparison, name) for name in properties}

@@ -29,9 +29,10 @@ from star_al.report.round_charts import (
 from star_al.report.sentences import about_answers
 from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
 from star_al.report.summary import summarise
+from star_al.stats.comparison_words import in_words
 from star_al.stats.ece_floor import ece_floor
 from star_al.stats.figures import figures_of
-from star_al.stats.learning_curves import Comparison, in_words
+from star_al.stats.learning_curves import Comparison
 from star_al.types import JsonObject, Role, Round, RoundCollection
 
 

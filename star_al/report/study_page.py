@@ -11,14 +11,8 @@ from star_al.config.writing import to_yaml
 from star_al.report.formatting import duration, interval, number, percent, signed
 from star_al.report.render import Table, render
 from star_al.report.study_charts import all_curves, curves_against_random, differences
-from star_al.stats.learning_curves import (
-    REFERENCE,
-    SHARES,
-    Comparison,
-    StrategyCurve,
-    cautions,
-    in_words,
-)
+from star_al.stats.comparison_words import cautions, in_words
+from star_al.stats.learning_curves import REFERENCE, SHARES, Comparison, StrategyCurve
 from star_al.stats.over_seeds import Estimate, Saving
 from star_al.types import Study
 

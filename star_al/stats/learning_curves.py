@@ -1,13 +1,11 @@
 """Compare the strategies of a study: learning curves, the area under them, and the labels they save.
 
 Every strategy is compared with ``random`` of the same posterior, paired by seed (docs/methods.md, "Metrics"):
-runs with the same seed share their held-out items and their first batch. ``study_results`` reads a study from
-the store; all else is pure.
+runs with the same seed share their held-out items and their first batch.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +13,6 @@ from typing import Any
 import numpy as np
 
 from star_al import rng
-from star_al.common.wording import count
-from star_al.config.spec import CampaignSpec
-from star_al.ports import Store
 from star_al.stats import metrics
 from star_al.stats.over_seeds import (
     Curves,
@@ -31,8 +26,7 @@ from star_al.stats.over_seeds import (
     resamples,
     savings,
 )
-from star_al.stats.ranking_model import has_ended, rows_by_ranker
-from star_al.types import FloatArray, IntArray, JsonObject, Study
+from star_al.types import FloatArray, IntArray
 
 REFERENCE = "random"
 """The strategy that the others are compared with."""
@@ -147,7 +141,7 @@ class StrategyCurve:
     @property
     def is_reference(self) -> bool:
         """True if others are compared with it, and it is compared with none."""
-        return self.reference is None and _is_random(self.strategy)
+        return self.reference is None and is_random(self.strategy)
 
     def saving_at(self, share: float) -> Saving | None:
         """The saving at one of ``SHARES``."""
@@ -203,13 +197,6 @@ class Comparison:
         return next((each for each in self.strategies if each.strategy == name), None)
 
 
-def study_results(store: Store, study: Study) -> Comparison:
-    """Compare the finished runs of a study, as the store has them."""
-    runs = [_read_run(store, run.strategy, run.seed, run.campaign) for run in study.runs]
-    posterior = study.config.get("posterior")
-    return compare(study.name, runs, str(posterior["kind"]) if isinstance(posterior, Mapping) else None)
-
-
 def compare(name: str, runs: Sequence[RunCurve], posterior: str | None = None) -> Comparison:
     """Compare finished runs.
 
@@ -223,7 +210,7 @@ def compare(name: str, runs: Sequence[RunCurve], posterior: str | None = None) -
         if run.finished and run.labels_R:
             by_strategy.setdefault(run.strategy, {})[run.seed] = run
     planned = {run.strategy for run in runs}
-    names = sorted(by_strategy, key=lambda strategy: (not _is_random(strategy), strategy))
+    names = sorted(by_strategy, key=lambda strategy: (not is_random(strategy), strategy))
     against = {name: reference_of(name, planned, posterior) for name in names}
     done = [run for by_seed in by_strategy.values() for run in by_seed.values()]
     return Comparison(
@@ -260,78 +247,9 @@ def reference_of(strategy: str, planned: Collection[str], posterior: str | None)
     return next((each for each in candidates if each in planned and each != strategy), None)
 
 
-def _is_random(strategy: str) -> bool:
+def is_random(strategy: str) -> bool:
+    """True for ``random``, also of a posterior of its own."""
     return strategy.partition(POSTERIOR_MARK)[0] == REFERENCE
-
-
-def in_words(comparison: Comparison) -> list[str]:
-    """The results as sentences: one line for each strategy, then the cautions."""
-    lines = [_strategy_in_words(each) for each in comparison.strategies if not each.is_reference]
-    if any(_is_random(each.strategy) and each.reference for each in comparison.strategies):
-        lines.append(f"Every {REFERENCE} asks for the same texts; only the posterior differs.")
-    return [*lines, *cautions(comparison)]
-
-
-def cautions(comparison: Comparison) -> list[str]:
-    """Reasons to read the figures with care."""
-    found = []
-    if comparison.strategies and not any(_is_random(each.strategy) for each in comparison.strategies):
-        found.append(f"No run of {REFERENCE} has finished, so there is nothing to compare with.")
-    if comparison.strategies and comparison.rough:
-        found.append(f"Fewer than {FEW_SEEDS} seeds: the intervals are rough.")
-    elif comparison.strategies and not comparison.headline:
-        found.append(f"{count(comparison.seeds, 'seed')}: a claim needs at least {HEADLINE_SEEDS}.")
-    compared = sum(each.aulc_difference is not None for each in comparison.strategies)
-    if compared > 1:
-        found.append(f"{compared} strategies are compared; p is not corrected for that.")
-    if comparison.above_majority is False:
-        found.append("No model is above the majority class: this data set cannot tell strategies apart.")
-    return found
-
-
-def _strategy_in_words(curve: StrategyCurve) -> str:
-    difference, reference = curve.aulc_difference, curve.reference or REFERENCE
-    if difference is None:
-        return f"{curve.strategy}: no seed in common with {reference} has finished."
-    seeds = count(difference.seeds, "seed")
-    if difference.mean == 0 and difference.p is None:
-        verdict = f"the same area under the curve as {reference} ({seeds})"
-    elif difference.p is None:
-        verdict = f"AULC {difference.mean:+.4f} against {reference}, which cannot be tested ({seeds})"
-    elif difference.p >= 0.05:
-        figures = f"AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds}"
-        verdict = f"no clear difference to {reference} ({figures})"
-    else:
-        side = "better" if difference.mean > 0 else "worse"
-        verdict = f"{side} than {reference} (AULC {difference.mean:+.4f}, p = {difference.p:.2g}, {seeds})"
-    saving = curve.saving_at(0.95)
-    saved = f"; {saving_in_words(saving, reference)}" if saving else ""
-    return f"{curve.strategy}: {verdict}{saved}.{_beside_in_words(curve)}"
-
-
-def _beside_in_words(curve: StrategyCurve) -> str:
-    """What the other model reached, beside the one that ranked the texts; empty without one."""
-    if curve.beside_final is None:
-        return ""
-    main = "head" if curve.beside == "language model" else "language model"
-    both = curve.delivered_final
-    together = "" if both is None else f", and what is delivered of both {both.mean:.1%}"
-    other = f"the {curve.beside} {curve.beside_final.mean:.1%}"
-    return f" At the end the {main} has {curve.final.mean:.1%}, {other}{together}."
-
-
-def saving_in_words(saving: Saving, reference: str) -> str:
-    """How many labels are saved compared with the reference, in words."""
-    share = f"{saving.share:.0%} of {reference}'s gain"
-    if saving.reference_labels is None:
-        return f"{reference} gains nothing that could be reached"
-    if saving.saving is None or saving.labels is None:
-        return f"{share} is not reached"
-    counts = f"{saving.labels:.0f} instead of {saving.reference_labels:.0f}"
-    if round(saving.saving, 2) == 0:
-        return f"{share} with as many labels ({counts})"
-    more = "fewer" if saving.saving > 0 else "more"
-    return f"{share} with {abs(saving.saving):.0%} {more} labels ({counts})"
 
 
 def _strategy(
@@ -419,81 +337,3 @@ def _aulcs(runs: Mapping[int, RunCurve], seeds: Sequence[int]) -> FloatArray | N
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
-
-
-# -- from the store -------------------------------------------------------------------------------------
-
-
-def _read_run(store: Store, strategy: str, seed: int, name: str) -> RunCurve:
-    campaign = store.find_campaign(name)
-    if campaign is None:
-        return RunCurve(strategy, seed, name, finished=False)
-    spec = CampaignSpec.model_validate(campaign.config)
-    rows = rows_by_ranker(store.history(campaign.campaign_id), spec.ranking_model)
-    measured = [row for row in rows if row["accuracy"] is not None]
-    if not measured:
-        return RunCurve(strategy, seed, name, finished=False, seconds=_seconds(rows))
-    repeats = _repeats(store, campaign.campaign_id, spec)
-
-    def bought(row: JsonObject) -> int:
-        before = sum(n for index, n in repeats.items() if index < _number(row["round"]))
-        return int(_number(row["labels_bought"])) + before
-
-    beside = [row for row in measured if row["beside_accuracy"] is not None]
-    delivered = [row for row in measured if row["delivered_accuracy"] is not None]
-    bases = [_number(row["base_accuracy"]) for row in measured if row["base_accuracy"] is not None]
-    return RunCurve(
-        strategy=strategy,
-        seed=seed,
-        campaign=name,
-        finished=has_ended(rows, spec.ranking_model),
-        labels_R=tuple(map(bought, measured)),
-        accuracy_R=tuple(_number(row["accuracy"]) for row in measured),
-        beside=None if not beside else "head" if spec.ranking_model == "adapted" else "language model",
-        beside_labels_R=tuple(map(bought, beside)),
-        beside_accuracy_R=tuple(_number(row["beside_accuracy"]) for row in beside),
-        delivered_labels_R=tuple(map(bought, delivered)),
-        delivered_accuracy_R=tuple(_number(row["delivered_accuracy"]) for row in delivered),
-        base_accuracy=bases[0] if bases else None,
-        majority=_majority(store, campaign.campaign_id, int(_number(measured[-1]["round"]))),
-        seconds=_seconds(rows),
-        stop_reason=None if rows[-1]["stop_reason"] is None else str(rows[-1]["stop_reason"]),
-    )
-
-
-def _repeats(store: Store, campaign_id: int, spec: CampaignSpec) -> Counter[int]:
-    """Repeated answers to one item, by the round that asked; −1 stands for held-out items, asked before all rounds."""
-    # A campaign counts a label per item, but each further person who answers costs as much as the first.
-    repeats: Counter[int] = Counter()
-    if spec.labelling.overlap == 1:
-        return repeats
-    asked_in = {
-        query.query_id: (query.item_id, query.round_index if query.purpose == "pool" else -1)
-        for query in store.queries(campaign_id)
-    }
-    seen: set[str] = set()
-    for answer in store.annotations(campaign_id):
-        if answer.skipped or answer.revision > 1:  # a correction is no further answer
-            continue
-        item_id, round_index = asked_in[answer.query_id]
-        repeats[round_index] += item_id in seen
-        seen.add(item_id)
-    return repeats
-
-
-def _majority(store: Store, campaign_id: int, round_index: int) -> float | None:
-    for evaluation in store.evaluations(campaign_id, round_index):
-        # Rows are true labels, so the matrix of any model gives the same counts.
-        counts = [sum(row) for row in evaluation.confusion_C_C]
-        return max(counts) / sum(counts) if counts else None
-    return None
-
-
-def _seconds(rows: Sequence[JsonObject]) -> float:
-    return sum(_number(row["seconds"]) for row in rows if row["seconds"] is not None)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, (int, float)):
-        return float(value)
-    raise TypeError(f"{value!r} is no number")

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from star_al.stats.learning_curves import Comparison, RunCurve, compare, in_words, reference_of, study_results
+from star_al.stats.comparison_words import in_words
+from star_al.stats.learning_curves import Comparison, RunCurve, compare, reference_of
 from star_al.stats.over_seeds import (
     Curves,
     labels_needed,
@@ -20,6 +21,7 @@ from star_al.stats.over_seeds import (
     resamples,
     savings,
 )
+from star_al.stats.study_runs import study_results
 from star_al.types import FloatArray, Study, StudyRun
 from support.world import World
 
