@@ -12,7 +12,7 @@ import transformers
 
 from star_al.models.backbone import Backbone
 from star_al.models.inference import Inference
-from star_al.models.posterior import Posterior
+from star_al.models.posterior import Posterior, scores_nothing
 from star_al.models.prompts import Prompt
 from star_al.models.writing.ending import Ending
 from star_al.models.writing.tokens import keyed_uniforms
@@ -37,16 +37,14 @@ def draw_ours(
     own.prepare(items)
     found: list[list[tuple[int, ...]]] = [[] for _ in items]
     for sample in range(samples):
-        drawn: Any = nullcontext() if posterior is None else posterior.draw(backbone, _unused, 0, sample)
+        drawn: Any = (
+            nullcontext() if posterior is None else posterior.draw(backbone, scores_nothing, 0, sample)
+        )
         with drawn:
             written = own.write(items, keyed_uniforms(0, sample), ignore, draws=DRAWS)
         for answers_of_one, new in zip(found, written, strict=True):
             answers_of_one += [tuple(one.tokens) for one in new]
     return found
-
-
-def _unused(_: Any) -> Any:
-    raise NotImplementedError
 
 
 def draw_stock(
@@ -69,7 +67,9 @@ def draw_stock(
         use_cache=True,
     )
     for sample in range(samples):
-        drawn: Any = nullcontext() if posterior is None else posterior.draw(backbone, _unused, 0, sample)
+        drawn: Any = (
+            nullcontext() if posterior is None else posterior.draw(backbone, scores_nothing, 0, sample)
+        )
         with drawn, torch.inference_mode():
             for start in range(0, len(by_length), texts):
                 part = [prompt.tokens for prompt in by_length[start : start + texts]]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch import Tensor
-
 from star_al.models.backbone import Backbone
 from star_al.models.engines import Writing
 from star_al.models.inference import Inference
-from star_al.models.posterior import Posterior
+from star_al.models.posterior import Posterior, scores_nothing
 from star_al.models.prompts import Prompt
 from star_al.models.quiet import quiet
 from star_al.models.writing.tokens import Uniform, keyed_uniforms
@@ -88,7 +86,7 @@ class TransformersEngine:
         draws = 1 if uniform is None else writing.draws
         with quiet():
             writer.prepare(prompts)
-            with inference.sampled(posterior, _scores_nothing, seed, sample):
+            with inference.sampled(posterior, scores_nothing, seed, sample):
                 return writer.write(prompts, uniform, advance, draws=draws, with_entropy=uniform is None)
 
     def _writer_for(self, writing: Writing) -> Writer:
@@ -102,7 +100,3 @@ class TransformersEngine:
 
     def rest(self) -> None:
         """See ``Engine.rest``; what trains is the same model."""
-
-
-def _scores_nothing(_: object) -> Tensor:  # the model is put into a sample to write, not to score
-    raise NotImplementedError

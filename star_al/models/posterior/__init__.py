@@ -36,6 +36,11 @@ Score: TypeAlias = Callable[[Minibatch], Tensor]
 """Log-likelihoods of labels (B, C) float32, up to a constant of each prompt; −inf for labels it does not have."""
 
 
+def scores_nothing(_: Minibatch) -> Tensor:
+    """Stand for the score of a model that is put into a sample to write, not to score."""
+    raise NotImplementedError
+
+
 DrawPrompts: TypeAlias = Callable[[int], Sequence[Prompt]]
 """Draws this many random prompts; fewer if there are not so many."""
 
