@@ -9,7 +9,7 @@ import typer
 
 from star_al.cli.completion import campaign_files
 from star_al.cli.console import command_line, make_progress, print_json, print_table, say
-from star_al.cli.options import DEFAULT_CONFIG, Config, ShortShape, load
+from star_al.cli.options import DEFAULT_CONFIG, Config, ShortFormat, ShortShape, load
 from star_al.common.wording import count
 from star_al.errors import ConfigError
 
@@ -27,7 +27,7 @@ def list_(
         ),
     ] = str(DEFAULT_CONFIG),
     archived: Annotated[bool, typer.Option("--archived", help="Show archived campaigns, too.")] = False,
-    shape: Annotated[ShortShape, typer.Option("--format", help="Output format.")] = ShortShape.TABLE,
+    shape: ShortFormat = ShortShape.TABLE,
 ) -> None:
     """List the campaigns of a database: state, rounds, labels, accuracy, last activity."""
     from star_al.app.marking import list_campaigns

@@ -98,7 +98,8 @@ def _compared(file: CampaignFile, progress: Progress) -> Comparison:
 def _show_demo(file: CampaignFile, folder: Path, comparison: Comparison | None) -> None:
     from star_al.app.reporting import write_report
     from star_al.app.stores import reading
-    from star_al.cli.inspect import draw, print_history
+    from star_al.cli.history import print_history
+    from star_al.cli.pictures import draw
     from star_al.stats.comparison_words import in_words
 
     with reading(file) as (store, campaign):

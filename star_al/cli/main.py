@@ -21,16 +21,19 @@ from star_al.cli import (
     database,
     demo,
     doctor,
+    explain,
     export,
+    history,
     init,
-    inspect,
     label_config,
     model,
+    pictures,
     predict,
     report,
     run,
     server,
     simulate,
+    status,
 )
 from star_al.cli.console import TerminatedError, complain, log_on_stderr, stdout_errors_reported
 from star_al.cli.everywhere import EPILOG as OPTIONS_OF_ALL
@@ -73,10 +76,10 @@ app.command("init", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(init.init)
 app.command("up", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(server.up)
 app.command("run", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(run.run)
 app.command("simulate", rich_help_panel=START, epilog=OPTIONS_OF_ALL)(simulate.simulate)
-app.command("status", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.status)
-app.command("history", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.history)
-app.command("explain", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.explain)
-app.command("pictures", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(inspect.pictures)
+app.command("status", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(status.status)
+app.command("history", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(history.history)
+app.command("explain", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(explain.explain)
+app.command("pictures", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(pictures.pictures)
 app.command("report", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(report.report)
 app.command("replay", rich_help_panel=LOOK, epilog=OPTIONS_OF_ALL)(run.replay)
 app.command("predict", rich_help_panel=USE, epilog=OPTIONS_OF_ALL)(predict.predict)

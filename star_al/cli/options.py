@@ -73,6 +73,10 @@ class ShortShape(StrEnum):
     JSON = "json"
 
 
+Format = Annotated[Shape, typer.Option("--format", help="Output format.")]
+ShortFormat = Annotated[ShortShape, typer.Option("--format", help="Output format.")]
+
+
 def names_in(listed: str | None) -> tuple[str, ...]:
     """The names in a comma-separated list; none without a list."""
     return tuple(name.strip() for name in (listed or "").split(",") if name.strip())
