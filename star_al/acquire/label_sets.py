@@ -11,15 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax
 
+from star_al.acquire.likeliest_sets import LOWEST_LABEL, MOST_SETS, fill_rest, likeliest_sets
 from star_al.acquire.set_measures import set_measures
-from star_al.types import BasePrediction, BoolArray, FloatArray, IntArray, JsonValue, Predictions
-
-MOST_SETS = 32
-"""Sets that get a column of their own; with up to five labels these are all."""
+from star_al.types import BasePrediction, FloatArray, JsonValue, Predictions
 
 _BLOCK = 512  # items whose sets are searched at once
-_LOWEST = 1e-12
-_LOWEST_LABEL = 1e-9  # no probability of a label is nearer to 0 or 1
 
 
 def set_predictions(
@@ -35,7 +31,7 @@ def set_predictions(
         names: The L labels.
         log_probs_N_K_L_2: Of not having and of having a label, by K samples.
     """
-    logs_N_K_L_2 = log_softmax(np.clip(log_probs_N_K_L_2, np.log(_LOWEST_LABEL), 0.0), axis=3)
+    logs_N_K_L_2 = log_softmax(np.clip(log_probs_N_K_L_2, np.log(LOWEST_LABEL), 0.0), axis=3)
     columns = min(MOST_SETS, 2 ** len(names))
     log_probs_N_K_C = np.empty((*logs_N_K_L_2.shape[:2], columns + 1))
     answers: list[tuple[JsonValue, ...]] = []
@@ -47,11 +43,12 @@ def set_predictions(
             for sets_C_L in sets_B_C_L
         ]
     is_complete = columns == 2 ** len(names)
+    fill_rest(log_probs_N_K_C, is_complete=is_complete)
     probs_N_K_L = np.exp(logs_N_K_L_2[..., 1])
     measures = {} if is_complete else set_measures(log_probs_N_K_C[:, :, :-1], probs_N_K_L)
     return Predictions(
         tuple(item_ids),
-        _with_rest(log_probs_N_K_C, is_complete=is_complete),
+        log_softmax(log_probs_N_K_C, axis=2),
         tuple(answers) or (((None),),),
         open_ended=True,
         signals={**signals_of(names, probs_N_K_L), **measures},
@@ -81,62 +78,6 @@ def signals_of(names: Sequence[str], probs_N_K_L: FloatArray) -> dict[str, Float
 def signal_of(name: str) -> str:
     """Return the name of the signal that holds a label's probability."""
     return f"p({name})"
-
-
-def likeliest_sets(log_probs_N_K_L_2: FloatArray, columns: int) -> tuple[FloatArray, BoolArray]:
-    """Search the sets that are likeliest by the mean over samples, label by label.
-
-    The best beginnings of sets are kept. With one sample, or if all sets have a column, that is exact: what follows
-    does not depend on what a set begins with.
-
-    Args:
-        log_probs_N_K_L_2: Of not having and of having a label.
-        columns: How many sets to return.
-
-    Returns:
-        Log-probabilities by sample (N, K, C), best first, and the sets (N, C, L).
-    """
-    sets_N_C_L = _best_sets(np.exp(log_probs_N_K_L_2), columns)
-    logs_N_C_K: FloatArray = np.zeros((*sets_N_C_L.shape[:2], log_probs_N_K_L_2.shape[1]))
-    for label in range(log_probs_N_K_L_2.shape[2]):
-        no_N_1_K, yes_N_1_K = (log_probs_N_K_L_2[:, None, :, label, has] for has in (0, 1))
-        logs_N_C_K += np.where(sets_N_C_L[:, :, label, None], yes_N_1_K, no_N_1_K)
-    return logs_N_C_K.transpose(0, 2, 1), sets_N_C_L
-
-
-def _best_sets(probs_N_K_L_2: FloatArray, columns: int) -> BoolArray:
-    """Return the sets (N, C, L), best first. A beginning is kept as its last step and the place of what precedes it."""
-    n, samples, labels, _ = probs_N_K_L_2.shape
-    weights_N_C_K: FloatArray = np.ones((n, 1, samples))
-    steps: list[tuple[IntArray, IntArray]] = []
-    for label in range(labels):
-        of_label_N_K_2 = probs_N_K_L_2[:, :, label]
-        means_N_C_2 = weights_N_C_K @ of_label_N_K_2
-        both_N_2C = np.concatenate([means_N_C_2[:, :, 0], means_N_C_2[:, :, 1]], axis=1)
-        order_N_C = np.argsort(-both_N_2C, axis=1, kind="stable")[:, :columns]
-        has_N_C, before_N_C = np.divmod(order_N_C, weights_N_C_K.shape[1])
-        steps.append((has_N_C, before_N_C))
-        by_has_N_2_K = of_label_N_K_2.transpose(0, 2, 1)
-        weights_N_C_K = np.take_along_axis(weights_N_C_K, before_N_C[:, :, None], axis=1)
-        weights_N_C_K = weights_N_C_K * np.take_along_axis(by_has_N_2_K, has_N_C[:, :, None], axis=1)
-        weights_N_C_K /= weights_N_C_K.max(axis=(1, 2), keepdims=True)  # else products become too small
-    sets_N_C_L: BoolArray = np.zeros((n, steps[-1][0].shape[1], labels), dtype=bool)
-    place_N_C = np.broadcast_to(np.arange(sets_N_C_L.shape[1]), sets_N_C_L.shape[:2])
-    for label, (has_N_C, before_N_C) in reversed(list(enumerate(steps))):
-        sets_N_C_L[:, :, label] = np.take_along_axis(has_N_C, place_N_C, axis=1)
-        place_N_C = np.take_along_axis(before_N_C, place_N_C, axis=1)
-    return sets_N_C_L
-
-
-def _with_rest(log_probs_N_K_C: FloatArray, *, is_complete: bool) -> FloatArray:
-    """Give the last column what the others leave, and return rows that sum to 1."""
-    if is_complete:
-        log_probs_N_K_C[:, :, -1] = -np.inf
-    else:
-        left_N_K = 1.0 - np.exp(log_probs_N_K_C[:, :, :-1]).sum(axis=2)
-        log_probs_N_K_C[:, :, -1] = np.log(np.maximum(left_N_K, _LOWEST))
-    rows: FloatArray = log_softmax(log_probs_N_K_C, axis=2)
-    return rows
 
 
 def label_margin_mean(probs_N_L: FloatArray) -> FloatArray:

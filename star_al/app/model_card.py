@@ -109,6 +109,19 @@ def _posterior_words(facts: ModelFacts) -> str:
             "The model writes its likeliest answer, token by token. `star-al predict` may choose another, the "
             "likeliest of those that posterior samples draw, and tells how sure it is."
         )
+    if facts.record.get("sets"):
+        return f"{_SETS} {_samples_words(facts)}"
+    return _samples_words(facts)
+
+
+_SETS = (
+    "`labeller(text)` gives the probability of each label by itself, `labeller.choose(text)` the likeliest set of "
+    "labels, and `labeller.sets(text)` the likeliest sets with their calibrated probabilities."
+)
+"""How a model is used that gives a text any number of labels."""
+
+
+def _samples_words(facts: ModelFacts) -> str:
     if facts.difference is None:
         return "The model is a single function; the probabilities are those of `star-al predict`."
     top = "model" if facts.merged else "adapter"
@@ -164,7 +177,8 @@ def calibration_section(facts: ModelFacts) -> str:
     """How probabilities were calibrated."""
     temperature = facts.record["temperature"]
     note = facts.round.evaluation.temperature_note if facts.round.evaluation else ""
-    words = [f"Probabilities are scaled by the temperature {temperature:.3f} ({note})."]
+    what = "Probabilities of sets of labels" if facts.record.get("sets") else "Probabilities"
+    words = [f"{what} are scaled by the temperature {temperature:.3f} ({note})."]
     raw, scaled = (
         next((e for e in facts.evaluations if (e.model, e.scaling) == ("adapted", scaling)), None)
         for scaling in ("raw", "temperature")

@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from star_al import rng
+from star_al.acquire.label_sets import signal_of
 from star_al.app.compose import open_parts
 from star_al.app.head_card import head_card
 from star_al.app.model_card import ModelFacts, model_card
@@ -195,10 +196,15 @@ def _difference(parts: Parts, predictor: Predictor, adapter: Path, items: Sequen
     """The largest difference between probabilities of the posterior's mean and the average over samples."""
     with parts.progress.task("Comparing with the mean alone", 2 * len(items)) as advance:
         averaged = predictor.answers(items, advance)
-        mean_N_C = predictor.learner.predict(
-            adapter, items, draws=None, seed=predictor.seed, advance=advance
-        ).log_probs_N_K_C[:, 0]
-    probs_N_C = np.exp(apply_temperature(mean_N_C, predictor.model.temperature))
+        mean = predictor.learner.predict(adapter, items, draws=None, seed=predictor.seed, advance=advance)
+    if mean.open_ended:  # columns differ; what is compared is the probabilities of labels
+        names = list(map(signal_of, parts.task.spec.label_names))
+        return max(
+            abs(float(mean.signals[name][n]) - answer.signals[name])
+            for n, answer in enumerate(averaged)
+            for name in names
+        )
+    probs_N_C = np.exp(apply_temperature(mean.log_probs_N_K_C[:, 0], predictor.model.temperature))
     return max(
         float(np.abs(probs_N_C[n, : len(answer.probabilities_C)] - answer.probabilities_C).max())
         for n, answer in enumerate(averaged)

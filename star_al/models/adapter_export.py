@@ -46,6 +46,12 @@ _ABOVE = ".."
 _CODE = ("content", "label_tree", "model_body", "piece_tokenizer", "quantised")
 """Modules of ``star_al.models`` that the labeller needs; they need nothing of star_al but its error."""
 
+_SET_CODE = {
+    "set_labeller.py": ("star_al.models", "labeller/set_labeller.py"),
+    "likeliest_sets.py": ("star_al.acquire", "likeliest_sets.py"),
+}
+"""Further files of a labeller that gives texts any number of labels, as package and path."""
+
 _ERRORS = '''"""What can go wrong with a text."""
 
 
@@ -147,7 +153,7 @@ def write_reader(out: Path, backbone: Backbone, prompts: PromptFormat, examples:
     """
     with translate_write_errors(out), quiet():
         backbone.tokenizer.save_pretrained(out)
-        _write_code(out / "labeller")
+        _write_code(out / "labeller", has_sets=prompts.paired)
     with quiet():
         written = Backbone(out, backbone.dtype, backbone.device).tokenizer
     reader = PromptReader(written, prompts.record())
@@ -163,13 +169,18 @@ def write_reader(out: Path, backbone: Backbone, prompts: PromptFormat, examples:
             )
 
 
-def _write_code(folder: Path) -> None:
+def _write_code(folder: Path, *, has_sets: bool) -> None:
     folder.mkdir()
     models = resources.files("star_al.models")
     sources = {f"{name}.py": models / f"{name}.py" for name in _CODE}
     sources |= {name: models / "labeller" / name for name in ("__init__.py", "labeller.py", "prompt.py")}
+    if has_sets:
+        sources |= {name: resources.files(package) / path for name, (package, path) in _SET_CODE.items()}
     for name, source in sources.items():
-        code = re.sub(r"\bstar_al\.(models\.)?(labeller\.)?", "labeller.", source.read_text(encoding="utf-8"))
+        code = source.read_text(encoding="utf-8")
+        if has_sets and name == "__init__.py":
+            code = code.replace("labeller.labeller import", "labeller.set_labeller import")
+        code = re.sub(r"\bstar_al\.(models\.|acquire\.)?(labeller\.)?", "labeller.", code)
         (folder / name).write_text(code, encoding="utf-8")
     (folder / "errors.py").write_text(_ERRORS, encoding="utf-8")
 
@@ -227,6 +238,18 @@ from labeller import Labeller
 labeller = Labeller(Path(__file__).parent)
 for text in {_example_texts(record)}:
     print(text, labeller.write(text))
+'''
+    if record.get("sets"):
+        return f'''"""Labels of texts. Needs {record.get("needs", LORA_NEEDS)}."""
+
+from pathlib import Path
+
+from labeller import Labeller
+
+labeller = Labeller(Path(__file__).parent)
+for text in {_example_texts(record)}:
+    probabilities = labeller(text)
+    print(text, labeller.choose(text), {{label: round(p, 4) for label, p in probabilities.items()}})
 '''
     call = (
         "labeller(text)" if record["labels"] else 'labeller(text, ["the first option", "the second option"])'

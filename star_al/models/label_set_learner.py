@@ -20,7 +20,6 @@ import torch
 from star_al.acquire.label_sets import base_predictions, set_predictions
 from star_al.config.spec import CampaignSpec, ClassificationSpec
 from star_al.config.spec.task.labels import LabelSpec
-from star_al.errors import ModelError
 from star_al.models.adapter_trainer import AdapterTrainer
 from star_al.models.classifier import Classifier
 from star_al.models.learner import LoraLearner
@@ -30,7 +29,7 @@ from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.targets import Columns
 from star_al.ports import Advance, Pool, Taught
 from star_al.task import MultiLabel, closed, make_task
-from star_al.types import BasePrediction, FloatArray, IntArray, Item, JsonObject, JsonValue, Predictions
+from star_al.types import BasePrediction, FloatArray, IntArray, Item, JsonValue, Predictions
 
 ANSWERS = ("no", "yes")
 """In the order of a label's two columns."""
@@ -42,6 +41,8 @@ texts have, or none, stays possible to lack or to have."""
 
 class PairedPrompts(PromptFormat):
     """Prompts whose labels are answers to questions of their own, two each."""
+
+    paired = True
 
     def encode(self, item: Item) -> Prompt:
         """See ``PromptFormat.encode``."""
@@ -120,25 +121,6 @@ class LabelSetLearner(LoraLearner):
         names = self._sets.spec.label_names
         log_probs_N_K_L_2 = pairs_N_K_P.reshape(*pairs_N_K_P.shape[:2], len(names), 2)
         return set_predictions(found.item_ids, names, log_probs_N_K_L_2)
-
-    def export(
-        self,
-        folder: Path,
-        out: Path,
-        *,
-        draws: range | None,
-        seed: int,
-        merged: bool,
-        examples: Sequence[Item],
-    ) -> JsonObject:
-        """Refuse.
-
-        Raises:
-            ModelError: Always: the exported reader lets all labels compete.
-        """
-        raise ModelError(
-            "a model for task.kind: multi_label cannot be exported yet. `star-al predict` labels further texts."
-        )
 
     @property
     def _asked_for(self) -> CampaignSpec:

@@ -69,6 +69,7 @@ def export_model(
         "classifier": None if fitted.classifier is None else CLASSIFIER_FILE,
         "classifier_reads_text": fitted.classifier is not None and fitted.classifier.reads_text,
         "base_licence": find_licence(model.backbone.folder, model.path),
+        "sets": model.prompts.paired,
         "template": model.prompts.template,
         "prompt": model.prompts.record(),
     }

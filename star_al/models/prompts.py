@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 from star_al.errors import ModelError
 from star_al.models.chat_format import plain_markers
@@ -103,6 +103,9 @@ class PromptFormat:
         ModelError: No text fits beside the prompt, two labels are the same tokens, the chat template cannot be
             used, or the tokenizer does not know a label or cannot read a prompt in parts.
     """
+
+    paired: ClassVar[bool] = False
+    """True if labels are answers to questions of their own, two each."""
 
     def __init__(self, tokenizer: Any, task: Task, *, max_tokens: int, context: int) -> None:
         self._tokenizer = tokenizer

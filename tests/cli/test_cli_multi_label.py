@@ -119,6 +119,35 @@ def test_a_campaign_of_label_sets_goes_from_question_to_export(tmp_path: Path, s
     assert "micro-F1" in (tmp_path / "report.html").read_text()
 
 
+def test_an_exported_language_model_chooses_the_sets_that_predict_does(
+    tmp_path: Path, model: Path, star_al: StarAl
+) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", rows_with_sets(30))
+    config = write_campaign(
+        tmp_path,
+        task={"kind": "multi_label", "labels": list(WORDS)},
+        learner={"kind": "lora"},
+        model__name=str(model),
+        acquisition={"batch_size": 4},
+        stopping__max_rounds=1,
+    )
+    code, out, err = star_al("run", config)
+    assert code == 0, (out, err)
+    texts = [row["text"] for row in rows_with_sets(5, seed=9)]
+    given = write_jsonl(tmp_path / "given.jsonl", [{"text": text} for text in texts])
+    code, out, err = star_al("predict", config, "--in", given, "--out", "-", "--format", "jsonl")
+    assert code == 0, err
+    predicted = [json.loads(line) for line in out.splitlines()]
+    code, out, err = star_al("export-model", config, "--out", tmp_path / "model")
+    assert code == 0 and "averages over 2 posterior samples" in out, (out, err)
+    for line, (chosen, probabilities) in zip(predicted, used(tmp_path / "model", texts), strict=True):
+        assert chosen == line["predicted"]
+        expected = {name: line[f"probability_{name}"] for name in WORDS}
+        assert probabilities == pytest.approx(expected, abs=1e-3)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "labeller.choose(text)" in card and "Probabilities of sets of labels are scaled" in card
+
+
 def test_a_label_that_is_added_is_told_of_and_the_report_goes_on(tmp_path: Path, star_al: StarAl) -> None:
     words = tuple(word for words in WORDS.values() for word in words)
     build_tiny_encoder(tmp_path / "encoder", words=words)

@@ -11,23 +11,28 @@ import numpy as np
 import pytest
 import torch
 
+from star_al.acquire.measures import predictive_mean_log
 from star_al.config.spec import AdapterSpec, CampaignSpec
 from star_al.errors import ModelError
+from star_al.models.adapter_export import write_record
 from star_al.models.adapter_file import LoraWeights
 from star_al.models.backbone import Backbone, load_backbone
 from star_al.models.collate import collate
 from star_al.models.label_set_learner import LabelSetLearner, questions_of
+from star_al.models.labeller.set_labeller import Labeller
 from star_al.models.likelihood import label_log_probs
 from star_al.models.lora import attached
 from star_al.models.posterior import Training
 from star_al.models.posterior.curvature import Curvature, curvature
 from star_al.models.posterior.laplace import Laplace
+from star_al.models.posterior.mc_dropout import McDropout
 from star_al.models.posterior.point import Map
 from star_al.models.prompts import Prompt
 from star_al.models.target_layers import dense_layers
 from star_al.models.targets import answered, some_answers
 from star_al.models.training_loss import training_loss
 from star_al.ports import Pool, ignore
+from star_al.stats.temperature import apply_temperature
 from star_al.task import MultiLabel
 from star_al.types import Item, JsonValue, Predictions
 from support.tiny_model import build_tiny_model
@@ -221,3 +226,37 @@ def test_an_adapter_of_other_questions_is_refused(folder: Path, tmp_path: Path) 
     other = learner(folder, task={"kind": "multi_label", "labels": [*LABELS, "praise"]})
     with pytest.raises(ModelError, match="another base model, prompt or label set"):
         predicted(other, tmp_path / "a", [Item("i", "text")])
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["adapter", "merged"])
+@pytest.mark.parametrize("output", ["label_names", "classifier"])
+@pytest.mark.parametrize(
+    "labels", [LABELS, [*LABELS, "praise", "loss", "price"]], ids=["all sets", "32 sets"]
+)
+def test_an_exported_folder_gives_the_same_labels_and_sets(
+    folder: Path, tmp_path: Path, labels: list[str], output: str, merged: bool
+) -> None:
+    posterior = {"kind": "mc_dropout", "samples": 2}
+    task = {"kind": "multi_label", "labels": labels}
+    spec = spec_of(folder, posterior=posterior)
+    adapter = {"output": output, "epochs": 3, "dropout": 0.3}
+    one = learner(folder, McDropout(spec.posterior), posterior=posterior, task=task, adapter=adapter)  # type: ignore[arg-type]
+    rows = labelled(8)
+    fitted(one, tmp_path / "a", rows)
+    items = [item for item, _ in rows]
+    out = tmp_path / "out"
+    out.mkdir()
+    record = one.export(tmp_path / "a", out, draws=range(2), seed=3, merged=merged, examples=items)
+    write_record(out, {"labels": labels, "temperature": 1.7, **record})
+    found = predicted(one, tmp_path / "a", items, range(2))
+    sets_N_C = np.exp(apply_temperature(predictive_mean_log(found.log_probs_N_K_C), 1.7))
+    labeller = Labeller(out, device="cpu")
+    for row, item in enumerate(items):
+        expected = {name: found.signals[f"p({name})"][row] for name in labels}
+        assert labeller(item.text) == pytest.approx(expected, abs=1e-4)
+        assert labeller.choose(item.text) == found.answers[row][0]
+        sets = {tuple(names): p for names, p in labeller.sets(item.text)}
+        for names, p in zip(found.answers[row][:6], sets_N_C[row], strict=False):
+            assert sets[tuple(names)] == pytest.approx(p, abs=1e-4)  # type: ignore[arg-type]
+        assert len(sets) == min(32, 2 ** len(labels))
+    assert "labeller.choose(text)" in (out / "example.py").read_text()

@@ -15,12 +15,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from sklearn.metrics import hamming_loss as sklearn_hamming_loss
 
-from star_al.acquire.label_sets import (
-    MOST_SETS,
-    base_predictions,
-    likeliest_sets,
-    set_predictions,
-)
+from star_al.acquire.label_sets import base_predictions, set_predictions
+from star_al.acquire.likeliest_sets import MOST_SETS, likeliest_sets
 from star_al.acquire.measures import MEASURES, bald, known_split, uncertainties
 from star_al.annotators.label_studio import label_config
 from star_al.annotators.label_studio.annotations import parse_annotation

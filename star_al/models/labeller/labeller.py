@@ -73,15 +73,19 @@ class Labeller:
             text: The text; a row with the campaign's columns if its texts are made of several.
             options: The options, if each text has its own.
         """
-        if not isinstance(text, str):
-            text = self._filled(text)
-        prompt = self._reader.read(text, options)
-        with torch.inference_mode():
-            log_probs = torch.stack([self._log_probs(prompt) for _ in self._each_sample()])
+        log_probs = self._by_sample(text, options)
         mean = log_probs.logsumexp(dim=0)  # of the samples' probabilities, up to a constant
         probabilities = (mean / self._record["temperature"]).softmax(dim=0)
         names = self.labels or self._reader.letters(options)
         return dict(zip(names, probabilities.tolist(), strict=True))
+
+    def _by_sample(self, text: str | Mapping[str, object], options: Sequence[str] = ()) -> Tensor:
+        """Log-probabilities of the labels by each posterior sample."""
+        if not isinstance(text, str):
+            text = self._filled(text)
+        prompt = self._reader.read(text, options)
+        with torch.inference_mode():
+            return torch.stack([self._log_probs(prompt) for _ in self._each_sample()])
 
     def write(self, text: str | Mapping[str, object]) -> str:
         """Return the answer that the model writes, each time its likeliest token.
@@ -125,17 +129,20 @@ class Labeller:
 
     def _log_probs(self, prompt: Prompt) -> Tensor:
         """Log-probabilities of a prompt's labels, normalised over them."""
+        return self._scores(prompt).log_softmax(dim=0)
+
+    def _scores(self, prompt: Prompt) -> Tensor:
+        """What a prompt's labels are compared by."""
         if self._classifier is not None:
-            logits_C = self._classifier["weight"] @ self._states(prompt) + self._classifier["bias"]
-            found: Tensor = logits_C.double().log_softmax(dim=0)
-            return found
+            logits_C: Tensor = self._classifier["weight"] @ self._states(prompt) + self._classifier["bias"]
+            return logits_C.double()
         scores = self._log_likelihoods(prompt)
         completion = self._record["prompt"].get("completion")
         if completion:  # they are compared by how much likelier than the base model this one writes them
             with self._model.disable_adapter():
                 reference = self._log_likelihoods(prompt)
             scores = completion["beta"] * (scores - reference)
-        return scores.log_softmax(dim=0)
+        return scores
 
     def _log_likelihoods(self, prompt: Prompt) -> Tensor:
         scores: dict[tuple[int, ...], Tensor] = {}
