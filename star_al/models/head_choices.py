@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from star_al.acquire.embeddings import unit_vectors
 from star_al.head import (
     ChoicePredictor,
     ChoiceTexts,
@@ -21,14 +18,14 @@ from star_al.head import (
     fit_choice_head,
 )
 from star_al.models.choice_reader import ChoiceReader
-from star_al.models.encoder import SentenceEncoder
-from star_al.models.head_export import refuse_merged, write_choice_head
+from star_al.models.feature_head_learner import FeatureHeadLearner, hash_of
+from star_al.models.head_export import write_choice_head
 from star_al.models.head_texts import loader_of
 from star_al.models.key_index import RowsById
-from star_al.models.opened_heads import FORMAT, KIND, FindPool, OpenedHeads, rows_in
-from star_al.ports import Advance, Pool, Taught, ids_of
+from star_al.models.opened_heads import FORMAT, FindPool, OpenedHead
+from star_al.ports import Advance, Pool, ids_of
 from star_al.task import ClosedTask
-from star_al.types import BasePrediction, Float32Array, FloatArray, Item, JsonObject, JsonValue, Predictions
+from star_al.types import BasePrediction, FloatArray, IntArray, Item, JsonObject, JsonValue, Predictions
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class _ReadPool:
     texts: ChoiceTexts
 
 
-class ChoiceHeadLearner:
+class ChoiceHeadLearner(FeatureHeadLearner[_ReadPool, ChoicePredictor]):
     """Implements ``star_al.ports.Learner`` for multiple choice. Nothing is loaded before it is needed.
 
     Args:
@@ -50,25 +47,13 @@ class ChoiceHeadLearner:
     """
 
     def __init__(self, task: ClosedTask, reader: ChoiceReader, find_pool: FindPool) -> None:
+        super().__init__(reader.texts, find_pool, _load)
         self._task, self._reader = task, reader
-        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, _load)
-
-    # -- what it is --------------------------------------------------------------------------------------
-
-    @property
-    def encoder(self) -> SentenceEncoder:
-        """The sentence encoder that reads texts."""
-        return self._reader.texts.encoder
-
-    @property
-    def truncated(self) -> int:
-        """See ``Learner.truncated``."""
-        return self._reader.texts.cut
 
     @cached_property
     def base_key(self) -> str:
         """Hash of everything that zero-shot predictions depend on: the encoder."""
-        return _hash("zero-shot choices", FORMAT, self._reader.texts.encoder.fingerprint)
+        return hash_of("zero-shot choices", FORMAT, self._texts.encoder.fingerprint)
 
     @property
     def base_reads_pool(self) -> bool:
@@ -78,25 +63,7 @@ class ChoiceHeadLearner:
     @cached_property
     def _head_key(self) -> str:
         """Hash of everything that a head is trained for: features, and whether the options' similarity guides it."""
-        return _hash("choices", FORMAT, self._reader.keys, self._reader.reads_similarity)
-
-    def versions(self) -> JsonObject:
-        """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
-        return {**self._reader.texts.versions(), "head_format": FORMAT}
-
-    def check(self, items: Sequence[Item] = ()) -> None:
-        """See ``Learner.check``."""
-        self._reader.texts.encoder.check()
-
-    def with_other_prompt(self) -> ChoiceHeadLearner | None:
-        """Return None: a head has no prompt."""
-        return None
-
-    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
-        """See ``Learner.training_steps``."""
-        return 1
-
-    # -- before training ---------------------------------------------------------------------------------
+        return hash_of("choices", FORMAT, self._reader.keys, self._reader.reads_similarity)
 
     def base_predict(
         self, items: Sequence[Item], advance: Advance, pool: Pool | None = None
@@ -113,99 +80,42 @@ class ChoiceHeadLearner:
     def _zero_shot(self, items: Sequence[Item]) -> FloatArray:
         return choice_zero_shot(*self._reader.similarities(ids_of(items), loader_of(items)))
 
-    # -- training ----------------------------------------------------------------------------------------
+    def _learnable(self, examples: Sequence[tuple[Item, JsonValue]]) -> Sequence[tuple[Item, JsonValue]]:
+        return [example for example in examples if not self._task.has_no_column(example[1])]
 
-    def fit(
-        self,
-        examples: Sequence[tuple[Item, JsonValue]],
-        *,
-        pool: Pool,
-        seed: int,
-        folder: Path,
-        parent: Path | None,
-        advance: Advance,
-        taught: Taught | None = None,
-    ) -> str:
-        """See ``Learner.fit``; a head is trained anew each round on labels alone, without ``parent`` and ``taught``.
-
-        Raises:
-            ValueError: An example is not in the pool.
-        """
-        read = self._heads.read_pool(pool)
-        examples = [example for example in examples if not self._task.has_no_column(example[1])]
-        rows_n = rows_in(read, examples)
+    def _fitted(
+        self, pool: _ReadPool, rows_n: IntArray, examples: Sequence[tuple[Item, JsonValue]], seed: int
+    ) -> FittedChoiceHead:
         targets_n = np.array([self._task.column(item, value) for item, value in examples], dtype=np.int64)
         options = HeadOptions(features=self._reader.kinds, seed=seed)
-        fit_choice_head(read.texts, rows_n, targets_n, options).save(folder)
-        self._heads.save_record(folder, read)
-        advance(1)
-        return KIND
+        return fit_choice_head(pool.texts, rows_n, targets_n, options)
 
     def _read_pool(self, pool: Pool) -> _ReadPool:
         texts = self._reader.read(pool.item_ids, pool.load, of_pool=True)
         return _ReadPool(pool.key, RowsById(pool.item_ids), texts)
 
-    # -- predicting --------------------------------------------------------------------------------------
+    def _predict_untrained(self, items: Sequence[Item], pool: Pool | None = None) -> Predictions:
+        return self._predictions(items, self._zero_shot(items)[:, None])
 
-    def predict(
+    def _predict_by(
         self,
-        folder: Path | None,
+        head: OpenedHead[_ReadPool, ChoicePredictor],
         items: Sequence[Item],
-        *,
         draws: range | None,
         seed: int,
-        advance: Advance,
-        tolerance: float = 0.0,
     ) -> Predictions:
-        """See ``Learner.predict``.
-
-        Without draws it is the prediction of the fitted weights, at the temperature that cross-validation chose.
-        """
-        if folder is None:
-            log_probs_N_K_C = self._zero_shot(items)[:, None]
-        else:
-            log_probs_N_K_C = self._predicted(folder, items, draws, seed)
-        advance(len(items))
-        return Predictions(ids_of(items), log_probs_N_K_C, (self._task.columns(items),))
-
-    def _predicted(self, folder: Path, items: Sequence[Item], draws: range | None, seed: int) -> FloatArray:
-        """Return log-probabilities (N, K, C) of questions of the pool and of others."""
-        head = self._heads.open(folder)
-
         def predict_others(item_ids: Sequence[str]) -> FloatArray:
             texts = self._reader.read(item_ids, loader_of(items))
             return head.predictor.predict_new(texts, draws=draws, seed=seed)
 
-        return head.predict(ids_of(items), draws, seed, predict_others)
+        return self._predictions(items, head.predict(ids_of(items), draws, seed, predict_others))
 
-    def export(
-        self,
-        folder: Path,
-        out: Path,
-        *,
-        draws: range | None,
-        seed: int,
-        merged: bool,
-        examples: Sequence[Item],
-    ) -> JsonObject:
-        """See ``Learner.export``. The folder predicts by the fitted weights, without samples.
+    def _predictions(self, items: Sequence[Item], log_probs_N_K_C: FloatArray) -> Predictions:
+        return Predictions(ids_of(items), log_probs_N_K_C, (self._task.columns(items),))
 
-        Raises:
-            ModelError: The head reads more than the encoder's vectors, or ``merged`` is True.
-        """
-        refuse_merged(merged)
-        return write_choice_head(out, self._heads.open(folder).predictor.head, self._reader.texts)
-
-    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
-        """See ``Learner.embed``: of the question with all its options."""
-        embeddings_N_d = unit_vectors(self._reader.texts.embeddings(ids_of(items), loader_of(items)))
-        advance(len(items))
-        return embeddings_N_d
+    def _write(self, out: Path, predictor: ChoicePredictor) -> JsonObject:
+        return write_choice_head(out, predictor.head, self._texts)
 
 
 def _load(folder: Path, pool: _ReadPool) -> ChoicePredictor:
     return ChoicePredictor(FittedChoiceHead.load(folder), pool.texts)
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

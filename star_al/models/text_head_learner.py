@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from star_al.acquire.embeddings import unit_vectors
 from star_al.config.spec import CampaignSpec
-from star_al.models.encoder import SentenceEncoder
+from star_al.models.feature_head_learner import FeatureHeadLearner, hash_of
 from star_al.models.head_pool import HeadPool, read_pool
-from star_al.models.head_texts import TextReader, loader_of
-from star_al.models.opened_heads import FORMAT, FindPool, OpenedHeads
+from star_al.models.head_texts import TextReader
+from star_al.models.opened_heads import FORMAT, FindPool, Q
 from star_al.models.zero_shot import OVER_POOL, ZeroShot
-from star_al.ports import Advance, Pool, ids_of
-from star_al.types import Float32Array, Item, JsonObject
+from star_al.ports import Pool
+from star_al.types import Item, JsonObject
 
 
-class TextHeadLearner:
+class TextHeadLearner(FeatureHeadLearner[HeadPool, Q]):
     """Reads texts and pools for heads, and names what they depend on. Nothing is loaded before it is needed.
 
     Args:
@@ -39,25 +36,15 @@ class TextHeadLearner:
         spec: CampaignSpec,
         reader: TextReader,
         find_pool: FindPool,
-        load: Callable[[Path, HeadPool], Any],
+        load: Callable[[Path, HeadPool], Q],
         *,
         over_pool: bool,
     ) -> None:
+        super().__init__(reader, find_pool, load)
         self._spec = spec
         self._reader = reader
-        self._heads = OpenedHeads(lambda: self._head_key, find_pool, self._read_pool, load)
         self._zero_shot = ZeroShot(reader, self._neighbours, self._heads.read_pool, over_pool=over_pool)
         self._checked = False
-
-    @property
-    def encoder(self) -> SentenceEncoder:
-        """The sentence encoder that reads texts."""
-        return self._reader.encoder
-
-    @property
-    def truncated(self) -> int:
-        """See ``Learner.truncated``."""
-        return self._reader.cut
 
     @property
     def base_key(self) -> str:
@@ -73,28 +60,20 @@ class TextHeadLearner:
     def _head_key(self) -> str:
         """Hash of everything that a head is trained for: features, labels, and whether names guide it."""
         names = self._reader.label_texts if self._spec.head.label_names else len(self._reader.label_texts)
-        parts = [*self._key_begins, FORMAT, self._reader.keys, names]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return hash_of(*self._key_begins, FORMAT, self._reader.keys, names)
 
     def versions(self) -> JsonObject:
         """See ``Learner.versions``: libraries, device, and a hash of the encoder's weights."""
         zero_shot: JsonObject = {"zero_shot": OVER_POOL} if self.base_reads_pool else {}
-        return {**self._reader.versions(), "head_format": FORMAT, **zero_shot}
+        return {**super().versions(), **zero_shot}
 
     def check(self, items: Sequence[Item] = ()) -> None:
         """See ``Learner.check``."""
         if self._checked:
             return
-        self._reader.encoder.check()
+        super().check(items)
         _ = self._reader.label_embeddings_C_d
         self._checked = True
-
-    def with_other_prompt(self) -> None:
-        """Return None: a head has no prompt."""
-
-    def training_steps(self, n_examples: int, n_taught: int = 0) -> int:
-        """See ``Learner.training_steps``."""
-        return 1
 
     @property
     def _features(self) -> Literal["auto", "encoder", "model", "both"]:
@@ -108,9 +87,3 @@ class TextHeadLearner:
 
     def _read_pool(self, pool: Pool) -> HeadPool:
         return read_pool(pool, self._reader, self._neighbours)
-
-    def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
-        """See ``Learner.embed``: the encoder's vectors at unit length, whatever the head."""
-        embeddings_N_d = unit_vectors(self._reader.embeddings(ids_of(items), loader_of(items)))
-        advance(len(items))
-        return embeddings_N_d
