@@ -13,8 +13,8 @@ from star_al.common.wording import count
 from star_al.errors import ConfigError
 
 if TYPE_CHECKING:
-    from star_al.app.init_request import CampaignRequest
-    from star_al.app.starter_file import Written
+    from star_al.app.init.request import CampaignRequest
+    from star_al.app.init.starter_file import Written
     from star_al.config.spec import CampaignSpec
 
 
@@ -42,7 +42,7 @@ def init(
     Options you leave out are guessed, or asked at a terminal. The JSON schema
     is written next to the file, so that editors can check it.
     """
-    from star_al.app.init_request import CampaignRequest
+    from star_al.app.init.request import CampaignRequest
 
     _refuse_to_overwrite(out, data, force)
     request = CampaignRequest(
@@ -76,11 +76,11 @@ def _refuse_to_overwrite(out: Path, data: str, force: bool) -> None:
 
 def _propose_and_write(request: CampaignRequest, out: Path) -> Written:
     """Write what is proposed, and say what the data hold and what was decided."""
-    from star_al.app.init import propose_campaign
-    from star_al.app.init_findings import findings
-    from star_al.app.init_names import unclear_here
+    from star_al.app.init.findings import findings
+    from star_al.app.init.names import unclear_here
+    from star_al.app.init.proposal import propose_campaign
+    from star_al.app.init.starter_file import write_starter_file
     from star_al.app.round_time import estimate_in
-    from star_al.app.starter_file import write_starter_file
     from star_al.data import writable_target
 
     decisions: list[str] = []
@@ -96,7 +96,7 @@ def _propose_and_write(request: CampaignRequest, out: Path) -> Written:
 
 
 def _say_what_was_written(written: Written, out: Path) -> None:
-    from star_al.app.starter_file import SCHEMA_FILE
+    from star_al.app.init.starter_file import SCHEMA_FILE
 
     skipped = (
         f"skipped {count(written.duplicates, 'duplicate')} and {count(written.empty, 'row')} without text"
@@ -119,7 +119,7 @@ def _next_for_people(out: Path, spec: CampaignSpec) -> None:
 
 
 def _next_in_rehearsal(out: Path, spec: CampaignSpec) -> None:
-    from star_al.app.init_findings import answers_of, columns_in_words
+    from star_al.app.init.findings import answers_of, columns_in_words
 
     say(
         f"This is a rehearsal: answers come from {columns_in_words(answers_of(spec))}. "

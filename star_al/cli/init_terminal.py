@@ -19,7 +19,7 @@ def given_labels(listed: str) -> tuple[str, ...]:
     Raises:
         ConfigError: The file cannot be read.
     """
-    from star_al.app.init_questions import split_labels
+    from star_al.app.init.questions import split_labels
 
     path = Path(listed.removeprefix("@")).expanduser()
     if not listed.startswith("@") and not (path.suffix and path.is_file()):
@@ -33,7 +33,7 @@ def given_labels(listed: str) -> tuple[str, ...]:
 
 
 class TerminalQuestions:
-    """Asks at the terminal. Implements ``star_al.app.init_questions.Ask``."""
+    """Asks at the terminal. Implements ``star_al.app.init.questions.Ask``."""
 
     def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:
         """Return one of the choices, given by its number or its name."""

@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from star_al.app.compose import open_parts
-from star_al.app.starter_file import SCHEMA_FILE
+from star_al.app.init.starter_file import SCHEMA_FILE
 from star_al.app.stores import reading
 from star_al.common.process_identity import ProcessIdentity
 from star_al.config.file import load_campaign

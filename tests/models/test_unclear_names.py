@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from star_al.app.init_names import unclear_here
+from star_al.app.init.names import unclear_here
 from star_al.models.encoded import Encoded
 from support.tiny_encoder import build_tiny_encoder
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from star_al.app.init import propose_campaign
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.proposal import propose_campaign
+from star_al.app.init.request import CampaignRequest
 from star_al.data.readers import read_rows
 from star_al.data.source import Dialect, locate
 from star_al.errors import DataError

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_al.app.init import propose_campaign
-from star_al.app.init_request import CampaignRequest
-from star_al.app.starter_file import ALWAYS_SHOWN, SCHEMA_FILE, starter_file
+from star_al.app.init.proposal import propose_campaign
+from star_al.app.init.request import CampaignRequest
+from star_al.app.init.starter_file import ALWAYS_SHOWN, SCHEMA_FILE, starter_file
 from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.file import load_campaign
 from star_al.config.setting_tree import all_settings
@@ -197,7 +197,7 @@ def test_a_head_reads_other_languages_with_another_encoder(here: Path) -> None:
 
 
 def test_a_head_ranks_all_of_a_large_pool(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("star_al.app.init_learner.LARGE_POOL", 500)
+    monkeypatch.setattr("star_al.app.init.learner.LARGE_POOL", 500)
     assert decided(here, 10.0)[0].acquisition.candidates == 10_000
     assert decided(here, 400.0)[0].acquisition.candidates is None
     assert decided(here, 10.0, learner="head")[0].acquisition.candidates is None

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from star_al.app.init import propose_campaign
-from star_al.app.init_request import CampaignRequest
-from star_al.app.starter_file import starter_file
+from star_al.app.init.proposal import propose_campaign
+from star_al.app.init.request import CampaignRequest
+from star_al.app.init.starter_file import starter_file
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.data.item_labels import gold_answer

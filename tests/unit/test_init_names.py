@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from star_al.app.init import propose_campaign
-from star_al.app.init_names import described, unclear_by_form
-from star_al.app.init_request import CampaignRequest
-from star_al.app.starter_file import starter_file
+from star_al.app.init.names import described, unclear_by_form
+from star_al.app.init.proposal import propose_campaign
+from star_al.app.init.request import CampaignRequest
+from star_al.app.init.starter_file import starter_file
 from star_al.config.file import load_campaign
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from star_al.annotators.label_studio.controls import CONTROLS
 from star_al.app.card_words import CARD_WORDS
 from star_al.app.heads import HEADS
-from star_al.app.init_kinds import PROPOSALS
+from star_al.app.init.kinds import PROPOSALS
 from star_al.app.language_learners import LEARNERS
 from star_al.cli.init import init
 from star_al.config.sections import kind_of, sections_in
@@ -37,7 +37,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "star_al/annotators/label_studio/controls.py: CONTROLS": CONTROLS,
     "star_al/app/heads.py: HEADS": HEADS,
     "star_al/app/language_learners.py: LEARNERS": LEARNERS,
-    "star_al/app/init_kinds.py: PROPOSALS": PROPOSALS,
+    "star_al/app/init/kinds.py: PROPOSALS": PROPOSALS,
     "star_al/app/card_words.py: CARD_WORDS": CARD_WORDS,
     "star_al/stats/figures.py: FIGURES": FIGURES,
 }

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from star_al.app.api.input_data import Texts, rows_of, write_rows_beside
-from star_al.app.init import propose_campaign
-from star_al.app.init_request import CampaignRequest
-from star_al.app.starter_file import write_starter_file
+from star_al.app.init.proposal import propose_campaign
+from star_al.app.init.request import CampaignRequest
+from star_al.app.init.starter_file import write_starter_file
 from star_al.config.changes import differing_fields
 from star_al.config.dotted_names import flatten, set_value
 from star_al.config.explaining import explain

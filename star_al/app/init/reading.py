@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from star_al.app.guessing import header_doubt
-from star_al.app.init_questions import Ask
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.guessing import header_doubt
+from star_al.app.init.questions import Ask
+from star_al.app.init.request import CampaignRequest
 from star_al.config.spec import DataSpec
 from star_al.data.columns import Profile, profile
 from star_al.data.dialects import TextForm, text_form, usual_delimiter

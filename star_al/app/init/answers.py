@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from star_al.app.found_task import FoundTask
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.found_task import FoundTask
+from star_al.app.init.request import CampaignRequest
 from star_al.common.wording import count
 from star_al.data.columns import Profile
 from star_al.errors import ConfigError

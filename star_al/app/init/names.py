@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from star_al.app.init_questions import Ask
+from star_al.app.init.questions import Ask
 from star_al.errors import ModelError
 
 UnclearNames = Callable[[Sequence[str], Sequence[str], str], Sequence[str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from star_al.app.starter_file import Written
+from star_al.app.init.starter_file import Written
 from star_al.common.wording import count
 from star_al.config.spec import LABEL_COLUMNS, CampaignSpec
 from star_al.data import data_source, source_of

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from star_al.app.guessing import labels_in, refuse_other_values
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.guessing import labels_in, refuse_other_values
+from star_al.app.init.request import CampaignRequest
 from star_al.data.columns import Profile
 from star_al.errors import ConfigError
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from star_al.app.found_task import FoundTask
-from star_al.app.guessing import guess_text
-from star_al.app.init_kinds import PROPOSALS, with_kind
-from star_al.app.init_questions import Ask, with_answers
-from star_al.app.init_reading import read_data, text_columns_of
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.found_task import FoundTask
+from star_al.app.init.guessing import guess_text
+from star_al.app.init.kinds import PROPOSALS, with_kind
+from star_al.app.init.questions import Ask, with_answers
+from star_al.app.init.reading import read_data, text_columns_of
+from star_al.app.init.request import CampaignRequest
 from star_al.data.columns import Profile
 from star_al.data.dialects import TextForm
 from star_al.data.languages import TEXTS_READ

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.request import CampaignRequest
 from star_al.app.round_time import SHORT_ROUND, RoundWork, in_words, label_counts, round_work
 from star_al.config.spec import CampaignSpec
 from star_al.data.languages import MULTILINGUAL_ENCODER, MULTILINGUAL_SIZE, looks_english

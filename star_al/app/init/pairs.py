@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from star_al.app.found_task import FoundTask, filled
-from star_al.app.guessing import guess_text
-from star_al.app.init_columns import cells, plain, prompt_in
-from star_al.app.init_questions import Ask
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.columns import cells, plain, prompt_in
+from star_al.app.init.found_task import FoundTask, filled
+from star_al.app.init.guessing import guess_text
+from star_al.app.init.questions import Ask
+from star_al.app.init.request import CampaignRequest
 from star_al.config.spec import TIE, PreferenceSpec
 from star_al.data.columns import Column, Profile
 from star_al.data.item_labels import OPTION_KEYS, numbers_of, parse_answer

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from star_al.app.found_data import FoundData, look_at
-from star_al.app.guessing import is_scale
-from star_al.app.init_answers import Answers, find_answers
-from star_al.app.init_learner import (
+from star_al.app.init.answers import Answers, find_answers
+from star_al.app.init.found_data import FoundData, look_at
+from star_al.app.init.guessing import is_scale
+from star_al.app.init.learner import (
     HEAD_SETTINGS,
     EstimateRound,
     Texts,
@@ -21,10 +21,10 @@ from star_al.app.init_learner import (
     learner_settings,
     lora_settings,
 )
-from star_al.app.init_names import UnclearNames, described, unclear_by_form
-from star_al.app.init_questions import Ask
-from star_al.app.init_reading import form_settings
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.names import UnclearNames, described, unclear_by_form
+from star_al.app.init.questions import Ask
+from star_al.app.init.reading import form_settings
+from star_al.app.init.request import CampaignRequest
 from star_al.config.defaults import DEFAULT_MODEL
 from star_al.config.spec import FROM_FILE, CampaignSpec
 from star_al.errors import ConfigError

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from star_al.app.guessing import guess_text, label_columns, text_columns
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.guessing import guess_text, label_columns, text_columns
+from star_al.app.init.request import CampaignRequest
 from star_al.common.wording import count
 from star_al.data.columns import Column, Profile
 

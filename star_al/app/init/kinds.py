@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from star_al.app.found_task import FoundTask, filled, labels_of
-from star_al.app.guessing import LONG_CELL, doubts, guess_answers, is_scale, label_columns
-from star_al.app.init_columns import cells, hardly_repeats, is_label_name, named, plain, prompts_in
-from star_al.app.init_label_sets import complete_label_sets, guess_label_sets, multi_label
-from star_al.app.init_pairs import complete_preference, guess_preference, preference
-from star_al.app.init_questions import Ask
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.columns import cells, hardly_repeats, is_label_name, named, plain, prompts_in
+from star_al.app.init.found_task import FoundTask, filled, labels_of
+from star_al.app.init.guessing import LONG_CELL, doubts, guess_answers, is_scale, label_columns
+from star_al.app.init.label_sets import complete_label_sets, guess_label_sets, multi_label
+from star_al.app.init.pairs import complete_preference, guess_preference, preference
+from star_al.app.init.questions import Ask
+from star_al.app.init.request import CampaignRequest
 from star_al.config.spec import is_number
 from star_al.data.annotation_exports import references
 from star_al.data.columns import Profile

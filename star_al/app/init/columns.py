@@ -6,7 +6,7 @@ import re
 from itertools import islice
 from typing import Any
 
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.request import CampaignRequest
 from star_al.config.spec import normalise_label
 from star_al.data.columns import Profile
 from star_al.data.readers import read_rows

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from star_al.app.found_task import FoundTask, labels_of
-from star_al.app.guessing import label_columns, refuse_other_members
-from star_al.app.init_columns import is_label_name, named
-from star_al.app.init_questions import Ask
-from star_al.app.init_request import CampaignRequest
+from star_al.app.init.columns import is_label_name, named
+from star_al.app.init.found_task import FoundTask, labels_of
+from star_al.app.init.guessing import label_columns, refuse_other_members
+from star_al.app.init.questions import Ask
+from star_al.app.init.request import CampaignRequest
 from star_al.config.spec import LABEL_COLUMNS, NONE, NONE_OF_THESE, normalise_label
 from star_al.data.columns import Profile
 from star_al.data.readers import read_rows
