@@ -24,6 +24,18 @@ def open_language_learner(
     file: CampaignFile, spec: CampaignSpec, rounds: Sequence[Round], progress: Progress, cache: Path | None
 ) -> LanguageLearner:
     """The language model of ``spec`` with its adapter and posterior; arguments are those of ``open_learner``."""
+    return language_learner(
+        _on_this_machine(file, spec, rounds),
+        model_path(file, spec.model.given_name),
+        cache=cache,
+        features=None if cache is None else file.feature_folder,
+        say=progress.say,
+        **how_texts_are_read(rounds),
+    )
+
+
+def _on_this_machine(file: CampaignFile, spec: CampaignSpec, rounds: Sequence[Round]) -> CampaignSpec:
+    """The settings with what the file says of this machine, and the dtype that the first round found here."""
     of_this_machine = {"device", "gpus", "trunk_cache_gb", "engine", "engine_memory"} | (
         {"batch_tokens"} & file.spec.model.model_fields_set
     )
@@ -32,15 +44,7 @@ def open_language_learner(
     dtypes = [fit.versions["dtype"] for fit in fits if "dtype" in fit.versions]
     if dtypes and spec.model.dtype == "auto":
         here["dtype"] = str(dtypes[0])
-    spec = spec.model_copy(update={"model": spec.model.model_copy(update=here)})
-    return language_learner(
-        spec,
-        model_path(file, spec.model.given_name),
-        cache=cache,
-        features=None if cache is None else file.feature_folder,
-        say=progress.say,
-        **how_texts_are_read(rounds),
-    )
+    return spec.model_copy(update={"model": spec.model.model_copy(update=here)})
 
 
 def how_texts_are_read(rounds: Sequence[Round]) -> dict[str, Any]:
