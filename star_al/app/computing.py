@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from star_al.compute.worker import Opened
 from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
 from star_al.errors import ClusterError
 from star_al.parts import Parts
-from star_al.ports import Advance, Learner
+from star_al.ports import Advance, FitMember, Learner, MemberFiles
 from star_al.task.columns import is_open
 from star_al.types import Campaign, JsonObject
 
@@ -72,7 +72,11 @@ def computing(
         yield parts
         return
     require_ray(file, settings)
-    with open_ray(file, parts, settings, check, name) as compute, _encoding_on(compute, _encoder(parts)):
+    with (
+        open_ray(file, parts, settings, check, name) as compute,
+        _encoding_on(compute, _encoder(parts)),
+        _training_on(compute, parts.learner),
+    ):
         yield replace(parts, compute=compute)
 
 
@@ -134,6 +138,23 @@ def _encoding_on(compute: RayCompute, encoder: SentenceEncoder | None) -> Iterat
         yield
     finally:
         encoder.elsewhere = None
+
+
+@contextmanager
+def _training_on(compute: RayCompute, learner: Any) -> Iterator[None]:
+    """Let the workers train the members of an ensemble."""
+    if not hasattr(learner, "elsewhere"):
+        yield
+        return
+
+    def train(jobs: Iterable[FitMember], advance: Advance) -> Iterator[MemberFiles]:
+        return compute.each(learner, jobs, advance)
+
+    learner.elsewhere = train
+    try:
+        yield
+    finally:
+        learner.elsewhere = None
 
 
 def check_cluster(file: CampaignFile, settings: RayComputeSpec) -> str:

@@ -1,4 +1,4 @@
-"""Predict on the workers of a Ray cluster.
+"""Predict on the workers of a Ray cluster, and train the members of an ensemble there.
 
 The campaign's process (``on_ray``) turns the calls of a learner into tasks (``tasks``): plain values with a hash of all
 that the result depends on. A process beside it (``ray_driver``, started by ``driver_process``) speaks with Ray, since

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from star_al.compute.tasks import Order, Task
+from star_al.compute.tasks import AnyTask, Order
 from star_al.compute.worker import Done
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
@@ -42,7 +42,7 @@ class Submit:
     """Run a task by the model of an order."""
 
     key: str
-    task: Task
+    task: AnyTask
     order: Order
 
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Read, Say, Submit
 from star_al.compute.results import ResultFiles, joined
-from star_al.compute.tasks import Divisible, Order, Task, task_of
+from star_al.compute.tasks import AnyTask, Divisible, Order, TrainingTask, task_of
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
-from star_al.ports import HERE, Advance, Job, Progress, ignore
+from star_al.ports import HERE, Advance, FitMember, Job, Progress, ignore
 from star_al.ports.compute import ResultT
 
 AHEAD = 2
@@ -136,9 +136,9 @@ class RayCompute:
             elif part.file is None:
                 self._submit(part)
 
-    def _divided(self, call: _Call, task: Task, parts: int) -> list[Task]:
+    def _divided(self, call: _Call, task: AnyTask, parts: int) -> Sequence[AnyTask]:
         """The call in up to ``parts`` tasks: by its items if the learner can tell how, else by its samples."""
-        if parts == 1 or not self._splits:
+        if parts == 1 or not self._splits or isinstance(task, TrainingTask):
             return [task]
         if isinstance(call.learner, Divisible):
             groups = call.learner.divide(call.job.items, parts, adapted=task.artefact is not None)
@@ -265,8 +265,8 @@ class _Call:
         self._tell(sum(part.items for part in self.parts) // shared)
 
     def finish(self) -> None:
-        """Count all items."""
-        self._tell(len(self.job.items))
+        """Count all items, or steps of training."""
+        self._tell(self.job.steps if isinstance(self.job, FitMember) else len(self.job.items))
 
     def _tell(self, items: int) -> None:
         if items > self._told:

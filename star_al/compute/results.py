@@ -14,9 +14,10 @@ import numpy.typing as npt
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.common.files import aside, disk_errors, publish, sha256_of
 from star_al.errors import StoreError
+from star_al.ports import MemberFiles
 from star_al.types import BasePrediction, Float32Array, FloatArray, JsonObject, JsonValue, Predictions
 
-Result: TypeAlias = Predictions | list[BasePrediction] | Float32Array
+Result: TypeAlias = Predictions | list[BasePrediction] | Float32Array | MemberFiles
 _Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
@@ -153,6 +154,10 @@ def _packed(result: Result) -> tuple[JsonObject, _Arrays]:
         return {"kind": "array"}, {"array": result}
     if isinstance(result, list):
         return _packed_base(result)
+    if isinstance(result, dict):
+        return {"kind": "files"}, {
+            f"file.{name}": np.frombuffer(content, np.uint8) for name, content in result.items()
+        }
     header: JsonObject = {
         "kind": "predictions",
         "item_ids": list(result.item_ids),
@@ -166,6 +171,8 @@ def _packed(result: Result) -> tuple[JsonObject, _Arrays]:
 def _unpacked(header: JsonObject, arrays: Mapping[str, npt.NDArray[Any]]) -> Result:
     if header["kind"] == "array":
         return arrays["array"]
+    if header["kind"] == "files":
+        return {name.removeprefix("file."): content.tobytes() for name, content in arrays.items()}
     if header["kind"] == "base":
         return _unpacked_base(header, arrays)
     return Predictions(

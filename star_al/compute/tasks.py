@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from star_al.ports import Advance, Embed, Job, Predict, PredictBase
+from star_al.ports import Advance, Embed, FitMember, Job, Predict, PredictBase
 from star_al.types import Float32Array, Item, JsonObject
 
 
@@ -147,7 +147,46 @@ class Task:
         return [replace(self, draws=pair) for pair in pairwise(bounds) if pair[0] < pair[1]]
 
 
-def task_of(job: Job[Any], artefact: str | None) -> Task | None:
+@dataclass(frozen=True)
+class TrainingTask:
+    """A call of ``FitMember``, which no part of can be made alone.
+
+    Attributes:
+        call: The call, without the folder.
+        artefact: Content hash of the ensemble that it starts from; None without one.
+    """
+
+    call: FitMember
+    artefact: str | None
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The items that people labelled."""
+        return self.call.items
+
+    def key(self, order: str) -> str:
+        """See ``Task.key``."""
+        call, taught = self.call, self.call.taught
+        arrays: list[npt.NDArray[Any]] = [] if call.classifier is None else [*call.classifier[:2]]
+        lessons: list[object] = []
+        if taught is not None:
+            arrays.append(taught.probs_M_C)
+            lessons = [[item.item_id for item in taught.items], taught.weight]
+        reads_text = call.classifier is not None and call.classifier[2]
+        answers = [[item.item_id, value] for item, value in call.examples]
+        numbers = [hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays]
+        made_of = ["member", call.member, call.seed, self.artefact, answers, lessons, reads_text, numbers]
+        return _hash([order, made_of])
+
+    def job(self, folder: Path | None) -> Job[Any]:
+        """See ``Task.job``."""
+        return replace(self.call, folder=folder)
+
+
+AnyTask: TypeAlias = Task | TrainingTask
+
+
+def task_of(job: Job[Any], artefact: str | None) -> AnyTask | None:
     """A job as a task; None for one that only this process can do.
 
     Args:
@@ -159,9 +198,17 @@ def task_of(job: Job[Any], artefact: str | None) -> Task | None:
         return Task("predict", artefact, _plain(job.items), draws, job.seed, job.tolerance)
     if isinstance(job, PredictBase) and job.pool is None:
         return Task("base_predict", None, _plain(job.items))
+    if isinstance(job, FitMember):
+        return TrainingTask(_sendable(job), artefact)
     if isinstance(job, Encode):
         return Task("encode", None, _plain(job.items))
     return Task("embed", artefact, _plain(job.items)) if isinstance(job, Embed) else None
+
+
+def _sendable(job: FitMember) -> FitMember:
+    """The call without what lies in this process alone: items that a database loads, and the folder."""
+    taught = None if job.taught is None else replace(job.taught, items=list(job.taught.items))
+    return replace(job, examples=list(job.examples), folder=None, taught=taught)
 
 
 def _plain(items: Sequence[Item]) -> tuple[tuple[str, str, tuple[str, ...]], ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.compute.results import ResultFiles
-from star_al.compute.tasks import Order, Task
+from star_al.compute.tasks import AnyTask, Order
 from star_al.errors import ClusterError, ModelError, StarALError
 
 
@@ -57,7 +57,7 @@ class Worker:
         """How many items of the task that runs have been read."""
         return self._items_done
 
-    def run(self, key: str, task: Task, order: Order) -> Done | StarALError:
+    def run(self, key: str, task: AnyTask, order: Order) -> Done | StarALError:
         """Run a task unless its result is there; an error for the user is returned, not raised.
 
         Args:
@@ -80,7 +80,7 @@ class Worker:
             self._artefacts.remove_unused_copies()
             self._is_clean = True
 
-    def _computed(self, key: str, task: Task, model: Any) -> str:
+    def _computed(self, key: str, task: AnyTask, model: Any) -> str:
         self._items_done = 0
         job = task.job(None if task.artefact is None else self._adapter(task.artefact))
         return self._results.write(key, job.run(model, self._advance))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,12 +21,16 @@ from star_al.models.linear_probe import ProbeTexts, fit_probe
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.parallel.launch import processes_for
 from star_al.models.posterior import Method, Training
+from star_al.models.posterior.ensemble import Ensemble
 from star_al.models.prompted_model import PromptedModel
 from star_al.models.prompts import Prompt
 from star_al.models.targets import Columns, TaughtPrompts, some_answers
 from star_al.models.trial import choose_prompts, try_out
-from star_al.ports import Advance, Pool, Taught, ignore
+from star_al.ports import Advance, FitMember, MemberFiles, Pool, Taught, ignore
 from star_al.types import Float32Array, Item, JsonObject
+
+MembersElsewhere: TypeAlias = Callable[[Classifier | None], Callable[[int], Iterator[MemberFiles]]]
+"""Given a classifier, what trains so many members of an ensemble elsewhere."""
 
 FEW_PROMPTS = 8
 """How many of the training prompts a fitted posterior must answer before it is kept."""
@@ -53,13 +58,9 @@ def fit_artefact(
     Raises:
         ModelError: Training fails.
     """
-    message = (
-        f"training ran out of memory on {model.backbone.device}. "
-        "Lower adapter.batch_size, or set another model.device."
-    )
     model.engine.rest()
     with (
-        translate_out_of_memory(message),
+        translate_out_of_memory(_out_of_memory(model)),
         model.backbone.readout.classifying(classifier),
         training.processes or nullcontext(),
     ):
@@ -76,6 +77,13 @@ def fit_artefact(
         record = {**record, "classifier": classifier.record}
     save_record(folder, {**fitted, **record})
     return kind
+
+
+def _out_of_memory(model: PromptedModel) -> str:
+    return (
+        f"training ran out of memory on {model.backbone.device}. "
+        "Lower adapter.batch_size, or set another model.device."
+    )
 
 
 def of_no_use(exc: NotFiniteError, learning_rate: float) -> ModelError:
@@ -148,6 +156,7 @@ class AdapterTrainer:
         parent: Path | None,
         advance: Advance,
         taught: Taught | None,
+        members: MembersElsewhere | None = None,
     ) -> str:
         """Train on labelled items, as ``Learner.fit`` says.
 
@@ -160,6 +169,7 @@ class AdapterTrainer:
             parent: The last artefact, for a warm start.
             advance: Called with 1 after each step.
             taught: Further items with another model's answers.
+            members: What trains the members of an ensemble elsewhere, given the classifier.
 
         Returns:
             The posterior's kind.
@@ -169,25 +179,64 @@ class AdapterTrainer:
         """
         model = self._model
         classifier = self.fit_classifier(items, columns, taught, seed) if self._spec.has_classifier else None
-        prompts = prompts_for(classifier, model.encode_to_compare(items))
-        training = self._training(
-            list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
-        )
-        if taught is not None:
-            lessons = TaughtPrompts(
-                prompts_for(classifier, model.encode_to_compare(taught.items)),
-                taught.probs_M_C,
-                taught.weight,
-            )
-            training = replace(training, taught=lessons)
+        training = self._training_on(items, columns, classifier, seed, parent, advance, taught)
+        if members is not None and self._trains_the_same_elsewhere(training):
+            training = replace(training, members=members(classifier))
         if pool is not None:
             labelled = {item.item_id for item in items}
             training = replace(
                 training, unlabelled=partial(self._draw_prompts, classifier, pool, labelled, seed)
             )
         kind = fit_artefact(model, self._method, training, folder, classifier)
-        self._require_answers(folder, prompts[:FEW_PROMPTS])
+        self._require_answers(folder, [prompt for prompt, _ in training.examples[:FEW_PROMPTS]])
         return kind
+
+    def fit_member(
+        self,
+        items: Sequence[Item],
+        columns: Sequence[Columns],
+        classifier: Classifier | None,
+        folder: Path,
+        job: FitMember,
+        advance: Advance,
+    ) -> None:
+        """Train one member of an ensemble, see ``TrainsMembers.fit_member``; what reads the labels is given."""
+        assert isinstance(self._method, Ensemble)
+        training = self._training_on(items, columns, classifier, job.seed, job.folder, advance, job.taught)
+        with (
+            translate_out_of_memory(_out_of_memory(self._model)),
+            self._model.backbone.readout.classifying(classifier),
+        ):
+            self._method.fit_member(training, job.member, folder)
+
+    def _trains_the_same_elsewhere(self, training: Training) -> bool:
+        """Return whether another process makes the same of a training, and takes no longer.
+
+        Frozen blocks have their activations here, and what the base model makes of completions may be rounded by
+        those that it read with them. Several processes already train together.
+        """
+        return training.trunk is None and training.processes is None and not self._model.compares
+
+    def _training_on(
+        self,
+        items: Sequence[Item],
+        columns: Sequence[Columns],
+        classifier: Classifier | None,
+        seed: int,
+        parent: Path | None,
+        advance: Advance,
+        taught: Taught | None,
+    ) -> Training:
+        model = self._model
+        prompts = prompts_for(classifier, model.encode_to_compare(items))
+        training = self._training(
+            list(zip(prompts, columns, strict=True)), seed=seed, parent=parent, advance=advance
+        )
+        if taught is None:
+            return training
+        taught_prompts = prompts_for(classifier, model.encode_to_compare(taught.items))
+        lessons = TaughtPrompts(taught_prompts, taught.probs_M_C, taught.weight)
+        return replace(training, taught=lessons)
 
     def _training(
         self, examples: Sequence[tuple[Prompt, Columns]], *, seed: int, parent: Path | None, advance: Advance

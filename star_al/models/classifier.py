@@ -15,7 +15,7 @@ from torch import Tensor
 
 from star_al.models.artefact_files import damaged, read_tensors, write_tensors
 from star_al.models.prompts import Prompt
-from star_al.types import JsonObject, JsonValue
+from star_al.types import Float32Array, JsonObject, JsonValue
 
 FILE = "classifier.safetensors"
 """A classifier's file in the folder of an adapter."""
@@ -52,6 +52,16 @@ class Classifier:
     def on(self, device: torch.device) -> Classifier:
         """Return it on a device."""
         return Classifier(self.weight_C_d.to(device), self.bias_C.to(device), self.reads_text)
+
+    @property
+    def plain(self) -> tuple[Float32Array, Float32Array, bool]:
+        """It without torch, to be sent to another process."""
+        return self.weight_C_d.numpy(force=True), self.bias_C.numpy(force=True), self.reads_text
+
+    @classmethod
+    def of_plain(cls, weight_C_d: Float32Array, bias_C: Float32Array, reads_text: bool) -> Classifier:
+        """Return what ``plain`` was made of."""
+        return cls(torch.tensor(weight_C_d), torch.tensor(bias_C), reads_text)
 
     def save(self, folder: Path) -> None:
         """Write it beside an adapter.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import ClassVar, Self
@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 from star_al.config.spec import CampaignSpec
 from star_al.models.adapter_trainer import AdapterTrainer
 from star_al.models.base_embeddings import KEPT
-from star_al.models.classifier import TEXT_AND_END, for_classifier, prompts_for
+from star_al.models.classifier import TEXT_AND_END, Classifier, for_classifier, prompts_for
 from star_al.models.encoded import Encoded
 from star_al.models.frozen_features import FrozenFeatures
 from star_al.models.label_search import bare
@@ -24,7 +24,7 @@ from star_al.models.prompted_learner import PromptedLearner
 from star_al.models.prompted_model import PromptedModel, discard
 from star_al.models.prompts import Prompt, PromptFormat
 from star_al.models.targets import Columns
-from star_al.ports import Advance, Pool, Taught, ids_of, ignore
+from star_al.ports import Advance, FitMember, MemberFiles, Pool, Taught, ids_of, ignore
 from star_al.task import ClosedTask, closed, make_task
 from star_al.types import (
     BasePrediction,
@@ -58,9 +58,11 @@ class LoraLearner(PromptedLearner):
     Attributes:
         prompt_format: How items are shown to the model.
         model: The language model with the campaign's prompts.
+        elsewhere: Trains members of an ensemble in other processes; None to train them in this one.
     """
 
     prompt_format: ClassVar[type[PromptFormat]] = PromptFormat
+    elsewhere: Callable[[Iterable[FitMember], Advance], Iterator[MemberFiles]] | None = None
 
     def __init__(
         self,
@@ -201,7 +203,38 @@ class LoraLearner(PromptedLearner):
             parent=parent,
             advance=advance,
             taught=taught,
+            members=None
+            if self.elsewhere is None
+            else partial(self._members_elsewhere, examples, seed, parent, taught, advance),
         )
+
+    def _members_elsewhere(
+        self,
+        examples: Sequence[tuple[Item, JsonValue]],
+        seed: int,
+        parent: Path | None,
+        taught: Taught | None,
+        advance: Advance,
+        classifier: Classifier | None,
+    ) -> Callable[[int], Iterator[MemberFiles]]:
+        """Return what trains so many members of an ensemble elsewhere."""
+
+        def train(members: int) -> Iterator[MemberFiles]:
+            assert self.elsewhere is not None
+            steps = self.training_steps(len(examples), 0 if taught is None else len(taught)) // members
+            plain = None if classifier is None else classifier.plain
+            jobs = (
+                FitMember(member, examples, seed, parent, steps, taught, plain) for member in range(members)
+            )
+            return self.elsewhere(jobs, advance)
+
+        return train
+
+    def fit_member(self, job: FitMember, folder: Path, advance: Advance) -> None:
+        """See ``TrainsMembers.fit_member``."""
+        classifier = None if job.classifier is None else Classifier.of_plain(*job.classifier)
+        items, columns = [item for item, _ in job.examples], self._targets(job.examples)
+        self._trainer.fit_member(items, columns, classifier, folder, job, advance)
 
     def _targets(self, examples: Sequence[tuple[Item, JsonValue]]) -> list[Columns]:
         """Return the columns of the right labels; several share a tie."""

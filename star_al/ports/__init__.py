@@ -6,7 +6,7 @@ upserts or are guarded by the lease's epoch, and the same inputs give the same r
 
 from star_al.ports.annotator import Annotator, LoadItems, StillOurs
 from star_al.ports.background import Background
-from star_al.ports.compute import HERE, Compute, Embed, Job, Predict, PredictBase
+from star_al.ports.compute import HERE, Compute, Embed, FitMember, Job, MemberFiles, Predict, PredictBase
 from star_al.ports.learner import NO_SAMPLES, Learner, Pool, StoredItems, Taught, ids_of
 from star_al.ports.progress import Advance, Progress, ignore
 from star_al.ports.store import Store
@@ -19,9 +19,11 @@ __all__ = [
     "Background",
     "Compute",
     "Embed",
+    "FitMember",
     "Job",
     "Learner",
     "LoadItems",
+    "MemberFiles",
     "Pool",
     "Predict",
     "PredictBase",

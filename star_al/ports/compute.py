@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from star_al.ports.learner import Learner, Pool
+from star_al.ports.learner import Learner, Pool, Taught
 from star_al.ports.progress import Advance
-from star_al.types import BasePrediction, Float32Array, Item, Predictions
+from star_al.types import BasePrediction, Float32Array, Item, JsonValue, Predictions
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 ResultT = TypeVar("ResultT")
+
+MemberFiles: TypeAlias = dict[str, bytes]
+"""The files of an ensemble's member by name."""
 
 
 class Job(Protocol[ResultT_co]):
@@ -70,6 +74,48 @@ class Embed:
     def run(self, learner: Learner, advance: Advance) -> Float32Array:
         """See ``Job.run``."""
         return learner.embed(self.folder, self.items, advance)
+
+
+class TrainsMembers(Protocol):
+    """A learner whose posterior may be an ensemble."""
+
+    def fit_member(self, job: FitMember, folder: Path, advance: Advance) -> None:
+        """Train one member, and write its files into an empty folder."""
+
+
+@dataclass(frozen=True)
+class FitMember:
+    """``TrainsMembers.fit_member``.
+
+    Attributes:
+        member: The member's number.
+        examples: (item, label value) pairs.
+        seed: That of the whole ensemble.
+        folder: The ensemble to start from (warm start); ``None`` for none.
+        steps: How many optimiser steps it takes, at most.
+        taught: As ``Learner.fit`` has it.
+        classifier: What is read in place of the labels' words, if there is one: W, b, and whether it reads the text.
+    """
+
+    member: int
+    examples: Sequence[tuple[Item, JsonValue]]
+    seed: int
+    folder: Path | None
+    steps: int
+    taught: Taught | None = None
+    classifier: tuple[Float32Array, Float32Array, bool] | None = None
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """See ``Job.items``."""
+        return [item for item, _ in self.examples]
+
+    def run(self, learner: Any, advance: Advance) -> MemberFiles:
+        """See ``Job.run``; the learner is one that ``TrainsMembers``."""
+        trains: TrainsMembers = learner
+        with TemporaryDirectory() as name:
+            trains.fit_member(self, Path(name), advance)
+            return {path.name: path.read_bytes() for path in sorted(Path(name).iterdir())}
 
 
 class Compute(Protocol):

@@ -181,3 +181,29 @@ def test_a_language_model_predicts_the_same_on_workers(tmp_path: Path, cluster: 
         build_tiny_model(file.path.parent / "model")
         run(file)
     assert found(files[0]) == found(files[1])
+
+
+@pytest.mark.slow
+def test_members_of_an_ensemble_are_trained_on_workers(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from star_al.models.posterior.ensemble import Ensemble
+
+    both = (("here", {"kind": "local"}), ("ray", on(cluster)))
+    settings: dict[str, Any] = {"posterior": {"kind": "ensemble", "members": 2}, "stopping__max_rounds": 2}
+    files = [campaign(tmp_path / name, compute=compute, **settings) for name, compute in both]
+    trained: list[int] = []
+    fit_member = Ensemble.fit_member
+
+    def counted(self: Ensemble, training: Any, member: int, place: Path) -> None:
+        trained.append(member)
+        fit_member(self, training, member, place)
+
+    monkeypatch.setattr(Ensemble, "fit_member", counted)
+    for file in files:
+        build_tiny_model(file.path.parent / "model")
+        run(file)
+    assert found(files[0]) == found(files[1])
+    # Both try the model out with one member; the others of the second campaign were trained by its workers.
+    rounds = sum(adapter is not None for adapter, _, _ in found(files[0]))
+    assert rounds == 2 and len(trained) == 2 * rounds + 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from scipy.special import rel_entr
 
 from star_al.acquire.measures import bald, predictive_entropy
 from star_al.artefacts.folder import ArtefactFolder, content_hash
+from star_al.compute.results import ResultFiles
+from star_al.compute.tasks import task_of
 from star_al.errors import ModelError
 from star_al.models.adapter_file import load_adapter
 from star_al.models.backbone import Backbone
@@ -24,8 +28,9 @@ from star_al.models.lora import attached, lora_layers
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior.ensemble import FunctionDecay, Members
 from star_al.models.target_layers import dense_layers
+from star_al.ports import Advance, FitMember, MemberFiles, Taught
 from star_al.rng import derive_seed
-from support.posteriors import examples, fit, ignore, items, learner, predict
+from support.posteriors import LABELS, examples, fit, ignore, items, learner, predict
 from support.tiny_model import build_tiny_model
 
 THREE = {"kind": "ensemble", "members": 3}
@@ -61,6 +66,53 @@ def test_a_member_is_what_ordinary_training_makes_of_its_seed(
         (alone / "star_al.json").unlink()
         assert content_hash(alone) == content_hash(folder / f"member-{member}")
     assert len({content_hash(folder / f"member-{member}") for member in range(3)}) == 3
+
+
+@pytest.mark.parametrize("output", ["label_names", "classifier"])
+def test_members_trained_by_another_process_are_the_same_to_the_last_byte(
+    output: str, model: Path, tmp_path: Path
+) -> None:
+    """What is sent there and back is plain values and files."""
+    adapter = {"output": output, "warm_start": True}
+    taught = Taught(items()[:3], np.full((3, len(LABELS)), 1 / len(LABELS)), 0.3)
+    here, there, worker = (learner(model, THREE, adapter=adapter) for _ in range(3))
+    results, sent = ResultFiles(ArtefactFolder(tmp_path / "artefacts"), "1"), list[str]()
+
+    def elsewhere(jobs: Iterable[FitMember], advance: Advance) -> Iterator[MemberFiles]:
+        for job in jobs:
+            task = pickle.loads(pickle.dumps(task_of(job, None)))
+            sent.append(task.key("order"))
+            files: Any = results.read(results.write(sent[-1], task.job(job.folder).run(worker, advance)))
+            yield files
+
+    there.elsewhere = elsewhere
+    steps: dict[str, list[int]] = {"here": [], "there": []}
+    parent: dict[str, Path | None] = {"here": None, "there": None}
+    for round_ in range(2):  # the second one starts from the first
+        for name, one in (("here", here), ("there", there)):
+            folder = tmp_path / f"{name}-{round_}"
+            folder.mkdir()
+            one.fit(
+                examples(),
+                seed=round_,
+                folder=folder,
+                parent=parent[name],
+                advance=steps[name].append,
+                taught=taught,
+            )
+            parent[name] = folder
+    assert content_hash(tmp_path / "there-1") == content_hash(tmp_path / "here-1")
+    assert sum(steps["there"]) == sum(steps["here"]) == 2 * here.training_steps(len(examples()), 3)
+    assert len(set(sent)) == 6
+
+
+def test_frozen_blocks_stay_where_their_activations_are(model: Path, tmp_path: Path) -> None:
+    def elsewhere(*_: Any) -> Iterator[MemberFiles]:
+        raise AssertionError("sent away")
+
+    one = learner(model, THREE, adapter={"layers": 1})
+    one.elsewhere = elsewhere
+    fit(one, tmp_path / "a")
 
 
 def test_uncertainty_splits_into_what_members_share_and_what_they_dispute(

@@ -22,7 +22,7 @@ from star_al.compute import on_ray
 from star_al.compute.driver_process import Begin, Ended, Finished, Message, Say, Submit
 from star_al.compute.on_ray import RayCompute
 from star_al.compute.results import ResultFiles
-from star_al.compute.tasks import Order, Task
+from star_al.compute.tasks import AnyTask, Order, Task
 from star_al.compute.worker import Done, Worker
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignSpec, RayComputeSpec
@@ -45,7 +45,7 @@ class Driver:
 
     faults: ClassVar[deque[Callable[[str], Message]]] = deque()
     started: ClassVar[int] = 0
-    done: ClassVar[list[Task]] = []
+    done: ClassVar[list[AnyTask]] = []
 
     def __init__(self, begin: Begin) -> None:
         Driver.started += 1

@@ -99,7 +99,8 @@ class CampaignSpec(Spec):
         default=DatabaseSpec(), description="Where rounds, labels and statistics are kept."
     )
     compute: ComputeSpec = Field(
-        default=LocalComputeSpec(kind="local"), description="Where the model predicts."
+        default=LocalComputeSpec(kind="local"),
+        description="Where the model predicts, and where the members of an ensemble are trained.",
     )
     artefacts: str | None = Field(
         default=None,

@@ -17,12 +17,12 @@ class LocalComputeSpec(Spec):
 
 
 class RayComputeSpec(Spec):
-    """Workers on a Ray cluster predict; the process that runs the campaign trains and keeps the database."""
+    """Workers on a Ray cluster predict and train members of ensembles; the campaign's process does the rest."""
 
     kind: Literal["ray"] = Field(
         description=(
-            "Workers on a [Ray](https://docs.ray.io) cluster predict. Training and the database stay in the process "
-            "that runs the campaign. Needs `pip install 'star-al[ray]'`."
+            "Workers on a [Ray](https://docs.ray.io) cluster predict, and train the members of an ensemble. Other "
+            "training and the database stay in the process that runs the campaign. Needs `pip install 'star-al[ray]'`."
         )
     )
     address: str | None = Field(

@@ -11,7 +11,7 @@ other files serve them: ``curvature`` and ``kfac`` (Laplace), ``clora_training``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from star_al.models.parallel.launch import TrainingProcesses
 from star_al.models.prompts import Prompt
 from star_al.models.targets import Columns, TaughtPrompts
 from star_al.models.trunk import Trunk
-from star_al.ports import Advance
+from star_al.ports import Advance, MemberFiles
 from star_al.types import JsonObject
 
 Factors: TypeAlias = Callable[[str], tuple[Tensor, Tensor]]
@@ -68,6 +68,7 @@ class Training:
         unlabelled: Draws prompts of the pool that nobody has labelled, the same ones each time.
         writes: True if labels are answers that the model learns to write, one for each prompt.
         processes: Those that train adapters; ``None`` to train in this one.
+        members: Trains so many members of an ensemble elsewhere; ``None`` to train them here.
     """
 
     backbone: Backbone
@@ -82,6 +83,7 @@ class Training:
     unlabelled: DrawPrompts = no_prompts
     writes: bool = False
     processes: TrainingProcesses | None = None
+    members: Callable[[int], Iterator[MemberFiles]] | None = None
 
 
 class Posterior(Protocol):

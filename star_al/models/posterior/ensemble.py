@@ -42,17 +42,23 @@ class Ensemble:
 
     def fit(self, training: Training, folder: Path) -> JsonObject:
         """See ``Method.fit``; in a warm start, each member starts from the parent's member of the same number."""
-        decay = FunctionDecay(self._spec.function_decay) if self._spec.function_decay else None
+        found = None if training.members is None else training.members(self._spec.members)
         for member in range(self._spec.members):
-            member_training = replace(
-                training,
-                seed=derive_seed(training.seed, member, "ensemble/member"),
-                parent=None if training.parent is None else _member_folder(training.parent, member),
-            )
+            place = _member_folder(folder, member)
             with translate_write_errors(folder):
-                _member_folder(folder, member).mkdir()
-            fit_point(member_training, _member_folder(folder, member), decay)
+                place.mkdir()
+                for name, content in ({} if found is None else next(found)).items():
+                    (place / name).write_bytes(content)
+            if found is None:
+                self.fit_member(training, member, place)
         return {"members": self._spec.members}
+
+    def fit_member(self, training: Training, member: int, place: Path) -> None:
+        """Train one member, and write it into an empty folder."""
+        decay = FunctionDecay(self._spec.function_decay) if self._spec.function_decay else None
+        parent = None if training.parent is None else _member_folder(training.parent, member)
+        seed = derive_seed(training.seed, member, "ensemble/member")
+        fit_point(replace(training, seed=seed, parent=parent), place, decay)
 
     def quick(self) -> Ensemble:
         """See ``Method.quick``; one member."""
