@@ -133,7 +133,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tensor = torch.tensor  # an empty one does not take the second device
 
     def tensor_on(data: Any, device: Any = None, **more: Any) -> torch.Tensor:
-        return tensor(data, device=device, **more) if data else torch.empty(0, device=device, **more)
+        return torch.empty(0, device=device, **more) if data == [] else tensor(data, device=device, **more)
 
     monkeypatch.setattr(torch, "tensor", tensor_on)
     with FakeTensorMode(allow_non_fake_inputs=True):
