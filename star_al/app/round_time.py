@@ -41,7 +41,7 @@ class RoundWork:
         trained: Tokens of all training steps.
         scored: Tokens of all scoring passes.
         steps: Training steps.
-        passes: Texts that are scored, each once for each posterior sample.
+        passes: Readings of a text while scoring: one for each posterior sample, but one in all for the stop set.
     """
 
     trained: float
@@ -52,6 +52,8 @@ class RoundWork:
 
 def round_work(spec: CampaignSpec, n_texts: int, characters: float) -> RoundWork:
     """Estimate what a round reads when half of the label budget is spent.
+
+    The texts of a test file are left out, as the file may not have been read yet.
 
     Args:
         spec: The campaign.
@@ -65,8 +67,7 @@ def round_work(spec: CampaignSpec, n_texts: int, characters: float) -> RoundWork
     steps = max(
         adapter.min_steps, math.ceil(trainable(spec, n_texts) / 2 * adapter.epochs / adapter.batch_size)
     )
-    scored = _ranked(spec, n_texts) + spec.evaluation.calibration
-    passes = scored * spec.posterior.samples
+    passes = _passes(spec, n_texts)
     return RoundWork(
         trained=steps * adapter.batch_size * (wording + text + answers),
         scored=passes * (text + answers),  # the wording is read once for all
@@ -75,14 +76,21 @@ def round_work(spec: CampaignSpec, n_texts: int, characters: float) -> RoundWork
     )
 
 
-def _ranked(spec: CampaignSpec, n_texts: int) -> int:
+def _passes(spec: CampaignSpec, n_texts: int) -> int:
+    """How often a text is read to rank the pool, to measure the model and to compare it with the round before."""
+    evaluation = spec.evaluation
+    measured = min(evaluation.reserved + evaluation.calibration, n_texts)
+    pool = n_texts - measured
+    ranked = _ranked(spec, pool - min(trainable(spec, n_texts) // 2, pool))
+    return (ranked + measured) * spec.posterior.samples + min(evaluation.stop_set, pool)
+
+
+def _ranked(spec: CampaignSpec, pool: int) -> int:
     """How many texts of the pool are scored, in a round after the first that trains something."""
     chosen, shortlist = spec.acquisition, spec.acquisition.shortlist
     if not shortlist.is_on:
-        return min(chosen.candidates or n_texts, n_texts)
-    return texts_to_score(
-        n_texts, shortlist.share, shortlist.size, spec.shortlist_depth, shortlist.random_share
-    )
+        return min(chosen.candidates or pool, pool)
+    return texts_to_score(pool, shortlist.share, shortlist.size, spec.shortlist_depth, shortlist.random_share)
 
 
 def trainable(spec: CampaignSpec, n_texts: int) -> int:

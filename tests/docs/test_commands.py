@@ -131,6 +131,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_jsonl(tmp_path / name, make_rows(20, seed=seed))
 
     use_numpy_learner(monkeypatch.setattr)
+    # What `init` writes would depend on how fast this machine is just now.
+    monkeypatch.setattr("star_al.app.round_time.estimate_in", lambda _: lambda *_: 20.0)
     monkeypatch.setenv("PYTHONPATH", controller.environment()["PYTHONPATH"])  # for the workers of a cluster
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -29,14 +29,31 @@ def test_a_round_reads_half_of_the_labels_in_training_and_the_pool_once_a_sample
     answers, wording, text = 2 * 2, 30 + 2, 100
     steps = math.ceil(200 * 4 / 8)
     assert work.trained == steps * 8 * (wording + text + answers)
-    assert work.scored == (1000 + 30) * 3 * (text + answers)
+    pool, audit, calibration, stop_set = 1000 - 130 - 200, 100, 30, 200
+    assert work.passes == (pool + audit + calibration) * 3 + stop_set
+    assert work.scored == work.passes * (text + answers)
 
 
-def test_long_texts_are_cut_and_of_a_large_pool_only_the_candidates_are_scored() -> None:
-    short = round_work(spec(model={"name": "m", "max_tokens": 64}), n_texts=1000, characters=9_000)
-    assert short.scored == (1000 + 30) * (64 - 32 + 4)
+def test_held_out_texts_are_read_each_round_whatever_is_scored_of_the_pool() -> None:
     some = round_work(spec(acquisition={"candidates": 200}), n_texts=1000, characters=400)
-    assert some.scored == (200 + 30) * 104
+    assert some.passes == 200 + 100 + 30 + 200
+    growing = {"size": 100, "grow": 10, "max_size": 150, "calibration": 30, "stop_set": 0}
+    grown = round_work(
+        spec(evaluation=growing, acquisition={"candidates": 200}), n_texts=1000, characters=400
+    )
+    assert grown.passes == 200 + 150 + 30
+    unmeasured = {"kind": "none", "calibration": 0, "stop_set": 0}
+    assert round_work(spec(evaluation=unmeasured), n_texts=1000, characters=400).passes == 1000 - 265
+
+
+@pytest.mark.parametrize(("n_texts", "passes"), [(50, 50), (130, 130), (140, 130 + 5 + 10)])
+def test_no_more_texts_are_read_than_there_are(n_texts: int, passes: int) -> None:
+    assert round_work(spec(), n_texts=n_texts, characters=400).passes == passes
+
+
+def test_long_texts_are_cut() -> None:
+    short = round_work(spec(model={"name": "m", "max_tokens": 64}), n_texts=1000, characters=9_000)
+    assert short.scored == short.passes * (64 - 32 + 4)
 
 
 def test_the_time_grows_with_the_model_and_falls_with_the_speed_of_the_machine() -> None:
