@@ -262,6 +262,29 @@ def quantised(place: Place) -> Measured:
         difference = np.abs(scores[0] - scores[1]).mean()
         assert difference < most, f"{name}: probabilities differ by {difference:g} in the mean"
         found[f"{name}, mean difference of probabilities"] = float(difference)
+    saved = quantise(
+        place.model,
+        place.folder / "double",
+        device=str(place.device),
+        **NF4 | {"bnb_4bit_use_double_quant": True},
+    )
+    loaded = place.learner(adapter=QUIET, model={"quantise": "4bit"})
+    scores = [np.exp(predict(each, None)) for each in (loaded, place.learner(folder=saved, adapter=QUIET))]
+    difference = np.abs(scores[0] - scores[1]).max()
+    assert difference < 1e-3, f"quantised when loaded: probabilities differ by {difference:g}"
+    return found
+
+
+def spread(place: Place) -> Measured:
+    """A base model whose blocks are spread over two GPUs trains and samples as on one."""
+    if place.device.type != "cuda" or torch.cuda.device_count() < 2:
+        raise SkippedError("this machine has fewer than two GPUs")
+    found = {}
+    for name in ("clora", "ensemble", "laplace"):
+        one, two = (place.learner(name, adapter=QUIET, model={"gpus": gpus}) for gpus in (1, 2))
+        difference = np.abs(predict(one, place.fit(one)) - predict(two, place.fit(two))).max()
+        assert difference < 1e-2, f"{name}: scores differ by {difference:g}"
+        found[f"{name}, largest difference"] = float(difference)
     return found
 
 
@@ -309,5 +332,6 @@ CORRECTNESS: Mapping[str, Callable[[Place], Measured]] = {
     "training out of memory": training_out_of_memory,
     "every posterior": every_posterior,
     "quantised": quantised,
+    "spread": spread,
     "two processes": two_processes,
 }

@@ -30,7 +30,7 @@ def check_model(file: CampaignFile) -> str:
     Raises:
         ModelError: It cannot be used.
     """
-    from star_al.models.backbone import Backbone, resolve_device
+    from star_al.models.backbone import Backbone, require_gpus, require_quantiser, resolve_device
     from star_al.models.bare_base import require_no_adapter
     from star_al.models.hub_download import download_model
 
@@ -39,7 +39,10 @@ def check_model(file: CampaignFile) -> str:
     if not Path(path).is_dir():
         folder = download_model(path, spec.model.revision, _SMALL_FILES)
         require_no_adapter(folder, path)
-        learner.model.backbone = Backbone(folder, "float32", resolve_device(spec.model.device))
+        device = resolve_device(spec.model.device)
+        require_gpus(device, spec.model.gpus, "model.gpus")
+        require_quantiser(spec.model.quantise)
+        learner.model.backbone = Backbone(folder, "float32", device)
     backbone, prompts = learner.backbone, learner.prompts  # labels and prompt work with this tokenizer
     kind, context = backbone.config.model_type, backbone.context
     found = f"{spec.model.name}: model type {kind}, context of {count(context, 'token')}"

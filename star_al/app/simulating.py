@@ -47,6 +47,7 @@ FREE_TO_CHANGE = frozenset(
         "artefacts",
         "compute",
         "model.device",
+        "model.gpus",
         "model.batch_tokens",
         "model.trunk_cache_gb",
     }
