@@ -1,4 +1,6 @@
-"""Compare ways to predict any number of labels a text: a head, a classifier above LoRA, and yes or no for each label.
+"""Compare ways to predict any number of labels a text.
+
+They are a head, a classifier above LoRA, yes or no for each label, and a model that writes the set.
 
 There are two sets. *operations*: which of + − × ÷ the solution of a GSM8K question needs, by its <<…>> calculations.
 *requests*: one to three requests of hwu64 in one text; the labels are those of six subjects that they are about. Writes
@@ -28,14 +30,15 @@ from star_al.models.head_label_sets import LabelSetHeadLearner
 from star_al.models.head_texts import TextReader
 from star_al.models.label_set_learner import LabelSetLearner
 from star_al.models.posterior.point import Map
+from star_al.models.text_learner import TextLearner
 from star_al.ports import Pool, ignore
 from star_al.stats.label_sets import micro_f1_of, thresholds
-from star_al.task.multi_label import MultiLabel
+from star_al.task import MultiLabel, Text
 from star_al.types import Item, JsonValue, Predictions
 
 OPERATIONS = {"addition": "+", "subtraction": "-", "multiplication": "*", "division": "/"}
 SUBJECTS = ("calendar", "play", "email", "iot", "weather", "transport")
-WAYS = ("head", "classifier", "each")
+WAYS = ("head", "classifier", "each", "written")
 
 Rows = list[tuple[Item, JsonValue]]
 
@@ -71,6 +74,7 @@ class DataSet:
     read: Callable[[Path, int], Rows]
     labels: Sequence[str]
     instruction: str
+    written: str
 
 
 SETS = {
@@ -78,11 +82,13 @@ SETS = {
         operations,
         tuple(OPERATIONS),
         "Which operations does the question need? Say yes or no for each: {labels}.",
+        "Which operations does the question need? Write all that it needs of {labels}, with commas between, or none.",
     ),
     "requests": DataSet(
         requests,
         SUBJECTS,
         "Which of these subjects are the requests about? Say yes or no for each: {labels}.",
+        "Which of these subjects are the requests about? Write all of {labels} that fit, with commas between, or none.",
     ),
 }
 
@@ -109,7 +115,8 @@ def main() -> None:
             order = np.random.default_rng(seed).permutation(len(pool))
             for n in arguments.labels:
                 start = time.perf_counter()
-                found = predicted(way, arguments, [pool[place] for place in order], n, test, seed)
+                measure = written if way == "written" else predicted
+                found = measure(way, arguments, [pool[place] for place in order], n, test, seed)
                 print(
                     json.dumps(
                         {"way": way, "labels": n, "seed": seed}
@@ -156,6 +163,40 @@ def predicted(
     return figures(task, predictions, task.matrix(test))
 
 
+def written(
+    way: str,
+    arguments: argparse.Namespace,
+    pool: list[tuple[Item, JsonValue]],
+    n: int,
+    test: list[tuple[Item, JsonValue]],
+    seed: int,
+) -> dict[str, Any]:
+    """Train a model to write the sets of n labels, and return figures of the sets that it writes to the test set."""
+    sets = MultiLabel(spec_of(way, arguments).task)  # type: ignore[arg-type]
+    spec = written_spec(arguments)
+    learner = TextLearner(Text(spec.task), spec, arguments.model, Map())  # type: ignore[arg-type]
+    spelled = [(item, sets.spell(item, value)) for item, value in pool[:n]]
+    asked = [item for item, _ in test]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        learner.fit(spelled, seed=seed, folder=folder, parent=None, advance=ignore)
+        predictions = learner.predict(folder, asked, draws=None, seed=seed, advance=ignore)
+    read = [
+        sets.read(item, str(answers[0])) for item, answers in zip(asked, predictions.answers, strict=True)
+    ]
+    sets_N_L = sets.matrix([(item, value or []) for item, value in zip(asked, read, strict=True)])
+    return set_figures(sets_N_L, sets.matrix(test)) | {"unreadable": sum(value is None for value in read)}
+
+
+def written_spec(arguments: argparse.Namespace) -> CampaignSpec:
+    """Return the settings of a model that writes the set as a text."""
+    chosen = SETS[arguments.set]
+    tree = spec_of("written", arguments).model_dump(exclude_unset=True)
+    instruction = chosen.written.replace("{labels}", ", ".join(chosen.labels))
+    task = {"kind": "text", "instruction": instruction, "max_answer_tokens": 24}
+    return CampaignSpec.model_validate(tree | {"task": task, "acquisition": {"measure": "nll"}})
+
+
 def spec_of(way: str, arguments: argparse.Namespace) -> CampaignSpec:
     """Return the settings of a way."""
     adapter = {"output": "classifier" if way == "classifier" else "label_names"}
@@ -190,12 +231,18 @@ def figures(task: MultiLabel, predictions: Predictions, right_N_L: Any) -> dict[
     half = len(right_N_L) // 2
     chosen_L = thresholds(probs_N_L[:half], right_N_L[:half])
     plain, tuned = probs_N_L[half:] >= 0.5, probs_N_L[half:] >= chosen_L
+    return set_figures(sets_N_L, right_N_L) | {
+        "nll_a_label": round(float(-np.log(np.where(right_N_L, probs_N_L, 1 - probs_N_L)).mean()), 3),
+        "second_half": [round(micro_f1_of(each, right_N_L[half:]), 3) for each in (plain, tuned)],
+    }
+
+
+def set_figures(sets_N_L: Any, right_N_L: Any) -> dict[str, Any]:
+    """Return the figures of sets alone."""
     return {
         "micro_f1": round(micro_f1_of(sets_N_L, right_N_L), 3),
         "hamming": round(float((sets_N_L != right_N_L).mean()), 3),
         "subset": round(float((sets_N_L == right_N_L).all(axis=1).mean()), 3),
-        "nll_a_label": round(float(-np.log(np.where(right_N_L, probs_N_L, 1 - probs_N_L)).mean()), 3),
-        "second_half": [round(micro_f1_of(each, right_N_L[half:]), 3) for each in (plain, tuned)],
     }
 
 
