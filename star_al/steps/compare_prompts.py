@@ -23,7 +23,7 @@ LEAST_LABELS = 20
 MOST_LABELS = 200
 
 LEVEL = 0.05
-"""Two-sided level of McNemar's exact test, below which a difference is said to be more than chance."""
+"""Two-sided level of McNemar's exact test, below which a difference is told."""
 
 
 def compare_prompts(parts: Parts) -> str:
@@ -31,7 +31,7 @@ def compare_prompts(parts: Parts) -> str:
 
     Returns:
         A sentence for the user; empty if the model has one kind of prompt only, labels are few, or the prompt in
-        use does no worse.
+        use does no worse than chance explains.
 
     Raises:
         ModelError: The model cannot predict.
@@ -48,14 +48,14 @@ def compare_prompts(parts: Parts) -> str:
     if other_right_N.sum() <= right_N.sum():
         return ""
     # Only the texts that one of them gets wrong say which is better.
-    sure = _two_sided(int((other_right_N & ~right_N).sum()), int((right_N ^ other_right_N).sum())) < LEVEL
+    if _two_sided(int((other_right_N & ~right_N).sum()), int((right_N ^ other_right_N).sum())) >= LEVEL:
+        return ""
     is_chat = parts.spec.task.chat_template
     names = ("chat template", "plain prompt") if is_chat else ("plain prompt", "chat template")
     return (
         f"Without training the model does better with the {names[1]} ({other_right_N.mean():.0%} of "
         f"{count(len(examples), 'held-out text')} right) than with the {names[0]} ({right_N.mean():.0%}), "
-        f"{'more than chance explains' if sure else 'which may be chance'}: "
-        f"task.chat_template: {'false' if is_chat else 'true'}"
+        f"more than chance explains: task.chat_template: {'false' if is_chat else 'true'}"
     )
 
 

@@ -53,11 +53,7 @@ class Knowing(NumpyLearner):
             0.8,
             "plain prompt (80% of 30 held-out texts right) than with the chat template (20%), more than",
         ),
-        (
-            0.5,
-            0.6,
-            "plain prompt (60% of 30 held-out texts right) than with the chat template (50%), which may be",
-        ),
+        (0.5, 0.6, ""),  # may be chance
         (0.8, 0.2, ""),
         (0.5, 0.5, ""),
     ],
