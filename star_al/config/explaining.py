@@ -26,11 +26,11 @@ _FORMS = {
 """Patterns of settings in words."""
 
 
-def explain(path: Path, document: Document | None, error: ValidationError) -> str:
-    """One message that names every wrong setting in the file.
+def explain(source: Path | str, document: Document | None, error: ValidationError) -> str:
+    """One message that names every wrong setting.
 
     Args:
-        path: The campaign file, as the user named it.
+        source: The campaign file, as the user named it, or what else gave the settings.
         document: What was read from it, which knows the lines; None for values that no file has yet.
         error: Why its values do not make a ``CampaignSpec``.
 
@@ -41,7 +41,7 @@ def explain(path: Path, document: Document | None, error: ValidationError) -> st
     for detail in error.errors():
         location, reason = _explain_one(detail)
         found.setdefault(location, []).append(reason)
-    head = f"{path}: {count(len(found), 'setting is wrong', 'settings are wrong')}"
+    head = f"{source}: {count(len(found), 'setting is wrong', 'settings are wrong')}"
     lines = [f"  {_place(document, location)}: {_either(reasons)}" for location, reasons in found.items()]
     return "\n".join([head, *lines])
 

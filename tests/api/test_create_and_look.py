@@ -102,6 +102,13 @@ def test_what_cannot_be_created_is_refused(
     assert not (tmp_path / "campaign.yaml").exists()
 
 
+def test_an_unknown_annotator_is_refused_whatever_labels_there_are(tmp_path: Path, create: Create) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", make_rows(40))
+    with pytest.raises(ConfigError, match=r"annotator\.kind: there is no 'orakel'; choose from"):
+        create("pool.jsonl", annotator="orakel", label_column="label")
+    assert not (tmp_path / "campaign.yaml").exists()
+
+
 def test_history_labels_and_predictions_are_tables(
     tmp_path: Path, create: Create, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from star_al.app.init.questions import Ask
 from star_al.app.init.reading import form_settings
 from star_al.app.init.request import CampaignRequest
 from star_al.config.defaults import DEFAULT_MODEL
+from star_al.config.explaining import explain
 from star_al.config.spec import FROM_FILE, CampaignSpec
 from star_al.errors import ConfigError
 from star_al.models.prompt_template import WORDINGS
@@ -63,7 +64,7 @@ def propose_campaign(
     answers = find_answers(found.request, found.data, found.task, found.n_rows, say)
     settings = _settings(found, answers, folder)
     settings |= _learner(found, answers, settings, tell, estimate)
-    spec = _validated(found.request, settings)
+    spec = _validated(settings)
     return _for_head(found, settings, ask, tell, unclear) if spec.head_ranks else spec
 
 
@@ -112,7 +113,7 @@ def _learner(
     if found.request.learner == "head":
         return HEAD_SETTINGS
     texts = Texts(found.n_rows, answers.n_given, found.characters)
-    spec = _validated(found.request, settings | lora_settings(texts))
+    spec = _validated(settings | lora_settings(texts))
     return learner_settings(found.request, spec, texts, tell, estimate)
 
 
@@ -126,12 +127,12 @@ def _for_head(
     """The campaign with a head that can read the texts and the names of the labels."""
     sample, labels = found.sample(), found.task.labels
     settings = settings | head_settings(sample, tell)
-    spec = _validated(found.request, settings)
+    spec = _validated(settings)
     if not labels or (found.task.answers is not None and is_scale(labels)):
         return spec  # of a scale, a remark has said already how to tell what the levels mean
     descriptions = described(labels, sample, spec.head.encoder, ask=ask, tell=tell, unclear=unclear)
     task = settings["task"] | {"labels": _with_descriptions(labels, descriptions)}
-    return _validated(found.request, settings | {"task": task})
+    return _validated(settings | {"task": task})
 
 
 def _with_descriptions(labels: Sequence[str], descriptions: Mapping[str, str]) -> list[object]:
@@ -156,14 +157,11 @@ def _template(kind: str, columns: Sequence[str]) -> str | None:
     return lines + WORDINGS[kind].after_text
 
 
-def _validated(request: CampaignRequest, tree: dict[str, Any]) -> CampaignSpec:
+def _validated(tree: dict[str, Any]) -> CampaignSpec:
     try:
         return CampaignSpec.model_validate(tree, context=FROM_FILE)
     except ValidationError as exc:
-        reasons = "; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())
-        raise ConfigError(
-            f"{request.data}: cannot make a valid campaign from these options: {reasons}."
-        ) from exc
+        raise ConfigError(explain("these options", None, exc)) from exc
 
 
 def _relative(name: str, folder: Path) -> str:
