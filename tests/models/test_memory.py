@@ -195,7 +195,7 @@ def test_a_model_that_does_not_fit_is_reported(
 
     with (
         monkeypatch.context() as patch,
-        pytest.raises(ModelError, match=r"loaded: .*\. Set another model\.d"),
+        pytest.raises(ModelError, match=r"loaded: .*\. Set model\.quantise, model\.gpus or another model\.d"),
     ):
         patch.setattr(torch.nn.Module, "to", lambda *_: KINDS[kind]())
         _ = load().model
