@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from scipy.special import softmax
@@ -14,7 +12,6 @@ from star_al.head.feature_reader import FeatureReader
 from star_al.head.fitted_head import FittedHead
 from star_al.head.folds import CrossValidation, Settings, combined, deal_folds
 from star_al.head.inputs import (
-    LABEL_NAMES,
     PRIOR_OF_KIND,
     PROTOTYPES,
     Examples,
@@ -23,7 +20,7 @@ from star_al.head.inputs import (
     PoolTexts,
 )
 from star_al.head.laplace import UNKNOWN_VARIANCE, Posterior, jackknife_variance, measured_rows
-from star_al.head.prototypes import Prototypes, find_prototypes
+from star_al.head.pool_rows import PoolRows
 from star_al.head.ridge import RidgeProblem, Weights
 from star_al.head.selection import Selected, default_settings, select_settings
 from star_al.head.smoothing import HeldOut, Smoothing, choose_smoothing, smoothing_candidates
@@ -60,16 +57,16 @@ class _Candidate:
     """The best settings for one kind of features.
 
     Attributes:
-        prototypes: Of the labels; None without names.
+        rows: The pool as it is read.
+        offsets: Of the examples, (n, C) each.
         fold_weights: Weights of the fits that leave out one fold; none with fewer than two labelled texts.
         measured: Features and offsets of the pool texts on which the spread of the posterior is measured.
     """
 
     kind: FeatureKind
-    reader: FeatureReader
+    rows: PoolRows
     features_n_r: FloatArray
     offsets: tuple[FloatArray, ...]
-    prototypes: Prototypes | None
     problem: RidgeProblem
     settings: Settings
     fold_weights: dict[int, Weights]
@@ -82,27 +79,21 @@ class _Candidate:
     def of(
         cls, pool: PoolTexts, examples: Examples, n_labels: int, kind: FeatureKind, options: HeadOptions
     ) -> _Candidate:
-        reader = FeatureReader.of(pool, kind)
-        features_P_r, offsets = reader.features(pool), reader.offsets(pool)
-        prototypes = _prototypes(pool, options, reader, features_P_r, offsets, examples)
-        if prototypes is not None:
-            offsets = (*offsets, prototypes.offsets(features_P_r))
-        features_n_r = features_P_r[examples.rows_n].astype(np.float64)
-        of_examples = tuple(offset_P_C[examples.rows_n] for offset_P_C in offsets)
+        rows = PoolRows.of(pool, FeatureReader.of(pool, kind), examples, prototypes=options.prototypes)
+        features_n_r = rows.features_P_r[examples.rows_n].astype(np.float64)
+        of_examples = rows.offsets(examples.rows_n)
         fold_n = deal_folds(examples.rows_n, examples.targets_n, options.seed)
-        if prototypes is not None and len(np.unique(fold_n)) > 1:
-            find = partial(_prototypes, pool, options, reader, features_P_r, offsets)
-            of_examples = (*of_examples[:-1], _crossed(examples, fold_n, features_P_r, find))
+        if rows.prototypes is not None and len(np.unique(fold_n)) > 1:
+            of_examples = (*of_examples[:-1], _crossed(rows, examples, fold_n))
         problem = RidgeProblem.of(features_n_r, examples.targets_n, n_labels, examples.counts_n)
         candidates = smoothing_candidates(options.neighbours, pool.neighbours)
         rows_M = measured_rows(len(pool))
-        measured = (features_P_r[rows_M], tuple(offset_P_C[rows_M] for offset_P_C in offsets))
-        parts = (kind, reader, features_n_r, of_examples, prototypes, problem)
-        names = _offset_names(reader, prototypes)
+        measured = rows.features_P_r[rows_M], rows.offsets(rows_M)
+        parts = (kind, rows, features_n_r, of_examples, problem)
         if len(np.unique(examples.rows_n)) < 2:
-            return cls(*parts, default_settings(names), {}, measured, candidates[0], 0.0, None)
-        selected = select_settings(CrossValidation(problem, of_examples, fold_n), names)
-        held_out = _held_out(pool, examples, problem, fold_n, selected, features_P_r, offsets)
+            return cls(*parts, default_settings(rows.offset_names), {}, measured, candidates[0], 0.0, None)
+        selected = select_settings(CrossValidation(problem, of_examples, fold_n), rows.offset_names)
+        held_out = _held_out(rows, examples, problem, fold_n, selected)
         smoothing, score = choose_smoothing(held_out, candidates)
         return cls(
             *parts,
@@ -123,10 +114,10 @@ class _Candidate:
         rows_U, probs_U_C = examples.fixed(n_labels)
         offset_weights = self._offset_weights()
         weights_r_C = self.problem.basis_r_d.T @ weights.basis_r_C
-        if self.prototypes is not None:  # a linear function of the features, as the weights are
-            weights_r_C = weights_r_C + offset_weights.pop(PROTOTYPES) * self.prototypes.weights_r_C
+        if self.rows.prototypes is not None:  # a linear function of the features, as the weights are
+            weights_r_C = weights_r_C + offset_weights.pop(PROTOTYPES) * self.rows.prototypes.weights_r_C
         return FittedHead(
-            reader=self.reader,
+            reader=self.rows.reader,
             weights_r_C=weights_r_C,
             bias_C=weights.bias_C,
             offset_weights=offset_weights,
@@ -145,8 +136,7 @@ class _Candidate:
         )
 
     def _offset_weights(self) -> dict[str, float]:
-        names = _offset_names(self.reader, self.prototypes)
-        return dict(zip(names, self.settings.offset_weights_J, strict=True))
+        return dict(zip(self.rows.offset_names, self.settings.offset_weights_J, strict=True))
 
     def _logit_variance(self, weights: Weights) -> float:
         if not self.fold_weights:
@@ -165,7 +155,7 @@ class _Candidate:
         return {
             "labels": n,
             "features": self.kind,
-            "components": self.reader.width,
+            "components": self.rows.reader.width,
             "strength": self.settings.penalty.strength,
             "bias_sd": self.settings.penalty.bias_sd,
             "offset_weights": self._offset_weights(),
@@ -177,53 +167,25 @@ class _Candidate:
         }
 
 
-def _offset_names(reader: FeatureReader, prototypes: Prototypes | None) -> tuple[str, ...]:
-    return reader.offset_names if prototypes is None else (*reader.offset_names, PROTOTYPES)
-
-
-def _prototypes(
-    pool: PoolTexts,
-    options: HeadOptions,
-    reader: FeatureReader,
-    features_P_r: Float32Array,
-    offsets: tuple[FloatArray, ...],
-    examples: Examples,
-) -> Prototypes | None:
-    if not options.prototypes or LABEL_NAMES not in reader.offset_names:
-        return None
-    near_P_k = None if pool.graph is None else pool.graph.indices_N_k
-    return find_prototypes(features_P_r, offsets[reader.offset_names.index(LABEL_NAMES)], near_P_k, examples)
-
-
-def _crossed(
-    examples: Examples,
-    fold_n: IntArray,
-    features_P_r: Float32Array,
-    find: Callable[[Examples], Prototypes | None],
-) -> FloatArray:
+def _crossed(rows: PoolRows, examples: Examples, fold_n: IntArray) -> FloatArray:
     """Compare examples with prototypes that were found without the labels of their fold, (n, C).
 
     To leave out an example's own text is not enough: its label has also moved the guesses about texts like it.
     """
     of_folds = []
     for fold in np.unique(fold_n):
-        found = find(_others(examples, fold_n != fold))
-        assert found is not None
-        of_folds.append(features_P_r[examples.rows_n[fold_n == fold]].astype(np.float64) @ found.weights_r_C)
+        found = rows.find_prototypes(_others(examples, fold_n != fold))
+        of_fold = rows.features_P_r[examples.rows_n[fold_n == fold]].astype(np.float64)
+        of_folds.append(of_fold @ found.weights_r_C)
     compared_n_C: FloatArray = np.concatenate(of_folds)[np.argsort(np.argsort(fold_n, kind="stable"))]
     return compared_n_C
 
 
 def _held_out(
-    pool: PoolTexts,
-    examples: Examples,
-    problem: RidgeProblem,
-    fold_n: IntArray,
-    selected: Selected,
-    features_P_r: Float32Array,
-    offsets: tuple[FloatArray, ...],
+    rows: PoolRows, examples: Examples, problem: RidgeProblem, fold_n: IntArray, selected: Selected
 ) -> HeldOut:
     """Predict each example's neighbours by the fit that did not see its fold."""
+    pool = rows.pool
     own_n_C = np.exp(selected.held_out_n_C)
     around_n_k_C = np.zeros((len(examples), pool.neighbours, problem.n_labels), dtype=np.float32)
     if pool.graph is not None:
@@ -231,9 +193,10 @@ def _held_out(
             inside = np.flatnonzero(fold_n == fold)
             near_m_k = pool.graph.indices_N_k[examples.rows_n[inside]].astype(np.int64)
             rows_V, place = np.unique(near_m_k, return_inverse=True)
-            of_rows = tuple(offset_P_C[rows_V] for offset_P_C in offsets)
-            logits_V_C = _logits(problem, weights, selected.settings, features_P_r[rows_V], of_rows)
-            probs_V_C = softmax(logits_V_C, axis=1).astype(np.float32)
+            read = rows.features_P_r[rows_V], rows.offsets(rows_V)
+            probs_V_C = softmax(_logits(problem, weights, selected.settings, *read), axis=1).astype(
+                np.float32
+            )
             _fix_labels(probs_V_C, rows_V, _others(examples, fold_n != fold), problem.n_labels)
             around_n_k_C[inside] = probs_V_C[place.reshape(near_m_k.shape)]
     return HeldOut(own_n_C, around_n_k_C, problem.targets_n, problem.weights_n)

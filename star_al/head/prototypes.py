@@ -8,6 +8,7 @@ weight of their own that cross-validation chooses: they are the mean of the weig
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,22 +48,28 @@ class Prototypes:
         """A linear function of scaled features for each label."""
         return _at_length(self.sums_r_C)
 
-    def offsets(self, features_P_r: Float32Array) -> FloatArray:
-        """Return what the prototypes say of the texts of the pool, (P, C).
+    def offsets(self, features_N_r: Float32Array, rows_N: IntArray) -> FloatArray:
+        """Return what the prototypes say of some texts of the pool, (N, C).
 
         A text with a label is compared with the prototype without its own part.
+
+        Args:
+            features_N_r: Their scaled features.
+            rows_N: Their rows.
         """
-        found_P_C: FloatArray = features_P_r @ self.weights_r_C
-        at_U, at_C = np.nonzero(self.labels_U_C)
-        own_V_r = features_P_r[self.examples_U[at_U]].astype(np.float64)
-        others_r_V = self.sums_r_C[:, at_C] - _LABEL * self.labels_U_C[at_U, at_C] * own_V_r.T
-        found_P_C[self.examples_U[at_U], at_C] = np.einsum("vr,rv->v", own_V_r, _at_length(others_r_V))
-        return found_P_C
+        found_N_C: FloatArray = features_N_r @ self.weights_r_C
+        labelled_n = np.flatnonzero(np.isin(rows_N, self.examples_U))
+        labels_n_C = self.labels_U_C[np.searchsorted(self.examples_U, rows_N[labelled_n])]
+        at_n, at_C = np.nonzero(labels_n_C)
+        own_V_r = features_N_r[labelled_n[at_n]].astype(np.float64)
+        others_r_V = self.sums_r_C[:, at_C] - _LABEL * labels_n_C[at_n, at_C] * own_V_r.T
+        found_N_C[labelled_n[at_n], at_C] = np.einsum("vr,rv->v", own_V_r, _at_length(others_r_V))
+        return found_N_C
 
 
 def find_prototypes(
     features_P_r: Float32Array,
-    names_P_C: FloatArray,
+    names: Callable[[IntArray], FloatArray],
     near_P_k: NDArray[np.integer[Any]] | None,
     examples: Examples,
 ) -> Prototypes:
@@ -70,18 +77,18 @@ def find_prototypes(
 
     Args:
         features_P_r: Scaled features of its texts.
-        names_P_C: Their similarities to the labels' names, centred over the pool.
+        names: Returns the similarities of some rows to the labels' names, centred over the pool, (N, C).
         near_P_k: Rows of their nearest neighbours; None for no neighbours.
         examples: The labels bought; there may be none.
     """
-    n_labels = names_P_C.shape[1]
+    n_labels = names(np.zeros(0, dtype=np.int64)).shape[1]
     rows_U, labels_U_C = examples.fixed(n_labels)
     rows_S = _sampled(len(features_P_r), rows_U)
     near_S_k = rows_S[:, None][:, :0] if near_P_k is None else near_P_k[rows_S, :_NEIGHBOURS].astype(np.int64)
     rows_V = np.unique(np.concatenate([rows_S, near_S_k.ravel()]))
     of_texts = _Texts(
         features_P_r[rows_V],
-        names_P_C[rows_V].astype(np.float32),
+        names(rows_V).astype(np.float32),
         np.searchsorted(rows_V, rows_S),
         np.searchsorted(rows_V, near_S_k),
         np.searchsorted(rows_V, rows_U),

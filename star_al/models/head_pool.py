@@ -62,9 +62,7 @@ def read_pool(pool: Pool, reader: TextReader, neighbours: int | None) -> HeadPoo
     search: Search = exact_search
     if neighbours != 0:
         search = search_for(len(pool.item_ids))
-        found = _graph(reader, pool.key, texts.features["encoder"], max(NEIGHBOURS, neighbours or 0), search)
-        # A head reads which texts are near, not how near: of a million texts, that would be 80 MB.
-        graph = NeighbourGraph(found.indices_N_k, found.similarities_N_k[:, :0].copy())
+        graph = _graph(reader, pool.key, texts.features["encoder"], max(NEIGHBOURS, neighbours or 0), search)
     return HeadPool(
         pool.key,
         RowsById(pool.item_ids),
@@ -89,4 +87,5 @@ def _graph(
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as written:
             save_graph(graph, written)
-    return graph
+    del graph  # with the similarities, which a head does not read
+    return load_graph(path)

@@ -17,6 +17,9 @@ NO_SAMPLES = range(0)
 """As ``draws``, asks a model that writes answers for its likeliest one alone, by the posterior's mean or mode."""
 
 
+_HASHED = 10_000  # ids that are joined at once
+
+
 @dataclass(frozen=True)
 class Pool:
     """All texts of a campaign's pool, labelled or not, that had joined it by some round.
@@ -32,7 +35,11 @@ class Pool:
     @cached_property
     def key(self) -> str:
         """A hash of the ids."""
-        return hashlib.sha256("\n".join(self.item_ids).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for first in range(0, len(self.item_ids), _HASHED):
+            page = "\n".join(self.item_ids[first : first + _HASHED])
+            digest.update((f"\n{page}" if first else page).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,11 @@ def test_the_mean_over_neighbours_is_that_of_a_loop() -> None:
     np.testing.assert_allclose(neighbour_mean(probs, indices), expected, atol=1e-6)
 
 
-def test_a_graph_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_of_a_written_graph_it_is_read_which_texts_are_near(tmp_path: Path) -> None:
     graph = neighbour_graph(np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32), 5)
     save_graph(graph, tmp_path / "a")
     save_graph(graph, tmp_path / "b")
     read = load_graph(tmp_path / "a")
     np.testing.assert_array_equal(read.indices_N_k, graph.indices_N_k)
-    np.testing.assert_array_equal(read.similarities_N_k, graph.similarities_N_k)
+    assert read.similarities_N_k.shape == (20, 0)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

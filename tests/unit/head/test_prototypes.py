@@ -54,16 +54,16 @@ def test_without_labels_names_move_to_the_texts_of_the_pool() -> None:
 def test_labels_move_prototypes() -> None:
     texts_N_d, names_N_C, targets_N = topics()
     rows = np.arange(12)
-    told = find_prototypes(texts_N_d, names_N_C, None, Examples(rows, (targets_N[rows] + 1) % 4))
-    untold = find_prototypes(texts_N_d, names_N_C, None, NONE)
+    told = find_prototypes(texts_N_d, names_N_C.__getitem__, None, Examples(rows, (targets_N[rows] + 1) % 4))
+    untold = find_prototypes(texts_N_d, names_N_C.__getitem__, None, NONE)
     own_n = (texts_N_d[rows] @ (told.weights_r_C - untold.weights_r_C))[rows, (targets_N[rows] + 1) % 4]
     assert (own_n > 0).mean() > 0.8
 
 
 def test_a_labelled_text_is_compared_with_the_prototype_without_it() -> None:
     texts_N_d, names_N_C, targets_N = topics(n=60)
-    found = find_prototypes(texts_N_d, names_N_C, None, Examples(np.arange(10), targets_N[:10]))
-    offsets_N_C = found.offsets(texts_N_d)
+    found = find_prototypes(texts_N_d, names_N_C.__getitem__, None, Examples(np.arange(10), targets_N[:10]))
+    offsets_N_C = found.offsets(texts_N_d, np.arange(60))
     for row in range(60):
         for label in range(4):
             sums_r = found.sums_r_C[:, label].copy()
@@ -71,15 +71,17 @@ def test_a_labelled_text_is_compared_with_the_prototype_without_it() -> None:
                 sums_r -= module._LABEL * texts_N_d[row]
             direction_r = module._LENGTH * sums_r / np.linalg.norm(sums_r)
             assert offsets_N_C[row, label] == pytest.approx(texts_N_d[row] @ direction_r, abs=1e-6)
+    some = np.array([59, 3, 0, 3, 30])  # in any order, a text as often as one likes
+    np.testing.assert_allclose(found.offsets(texts_N_d[some], some), offsets_N_C[some], atol=1e-12)
 
 
 def test_of_a_large_pool_a_part_is_looked_at_and_all_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     texts_N_d, names_N_C, targets_N = topics()
     near_N_k = neighbour_graph(texts_N_d).indices_N_k
     labelled = Examples(np.array([1, 2, 3]), targets_N[1:4])
-    whole = find_prototypes(texts_N_d, names_N_C, near_N_k, labelled)
+    whole = find_prototypes(texts_N_d, names_N_C.__getitem__, near_N_k, labelled)
     monkeypatch.setattr(module, "_SAMPLE", 100)
-    part = find_prototypes(texts_N_d, names_N_C, near_N_k, labelled)
+    part = find_prototypes(texts_N_d, names_N_C.__getitem__, near_N_k, labelled)
     cosines_C = (whole.weights_r_C * part.weights_r_C).sum(axis=0) / module._LENGTH**2
     assert (cosines_C > 0.9).all()
     assert not np.array_equal(whole.sums_r_C, part.sums_r_C)
@@ -91,7 +93,7 @@ def test_the_head_holds_the_prototypes_in_its_weights() -> None:
     head = fit_head(pool, NONE, 4)
     assert head.offset_weights.keys() == {"label_names"}
     features_N_r = head.reader.features(pool)
-    found = find_prototypes(features_N_r, head.reader.offsets(pool)[0], None, NONE)
+    found = find_prototypes(features_N_r, lambda rows: head.reader.offsets(pool, rows)[0], None, NONE)
     weight = offset_weights(head)["prototypes"]
     assert weight > 0
     np.testing.assert_allclose(head.weights_r_C, weight * found.weights_r_C, atol=1e-6)
