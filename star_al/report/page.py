@@ -97,9 +97,9 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
     tiles = []
     if evaluated:
         newest = evaluated[-1]
-        adapted, base = newest.main, newest.base
+        measured, base = newest.result, newest.base
         tiles.append(
-            ("accuracy", percent(adapted.accuracy), interval(adapted.accuracy_low, adapted.accuracy_high))
+            ("accuracy", percent(measured.accuracy), interval(measured.accuracy_low, measured.accuracy_high))
         )
         if base is not None:
             tiles.append(
@@ -107,17 +107,24 @@ def _tiles(snapshot: CampaignSnapshot) -> list[tuple[str, str, str]]:
             )
         tiles += [
             (name, number(value, 2), unit)
-            for name, value, unit in figures_of(snapshot.spec.task.kind, adapted)
+            for name, value, unit in figures_of(snapshot.spec.task.kind, measured)
         ]
-        scaling = "temperature-scaled" if adapted.scaling == "temperature" else "raw, T = 1"
-        scaling = "fitted to right answers" if newest.fits_right_answers else scaling
-        chance = f"{number(ece_floor(adapted.bins).mean)} by chance alone"
-        tiles.append(("calibration error", number(adapted.ece), f"ECE, {scaling}; {chance}"))
+        chance = f"{number(ece_floor(measured.bins).mean)} by chance alone"
+        tiles.append(("calibration error", number(measured.ece), f"ECE, {_scaling(newest)}; {chance}"))
     bought = sum(snapshot.labels.values()) - snapshot.labels["test"]
     tiles.append(("labels", f"{bought:,}", f"{snapshot.labels['pool']:,} for training"))
     if snapshot.rounds:
         tiles.append(("round", f"{snapshot.rounds[-1].index}", snapshot.rounds[-1].state.value))
     return tiles
+
+
+def _scaling(newest: EvaluatedRound) -> str:
+    """How the confidence of what is delivered came about."""
+    if newest.fits_right_answers:
+        return "fitted to right answers"
+    if newest.delivered is not None:
+        return "as delivered"
+    return "temperature-scaled" if newest.main.scaling == "temperature" else "raw, T = 1"
 
 
 def _calibration(evaluated: Sequence[EvaluatedRound]) -> list[Picture]:

@@ -157,6 +157,11 @@ class EvaluatedRound:
         return find_evaluation(self.evaluations, "delivered", "raw")
 
     @property
+    def result(self) -> Evaluation:
+        """What predictions of this round come from: what is delivered of both models, or ``main``."""
+        return self.delivered or self.main
+
+    @property
     def base(self) -> Evaluation | None:
         """The base model before any temperature, with contextual calibration if the task asks for it."""
         return find_evaluation(self.evaluations, "base", "contextual", "raw")

@@ -9,7 +9,7 @@ from star_al.common.wording import count
 from star_al.config.spec import CampaignSpec, OracleSpec
 from star_al.report.fine_tuning import fine_tuning_in_words
 from star_al.report.formatting import interval, percent, sentence
-from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound
+from star_al.report.snapshot import CampaignSnapshot, EvaluatedRound, find_evaluation
 from star_al.types import Evaluation, QueryState, Role, Round, RoundState
 
 WIDE = 0.03
@@ -43,18 +43,42 @@ def summarise(snapshot: CampaignSnapshot) -> Summary:
 
 
 def _accuracy(newest: EvaluatedRound, spec: CampaignSpec) -> str:
-    adapted = newest.main
-    result = f"{_does(adapted)} {percent(adapted.accuracy)} of {count(adapted.n, 'held-out text')} correctly"
-    band = f"95 % interval {interval(adapted.accuracy_low, adapted.accuracy_high)}"
+    measured = newest.result
+    result = f"{percent(measured.accuracy)} of {count(measured.n, 'held-out text')} correctly"
+    band = f"95 % interval {interval(measured.accuracy_low, measured.accuracy_high)}"
     if newest.round.labels == 0:
         model = spec.untrained_head_in_words if newest.model == "head" else "base model"
-        return f"Without training labels, the {model} {result} ({band})."
-    model = "head" if newest.model == "head" else "model"
-    return f"Trained on {count(newest.round.labels, 'label')}, the {model} {result} ({band})."
+        return f"Without training labels, the {model} {_does(measured)} {result} ({band})."
+    models = _models_of(newest)
+    verb = _does(measured) if len(models) == 1 else _do(measured)
+    trained = f"Trained on {count(newest.round.labels, 'label')}, {' and '.join(models)} {verb} {result} ({band})"
+    return f"{trained}{_each_alone(newest) if len(models) == 2 else ''}."
+
+
+def _models_of(newest: EvaluatedRound) -> list[str]:
+    """Whose predictions are measured: those of the models that are delivered, or of the one that ranks."""
+    if newest.delivered is None:
+        return ["the head" if newest.model == "head" else "the model"]
+    weights = newest.round.evaluation
+    assert weights is not None
+    found = {"the head": weights.delivered_head_weight, "the language model": weights.delivered_adapted_weight}
+    return [name for name, weight in found.items() if weight]
+
+
+def _each_alone(newest: EvaluatedRound) -> str:
+    """What each of the two models that are delivered together reaches by itself."""
+    head, adapted = (find_evaluation(newest.evaluations, name, "raw") for name in ("head", "adapted"))
+    if head is None or adapted is None:
+        return ""
+    return f"; the head alone {percent(head.accuracy)}, the language model alone {percent(adapted.accuracy)}"
 
 
 def _does(evaluation: Evaluation) -> str:
     return "classifies" if evaluation.recall else "answers"
+
+
+def _do(evaluation: Evaluation) -> str:
+    return "classify" if evaluation.recall else "answer"
 
 
 def _not_evaluated(snapshot: CampaignSnapshot) -> str:
@@ -74,11 +98,11 @@ def _gain_over_base(evaluated: Sequence[EvaluatedRound]) -> list[str]:
         return []
     if evaluated[-1].model == "head":  # the base model that was measured is the language model's
         return []
-    adapted, base = evaluated[-1].main, evaluated[-1].base
-    gain = 100 * (adapted.accuracy - base.accuracy)
-    text = f"The base model, without any label, {_does(adapted)} {percent(base.accuracy)} of the same texts correctly: "
+    measured, base = evaluated[-1].result, evaluated[-1].base
+    gain = 100 * (measured.accuracy - base.accuracy)
+    text = f"The base model, without any label, {_does(measured)} {percent(base.accuracy)} of the same texts correctly: "
     text += f"{abs(gain):.1f} points {'less' if gain >= 0 else 'more'}."
-    if _intervals_overlap(adapted, base):
+    if _intervals_overlap(measured, base):
         text += " The two intervals overlap, so the difference may be chance."
     return [text]
 
@@ -155,11 +179,11 @@ def _why_no_accuracy(snapshot: CampaignSnapshot) -> str:
 
 
 def _precision(newest: EvaluatedRound) -> str:
-    adapted = newest.main
-    if (adapted.accuracy_high - adapted.accuracy_low) / 2 < WIDE:
+    measured = newest.result
+    if (measured.accuracy_high - measured.accuracy_low) / 2 < WIDE:
         return ""
-    band = interval(adapted.accuracy_low, adapted.accuracy_high)
-    return f"The accuracy more exactly than {band}: there {_texts_in_words(adapted.n)}."
+    band = interval(measured.accuracy_low, measured.accuracy_high)
+    return f"The accuracy more exactly than {band}: there {_texts_in_words(measured.n)}."
 
 
 def _texts_in_words(n: int) -> str:

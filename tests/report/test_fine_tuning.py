@@ -12,6 +12,7 @@ import pytest
 from star_al.report.fine_tuning import fine_tuning_in_words
 from star_al.report.page import campaign_page
 from star_al.report.snapshot import CampaignSnapshot, OnSameTexts
+from star_al.report.summary import summarise
 from star_al.stats.accuracy_difference import paired_accuracy_difference, unpaired_accuracy_difference
 from star_al.stats.ranking_model import rows_by_ranker
 from star_al.types import Evaluation, RoundFit
@@ -108,7 +109,12 @@ def test_what_is_delivered_is_said_and_drawn(weights: tuple[float, float], words
     both = replace(snapshot, rounds=rounds, evaluations=evaluations)
     said = fine_tuning_in_words(both)
     assert f"come from {words}, weighed on 30 calibration labels: accuracy 87.6\u00a0%." in said
-    page = campaign_page(both)
+    page = campaign_page(both).replace("\u00a0", " ")
+    subject = words.removesuffix(" alone").removesuffix(" together")
+    verb = "classify" if "together" in words else "classifies"
+    assert f"{subject} {verb} 87.6 % of 150 held-out texts correctly" in page
+    assert ("the head alone" in summarise(both).result) == ("together" in words)
+    assert "<dt>accuracy</dt><dd>87.6 %</dd>" in page
     assert "<th>delivered</th>" in page or ">delivered<" in page
     assert ">delivered<" not in campaign_page(snapshot)
 
