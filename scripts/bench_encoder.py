@@ -118,7 +118,7 @@ def time_store(n: int) -> None:
 
 def time_neighbours(model: Path, n: int) -> None:
     """Time approximate search among mixtures of articles' sentences, and count the nearest that it finds."""
-    from star_al.head import exact_search
+    from star_al.head import UnitVectors, exact_search
     from star_al.models.approximate_search import ApproximateSearch
 
     sentences = [
@@ -126,13 +126,13 @@ def time_neighbours(model: Path, n: int) -> None:
     ]
     base = _mixtures(unit_vectors(open_encoder(str(model)).encode(sentences).vectors_N_d), n)
     queries = base[np.random.default_rng(1).choice(n, 500, replace=False)]
-    search = ApproximateSearch()
+    search, texts = ApproximateSearch(), UnitVectors(base)
     start = time.perf_counter()
-    search(queries[:1], base, NEAREST)
+    search(queries[:1], texts, NEAREST)
     built = time.perf_counter()
-    found = search(queries, base, NEAREST + 1).indices_N_k
+    found = search(queries, texts, NEAREST + 1).indices_N_k
     seconds = time.perf_counter() - built
-    exact = exact_search(queries, base, NEAREST + 1).indices_N_k
+    exact = exact_search(queries, texts, NEAREST + 1).indices_N_k
     shared = np.mean([len(set(a) & set(b)) - 1 for a, b in zip(found, exact, strict=True)]) / NEAREST
     print(f"{n} texts of {base.shape[1]} numbers: built in {built - start:.0f} s")
     print(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from labels_data import Split
 from recipe_cells import lessons
 from recipes import Recipe
 
+from star_al.common.files import publish
 from star_al.models.learner import LoraLearner
 from star_al.ports import ignore
 from star_al.rng import derive_seed
@@ -134,9 +135,7 @@ class Lora:
 def _copy_whole(folder: Path, target: Path) -> None:
     """Copy a folder so that another process sees all of it or nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.copytree(folder, new)
-    try:
-        new.rename(target)
-    except OSError:  # another process was first
-        shutil.rmtree(new)
+    with TemporaryDirectory(dir=target.parent) as beside:
+        whole = shutil.copytree(folder, Path(beside) / target.name)
+        with suppress(OSError):  # another process was first
+            publish(whole, target)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -45,19 +46,44 @@ class Neighbours:
         return len(self.indices_N_k)
 
 
+class UnitVectors:
+    """Embeddings at unit length, which a search may keep or not: those of a million texts take gigabytes.
+
+    Args:
+        embeddings_P_d: Raw embeddings.
+    """
+
+    def __init__(self, embeddings_P_d: Float32Array) -> None:
+        self._embeddings_P_d = embeddings_P_d
+
+    def __len__(self) -> int:
+        return len(self._embeddings_P_d)
+
+    @cached_property
+    def kept_P_d(self) -> Float32Array:
+        """All of them; they stay in memory."""
+        return unit_length(self._embeddings_P_d)
+
+    def rows(self, rows: slice = slice(None)) -> Float32Array:
+        """Some or all of them, of which nothing is kept."""
+        kept: Float32Array | None = self.__dict__.get("kept_P_d")
+        return unit_length(self._embeddings_P_d[rows]) if kept is None else kept[rows]
+
+
 NeighbourGraph: TypeAlias = Neighbours
-Search: TypeAlias = Callable[[Float32Array, Float32Array, int], Neighbours]
-"""Searches, for queries (N, d), the k nearest of base texts (P, d), all of unit length, by the inner product."""
+Search: TypeAlias = Callable[[Float32Array, UnitVectors, int], Neighbours]
+"""Searches, for queries (N, d) of unit length, the k nearest of P base texts by the inner product."""
 
 
-def exact_search(queries_N_d: Float32Array, base_P_d: Float32Array, k: int) -> Neighbours:
+def exact_search(queries_N_d: Float32Array, base: UnitVectors, k: int) -> Neighbours:
     """Search by comparing all pairs, in blocks.
 
     Args:
         queries_N_d: Queries at unit length.
-        base_P_d: Base texts at unit length.
+        base: Base texts.
         k: Neighbours of each query, at most P.
     """
+    base_P_d = base.kept_P_d
     indices_N_k = np.empty((len(queries_N_d), k), dtype=np.int32)
     similarities_N_k = np.empty((len(queries_N_d), k), dtype=np.float32)
 
@@ -113,25 +139,11 @@ def neighbour_graph(
         k: Neighbours of each text; fewer if the pool is smaller.
         search: How to search.
     """
-    unit_P_d = unit_length(embeddings_P_d)
-    k = min(k, len(unit_P_d) - 1)
+    base = UnitVectors(embeddings_P_d)
+    k = min(k, len(base) - 1)
     if k < 1:
-        return Neighbours(np.empty((len(unit_P_d), 0), np.int32), np.empty((len(unit_P_d), 0), np.float32))
-    return _without_itself(search(unit_P_d, unit_P_d, k + 1))
-
-
-def nearest_in_pool(
-    embeddings_N_d: Float32Array, pool_P_d: Float32Array, k: int, search: Search = exact_search
-) -> Neighbours:
-    """Return the nearest pool texts of new texts.
-
-    Args:
-        embeddings_N_d: Raw embeddings of the new texts.
-        pool_P_d: Raw embeddings of the pool.
-        k: Neighbours of each text; fewer if the pool is smaller.
-        search: How to search.
-    """
-    return search(unit_length(embeddings_N_d), unit_length(pool_P_d), min(k, len(pool_P_d)))
+        return Neighbours(np.empty((len(base), 0), np.int32), np.empty((len(base), 0), np.float32))
+    return _without_itself(search(base.kept_P_d, base, k + 1))
 
 
 def _without_itself(found: Neighbours) -> Neighbours:

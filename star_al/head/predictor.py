@@ -14,7 +14,7 @@ from star_al.head.fitted_head import FittedHead
 from star_al.head.inputs import PoolTexts, TextFeatures
 from star_al.head.laplace import BLOCK, blocks_of, logit_variance, measured_rows
 from star_al.head.matched_temperature import matched_temperature
-from star_al.head.neighbours import Search, exact_search, neighbour_mean
+from star_al.head.neighbours import Search, UnitVectors, exact_search, neighbour_mean
 from star_al.head.smoothing import LOWEST
 from star_al.types import Float32Array, FloatArray, IntArray
 
@@ -203,12 +203,12 @@ class HeadPredictor:
         return near_N_k
 
     @property
-    def unit_pool_P_d(self) -> Float32Array:
+    def unit_pool(self) -> UnitVectors:
         """What the nearest pool texts are searched by: embeddings of the pool at unit length."""
         kept, key = self._pool.kept, f"unit length/{self._embedding_kind}"
         if key not in kept:
-            kept[key] = unit_length(self._pool.features[self._embedding_kind])
-        found: Float32Array = kept[key]
+            kept[key] = UnitVectors(self._pool.features[self._embedding_kind])
+        found: UnitVectors = kept[key]
         return found
 
     @property
@@ -220,7 +220,7 @@ class HeadPredictor:
         if not number:
             return np.zeros((len(texts), 0), dtype=np.int64)
         queries = unit_length(texts.features[self._embedding_kind])
-        near_N_k: IntArray = self._search(queries, self.unit_pool_P_d, number).indices_N_k.astype(np.int64)
+        near_N_k: IntArray = self._search(queries, self.unit_pool, number).indices_N_k.astype(np.int64)
         return near_N_k
 
     def _neighbours_of_rows(self, probs_P_C: Float32Array, rows_N: IntArray) -> Float32Array:

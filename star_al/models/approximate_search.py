@@ -14,7 +14,7 @@ import numpy as np
 
 from star_al.common.wording import count
 from star_al.errors import ModelError
-from star_al.head import EXACT_LIMIT, Neighbours, Search, exact_search
+from star_al.head import EXACT_LIMIT, Neighbours, Search, UnitVectors, exact_search
 from star_al.types import Float32Array
 
 _TEXTS_PER_CELL = 400
@@ -50,9 +50,9 @@ class ApproximateSearch:
         self._base_key: str | None = None
         self._index: Any = None
 
-    def __call__(self, queries_N_d: Float32Array, base_P_d: Float32Array, k: int) -> Neighbours:
-        """Return nearly the ``k`` nearest of ``base_P_d`` for each query; places that stay empty repeat the nearest."""
-        index = self._index_of(base_P_d)
+    def __call__(self, queries_N_d: Float32Array, base: UnitVectors, k: int) -> Neighbours:
+        """Return nearly the ``k`` nearest of ``base`` for each query; places that stay empty repeat the nearest."""
+        index = self._index_of(base)
         indices_N_k = np.empty((len(queries_N_d), k), dtype=np.int32)
         similarities_N_k = np.empty((len(queries_N_d), k), dtype=np.float32)
         for first in range(0, len(queries_N_d), _QUERIES):
@@ -64,10 +64,10 @@ class ApproximateSearch:
             similarities_N_k[block] = np.where(empty_M_k, similarities_M_k[:, :1], similarities_M_k)
         return Neighbours(indices_N_k, similarities_N_k)
 
-    def _index_of(self, base_P_d: Float32Array) -> Any:
-        key = _key(base_P_d)
+    def _index_of(self, base: UnitVectors) -> Any:
+        key = _key(base)
         if key != self._base_key:
-            self._index, self._base_key = _build(np.ascontiguousarray(base_P_d, dtype=np.float32)), key
+            self._index, self._base_key = _build(np.ascontiguousarray(base.rows(), dtype=np.float32)), key
         return self._index
 
 
@@ -86,7 +86,7 @@ def _build(base_P_d: Float32Array) -> Any:
     return index
 
 
-def _key(base_P_d: Float32Array) -> str:
-    """Return a hash of the base's shape and of some of its rows."""
-    some = np.ascontiguousarray(base_P_d[:: max(1, len(base_P_d) // 256)])
-    return hashlib.sha256(f"{base_P_d.shape}".encode() + some.tobytes()).hexdigest()
+def _key(base: UnitVectors) -> str:
+    """Return a hash of the base's size and of some of its rows."""
+    some = base.rows(slice(None, None, max(1, len(base) // 256)))
+    return hashlib.sha256(f"{len(base)} {some.shape}".encode() + some.tobytes()).hexdigest()

@@ -59,7 +59,7 @@ def write_head(out: Path, predictor: HeadPredictor, reader: TextReader) -> JsonO
             "names_mean": head.reader.offset_means[LABEL_NAMES],
         }
     if smoothing.neighbours:
-        arrays |= {"pool": predictor.unit_pool_P_d, "pool_probabilities": predictor.labelled_pool_P_C}
+        arrays |= {"pool": predictor.unit_pool.rows(), "pool_probabilities": predictor.labelled_pool_P_C}
     _write(out, arrays, "labeller.py")
     return {
         **_needed(reader),
@@ -122,7 +122,7 @@ def write_label_set_head(out: Path, predictor: LabelSetPredictor, reader: TextRe
         arrays |= {"names": names, "names_weights": np.array(names_weights)}
     if any(head.smoothing.neighbours for head in heads):
         pool_P_L = np.stack([one.labelled_pool_P_C[:, 1] for one in predictor.of_labels], axis=1)
-        arrays |= {"pool": predictor.of_labels[0].unit_pool_P_d, "pool_probabilities": pool_P_L}
+        arrays |= {"pool": predictor.of_labels[0].unit_pool.rows(), "pool_probabilities": pool_P_L}
     _write(out, arrays, "set_labeller.py")
     return {
         **_needed(reader),

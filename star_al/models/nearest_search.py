@@ -9,7 +9,7 @@ import hashlib
 
 import numpy as np
 
-from star_al.head import NEIGHBOURS, Neighbours, Search, exact_search
+from star_al.head import NEIGHBOURS, Neighbours, Search, UnitVectors, exact_search
 from star_al.types import Float32Array
 
 _ROWS = 256  # queries in each call of the search: in matrix products of other shapes, sums differ in their last bits
@@ -27,9 +27,9 @@ class RememberingSearch:
         self._search = search
         self._found: dict[bytes, Neighbours] = {}
 
-    def __call__(self, queries_N_d: Float32Array, base_P_d: Float32Array, k: int) -> Neighbours:
-        """Return the nearest ``k`` texts of ``base_P_d`` for each query."""
-        width = min(max(k, NEIGHBOURS), len(base_P_d))
+    def __call__(self, queries_N_d: Float32Array, base: UnitVectors, k: int) -> Neighbours:
+        """Return the nearest ``k`` texts of ``base`` for each query."""
+        width = min(max(k, NEIGHBOURS), len(base))
         keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in queries_N_d]
         missing = [
             n
@@ -40,7 +40,7 @@ class RememberingSearch:
         for start in range(0, len(missing), _ROWS):
             places = missing[start : start + _ROWS]
             padded = places + places[-1:] * (_ROWS - len(places))
-            near = self._search(queries_N_d[padded], base_P_d, width)
+            near = self._search(queries_N_d[padded], base, width)
             for row, place in enumerate(places):
                 of_row = slice(row, row + 1)
                 found[keys[place]] = Neighbours(near.indices_N_k[of_row], near.similarities_N_k[of_row])

@@ -51,7 +51,9 @@ def _accuracy(newest: EvaluatedRound, spec: CampaignSpec) -> str:
         return f"Without training labels, the {model} {_does(measured)} {result} ({band})."
     models = _models_of(newest)
     verb = _does(measured) if len(models) == 1 else _do(measured)
-    trained = f"Trained on {count(newest.round.labels, 'label')}, {' and '.join(models)} {verb} {result} ({band})"
+    trained = (
+        f"Trained on {count(newest.round.labels, 'label')}, {' and '.join(models)} {verb} {result} ({band})"
+    )
     return f"{trained}{_each_alone(newest) if len(models) == 2 else ''}."
 
 
@@ -61,7 +63,10 @@ def _models_of(newest: EvaluatedRound) -> list[str]:
         return ["the head" if newest.model == "head" else "the model"]
     weights = newest.round.evaluation
     assert weights is not None
-    found = {"the head": weights.delivered_head_weight, "the language model": weights.delivered_adapted_weight}
+    found = {
+        "the head": weights.delivered_head_weight,
+        "the language model": weights.delivered_adapted_weight,
+    }
     return [name for name, weight in found.items() if weight]
 
 
@@ -100,8 +105,8 @@ def _gain_over_base(evaluated: Sequence[EvaluatedRound]) -> list[str]:
         return []
     measured, base = evaluated[-1].result, evaluated[-1].base
     gain = 100 * (measured.accuracy - base.accuracy)
-    text = f"The base model, without any label, {_does(measured)} {percent(base.accuracy)} of the same texts correctly: "
-    text += f"{abs(gain):.1f} points {'less' if gain >= 0 else 'more'}."
+    text = f"The base model, without any label, {_does(measured)} {percent(base.accuracy)} of the same texts "
+    text += f"correctly: {abs(gain):.1f} points {'less' if gain >= 0 else 'more'}."
     if _intervals_overlap(measured, base):
         text += " The two intervals overlap, so the difference may be chance."
     return [text]

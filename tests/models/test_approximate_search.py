@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from star_al.errors import ModelError
-from star_al.head import EXACT_LIMIT, exact_search
+from star_al.head import EXACT_LIMIT, UnitVectors, exact_search
 from star_al.models.approximate_search import ApproximateSearch, search_for
 from star_al.types import Float32Array
 
@@ -24,7 +24,7 @@ def points(n: int, seed: int = 0) -> Float32Array:
 
 def test_most_of_the_nearest_are_found() -> None:
     base, queries = points(20_000), points(300, seed=1)
-    found, exact = ApproximateSearch()(queries, base, 5), exact_search(queries, base, 5)
+    found, exact = (search(queries, UnitVectors(base), 5) for search in (ApproximateSearch(), exact_search))
     shared = [len(set(a) & set(b)) for a, b in zip(found.indices_N_k, exact.indices_N_k, strict=True)]
     assert np.mean(shared) > 0.93 * 5
     assert found.indices_N_k.dtype == np.int32 and found.similarities_N_k.dtype == np.float32
@@ -35,7 +35,7 @@ def test_most_of_the_nearest_are_found() -> None:
 
 def test_two_builds_find_the_same() -> None:
     base, queries = points(5000), points(100, seed=1)
-    first, second = ApproximateSearch()(queries, base, 5), ApproximateSearch()(queries, base, 5)
+    first, second = (ApproximateSearch()(queries, UnitVectors(base), 5) for _ in range(2))
     np.testing.assert_array_equal(first.indices_N_k, second.indices_N_k)
     np.testing.assert_array_equal(first.similarities_N_k, second.similarities_N_k)
 
@@ -43,7 +43,7 @@ def test_two_builds_find_the_same() -> None:
 def test_another_base_has_another_index() -> None:
     search, queries = ApproximateSearch(), points(10)
     for seed in range(2):
-        base = points(500, seed)
+        base = UnitVectors(points(500, seed))
         np.testing.assert_array_equal(
             search(queries, base, 1).indices_N_k, exact_search(queries, base, 1).indices_N_k
         )
@@ -51,7 +51,7 @@ def test_another_base_has_another_index() -> None:
 
 def test_places_that_stay_empty_repeat_the_nearest() -> None:
     base = points(3)
-    found = ApproximateSearch()(base, base, 5)
+    found = ApproximateSearch()(base, UnitVectors(base), 5)
     assert (found.indices_N_k >= 0).all() and found.indices_N_k[:, 0].tolist() == [0, 1, 2]
 
 

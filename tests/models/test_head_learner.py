@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from star_al.acquire.embeddings import unit_vectors
 from star_al.errors import ModelError
+from star_al.head import UnitVectors, exact_search
 from star_al.models.encoded import Encoded
 from star_al.models.encoder import SentenceEncoder
 from star_al.models.head_learner import HeadLearner
@@ -230,17 +232,16 @@ def test_the_states_of_a_language_model_are_read_where_they_tell_more(encoder: P
 def test_a_search_remembers_and_does_not_depend_on_its_company() -> None:
     calls: list[int] = []
     random = np.random.default_rng(0)
-    base, queries = (random.standard_normal((n, 8)).astype(np.float32) for n in (300, 40))
+    points, queries = (unit_vectors(random.standard_normal((n, 8)).astype(np.float32)) for n in (300, 40))
+    base = UnitVectors(points)
 
     def counted(*given: Any) -> Any:
-        from star_al.head import exact_search
-
         calls.append(len(given[0]))
         return exact_search(*given)
 
     search = RememberingSearch(counted)
     found = search(queries, base, 5)
-    expected = np.argsort(-(queries @ base.T), axis=1)[:, :5]
+    expected = np.argsort(-(queries @ points.T), axis=1)[:, :5]
     np.testing.assert_array_equal(found.indices_N_k, expected)
     np.testing.assert_array_equal(search(queries[::-1], base, 3).indices_N_k, expected[::-1, :3])
     assert len(calls) == 1

@@ -9,6 +9,7 @@ from star_al.head import neighbours as module
 from star_al.head.feature_scaling import unit_length
 from star_al.head.neighbours import (
     Neighbours,
+    UnitVectors,
     exact_search,
     load_graph,
     neighbour_graph,
@@ -28,12 +29,22 @@ def test_exact_search_finds_what_sorting_all_pairs_finds(
     generator = np.random.default_rng(0)
     base = unit_length(generator.standard_normal((n, 8)).astype(np.float32))
     queries = unit_length(generator.standard_normal((150, 8)).astype(np.float32))
-    found = exact_search(queries, base, k)
+    found = exact_search(queries, UnitVectors(base), k)
     similarities = queries @ base.T
     expected = np.argsort(-similarities, axis=1)[:, :k]
     best = np.take_along_axis(similarities, expected, axis=1)
     assert np.abs(found.similarities_N_k - best).max() <= 1e-6
     assert (found.indices_N_k == expected).mean() > 0.999
+
+
+def test_unit_vectors_are_kept_only_when_asked_to() -> None:
+    raw = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    vectors = UnitVectors(raw)
+    expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors.rows(), expected, atol=1e-6)
+    np.testing.assert_array_equal(vectors.rows(slice(3, 7)), vectors.rows()[3:7])
+    assert vectors.rows() is not vectors.rows()
+    assert np.shares_memory(vectors.kept_P_d, vectors.rows())
 
 
 def test_a_text_is_no_neighbour_of_its_own() -> None:
@@ -60,7 +71,7 @@ def test_a_small_pool_has_fewer_neighbours(n: int) -> None:
 def test_another_search_can_be_plugged_in() -> None:
     asked: list[int] = []
 
-    def search(queries: Float32Array, base: Float32Array, k: int) -> Neighbours:
+    def search(queries: Float32Array, base: UnitVectors, k: int) -> Neighbours:
         asked.append(k)
         return exact_search(queries, base, k)
 
