@@ -6,6 +6,7 @@ import numpy as np
 
 from star_al.ports import Store
 from star_al.types import (
+    Adapter,
     BasePrediction,
     CalibrationBin,
     Campaign,
@@ -25,6 +26,10 @@ from star_al.types import (
 )
 
 LABELS = ("neg", "pos")
+ADAPTER = Adapter("f" * 64, "lora", "adapters/f", 2**33)
+FUNNY = 'naïve 😀 “quote” \\u0000 \t\n"'
+"""Text that a store must give back as it was."""
+
 EVENT = Event("select", "chose two items", 0, 1.5, {"items": ["a", "b"]})
 
 
