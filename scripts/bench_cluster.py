@@ -26,7 +26,7 @@ from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, RayComputeSpec
 from star_al.config.writing import to_yaml
 from star_al.display.progress import SilentProgress
-from star_al.models.backbone import use_threads
+from star_al.models.devices import use_threads
 from star_al.parts import Parts
 from star_al.ports import Pool, Predict, ignore
 from star_al.types import FloatArray, Item, JsonObject

@@ -33,7 +33,7 @@ from gpu_parts import CORRECTNESS, Measured, Place, SkippedError
 from speed_table import table
 
 from star_al.errors import StarALError
-from star_al.models.backbone import resolve_device
+from star_al.models.devices import resolve_device
 from star_al.models.quiet import quiet
 from support.campaigns import write_campaign
 from support.small_models import save_small_model, small_config

@@ -19,8 +19,9 @@ import torch
 
 from star_al.artefacts.folder import content_hash
 from star_al.errors import OutOfMemoryError
-from star_al.models.backbone import DTYPES, load_backbone, resolve_dtype
+from star_al.models.backbone import load_backbone
 from star_al.models.collate import collate
+from star_al.models.devices import DTYPES, resolve_dtype
 from star_al.models.learner import LoraLearner
 from star_al.models.lora import attached, lora_layers
 from star_al.models.targets import answered

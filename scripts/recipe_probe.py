@@ -25,9 +25,9 @@ from star_al.config.spec import AdapterSpec
 from star_al.head import ZERO_SHOT, Examples, HeadOptions, HeadPredictor, PoolTexts, TextFeatures, fit_head
 from star_al.models.adapter_file import save_adapter
 from star_al.models.adapter_record import save_record
-from star_al.models.backbone import DTYPES
 from star_al.models.bare_base import left_as_it_was
 from star_al.models.collate import collate
+from star_al.models.devices import DTYPES
 from star_al.models.fitted_posteriors import FORMAT
 from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.learner import LoraLearner

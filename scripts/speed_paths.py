@@ -14,8 +14,9 @@ from torch import Tensor
 
 from star_al.app.language_learners import posterior_method
 from star_al.config.spec import AdapterSpec, PosteriorSpec
-from star_al.models.backbone import DTYPES, Backbone
+from star_al.models.backbone import Backbone
 from star_al.models.collate import collate
+from star_al.models.devices import DTYPES
 from star_al.models.likelihood import label_log_probs, label_scorer
 from star_al.models.lora import ADAPTER, attached, lora_config, lora_layers
 from star_al.models.minibatch_plan import plan_minibatches

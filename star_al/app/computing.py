@@ -238,7 +238,7 @@ def _pinned(spec: CampaignSpec, learner: Learner) -> JsonObject:
 
 def open_on_worker(order: Order) -> Opened:
     """Open the language model of an order; a worker has nothing to tell the user."""
-    from star_al.models.backbone import use_threads
+    from star_al.models.devices import use_threads
 
     use_threads(order.threads)
     spec = CampaignSpec.model_validate(order.spec)
@@ -250,7 +250,7 @@ def open_on_worker(order: Order) -> Opened:
 
 def open_encoder_on_worker(order: Order) -> Opened:
     """Open the sentence encoder of an order."""
-    from star_al.models.backbone import use_threads
+    from star_al.models.devices import use_threads
     from star_al.models.encoder import open_encoder
 
     use_threads(order.threads)

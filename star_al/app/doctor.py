@@ -151,7 +151,8 @@ def _config(path: Path, settings: Sequence[str], files: list[CampaignFile]) -> s
 def _device(file: CampaignFile | None) -> str:
     import psutil
 
-    from star_al.models.backbone import Backbone, resolve_device, resolve_dtype
+    from star_al.models.backbone import Backbone
+    from star_al.models.devices import resolve_device, resolve_dtype
 
     device = resolve_device(file.spec.model.device if file else "auto")
     asked = file.spec.model.dtype if file else "auto"

@@ -30,8 +30,9 @@ def check_model(file: CampaignFile) -> str:
     Raises:
         ModelError: It cannot be used.
     """
-    from star_al.models.backbone import Backbone, require_gpus, require_quantiser, resolve_device
+    from star_al.models.backbone import Backbone, require_quantiser
     from star_al.models.bare_base import require_no_adapter
+    from star_al.models.devices import require_gpus, resolve_device
     from star_al.models.hub_download import download_model
 
     spec, path = file.spec, model_path(file, file.spec.model.given_name)

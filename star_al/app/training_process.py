@@ -85,7 +85,7 @@ class TrainingProcess:
 
     def start(self, round_: Round) -> None:
         """See ``Background.start``."""
-        from star_al.models.backbone import threads_in_use
+        from star_al.models.devices import threads_in_use
 
         self._running = _Running(Order(self._file, self._lease, round_, threads_in_use()))
 

@@ -47,7 +47,7 @@ def work(order: Order, progress: PipeProgress) -> None:
     Raises:
         StarALError: It cannot be trained or measured.
     """
-    from star_al.models.backbone import use_threads
+    from star_al.models.devices import use_threads
 
     use_threads(order.threads)
     file = order.file

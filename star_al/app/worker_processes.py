@@ -270,7 +270,7 @@ def _run_worker(
     progress = PipeProgress(pipe)
     try:
         if "OMP_NUM_THREADS" not in os.environ:
-            from star_al.models.backbone import use_threads
+            from star_al.models.devices import use_threads
 
             use_threads(threads)
         progress.send(MessageKind.PROCESS_ENDED, (function(*arguments, progress), None))

@@ -59,11 +59,8 @@ class HeadPredictor:
         """
         rows_N = np.arange(len(self._pool)) if rows_N is None else np.asarray(rows_N, dtype=np.int64)
         if draws is None:
-            own_N_C, mean_N_C = (
-                self._own_pool[rows_N],
-                self._neighbours_of_rows(self.labelled_pool_P_C, rows_N),
-            )
-            return self._finish(own_N_C, mean_N_C, self.head.smoothing.temperature)[:, None]
+            mean_N_C = self._neighbours(self.labelled_pool_P_C, self._near_rows(rows_N))
+            return self._finish(self._own(rows_N), mean_N_C, self.head.smoothing.temperature)[:, None]
         temperature = self._sample_temperature
         return self._stack(
             [
@@ -106,19 +103,30 @@ class HeadPredictor:
     def _features_P_r(self) -> Float32Array:
         return self.head.reader.features(self._pool)
 
+    @property
+    def labelled_pool_P_C(self) -> Float32Array:
+        """Unsmoothed probabilities of the pool, labels in place of the predictions of labelled texts."""
+        return self._pool_probs[0]
+
     @cached_property
-    def _own_pool(self) -> Float32Array:
-        """Unsmoothed probabilities of the whole pool, (P, C)."""
+    def _pool_probs(self) -> tuple[Float32Array, Float32Array]:
+        """Those, and the predictions in whose place the labels are, (U, C)."""
         out = np.empty((len(self._pool), self.head.n_labels), dtype=np.float32)
         for first in range(0, len(out), _BLOCK_TEXTS):
             block = slice(first, first + _BLOCK_TEXTS)
             out[block] = self._fitted(*self._read(block))
-        return out
+        own_U_C = out[self.head.fixed_rows_U]
+        out[self.head.fixed_rows_U] = self.head.fixed_probs_U_C
+        return out, own_U_C
 
-    @cached_property
-    def labelled_pool_P_C(self) -> Float32Array:
-        """Unsmoothed probabilities of the pool, labels in place of the predictions of labelled texts."""
-        return self._with_labels(self._own_pool.copy(), np.arange(len(self._pool)))
+    def _own(self, rows_N: IntArray) -> Float32Array:
+        """Unsmoothed predictions of texts of the pool, (N, C)."""
+        labelled_P_C, own_U_C = self._pool_probs
+        own_N_C: Float32Array = labelled_P_C[rows_N]
+        fixed_U = self.head.fixed_rows_U
+        is_fixed_N = np.isin(rows_N, fixed_U)
+        own_N_C[is_fixed_N] = own_U_C[np.searchsorted(fixed_U, rows_N[is_fixed_N])]
+        return own_N_C
 
     def _fitted(self, features_N_r: Float32Array, offsets: tuple[FloatArray, ...]) -> Float32Array:
         out = np.empty((len(features_N_r), self.head.n_labels), dtype=np.float32)
@@ -222,9 +230,6 @@ class HeadPredictor:
         queries = unit_length(texts.features[self._embedding_kind])
         near_N_k: IntArray = self._search(queries, self.unit_pool, number).indices_N_k.astype(np.int64)
         return near_N_k
-
-    def _neighbours_of_rows(self, probs_P_C: Float32Array, rows_N: IntArray) -> Float32Array:
-        return self._neighbours(probs_P_C, self._near_rows(rows_N))
 
     @staticmethod
     def _neighbours(probs_V_C: Float32Array, near_N_k: IntArray) -> Float32Array:

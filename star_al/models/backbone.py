@@ -6,8 +6,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +16,9 @@ import torch
 import transformers
 
 from star_al.common.remembered_hashes import remembered_sha256
-from star_al.common.wording import count
 from star_al.errors import ModelError
 from star_al.models.bare_base import require_bare, require_no_adapter
+from star_al.models.devices import DTYPES, first_line, require_gpus, resolve_device, resolve_dtype
 from star_al.models.hub_download import download_model
 from star_al.models.out_of_memory import is_out_of_memory, translate_out_of_memory
 from star_al.models.quantised import cast_unquantised, keep_differentiable, quantised_on
@@ -30,64 +28,8 @@ from star_al.models.readout_checks import open_readout
 from star_al.models.spread import device_map, join_blocks
 from star_al.types import JsonObject
 
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-"""Dtypes that a model may run in, by name. Not float16: nearly all gradients would underflow to zero."""
-
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 _QUANTISERS = ("bitsandbytes", "torchao")  # these may be missing
-
-
-def use_threads(n: int) -> None:
-    """Let torch compute with ``n`` threads from now on."""
-    torch.set_num_threads(n)
-
-
-def threads_in_use() -> int:
-    """Return the number of threads that torch computes with; it may change the last digits of a result."""
-    return torch.get_num_threads()
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA if there is one, else the CPU.
-
-    Raises:
-        ModelError: This machine has no such device.
-    """
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as exc:
-        raise ModelError(
-            f"model.device {name!r} cannot be used: {first_line(exc)}. Use auto, cpu or cuda."
-        ) from exc
-    if device.type == "cuda":
-        # cuBLAS sums in a fixed order only with this; it reads the variable when it is first used.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return device
-
-
-def require_gpus(device: torch.device, n: int, setting: str) -> None:
-    """Check that there are ``n`` GPUs from ``device`` on.
-
-    Args:
-        device: The first one.
-        n: How many are wanted.
-        setting: The setting that wants them.
-
-    Raises:
-        ModelError: There are fewer, or it is no GPU of CUDA.
-    """
-    if n == 1:
-        return
-    if device.type != "cuda":
-        raise ModelError(f"{setting}: {n} needs GPUs of CUDA, not {device.type}. Set it to 1.")
-    first = device.index or 0
-    there = torch.cuda.device_count() - first
-    if there < n:
-        after = f" from cuda:{first} on" if first else ""
-        raise ModelError(
-            f"{setting} is {n}, but this machine has {count(there, 'GPU')}{after}. Set it to {max(1, there)}."
-        )
 
 
 def require_quantiser(bits: str) -> None:
@@ -100,43 +42,6 @@ def require_quantiser(bits: str) -> None:
         raise ModelError(
             f"model.quantise: {bits} needs bitsandbytes, which is not installed. Run: pip install 'star-al[quantised]'"
         )
-
-
-def resolve_dtype(name: str, device: torch.device) -> str:
-    """Return the dtype to run in; ``auto`` is bfloat16 if a short probe finds it no slower than float32.
-
-    Raises:
-        ModelError: It is not one of ``DTYPES``.
-    """
-    if name in DTYPES:
-        return name
-    if name != "auto":
-        raise ModelError(
-            f"model.dtype {name!r} cannot be used: adapters are trained in {' or '.join(DTYPES)}. "
-            "Start a new campaign in one of them."
-        )
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device.type == "cpu" and _bfloat16_is_fast() else "float32"
-
-
-def _bfloat16_is_fast() -> bool:
-    """Return whether a matrix product in bfloat16 is no slower than in float32 on this CPU.
-
-    With matrix units bfloat16 wins by far, without them it loses by far.
-    """
-    # Products are short, alternate between dtypes, and the fastest of many counts: other load on the machine
-    # then does not flip the answer.
-    shapes = ((256, 512), (512, 512))
-    dtypes = (torch.bfloat16, torch.float32)
-    pairs = {dtype: [torch.ones(shape, dtype=dtype) for shape in shapes] for dtype in dtypes}
-    best = dict.fromkeys(pairs, float("inf"))
-    for _ in range(50):
-        for dtype, (left, right) in pairs.items():
-            start = time.perf_counter()
-            torch.mm(left, right)
-            best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return best[torch.bfloat16] <= best[torch.float32]
 
 
 def locate_model(path: str, revision: str | None, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -370,9 +275,3 @@ def _installed(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def first_line(exc: BaseException) -> str:
-    """Return the first line of a library's error message, short enough to quote in one of ours."""
-    lines = str(exc).strip().splitlines()
-    return lines[0][:300] if lines else type(exc).__name__

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from star_al.errors import ModelError
@@ -64,6 +63,8 @@ def require_bare(model: nn.Module, folder: Path) -> None:
     Raises:
         ModelError: It has.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer  # slow to import; heads do without
+
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):
             raise ModelError(

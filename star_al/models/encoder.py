@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from star_al.errors import ModelError, NotFiniteError, OutOfMemoryError
-from star_al.models.backbone import DTYPES, first_line, resolve_device, resolve_dtype
+from star_al.models.devices import DTYPES, first_line, resolve_device, resolve_dtype
 from star_al.models.encoded import Encoded
 from star_al.models.encoder_files import fingerprint, locate_encoder
 from star_al.models.fixed_batches import fixed_batches

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
-from star_al.models.backbone import first_line
+from star_al.models.devices import first_line
 from star_al.models.minibatch import Minibatch
 from star_al.models.quantised import has_float_weight
 from star_al.models.quiet import quiet

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from star_al.errors import ModelError
-from star_al.models.backbone import first_line
+from star_al.models.devices import first_line
 from star_al.models.float32_probe import computing_in_float32
 from star_al.models.label_tree import label_tree
 from star_al.models.prompts import Prompt

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from star_al.config.spec import CampaignSpec, EnsembleSpec
 from star_al.models.activation_cache import ActivationCache
-from star_al.models.backbone import DTYPES, Backbone, load_backbone
+from star_al.models.backbone import Backbone, load_backbone
+from star_al.models.devices import DTYPES
 from star_al.models.engines import Engine
 from star_al.models.engines.transformers_engine import TransformersEngine
 from star_al.models.fitted_posteriors import FORMAT

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from star_al.errors import ModelError
-from star_al.models.backbone import DTYPES, resolve_device, resolve_dtype
+from star_al.models.devices import DTYPES, resolve_device, resolve_dtype
 from star_al.models.hub_download import download_model, find_cached
 from star_al.models.quiet import quiet
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from star_al.config.spec import Loss
-from star_al.models.backbone import DTYPES, Backbone
+from star_al.models.backbone import Backbone
 from star_al.models.collate import collate
+from star_al.models.devices import DTYPES
 from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.likelihood import answer_log_likelihoods, label_log_probs
 from star_al.models.lora import set_dropout_sequences

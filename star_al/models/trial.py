@@ -13,7 +13,7 @@ import torch
 from star_al.common.wording import count
 from star_al.errors import ModelError, StarALError
 from star_al.models.adapter_file import WEIGHTS, load_adapter
-from star_al.models.backbone import first_line
+from star_al.models.devices import first_line
 from star_al.models.inference import Inference
 from star_al.models.out_of_memory import translate_out_of_memory
 from star_al.models.posterior import Method, Training

@@ -15,7 +15,8 @@ from transformers.quantizers import quantizer_bnb_4bit
 
 from star_al.config.spec import AdapterSpec
 from star_al.errors import ModelError
-from star_al.models.backbone import DTYPES, Backbone, load_backbone
+from star_al.models.backbone import Backbone, load_backbone
+from star_al.models.devices import DTYPES
 from star_al.models.fused_lora import fused_lora_layers
 from star_al.models.lora import attached, lora_layers
 from star_al.models.quantised import has_float_weight

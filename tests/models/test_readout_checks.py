@@ -11,7 +11,8 @@ import torch
 import transformers
 
 from star_al.errors import ModelError
-from star_al.models.backbone import DTYPES, load_backbone, resolve_dtype
+from star_al.models.backbone import load_backbone
+from star_al.models.devices import DTYPES, resolve_dtype
 from star_al.models.readout_checks import open_readout
 from support.tiny_model import ARCHITECTURES, build_tiny_model
 

@@ -293,7 +293,7 @@ def test_texts_of_a_head_are_encoded_elsewhere_to_the_last_bit(tmp_path: Path, d
 def test_a_worker_computes_with_the_threads_it_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from star_al.models.backbone import threads_in_use, use_threads
+    from star_al.models.devices import threads_in_use, use_threads
 
     build_tiny_encoder(tmp_path / "encoder")
     order = Order(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import fsspec
@@ -22,11 +22,23 @@ from star_al.errors import ConfigError, StoreError
 from support.campaigns import write_campaign
 from support.faulty_storage import FaultyStorage
 from support.kill_at import use_numpy_learner
+from support.object_stores import BUCKET, s3_server
 from support.quiet import Quiet
 
 
-@pytest.fixture(params=["file", "memory", "faulty"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Mapping[str, str]]:
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture(params=["file", "memory", "faulty", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    if request.param == "s3":
+        for name, value in request.getfixturevalue("s3").items():
+            monkeypatch.setenv(name, value)
+        yield f"s3://{BUCKET}/{tmp_path.name}/shared"
+        return
     fsspec.register_implementation("faulty", FaultyStorage, clobber=True)
     yield f"{request.param}://{tmp_path}/shared"
     if request.param == "memory":
@@ -140,9 +152,9 @@ def test_a_download_that_was_cut_short_is_fetched_again(tmp_path: Path, address:
 
 
 def test_a_library_that_is_missing_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(StoreError, match=r"pip install 'star-al\[s3\]'"):
-        SharedFiles("s3://bucket/folder").sizes("scores")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(StoreError, match=r"pip install 'star-al\[gs\]'"):
+        SharedFiles("gs://bucket/folder").sizes("scores")
 
 
 @pytest.mark.parametrize(
@@ -161,21 +173,22 @@ def test_addresses_with_credentials_or_of_other_kinds_are_refused(
         load_campaign(path)
 
 
+@pytest.mark.parametrize("address", ["file", "s3"], indirect=True)
 def test_a_campaign_goes_on_from_the_storage_alone_and_is_deleted_there_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_numpy_learner(monkeypatch.setattr)
-    shared = tmp_path / "shared"
-    file = load_campaign(write_campaign(tmp_path / "campaign", artefacts=f"file://{shared}"))
+    shared = SharedFiles(address)
+    file = load_campaign(write_campaign(tmp_path / "campaign", artefacts=address))
     running.run(file, Quiet(), max_rounds=2)
     shutil.rmtree(file.artefact_folder)  # as on another machine with the same database
     assert running.replay(file, 1, Quiet()).same_batch
     running.run(file, Quiet())
-    assert len(list((shared / "adapters").iterdir())) == 3
+    assert len({name.partition("/")[0] for name in shared.sizes("adapters")}) == 3
     with reading(file) as (_, campaign):
-        works = [f".work/results-{campaign.key}-{work}/k.npz" for work in ("run", "predict")]
-    for work in works:
-        (shared / work).parent.mkdir(parents=True)
-        (shared / work).touch()
+        for work in ("run", "predict"):
+            shared.upload(
+                tmp_path / "campaign" / "campaign.yaml", f".work/results-{campaign.key}-{work}/k.npz"
+            )
     delete(file, Quiet())
-    assert [path for path in shared.rglob("*") if path.is_file()] == []
+    assert shared.sizes("") == {}

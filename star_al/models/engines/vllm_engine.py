@@ -20,7 +20,8 @@ import numpy as np
 
 from star_al.errors import ModelError
 from star_al.models.adapter_export import low_rank, write_adapter
-from star_al.models.backbone import Backbone, first_line
+from star_al.models.backbone import Backbone
+from star_al.models.devices import first_line
 from star_al.models.engines import Writing
 from star_al.models.engines.vllm_requests import (
     Scored,

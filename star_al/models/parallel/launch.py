@@ -20,7 +20,8 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from star_al.config.spec import AdapterSpec, TrainingSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights
-from star_al.models.backbone import Backbone, require_gpus, threads_in_use
+from star_al.models.backbone import Backbone
+from star_al.models.devices import require_gpus, threads_in_use
 from star_al.models.parallel.orders import Order, Setup
 from star_al.models.parallel.process import Messages, Process
 from star_al.models.prompts import Prompt

@@ -18,7 +18,8 @@ from accelerate import PartialState
 
 from star_al.errors import ModelError, StarALError
 from star_al.models.activation_cache import ActivationCache
-from star_al.models.backbone import Backbone, first_line, resolve_device, use_threads
+from star_al.models.backbone import Backbone
+from star_al.models.devices import first_line, resolve_device, use_threads
 from star_al.models.out_of_memory import is_out_of_memory
 from star_al.models.parallel.group import Group
 from star_al.models.parallel.orders import MessageKind, Order, Setup

@@ -23,7 +23,8 @@ from star_al.config.spec import AdapterSpec, CLoraSpec
 from star_al.errors import ModelError
 from star_al.models.adapter_file import LoraWeights, load_adapter
 from star_al.models.adapter_record import record_choice
-from star_al.models.backbone import DTYPES, Backbone
+from star_al.models.backbone import Backbone
+from star_al.models.devices import DTYPES
 from star_al.models.lora import layer_named, require_fit
 from star_al.models.minibatch import Minibatch
 from star_al.models.posterior import Score, Training
