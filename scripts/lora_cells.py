@@ -101,6 +101,7 @@ def run(
         "arm": cell.arm,
         "recipe": cell.recipe.name,
         "seed": cell.seed,
+        "dtype": model.dtype,
         **found,
         **{f"{what}_s": round(seconds, 1) for what, seconds in lora.seconds.items()},
         "seconds": round(time.process_time() - began, 1),

@@ -58,7 +58,7 @@ class SharedModel:
 
     @cached_property
     def _backbone(self) -> Backbone:
-        backbone = load_backbone(self._name, revision=None, dtype="bfloat16", device=self._device)
+        backbone = load_backbone(self._name, revision=None, dtype="auto", device=self._device)
         _ = backbone.readout  # loads the weights now, so that no cell's seconds include it
         return backbone
 

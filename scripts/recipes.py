@@ -12,6 +12,7 @@ from star_al.app.language_learners import posterior_method
 from star_al.config.spec import CampaignSpec
 from star_al.head.label_names import plain_name
 from star_al.models.backbone import Backbone, load_backbone
+from star_al.models.devices import resolve_device, resolve_dtype
 from star_al.models.learner import LoraLearner
 from star_al.task import closed, make_task
 
@@ -97,7 +98,9 @@ class Recipe:
         return cls(**values)
 
 
-def campaign(name: str, recipe: Recipe, labels: Sequence[str], model: str) -> CampaignSpec:
+def campaign(
+    name: str, recipe: Recipe, labels: Sequence[str], model: str, dtype: str = "auto"
+) -> CampaignSpec:
     """Return the settings of a set and a recipe, as a campaign has them."""
     instruction, after = PROMPTS[name.removesuffix("_tail")]
     return CampaignSpec.model_validate(
@@ -111,7 +114,7 @@ def campaign(name: str, recipe: Recipe, labels: Sequence[str], model: str) -> Ca
                 "instruction": instruction,
                 "template": f"{{text}}\n\n{after}",
             },
-            "model": {"name": model, "dtype": "bfloat16", "max_tokens": MAX_TOKENS, "batch_tokens": 1024},
+            "model": {"name": model, "dtype": dtype, "max_tokens": MAX_TOKENS, "batch_tokens": 1024},
             "adapter": {
                 "output": recipe.output,
                 "loss": recipe.loss,
@@ -145,8 +148,13 @@ class SharedModel:
         self._name, self._device = name, device
 
     @cached_property
+    def dtype(self) -> str:
+        """What it runs in: bfloat16 where that is no slower than float32."""
+        return resolve_dtype("auto", resolve_device(self._device))
+
+    @cached_property
     def _backbone(self) -> Backbone:
-        backbone = load_backbone(self._name, revision=None, dtype="bfloat16", device=self._device)
+        backbone = load_backbone(self._name, revision=None, dtype=self.dtype, device=self._device)
         _ = backbone.readout  # loads the weights now, so that no cell's seconds include it
         return backbone
 
@@ -161,7 +169,7 @@ class SharedModel:
             labels: The set's labels.
             states: Folder where the frozen model's states of texts are kept, by the texts' ids; None to keep none.
         """
-        spec = campaign(set_name, recipe, labels, self._name)
+        spec = campaign(set_name, recipe, labels, self._name, self.dtype)
         method = posterior_method(spec.posterior)
         learner = LoraLearner(
             closed(make_task(spec.task)),

@@ -150,6 +150,7 @@ def prepare(file: CampaignFile, progress: Progress, *, largest_pool: float) -> J
         with leased(file, store, campaign, patience) as (lease, heartbeat):
             guarded = GuardedProgress(progress, heartbeat)
             parts = replace(_parts(file, store, campaign, guarded, learner), lease=lease)
+            parts.artefacts.prepare()
             with computing(file, parts, heartbeat.check) as parts:
                 for role in Role:
                     item_ids = store.item_ids(campaign.campaign_id, role)

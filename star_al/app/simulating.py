@@ -7,38 +7,29 @@ stopped, down to the step within a run.
 
 from __future__ import annotations
 
-import math
-import os
 import re
 import shutil
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from star_al.app import running
+from star_al.app.missing_runs import FailedRun, MissingRuns
 from star_al.app.stores import open_if_started, open_started, open_store, unknown_study
 from star_al.app.strategies import run_file, run_of, study_spec, with_posteriors
-from star_al.app.study_progress import StudyProgress
-from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
-from star_al.common.wording import count
 from star_al.config.changes import (
     differing_fields,
     has_earlier_defaults,
     keep_earlier_defaults,
     list_differences,
 )
-from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
+from star_al.config.spec import CampaignFile
 from star_al.data import data_source, test_source
-from star_al.errors import ConfigError, StarALError, StoreError
+from star_al.errors import ConfigError, StoreError
 from star_al.ports import Progress, Store
 from star_al.stats.learning_curves import Comparison
-from star_al.stats.ranking_model import has_ended, rows_by_ranker
 from star_al.stats.study_runs import study_results
-from star_al.types import Study, StudyRun
+from star_al.types import Study
 
 FREE_TO_CHANGE = frozenset(
     {
@@ -53,9 +44,6 @@ FREE_TO_CHANGE = frozenset(
     }
 )
 """Settings that may differ between two calls for the same study."""
-
-MEMORY_FACTOR = 1.5
-"""Memory of a run as a multiple of the preparation's, which does not train."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +69,6 @@ class SimulationRequest:
     rounds: int | None = None
     jobs: int | None = None
     keep: bool = False
-
-
-@dataclass(frozen=True)
-class FailedRun:
-    """A run that failed, and why."""
-
-    run: StudyRun
-    error: StarALError
 
 
 @dataclass(frozen=True)
@@ -120,7 +100,16 @@ def simulate(file: CampaignFile, request: SimulationRequest, progress: Progress)
     try:
         _refuse_changes(file, store, study)
         with _locked(folder, study.name):
-            failed = _Simulation(files, request, study, folder, store, progress).run()
+            missing = MissingRuns(
+                study,
+                files,
+                seeds=request.seeds,
+                jobs=request.jobs,
+                keep=request.keep,
+                store=store,
+                progress=progress,
+            )
+            failed = missing.work()
             if not request.keep and not failed:
                 _remove_scratch(folder, files.values())
         return SimulationResult(study_results(store, store.study(study.name) or study), tuple(failed))
@@ -130,8 +119,11 @@ def simulate(file: CampaignFile, request: SimulationRequest, progress: Progress)
 
 def _remove_scratch(folder: Path, files: Iterable[CampaignFile]) -> None:
     """Delete the files that only a running study needs, and the folder if nothing else is in it."""
-    for scratch in (folder / "trunk", folder / "features", *(each.artefact_folder for each in files)):
-        shutil.rmtree(scratch, ignore_errors=True)
+    scratch = {
+        path for each in files for path in (each.trunk_folder, each.feature_folder, each.artefact_folder)
+    }
+    for path in scratch:
+        shutil.rmtree(path, ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
     with suppress(OSError):  # not empty
         folder.rmdir()
@@ -207,167 +199,3 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-class _Simulation:
-    """The work of one call on a study."""
-
-    def __init__(
-        self,
-        files: dict[StudyRun, CampaignFile],
-        request: SimulationRequest,
-        study: Study,
-        folder: Path,
-        store: Store,
-        progress: Progress,
-    ) -> None:
-        self._files, self._request, self._study, self._folder = files, request, study, folder
-        self._store, self._progress = store, progress
-
-    def run(self) -> list[FailedRun]:
-        """Run the missing runs; return those that failed."""
-        missing = [run for run in self._study.runs if not self._is_finished(run)]
-        n, done = len(self._study.runs), len(self._study.runs) - len(missing)
-        before = f", {done} already finished" if done else ""
-        self._progress.say(f"Study {self._study.name}: {count(n, 'run')}{before}")
-        prepared = self._prepare(missing[0]) if missing else None
-        self._store.save_study(self._study)
-        if prepared is None:
-            return []
-        jobs = self._jobs(prepared.jobs())
-        threads = _threads(
-            jobs
-        )  # by all runs, not the missing ones: the thread count may change the last digits
-        how = f"{jobs} at a time with {count(threads, 'thread')} each"
-        self._progress.say(f"{count(len(missing), 'run')} to do, {how}")
-        return self._run_all(missing, prepared.dtype, jobs, threads)
-
-    def _jobs(self, fitting: int) -> int:
-        """How many runs go on at once; on a cluster, where each has all workers, one unless more are asked for."""
-        on_cluster = any(isinstance(file.spec.compute, RayComputeSpec) for file in self._files.values())
-        return min(self._request.jobs or (1 if on_cluster else fitting), len(self._study.runs))
-
-    def _prepare(self, first: StudyRun) -> _Prepared:
-        """Compute what the runs share, in a process of its own and in the first run's campaign."""
-        file = _in_dtype(self._files[first], self._dtype_so_far())
-        # With a run's number of threads: cached activations are only shared between equal thread counts.
-        jobs = self._jobs(_cores())
-        with WorkerProcesses(_threads(jobs)) as workers, ProgressRelay(self._progress) as relay:
-            workers.start(first, _prepare_first, file, self._texts_to_score())
-            while (message := workers.receive()).kind is not MessageKind.PROCESS_ENDED:
-                relay.show(message)
-        if message.content.error is not None:
-            raise message.content.error
-        prepared: _Prepared = message.content.value
-        return prepared
-
-    def _dtype_so_far(self) -> str | None:
-        """Return the dtype of the runs so far, since another probe might choose differently."""
-        for run in self._study.runs:
-            campaign = self._store.find_campaign(run.campaign)
-            if campaign is not None:
-                return CampaignSpec.model_validate(campaign.config).model.dtype
-        return None
-
-    def _texts_to_score(self) -> float:
-        """Return an upper limit of pool texts that need base predictions; seeds score different texts."""
-        needed = 0.0
-        for file in self._files.values():
-            acquisition = file.spec.acquisition
-            if acquisition.blend.kind != "off" or acquisition.cold_start == "base_uncertainty":
-                texts = acquisition.candidates or math.inf
-                needed = max(needed, texts * self._request.seeds * _planned_rounds(file.spec))
-        return needed
-
-    def _run_all(self, missing: Sequence[StudyRun], dtype: str, jobs: int, threads: int) -> list[FailedRun]:
-        queue, failed = deque(missing), []
-        display = StudyProgress(self._store, self._progress, self._study.name, jobs)
-        with WorkerProcesses(threads) as workers, display:
-            display.start({run: _planned_rounds(self._files[run].spec) for run in missing})
-            while queue or len(workers):
-                while queue and len(workers) < jobs:
-                    run = queue.popleft()
-                    workers.start(run, _run_campaign, _in_dtype(self._files[run], dtype))
-                    display.start_run(run)
-                run, kind, content = workers.receive()
-                if kind is MessageKind.LINE:
-                    display.update_run(run)
-                elif kind is MessageKind.PROCESS_ENDED:
-                    display.end_run(run, content.seconds, content.error)
-                    if content.error is not None:
-                        failed.append(FailedRun(run, content.error))
-                    elif not self._request.keep:
-                        shutil.rmtree(self._files[run].artefact_folder, ignore_errors=True)
-        return failed
-
-    def _is_finished(self, run: StudyRun) -> bool:
-        campaign = self._store.find_campaign(run.campaign)
-        rounds = [] if campaign is None else self._store.history(campaign.campaign_id)
-        model = self._files[run].spec.ranking_model
-        return has_ended(rows_by_ranker(rounds, model), model)
-
-
-def _planned_rounds(spec: CampaignSpec) -> int:
-    """Return how many rounds a run will have, including round 0, unless the pool runs out first."""
-    limits = []
-    if spec.stopping.max_rounds is not None:
-        limits.append(spec.stopping.max_rounds)
-    if spec.stopping.max_labels is not None:
-        trained_on = spec.stopping.max_labels - spec.evaluation.calibration - spec.evaluation.reserved
-        limits.append(math.ceil(max(trained_on, 1) / spec.acquisition.batch_size))
-    return 1 + min(limits)
-
-
-def _in_dtype(file: CampaignFile, dtype: str | None) -> CampaignFile:
-    """Replace the dtype ``auto`` by the given one."""
-    if dtype is None or file.spec.model.dtype != "auto":
-        return file
-    model = file.spec.model.model_copy(update={"dtype": dtype})
-    return file.model_copy(update={"spec": file.spec.model_copy(update={"model": model})})
-
-
-def _threads(jobs: int) -> int:
-    """Return the threads for each of ``jobs`` processes."""
-    return max(1, _cores() // jobs)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# -- in worker processes --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What the preparation found out; ``peak_bytes`` is the memory that it took."""
-
-    dtype: str
-    device: str
-    peak_bytes: int
-
-    def jobs(self) -> int:
-        """Return how many processes to run at once: one per core if memory allows, one on an accelerator."""
-        if self.device != "cpu":
-            return 1
-        fit = int(psutil.virtual_memory().available / (MEMORY_FACTOR * self.peak_bytes))
-        return max(1, min(_cores(), fit))
-
-
-def _prepare_first(file: CampaignFile, scored: float, progress: Progress) -> _Prepared:
-    file = _in_dtype(file, running.resolved_dtype(file, progress))
-    versions = running.prepare(file, progress, largest_pool=scored)
-    return _Prepared(file.spec.model.dtype, str(versions["device"]), _peak_bytes())
-
-
-def _peak_bytes() -> int:
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _run_campaign(file: CampaignFile, progress: Progress) -> None:
-    running.run(file, progress)

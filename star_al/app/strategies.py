@@ -168,7 +168,8 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path, *, earlier: bool =
     tree["name"] = run.campaign
     tree["seed"] = (file.spec.seed + run.seed) % 2**63
     tree["database"]["url"] = file.spec.database.url or _own_file(file)
-    tree["artefacts"] = str(_artefacts(file, folder) / run.campaign)
+    shared = shared_folder(file, folder)
+    tree["artefacts"] = str(shared / run.campaign)
     strategy, start, scorer = _parts_of(run.strategy)
     if strategy != AS_CONFIGURED:
         plain = {**PLAIN, "cold_start": _plain_start(file.spec.acquisition, strategy)}
@@ -180,11 +181,16 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path, *, earlier: bool =
     elif scorer not in ("", file.spec.posterior.kind):
         tree["posterior"] = {"kind": scorer} if earlier else _default_posterior(scorer)
     spec = _validated(tree, f"{file.path}: strategy {run.strategy}")
-    return CampaignFile(path=file.path, spec=spec, shared_trunk=folder / "trunk")
+    return CampaignFile(path=file.path, spec=spec, shared_trunk=shared / "trunk")
 
 
-def _artefacts(file: CampaignFile, folder: Path) -> Path:
-    """Where the folders of artefacts are: with a cluster, in the folder that its machines share."""
+def shared_folder(file: CampaignFile, folder: Path) -> Path:
+    """Where the files of a study's runs are: with a cluster, in the folder that its machines share.
+
+    Args:
+        file: The campaign file.
+        folder: Where they are without one.
+    """
     shares = isinstance(file.spec.compute, RayComputeSpec) and file.spec.artefacts is not None
     return file.artefact_folder if shares else folder
 

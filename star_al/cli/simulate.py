@@ -15,7 +15,7 @@ from star_al.cli.study_results import show, write_json
 from star_al.common.wording import count
 
 if TYPE_CHECKING:
-    from star_al.app.simulating import FailedRun
+    from star_al.app.missing_runs import FailedRun
     from star_al.config.spec import CampaignFile
 
 

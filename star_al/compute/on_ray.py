@@ -13,7 +13,7 @@ from typing import Any, cast
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.compute.driver_process import Begin, DriverProcess, Ended, Finished, Read, Say, Submit
 from star_al.compute.results import ResultFiles, joined
-from star_al.compute.tasks import AnyTask, Divisible, Order, TrainingTask, task_of
+from star_al.compute.tasks import AnyTask, Divisible, Order, Task, task_of
 from star_al.config.spec import RayComputeSpec
 from star_al.errors import ClusterError, StarALError
 from star_al.ports import HERE, Advance, FitMember, Job, Progress, ignore
@@ -138,7 +138,7 @@ class RayCompute:
 
     def _divided(self, call: _Call, task: AnyTask, parts: int) -> Sequence[AnyTask]:
         """The call in up to ``parts`` tasks: by its items if the learner can tell how, else by its samples."""
-        if parts == 1 or not self._splits or isinstance(task, TrainingTask):
+        if parts == 1 or not self._splits or not isinstance(task, Task):
             return [task]
         if isinstance(call.learner, Divisible):
             groups = call.learner.divide(call.job.items, parts, adapted=task.artefact is not None)

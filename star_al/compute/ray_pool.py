@@ -181,14 +181,13 @@ class Pool:
 
     def _try_again(self, submit: Submit) -> None:
         self._lost[submit.key] += 1
-        texts = count(len(submit.task.items), "text")
         if self._lost[submit.key] < TRIES:
-            self._send(Say(f"A worker was lost while it read {texts}; another one reads them"))
+            self._send(Say(f"A worker was lost while it {submit.task.words}; another one takes over"))
             self._waiting.appendleft(submit)
             return
         error = ClusterError(
-            f"{TRIES} workers were lost while they read the same {texts}. They may have run out of memory: lower "
-            "compute.workers or model.batch_tokens."
+            f"{TRIES} workers were lost, one after another, while they {submit.task.words}. They may have run out of "
+            "memory: lower compute.workers or model.batch_tokens."
         )
         self._send(Finished(submit.key, error))
 

@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from star_al.ports import Advance, Embed, FitMember, Job, Predict, PredictBase
+from star_al.common.wording import count
+from star_al.ports import Advance, Embed, FitMember, Job, MemberFiles, Predict, PredictBase
 from star_al.types import Float32Array, Item, JsonObject
 
 
@@ -90,6 +91,38 @@ class Encode:
         return np.column_stack([found.vectors_N_d, found.cut_N.astype(np.float32)])
 
 
+class RunsCampaigns(Protocol):
+    """What a worker has in place of a model when it runs campaigns as a whole."""
+
+    def run_campaign(self, settings: JsonObject, advance: Advance) -> MemberFiles:
+        """Run a campaign to its end, and say by files how it ended."""
+
+
+@dataclass(frozen=True)
+class RunCampaign:
+    """Run a campaign as a whole, whose rounds go to its database.
+
+    Attributes:
+        name: The campaign.
+        settings: Its settings.
+        attempt: Differs from call to call: what a campaign does next depends on what its database holds by then.
+    """
+
+    name: str
+    settings: JsonObject
+    attempt: str
+
+    @property
+    def items(self) -> list[Item]:
+        """None: the campaign finds its own."""
+        return []
+
+    def run(self, learner: Any, advance: Advance) -> MemberFiles:
+        """See ``Job.run``; the learner is one that ``RunsCampaigns``."""
+        runs: RunsCampaigns = learner
+        return runs.run_campaign(self.settings, advance)
+
+
 @dataclass(frozen=True)
 class Task:
     """One call.
@@ -109,6 +142,11 @@ class Task:
     draws: tuple[int, int] | None = None
     seed: int = 0
     tolerance: float = 0.0
+
+    @property
+    def words(self) -> str:
+        """What a worker did that had it."""
+        return f"read {count(len(self.items), 'text')}"
 
     def key(self, order: str) -> str:
         """A hash of all that the result depends on.
@@ -164,6 +202,11 @@ class TrainingTask:
         """The items that people labelled."""
         return self.call.items
 
+    @property
+    def words(self) -> str:
+        """See ``Task.words``."""
+        return f"trained on {count(len(self.call.examples), 'text')}"
+
     def key(self, order: str) -> str:
         """See ``Task.key``."""
         call, taught = self.call, self.call.taught
@@ -183,7 +226,33 @@ class TrainingTask:
         return replace(self.call, folder=folder)
 
 
-AnyTask: TypeAlias = Task | TrainingTask
+@dataclass(frozen=True)
+class CampaignTask:
+    """A call of ``RunCampaign``."""
+
+    call: RunCampaign
+    artefact: None = None
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """See ``RunCampaign.items``."""
+        return self.call.items
+
+    @property
+    def words(self) -> str:
+        """See ``Task.words``."""
+        return f"ran {self.call.name}"
+
+    def key(self, order: str) -> str:
+        """See ``Task.key``."""
+        return _hash([order, "campaign", self.call.attempt, self.call.settings])
+
+    def job(self, folder: Path | None) -> Job[Any]:
+        """See ``Task.job``."""
+        return self.call
+
+
+AnyTask: TypeAlias = Task | TrainingTask | CampaignTask
 
 
 def task_of(job: Job[Any], artefact: str | None) -> AnyTask | None:
@@ -200,6 +269,8 @@ def task_of(job: Job[Any], artefact: str | None) -> AnyTask | None:
         return Task("base_predict", None, _plain(job.items))
     if isinstance(job, FitMember):
         return TrainingTask(_sendable(job), artefact)
+    if isinstance(job, RunCampaign):
+        return CampaignTask(job)
     if isinstance(job, Encode):
         return Task("encode", None, _plain(job.items))
     return Task("embed", artefact, _plain(job.items)) if isinstance(job, Embed) else None

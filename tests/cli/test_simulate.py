@@ -383,7 +383,7 @@ def test_a_finished_study_is_shown_again_without_a_process(
 ) -> None:
     own = tmp_path / "own"
     shutil.copytree(unbroken, own)
-    monkeypatch.setattr("star_al.app.simulating.WorkerProcesses", None)
+    monkeypatch.setattr("star_al.app.missing_runs.WorkerProcesses", None)
     code, out, _ = star_al("simulate", own / "campaign.yaml", "--strategies", STRATEGIES, "--seeds", 2)
     assert code == 0
     table = out.partition("\n\n")[0]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +16,20 @@ import pytest
 
 from star_al.app import predicting, running
 from star_al.app.predicting import predict_file
-from star_al.app.stores import open_store
+from star_al.app.simulating import SimulationRequest, simulate
+from star_al.app.stores import open_if_started, open_store
+from star_al.app.study_on_cluster import run_on_cluster, takes_whole_runs
+from star_al.common.process_identity import ProcessIdentity
 from star_al.compute.driver_process import Begin, DriverProcess, Finished, Submit
 from star_al.compute.tasks import Order, Task
 from star_al.config.file import load_campaign
 from star_al.config.spec import CampaignFile, RayComputeSpec
-from star_al.errors import ClusterError
+from star_al.errors import ClusterError, DataError
 from star_al.steps import base_predictions, embeddings, score_shards
 from support import controller
 from support.campaigns import make_rows, write_campaign, write_jsonl
 from support.cluster import VICTIMS, Cluster, ray_cluster
+from support.databases import migrated_url
 from support.kill_at import use_numpy_learner
 from support.quiet import Quiet
 from support.tiny_model import build_tiny_model
@@ -58,11 +66,11 @@ def on(cluster: Cluster) -> dict[str, Any]:
     return {"kind": "ray", "address": cluster.address, "workers": 2, "wait_seconds": 60}
 
 
-def found(file: CampaignFile) -> list[tuple[str | None, str | None, list[str]]]:
-    """Of each round: the hashes of its adapter and its scores, and the batch."""
+def found(file: CampaignFile, name: str | None = None) -> list[tuple[str | None, str | None, list[str]]]:
+    """Of each round of the file's campaign, or of another: the hashes of adapter and scores, and the batch."""
     store = open_store(file)
     try:
-        stored = store.find_campaign(file.spec.name)
+        stored = store.find_campaign(name or file.spec.name)
         assert stored is not None
         queries = store.queries(stored.campaign_id)
         return [
@@ -207,3 +215,54 @@ def test_members_of_an_ensemble_are_trained_on_workers(
     # Both try the model out with one member; the others of the second campaign were trained by its workers.
     rounds = sum(adapter is not None for adapter, _, _ in found(files[0]))
     assert rounds == 2 and len(trained) == 2 * rounds + 2
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_runs_of_a_study_go_to_the_workers_though_one_is_killed(tmp_path: Path, cluster: Cluster) -> None:
+    model = build_tiny_model(tmp_path / "model")
+    settings: dict[str, Any] = {
+        "model__name": str(model),
+        "stopping__max_rounds": 1,
+        "evaluation__stop_set": 0,
+    }
+    study = SimulationRequest(("random", "entropy"), seeds=1, jobs=2)
+    results = []
+    for name, compute in (("here", {"kind": "local"}), ("ray", on(cluster))):
+        url = migrated_url("postgres", tmp_path)
+        file = campaign(tmp_path / name, compute=compute, database__url=url, **settings)
+        killer = threading.Thread(target=_kill_the_first_run, args=(file,), daemon=True)
+        if name == "ray":
+            killer.start()
+        progress = Quiet()
+        done = simulate(file, study, progress)
+        assert done.failed == ()
+        names = [f"small.{strategy}.0" for strategy in study.strategies]
+        results.append([found(file, name) for name in names])
+    killer.join()
+    assert results[0] == results[1] and all(len(rounds) == 2 for rounds in results[0])
+    assert any("A worker was lost while it ran small.random.0" in line for line in progress.said)
+    assert not file.resolve("small-study").exists()
+
+
+@pytest.mark.postgres
+def test_an_error_of_a_run_on_a_worker_is_told(tmp_path: Path, cluster: Cluster) -> None:
+    url = migrated_url("postgres", tmp_path)
+    file = campaign(tmp_path, compute=on(cluster), database__url=url, data__path="gone.jsonl")
+    settings = file.spec.compute
+    assert isinstance(settings, RayComputeSpec) and takes_whole_runs(file)
+    (told,) = run_on_cluster(settings, {"one": file}, tmp_path, Quiet(), lambda _: None, lambda _: None)
+    assert told[0] == "one" and type(told[1].error) is DataError and "gone.jsonl" in str(told[1].error)
+
+
+def _kill_the_first_run(file: CampaignFile) -> None:
+    """Kill the worker of the study's first run as soon as it has trained, in the middle of the run."""
+    while True:
+        time.sleep(0.05)
+        with open_if_started(file) as store:
+            run = None if store is None else store.find_campaign("small.random.0")
+            if store is not None and run is not None and store.rounds(run.campaign_id):
+                owner = ProcessIdentity.parse(store.lease_owner(run.campaign_id) or "")
+                assert owner is not None
+                os.kill(owner.pid, signal.SIGKILL)
+                return
