@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from star_al import __version__
 from star_al.app.card_words import CARD_WORDS
@@ -104,7 +105,13 @@ def _use(facts: ModelFacts) -> str:
 
 
 def _posterior_words(facts: ModelFacts) -> str:
-    if facts.record.get("writes"):
+    writes: Any = facts.record.get("writes")
+    if writes and writes["sure"]:
+        return (
+            "`labeller.answer(text)` gives what the model writes, its likeliest token each time, and the probability "
+            "that this is right, as `star-al predict` does. `labeller.write(text)` gives the answer alone."
+        )
+    if writes:
         return (
             "The model writes its likeliest answer, token by token. `star-al predict` may choose another, the "
             "likeliest of those that posterior samples draw, and tells how sure it is."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +27,7 @@ from star_al.errors import DataError, ModelError, StoreError
 from star_al.parts import Parts
 from star_al.ports import Progress
 from star_al.replay import find_round
+from star_al.stats.platt import LARGEST_LOG_ODDS
 from star_al.stats.temperature import apply_temperature
 from star_al.types import Evaluation, Item, JsonObject, Role
 
@@ -145,6 +146,7 @@ def _write(parts: Parts, predictor: Predictor, folder: Path, merged: bool) -> Ex
     whole: JsonObject = {
         "labels": list(parts.task.spec.label_names),
         "temperature": predictor.model.temperature,
+        **_platt(predictor),
         **_text_of_a_row(parts),
         "made_from": {"campaign": parts.campaign.name, "round": round_index},
         **record,
@@ -173,6 +175,12 @@ def _evaluations(parts: Parts, round_index: int, *, of_head_beside: bool) -> tup
     if not of_head_beside:
         return tuple(found)
     return tuple(replace(one, model="adapted") for one in found if one.model == "head")
+
+
+def _platt(predictor: Predictor) -> JsonObject:
+    """What the confidence of graded answers is computed by, if it was fitted."""
+    platt = predictor.model.platt
+    return {} if platt is None else {"platt": {**asdict(platt), "largest": LARGEST_LOG_ODDS}}
 
 
 def _text_of_a_row(parts: Parts) -> JsonObject:

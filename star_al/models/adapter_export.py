@@ -228,7 +228,9 @@ def write_adapter(
 
 def example_code(record: JsonObject) -> str:
     """Return a short program that uses the exported folder."""
-    if record.get("writes"):
+    writes: Any = record.get("writes")
+    if writes:
+        call = "answer" if writes["sure"] else "write"
         return f'''"""Answers to texts. Needs {record.get("needs", LORA_NEEDS)}."""
 
 from pathlib import Path
@@ -237,7 +239,7 @@ from labeller import Labeller
 
 labeller = Labeller(Path(__file__).parent)
 for text in {_example_texts(record)}:
-    print(text, labeller.write(text))
+    print(text, labeller.{call}(text))
 '''
     if record.get("sets"):
         return f'''"""Labels of texts. Needs {record.get("needs", LORA_NEEDS)}."""

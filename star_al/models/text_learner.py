@@ -216,13 +216,21 @@ class TextLearner(PromptedLearner):
         merged: bool,
         examples: Sequence[Item],
     ) -> JsonObject:
-        """See ``Learner.export``; the posterior's mean or mode alone, which writes its likeliest answer."""
+        """See ``Learner.export``; the posterior's mean or mode alone, which writes its likeliest answer.
+
+        How sure it is of that answer can be told if predictions are by likeliest answers too, without a draw.
+        """
         fitted, ending = self._posteriors.load(folder), self._ending
         record = export_model(
             self.model, fitted, folder, out, draws=None, seed=seed, merged=merged, examples=examples
         )
-        longest = self._spec.task.longest_answer
-        return {**record, "writes": {"longest": longest, "ends": sorted(ending.tokens), "end": ending.text}}
+        writes: JsonObject = {
+            "longest": self._spec.task.longest_answer,
+            "ends": sorted(ending.tokens),
+            "end": ending.text,
+            "sure": draws is None and self._spec.acquisition.measure in GREEDY_MEASURES,
+        }
+        return {**record, "writes": writes}
 
     def embed(self, folder: Path | None, items: Sequence[Item], advance: Advance) -> Float32Array:
         """See ``Learner.embed``; the hidden state is the one after the final norm."""

@@ -26,7 +26,7 @@ FEWEST_OF_EACH = 3
 SIGNALS = ("nll", "length")
 """What a model must tell of its likeliest answer."""
 
-_LARGEST_LOG_ODDS = float(np.log(1e6))
+LARGEST_LOG_ODDS = float(np.log(1e6))
 """Bound of the log-odds of p̄: a probability nearer to 0 or 1 says no more."""
 
 
@@ -82,6 +82,6 @@ def _features(log_p_N: FloatArray, signals: Mapping[str, FloatArray]) -> FloatAr
     with np.errstate(divide="ignore"):
         log_odds_N = log_p_N - np.log1p(-np.exp(np.minimum(log_p_N, 0.0)))
     return np.stack(
-        [signals["nll"], np.clip(log_odds_N, -_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS), signals["length"]],
+        [signals["nll"], np.clip(log_odds_N, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS), signals["length"]],
         axis=1,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from star_al.models.readout import Readout
 from star_al.models.text_learner import TextLearner
 from star_al.models.writing.tokens import all_logits
 from star_al.ports import ignore
-from star_al.types import Item, JsonObject, Predictions
+from star_al.stats.platt import LARGEST_LOG_ODDS, right_probabilities
+from star_al.stats.temperature import apply_temperature
+from star_al.types import Item, JsonObject, PlattScaling, Predictions
 from support.tiny_model import build_tiny_model
 
 POSTERIORS: Mapping[str, Mapping[str, Any]] = {
@@ -281,3 +283,29 @@ def test_an_exported_folder_writes_the_likeliest_answers(model: Path, trained: P
     labeller = Labeller(tmp_path, device="cpu")
     expected = predicted(own, trained, k=0)
     assert [labeller.write(item.text) for item in ITEMS] == [values[0] for values in expected.answers]
+    with pytest.raises(ValueError, match="star-al predict alone tells"):
+        labeller.answer(ITEMS[0].text)
+
+
+@pytest.mark.parametrize("platt", [None, PlattScaling(intercept=0.5, nll=-1.0, log_odds=0.4, length=-0.1)])
+def test_an_exported_folder_is_as_sure_of_an_answer_as_the_campaign(
+    platt: PlattScaling | None, model: Path, trained: Path, tmp_path: Path
+) -> None:
+    own = learner(model, measure="nll")
+    record = own.export(trained, tmp_path, draws=None, seed=5, merged=False, examples=ITEMS)
+    fitted: JsonObject = {} if platt is None else {"platt": {**asdict(platt), "largest": LARGEST_LOG_ODDS}}
+    prompt: JsonObject = {"labels": [], "temperature": 1.7, "text": "{text}", "columns": {"text": "text"}}
+    write_record(tmp_path, {**record, **prompt, **fitted})
+    assert "labeller.answer(text)" in (tmp_path / "example.py").read_text()
+    labeller = Labeller(tmp_path, device="cpu")
+    found = predicted(own, trained, k=0)
+    log_p_N = found.log_probs_N_K_C[:, 0, 0]
+    expected_N = (
+        np.exp(apply_temperature(found.log_probs_N_K_C[:, 0], 1.7))[:, 0]
+        if platt is None
+        else right_probabilities(platt, log_p_N, found.signals)
+    )
+    told = [labeller.answer(item.text) for item in ITEMS]
+    assert [one["answer"] for one in told] == [values[0] for values in found.answers]
+    np.testing.assert_allclose([one["confidence"] for one in told], expected_N, rtol=1e-4)
+    assert len(set(np.round(expected_N, 3))) > 1

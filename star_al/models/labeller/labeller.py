@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,6 +94,25 @@ class Labeller:
         Args:
             text: The text, or a row, as for a call.
         """
+        answer, _ = self._written(text)
+        return answer
+
+    def answer(self, text: str | Mapping[str, object]) -> dict[str, Any]:
+        """Return the answer that ``write`` returns, and how probable it is that it is right, as in ``star-al predict``.
+
+        Args:
+            text: The text, or a row, as for a call.
+
+        Raises:
+            ValueError: In the campaign, draws from posterior samples tell how sure an answer is, which are not here.
+        """
+        if not self._record["writes"]["sure"]:
+            raise ValueError("this folder writes answers, but star-al predict alone tells how sure they are")
+        answer, log_probs = self._written(text)
+        return {"answer": answer, "confidence": self._confidence(-float(log_probs.mean()), len(log_probs))}
+
+    def _written(self, text: str | Mapping[str, object]) -> tuple[str, Tensor]:
+        """The likeliest answer, and the log-probabilities of its tokens, its end among them."""
         if not isinstance(text, str):
             text = self._filled(text)
         writes = self._record["writes"]
@@ -104,9 +124,28 @@ class Labeller:
             max_new_tokens=writes["longest"],
             eos_token_id=writes["ends"] or None,
             pad_token_id=(writes["ends"] or [0])[0],
+            return_dict_in_generate=True,
+            output_logits=True,
+            **({"stop_strings": writes["end"], "tokenizer": self._tokenizer} if writes["end"] else {}),
         )
-        answer: str = self._tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
-        return (answer.partition(writes["end"])[0] if writes["end"] else answer).strip()
+        tokens = found.sequences[0, ids.shape[1] :]
+        logits = torch.cat(found.logits).double()
+        log_probs = logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+        answer: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return (answer.partition(writes["end"])[0] if writes["end"] else answer).strip(), log_probs
+
+    def _confidence(self, nll: float, length: int) -> float:
+        """The probability that an answer is right, by its negative log-likelihood a token and its tokens."""
+        nll = max(nll, 1e-9)
+        log_odds = -nll - math.log(-math.expm1(-nll))
+        platt = self._record.get("platt")
+        if platt is None:
+            log_odds = log_odds / self._record["temperature"]
+        else:
+            bounded = min(max(log_odds, -platt["largest"]), platt["largest"])
+            features = (platt["nll"] * nll, platt["log_odds"] * bounded, platt["length"] * length)
+            log_odds = platt["intercept"] + sum(features)
+        return float(torch.tensor(log_odds, dtype=torch.float64).sigmoid())
 
     def _filled(self, row: Mapping[str, object]) -> str:
         """The text that a row's columns make."""
