@@ -186,7 +186,8 @@ class TextReader:
         """Return the similarities of encoded texts and the labels' names, (N, C).
 
         They are computed in blocks of one size: in products of other shapes, sums differ in their last bits, and a
-        prediction would depend on what is predicted with it.
+        prediction would depend on what is predicted with it. With AVX2 it still does, since a row's last bits depend on
+        its place in the block.
         """
         found = np.empty((len(encoded_N_d), len(self.label_texts)))
         for first in range(0, len(found), _ROWS):

@@ -87,7 +87,8 @@ def test_predictions_do_not_need_the_features_on_disk(star_al: StarAl, own: Path
     assert all(abs(sum(row.values()) - 1) < 1e-6 for row in before)
     shutil.rmtree(own.parent / "small-artefacts" / "features")
     assert predicted(star_al, own, TEXTS) == before
-    assert predicted(star_al, own, TEXTS[::-1])[::-1] == before
+    for row, other in zip(before, predicted(star_al, own, TEXTS[::-1])[::-1], strict=True):
+        assert row == pytest.approx(other, abs=1e-6)  # to the last bit on some processors alone
 
 
 def test_the_exported_folder_predicts_what_the_command_does(

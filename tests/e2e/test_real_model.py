@@ -30,7 +30,7 @@ def test_a_real_model_learns_topics_of_news(tmp_path: Path) -> None:
     changes: JsonObject = {
         "learner": {"kind": "lora", "head": True},
         "acquisition.scorer": "learner",
-        "adapter.min_steps": 30,
+        "adapter.min_steps": 20,
         "posterior": {"kind": "mc_dropout", "samples": 2},
         "evaluation.calibration": 10,
         "evaluation.stop_set": 10,
