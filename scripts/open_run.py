@@ -18,10 +18,11 @@ from open_sets import SETS, Row
 
 from star_al import rng
 from star_al.acquire.blend import blend, normalise, scheduled_weight
-from star_al.acquire.embeddings import centred_directions
+from star_al.acquire.embeddings import centred_directions, unit_vectors
 from star_al.acquire.facility_location import FacilityLocation
 from star_al.acquire.greedy import GreedyRule, greedy_batch
 from star_al.acquire.herding import herding
+from star_al.acquire.idds import Idds
 from star_al.acquire.measures import predictive_mean_log, uncertainties
 from star_al.acquire.typiclust import typical_order
 from star_al.app.language_learners import language_learner
@@ -180,7 +181,9 @@ class Campaign:
     def _buy(self, count: int) -> None:
         """Ask for labels until there are so many."""
         k = count - len(self._rows)
-        if self._arm.measure is None or (not self._rows and self._arm.start == "random"):
+        if self._arm.batch == "idds":
+            self._rows += self._by_idds(k)
+        elif self._arm.measure is None or (not self._rows and self._arm.start == "random"):
             self._rows += [row for row in self._random_order if row not in self._rows][:k]
         elif not self._rows:
             self._rows += self._start(k)
@@ -200,13 +203,21 @@ class Campaign:
             return [int(row) for row in typical_order(points_P_d.astype(np.float64), k, seed).order_N[:k]]
         return _greedy(herding(points_P_d, points_P_d[:0]), np.arange(len(points_P_d)), k)
 
+    def _by_idds(self, k: int) -> list[int]:
+        rest = np.setdiff1d(np.arange(len(self._pool)), self._rows)
+        units_P_d = unit_vectors(self._embedded_P_d)
+        return _greedy(Idds(units_P_d[rest], units_P_d[self._rows]), rest, k)
+
+    @cached_property
+    def _embedded_P_d(self) -> Float32Array:
+        """The untrained model's states of the pool's texts."""
+        return self._learner.embed(None, [item for item, _ in self._pool], ignore)
+
     @cached_property
     def _directions(self) -> Float32Array:
-        """Unit vectors of the pool's texts from their centre, by the untrained model, as in the product."""
-        embedded_P_d = self._learner.embed(None, [item for item, _ in self._pool], ignore)
-        return centred_directions(embedded_P_d, embedded_P_d.mean(axis=0, dtype=np.float64)).astype(
-            np.float32
-        )
+        """Unit vectors of the pool's texts from their centre, as in the product."""
+        centre_d = self._embedded_P_d.mean(axis=0, dtype=np.float64)
+        return centred_directions(self._embedded_P_d, centre_d).astype(np.float32)
 
     def _ranked(self, k: int) -> list[int]:
         rest = np.setdiff1d(np.arange(len(self._pool)), self._rows)
