@@ -21,7 +21,18 @@ settings.register_profile(
 )
 settings.load_profile("star_al")
 
-LONGEST_FIRST = ("e2e", "label_studio", "local_server", "cli", "api", "models", "docs", "packaging", "report")
+LONGEST_FIRST = (
+    "e2e",
+    "compute",
+    "label_studio",
+    "local_server",
+    "cli",
+    "api",
+    "models",
+    "docs",
+    "packaging",
+    "report",
+)
 """Folders in the order in which workers begin with their files, so that no long file is left over at the end."""
 
 
