@@ -97,7 +97,7 @@ def learning_curve(
     for x, y, row in zip(labels, accuracy, rows, strict=True):
         is_end = row is rows[-1] or row is rows[0]
         if is_end or len(rows) <= MANY_ROUNDS:
-            at = {"xytext": (0, 9), "ha": "center"} if x > labels[0] else {"xytext": (9, 4), "ha": "left"}
+            at = _place_of_number(row) if x > labels[0] else {"xytext": (9, 4), "ha": "left"}
             axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", fontsize=8.5, **at)
     axes.set_xlabel("labels trained on")
     axes.set_ylabel("accuracy on held-out texts, %")
@@ -109,6 +109,13 @@ def learning_curve(
         axes.set_title(f"{name}: accuracy by labels", loc="left", parse_math=False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def _place_of_number(row: JsonObject) -> dict[str, Any]:
+    """Where the accuracy is written: above its point, or below if all other curves are above."""
+    others = [row[name] for name in ("beside_accuracy", "delivered_accuracy") if row.get(name) is not None]
+    is_below = bool(others) and all(_number(other) > _number(row["accuracy"]) for other in others)
+    return {"xytext": (0, -15 if is_below else 9), "ha": "center"}
 
 
 def _confidence_sequence(axes: Any, rows: Sequence[JsonObject]) -> list[float]:
