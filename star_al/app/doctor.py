@@ -152,7 +152,7 @@ def _device(file: CampaignFile | None) -> str:
     import psutil
 
     from star_al.models.backbone import Backbone
-    from star_al.models.devices import resolve_device, resolve_dtype
+    from star_al.models.devices import resolve_device, resolve_dtype, slowness_of
 
     device = resolve_device(file.spec.model.device if file else "auto")
     asked = file.spec.model.dtype if file else "auto"
@@ -164,6 +164,8 @@ def _device(file: CampaignFile | None) -> str:
         else "as configured"
     )
     found = Backbone(Path(), dtype, device).versions()
+    if (slowness := slowness_of(dtype, device.type)) > 1:
+        how += f", which takes {slowness:.0f} times as long as float32 here"
     free_gb = psutil.virtual_memory().available / 1e9
     threads = count(cast("int", found["threads"]), "thread")
     place = f"{found['device']}, {threads}, {free_gb:.1f} GB of memory free"

@@ -308,5 +308,14 @@ def _trained_aside(
 
 
 def _where_it_runs(parts: Parts) -> str:
+    from star_al.models.devices import slowness_of
+
     versions = parts.learner.versions()
-    return f"{sentence_case(parts.spec.model_in_words)} on {versions['device']} in {versions['dtype']}"
+    device, dtype = str(versions["device"]), str(versions["dtype"])
+    where = f"{sentence_case(parts.spec.model_in_words)} on {device} in {dtype}"
+    if (slowness := slowness_of(dtype, device)) == 1:
+        return where
+    return (
+        f"{where}, which takes {slowness:.0f} times as long as float32 on this processor. A campaign keeps its dtype: "
+        "run it on another machine, or begin a new one with model.dtype: auto."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 
 import torch
 
@@ -12,6 +13,17 @@ from star_al.errors import ModelError
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 """Dtypes that a model may run in, by name. Not float16: nearly all gradients would underflow to zero."""
+
+
+SLOW = 2.0
+"""A dtype that takes so many times as long as float32 is worth a word."""
+
+
+FEWEST_TRIES, MOST_TRIES = 3, 50
+"""How often the probe multiplies."""
+
+FAR_APART = 4.0
+"""If one dtype takes so many times as long as the other, the fewest tries are enough."""
 
 
 def use_threads(n: int) -> None:
@@ -82,11 +94,23 @@ def resolve_dtype(name: str, device: torch.device) -> str:
         )
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device.type == "cpu" and _bfloat16_is_fast() else "float32"
+    return "bfloat16" if device.type == "cpu" and bfloat16_cost() <= 1.0 else "float32"
 
 
-def _bfloat16_is_fast() -> bool:
-    """Return whether a matrix product in bfloat16 is no slower than in float32 on this CPU.
+def slowness_of(dtype: str, device: str) -> float:
+    """How many times as long as in float32 a matrix product takes in a dtype; 1 where it is not ``SLOW`` or more.
+
+    Args:
+        dtype: One of ``DTYPES``.
+        device: Where it is computed; probed if it is the CPU.
+    """
+    cost = bfloat16_cost() if dtype == "bfloat16" and device == "cpu" else 1.0
+    return cost if cost >= SLOW else 1.0
+
+
+@cache
+def bfloat16_cost() -> float:
+    """Return how many times as long as in float32 a matrix product takes in bfloat16 on this CPU, by a short probe.
 
     With matrix units bfloat16 wins by far, without them it loses by far.
     """
@@ -96,12 +120,17 @@ def _bfloat16_is_fast() -> bool:
     dtypes = (torch.bfloat16, torch.float32)
     pairs = {dtype: [torch.ones(shape, dtype=dtype) for shape in shapes] for dtype in dtypes}
     best = dict.fromkeys(pairs, float("inf"))
-    for _ in range(50):
+    for tries in range(MOST_TRIES):
+        apart = max(best.values()) / min(best.values()) if tries else 1.0
+        if (
+            tries >= FEWEST_TRIES and apart >= FAR_APART
+        ):  # where it is slow, the other tries would take seconds
+            break
         for dtype, (left, right) in pairs.items():
             start = time.perf_counter()
             torch.mm(left, right)
             best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return best[torch.bfloat16] <= best[torch.float32]
+    return best[torch.bfloat16] / best[torch.float32]
 
 
 def first_line(exc: BaseException) -> str:

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from star_al.app.doctor import Finding, examine
-from star_al.models import chat_rendering, hub_download
+from star_al.app.running import run
+from star_al.config.file import load_campaign
+from star_al.models import chat_rendering, devices, hub_download
+from support.campaigns import write_campaign
+from support.quiet import Quiet
 from support.tiny_encoder import build_tiny_encoder
 from support.tiny_model import build_tiny_model
 
@@ -47,6 +51,22 @@ def test_a_template_that_never_ends_is_a_finding(tmp_path: Path, monkeypatch: py
     assert (
         "chat template cannot be used: it did not end" in found.detail
         and "chat_template: false" in found.detail
+    )
+
+
+def test_a_dtype_that_this_processor_is_slow_in_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "bfloat16_cost", lambda: 60.0)
+    build_tiny_model(tmp_path / "model")
+    path = write_campaign(tmp_path, model__dtype="bfloat16", posterior={"kind": "map"})
+    found = next(one for one in examine(path) if one.name == "device")
+    assert "bfloat16, as configured, which takes 60 times as long as float32 here" in found.detail
+    progress = Quiet()
+    run(load_campaign(path), progress, max_rounds=1)
+    assert any(
+        "on cpu in bfloat16, which takes 60 times as long as float32 on this" in line
+        for line in progress.said
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import transformers
 
 from star_al.errors import ModelError
+from star_al.models import devices
 from star_al.models.backbone import load_backbone
 from star_al.models.devices import DTYPES, resolve_dtype
 from star_al.models.readout_checks import open_readout
@@ -60,6 +62,33 @@ def test_a_model_that_was_saved_in_float16_runs_in_the_dtype_asked(dtype: str, t
     backbone = load_backbone(str(tmp_path), revision=None, dtype=dtype, device="cpu")
     assert {parameter.dtype for parameter in backbone.model.parameters()} == {DTYPES[dtype]}
     assert backbone.readout.dtype == DTYPES[dtype]
+
+
+@pytest.mark.parametrize(("cost", "dtype", "slowness"), [(0.3, "bfloat16", 1.0), (60.0, "float32", 60.0)])
+def test_a_slow_dtype_is_told_apart(
+    cost: float, dtype: str, slowness: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "bfloat16_cost", lambda: cost)
+    assert resolve_dtype("auto", torch.device("cpu")) == dtype
+    assert devices.slowness_of("bfloat16", "cpu") == slowness
+    assert devices.slowness_of("float32", "cpu") == devices.slowness_of("bfloat16", "cuda") == 1.0
+
+
+@pytest.mark.parametrize("slow", [torch.bfloat16, torch.float32])
+def test_a_dtype_far_slower_is_found_by_few_products(
+    slow: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiply, products = torch.mm, list[torch.dtype]()
+
+    def slowly(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        products.append(left.dtype)
+        time.sleep(0.05 if left.dtype == slow else 0.0)
+        return multiply(left.float(), right.float())
+
+    monkeypatch.setattr(torch, "mm", slowly)
+    cost = devices.bfloat16_cost.__wrapped__()
+    assert cost > 4 if slow == torch.bfloat16 else cost < 0.25
+    assert len(products) == 2 * devices.FEWEST_TRIES
 
 
 @pytest.mark.parametrize(("supported", "dtype"), [(True, "bfloat16"), (False, "float32")])
