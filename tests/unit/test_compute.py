@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from star_al.app import computing, running
+from star_al.app import computing, running, study_on_cluster
+from star_al.app.stores import reading
 from star_al.app.strategies import run_file, study_spec
 from star_al.artefacts.folder import ArtefactFolder
 from star_al.artefacts.shared_files import SharedFiles
@@ -25,9 +26,9 @@ from star_al.compute.results import ResultFiles
 from star_al.compute.tasks import AnyTask, Order, Task
 from star_al.compute.worker import Done, Worker
 from star_al.config.file import load_campaign
-from star_al.config.spec import CampaignSpec, RayComputeSpec
-from star_al.errors import ClusterError, ModelError
-from star_al.ports import Embed, Job, Predict, PredictBase, ignore
+from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
+from star_al.errors import ClusterError, DataError, LeaseHeldError, ModelError
+from star_al.ports import Embed, Job, Predict, PredictBase, Progress, ignore
 from star_al.task import closed, make_task
 from star_al.types import BasePrediction, Item, Predictions, StudyRun
 from support.campaigns import write_campaign
@@ -349,6 +350,46 @@ def test_a_worker_is_told_no_secret_and_no_place(tmp_path: Path) -> None:
     for secret in ("example", "SECRET", "TOKEN", "pool.jsonl"):
         assert secret not in told
     assert CampaignSpec.model_validate(json.loads(told)).task == spec.task
+
+
+def test_campaigns_run_as_a_whole_and_say_how_they_ended(
+    tmp_path: Path, drivers: type[Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_numpy_learner(monkeypatch.setattr)
+    monkeypatch.setattr(computing, "find_spec", lambda name: True)
+    monkeypatch.setattr(study_on_cluster, "LEASE_PAUSE", 0.01)
+    started, held = running.run, [LeaseHeldError("by a lost worker")]
+
+    def run(file: CampaignFile, progress: Progress) -> None:
+        if held and file.spec.name == "held":
+            raise held.pop()
+        started(file, progress)
+
+    monkeypatch.setattr(running, "run", run)
+    names = ("good", "bad", "held")
+    files = {
+        name: load_campaign(write_campaign(tmp_path, name=name, stopping__max_rounds=1)) for name in names
+    }
+    gone = files["bad"].spec.data.model_copy(update={"path": "gone.jsonl"})
+    files["bad"] = files["bad"].model_copy(
+        update={"spec": files["bad"].spec.model_copy(update={"data": gone})}
+    )
+    begun, lines = list[str](), list[int]()
+    found = dict(
+        study_on_cluster.run_on_cluster(
+            RayComputeSpec(kind="ray"), files, tmp_path / "shared", Quiet(), begun.append, lines.append
+        )
+    )
+    assert begun == list(names) == list(found)
+    assert found["good"].error is None and found["held"].error is None and not held
+    assert type(found["bad"].error) is DataError and "gone.jsonl" in str(found["bad"].error)
+    for name in ("good", "held"):
+        with reading(files[name]) as (store, campaign):
+            assert len(store.rounds(campaign.campaign_id)) == 2
+    keys = {task.key("") for task in drivers.done}
+    assert len(keys) == 3 and all(task.items == [] for task in drivers.done)
+    assert [task.words for task in drivers.done] == ["ran good", "ran bad", "ran held"]
+    assert list((tmp_path / "shared").iterdir()) == []  # nothing of the cluster's is left
 
 
 def test_without_ray_the_command_that_installs_it_is_named(
