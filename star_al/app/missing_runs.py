@@ -13,11 +13,11 @@ from functools import cached_property
 import psutil
 
 from star_al.app import running
-from star_al.app.study_on_cluster import run_on_cluster, takes_whole_runs
+from star_al.app.study_on_cluster import cluster_for_runs, run_on_cluster
 from star_al.app.study_progress import StudyProgress
 from star_al.app.worker_processes import MessageKind, ProgressRelay, WorkerProcesses
 from star_al.common.wording import count
-from star_al.config.spec import CampaignFile, CampaignSpec, ComputeSpec, RayComputeSpec
+from star_al.config.spec import CampaignFile, CampaignSpec, RayComputeSpec
 from star_al.errors import StarALError
 from star_al.ports import Progress, Store
 from star_al.stats.ranking_model import has_ended, rows_by_ranker
@@ -82,21 +82,20 @@ class MissingRuns:
         return self._run_all(missing, prepared.dtype, jobs, threads)
 
     @property
-    def _compute(self) -> ComputeSpec:
-        """Where predictions are made; the same for all runs."""
-        return next(iter(self._files.values())).spec.compute
+    def _any_file(self) -> CampaignFile:
+        """A campaign file; those of all runs have the same database, compute and shared folders."""
+        return next(iter(self._files.values()))
 
     @cached_property
     def _whole_runs(self) -> RayComputeSpec | None:
         """The cluster whose workers run campaigns as a whole; None if the runs are this machine's."""
-        file = next(iter(self._files.values()))
-        return self._compute if isinstance(self._compute, RayComputeSpec) and takes_whole_runs(file) else None
+        return cluster_for_runs(self._any_file)
 
     def _jobs(self, fitting: int) -> int:
         """How many runs go on at once; if each has all workers of a cluster, one unless more are asked for."""
         if self._whole_runs is not None:
             fitting = self._whole_runs.workers
-        elif isinstance(self._compute, RayComputeSpec):
+        elif isinstance(self._any_file.spec.compute, RayComputeSpec):
             fitting = 1
         return min(self._wanted or fitting, len(self._study.runs))
 
@@ -175,7 +174,7 @@ class MissingRuns:
                     display.update_run(run)
 
             cluster = cluster.model_copy(update={"workers": jobs})
-            shared = next(iter(files.values())).trunk_folder.parent
+            shared = self._any_file.trunk_folder.parent
             for name, outcome in run_on_cluster(cluster, files, shared, self._progress, begun, advance):
                 run = out.pop(name)
                 display.end_run(run, outcome.seconds, outcome.error)

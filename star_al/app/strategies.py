@@ -168,7 +168,7 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path, *, earlier: bool =
     tree["name"] = run.campaign
     tree["seed"] = (file.spec.seed + run.seed) % 2**63
     tree["database"]["url"] = file.spec.database.url or _own_file(file)
-    shared = shared_folder(file, folder)
+    shared = _shared_folder(file, folder)
     tree["artefacts"] = str(shared / run.campaign)
     strategy, start, scorer = _parts_of(run.strategy)
     if strategy != AS_CONFIGURED:
@@ -184,7 +184,7 @@ def run_file(file: CampaignFile, run: StudyRun, folder: Path, *, earlier: bool =
     return CampaignFile(path=file.path, spec=spec, shared_trunk=shared / "trunk")
 
 
-def shared_folder(file: CampaignFile, folder: Path) -> Path:
+def _shared_folder(file: CampaignFile, folder: Path) -> Path:
     """Where the files of a study's runs are: with a cluster, in the folder that its machines share.
 
     Args:

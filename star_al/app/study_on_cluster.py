@@ -13,10 +13,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from star_al import errors
+from star_al import __version__, errors
 from star_al.app import running
 from star_al.app.computing import require_ray
 from star_al.artefacts.folder import ArtefactFolder
@@ -26,7 +25,7 @@ from star_al.compute.tasks import Order, RunCampaign
 from star_al.compute.worker import Opened
 from star_al.config.spec import CampaignFile, CampaignSpec, LocalComputeSpec, RayComputeSpec
 from star_al.errors import LeaseHeldError, StarALError
-from star_al.ports import Advance, MemberFiles, Progress
+from star_al.ports import Advance, MemberFiles, Progress, ignore
 from star_al.types import JsonObject
 
 OPENER = "star_al.app.study_on_cluster:open_on_worker"
@@ -47,11 +46,12 @@ class RunOutcome:
     error: StarALError | None
 
 
-def takes_whole_runs(file: CampaignFile) -> bool:
-    """True if runs can go to workers: the cluster has other machines, and a server has the database."""
+def cluster_for_runs(file: CampaignFile) -> RayComputeSpec | None:
+    """The cluster that runs can go to as a whole: it has other machines, and a server has the database; else None."""
     compute = file.spec.compute
-    on_cluster = isinstance(compute, RayComputeSpec) and compute.address is not None
-    return on_cluster and split_sqlite_address(file.database_url) is None
+    if not isinstance(compute, RayComputeSpec) or compute.address is None:
+        return None
+    return compute if split_sqlite_address(file.database_url) is None else None
 
 
 def run_on_cluster(
@@ -81,9 +81,7 @@ def run_on_cluster(
     any_file = next(iter(files.values()))
     require_ray(any_file, settings)
     attempt, runner = uuid.uuid4().hex, object()
-    order = Order(
-        OPENER, str(any_file.path), {}, {"shared": str(shared)}, version("star_al"), settings.threads
-    )
+    order = Order(OPENER, str(any_file.path), {}, {"shared": str(shared)}, __version__, settings.threads)
 
     def jobs() -> Iterator[RunCampaign]:
         for name, file in files.items():
@@ -115,7 +113,7 @@ def open_on_worker(order: Order) -> Opened:
     from star_al.models.devices import use_threads
 
     use_threads(order.threads)
-    return Opened(Runner(Path(order.file), Path(str(order.options["shared"]))), version("star_al"))
+    return Opened(Runner(Path(order.file), Path(str(order.options["shared"]))), __version__)
 
 
 class Runner:
@@ -172,7 +170,7 @@ class _Lines:
 
     def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
         """Show nothing."""
-        return nullcontext(lambda _: None)
+        return nullcontext(ignore)
 
     def waiting(self, message: str | None) -> None:
         """Do nothing: runs of a study never wait for people."""

@@ -18,7 +18,7 @@ from star_al.app import predicting, running
 from star_al.app.predicting import predict_file
 from star_al.app.simulating import SimulationRequest, simulate
 from star_al.app.stores import open_if_started, open_store
-from star_al.app.study_on_cluster import run_on_cluster, takes_whole_runs
+from star_al.app.study_on_cluster import cluster_for_runs, run_on_cluster
 from star_al.common.process_identity import ProcessIdentity
 from star_al.compute.driver_process import Begin, DriverProcess, Finished, Submit
 from star_al.compute.tasks import Order, Task
@@ -249,8 +249,8 @@ def test_runs_of_a_study_go_to_the_workers_though_one_is_killed(tmp_path: Path, 
 def test_an_error_of_a_run_on_a_worker_is_told(tmp_path: Path, cluster: Cluster) -> None:
     url = migrated_url("postgres", tmp_path)
     file = campaign(tmp_path, compute=on(cluster), database__url=url, data__path="gone.jsonl")
-    settings = file.spec.compute
-    assert isinstance(settings, RayComputeSpec) and takes_whole_runs(file)
+    settings = cluster_for_runs(file)
+    assert settings is not None and settings == file.spec.compute
     (told,) = run_on_cluster(settings, {"one": file}, tmp_path, Quiet(), lambda _: None, lambda _: None)
     assert told[0] == "one" and type(told[1].error) is DataError and "gone.jsonl" in str(told[1].error)
 
